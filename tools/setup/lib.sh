@@ -67,3 +67,9 @@ as_root() {
     die "needs root or sudo for: $*"
   fi
 }
+
+# Package sources of others may be out of reach; Debian's own are what counts, and a package
+# that cannot be found is reported where it is asked for.
+refresh_indexes() {
+  as_root apt-get update -q -o DPkg::Lock::Timeout=900 || say "some package sources failed"
+}

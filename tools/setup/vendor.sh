@@ -20,13 +20,18 @@ unpack_wheels() {
   done
 }
 
+debian_mirror() {
+  apt-get indextargets --format '$(ORIGIN)|$(RELEASE)|$(REPO_URI)' 'Created-By: Packages' |
+    sed -n 's/^Debian|bookworm|//p' | head -n 1
+}
+
 # The wheel holds no header and Debian 12 has none either, so the header comes from the next
 # release of the same mirror, whatever that mirror is here. Nothing of that release is installed.
 fetch_header() {
   local package version sha256 suite mirror
   read -r package version suite sha256 < <(grep -v '^#' "$LOCKS/vendor-deb.txt")
-  mirror=$(apt-get indextargets --format '$(ORIGIN)|$(RELEASE)|$(REPO_URI)' 'Created-By: Packages' |
-    sed -n 's/^Debian|bookworm|//p' | head -n 1)
+  mirror=$(debian_mirror)
+  [[ -n $mirror ]] || { refresh_indexes; mirror=$(debian_mirror); }
   [[ -n $mirror ]] || die "no Debian 12 mirror among the apt sources"
 
   mkdir -p "$work"/apt/{lists,cache}/partial

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The whole of `./dev setup`: brings the machine and the cache to what tools/lock says. Every
+# step looks before it works, so a second run only compares digests (well under a second).
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+STEPS=$ROOT/tools/setup
+
+# part NAME PROOF INPUT…: runs NAME.sh unless its stamp matches its inputs and PROOF exists.
+part() {
+  local name=$1 proof=$SKERRY_CACHE/$2 wanted
+  shift 2
+  wanted=$(digest "$STEPS/$name.sh" "$@")
+  if is_done "$name" "$wanted" && [[ -e $proof ]]; then
+    return 0
+  fi
+  rm -f "$SKERRY_CACHE/.$name.stamp"
+  bash "$STEPS/$name.sh"
+  mark_done "$name" "$wanted"
+}
+
+# Shared caches and parallel clones: one setup at a time.
+lock_cache() {
+  mkdir -p "$SKERRY_CACHE"
+  exec 9>"$SKERRY_CACHE/.lock"
+  flock --nonblock 9 && return 0
+  say "another setup is at work on $SKERRY_CACHE; waiting for it"
+  flock 9
+}
+
+# So that CMake finds the cache when it is run without `dev`.
+link_cache() {
+  [[ $(readlink "$ROOT/.cache" || true) == "$SKERRY_CACHE" ]] ||
+    ln -sfn "$SKERRY_CACHE" "$ROOT/.cache"
+}
+
+[[ $(uname -m) == x86_64 ]] || die "the pinned vendor runtimes are for x86-64, this is $(uname -m)"
+lock_cache
+bash "$STEPS/apt.sh"
+part vendor onnxruntime/lib/libonnxruntime.so "$LOCKS"/vendor.txt "$LOCKS"/vendor-deb.txt
+part python venv/bin/python "$LOCKS"/python-app.txt "$LOCKS"/python-test.txt
+part npm npm/node_modules "$LOCKS"/npm/package.json "$LOCKS"/npm/package-lock.json
+link_cache
