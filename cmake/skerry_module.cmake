@@ -1,0 +1,72 @@
+# skerry_module(NAME SRCS … DEPS … [TESTS …] [TEST_DEPS …] [TEST_DATA dir])
+#   library skerry_NAME from SRCS, and one test program NAME_test from TESTS, its cases run by ctest.
+#   DEPS are skerry_* modules and third-party targets; a module's own include arrows are checked by tools/tidy.py.
+# skerry_program(NAME SRCS … DEPS …): the program bin/NAME.
+# skerry_test(NAME SRCS … DEPS …): one more test program.
+add_library(skerry_options INTERFACE)
+target_compile_options(skerry_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Wno-missing-field-initializers
+  -fno-plt -fstack-protector-strong)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # SKERRY_TRY in nested lambdas shadows on purpose; Clang has no finer switch.
+  target_compile_options(skerry_options INTERFACE -Werror)
+  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")  # lets ccache serve precompiled headers
+  add_link_options(-fuse-ld=lld-19)
+else()
+  # GCC 12's data-flow warnings misfire in std::expected and coroutines.
+  target_compile_options(skerry_options INTERFACE -Wno-maybe-uninitialized -Wno-dangling-pointer
+    -Wno-subobject-linkage)
+endif()
+target_include_directories(skerry_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
+if(SKERRY_SANITIZE)
+  add_compile_options(-fsanitize=${SKERRY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined -O1)
+  add_link_options(-fsanitize=${SKERRY_SANITIZE})
+endif()
+if(SKERRY_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  add_compile_options(-ffunction-sections -fdata-sections)
+  add_link_options(-Wl,--gc-sections -Wl,--as-needed)
+endif()
+
+# The standard headers every file uses, compiled once; JSON and GoogleTest once more for tests.
+file(WRITE ${CMAKE_BINARY_DIR}/pch_anchor.cc "// Anchor of the precompiled headers.\n")
+add_library(skerry_pch OBJECT ${CMAKE_BINARY_DIR}/pch_anchor.cc)
+target_link_libraries(skerry_pch PRIVATE skerry_options Threads::Threads)
+target_precompile_headers(skerry_pch PRIVATE <algorithm> <chrono> <coroutine> <expected> <functional> <map>
+  <memory> <optional> <set> <string> <string_view> <unordered_map> <utility> <variant> <vector>
+  <nlohmann/json.hpp>)
+add_library(skerry_test_pch OBJECT ${CMAKE_BINARY_DIR}/pch_anchor.cc)
+target_link_libraries(skerry_test_pch PRIVATE skerry_options Threads::Threads GTest::gtest)
+target_precompile_headers(skerry_test_pch PRIVATE <algorithm> <functional> <map> <memory> <optional> <string>
+  <vector> <nlohmann/json.hpp> <gtest/gtest.h>)
+
+function(skerry_module NAME)
+  cmake_parse_arguments(ARG "" "TEST_DATA" "SRCS;DEPS;TESTS;TEST_DEPS" ${ARGN})
+  add_library(skerry_${NAME} STATIC ${ARG_SRCS})
+  target_link_libraries(skerry_${NAME} PUBLIC skerry_options Threads::Threads ${ARG_DEPS})
+  target_precompile_headers(skerry_${NAME} REUSE_FROM skerry_pch)
+  if(ARG_TESTS)
+    skerry_test(${NAME}_test SRCS ${ARG_TESTS} DEPS skerry_${NAME} ${ARG_TEST_DEPS})
+  endif()
+endfunction()
+
+function(skerry_program NAME)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  add_executable(${NAME} ${ARG_SRCS})
+  target_link_libraries(${NAME} PRIVATE skerry_options ${ARG_DEPS})
+  target_precompile_headers(${NAME} REUSE_FROM skerry_pch)
+endfunction()
+
+include(GoogleTest)
+function(skerry_test NAME)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  add_executable(${NAME} ${ARG_SRCS})
+  target_link_libraries(${NAME} PRIVATE skerry_options ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
+  target_precompile_headers(${NAME} REUSE_FROM skerry_test_pch)
+  target_compile_definitions(${NAME} PRIVATE
+    SKERRY_SOURCE_DIR="${CMAKE_SOURCE_DIR}" SKERRY_CACHE_DIR="${SKERRY_CACHE}"
+    SKERRY_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  gtest_discover_tests(${NAME} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120)
+endfunction()

@@ -1,0 +1,97 @@
+// The log writer: formats a record into one buffer and hands it to the kernel in one write.
+#include "base/log.h"
+
+#include <unistd.h>
+
+#include <ctime>
+#include <string>
+
+namespace skerry::log {
+namespace {
+
+// Set once by configure() before threads start, read-only after that.
+Level g_level = Level::kInfo;
+Format g_format = Format::kText;
+
+constexpr std::string_view kNames[] = {"debug", "info", "warn", "error"};
+
+std::string timestamp() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  tm utc{};
+  gmtime_r(&now.tv_sec, &utc);
+  char text[40];
+  size_t used = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+  snprintf(text + used, sizeof text - used, ".%03ldZ", now.tv_nsec / 1000000);
+  return text;
+}
+
+void append_json(std::string& out, std::string_view text) {
+  out += '"';
+  for (unsigned char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += static_cast<char>(c);
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c < 0x20) {
+      char escaped[8];
+      snprintf(escaped, sizeof escaped, "\\u%04x", c);
+      out += escaped;
+    } else {
+      out += static_cast<char>(c);
+    }
+  }
+  out += '"';
+}
+
+// A line stays one line whatever a message or value contains: control characters become spaces.
+void append_text(std::string& out, std::string_view text) {
+  for (unsigned char c : text) out += c < 0x20 ? ' ' : static_cast<char>(c);
+}
+
+}  // namespace
+
+void configure(Level level, Format format) {
+  g_level = level;
+  g_format = format;
+}
+
+Level parse_level(std::string_view name) {
+  for (int i = 0; i < 4; ++i) {
+    if (name == kNames[i]) return static_cast<Level>(i);
+  }
+  return Level::kInfo;
+}
+
+void write(Level level, std::string_view module, std::string_view message, Fields fields) {
+  if (level < g_level) return;
+  std::string line;
+  if (g_format == Format::kJson) {
+    line = "{\"time\":\"" + timestamp() + "\",\"level\":\"";
+    line.append(kNames[static_cast<int>(level)]).append("\",\"module\":");
+    append_json(line, module);
+    line += ",\"message\":";
+    append_json(line, message);
+    for (const auto& [key, value] : fields) {
+      line += ',';
+      append_json(line, key);
+      line += ':';
+      append_json(line, value);
+    }
+    line += "}\n";
+  } else {
+    line = timestamp() + " ";
+    line.append(kNames[static_cast<int>(level)]).append(" ").append(module).append(": ");
+    append_text(line, message);
+    for (const auto& [key, value] : fields) {
+      line.append(" ").append(key).append("=");
+      append_text(line, value);
+    }
+    line += '\n';
+  }
+  // A full or closed stderr must not stop the program.
+  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+}  // namespace skerry::log

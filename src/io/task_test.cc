@@ -1,0 +1,78 @@
+// Tasks, scopes, completions and timers on the real loop.
+#include "io/task.h"
+
+#include <gtest/gtest.h>
+
+namespace skerry::io {
+namespace {
+
+Task<int> add_later(Loop& loop, int a, int b) {
+  co_await sleep(loop, 1);
+  co_return a + b;
+}
+
+Task<void> store(Loop& loop, int* out) { *out = co_await add_later(loop, 2, 3); }
+
+TEST(Task, AwaitsThroughTheLoop) {
+  RealLoop loop;
+  TaskScope scope;
+  int value = 0;
+  scope.spawn(store(loop, &value));
+  EXPECT_EQ(value, 0);
+  while (scope.size() > 0) ASSERT_TRUE(loop.run_for(5000));
+  EXPECT_EQ(value, 5);
+}
+
+struct CountsDestruction {
+  int* count;
+  ~CountsDestruction() { ++*count; }
+};
+
+Task<void> wait_forever(Loop& loop, int* destroyed) {
+  CountsDestruction guard{destroyed};
+  co_await sleep(loop, 1'000'000);
+  *destroyed = 100;
+}
+
+TEST(TaskScope, DestructionCancelsSuspendedTasksAndTheirTimers) {
+  RealLoop loop;
+  int destroyed = 0;
+  {
+    TaskScope scope;
+    scope.spawn(wait_forever(loop, &destroyed));
+    EXPECT_EQ(scope.size(), 1u);
+  }
+  EXPECT_EQ(destroyed, 1);
+  EXPECT_FALSE(loop.run_for(1));
+}
+
+Task<void> await_result(Loop& loop, Completion<Result<int>> completion, std::string* out) {
+  auto result = co_await with_timeout(loop, 10, completion, "answer");
+  *out = result ? std::to_string(*result) : result.error().message();
+}
+
+TEST(Completion, TheFirstOfValueAndTimeoutWins) {
+  RealLoop loop;
+  TaskScope scope;
+  std::string early, late;
+  Completion<Result<int>> answered(loop), unanswered(loop);
+  scope.spawn(await_result(loop, answered, &early));
+  scope.spawn(await_result(loop, unanswered, &late));
+  answered.complete(7);
+  answered.complete(8);
+  while (scope.size() > 0) ASSERT_TRUE(loop.run_for(5000));
+  EXPECT_EQ(early, "7");
+  EXPECT_EQ(late, "answer: no answer within 10 ms");
+}
+
+TEST(Loop, PostedCallbacksRunInOrder) {
+  RealLoop loop;
+  std::string order;
+  loop.post([&] { order += 'a'; });
+  loop.post([&] { order += 'b'; });
+  while (order.size() < 2) ASSERT_TRUE(loop.run_for(5000));
+  EXPECT_EQ(order, "ab");
+}
+
+}  // namespace
+}  // namespace skerry::io

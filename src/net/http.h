@@ -1,0 +1,77 @@
+// HTTP/1.1 requests and responses as plain values, shared by client and server.
+// Limits are enforced while reading; a violation is an Error, never a crash.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "io/task.h"
+
+namespace skerry::net {
+
+// In order of arrival; names compare case-insensitively.
+class Headers {
+ public:
+  void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
+  void set(std::string_view name, std::string value);  // replaces every field of that name
+  // The first field of that name, or "" where there is none.
+  std::string_view get(std::string_view name) const;
+  bool has(std::string_view name) const;
+  const std::vector<std::pair<std::string, std::string>>& fields() const { return fields_; }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> fields_;
+};
+
+// Who is on the other side of a connection.
+struct Peer {
+  std::string address;             // "127.0.0.1:40112" or "unix"
+  std::string certificate_cn;      // common name of the verified client certificate, or ""
+  std::string certificate_sha256;  // its SHA-256 fingerprint in lower-case hex, or ""
+};
+
+struct HttpRequest {
+  std::string method = "GET";
+  std::string target = "/";  // raw: path and query as on the wire, still percent-encoded
+  Headers headers;
+  std::string body;
+  Peer peer;  // server side only
+};
+
+struct HttpResponse {
+  int status = 200;
+  Headers headers;
+  std::string body;
+  // Where not empty, the body is this file's bytes [file_offset, file_offset + file_size); `body` is unused.
+  std::string file_path;
+  uint64_t file_offset = 0;
+  uint64_t file_size = 0;
+};
+
+HttpResponse text_response(int status, std::string body, std::string content_type = "text/plain");
+HttpResponse json_response(int status, std::string json_body);
+
+// Path and query of a target: "/a%2Fb?x=1" → "/a%2Fb", "x=1".
+std::pair<std::string_view, std::string_view> split_target(std::string_view target);
+// kInvalidArgument on a bad escape. '+' is left alone.
+Result<std::string> percent_decode(std::string_view text);
+// Everything but A–Z a–z 0–9 - . _ ~ and the characters of `keep`.
+std::string percent_encode(std::string_view text, std::string_view keep = "");
+// Decoded query parameters in order.
+Result<std::vector<std::pair<std::string, std::string>>> parse_query(std::string_view query);
+
+struct HttpLimits {
+  uint32_t header_bytes = 32 << 10;
+  uint64_t body_bytes = 64 << 20;
+  int64_t idle_timeout_ms = 60'000;  // between requests and between reads
+};
+
+// One request in, one response out. May suspend. Destroyed with its connection.
+using HttpHandler = std::function<io::Task<HttpResponse>(HttpRequest)>;
+
+}  // namespace skerry::net

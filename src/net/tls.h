@@ -1,0 +1,37 @@
+// TLS settings for clients and servers: OpenSSL 3, TLS 1.2 and 1.3, only the CA that is named (the
+// system's bundle is never loaded).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+
+struct ssl_ctx_st;
+
+namespace skerry::net {
+
+struct TlsFiles {
+  std::string ca_file;           // PEM; trust for the other side
+  std::string certificate_file;  // PEM chain of this side; may be empty for a client without identity
+  std::string key_file;          // PEM
+};
+
+class TlsContext {
+ public:
+  // Every failure names the file and what is wrong with it.
+  static Result<std::shared_ptr<TlsContext>> client(const TlsFiles& files);
+  // With `require_client_certificate`, connections without a certificate of `ca_file` are refused.
+  static Result<std::shared_ptr<TlsContext>> server(const TlsFiles& files,
+                                                    bool require_client_certificate);
+  ~TlsContext();
+  ssl_ctx_st* native() const { return context_; }
+  bool is_server() const { return is_server_; }
+
+ private:
+  TlsContext(ssl_ctx_st* context, bool is_server) : context_(context), is_server_(is_server) {}
+  ssl_ctx_st* context_;
+  bool is_server_;
+};
+
+}  // namespace skerry::net
