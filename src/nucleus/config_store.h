@@ -1,0 +1,76 @@
+// The live configuration of the device: a ConfigTree whose every change is durable before it is
+// visible, and is then told to those who watch it. One thread (the loop's).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "nucleus/config_tree.h"
+
+namespace skerry::nucleus {
+
+class ConfigStore {
+ public:
+  // Makes one record durable; an error refuses the change.
+  using Persister = std::function<Result<void>(const std::string& record_json)>;
+  // `changed` is the path that reads differently now.
+  using Callback = std::function<void(const ComponentName& component, const KeyPath& changed)>;
+
+  // Destroying it stops the calls. Must not outlive the store.
+  class [[nodiscard]] Watch {
+   public:
+    Watch() = default;
+    Watch(Watch&& other) noexcept : store_(std::exchange(other.store_, nullptr)), id_(other.id_) {}
+    Watch& operator=(Watch&& other) noexcept;
+    ~Watch() { cancel(); }
+
+   private:
+    friend class ConfigStore;
+    Watch(ConfigStore* store, uint64_t id) : store_(store), id_(id) {}
+    void cancel();
+    ConfigStore* store_ = nullptr;
+    uint64_t id_ = 0;
+  };
+
+  explicit ConfigStore(Persister persist, ConfigTree initial = ConfigTree());
+
+  const ConfigTree& tree() const { return tree_; }
+  // Changes with every change of the tree: a key for caches of what was read from it.
+  uint64_t version() const { return version_; }
+
+  // Persists, applies, notifies. Returns what changed: nothing where newer values stand already.
+  Result<std::vector<KeyPath>> update(const ComponentName& component, const KeyPath& key_path,
+                                      const nlohmann::json& value, int64_t timestamp_ms);
+  // Replays a record that the persister was given, at start. Nobody is notified, nothing persisted.
+  Result<void> apply_record(std::string_view record_json);
+  // The switch of a deployment: `next` is durable already. Notifies of every difference.
+  void replace(ConfigTree next);
+
+  // Calls `callback` after each change at, above or below `key_path`. It may do anything, also
+  // watch or stop watching.
+  Watch watch(ComponentName component, KeyPath key_path, Callback callback);
+
+ private:
+  struct Watcher {
+    ComponentName component;
+    KeyPath key_path;
+    std::shared_ptr<Callback>
+        callback;  // shared: a callback may cancel its own watch while it runs
+  };
+  void notify(const ComponentName& component, const KeyPath& changed);
+
+  Persister persist_;
+  ConfigTree tree_;
+  uint64_t version_ = 1;
+  uint64_t next_watch_id_ = 1;
+  std::map<uint64_t, Watcher> watchers_;
+};
+
+}  // namespace skerry::nucleus

@@ -1,0 +1,108 @@
+// The configuration of all components as plain data: per component a tree of maps whose leaves are
+// JSON scalars or lists, each with the time of its last change. Keys compare case-insensitively
+// (ASCII) and keep the spelling they were first written with; component names are exact.
+//
+// One rule decides every write: a value takes effect where nothing it would replace is newer
+// (timestamp >= the old one). A leaf is replaced whole, lists included; a map is merged key by key;
+// a leaf written over a map, or a map over a leaf, replaces the whole of it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/named_type.h"
+
+namespace skerry::nucleus {
+
+using KeyPath = std::vector<std::string>;
+
+// ASCII case-insensitive, as Greengrass compares configuration keys.
+bool same_key(std::string_view a, std::string_view b);
+// "/a/b" for messages and logs (a JSON pointer); "" is the whole configuration.
+std::string to_pointer(const KeyPath& path);
+// kInvalidArgument where `pointer` is not a JSON pointer (RFC 6901).
+Result<KeyPath> parse_pointer(std::string_view pointer);
+
+struct ConfigLimits {
+  size_t depth = 32;                 // keys from the root to a leaf, and nesting inside a list
+  size_t key_bytes = 1024;           // of one key
+  size_t component_bytes = 1 << 20;  // keys and values of one component
+  bool operator==(const ConfigLimits&) const = default;
+};
+
+class ConfigTree {
+ public:
+  // Recipe defaults carry this time, so that anything set later wins over them.
+  static constexpr int64_t kDefaultTimestampMs = 1;
+
+  explicit ConfigTree(ConfigLimits limits = {}) : limits_(limits) {}
+
+  // kNotFound where the component or the key does not exist. {} is the path of everything.
+  Result<nlohmann::json> get(const ComponentName& component, const KeyPath& key_path) const;
+  // The same as compact JSON appended to `out`, without building a document; false where absent.
+  // A leaf's text is written as it is.
+  bool append_json(const ComponentName& component, const KeyPath& key_path, std::string& out) const;
+  // Nullopt-free tests of shape: what stands at a path.
+  enum class Kind { kAbsent, kLeaf, kMap };
+  Kind kind(const ComponentName& component, const KeyPath& key_path) const;
+  bool has(const ComponentName& component) const { return components_.contains(component); }
+  std::vector<ComponentName> components() const;
+
+  // Whether merge() would accept the value: an object where `key_path` is empty, and within the
+  // limits. kInvalidArgument or kResourceExhausted, naming the key.
+  Result<void> check(const ComponentName& component, const KeyPath& key_path,
+                     const nlohmann::json& value) const;
+  // Creates the component where it does not exist. Returns the paths of what changed; older values
+  // are skipped silently. Fails as check() does, and then changes nothing.
+  Result<std::vector<KeyPath>> merge(const ComponentName& component, const KeyPath& key_path,
+                                     const nlohmann::json& value, int64_t timestamp_ms);
+  Result<std::vector<KeyPath>> apply_defaults(const ComponentName& component,
+                                              const nlohmann::json& defaults);
+  // Removes what the JSON pointers name ("" = everything); a pointer to nothing is fine. Returns
+  // the paths that were removed. kInvalidArgument on a bad pointer, and then nothing is removed.
+  Result<std::vector<KeyPath>> reset(const ComponentName& component,
+                                     const std::vector<std::string>& pointers);
+  void remove(const ComponentName& component) { components_.erase(component); }
+
+  // Everything including timestamps; from_json(to_json()) equals the tree.
+  nlohmann::json to_json() const;
+  static Result<ConfigTree> from_json(const nlohmann::json& json, ConfigLimits limits = {});
+
+  // The paths at which `after` reads differently from this tree (timestamps do not count).
+  std::vector<std::pair<ComponentName, KeyPath>> differences(const ConfigTree& after) const;
+
+  bool operator==(const ConfigTree&) const = default;
+
+ private:
+  struct KeyLess {
+    using is_transparent = void;
+    bool operator()(std::string_view a, std::string_view b) const;
+  };
+  struct Node {
+    std::map<std::string, Node, KeyLess> children;
+    std::string leaf;          // compact JSON text; empty in a map
+    int64_t timestamp_ms = 0;  // of the leaf; of a map: when it was made
+    bool operator==(const Node&) const = default;
+  };
+  class Merge;
+
+  const Node* find(const ComponentName& component, const KeyPath& key_path) const;
+  static void append_json(const Node& node, std::string& out);
+  static size_t size_bytes(const Node& node);
+  static int64_t newest_ms(const Node& node);
+  static nlohmann::json node_to_json(const Node& node);
+  static Result<Node> node_from_json(const nlohmann::json& json, size_t depth_left);
+  static void collect_differences(const Node* before, const Node* after, KeyPath& path,
+                                  std::vector<KeyPath>& out);
+
+  ConfigLimits limits_;
+  std::map<ComponentName, Node> components_;
+};
+
+}  // namespace skerry::nucleus
