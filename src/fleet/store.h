@@ -1,0 +1,141 @@
+// The control plane's memory: one SQLite database (WAL, synchronous=FULL, foreign keys), reached
+// through SOCI, in SQL that PostgreSQL understands too. What a function has returned without an
+// error survives a power cut.
+//
+// Statements are short, so they run on the loop's thread. Not thread-safe. A record that is not
+// there is kNotFound; one that is there already is kAlreadyExists; the messages name it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "fleet/records.h"
+
+namespace skerry::fleet {
+
+class Database;  // store_sql.h
+
+class Store {
+ public:
+  // Creates the database where absent (mode 0600) and brings an older one forward. One made by a
+  // newer program is kFailedPrecondition.
+  static Result<std::unique_ptr<Store>> open(const std::string& path);
+  ~Store();
+
+  // All of what `work` does, or nothing where it returns an error. Nested calls join the outer one.
+  Result<void> transaction(const std::function<Result<void>()>& work);
+
+  // Values of the installation, for example the key of temporary credentials.
+  Result<std::string> setting(const std::string& name);  // "" where absent
+  Result<void> set_setting(const std::string& name, const std::string& value);
+
+  // --- store_things.cc: things and groups ---
+  Result<void> create_thing(const Thing& thing);
+  Result<Thing> find_thing(const ThingName& name);
+  Result<Slice<Thing>> list_things(const Page& page);
+  Result<void> create_group(const ThingGroup& group);
+  Result<ThingGroup> find_group(const ThingGroupName& name);
+  Result<Slice<ThingGroup>> list_groups(const std::string& name_prefix, const Page& page);
+  Result<void> add_to_group(const ThingName& thing, const ThingGroupName& group);  // fine if in it
+  Result<void> remove_from_group(const ThingName& thing, const ThingGroupName& group);
+  Result<Slice<ThingName>> list_things_in_group(const ThingGroupName& group, const Page& page);
+  Result<Slice<ThingGroupName>> list_groups_of_thing(const ThingName& thing, const Page& page);
+  Result<std::vector<ThingName>> things_in_group(const ThingGroupName& group);  // all of them
+
+  // --- store_things.cc: certificates ---
+  Result<void> add_certificate(const Certificate& certificate);
+  Result<Certificate> find_certificate(const std::string& id);
+  Result<Slice<Certificate>> list_certificates(const Page& page);
+  Result<std::vector<Certificate>> certificates_of_thing(const ThingName& thing);
+  Result<void> attach_certificate(const std::string& id, const ThingName& thing);
+  Result<void> detach_certificate(const std::string& id);
+  Result<void> set_certificate_status(const std::string& id, CertificateStatus status);
+
+  // --- store_components.cc ---
+  Result<void> create_component(const ComponentVersion& component);
+  Result<ComponentVersion> find_component(const ComponentName& name, const std::string& version);
+  // Every version, highest first; empty where the component is unknown.
+  Result<std::vector<ComponentVersion>> component_versions(const ComponentName& name);
+  Result<Slice<ComponentName>> list_component_names(const Page& page);
+  Result<void> delete_component(const ComponentName& name, const std::string& version);
+  Result<void> put_object(const ArtifactObject& object);  // replaces
+  Result<ArtifactObject> find_object(const std::string& bucket, const std::string& key);
+  Result<void> delete_object(const std::string& bucket,
+                             const std::string& key);  // fine where absent
+
+  // --- store_deployments.cc ---
+  // Sets sequence and revision; the target's former latest one stops being it.
+  Result<Deployment> create_deployment(Deployment deployment);
+  Result<Deployment> find_deployment(const DeploymentId& id);
+  Result<Deployment> find_deployment_of_job(const JobId& job_id);
+  Result<Deployment> latest_deployment(const std::string& target_arn);
+  struct DeploymentFilter {
+    std::string target_arn;         // "" for every target
+    std::string parent_target_arn;  // "" for every parent
+    bool latest_only = false;
+  };
+  // Newest first.
+  Result<Slice<Deployment>> list_deployments(const DeploymentFilter& filter, const Page& page);
+  Result<void> set_deployment_status(const DeploymentId& id, DeploymentStatus status);
+  Result<void> delete_deployment(const DeploymentId& id);
+
+  // --- store_jobs.cc ---
+  // QUEUED, version 1. `now_ms` is moved up where the thing has a later execution already.
+  Result<JobExecution> queue_execution(const JobId& job_id, const ThingName& thing, int64_t now_ms);
+  Result<JobExecution> find_execution(const JobId& job_id, const ThingName& thing);
+  // QUEUED and IN_PROGRESS ones: IN_PROGRESS first, then by queued_ms.
+  Result<std::vector<JobExecution>> pending_executions(const ThingName& thing);
+  // The first of those.
+  Result<std::optional<JobExecution>> next_pending(const ThingName& thing);
+  struct ExecutionChange {
+    ExecutionStatus status = ExecutionStatus::kQueued;
+    std::optional<std::string> status_details_json;  // unset: as it was
+    std::optional<int64_t> expected_version;         // another one: kFailedPrecondition
+    int64_t now_ms = 0;
+  };
+  // Returns the execution as it is then. A terminal one does not change: kFailedPrecondition.
+  Result<JobExecution> update_execution(const JobId& job_id, const ThingName& thing,
+                                        const ExecutionChange& change);
+  Result<Slice<JobExecution>> list_executions_of_job(const JobId& job_id,
+                                                     std::optional<ExecutionStatus> status,
+                                                     const Page& page);
+  // Newest first, terminal ones too.
+  Result<Slice<JobExecution>> list_executions_of_thing(const ThingName& thing, const Page& page);
+  // Ends every pending execution of the job with `status`; returns the things it was pending on.
+  Result<std::vector<ThingName>> end_pending(const JobId& job_id, ExecutionStatus status,
+                                             int64_t now_ms);
+  // How many executions of the job are in each status.
+  Result<std::vector<std::pair<ExecutionStatus, int64_t>>> count_executions(const JobId& job_id);
+
+  // --- store_devices.cc ---
+  Result<void> upsert_core_device(const CoreDevice& device);
+  Result<CoreDevice> find_core_device(const ThingName& thing);
+  struct CoreDeviceFilter {
+    std::optional<bool> healthy;
+    ThingGroupName group;  // "" for every device
+    std::string runtime;   // "" for every one
+  };
+  Result<Slice<CoreDevice>> list_core_devices(const CoreDeviceFilter& filter, const Page& page);
+  // COMPLETE status: these and no others.
+  Result<void> replace_installed_components(const ThingName& thing,
+                                            const std::vector<InstalledComponent>& components);
+  // PARTIAL status: these, beside what is known. Keeps changed_ms and installed_ms where state and
+  // version are as before.
+  Result<void> merge_installed_components(const ThingName& thing,
+                                          const std::vector<InstalledComponent>& components);
+  Result<void> remove_installed_component(const ThingName& thing, const ComponentName& name);
+  Result<std::optional<InstalledComponent>> find_installed_component(const ThingName& thing,
+                                                                     const ComponentName& name);
+  Result<Slice<InstalledComponent>> list_installed_components(const ThingName& thing,
+                                                              bool roots_only, const Page& page);
+
+ private:
+  explicit Store(std::unique_ptr<Database> database);
+  std::unique_ptr<Database> database_;
+};
+
+}  // namespace skerry::fleet
