@@ -8,18 +8,30 @@ namespace skerry {
 
 std::string_view code_name(Code code) {
   switch (code) {
-    case Code::kInvalidArgument: return "invalid_argument";
-    case Code::kNotFound: return "not_found";
-    case Code::kAlreadyExists: return "already_exists";
-    case Code::kPermissionDenied: return "permission_denied";
-    case Code::kFailedPrecondition: return "failed_precondition";
-    case Code::kCorrupt: return "corrupt";
-    case Code::kUnsupported: return "unsupported";
-    case Code::kResourceExhausted: return "resource_exhausted";
-    case Code::kUnavailable: return "unavailable";
-    case Code::kTimeout: return "timeout";
-    case Code::kCancelled: return "cancelled";
-    case Code::kInternal: return "internal";
+    case Code::kInvalidArgument:
+      return "invalid_argument";
+    case Code::kNotFound:
+      return "not_found";
+    case Code::kAlreadyExists:
+      return "already_exists";
+    case Code::kPermissionDenied:
+      return "permission_denied";
+    case Code::kFailedPrecondition:
+      return "failed_precondition";
+    case Code::kCorrupt:
+      return "corrupt";
+    case Code::kUnsupported:
+      return "unsupported";
+    case Code::kResourceExhausted:
+      return "resource_exhausted";
+    case Code::kUnavailable:
+      return "unavailable";
+    case Code::kTimeout:
+      return "timeout";
+    case Code::kCancelled:
+      return "cancelled";
+    case Code::kInternal:
+      return "internal";
   }
   return "internal";
 }
@@ -34,24 +46,32 @@ Error Error::with_context(std::string_view context) const {
 
 static Code code_of_errno(int errno_value) {
   switch (errno_value) {
-    case ENOENT: return Code::kNotFound;
-    case EEXIST: return Code::kAlreadyExists;
+    case ENOENT:
+      return Code::kNotFound;
+    case EEXIST:
+      return Code::kAlreadyExists;
     case EACCES:
-    case EPERM: return Code::kPermissionDenied;
+    case EPERM:
+      return Code::kPermissionDenied;
     case ENOSPC:
     case EDQUOT:
     case EMFILE:
     case ENFILE:
-    case ENOMEM: return Code::kResourceExhausted;
+    case ENOMEM:
+      return Code::kResourceExhausted;
     case ECONNREFUSED:
     case ECONNRESET:
     case EPIPE:
     case ENETUNREACH:
-    case EHOSTUNREACH: return Code::kUnavailable;
-    case ETIMEDOUT: return Code::kTimeout;
+    case EHOSTUNREACH:
+      return Code::kUnavailable;
+    case ETIMEDOUT:
+      return Code::kTimeout;
     case EINVAL:
-    case ENAMETOOLONG: return Code::kInvalidArgument;
-    default: return Code::kInternal;
+    case ENAMETOOLONG:
+      return Code::kInvalidArgument;
+    default:
+      return Code::kInternal;
   }
 }
 

@@ -1,5 +1,5 @@
-// Error and Result: how every expected failure travels. An Error's code says whether trying again can
-// help; its message says what happened and what to do about it, ready to be shown to a person.
+// Error and Result: how every expected failure travels. An Error's code says whether trying again
+// can help; its message says what happened and what to do about it, ready to be shown to a person.
 #pragma once
 
 #include <expected>
@@ -53,7 +53,9 @@ using Result = std::expected<T, Error>;
 inline std::unexpected<Error> fail(Code code, std::string message) {
   return std::unexpected<Error>(Error(code, std::move(message)));
 }
-inline std::unexpected<Error> fail(Error error) { return std::unexpected<Error>(std::move(error)); }
+inline std::unexpected<Error> fail(Error error) {
+  return std::unexpected<Error>(std::move(error));
+}
 
 // The error of `result` as an Error of the operating system call `what` on `path` with errno value
 // `errno_value` (ENOSPC becomes kResourceExhausted, ENOENT kNotFound, EACCES kPermissionDenied, …).
@@ -65,29 +67,31 @@ Error errno_error(std::string_view what, std::string_view path, int errno_value)
 #define SKERRY_CONCAT(a, b) SKERRY_CONCAT_INNER(a, b)
 
 // SKERRY_TRY(expr): leave the function with the error of a Result<void>, or go on.
-#define SKERRY_TRY(expr)                                                        \
-  do {                                                                          \
-    if (auto skerry_result_ = (expr); !skerry_result_) [[unlikely]]             \
+#define SKERRY_TRY(expr)                                                          \
+  do {                                                                            \
+    if (auto skerry_result_ = (expr); !skerry_result_) [[unlikely]]               \
       return std::unexpected<::skerry::Error>(std::move(skerry_result_.error())); \
   } while (0)
 
 // SKERRY_ASSIGN(auto x, expr): x becomes the value, or leave the function with the error.
 #define SKERRY_ASSIGN(lhs, expr) \
   SKERRY_ASSIGN_INNER(SKERRY_CONCAT(skerry_result_, __LINE__), lhs, expr)
-#define SKERRY_ASSIGN_INNER(tmp, lhs, expr)                                      \
-  auto tmp = (expr);                                                             \
-  if (!tmp) [[unlikely]] return std::unexpected<::skerry::Error>(std::move(tmp.error())); \
+#define SKERRY_ASSIGN_INNER(tmp, lhs, expr)                          \
+  auto tmp = (expr);                                                 \
+  if (!tmp) [[unlikely]]                                             \
+    return std::unexpected<::skerry::Error>(std::move(tmp.error())); \
   lhs = std::move(*tmp)
 
 // The same in a coroutine that returns io::Task<Result<…>>.
-#define SKERRY_CO_TRY(expr)                                                        \
-  do {                                                                             \
-    if (auto skerry_result_ = (expr); !skerry_result_) [[unlikely]]                \
+#define SKERRY_CO_TRY(expr)                                                          \
+  do {                                                                               \
+    if (auto skerry_result_ = (expr); !skerry_result_) [[unlikely]]                  \
       co_return std::unexpected<::skerry::Error>(std::move(skerry_result_.error())); \
   } while (0)
 #define SKERRY_CO_ASSIGN(lhs, expr) \
   SKERRY_CO_ASSIGN_INNER(SKERRY_CONCAT(skerry_result_, __LINE__), lhs, expr)
-#define SKERRY_CO_ASSIGN_INNER(tmp, lhs, expr)                                      \
-  auto tmp = (expr);                                                                \
-  if (!tmp) [[unlikely]] co_return std::unexpected<::skerry::Error>(std::move(tmp.error())); \
+#define SKERRY_CO_ASSIGN_INNER(tmp, lhs, expr)                          \
+  auto tmp = (expr);                                                    \
+  if (!tmp) [[unlikely]]                                                \
+    co_return std::unexpected<::skerry::Error>(std::move(tmp.error())); \
   lhs = std::move(*tmp)

@@ -1,0 +1,48 @@
+// Encodings and hashes against published vectors, and the errno mapping.
+#include <cerrno>
+
+#include <gtest/gtest.h>
+
+#include "base/encoding.h"
+#include "base/error.h"
+#include "base/sha256.h"
+
+namespace skerry {
+namespace {
+
+TEST(Base64, Rfc4648Vectors) {
+  const std::pair<const char*, const char*> vectors[] = {{"", ""},
+                                                         {"f", "Zg=="},
+                                                         {"fo", "Zm8="},
+                                                         {"foo", "Zm9v"},
+                                                         {"foob", "Zm9vYg=="},
+                                                         {"fooba", "Zm9vYmE="},
+                                                         {"foobar", "Zm9vYmFy"}};
+  for (auto [plain, encoded] : vectors) {
+    EXPECT_EQ(base64_encode(plain), encoded);
+    EXPECT_EQ(base64_decode(encoded).value(), plain);
+  }
+  EXPECT_EQ(base64_decode("Zm8").value(), "fo");
+}
+
+TEST(Base64, RefusesWhatIsNotBase64) {
+  for (const char* bad : {"Z", "Zm9v!", "Zg=", "=", "Zm 9v"})
+    EXPECT_FALSE(base64_decode(bad)) << bad;
+}
+
+TEST(Sha256, Fips180Vectors) {
+  EXPECT_EQ(hex_encode(sha256("abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(hex_encode(sha256("")),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+TEST(Error, OnlyTransientErrnosAreRetryable) {
+  EXPECT_TRUE(errno_error("write", "/x", ENOSPC).retryable());
+  EXPECT_TRUE(errno_error("connect", "h", ECONNREFUSED).retryable());
+  EXPECT_FALSE(errno_error("open", "/x", ENOENT).retryable());
+  EXPECT_EQ(errno_error("open", "/x", ENOENT).message(), "open /x: No such file or directory");
+}
+
+}  // namespace
+}  // namespace skerry

@@ -1,0 +1,29 @@
+// SHA-256 (FIPS 180-4) of bytes that arrive in pieces.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+struct evp_md_ctx_st;
+
+namespace skerry {
+
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  Sha256(Sha256&&) noexcept;
+  Sha256& operator=(Sha256&&) noexcept;
+
+  void update(std::string_view bytes);
+  // The 32 raw bytes; call once. Hex or Base64 them with base/encoding.h.
+  std::string finish();
+
+ private:
+  evp_md_ctx_st* context_;
+};
+
+std::string sha256(std::string_view bytes);  // 32 raw bytes
+
+}  // namespace skerry

@@ -1,0 +1,105 @@
+// One component's life: install, wait for dependencies, start, watch, retry, stop. Its scripts run in
+// processes of their own session; none outlives the object.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/named_type.h"
+#include "io/env.h"
+#include "io/task.h"
+#include "nucleus/component_state.h"
+
+namespace skerry::nucleus {
+
+// One life-cycle script, ready to run: its placeholders are filled in.
+struct Step {
+  std::string script;  // for /bin/sh -c
+  std::string skip_if;  // "", "onpath X", "exists F", each with an optional "!" before it
+  bool requires_privilege = false;
+  int64_t timeout_ms = 0;  // 0: none
+  std::vector<std::pair<std::string, std::string>> environment;
+
+  bool operator==(const Step&) const = default;
+};
+
+// Everything needed to run a component version. Two equal specs need no restart.
+struct ComponentSpec {
+  ComponentName name;
+  std::string version;
+  std::vector<ComponentName> hard_dependencies;
+  std::optional<Step> install, startup, run, shutdown;
+  std::vector<std::pair<std::string, std::string>> environment;
+  std::string work_directory;
+  std::string log_path;
+  std::optional<std::pair<uint32_t, uint32_t>> user;  // uid, gid; unset: as the nucleus
+
+  bool operator==(const ComponentSpec&) const = default;
+};
+
+class ComponentLog;
+
+class Component {
+ public:
+  struct Hooks {
+    // After each change of state; from inside the component: only take note, never stop it here.
+    std::function<void(Component&)> on_state;
+    // The install script of this version has succeeded (it runs once in a version's life).
+    std::function<void(const Component&)> on_installed;
+  };
+
+  // `token`: the SVCUID by which its processes prove who they are on the IPC socket.
+  Component(io::Env& env, ComponentSpec spec, bool installed, std::string token, Hooks hooks);
+  ~Component();
+
+  void start();
+  // Ends whatever runs: Shutdown script, SIGTERM, then SIGKILL. Afterwards nothing of it is left.
+  io::Task<void> stop();
+  // Told by the supervisor whenever the answer may have changed.
+  void set_dependencies_ready(bool ready);
+  // UpdateState over IPC: the component says it runs, or that it has failed.
+  void report(ComponentState reported);
+
+  const ComponentSpec& spec() const { return spec_; }
+  const std::string& token() const { return token_; }
+  ComponentState state() const { return state_; }
+  // Why it is ERRORED or BROKEN, with the script's last lines of output.
+  const std::string& reason() const { return reason_; }
+
+ private:
+  io::Task<void> live();
+  io::Task<Result<void>> attempt();
+  io::Task<Result<void>> run_to_end(std::string name, Step step);
+  Result<void> launch(const Step& step);
+  io::Task<void> end_process(int64_t grace_ms);
+  bool skipped(const Step& step) const;
+  void set_state(ComponentState state);
+  void note_failure(const Error& error);
+  std::vector<std::pair<std::string, std::string>> environment_of(const Step& step) const;
+
+  io::Env& env_;
+  ComponentSpec spec_;
+  bool installed_;
+  std::string token_;
+  Hooks hooks_;
+  ComponentState state_ = ComponentState::kNew;
+  std::string reason_;
+  bool dependencies_ready_ = false;
+  std::optional<io::Completion<bool>> waiting_for_dependencies_;
+  std::unique_ptr<io::Process> process_;
+  std::optional<io::Completion<Result<io::ExitStatus>>> exit_;
+  std::deque<std::string> last_lines_;
+  int failures_ = 0;              // in a row
+  int64_t last_failure_ms_ = 0;   // monotonic
+  bool started_once_ = false;
+  std::unique_ptr<ComponentLog> log_;
+  io::TaskScope life_;
+};
+
+}  // namespace skerry::nucleus

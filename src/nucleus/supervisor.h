@@ -1,0 +1,77 @@
+// Keeps the wanted set of components running: starts in dependency order, stops in the reverse,
+// restarts dependents of a component that went down, and says when all are healthy.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nucleus/component.h"
+
+namespace skerry::nucleus {
+
+struct ComponentStatus {
+  ComponentName name;
+  std::string version;
+  ComponentState state = ComponentState::kNew;
+  std::string reason;  // of ERRORED and BROKEN
+};
+
+class Supervisor {
+ public:
+  struct Hooks {
+    // A component's state or reason changed.
+    std::function<void(const ComponentStatus&)> on_state;
+    // Remember that this version's Install has succeeded / ask whether it has.
+    std::function<void(const ComponentName&, const std::string& version)> mark_installed;
+    std::function<bool(const ComponentName&, const std::string& version)> is_installed;
+  };
+  Supervisor(io::Env& env, Hooks hooks);
+  ~Supervisor();  // kills what still runs, without Shutdown scripts
+
+  // Makes `wanted` the set to run. Returns once everything obsolete is stopped and the rest is started
+  // (not yet healthy). Components whose spec is unchanged are left alone. One call at a time.
+  io::Task<void> apply(std::vector<ComponentSpec> wanted);
+  // Until every component has been RUNNING or FINISHED without a break for `window_ms`. Fails with the
+  // component's reason as soon as one is BROKEN, and with kTimeout after `timeout_ms`.
+  io::Task<Result<void>> wait_healthy(int64_t window_ms, int64_t timeout_ms);
+
+  std::vector<ComponentStatus> statuses() const;
+  // The component whose processes carry this SVCUID.
+  std::optional<ComponentName> component_of_token(std::string_view token) const;
+  // kNotFound where no such component runs.
+  Result<void> report(const ComponentName& name, ComponentState reported);
+
+ private:
+  struct Slot {
+    std::unique_ptr<Component> component;
+  };
+  void on_component_state(Component& component);
+  void after_change();
+  void refresh_dependencies();
+  io::Task<void> restart_loop();
+  io::Task<void> stop_set(std::set<ComponentName> names);
+  void start_one(const ComponentSpec& spec);
+  // `names` and, transitively, every component that HARD-depends on one of them.
+  std::set<ComponentName> with_dependents(std::set<ComponentName> names) const;
+  bool all_healthy() const;
+  const Component* broken() const;
+
+  io::Env& env_;
+  Hooks hooks_;
+  std::map<ComponentName, Slot> slots_;
+  std::set<ComponentName> to_restart_;
+  bool change_pending_ = false;
+  bool applying_ = false;
+  uint64_t changes_ = 0;  // counts state changes, so that waiters see breaks between two looks
+  std::vector<io::Completion<bool>> waiters_;
+  std::optional<io::Completion<bool>> restart_wake_;
+  io::TaskScope tasks_;
+  io::TaskScope posted_;
+};
+
+}  // namespace skerry::nucleus
