@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
-"""Runs clang-tidy on what changed since the last landed commit, within a time budget.
+"""Runs clang-tidy on what changed since it was last found clean, within a time budget.
 
-A unit takes five seconds and more, so the whole tree is for `--all`. A changed header is checked
-through its own .cc, or else through one that includes it. Reads build/release/
-compile_commands.json; the precompiled headers that it names must have been built.
+A unit takes five seconds and more, so a unit that was clean is not checked again until it, a
+header of ours that it reaches, or the configuration changes; the cache remembers that by hash.
+The rest is checked with the most recently changed first, so that on a new machine, where nothing
+is known, the budget goes to the code at hand. Headers are checked through what includes them.
+Reads build/release/compile_commands.json; the precompiled headers it names must have been built.
 
-    tools/clang_tidy.py                 what changed
-    tools/clang_tidy.py --all --seconds 7200
+    tools/clang_tidy.py                 within the budget
+    tools/clang_tidy.py --all           however long it takes
 """
 
 import argparse
-import collections.abc
 import concurrent.futures
 import hashlib
 import json
+import math
 import os
 import pathlib
 import re
@@ -23,61 +25,63 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build/release"
-UPSTREAM = ("@{upstream}", "origin/main")
+CLEAN = pathlib.Path(os.environ.get("SKERRY_CACHE", ROOT / "build")) / "clang-tidy-clean"
+# Whatever else decides the findings of a unit: the checks, and the versions of tool and libraries.
+CONFIGURATION = (".clang-tidy", "tools/lock/apt.txt")
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
+BUDGET_S = 400
 
 
-def git(*arguments: str) -> str | None:
+def reach(root: pathlib.Path, unit: str) -> list[str]:
+    """The unit and every file of the tree that it includes, directly or not."""
+    found, to_visit = set(), [unit]
+    while to_visit:
+        path = to_visit.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for name in INCLUDE.findall((root / path).read_text()):
+            for candidate in (f"src/{name}", name, str(pathlib.PurePath(path).parent / name)):
+                if (root / candidate).is_file():
+                    to_visit.append(candidate)
+                    break
+    return sorted(found)
+
+
+def fingerprint(root: pathlib.Path, unit: str) -> str:
+    total = hashlib.sha256()
+    for path in [*CONFIGURATION, *reach(root, unit)]:
+        contents = (root / path).read_bytes() if (root / path).exists() else b""
+        total.update(f"{path} {len(contents)}\n".encode() + contents)
+    return total.hexdigest()
+
+
+def git_lines(*arguments: str) -> list[str]:
     result = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True,
                             check=False)
-    return result.stdout.strip() if result.returncode == 0 else None
+    return result.stdout.splitlines()
 
 
-def find_base() -> str | None:
-    """The last landed commit; in a clone of just that, the one before. None: there is no history."""
-    if os.environ.get("SKERRY_LINT_BASE"):
-        return os.environ["SKERRY_LINT_BASE"]
-    for branch in UPSTREAM:
-        base = git("merge-base", "HEAD", branch)
-        if base and base != git("rev-parse", "HEAD"):
-            return base
-    return git("rev-parse", "--verify", "--quiet", "HEAD~1")
+def recently_changed() -> list[str]:
+    """Paths, the latest change first: uncommitted ones, then commit by commit."""
+    return (git_lines("ls-files", "--others", "--modified", "--exclude-standard") +
+            git_lines("log", "--max-count=500", "--format=", "--name-only"))
 
 
-def changed_files(base: str) -> list[str]:
-    committed_and_edited = git("diff", "--name-only", "--diff-filter=d", base) or ""
-    new = git("ls-files", "--others", "--exclude-standard") or ""
-    return sorted(set((committed_and_edited + "\n" + new).split()))
-
-
-def unit_for_header(header: str, units: list[str],
-                    read: collections.abc.Callable[[str], str]) -> str | None:
-    """The unit whose check shows the header's findings: its own .cc, else one that includes it."""
-    own = header.removesuffix(".h") + ".cc"
-    if own in units:
-        return own
-    name = re.escape(header.removeprefix("src/"))
-    return next((unit for unit in units if re.search(rf'#include "{name}"', read(unit))), None)
-
-
-def units_to_check(changed: list[str], units: list[str],
-                   read: collections.abc.Callable[[str], str]) -> list[str]:
-    chosen = {path for path in changed if path in units}
-    chosen |= {unit_for_header(path, units, read) for path in changed if path.endswith(".h")}
-    return sorted(chosen - {None})
-
-
-def sample(units: list[str]) -> list[str]:
-    """All units, in an order that is random but the same each time: the budget cuts the tail."""
-    return sorted(units, key=lambda path: hashlib.sha256(path.encode()).digest())
+def latest_first(units: list[str], changes: list[str]) -> list[str]:
+    age = {}
+    for position, path in enumerate(changes):
+        age.setdefault(path, position)
+    return sorted(units, key=lambda unit: age.get(unit, math.inf))
 
 
 def compiled_units() -> list[str]:
     database = BUILD / "compile_commands.json"
     if not database.exists():
         sys.exit(f"clang-tidy needs {database.relative_to(ROOT)}: run ./dev build")
-    files = (pathlib.Path(entry["file"]) for entry in json.loads(database.read_text()))
-    return sorted({str(file.relative_to(ROOT)) for file in files
-                   if file.is_relative_to(ROOT) and not file.is_relative_to(ROOT / "build")})
+    files = {pathlib.Path(entry["file"]) for entry in json.loads(database.read_text())}
+    return sorted(str(file.relative_to(ROOT)) for file in files
+                  if file.is_relative_to(ROOT) and not file.is_relative_to(ROOT / "build"))
 
 
 def check_unit(unit: str) -> str:
@@ -87,8 +91,8 @@ def check_unit(unit: str) -> str:
     return "" if result.returncode == 0 else result.stdout or result.stderr
 
 
-def check_units(units: list[str], seconds: float) -> tuple[int, int]:
-    """Prints complaints as they come; returns how many units had some and how many were skipped."""
+def check_units(stamps: dict[str, pathlib.Path], seconds: float) -> tuple[int, int]:
+    """Prints complaints as they come, stamps clean units; returns (complained about, skipped)."""
     deadline = time.monotonic() + seconds
 
     def check_in_time(unit: str) -> str | None:
@@ -96,29 +100,31 @@ def check_units(units: list[str], seconds: float) -> tuple[int, int]:
 
     bad = skipped = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for complaints in pool.map(check_in_time, units):
+        for unit, complaints in zip(stamps, pool.map(check_in_time, stamps)):
             skipped += complaints is None
             if complaints:
                 bad += 1
                 print(complaints.strip(), flush=True)
+            elif complaints is not None:
+                stamps[unit].touch()
     return bad, skipped
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--all", action="store_true", help="every unit")
-    parser.add_argument("--seconds", type=float, default=600, help="start no unit after this long")
+    parser.add_argument("--all", action="store_true", help="take as long as it takes")
+    parser.add_argument("--seconds", type=float, default=BUDGET_S,
+                        help=f"start no unit after this long ({BUDGET_S})")
     arguments = parser.parse_args()
 
-    units = compiled_units()
-    base = None if arguments.all else find_base()
-    if base:
-        chosen = units_to_check(changed_files(base), units, lambda path: (ROOT / path).read_text())
-    else:
-        chosen = sample(units)
-    bad, skipped = check_units(chosen, arguments.seconds)
+    CLEAN.mkdir(parents=True, exist_ok=True)
+    units = latest_first(compiled_units(), recently_changed())
+    stamps = {unit: CLEAN / fingerprint(ROOT, unit) for unit in units}
+    unknown = {unit: stamp for unit, stamp in stamps.items() if not stamp.exists()}
+    bad, skipped = check_units(unknown, math.inf if arguments.all else arguments.seconds)
     late = f", {skipped} not reached in {arguments.seconds:.0f} s" if skipped else ""
-    print(f"clang-tidy: {len(chosen) - skipped} units, {bad} with complaints{late}")
+    print(f"clang-tidy: {len(units)} units, {len(unknown) - skipped} checked, "
+          f"{bad} with complaints{late}")
     return 1 if bad else 0
 
 

@@ -1,38 +1,58 @@
 #!/usr/bin/env python3
-"""Checks which units clang_tidy.py picks for a change."""
+"""Checks when clang_tidy.py takes a unit for changed, and in which order it checks."""
 
+import pathlib
+import tempfile
 import unittest
 
 import clang_tidy
 
 SOURCES = {
-    "src/io/files.cc": '#include "io/files.h"\n',
-    "src/net/client.cc": '#include "io/files.h"\n#include "base/ids.h"\n',
-    "src/net/server.cc": '#include "net/server.h"\n',
+    ".clang-tidy": "Checks: a\n",
+    "src/io/files.cc": '#include "io/files.h"\n#include <vector>\n',
+    "src/io/files.h": '#include "base/error.h"\n',
+    "src/base/error.h": "// Nothing.\n",
+    "src/net/client.cc": '#include "io/files.h"\n#include "gone.h"\n',
+    "tests/helper.h": '#include "helper.h"\n',
+    "tests/a_test.cc": '#include "helper.h"\n',
 }
 
 
-def picked(*changed: str) -> list[str]:
-    return clang_tidy.units_to_check(list(changed), sorted(SOURCES), SOURCES.__getitem__)
+class ClangTidyTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name)
+        for path, text in SOURCES.items():
+            self.write(path, text)
 
+    def write(self, path: str, text: str):
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(text)
 
-class UnitsToCheckTest(unittest.TestCase):
-    def test_a_changed_unit_is_checked(self):
-        self.assertEqual(picked("src/net/server.cc", "README.md"), ["src/net/server.cc"])
+    def fingerprint(self, unit: str) -> str:
+        return clang_tidy.fingerprint(self.root, unit)
 
-    def test_a_header_is_checked_through_its_own_unit(self):
-        self.assertEqual(picked("src/io/files.h"), ["src/io/files.cc"])
+    def test_reach_follows_our_headers(self):
+        self.assertEqual(clang_tidy.reach(self.root, "src/io/files.cc"),
+                         ["src/base/error.h", "src/io/files.cc", "src/io/files.h"])
+        self.assertEqual(clang_tidy.reach(self.root, "tests/a_test.cc"),
+                         ["tests/a_test.cc", "tests/helper.h"])
 
-    def test_a_header_without_a_unit_is_checked_through_an_includer(self):
-        self.assertEqual(picked("src/base/ids.h"), ["src/net/client.cc"])
+    def test_a_unit_changes_with_what_it_reaches(self):
+        for path in ("src/io/files.cc", "src/base/error.h", ".clang-tidy"):
+            before = self.fingerprint("src/io/files.cc")
+            self.write(path, SOURCES[path] + "// More.\n")
+            self.assertNotEqual(self.fingerprint("src/io/files.cc"), before)
 
-    def test_what_nothing_compiles_is_left_out(self):
-        self.assertEqual(picked("src/base/unused.h", "src/new/file.cc"), [])
+    def test_a_unit_stays_the_same_when_others_change(self):
+        before = self.fingerprint("src/io/files.cc")
+        self.write("src/net/client.cc", "// Other.\n")
+        self.assertEqual(self.fingerprint("src/io/files.cc"), before)
 
-    def test_the_sample_holds_every_unit_in_a_fixed_order(self):
-        units = sorted(SOURCES)
-        self.assertEqual(sorted(clang_tidy.sample(units)), units)
-        self.assertEqual(clang_tidy.sample(units), clang_tidy.sample(units[::-1]))
+    def test_the_latest_change_comes_first(self):
+        self.assertEqual(clang_tidy.latest_first(["a.cc", "b.cc", "c.cc"], ["c.cc", "b.cc", "c.cc"]),
+                         ["c.cc", "b.cc", "a.cc"])
 
 
 if __name__ == "__main__":

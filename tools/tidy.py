@@ -54,6 +54,8 @@ FORBIDDEN_WORDS = {
         r"registry\.npmjs|npmjs|crates|proxy\.golang|repo1?\.maven)\.(org|io|com)\b"),
     "disabled test": re.compile(r"\bDISABLE[D]_"),
 }
+# A unique_ptr around `new` is the only way to a private constructor: owned at once, not naked.
+OWNED_NEW = re.compile(r"\bunique_ptr<[^;()]*>\s*\w*\(\s*new\b")
 CPP_ONLY_WORDS = {
     "naked new": re.compile(r"(?<!operator )\bnew\b\s*[\w:(\[]"),
     "naked delete": re.compile(r"(?<!operator )(?<!= )\bdelete\b(\s*\[\s*\])?\s*[\w:(*]"),
@@ -212,8 +214,9 @@ def check_cpp_words(file: File):
         yield from matches("word:using-namespace", file, code,
                            re.compile(r"\busing\s+namespace\b"), "not in a header")
     if file.parts[0] == "src":
+        raw = OWNED_NEW.sub(lambda match: "\n" * match.group().count("\n"), code)
         for name, pattern in CPP_ONLY_WORDS.items():
-            yield from matches(f"word:{name.replace(' ', '-')}", file, code, pattern,
+            yield from matches(f"word:{name.replace(' ', '-')}", file, raw, pattern,
                                "use RAII (std::make_unique, containers)")
     yield from matches("word:skip", file, file.text,
                        re.compile(r'\bGTEST_SKI[P]\(\)\s*(;|<<\s*"")'), "say why it is skipped")

@@ -101,6 +101,8 @@ class TidyTest(unittest.TestCase):
             self.assert_breaks("word:naked-delete", "src/io/a.cc", f"// A.\nvoid f() {{ {code} }}\n")
         self.assert_clean("src/io/a.cc", '// A new thing; delete it.\nauto s = "new x; delete y";\n'
                                          "struct A { A(const A&) = delete; int new_size; };\n")
+        self.assert_clean("src/io/a.cc", "// A.\nauto p = std::unique_ptr<A>(new A(1));\n"
+                                         "std::unique_ptr<A> q(new A);\n")
 
     def test_using_namespace(self):
         self.assert_breaks("word:using-namespace", "src/io/a.h", "// A.\nusing namespace std;\n")
