@@ -37,10 +37,10 @@ upstream_major() { local v=${1#*:}; echo "${v%%.*}"; }
 
 # Turns each missing pin into what the mirror still offers; says so once for all replacements.
 choose_versions() {
-  local pin name version candidate replaced=()
+  local pin name version candidate replaced=""
   for pin in "$@"; do
     name=${pin%%=*} version=${pin#*=}
-    if apt-cache show "$pin" >/dev/null 2>&1; then
+    if apt-cache madison "$name" | grep -qF " $version |"; then
       echo "$pin"
       continue
     fi
@@ -49,11 +49,10 @@ choose_versions() {
       die "no package $name in the apt sources; is this Debian 12 with 'main' enabled?"
     [[ $(upstream_major "$candidate") == "$(upstream_major "$version")" ]] ||
       die "the lock wants $pin, the mirror has only $candidate: move the pin in tools/lock/apt.txt"
-    replaced+=("$name $version → $candidate")
+    replaced+=", $name $version → $candidate"
     echo "$name=$candidate"
   done
-  [[ ${#replaced[@]} == 0 ]] ||
-    warn "the mirror has replaced these pinned versions: $(printf '%s; ' "${replaced[@]}")"
+  [[ -z $replaced ]] || warn "the mirror has replaced these pinned versions: ${replaced#, }"
 }
 
 # Packages may start services when they are installed; the tests start their own broker on free
