@@ -38,8 +38,8 @@ class RealFile : public File {
     std::string bytes(size, '\0');
     size_t filled = 0;
     while (filled < size) {
-      ssize_t got = ::pread(fd_, bytes.data() + filled, size - filled,
-                            static_cast<off_t>(offset + filled));
+      ssize_t got =
+          ::pread(fd_, bytes.data() + filled, size - filled, static_cast<off_t>(offset + filled));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return fail(errno_error("read", path_, errno));
       if (got == 0) break;
@@ -133,7 +133,9 @@ Result<uint64_t> RealFiles::free_bytes(const std::string& path) {
   return uint64_t{info.f_bavail} * info.f_frsize;
 }
 
-bool exists(Files& files, const std::string& path) { return files.stat(path).has_value(); }
+bool exists(Files& files, const std::string& path) {
+  return files.stat(path).has_value();
+}
 
 Result<std::string> read_file(Files& files, const std::string& path, uint64_t max_bytes) {
   SKERRY_ASSIGN(auto file, files.open(path, OpenMode::kRead));

@@ -26,7 +26,7 @@ struct FileInfo {
 
 class File {
  public:
-  virtual ~File() = default;  // closes
+  virtual ~File() = default;                               // closes
   virtual Result<void> write(std::string_view bytes) = 0;  // all of it, or an error
   // Up to `size` bytes from `offset`; shorter only at the end of the file.
   virtual Result<std::string> read_at(uint64_t offset, size_t size) = 0;
@@ -43,12 +43,13 @@ class Files {
                                              uint32_t mode = 0600) = 0;
   virtual Result<FileInfo> stat(const std::string& path) = 0;  // kNotFound where absent
   virtual Result<std::vector<std::string>> list(const std::string& directory) = 0;  // names, sorted
-  virtual Result<void> make_directory(const std::string& path, uint32_t mode = 0755) = 0;  // fine if there
+  virtual Result<void> make_directory(const std::string& path,
+                                      uint32_t mode = 0755) = 0;  // fine if there
   virtual Result<void> rename(const std::string& from, const std::string& to) = 0;
-  virtual Result<void> remove(const std::string& path) = 0;            // file, link or empty directory
+  virtual Result<void> remove(const std::string& path) = 0;  // file, link or empty directory
   virtual Result<void> set_mode(const std::string& path, uint32_t mode) = 0;
   virtual Result<void> set_owner(const std::string& path, uint32_t uid, uint32_t gid) = 0;
-  virtual Result<void> sync_directory(const std::string& path) = 0;    // entries survive a power cut
+  virtual Result<void> sync_directory(const std::string& path) = 0;  // entries survive a power cut
   virtual Result<uint64_t> free_bytes(const std::string& path) = 0;
 };
 

@@ -42,11 +42,18 @@ class AsioWatch : public FdWatch {
 }  // namespace
 
 struct RealLoop::Impl {
-  asio::io_context context{1};
-  asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+  // Before the context: callbacks still queued die with the context and may hold Timers, which then
+  // look here.
   uint64_t next_timer = 1;
   std::unordered_map<uint64_t, std::unique_ptr<asio::steady_timer>> timers;
   std::vector<std::unique_ptr<asio::signal_set>> signals;
+  asio::io_context context{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+
+  ~Impl() {
+    timers.clear();
+    signals.clear();
+  }
 
   void await_signal(asio::signal_set& set, std::function<void(int)> handler) {
     set.async_wait([this, &set, handler](boost::system::error_code error, int number) {
@@ -66,8 +73,8 @@ void RealLoop::post(Callback callback) {
 
 Timer RealLoop::after(int64_t delay_ms, Callback callback) {
   uint64_t id = impl_->next_timer++;
-  auto timer = std::make_unique<asio::steady_timer>(impl_->context,
-                                                    std::chrono::milliseconds(delay_ms));
+  auto timer =
+      std::make_unique<asio::steady_timer>(impl_->context, std::chrono::milliseconds(delay_ms));
   timer->async_wait([impl = impl_.get(), id,
                      callback = std::move(callback)](boost::system::error_code error) mutable {
     // An expired timer may be cancelled while its completion is queued: the map decides.
@@ -78,7 +85,9 @@ Timer RealLoop::after(int64_t delay_ms, Callback callback) {
   return Timer(this, id);
 }
 
-void RealLoop::cancel_timer(uint64_t id) { impl_->timers.erase(id); }
+void RealLoop::cancel_timer(uint64_t id) {
+  impl_->timers.erase(id);
+}
 
 std::unique_ptr<FdWatch> RealLoop::watch(int fd) {
   return std::make_unique<AsioWatch>(impl_->context, fd);
@@ -91,12 +100,16 @@ void RealLoop::on_signals(const std::vector<int>& signals, std::function<void(in
   impl_->signals.push_back(std::move(set));
 }
 
-void RealLoop::run() { impl_->context.run(); }
+void RealLoop::run() {
+  impl_->context.run();
+}
 
 bool RealLoop::run_for(int64_t limit_ms) {
   return impl_->context.run_one_for(std::chrono::milliseconds(limit_ms)) > 0;
 }
 
-void RealLoop::stop() { impl_->context.stop(); }
+void RealLoop::stop() {
+  impl_->context.stop();
+}
 
 }  // namespace skerry::io

@@ -34,8 +34,9 @@ class Timer {
 class FdWatch {
  public:
   virtual ~FdWatch() = default;
-  // `ready` runs once, from the loop, when the descriptor is readable (writable), has an error or is
-  // hung up. At most one wait for each direction at a time. Destroying the watch drops the callbacks.
+  // `ready` runs once, from the loop, when the descriptor is readable (writable), has an error or
+  // is hung up. At most one wait for each direction at a time. Destroying the watch drops the
+  // callbacks.
   virtual void when_readable(Callback ready) = 0;
   virtual void when_writable(Callback ready) = 0;
 };

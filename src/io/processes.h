@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -36,37 +37,54 @@ struct ExitStatus {
   std::string text() const;  // "exit code 3", "killed by signal 9"
 };
 
-// A child in a session of its own. Destroying it kills the whole session.
+// A child in a session of its own. Destroying it kills (SIGKILL) the child and whatever it started,
+// sessions and daemons of their own included.
 class Process {
  public:
   virtual ~Process() = default;
   virtual pid_t pid() const = 0;
-  // To the child's whole process group.
+  // To the child's whole process group; once the child has ended, to what it left running.
   virtual void signal(int number) = 0;
 };
 
 struct ProcessEvents {
   // A line (without its end) of standard output or error; long lines come in pieces of 8 KiB.
   std::function<void(std::string_view line, bool is_stderr)> on_line;
-  // Once, after the last line.
+  // Once, after the child's last line. What the child left running in the background may write more
+  // lines after that, until the Process is destroyed.
   std::function<void(ExitStatus)> on_exit;
 };
 
 class Processes {
  public:
   virtual ~Processes() = default;
-  // Events come from the loop, never inside start().
+  // Events come from the loop, never inside start(), and none after the Process is destroyed (which
+  // an event may do). An error names the program and the step that failed.
   virtual Result<std::unique_ptr<Process>> start(const ProcessSpec& spec, ProcessEvents events) = 0;
 };
 
-// Children die with this process where the kernel allows it (PR_SET_PDEATHSIG).
+// Children die with the thread that started them (PR_SET_PDEATHSIG): start them from the main one.
+// Their descendants are found by a mark in the environment (io/process_guard.h).
+// Destroy after every Process and before the loop.
 class RealProcesses : public Processes {
  public:
-  explicit RealProcesses(Loop& loop) : loop_(loop) {}
+  // `mark`: ProcessGuard::mark(); empty for one that is used by this object only.
+  explicit RealProcesses(Loop& loop, std::string mark = {});
+  ~RealProcesses() override;
   Result<std::unique_ptr<Process>> start(const ProcessSpec& spec, ProcessEvents events) override;
+  // Reaps ended processes that were not started here: orphans adopted by a child subreaper. For the
+  // SIGCHLD handler of a program with a ProcessGuard; it must have no other users of wait().
+  void reap_adopted();
 
  private:
+  class Child;
+  class Handle;
   Loop& loop_;
+  std::string mark_;
+  uint64_t started_ = 0;
+  std::unordered_map<pid_t, std::shared_ptr<Child>> unreaped_;
+  bool adopted_behind_ =
+      false;  // reap_adopted() stopped at an ended child that is still in unreaped_
 };
 
 }  // namespace skerry::io

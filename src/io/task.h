@@ -1,10 +1,10 @@
-// Coroutines: Task<T> (lazy, awaited once), TaskScope (owns running tasks), Completion<T> (a callback's
-// value, awaited), sleep. All of one Loop, one thread.
+// Coroutines: Task<T> (lazy, awaited once), TaskScope (owns running tasks), Completion<T> (a
+// callback's value, awaited), sleep. All of one Loop, one thread.
 //
-// Cancellation is destruction: destroying a suspended Task destroys its frame, the tasks it awaits and
-// the timers and watches they hold. A coroutine therefore never outlives the TaskScope that runs it.
-// Never destroy a Task from inside itself. Lambdas that are coroutines must take their state as
-// parameters, not as captures (the lambda object dies before the frame does).
+// Cancellation is destruction: destroying a suspended Task destroys its frame, the tasks it awaits
+// and the timers and watches they hold. A coroutine therefore never outlives the TaskScope that
+// runs it. Never destroy a Task from inside itself. Lambdas that are coroutines must take their
+// state as parameters, not as captures (the lambda object dies before the frame does).
 #pragma once
 
 #include <coroutine>
@@ -153,8 +153,9 @@ class TaskScope {
   std::list<std::coroutine_handle<>> roots_;
 };
 
-// A value that a callback delivers once and at most one coroutine awaits. Copies share it. The waiter
-// resumes from the loop, never inside complete(). The first complete() wins; later ones are ignored.
+// A value that a callback delivers once and at most one coroutine awaits. Copies share it. The
+// waiter resumes from the loop, never inside complete(). The first complete() wins; later ones are
+// ignored.
 template <class T>
 class Completion {
  public:
@@ -200,7 +201,8 @@ template <class T>
 Task<Result<T>> with_timeout(Loop& loop, int64_t timeout_ms, Completion<Result<T>> completion,
                              std::string what) {
   Timer timer = loop.after(timeout_ms, [completion, what, timeout_ms]() mutable {
-    completion.complete(fail(Code::kTimeout, what + ": no answer within " + std::to_string(timeout_ms) + " ms"));
+    completion.complete(
+        fail(Code::kTimeout, what + ": no answer within " + std::to_string(timeout_ms) + " ms"));
   });
   co_return co_await completion;
 }

@@ -2,6 +2,7 @@
 #include "io/task.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 namespace skerry::io {
 namespace {
@@ -11,7 +12,9 @@ Task<int> add_later(Loop& loop, int a, int b) {
   co_return a + b;
 }
 
-Task<void> store(Loop& loop, int* out) { *out = co_await add_later(loop, 2, 3); }
+Task<void> store(Loop& loop, int* out) {
+  *out = co_await add_later(loop, 2, 3);
+}
 
 TEST(Task, AwaitsThroughTheLoop) {
   RealLoop loop;
@@ -43,7 +46,9 @@ TEST(TaskScope, DestructionCancelsSuspendedTasksAndTheirTimers) {
     EXPECT_EQ(scope.size(), 1u);
   }
   EXPECT_EQ(destroyed, 1);
-  EXPECT_FALSE(loop.run_for(1));
+  while (loop.run_for(1)) {
+  }
+  EXPECT_EQ(destroyed, 1);
 }
 
 Task<void> await_result(Loop& loop, Completion<Result<int>> completion, std::string* out) {
@@ -72,6 +77,22 @@ TEST(Loop, PostedCallbacksRunInOrder) {
   loop.post([&] { order += 'b'; });
   while (order.size() < 2) ASSERT_TRUE(loop.run_for(5000));
   EXPECT_EQ(order, "ab");
+}
+
+TEST(Loop, DestructionDropsQueuedCallbacksThatHoldTimersAndWatches) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  bool ran = false;
+  {
+    RealLoop loop;
+    auto timer = std::make_shared<Timer>(loop.after(1'000'000, [&] { ran = true; }));
+    std::shared_ptr<FdWatch> watch = loop.watch(ends[0]);
+    watch->when_readable([watch, &ran] { ran = true; });
+    loop.post([timer, watch, &ran] { ran = true; });
+  }
+  EXPECT_FALSE(ran);
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 }  // namespace

@@ -1,0 +1,201 @@
+// Marked processes in /proc, and the watcher that outlives its program just long enough to kill
+// them.
+#include "io/process_guard.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern "C" {  // which glibc 2.36 leaves out in this header
+#include <sys/pidfd.h>
+}
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <set>
+
+#include "io/clock.h"
+#include "io/random.h"
+
+namespace skerry::io {
+namespace {
+
+// How long the end of the program waits for its last children; the watcher goes on alone after
+// that.
+constexpr int kFarewellMs = 5000;
+constexpr size_t kMaxProcFile = 4 << 20;  // environments are limited by ARG_MAX, normally 2 MiB
+
+// What /proc has of a process, or nothing when it is gone or not ours to see.
+std::string read_proc(pid_t pid, const char* name) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/" + name;
+  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  std::string text;
+  char buffer[4096];
+  ssize_t got = 0;
+  while (text.size() < kMaxProcFile && (got = ::read(fd, buffer, sizeof buffer)) > 0) {
+    text.append(buffer, static_cast<size_t>(got));
+  }
+  ::close(fd);
+  return text;
+}
+
+bool is_marked(pid_t pid, const std::string& mark) {
+  const std::string environment = '\0' + read_proc(pid, "environ");
+  const std::string entry = '\0' + std::string(kMarkVariable) + "=" + mark;
+  for (size_t at = environment.find(entry); at != std::string::npos;
+       at = environment.find(entry, at + 1)) {
+    const size_t end = at + entry.size();
+    if (end == environment.size() || environment[end] == '\0' || environment[end] == '/')
+      return true;
+  }
+  return false;
+}
+
+pid_t parent_pid(pid_t pid) {
+  // "PID (NAME) STATE PARENT …"; the name may hold anything, so count from its closing bracket.
+  const std::string stat = read_proc(pid, "stat");
+  const size_t name_end = stat.rfind(')');
+  if (name_end == std::string::npos || stat.size() < name_end + 5) return 0;
+  return static_cast<pid_t>(std::strtol(stat.c_str() + name_end + 4, nullptr, 10));
+}
+
+bool is_zombie(pid_t pid) {
+  const std::string stat = read_proc(pid, "stat");
+  const size_t name_end = stat.rfind(')');
+  return name_end == std::string::npos || stat.compare(name_end, 4, ") Z ") == 0;
+}
+
+std::vector<pid_t> all_processes() {
+  std::vector<pid_t> pids;
+  DIR* proc = ::opendir("/proc");
+  if (!proc) return pids;
+  while (dirent* entry = ::readdir(proc)) {
+    char* end = nullptr;
+    const long pid = std::strtol(entry->d_name, &end, 10);
+    if (pid > 0 && *end == '\0') pids.push_back(static_cast<pid_t>(pid));
+  }
+  ::closedir(proc);
+  return pids;
+}
+
+[[noreturn]] void watch(int pipe, const std::string& mark) {
+  // Out of reach of a terminal's Ctrl-C and of a stop of the whole process group, both of which end
+  // the program first and this process by the pipe.
+  ::setsid();
+  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) std::signal(number, SIG_IGN);
+  ::prctl(PR_SET_NAME, "skerry-guard");
+  ::dup2(pipe, 0);
+  if (int null = ::open("/dev/null", O_RDWR); null >= 0) {
+    ::dup2(null, 1);
+    ::dup2(null, 2);
+  }
+  ::close_range(3, ~0U, 0);
+  if (::chdir("/") != 0) ::_exit(1);  // holds no mount
+  char byte = 0;
+  while (::read(0, &byte, 1) < 0 && errno == EINTR) {
+  }
+  // One that cannot be killed now (stuck in the kernel) dies when it returns from there.
+  while (!kill_marked(mark, 60'000)) {
+  }
+  ::_exit(0);
+}
+
+}  // namespace
+
+std::vector<pid_t> marked_processes(const std::string& mark) {
+  const std::vector<pid_t> pids = all_processes();
+  std::set<pid_t> found;
+  for (pid_t pid : pids) {
+    if (is_marked(pid, mark) && !is_zombie(pid)) found.insert(pid);
+  }
+  // Children that cleared their environment, as long as their parent is here to tell.
+  for (bool grew = !found.empty(); grew;) {
+    grew = false;
+    for (pid_t pid : pids) {
+      if (!found.contains(pid) && found.contains(parent_pid(pid)) && !is_zombie(pid)) {
+        grew = found.insert(pid).second;
+      }
+    }
+  }
+  found.erase(::getpid());
+  return {found.begin(), found.end()};
+}
+
+void signal_marked(const std::string& mark, int signal) {
+  const std::vector<pid_t> pids = marked_processes(mark);
+  for (pid_t pid : pids) {
+    // A pidfd cannot come to mean another process, a pid can: so open first, then look again.
+    int fd = ::pidfd_open(pid, 0);
+    if (fd < 0) continue;
+    const bool descendant = std::ranges::find(pids, parent_pid(pid)) != pids.end();
+    if (descendant || is_marked(pid, mark)) ::pidfd_send_signal(fd, signal, nullptr, 0);
+    ::close(fd);
+  }
+}
+
+Result<size_t> kill_marked(const std::string& mark, int64_t timeout_ms) {
+  RealClock clock;
+  const int64_t deadline = clock.monotonic_ms() + timeout_ms;
+  std::set<pid_t> seen;
+  for (int round = 0;; ++round) {
+    const std::vector<pid_t> pids = marked_processes(mark);
+    seen.insert(pids.begin(), pids.end());
+    if (pids.empty()) return seen.size();
+    signal_marked(mark, SIGKILL);
+    if (clock.monotonic_ms() > deadline) {
+      std::string list;
+      for (pid_t pid : pids) list += " " + std::to_string(pid);
+      return fail(Code::kTimeout, "processes that do not die on SIGKILL:" + list +
+                                      "; they wait in the kernel, see /proc/PID/stack");
+    }
+    // The kernel needs a moment to take them down; the first looks come at once.
+    ::poll(nullptr, 0, std::min(round, 50));
+  }
+}
+
+Result<ProcessGuard> ProcessGuard::start(const std::string& owner) {
+  SKERRY_TRY(kill_marked(owner));
+  const std::string mark = owner + "/" + RealRandom().token(12);
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    return fail(errno_error("pipe", "of the process guard", errno));
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
+    return fail(errno_error("prctl(PR_SET_CHILD_SUBREAPER)", "of the process guard", errno));
+  }
+  const pid_t watcher = ::fork();
+  if (watcher < 0) {
+    ::close(ends[0]);
+    ::close(ends[1]);
+    return fail(errno_error("fork", "of the process guard", errno));
+  }
+  if (watcher == 0) {
+    ::close(ends[1]);
+    watch(ends[0], mark);
+  }
+  ::close(ends[0]);
+  return ProcessGuard(mark, watcher, ends[1]);
+}
+
+ProcessGuard::ProcessGuard(ProcessGuard&& other) noexcept
+    : mark_(std::move(other.mark_)),
+      watcher_(other.watcher_),
+      pipe_(std::exchange(other.pipe_, -1)) {}
+
+ProcessGuard::~ProcessGuard() {
+  if (pipe_ < 0) return;
+  ::close(pipe_);
+  int fd = ::pidfd_open(watcher_, 0);
+  if (fd < 0) return;  // ended and reaped: somebody killed it
+  pollfd ended{fd, POLLIN, 0};
+  ::poll(&ended, 1, kFarewellMs);
+  ::waitpid(watcher_, nullptr, WNOHANG);
+  ::close(fd);
+}
+
+}  // namespace skerry::io
