@@ -65,7 +65,7 @@ struct Deployment {
   std::string name;
   std::string target_arn;
   std::string parent_target_arn;
-  int64_t revision = 0;  // counts up for each target; set by the store
+  int64_t revision = 0;  // counts up for each target
   DeploymentStatus status = DeploymentStatus::kActive;
   bool is_latest = true;      // of its target
   std::string request_json;   // what CreateDeployment was given

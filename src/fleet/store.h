@@ -58,9 +58,11 @@ class Store {
   // --- store_components.cc ---
   Result<void> create_component(const ComponentVersion& component);
   Result<ComponentVersion> find_component(const ComponentName& name, const std::string& version);
-  // Every version, highest first; empty where the component is unknown.
+  // Every version, in no order; empty where the component is unknown.
   Result<std::vector<ComponentVersion>> component_versions(const ComponentName& name);
   Result<Slice<ComponentName>> list_component_names(const Page& page);
+  Result<void> set_component_tags(const ComponentName& name, const std::string& version,
+                                  const std::string& tags_json);
   Result<void> delete_component(const ComponentName& name, const std::string& version);
   Result<void> put_object(const ArtifactObject& object);  // replaces
   Result<ArtifactObject> find_object(const std::string& bucket, const std::string& key);
@@ -68,7 +70,9 @@ class Store {
                              const std::string& key);  // fine where absent
 
   // --- store_deployments.cc ---
-  // Sets sequence and revision; the target's former latest one stops being it.
+  // 1 more than the target's highest one.
+  Result<int64_t> next_revision(const std::string& target_arn);
+  // Sets sequence; the target's former latest one stops being it.
   Result<Deployment> create_deployment(Deployment deployment);
   Result<Deployment> find_deployment(const DeploymentId& id);
   Result<Deployment> find_deployment_of_job(const JobId& job_id);
@@ -81,7 +85,7 @@ class Store {
   // Newest first.
   Result<Slice<Deployment>> list_deployments(const DeploymentFilter& filter, const Page& page);
   Result<void> set_deployment_status(const DeploymentId& id, DeploymentStatus status);
-  Result<void> delete_deployment(const DeploymentId& id);
+  Result<void> set_deployment_tags(const DeploymentId& id, const std::string& tags_json);
 
   // --- store_jobs.cc ---
   // QUEUED, version 1. `now_ms` is moved up where the thing has a later execution already.
@@ -128,8 +132,6 @@ class Store {
   Result<void> merge_installed_components(const ThingName& thing,
                                           const std::vector<InstalledComponent>& components);
   Result<void> remove_installed_component(const ThingName& thing, const ComponentName& name);
-  Result<std::optional<InstalledComponent>> find_installed_component(const ThingName& thing,
-                                                                     const ComponentName& name);
   Result<Slice<InstalledComponent>> list_installed_components(const ThingName& thing,
                                                               bool roots_only, const Page& page);
 

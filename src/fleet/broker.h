@@ -1,0 +1,84 @@
+// The fleet's MQTT broker: mosquitto with our plugin, configured, started and kept running by the
+// control plane, and the list of certificates it lets in.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "fleet/job_notifier.h"
+#include "io/env.h"
+#include "io/task.h"
+#include "net/tls.h"
+
+namespace skerry::fleet {
+
+class Store;
+
+struct BrokerOptions {
+  std::string directory;  // created; holds configuration, sessions and registry
+  std::string bind_address = "127.0.0.1";
+  uint16_t port = 8883;  // 0: a free one
+  net::TlsFiles tls;     // trust for clients, and the broker's own certificate
+  std::string program;   // "": where Debian's package puts mosquitto, or in PATH
+  std::string plugin;    // "": next to this program, or in ../lib/skerry
+};
+
+// Writes the fingerprints of all active, attached certificates to a file that the plugin watches.
+class BrokerRegistry : public CertificateNotifier {
+ public:
+  BrokerRegistry(io::Env& env, Store& store, std::string path);
+  Result<void> write();
+  // Writes; where that fails (a full disk), logs it and tries again until it works, since a
+  // revocation waits for it.
+  void certificates_changed() override;
+
+ private:
+  io::Env& env_;
+  Store& store_;
+  const std::string path_;
+  io::Timer retry_;
+};
+
+class BrokerSupervisor {
+ public:
+  BrokerSupervisor(io::Env& env, BrokerOptions options);
+  ~BrokerSupervisor();  // kills the broker where it still runs; stop() lets it save its sessions
+
+  // Where the plugin expects the registry; it must be written before start().
+  std::string registry_path() const { return options_.directory + "/active-certificates"; }
+  // Writes the configuration, ends a broker that a killed control plane left behind, starts a new
+  // one. Done when it accepts connections. From then on it is started again whenever it ends.
+  io::Task<Result<void>> start();
+  uint16_t port() const { return port_; }  // valid after start()
+  // Asks the broker to save and end, and waits for it; kills it after 10 s.
+  io::Task<void> stop();
+
+ private:
+  enum class Phase { kIdle, kStarting, kRunning, kWaiting, kStopping };
+
+  io::Task<Result<void>> launch(uint16_t port);
+  Result<void> write_configuration(uint16_t port);
+  void on_line(std::string_view line);
+  void on_exit(io::ExitStatus status);
+  void restart_later();
+  std::string last_lines() const;
+
+  io::Env& env_;
+  BrokerOptions options_;
+  uint16_t port_ = 0;
+  Phase phase_ = Phase::kIdle;
+  int64_t restart_delay_ms_ = 0;
+  int64_t started_ms_ = 0;
+  std::deque<std::string> recent_lines_;  // what to show when it ends
+  std::unique_ptr<io::Process> process_;
+  io::Completion<Result<void>> ready_;  // of the launch in progress
+  io::Completion<bool> ended_;          // of the stop in progress
+  io::Timer restart_timer_;
+  io::TaskScope tasks_;
+};
+
+}  // namespace skerry::fleet

@@ -1,0 +1,49 @@
+// Opening the store, its transactions and the installation's settings.
+#include "fleet/store.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "fleet/store_migrations.h"
+#include "fleet/store_sql.h"
+
+namespace skerry::fleet {
+
+Store::Store(std::unique_ptr<Database> database) : database_(std::move(database)) {}
+Store::~Store() = default;
+
+Result<std::unique_ptr<Store>> Store::open(const std::string& path) {
+  // SQLite would create the file with the umask's mode; its journal files inherit this one. SQLite
+  // does its own I/O, so this does not go through io::Files either.
+  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return fail(errno_error("open", path, errno));
+  ::close(fd);
+  SKERRY_ASSIGN(auto database, Database::open(path));
+  if (auto migrated = migrate(*database, newest_schema_version()); !migrated) {
+    return fail(migrated.error().with_context(path));
+  }
+  return std::unique_ptr<Store>(new Store(std::move(database)));
+}
+
+Result<void> Store::transaction(const std::function<Result<void>()>& work) {
+  return database_->transaction(work);
+}
+
+Result<std::string> Store::setting(const std::string& name) {
+  SKERRY_ASSIGN(auto values, database_->select(
+                                 "SELECT value FROM settings WHERE name = :name",
+                                 [](const Row& row) { return row.text("value"); }, name));
+  return values.empty() ? std::string() : values.front();
+}
+
+Result<void> Store::set_setting(const std::string& name, const std::string& value) {
+  SKERRY_TRY(
+      database_->execute("INSERT INTO settings (name, value) VALUES (:name, :value) "
+                         "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                         name, value));
+  return {};
+}
+
+}  // namespace skerry::fleet

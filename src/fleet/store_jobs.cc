@@ -1,0 +1,176 @@
+// Job executions in the store: what each thing has to do, does, and has done.
+#include <algorithm>
+
+#include "fleet/store.h"
+#include "fleet/store_sql.h"
+
+namespace skerry::fleet {
+namespace {
+
+const std::string kColumns =
+    "job_id, thing, status, status_details, queued_ms, started_ms, updated_ms, version_number, "
+    "execution_number";
+const std::string kIsPending = "status IN ('QUEUED', 'IN_PROGRESS')";
+
+JobExecution read_execution(const Row& row) {
+  JobExecution execution;
+  execution.job_id = JobId(row.text("job_id"));
+  execution.thing = ThingName(row.text("thing"));
+  parse(row.text("status"), execution.status);
+  execution.status_details_json = row.text("status_details");
+  execution.queued_ms = row.number("queued_ms");
+  execution.started_ms = row.number("started_ms");
+  execution.updated_ms = row.number("updated_ms");
+  execution.version_number = row.number("version_number");
+  execution.execution_number = row.number("execution_number");
+  return execution;
+}
+
+// The order in which a thing works: what it has begun, then the oldest.
+const std::string kPendingQuery =
+    "SELECT " + kColumns + " FROM job_executions WHERE thing = :thing AND " + kIsPending +
+    " ORDER BY CASE status WHEN 'IN_PROGRESS' THEN 0 ELSE 1 END, queued_ms, job_id";
+
+}  // namespace
+
+Result<JobExecution> Store::queue_execution(const JobId& job_id, const ThingName& thing,
+                                            int64_t now_ms) {
+  SKERRY_TRY(transaction([&]() -> Result<void> {
+    SKERRY_ASSIGN(int64_t latest,
+                  database_->select_one(
+                      "",
+                      "SELECT coalesce(max(queued_ms), 0) AS latest FROM job_executions "
+                      "WHERE thing = :thing",
+                      [](const Row& row) { return row.number("latest"); }, thing.str()));
+    const int64_t queued_ms = std::max(now_ms, latest);
+    SKERRY_TRY(database_->execute(
+        "INSERT INTO job_executions (" + kColumns +
+            ") VALUES (:job, :thing, 'QUEUED', '{}', :queued, 0, :updated, 1, 1) "
+            "ON CONFLICT (job_id, thing) DO UPDATE SET status = excluded.status, "
+            "status_details = excluded.status_details, queued_ms = excluded.queued_ms, "
+            "started_ms = 0, updated_ms = excluded.updated_ms, version_number = 1, "
+            "execution_number = job_executions.execution_number + 1",
+        job_id.str(), thing.str(), queued_ms, queued_ms));
+    return {};
+  }));
+  return find_execution(job_id, thing);
+}
+
+Result<JobExecution> Store::find_execution(const JobId& job_id, const ThingName& thing) {
+  return database_->select_one(
+      "job " + job_id.str() + " has no execution on thing " + thing.str(),
+      "SELECT " + kColumns + " FROM job_executions WHERE job_id = :job AND thing = :thing",
+      read_execution, job_id.str(), thing.str());
+}
+
+Result<std::vector<JobExecution>> Store::pending_executions(const ThingName& thing) {
+  return database_->select(kPendingQuery, read_execution, thing.str());
+}
+
+Result<std::optional<JobExecution>> Store::next_pending(const ThingName& thing) {
+  SKERRY_ASSIGN(auto found,
+                database_->select(kPendingQuery + " LIMIT 1", read_execution, thing.str()));
+  if (found.empty()) return std::optional<JobExecution>();
+  return std::optional<JobExecution>(std::move(found.front()));
+}
+
+Result<JobExecution> Store::update_execution(const JobId& job_id, const ThingName& thing,
+                                             const ExecutionChange& change) {
+  JobExecution execution;
+  SKERRY_TRY(transaction([&]() -> Result<void> {
+    SKERRY_ASSIGN(execution, find_execution(job_id, thing));
+    const std::string name = "job " + job_id.str() + " on thing " + thing.str();
+    if (is_terminal(execution.status)) {
+      return fail(Code::kFailedPrecondition,
+                  name + " has ended as " + std::string(to_string(execution.status)));
+    }
+    if (change.expected_version && *change.expected_version != execution.version_number) {
+      return fail(Code::kFailedPrecondition,
+                  name + " is at version " + std::to_string(execution.version_number) + ", not " +
+                      std::to_string(*change.expected_version));
+    }
+    execution.status = change.status;
+    if (change.status_details_json) execution.status_details_json = *change.status_details_json;
+    if (execution.started_ms == 0 && change.status != ExecutionStatus::kQueued) {
+      execution.started_ms = change.now_ms;
+    }
+    execution.updated_ms = change.now_ms;
+    ++execution.version_number;
+    SKERRY_TRY(database_->execute(
+        "UPDATE job_executions SET status = :status, status_details = :details, "
+        "started_ms = :started, updated_ms = :updated, version_number = :version "
+        "WHERE job_id = :job AND thing = :thing",
+        std::string(to_string(execution.status)), execution.status_details_json,
+        execution.started_ms, execution.updated_ms, execution.version_number, job_id.str(),
+        thing.str()));
+    return {};
+  }));
+  return execution;
+}
+
+Result<Slice<JobExecution>> Store::list_executions_of_job(const JobId& job_id,
+                                                          std::optional<ExecutionStatus> status,
+                                                          const Page& page) {
+  const std::string wanted(status ? to_string(*status) : "");
+  SKERRY_ASSIGN(
+      auto rows,
+      database_->select("SELECT " + kColumns +
+                            " FROM job_executions WHERE job_id = :job AND "
+                            "thing > :after AND (:any = '' OR status = :status) "
+                            "ORDER BY thing LIMIT :limit",
+                        read_execution, job_id.str(), page.after, wanted, wanted, limit_of(page)));
+  return slice_of(std::move(rows), page, [](const JobExecution& one) { return one.thing.str(); });
+}
+
+Result<Slice<JobExecution>> Store::list_executions_of_thing(const ThingName& thing,
+                                                            const Page& page) {
+  // The key is queued_ms with the job's id, for executions queued in the same millisecond.
+  const int64_t before = number_after(page, INT64_MAX);
+  const size_t separator = page.after.find('/');
+  const std::string after_job =
+      separator == std::string::npos ? "" : page.after.substr(separator + 1);
+  SKERRY_ASSIGN(auto rows, database_->select("SELECT " + kColumns +
+                                                 " FROM job_executions WHERE thing = :thing AND "
+                                                 "(queued_ms < :before OR (queued_ms = :same AND "
+                                                 "job_id > :after)) "
+                                                 "ORDER BY queued_ms DESC, job_id LIMIT :limit",
+                                             read_execution, thing.str(), before, before, after_job,
+                                             limit_of(page)));
+  return slice_of(std::move(rows), page, [](const JobExecution& one) {
+    return std::to_string(one.queued_ms) + "/" + one.job_id.str();
+  });
+}
+
+Result<std::vector<ThingName>> Store::end_pending(const JobId& job_id, ExecutionStatus status,
+                                                  int64_t now_ms) {
+  std::vector<ThingName> things;
+  SKERRY_TRY(transaction([&]() -> Result<void> {
+    SKERRY_ASSIGN(things,
+                  database_->select(
+                      "SELECT thing FROM job_executions WHERE job_id = :job AND " + kIsPending +
+                          " ORDER BY thing",
+                      [](const Row& row) { return ThingName(row.text("thing")); }, job_id.str()));
+    SKERRY_TRY(
+        database_->execute("UPDATE job_executions SET status = :status, updated_ms = :now, "
+                           "version_number = version_number + 1 WHERE job_id = :job AND " +
+                               kIsPending,
+                           std::string(to_string(status)), now_ms, job_id.str()));
+    return {};
+  }));
+  return things;
+}
+
+Result<std::vector<std::pair<ExecutionStatus, int64_t>>> Store::count_executions(
+    const JobId& job_id) {
+  return database_->select(
+      "SELECT status, count(*) AS number FROM job_executions WHERE job_id = :job "
+      "GROUP BY status ORDER BY status",
+      [](const Row& row) {
+        ExecutionStatus status = ExecutionStatus::kQueued;
+        parse(row.text("status"), status);
+        return std::pair(status, row.number("number"));
+      },
+      job_id.str());
+}
+
+}  // namespace skerry::fleet

@@ -1,0 +1,110 @@
+// The table of migrations. Released entries never change; a new need is a new entry at the end.
+#include "fleet/store_migrations.h"
+
+#include <span>
+
+#include "fleet/store_sql.h"
+
+namespace skerry::fleet {
+namespace {
+
+struct Migration {
+  int64_t version;
+  std::vector<const char*> statements;
+};
+
+const std::vector<Migration>& migrations() {
+  static const std::vector<Migration> kMigrations = {
+      // 1: the registry of things, groups and certificates.
+      {1,
+       {"CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+        "CREATE TABLE things (name TEXT PRIMARY KEY, id TEXT NOT NULL, attributes TEXT NOT NULL, "
+        "created_ms BIGINT NOT NULL)",
+        "CREATE TABLE thing_groups (name TEXT PRIMARY KEY, id TEXT NOT NULL, "
+        "description TEXT NOT NULL, created_ms BIGINT NOT NULL)",
+        "CREATE TABLE memberships (group_name TEXT NOT NULL REFERENCES thing_groups (name), "
+        "thing TEXT NOT NULL REFERENCES things (name), PRIMARY KEY (group_name, thing))",
+        "CREATE INDEX memberships_by_thing ON memberships (thing)",
+        "CREATE TABLE certificates (id TEXT PRIMARY KEY, pem TEXT NOT NULL, status TEXT NOT NULL, "
+        "common_name TEXT NOT NULL, thing TEXT REFERENCES things (name), "
+        "created_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL)",
+        "CREATE INDEX certificates_by_thing ON certificates (thing)"}},
+      // 2: components and the names of their artifacts.
+      {2,
+       {"CREATE TABLE components (name TEXT NOT NULL, version TEXT NOT NULL, recipe TEXT NOT NULL, "
+        "description TEXT NOT NULL, publisher TEXT NOT NULL, tags TEXT NOT NULL, "
+        "created_ms BIGINT NOT NULL, PRIMARY KEY (name, version))",
+        "CREATE TABLE objects (bucket TEXT NOT NULL, object_key TEXT NOT NULL, "
+        "sha256 TEXT NOT NULL, size_bytes BIGINT NOT NULL, modified_ms BIGINT NOT NULL, "
+        "PRIMARY KEY (bucket, object_key))"}},
+      // 3: deployments and what became of them on each thing.
+      {3,
+       {"CREATE TABLE deployments (id TEXT PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, "
+        "sequence BIGINT NOT NULL UNIQUE, name TEXT NOT NULL, target_arn TEXT NOT NULL, "
+        "parent_target_arn TEXT NOT NULL, revision BIGINT NOT NULL, status TEXT NOT NULL, "
+        "is_latest BIGINT NOT NULL, request TEXT NOT NULL, document TEXT NOT NULL, "
+        "tags TEXT NOT NULL, created_ms BIGINT NOT NULL)",
+        "CREATE INDEX deployments_by_target ON deployments (target_arn, sequence)",
+        "CREATE TABLE job_executions (job_id TEXT NOT NULL REFERENCES deployments (job_id), "
+        "thing TEXT NOT NULL REFERENCES things (name), status TEXT NOT NULL, "
+        "status_details TEXT NOT NULL, queued_ms BIGINT NOT NULL, started_ms BIGINT NOT NULL, "
+        "updated_ms BIGINT NOT NULL, version_number BIGINT NOT NULL, "
+        "execution_number BIGINT NOT NULL, PRIMARY KEY (job_id, thing))",
+        "CREATE INDEX job_executions_by_thing ON job_executions (thing, queued_ms)"}},
+      // 4: what core devices report of themselves.
+      {4,
+       {"CREATE TABLE core_devices (thing TEXT PRIMARY KEY REFERENCES things (name), "
+        "healthy BIGINT NOT NULL, last_status_ms BIGINT NOT NULL, nucleus_version TEXT NOT NULL, "
+        "platform TEXT NOT NULL, architecture TEXT NOT NULL, runtime TEXT NOT NULL, "
+        "sequence_number BIGINT NOT NULL)",
+        "CREATE TABLE installed_components (thing TEXT NOT NULL REFERENCES core_devices (thing), "
+        "name TEXT NOT NULL, version TEXT NOT NULL, state TEXT NOT NULL, "
+        "status_codes TEXT NOT NULL, status_reason TEXT NOT NULL, "
+        "configuration_arns TEXT NOT NULL, is_root BIGINT NOT NULL, changed_ms BIGINT NOT NULL, "
+        "reported_ms BIGINT NOT NULL, installed_ms BIGINT NOT NULL, PRIMARY KEY (thing, name))"}},
+  };
+  return kMigrations;
+}
+
+Result<int64_t> schema_version(Database& database) {
+  SKERRY_TRY(
+      database.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)"));
+  SKERRY_ASSIGN(auto versions,
+                database.select("SELECT version FROM schema_version",
+                                [](const Row& row) { return row.number("version"); }));
+  return versions.empty() ? 0 : versions.front();
+}
+
+Result<void> apply(Database& database, const Migration& migration) {
+  return database.transaction([&]() -> Result<void> {
+    for (const char* statement : migration.statements) SKERRY_TRY(database.execute(statement));
+    SKERRY_TRY(database.execute("DELETE FROM schema_version"));
+    SKERRY_TRY(database.execute("INSERT INTO schema_version (version) VALUES (:version)",
+                                migration.version));
+    return {};
+  });
+}
+
+}  // namespace
+
+int64_t newest_schema_version() {
+  return migrations().back().version;
+}
+
+Result<void> migrate(Database& database, int64_t version) {
+  SKERRY_ASSIGN(int64_t present, schema_version(database));
+  if (present > newest_schema_version()) {
+    return fail(Code::kFailedPrecondition,
+                "the control-plane database has schema " + std::to_string(present) +
+                    ", this program knows up to " + std::to_string(newest_schema_version()) +
+                    ": run the skerry-fleet that made it, or a newer one");
+  }
+  for (const Migration& migration : migrations()) {
+    if (migration.version > present && migration.version <= version) {
+      SKERRY_TRY(apply(database, migration));
+    }
+  }
+  return {};
+}
+
+}  // namespace skerry::fleet

@@ -1,0 +1,94 @@
+// Opening SQLite through SOCI, transactions, and the meaning of its errors.
+#include "fleet/store_sql.h"
+
+#include <soci/sqlite3/soci-sqlite3.h>
+
+#include <charconv>
+
+namespace skerry::fleet {
+namespace {
+
+Code code_of(int sqlite_result) {
+  switch (sqlite_result & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return Code::kUnavailable;
+    case SQLITE_FULL:
+      return Code::kResourceExhausted;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return Code::kCorrupt;
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+      return Code::kPermissionDenied;
+    default:
+      return Code::kInternal;
+  }
+}
+
+int64_t number_in(const std::string& text, int64_t otherwise) {
+  int64_t number = otherwise;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
+}  // namespace
+
+std::string Row::text(const char* column) const {
+  return row_.get<std::string>(column, std::string());
+}
+
+int64_t Row::number(const char* column) const {
+  if (row_.get_indicator(column) == soci::i_null) return 0;
+  const soci::data_type type = row_.get_properties(column).get_data_type();
+  if (type == soci::dt_long_long) return row_.get<long long>(column);
+  if (type == soci::dt_integer) return row_.get<int>(column);
+  // An expression such as max(x) has no declared type in SQLite: SOCI hands it over as text.
+  return number_in(row_.get<std::string>(column), 0);
+}
+
+Result<void> Database::guard(const std::function<void()>& work) {
+  try {
+    work();
+    return {};
+  } catch (const soci::sqlite3_soci_error& error) {
+    return fail(code_of(error.result()), "control-plane database: " + error.get_error_message());
+  } catch (const soci::soci_error& error) {
+    return fail(Code::kInternal, "control-plane database: " + error.get_error_message());
+  } catch (const std::exception& error) {
+    return fail(Code::kInternal, std::string("control-plane database: ") + error.what());
+  }
+}
+
+Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
+  std::unique_ptr<Database> database(new Database);
+  auto opened = guard([&] {
+    soci::connection_parameters parameters(soci::sqlite3, "dbname=\"" + path + "\" timeout=5");
+    database->session_.open(parameters);
+    // WAL with FULL: every commit is on the disk before it is answered.
+    database->session_ << "PRAGMA journal_mode = WAL";
+    database->session_ << "PRAGMA synchronous = FULL";
+    database->session_ << "PRAGMA foreign_keys = ON";
+  });
+  if (!opened) return fail(opened.error().with_context(path));
+  return database;
+}
+
+Result<void> Database::transaction(const std::function<Result<void>()>& work) {
+  if (depth_ > 0) return work();
+  SKERRY_TRY(guard([&] { session_.begin(); }));
+  ++depth_;
+  Result<void> result = work();
+  --depth_;
+  if (result) result = guard([&] { session_.commit(); });
+  if (!result) {
+    // SQLite may have rolled back by itself (disk full); the first error is the one that matters.
+    (void)guard([&] { session_.rollback(); });
+  }
+  return result;
+}
+
+int64_t number_after(const Page& page, int64_t first) { return number_in(page.after, first); }
+
+}  // namespace skerry::fleet
