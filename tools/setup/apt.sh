@@ -14,18 +14,22 @@ locked() {
   done <"$LOCKS/apt.txt"
 }
 
+# Lines of `pin version`: where the mirror no longer had a pin, the version taken instead. Kept, so
+# that the next setup does not look for the pin again.
+REPLACED=$SKERRY_CACHE/.apt.replaced
+
 # The entries of `locked` not installed at their version or a newer one. One dpkg-query for all,
 # because setup runs before every command.
 missing() {
-  local pins name version
-  local -A installed=()
+  local pins name version pin
+  local -A installed=() replaced=()
   mapfile -t pins < <(locked)
   while read -r name version; do installed[$name]=$version; done < <(
     dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\n' "${pins[@]%%=*}" 2>/dev/null |
       sed -n 's/^ii *//p')
-  local pin
+  [[ ! -f $REPLACED ]] || while read -r pin version; do replaced[$pin]=$version; done <"$REPLACED"
   for pin in "${pins[@]}"; do
-    name=${pin%%=*} version=${pin#*=}
+    name=${pin%%=*} version=${replaced[$pin]:-${pin#*=}}
     [[ ${installed[$name]:-} == "$version" ]] && continue
     [[ -n ${installed[$name]:-} ]] && dpkg --compare-versions "${installed[$name]}" ge "$version" &&
       continue
@@ -50,6 +54,7 @@ choose_versions() {
     [[ $(upstream_major "$candidate") == "$(upstream_major "$version")" ]] ||
       die "the lock wants $pin, the mirror has only $candidate: move the pin in tools/lock/apt.txt"
     replaced+=", $name $version → $candidate"
+    echo "$pin $candidate" >>"$REPLACED"
     echo "$name=$candidate"
   done
   [[ -z $replaced ]] || warn "the mirror has replaced these pinned versions: ${replaced#, }"
