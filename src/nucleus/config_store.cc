@@ -1,0 +1,111 @@
+// Durable, then visible, then told.
+#include "nucleus/config_store.h"
+
+#include <nlohmann/json.hpp>
+
+namespace skerry::nucleus {
+namespace {
+
+using nlohmann::json;
+
+// Whether one of the two paths leads to or through the other.
+bool overlaps(const KeyPath& a, const KeyPath& b) {
+  const size_t common = std::min(a.size(), b.size());
+  for (size_t i = 0; i < common; ++i) {
+    if (!same_key(a[i], b[i])) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+ConfigStore::Watch& ConfigStore::Watch::operator=(Watch&& other) noexcept {
+  if (this != &other) {
+    cancel();
+    store_ = std::exchange(other.store_, nullptr);
+    id_ = other.id_;
+  }
+  return *this;
+}
+
+void ConfigStore::Watch::cancel() {
+  if (store_) std::exchange(store_, nullptr)->watchers_.erase(id_);
+}
+
+ConfigStore::ConfigStore(Persister persist, ConfigTree initial)
+    : persist_(std::move(persist)), tree_(std::move(initial)) {}
+
+Result<std::vector<KeyPath>> ConfigStore::update(const ComponentName& component,
+                                                 const KeyPath& key_path, const json& value,
+                                                 int64_t timestamp_ms) {
+  SKERRY_TRY(tree_.check(component, key_path, value));
+  const json record = {{"component", component.str()},
+                       {"path", key_path},
+                       {"value", value},
+                       {"timestamp_ms", timestamp_ms}};
+  SKERRY_TRY(persist_(record.dump(-1, ' ', false, json::error_handler_t::replace)));
+  SKERRY_ASSIGN(std::vector<KeyPath> changed,
+                tree_.merge(component, key_path, value, timestamp_ms));
+  if (!changed.empty()) ++version_;
+  for (const KeyPath& path : changed) notify(component, path);
+  return changed;
+}
+
+Result<void> ConfigStore::apply_record(std::string_view record_json) {
+  const json record = json::parse(record_json, nullptr, false);
+  const auto corrupt = [&] {
+    return fail(Code::kCorrupt, "stored configuration change cannot be read: " +
+                                    std::string(record_json.substr(0, 200)));
+  };
+  if (!record.is_object()) return corrupt();
+  const auto component = record.find("component");
+  const auto path = record.find("path");
+  const auto value = record.find("value");
+  const auto time = record.find("timestamp_ms");
+  if (component == record.end() || !component->is_string() || path == record.end() ||
+      !path->is_array() || value == record.end() || time == record.end() ||
+      !time->is_number_integer()) {
+    return corrupt();
+  }
+  KeyPath key_path;
+  for (const json& key : *path) {
+    if (!key.is_string()) return corrupt();
+    key_path.push_back(key.get<std::string>());
+  }
+  ++version_;
+  SKERRY_TRY(tree_.merge(ComponentName(component->get<std::string>()), key_path, *value,
+                         time->get<int64_t>()));
+  return {};
+}
+
+void ConfigStore::replace(ConfigTree next) {
+  const auto changed = tree_.differences(next);
+  tree_ = std::move(next);
+  ++version_;
+  for (const auto& [component, path] : changed) notify(component, path);
+}
+
+ConfigStore::Watch ConfigStore::watch(ComponentName component, KeyPath key_path,
+                                      Callback callback) {
+  const uint64_t id = next_watch_id_++;
+  watchers_.emplace(id, Watcher{std::move(component), std::move(key_path),
+                                std::make_shared<Callback>(std::move(callback))});
+  return Watch(this, id);
+}
+
+void ConfigStore::notify(const ComponentName& component, const KeyPath& changed) {
+  // Callbacks may add and remove watches: only those that stood before are called, if they still
+  // do.
+  std::vector<uint64_t> ids;
+  for (const auto& [id, watcher] : watchers_) {
+    if (watcher.component == component && overlaps(watcher.key_path, changed)) ids.push_back(id);
+  }
+  for (const uint64_t id : ids) {
+    const auto found = watchers_.find(id);
+    if (found == watchers_.end()) continue;
+    const std::shared_ptr<Callback> callback = found->second.callback;
+    (*callback)(component, changed);
+  }
+}
+
+}  // namespace skerry::nucleus
