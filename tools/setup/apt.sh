@@ -44,7 +44,7 @@ choose_versions() {
   local pin name version candidate replaced=""
   for pin in "$@"; do
     name=${pin%%=*} version=${pin#*=}
-    if apt-cache madison "$name" | grep -qF " $version |"; then
+    if [[ $(apt-cache madison "$name") == *" $version |"* ]]; then
       echo "$pin"
       continue
     fi

@@ -22,7 +22,7 @@ unpack_wheels() {
 
 debian_mirror() {
   apt-get indextargets --format '$(ORIGIN)|$(RELEASE)|$(REPO_URI)' 'Created-By: Packages' |
-    sed -n 's/^Debian|bookworm|//p' | head -n 1
+    sed -n 's/^Debian|bookworm|//p' | tail -n 1
 }
 
 # The wheel holds no header and Debian 12 has none either, so the header comes from the next
