@@ -17,10 +17,13 @@ namespace skerry::net {
 // In order of arrival; names compare case-insensitively.
 class Headers {
  public:
-  void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
+  void add(std::string name, std::string value) {
+    fields_.emplace_back(std::move(name), std::move(value));
+  }
   void set(std::string_view name, std::string value);  // replaces every field of that name
   // The first field of that name, or "" where there is none.
   std::string_view get(std::string_view name) const;
+  void reserve(size_t count) { fields_.reserve(count); }
   bool has(std::string_view name) const;
   const std::vector<std::pair<std::string, std::string>>& fields() const { return fields_; }
 
@@ -47,11 +50,15 @@ struct HttpResponse {
   int status = 200;
   Headers headers;
   std::string body;
-  // Where not empty, the body is this file's bytes [file_offset, file_offset + file_size); `body` is unused.
+  // Where not empty, the body is this file's bytes [file_offset, file_offset + file_size); `body`
+  // is unused.
   std::string file_path;
   uint64_t file_offset = 0;
   uint64_t file_size = 0;
 };
+
+// The standard phrase of a status, "Not Found" of 404; "" of one that has none.
+std::string_view reason_phrase(int status);
 
 HttpResponse text_response(int status, std::string body, std::string content_type = "text/plain");
 HttpResponse json_response(int status, std::string json_body);
@@ -68,7 +75,9 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_query(std::string
 struct HttpLimits {
   uint32_t header_bytes = 32 << 10;
   uint64_t body_bytes = 64 << 20;
-  int64_t idle_timeout_ms = 60'000;  // between requests and between reads
+  int64_t idle_timeout_ms =
+      60'000;  // between requests, between reads, and for a request's whole head
+  uint32_t max_connections = 10'000;  // of each listener
 };
 
 // One request in, one response out. May suspend. Destroyed with its connection.

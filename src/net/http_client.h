@@ -1,5 +1,5 @@
-// HTTP/1.1 client of the device: one connection per host kept for reuse, bodies in memory or streamed
-// to a sink. An interface, so that the simulator can stand in for the network.
+// HTTP/1.1 client of the device: one connection per host kept for reuse, bodies in memory or
+// streamed to a sink. An interface, so that the simulator can stand in for the network.
 #pragma once
 
 #include <functional>
@@ -13,9 +13,10 @@
 namespace skerry::net {
 
 struct FetchOptions {
-  int64_t timeout_ms = 30'000;           // to the response's head, and between body reads
-  uint64_t max_body_bytes = 64 << 20;    // kResourceExhausted above
-  // Where set, a 2xx body goes here piece by piece instead of into HttpResponse::body; an error ends the fetch.
+  int64_t timeout_ms = 30'000;         // to the response's head, and between body reads
+  uint64_t max_body_bytes = 64 << 20;  // kResourceExhausted above
+  // Where set, a 2xx body goes here piece by piece instead of into HttpResponse::body; an error
+  // ends the fetch.
   std::function<Result<void>(std::string_view)> sink;
   // Called with the head (status, headers, empty body) before the first byte reaches `sink`.
   std::function<Result<void>(const HttpResponse&)> on_head;
@@ -25,8 +26,8 @@ class HttpClient {
  public:
   virtual ~HttpClient() = default;
   // `url`: http://, https:// (host[:port]/target), or unix:/path/of/socket:/target.
-  // Any HTTP status is a success here; kUnavailable or kTimeout when there was no answer; a connection
-  // reset after the head is kUnavailable.
+  // Any HTTP status is a success here; kUnavailable or kTimeout when there was no answer; a
+  // connection reset after the head is kUnavailable.
   virtual io::Task<Result<HttpResponse>> fetch(std::string url, HttpRequest request,
                                                FetchOptions options = {}) = 0;
 };

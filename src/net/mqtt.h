@@ -18,12 +18,12 @@ struct MqttOptions {
   std::string host;
   uint16_t port = 8883;
   std::string client_id;
-  TlsFiles tls;                          // empty ca_file: plain TCP (loopback tests only)
-  uint32_t session_expiry_s = 604'800;   // the broker keeps the session this long
+  TlsFiles tls;                         // empty ca_file: plain TCP (loopback tests only)
+  uint32_t session_expiry_s = 604'800;  // the broker keeps the session this long
   uint16_t keep_alive_s = 60;
-  int64_t reconnect_min_ms = 500;        // doubled with jitter up to the maximum
+  int64_t reconnect_min_ms = 500;  // doubled with jitter up to the maximum
   int64_t reconnect_max_ms = 60'000;
-  size_t max_queued = 1'000;             // publishes not yet acknowledged; above: kResourceExhausted
+  size_t max_queued = 1'000;  // publishes not yet acknowledged; above: kResourceExhausted
   uint32_t max_packet_bytes = 1 << 20;
 };
 
@@ -37,7 +37,8 @@ struct MqttMessage {
 class MqttClient {
  public:
   struct Events {
-    // After each CONNACK. Subscriptions are renewed by the client itself unless the session is still there.
+    // After each CONNACK. Subscriptions are renewed by the client itself unless the session is
+    // still there.
     std::function<void(bool session_present)> on_connected;
     std::function<void(const Error& reason)> on_disconnected;
     std::function<void(const MqttMessage&)> on_message;

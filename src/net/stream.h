@@ -15,24 +15,67 @@
 
 namespace skerry::net {
 
+// One coroutine may read while another writes; two readers or two writers may not.
 class Stream {
  public:
   virtual ~Stream() = default;  // closes at once
   // At least one byte into [data, data + size); 0 at the end of the stream.
   virtual io::Task<Result<size_t>> read_some(char* data, size_t size) = 0;
-  // All of it.
+  // All of it. The bytes must stay where they are until the task ends.
   virtual io::Task<Result<void>> write_all(std::string_view bytes) = 0;
+  // `first`, then `second`, in one system call where the socket takes them.
+  virtual io::Task<Result<void>> write_both(std::string_view first, std::string_view second) = 0;
+  // Says that nothing more will be written (TLS: close_notify); reading goes on.
+  virtual void shutdown_write() = 0;
+  // Ends pending and later reads and writes, which then fail or read the end of the stream.
+  virtual void abort() = 0;
+  // True where the other side has closed, or sent something nobody asked for, while nothing was
+  // awaited.
+  virtual bool is_stale() = 0;
+  // Bytes read and written so far; tells a slow stream from a dead one.
+  virtual uint64_t bytes_moved() const = 0;
   virtual const Peer& peer() const = 0;
 };
 
+// Aborts a stream on which no byte has moved for `timeout_ms` (up to a quarter more). Checks by one
+// timer in the background, so that guarding costs a request nothing. Destroy it before the stream.
+class IdleGuard {
+ public:
+  enum class Mode {
+    kPaused,    // counts nothing: the stream is not what is waited for
+    kProgress,  // every byte moved starts the count again
+    kDeadline,  // only set_mode starts the count again
+  };
+  IdleGuard(io::Loop& loop, Stream& stream, int64_t timeout_ms);
+  IdleGuard(const IdleGuard&) = delete;
+  IdleGuard& operator=(const IdleGuard&) = delete;
+  void set_mode(Mode mode);
+  Mode mode() const { return mode_; }
+  bool expired() const { return expired_; }
+
+ private:
+  void arm();
+  void tick();
+  io::Loop& loop_;
+  Stream& stream_;
+  int64_t tick_ms_;
+  Mode mode_ = Mode::kProgress;
+  uint64_t seen_bytes_ = 0;
+  int quiet_ticks_ = 0;
+  bool expired_ = false;
+  io::Timer timer_;
+};
+
 // `host` may be a name or an address. With `tls`, verifies the server's certificate for `host`.
-io::Task<Result<std::unique_ptr<Stream>>> connect_tcp(io::Loop& loop, std::string host, uint16_t port,
+io::Task<Result<std::unique_ptr<Stream>>> connect_tcp(io::Loop& loop, std::string host,
+                                                      uint16_t port,
                                                       std::shared_ptr<TlsContext> tls,
                                                       int64_t timeout_ms = 10'000);
 io::Task<Result<std::unique_ptr<Stream>>> connect_unix(io::Loop& loop, std::string path);
 
 // Accepts connections and hands each, after its TLS handshake, to `on_stream`. Destroying it stops
-// accepting; streams handed out live on.
+// accepting and removes a Unix socket's file; streams handed out live on. Not to be destroyed from
+// inside `on_stream`.
 class Listener {
  public:
   using OnStream = std::function<void(std::unique_ptr<Stream>)>;
@@ -40,13 +83,20 @@ class Listener {
   virtual uint16_t port() const = 0;  // the real one where 0 was asked for; 0 for a Unix socket
 };
 
-// `tls` may be null. A handshake that takes over 10 s is dropped. At most `max_connections` at once.
-Result<std::unique_ptr<Listener>> listen_tcp(io::Loop& loop, const std::string& address, uint16_t port,
-                                             std::shared_ptr<TlsContext> tls,
-                                             Listener::OnStream on_stream);
-// Replaces a stale socket file. `mode`: permission bits of the socket. Paths over 107 bytes are reached
-// through /proc/self/fd of their directory.
-Result<std::unique_ptr<Listener>> listen_unix(io::Loop& loop, const std::string& path, uint32_t mode,
-                                              Listener::OnStream on_stream);
+// Connections at once, handshakes included; more wait in the kernel's queue.
+constexpr size_t kDefaultMaxConnections = 10'000;
+
+// `address` is numeric or "localhost". `tls` may be null. A handshake that takes over 10 s is
+// dropped.
+Result<std::unique_ptr<Listener>> listen_tcp(io::Loop& loop, const std::string& address,
+                                             uint16_t port, std::shared_ptr<TlsContext> tls,
+                                             Listener::OnStream on_stream,
+                                             size_t max_connections = kDefaultMaxConnections);
+// Replaces a stale socket file; kAlreadyExists where a program still listens on it. `mode`:
+// permission bits of the socket. Paths over 107 bytes are reached through /proc/self/fd of their
+// directory.
+Result<std::unique_ptr<Listener>> listen_unix(io::Loop& loop, const std::string& path,
+                                              uint32_t mode, Listener::OnStream on_stream,
+                                              size_t max_connections = kDefaultMaxConnections);
 
 }  // namespace skerry::net

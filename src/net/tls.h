@@ -12,9 +12,10 @@ struct ssl_ctx_st;
 namespace skerry::net {
 
 struct TlsFiles {
-  std::string ca_file;           // PEM; trust for the other side
-  std::string certificate_file;  // PEM chain of this side; may be empty for a client without identity
-  std::string key_file;          // PEM
+  std::string ca_file;  // PEM; trust for the other side
+  std::string
+      certificate_file;  // PEM chain of this side; may be empty for a client without identity
+  std::string key_file;  // PEM
 };
 
 class TlsContext {
@@ -25,6 +26,8 @@ class TlsContext {
   static Result<std::shared_ptr<TlsContext>> server(const TlsFiles& files,
                                                     bool require_client_certificate);
   ~TlsContext();
+  TlsContext(const TlsContext&) = delete;
+  TlsContext& operator=(const TlsContext&) = delete;
   ssl_ctx_st* native() const { return context_; }
   bool is_server() const { return is_server_; }
 

@@ -1,0 +1,300 @@
+// One coroutine a connection: read a request, run the handler, write the answer, again.
+#include "net/http_server.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <ctime>
+#include <unordered_set>
+
+#include "base/log.h"
+#include "net/http_parser.h"
+#include "net/socket.h"
+
+namespace skerry::net {
+namespace {
+
+constexpr size_t kFirstBufferBytes = 4 << 10;
+constexpr size_t kLargeBufferBytes = 64 << 10;
+constexpr size_t kFilePieceBytes = 256 << 10;
+// A refused request is read on to this extent, so that the client sees the answer and not a reset.
+constexpr uint64_t kLingerBytes = 1 << 20;
+
+void append_number(std::string& out, uint64_t number) {
+  char digits[20];
+  out.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
+}
+
+// The file of `response`, which must hold the announced range.
+Result<Fd> open_body(const HttpResponse& response) {
+  Fd file(::open(response.file_path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info{};
+  if (!file || ::fstat(file.get(), &info) != 0) {
+    return fail(errno_error("open", response.file_path, errno));
+  }
+  if (static_cast<uint64_t>(info.st_size) < response.file_offset + response.file_size) {
+    return fail(Code::kCorrupt, response.file_path + " is shorter than announced");
+  }
+  return file;
+}
+
+bool has_no_body(int status) {
+  return status < 200 || status == 204 || status == 304;
+}
+
+}  // namespace
+
+struct HttpServer::Impl {
+  // What the server must reach of a connection that its coroutine serves.
+  struct Connection {
+    std::unique_ptr<Stream> stream;
+    IdleGuard guard;
+    std::string buffer;  // bytes read and not yet parsed are [begin, end)
+    size_t begin = 0;
+    size_t end = 0;
+    std::string head;  // of the answer; kept for its capacity
+    bool between_requests = true;
+    Connection(io::Loop& loop, std::unique_ptr<Stream> s, int64_t timeout_ms)
+        : stream(std::move(s)), guard(loop, *stream, timeout_ms) {}
+  };
+
+  Impl(io::Loop& l, HttpHandler h, HttpLimits li) : loop(l), handler(std::move(h)), limits(li) {}
+
+  io::Task<void> serve(std::unique_ptr<Connection> connection);
+  io::Task<Result<bool>> read_more(Connection& connection, bool large);
+  io::Task<Result<bool>> read_request(Connection& connection, RequestParser& parser);
+  io::Task<void> refuse(Connection& connection, int status, std::string message);
+  io::Task<Result<void>> write_response(Connection& connection, HttpResponse response, bool is_head,
+                                        bool keep_alive);
+  io::Task<Result<void>> write_file(Connection& connection, Fd file, uint64_t offset, uint64_t end);
+  void write_head(std::string& out, const HttpResponse& response, uint64_t body_bytes,
+                  bool keep_alive);
+  std::string_view date();
+
+  Listener::OnStream on_stream() {
+    return [this](std::unique_ptr<Stream> stream) {
+      scope.spawn(
+          serve(std::make_unique<Connection>(loop, std::move(stream), limits.idle_timeout_ms)));
+    };
+  }
+
+  io::Loop& loop;
+  HttpHandler handler;
+  HttpLimits limits;
+  bool stopping = false;
+  std::time_t date_second = 0;
+  std::string date_text;
+  std::vector<std::unique_ptr<Listener>> listeners;
+  std::unordered_set<Connection*> open;
+  io::TaskScope scope;
+};
+
+// At least one more byte into the buffer; false at the end of the stream.
+io::Task<Result<bool>> HttpServer::Impl::read_more(Connection& connection, bool large) {
+  std::string& buffer = connection.buffer;
+  if (connection.begin == connection.end) {
+    connection.begin = connection.end = 0;
+  } else if (connection.begin > 0 && connection.end == buffer.size()) {
+    buffer.erase(0, connection.begin);
+    connection.end -= connection.begin;
+    connection.begin = 0;
+  }
+  size_t wanted = large ? kLargeBufferBytes : kFirstBufferBytes;
+  // A head that does not fit; its limit ends this growth.
+  if (connection.end == buffer.size()) wanted = std::max(wanted, buffer.size() * 2);
+  if (buffer.size() < wanted) buffer.resize(wanted);
+  SKERRY_CO_ASSIGN(size_t count,
+                   co_await connection.stream->read_some(buffer.data() + connection.end,
+                                                         buffer.size() - connection.end));
+  connection.end += count;
+  co_return count > 0;
+}
+
+// A whole request into `parser`; false where the client has closed between two.
+io::Task<Result<bool>> HttpServer::Impl::read_request(Connection& connection,
+                                                      RequestParser& parser) {
+  bool told_to_continue = false;
+  for (;;) {
+    std::string_view bytes(connection.buffer.data() + connection.begin,
+                           connection.end - connection.begin);
+    if (!bytes.empty()) {
+      connection.between_requests = false;
+      SKERRY_CO_ASSIGN(size_t used, parser.feed(bytes));
+      connection.begin += used;
+      if (parser.done()) co_return true;
+      if (parser.head_done()) {
+        connection.guard.set_mode(IdleGuard::Mode::kProgress);
+        if (parser.expects_continue() && !std::exchange(told_to_continue, true)) {
+          SKERRY_CO_TRY(co_await connection.stream->write_all("HTTP/1.1 100 Continue\r\n\r\n"));
+        }
+      } else if (connection.guard.mode() != IdleGuard::Mode::kDeadline) {
+        // One byte now and then must not hold a connection: the head as a whole has a limit.
+        connection.guard.set_mode(IdleGuard::Mode::kDeadline);
+      }
+    }
+    SKERRY_CO_ASSIGN(bool more, co_await read_more(connection, parser.head_done()));
+    if (!more) {
+      if (connection.between_requests) co_return false;
+      co_return fail(Code::kUnavailable, "the client closed in the middle of a request");
+    }
+  }
+}
+
+io::Task<void> HttpServer::Impl::serve(std::unique_ptr<Connection> owned) {
+  Connection& connection = *owned;
+  struct Registered {
+    std::unordered_set<Connection*>& set;
+    Connection* connection;
+    ~Registered() { set.erase(connection); }
+  };
+  open.insert(&connection);
+  Registered registered{open, &connection};
+  RequestParser parser(limits);
+  while (!stopping || connection.begin != connection.end) {
+    auto read = co_await read_request(connection, parser);
+    if (!read && (read.error().code() == Code::kInvalidArgument ||
+                  read.error().code() == Code::kResourceExhausted)) {
+      co_return co_await refuse(connection, parser.refusal(), read.error().message());
+    }
+    if (!read || !*read) co_return;
+    bool keep_alive = parser.keep_alive();
+    HttpRequest request = std::move(parser.request());
+    parser.reset();
+    bool is_head = request.method == "HEAD";
+    request.peer = connection.stream->peer();
+    connection.guard.set_mode(IdleGuard::Mode::kPaused);
+    HttpResponse response = co_await handler(std::move(request));
+    connection.guard.set_mode(IdleGuard::Mode::kProgress);
+    keep_alive = keep_alive && !stopping;
+    auto written = co_await write_response(connection, std::move(response), is_head, keep_alive);
+    if (!written) {
+      log::debug("net", "answer not delivered", {{"error", written.error().message()}});
+      co_return;
+    }
+    if (!keep_alive) co_return;
+    connection.between_requests = true;
+  }
+}
+
+// Answers what cannot be parsed, then reads on for a while: closing with bytes unread resets the
+// connection, and the client would lose the answer.
+io::Task<void> HttpServer::Impl::refuse(Connection& connection, int status, std::string message) {
+  connection.guard.set_mode(IdleGuard::Mode::kDeadline);
+  auto written =
+      co_await write_response(connection, text_response(status, message + "\n"), false, false);
+  if (!written) co_return;
+  connection.stream->shutdown_write();
+  for (uint64_t drained = 0; drained < kLingerBytes;) {
+    connection.begin = connection.end = 0;
+    auto more = co_await read_more(connection, true);
+    if (!more || !*more) co_return;
+    drained += connection.end;
+  }
+}
+
+std::string_view HttpServer::Impl::date() {
+  std::time_t now = std::time(nullptr);
+  if (now != date_second) {
+    date_second = now;
+    char text[40];
+    std::tm parts;
+    date_text.assign(text, std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT",
+                                         gmtime_r(&now, &parts)));
+  }
+  return date_text;
+}
+
+void HttpServer::Impl::write_head(std::string& out, const HttpResponse& response,
+                                  uint64_t body_bytes, bool keep_alive) {
+  out.assign("HTTP/1.1 ");
+  append_number(out, static_cast<uint64_t>(response.status));
+  out.append(" ").append(reason_phrase(response.status)).append("\r\nDate: ").append(date());
+  out.append("\r\n");
+  for (const auto& [name, value] : response.headers.fields()) {
+    // A line break in a value would let it write headers of its own.
+    if (value.find_first_of("\r\n") != std::string::npos) continue;
+    out.append(name).append(": ").append(value).append("\r\n");
+  }
+  if (!has_no_body(response.status) && !response.headers.has("Content-Length")) {
+    out.append("Content-Length: ");
+    append_number(out, body_bytes);
+    out.append("\r\n");
+  }
+  out.append(keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
+}
+
+io::Task<Result<void>> HttpServer::Impl::write_response(Connection& connection,
+                                                        HttpResponse response, bool is_head,
+                                                        bool keep_alive) {
+  Fd file;
+  if (!response.file_path.empty()) {
+    auto opened = open_body(response);
+    if (opened) {
+      file = std::move(*opened);
+    } else {
+      log::error("net", "cannot send a file", {{"error", opened.error().message()}});
+      response = text_response(500, "the file cannot be read\n");
+    }
+  }
+  write_head(connection.head, response, file ? response.file_size : response.body.size(),
+             keep_alive);
+  if (is_head || has_no_body(response.status)) {
+    co_return co_await connection.stream->write_all(connection.head);
+  }
+  if (!file) co_return co_await connection.stream->write_both(connection.head, response.body);
+  SKERRY_CO_TRY(co_await connection.stream->write_all(connection.head));
+  co_return co_await write_file(connection, std::move(file), response.file_offset,
+                                response.file_offset + response.file_size);
+}
+
+io::Task<Result<void>> HttpServer::Impl::write_file(Connection& connection, Fd file,
+                                                    uint64_t offset, uint64_t end) {
+  std::string piece(std::min<uint64_t>(kFilePieceBytes, end - offset), '\0');
+  while (offset < end) {
+    size_t wanted = std::min<uint64_t>(piece.size(), end - offset);
+    ssize_t count = ::pread(file.get(), piece.data(), wanted, static_cast<off_t>(offset));
+    // The head is out: only breaking the connection tells the client that the body is not whole.
+    if (count <= 0) co_return fail(errno_error("read", "the body's file", count < 0 ? errno : EIO));
+    SKERRY_CO_TRY(co_await connection.stream->write_all(
+        std::string_view(piece.data(), static_cast<size_t>(count))));
+    offset += static_cast<uint64_t>(count);
+  }
+  co_return {};
+}
+
+HttpServer::HttpServer(io::Loop& loop, HttpHandler handler, HttpLimits limits)
+    : impl_(std::make_unique<Impl>(loop, std::move(handler), limits)) {}
+HttpServer::~HttpServer() = default;
+
+Result<uint16_t> HttpServer::listen_tcp(const std::string& address, uint16_t port,
+                                        std::shared_ptr<TlsContext> tls) {
+  SKERRY_ASSIGN(auto listener, net::listen_tcp(impl_->loop, address, port, std::move(tls),
+                                               impl_->on_stream(), impl_->limits.max_connections));
+  impl_->listeners.push_back(std::move(listener));
+  return impl_->listeners.back()->port();
+}
+
+Result<void> HttpServer::listen_unix(const std::string& path, uint32_t mode) {
+  SKERRY_ASSIGN(auto listener, net::listen_unix(impl_->loop, path, mode, impl_->on_stream(),
+                                                impl_->limits.max_connections));
+  impl_->listeners.push_back(std::move(listener));
+  return {};
+}
+
+void HttpServer::stop_accepting() {
+  impl_->stopping = true;
+  impl_->listeners.clear();
+  for (Impl::Connection* connection : impl_->open) {
+    if (connection->between_requests) connection->stream->abort();
+  }
+}
+
+size_t HttpServer::connections() const {
+  return impl_->open.size();
+}
+
+}  // namespace skerry::net

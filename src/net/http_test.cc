@@ -1,0 +1,97 @@
+// HTTP client and server with each other: over TCP, TLS and Unix sockets, bodies of every kind.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "net/http_client.h"
+#include "net/http_server.h"
+#include "net/test_support.h"
+
+namespace skerry::net {
+namespace {
+
+// Answers with what it was asked, so that tests see what arrived.
+io::Task<HttpResponse> echo(HttpRequest request) {
+  HttpResponse response = text_response(200, request.body);
+  response.headers.add("X-Method", request.method);
+  response.headers.add("X-Target", request.target);
+  response.headers.add("X-Peer", request.peer.certificate_cn);
+  co_return response;
+}
+
+class Http : public testing::Test {
+ protected:
+  HttpResponse fetch(const std::string& url, HttpRequest request = {}, FetchOptions options = {}) {
+    auto response = run_task(loop_, client_->fetch(url, std::move(request), std::move(options)));
+    if (!response) ADD_FAILURE() << response.error().message();
+    return response ? *response : HttpResponse{};
+  }
+  Error fetch_error(const std::string& url, HttpRequest request = {}, FetchOptions options = {}) {
+    auto response = run_task(loop_, client_->fetch(url, std::move(request), std::move(options)));
+    if (response) ADD_FAILURE() << "an answer where none was expected: " << response->status;
+    return response ? Error(Code::kInternal, "") : response.error();
+  }
+  std::string serve(HttpHandler handler, HttpLimits limits = {}) {
+    server_ = std::make_unique<HttpServer>(loop_, std::move(handler), limits);
+    auto port = server_->listen_tcp("127.0.0.1", 0, nullptr);
+    EXPECT_TRUE(port) << port.error().message();
+    return "http://127.0.0.1:" + std::to_string(*port);
+  }
+
+  io::RealLoop loop_;
+  ScratchDirectory scratch_;
+  std::unique_ptr<HttpServer> server_;
+  std::unique_ptr<HttpClient> client_ = make_http_client(loop_, nullptr);
+};
+
+TEST_F(Http, CarriesMethodTargetHeadersAndBody) {
+  std::string url = serve(echo);
+  HttpRequest request;
+  request.method = "POST";
+  request.body = std::string(3'000'000, 'x');
+  HttpResponse response = fetch(url + "/a%2Fb?q=1", request);
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.headers.get("x-method"), "POST");
+  EXPECT_EQ(response.headers.get("X-Target"), "/a%2Fb?q=1");
+  EXPECT_EQ(response.body, request.body);
+}
+
+TEST_F(Http, KeepsOneConnectionForSequentialRequests) {
+  std::string url = serve(echo);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(fetch(url + "/").status, 200);
+  EXPECT_EQ(server_->connections(), 1u);
+}
+
+TEST_F(Http, ServesUnixSocketsWithLongPaths) {
+  std::string directory = scratch_.path(std::string(120, 'd'));
+  ASSERT_EQ(::mkdir(directory.c_str(), 0700), 0);
+  std::string path = directory + "/api.socket";
+  serve(echo);
+  auto listening = server_->listen_unix(path, 0600);
+  ASSERT_TRUE(listening) << listening.error().message();
+  HttpResponse response = fetch("unix:" + path + ":/v2/health");
+  EXPECT_EQ(response.headers.get("X-Target"), "/v2/health");
+}
+
+TEST_F(Http, MutualTlsTellsTheServerWhoTheClientIs) {
+  TestCa ca(scratch_, "ca");
+  server_ = std::make_unique<HttpServer>(loop_, echo);
+  auto server_tls = TlsContext::server(ca.issue({"server", "DNS:localhost,IP:127.0.0.1"}), true);
+  ASSERT_TRUE(server_tls) << server_tls.error().message();
+  auto port = server_->listen_tcp("127.0.0.1", 0, *server_tls);
+  ASSERT_TRUE(port) << port.error().message();
+  auto client_tls = TlsContext::client(ca.issue({"pump-7", ""}));
+  ASSERT_TRUE(client_tls) << client_tls.error().message();
+  client_ = make_http_client(loop_, *client_tls);
+  for (std::string host : {"localhost", "127.0.0.1"}) {
+    HttpRequest request;
+    request.method = "PUT";
+    request.body = std::string(1'000'000, 'b');
+    HttpResponse response = fetch("https://" + host + ":" + std::to_string(*port) + "/", request);
+    EXPECT_EQ(response.headers.get("X-Peer"), "pump-7");
+    EXPECT_EQ(response.body, request.body);
+  }
+}
+
+}  // namespace
+}  // namespace skerry::net

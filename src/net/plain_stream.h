@@ -1,0 +1,17 @@
+// Inside of net: a connected socket as a Stream.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "net/socket.h"
+#include "net/stream.h"
+
+namespace skerry::net {
+
+// `address`: whom to name as the peer.
+std::unique_ptr<Stream> plain_stream(std::unique_ptr<Socket> socket, std::string address);
+// Small writes leave at once.
+void set_no_delay(int fd);
+
+}  // namespace skerry::net

@@ -1,0 +1,159 @@
+// SSL_CTX from files, with errors that name the file.
+#include "net/tls.h"
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "net/tls_error.h"
+
+namespace skerry::net {
+namespace {
+
+template <auto free_function>
+struct Free {
+  template <class T>
+  void operator()(T* pointer) const {
+    free_function(pointer);
+  }
+};
+template <class T, auto free_function>
+using Owned = std::unique_ptr<T, Free<free_function>>;
+using Bio = Owned<BIO, BIO_free>;
+using Certificate = Owned<X509, X509_free>;
+using Key = Owned<EVP_PKEY, EVP_PKEY_free>;
+using Context = Owned<SSL_CTX, SSL_CTX_free>;
+
+Result<Bio> open_file(const std::string& what, const std::string& path) {
+  if (path.empty()) return fail(Code::kInvalidArgument, "no " + what + " is named");
+  ERR_clear_error();
+  errno = 0;
+  Bio bio(BIO_new_file(path.c_str(), "r"));
+  if (!bio) {
+    int error = errno;
+    ERR_clear_error();
+    return fail(errno_error("open the " + what, path, error));
+  }
+  return bio;
+}
+
+Error bad_file(const std::string& what, const std::string& path) {
+  return Error(Code::kInvalidArgument, what + " " + path + ": " + take_openssl_error());
+}
+
+// An encrypted key has no one to ask for its password here: a program must never wait on a
+// terminal.
+int no_password(char*, int, int, void*) {
+  return -1;
+}
+
+Result<void> load_trust(SSL_CTX* context, const std::string& path) {
+  SKERRY_ASSIGN(Bio bio, open_file("CA file", path));
+  X509_STORE* store = SSL_CTX_get_cert_store(context);
+  int count = 0;
+  while (Certificate certificate{PEM_read_bio_X509(bio.get(), nullptr, no_password, nullptr)}) {
+    if (X509_STORE_add_cert(store, certificate.get()) != 1) return fail(bad_file("CA file", path));
+    // What a server asks its clients for.
+    SSL_CTX_add_client_CA(context, certificate.get());
+    ++count;
+  }
+  // The loop ends in an error: that there is no further certificate, or what is wrong with it.
+  bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+  if (count == 0 && at_end) {
+    ERR_clear_error();
+    return fail(Code::kInvalidArgument, "CA file " + path + ": holds no PEM certificate");
+  }
+  if (!at_end) return fail(bad_file("CA file", path));
+  ERR_clear_error();
+  return {};
+}
+
+Result<void> load_certificate(SSL_CTX* context, const std::string& path) {
+  SKERRY_ASSIGN(Bio bio, open_file("certificate file", path));
+  Certificate leaf(PEM_read_bio_X509_AUX(bio.get(), nullptr, no_password, nullptr));
+  if (!leaf || SSL_CTX_use_certificate(context, leaf.get()) != 1) {
+    return fail(bad_file("certificate file", path));
+  }
+  while (Certificate issuer{PEM_read_bio_X509(bio.get(), nullptr, no_password, nullptr)}) {
+    if (SSL_CTX_add1_chain_cert(context, issuer.get()) != 1) {
+      return fail(bad_file("certificate file", path));
+    }
+  }
+  ERR_clear_error();
+  return {};
+}
+
+// PEM may also hold a reference to a key in a token: OpenSSL's decoders resolve it through the
+// providers that its configuration names.
+Result<void> load_key(SSL_CTX* context, const TlsFiles& files) {
+  SKERRY_ASSIGN(Bio bio, open_file("key file", files.key_file));
+  Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
+  if (!key) return fail(bad_file("key file", files.key_file));
+  if (SSL_CTX_use_PrivateKey(context, key.get()) != 1 || SSL_CTX_check_private_key(context) != 1) {
+    ERR_clear_error();
+    return fail(Code::kInvalidArgument, "key file " + files.key_file +
+                                            " does not belong to the certificate " +
+                                            files.certificate_file);
+  }
+  return {};
+}
+
+Result<Context> make_context(const TlsFiles& files, const SSL_METHOD* method) {
+  Context context(SSL_CTX_new(method));
+  if (!context) return fail(Code::kInternal, "TLS cannot start: " + take_openssl_error());
+  SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+  SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_read_ahead(context.get(), 1);  // one system call a record instead of two
+  // Sessions would outlive the revocation of their certificate.
+  SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_num_tickets(context.get(), 0);
+  SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET);
+  if (!files.ca_file.empty()) SKERRY_TRY(load_trust(context.get(), files.ca_file));
+  if (!files.certificate_file.empty()) {
+    SKERRY_TRY(load_certificate(context.get(), files.certificate_file));
+    SKERRY_TRY(load_key(context.get(), files));
+  }
+  return context;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<TlsContext>> TlsContext::client(const TlsFiles& files) {
+  if (files.ca_file.empty()) {
+    return fail(Code::kInvalidArgument,
+                "TLS needs a CA file: without one no server can be trusted");
+  }
+  SKERRY_ASSIGN(Context context, make_context(files, TLS_client_method()));
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+  return std::shared_ptr<TlsContext>(new TlsContext(context.release(), false));
+}
+
+Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsFiles& files,
+                                                       bool require_client_certificate) {
+  if (files.certificate_file.empty()) {
+    return fail(Code::kInvalidArgument, "a TLS server needs a certificate file and a key file");
+  }
+  if (require_client_certificate && files.ca_file.empty()) {
+    return fail(Code::kInvalidArgument,
+                "a TLS server that requires client certificates needs a CA file");
+  }
+  SKERRY_ASSIGN(Context context, make_context(files, TLS_server_method()));
+  if (require_client_certificate) {
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  }
+  return std::shared_ptr<TlsContext>(new TlsContext(context.release(), true));
+}
+
+TlsContext::~TlsContext() {
+  SSL_CTX_free(context_);
+}
+
+}  // namespace skerry::net

@@ -1,0 +1,22 @@
+// Inside of net: OpenSSL's error queue in words.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+
+struct ssl_st;
+
+namespace skerry::net {
+
+// The last error of this thread's queue as text, without OpenSSL's file and function names; empties
+// it.
+std::string take_openssl_error();
+
+// Why a handshake, a read or a write on `ssl` failed, as SSL_get_error's `status` and the queue
+// tell it. `peer`: whom to name. `host`: the name that the certificate had to have ("" on a
+// server). kPermissionDenied: one side refused the other's certificate. kUnavailable: the
+// connection broke.
+Error tls_error(ssl_st* ssl, int status, const std::string& peer, const std::string& host);
+
+}  // namespace skerry::net
