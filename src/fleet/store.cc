@@ -46,4 +46,29 @@ Result<void> Store::set_setting(const std::string& name, const std::string& valu
   return {};
 }
 
+Result<std::optional<Store::RememberedAnswer>> Store::find_answer(const std::string& operation,
+                                                                  const std::string& client_token) {
+  SKERRY_ASSIGN(auto answers,
+                database_->select(
+                    "SELECT request_sha256, response FROM answers WHERE operation = :operation "
+                    "AND client_token = :token",
+                    [](const Row& row) {
+                      return RememberedAnswer{row.text("request_sha256"), row.text("response")};
+                    },
+                    operation, client_token));
+  if (answers.empty()) return std::optional<RememberedAnswer>();
+  return std::optional<RememberedAnswer>(std::move(answers.front()));
+}
+
+Result<void> Store::remember_answer(const std::string& operation, const std::string& client_token,
+                                    const RememberedAnswer& answer, int64_t now_ms) {
+  constexpr int64_t kDayMs = 24 * 3600 * 1000;
+  SKERRY_TRY(database_->execute("DELETE FROM answers WHERE created_ms < :oldest", now_ms - kDayMs));
+  SKERRY_TRY(database_->execute(
+      "INSERT INTO answers (operation, client_token, request_sha256, response, created_ms) "
+      "VALUES (:operation, :token, :request, :response, :created)",
+      operation, client_token, answer.request_sha256, answer.response_json, now_ms));
+  return {};
+}
+
 }  // namespace skerry::fleet

@@ -33,6 +33,17 @@ class Store {
   Result<std::string> setting(const std::string& name);  // "" where absent
   Result<void> set_setting(const std::string& name, const std::string& value);
 
+  // Answers to requests that carry a client token, so that a repeated one does nothing twice.
+  struct RememberedAnswer {
+    std::string request_sha256;
+    std::string response_json;
+  };
+  Result<std::optional<RememberedAnswer>> find_answer(const std::string& operation,
+                                                      const std::string& client_token);
+  // Forgets answers older than a day.
+  Result<void> remember_answer(const std::string& operation, const std::string& client_token,
+                               const RememberedAnswer& answer, int64_t now_ms);
+
   // --- store_things.cc: things and groups ---
   Result<void> create_thing(const Thing& thing);
   Result<Thing> find_thing(const ThingName& name);
@@ -109,9 +120,9 @@ class Store {
                                                      const Page& page);
   // Newest first, terminal ones too.
   Result<Slice<JobExecution>> list_executions_of_thing(const ThingName& thing, const Page& page);
-  // Ends every pending execution of the job with `status`; returns the things it was pending on.
-  Result<std::vector<ThingName>> end_pending(const JobId& job_id, ExecutionStatus status,
-                                             int64_t now_ms);
+  // Ends the executions of the job that no device has begun; returns their things.
+  Result<std::vector<ThingName>> end_queued(const JobId& job_id, ExecutionStatus status,
+                                            int64_t now_ms);
   // How many executions of the job are in each status.
   Result<std::vector<std::pair<ExecutionStatus, int64_t>>> count_executions(const JobId& job_id);
 

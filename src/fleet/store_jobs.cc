@@ -141,19 +141,19 @@ Result<Slice<JobExecution>> Store::list_executions_of_thing(const ThingName& thi
   });
 }
 
-Result<std::vector<ThingName>> Store::end_pending(const JobId& job_id, ExecutionStatus status,
-                                                  int64_t now_ms) {
+Result<std::vector<ThingName>> Store::end_queued(const JobId& job_id, ExecutionStatus status,
+                                                 int64_t now_ms) {
   std::vector<ThingName> things;
   SKERRY_TRY(transaction([&]() -> Result<void> {
     SKERRY_ASSIGN(things,
                   database_->select(
-                      "SELECT thing FROM job_executions WHERE job_id = :job AND " + kIsPending +
-                          " ORDER BY thing",
+                      "SELECT thing FROM job_executions WHERE job_id = :job AND "
+                      "status = 'QUEUED' ORDER BY thing",
                       [](const Row& row) { return ThingName(row.text("thing")); }, job_id.str()));
     SKERRY_TRY(
         database_->execute("UPDATE job_executions SET status = :status, updated_ms = :now, "
-                           "version_number = version_number + 1 WHERE job_id = :job AND " +
-                               kIsPending,
+                           "version_number = version_number + 1 WHERE job_id = :job AND "
+                           "status = 'QUEUED'",
                            std::string(to_string(status)), now_ms, job_id.str()));
     return {};
   }));

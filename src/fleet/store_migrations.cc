@@ -62,6 +62,12 @@ const std::vector<Migration>& migrations() {
         "status_codes TEXT NOT NULL, status_reason TEXT NOT NULL, "
         "configuration_arns TEXT NOT NULL, is_root BIGINT NOT NULL, changed_ms BIGINT NOT NULL, "
         "reported_ms BIGINT NOT NULL, installed_ms BIGINT NOT NULL, PRIMARY KEY (thing, name))"}},
+      // 5: answers to requests with a client token.
+      {5,
+       {"CREATE TABLE answers (operation TEXT NOT NULL, client_token TEXT NOT NULL, "
+        "request_sha256 TEXT NOT NULL, response TEXT NOT NULL, created_ms BIGINT NOT NULL, "
+        "PRIMARY KEY (operation, client_token))",
+        "CREATE INDEX answers_by_time ON answers (created_ms)"}},
   };
   return kMigrations;
 }

@@ -180,7 +180,7 @@ TEST_F(StoreTest, ExecutionsComeInOrderAndVersionsGuardThem) {
                 .code(),
             Code::kFailedPrecondition);
   EXPECT_EQ(store_->pending_executions(thing)->size(), 1u);
-  auto ended_things = store_->end_pending(JobId("job-d1"), ExecutionStatus::kCanceled, 6000);
+  auto ended_things = store_->end_queued(JobId("job-d1"), ExecutionStatus::kCanceled, 6000);
   ASSERT_EQ(ended_things->size(), 1u);
   EXPECT_FALSE(store_->next_pending(thing)->has_value());
   // The same job again on the thing is a new execution.
@@ -228,6 +228,17 @@ TEST_F(StoreTest, ATransactionIsAllOrNothing) {
   EXPECT_EQ(result.error().code(), Code::kAlreadyExists);
   EXPECT_EQ(store_->find_thing(ThingName("a")).error().code(), Code::kNotFound);
   add_thing("a");
+}
+
+TEST_F(StoreTest, AnswersAreKeptForADay) {
+  constexpr int64_t kHourMs = 3'600'000;
+  ASSERT_TRUE(store_->remember_answer("CreateDeployment", "t1", {"hash", "{}"}, 1000 * kHourMs));
+  ASSERT_TRUE(store_->remember_answer("CreateDeployment", "t2", {"hash", "{}"}, 1023 * kHourMs));
+  EXPECT_EQ(store_->find_answer("CreateDeployment", "t1")->value().request_sha256, "hash");
+  EXPECT_FALSE(store_->find_answer("CreateComponentVersion", "t1")->has_value());
+  ASSERT_TRUE(store_->remember_answer("CreateDeployment", "t3", {"hash", "{}"}, 1025 * kHourMs));
+  EXPECT_FALSE(store_->find_answer("CreateDeployment", "t1")->has_value());
+  EXPECT_TRUE(store_->find_answer("CreateDeployment", "t2")->has_value());
 }
 
 TEST_F(StoreTest, AnOldDatabaseComesForwardWithItsContent) {
