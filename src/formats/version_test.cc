@@ -1,0 +1,4 @@
+// Versions and ranges.
+#include "formats/version.h"
+
+#include <gtest/gtest.h>
