@@ -48,9 +48,13 @@ class ConfigTree {
   // The same as compact JSON appended to `out`, without building a document; false where absent.
   // A leaf's text is written as it is.
   bool append_json(const ComponentName& component, const KeyPath& key_path, std::string& out) const;
-  // Nullopt-free tests of shape: what stands at a path.
   enum class Kind { kAbsent, kLeaf, kMap };
   Kind kind(const ComponentName& component, const KeyPath& key_path) const;
+  // When the newest of what stands at a path was set; 0 where nothing stands.
+  int64_t modified_ms(const ComponentName& component, const KeyPath& key_path) const {
+    const Node* node = find(component, key_path);
+    return node ? newest_ms(*node) : 0;
+  }
   bool has(const ComponentName& component) const { return components_.contains(component); }
   std::vector<ComponentName> components() const;
 

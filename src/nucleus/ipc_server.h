@@ -1,0 +1,60 @@
+// Greengrass IPC for components: a Unix socket that speaks event-stream RPC, and the operations
+// behind it. The table of operations is in ipc_operations.cc, the operations in ipc_<topic>.cc.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/named_type.h"
+#include "io/loop.h"
+#include "net/mqtt.h"
+#include "nucleus/component_state.h"
+#include "nucleus/config_store.h"
+#include "rpc/server_connection.h"
+
+namespace skerry::nucleus {
+
+// What the operations need from the nucleus.
+class IpcHost {
+ public:
+  virtual ~IpcHost() = default;
+  // The component whose processes were given this token in SVCUID.
+  virtual std::optional<ComponentName> component_of_token(std::string_view svcuid) const = 0;
+  // The component says it is kRunning, or kErrored. kNotFound where it is not (any more) here.
+  virtual Result<void> report_state(const ComponentName& component, ComponentState reported) = 0;
+  // Null where the device has no broker.
+  virtual net::MqttClient* mqtt() = 0;
+};
+
+struct IpcLimits {
+  size_t connections = 256;
+  int64_t handshake_timeout_ms = 10'000;  // from accepting a connection to its CONNECT
+  rpc::ServerLimits connection;
+};
+
+class IpcServer {
+ public:
+  // `host` and `config` must outlive the server.
+  IpcServer(io::Loop& loop, IpcHost& host, ConfigStore& config, IpcLimits limits = {});
+  ~IpcServer();  // drops every connection
+
+  // Mode 0666 lets components of other users in (they need a token all the same), 0600 only our
+  // own.
+  Result<void> listen(const std::string& socket_path, uint32_t mode);
+  // Every message of the device's MQTT client comes through here; those that a component has
+  // subscribed to go to it.
+  void on_mqtt_message(const std::string& topic, const std::string& payload);
+  size_t connections() const;
+  // The operations without the socket.
+  const rpc::Service& service() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace skerry::nucleus
