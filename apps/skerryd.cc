@@ -1,0 +1,194 @@
+// skerryd: the device runtime. Reads config.yaml, takes the lock on its root folder, connects, and
+// keeps the installed components running until it is told to stop.
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/file.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <filesystem>
+
+#include "base/encoding.h"
+#include "base/log.h"
+#include "base/sha256.h"
+#include "io/process_guard.h"
+#include "net/http_client.h"
+#include "net/mqtt.h"
+#include "nucleus/device_config.h"
+#include "nucleus/ipc_server.h"
+#include "nucleus/nucleus.h"
+
+namespace skerry::nucleus {
+namespace {
+
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+
+constexpr const char* kFooter = R"(
+Examples:
+  skerryd --config /etc/skerry/config.yaml
+  skerry device provision press-7 --out /etc/skerry && skerryd --config /etc/skerry/config.yaml
+
+Exit codes: 0 stopped on request, 1 failed (the reason is the last line of the log),
+2 the command line or the configuration is wrong.)";
+
+std::string architecture() {
+  utsname names{};
+  uname(&names);
+  std::string machine = names.machine;
+  if (machine == "x86_64") return "amd64";
+  if (machine == "i686" || machine == "i386") return "x86";
+  if (machine.starts_with("armv")) return "arm";
+  return machine;  // "aarch64" is Greengrass's name as well
+}
+
+// "user" or "user:group"; numbers are taken as they are.
+Result<UserId> find_user(const std::string& text) {
+  const size_t colon = text.find(':');
+  const std::string user = text.substr(0, colon);
+  char* end = nullptr;
+  UserId found{};
+  if (auto number = std::strtoul(user.c_str(), &end, 10); !user.empty() && *end == '\0') {
+    found = {static_cast<uint32_t>(number), static_cast<uint32_t>(number)};
+  } else if (const passwd* entry = getpwnam(user.c_str())) {
+    found = {entry->pw_uid, entry->pw_gid};
+  } else {
+    return fail(Code::kNotFound, "the user '" + user + "' does not exist; create it or deploy with another posixUser");
+  }
+  if (colon == std::string::npos) return found;
+  const std::string group = text.substr(colon + 1);
+  if (auto number = std::strtoul(group.c_str(), &end, 10); !group.empty() && *end == '\0') {
+    found.second = static_cast<uint32_t>(number);
+  } else if (const struct group* entry = getgrnam(group.c_str())) {
+    found.second = entry->gr_gid;
+  } else {
+    return fail(Code::kNotFound, "the group '" + group + "' does not exist; create it or deploy with another posixUser");
+  }
+  return found;
+}
+
+// Held until the process ends: two nuclei on one root would fight over it.
+Result<void> lock_root(const std::string& root) {
+  const std::string path = root + "/skerryd.lock";
+  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return fail(errno_error("open", path, errno));
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return {};
+  return fail(Code::kFailedPrecondition,
+              "another skerryd runs on " + root + "; stop it first, or use another rootPath");
+}
+
+NucleusInfo info_of(const DeviceConfig& config) {
+  NucleusInfo info;
+  info.root = config.root;
+  info.thing = config.thing;
+  info.region = config.region;
+  info.ca_file = config.ca_file;
+  info.platform.architecture = architecture();
+  info.privileged = geteuid() == 0;
+  info.default_user = config.default_user;
+  info.healthy_for_ms = config.healthy_for_ms;
+  info.find_user = find_user;
+  return info;
+}
+
+// Runs until SIGTERM or SIGINT (components are stopped in order) or a fatal error.
+Result<void> run(const DeviceConfig& config, io::Files& files, const std::string& mark) {
+  io::RealLoop loop;
+  io::RealClock clock;
+  io::RealRandom random;
+  io::RealProcesses processes(loop, mark);
+  io::Env env{loop, clock, files, processes, random};
+  const NucleusInfo info = info_of(config);
+
+  const net::TlsFiles identity{config.ca_file, config.certificate_file, config.key_file};
+  SKERRY_ASSIGN(auto tls, net::TlsContext::client(identity));
+  auto http = net::make_http_client(loop, tls);
+  auto cloud = make_http_cloud(*http, {config.data_plane_url, config.thing, info.platform});
+  net::MqttOptions broker;
+  broker.host = config.broker_host;
+  broker.port = config.broker_port;
+  broker.client_id = config.thing.str();
+  broker.tls = identity;
+  SKERRY_ASSIGN(auto mqtt, net::make_mqtt_client(env, broker));
+
+  std::optional<Error> fatal;
+  std::optional<IpcServer> ipc;
+  const int64_t started_ms = clock.monotonic_ms();
+  Nucleus::Hooks hooks;
+  hooks.on_first_connected = [&] {
+    log::info("nucleus", "connected", {{"ms_since_start", std::to_string(clock.monotonic_ms() - started_ms)}});
+  };
+  hooks.on_message = [&](const net::MqttMessage& message) { ipc->on_mqtt_message(message.topic, message.payload); };
+  hooks.on_fatal = [&](const Error& error) {
+    if (!fatal) fatal = error;
+    loop.stop();
+  };
+  SKERRY_ASSIGN(auto nucleus, Nucleus::open(env, info, *cloud, *mqtt, std::move(hooks)));
+  ipc.emplace(loop, *nucleus, nucleus->state().config());
+  SKERRY_TRY(ipc->listen(info.ipc_socket(), info.privileged ? 0666 : 0600));
+
+  io::TaskScope stopping;
+  loop.on_signals({SIGTERM, SIGINT}, [&](int number) {
+    if (stopping.size() > 0) return;
+    log::info("nucleus", "stopping", {{"signal", std::to_string(number)}});
+    struct Stop {
+      static io::Task<void> run(Nucleus* nucleus, io::RealLoop* loop) {
+        co_await nucleus->shut_down();
+        loop->stop();
+      }
+    };
+    stopping.spawn(Stop::run(nucleus.get(), &loop));
+  });
+  loop.on_signals({SIGCHLD}, [&](int) { processes.reap_adopted(); });
+  nucleus->start();
+  loop.run();
+  if (fatal) return fail(*fatal);
+  return {};
+}
+
+int fail_with(int code, const Error& error) {
+  log::error("nucleus", error.message());
+  return code;
+}
+
+int main_program(int argc, char** argv) {
+  CLI::App app("Skerry's device runtime: runs components, takes deployments, serves the Greengrass IPC.", "skerryd");
+  app.footer(kFooter);
+  std::string config_path, level = "info";
+  bool json = false;
+  app.add_option("--config", config_path, "The device's config.yaml")->required();
+  app.add_option("--log-level", level, "debug, info, warn or error");
+  app.add_flag("--log-json", json, "One JSON object a log line");
+  app.set_version_flag("--version", std::string("skerryd 0.1.0 (Greengrass ") + kNucleusVersion + ")");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  log::configure(log::parse_level(level), json ? log::Format::kJson : log::Format::kText);
+
+  io::RealFiles files;
+  config_path = std::filesystem::absolute(config_path).lexically_normal();
+  auto text = io::read_file(files, config_path, 1 << 20);
+  if (!text) return fail_with(kExitUsage, text.error());
+  auto config = parse_device_config(*text, io::parent_of(config_path));
+  if (!config) return fail_with(kExitUsage, config.error().with_context(config_path));
+
+  // Components run as other users: they must be able to pass through the root folder.
+  if (auto made = io::make_directories(files, config->root, 0755); !made) return fail_with(kExitFailed, made.error());
+  if (auto locked = lock_root(config->root); !locked) return fail_with(kExitFailed, locked.error());
+  signal(SIGPIPE, SIG_IGN);
+  auto guard = io::ProcessGuard::start(hex_encode(sha256(config->root)).substr(0, 16));
+  if (!guard) return fail_with(kExitFailed, guard.error());
+  auto done = run(*config, files, guard->mark());
+  if (!done) return fail_with(kExitFailed, done.error());
+  return 0;
+}
+
+}  // namespace
+}  // namespace skerry::nucleus
+
+int main(int argc, char** argv) { return skerry::nucleus::main_program(argc, argv); }

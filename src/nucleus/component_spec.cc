@@ -1,0 +1,127 @@
+// Fills in recipe variables and the environment every Greengrass component may expect.
+#include "nucleus/component_spec.h"
+
+#include <nlohmann/json.hpp>
+
+#include "formats/interpolate.h"
+
+namespace skerry::nucleus {
+namespace {
+
+// Without a configured user each component gets an id of its own, from the range that systemd sets
+// aside for users without an entry in /etc/passwd. Derived from the name, so that it stays the same.
+constexpr uint32_t kFirstDynamicUser = 61184;
+constexpr uint32_t kDynamicUsers = 65519 - 61184 + 1;
+
+uint32_t dynamic_user(const std::string& name) {
+  uint32_t hash = 2166136261;  // FNV-1a
+  for (unsigned char c : name) hash = (hash ^ c) * 16777619;
+  return kFirstDynamicUser + hash % kDynamicUsers;
+}
+
+class Variables {
+ public:
+  Variables(const NucleusInfo& info, const PackageStore& packages, const ComponentSet& components,
+            const ConfigTree& config, const formats::Recipe& recipe)
+      : info_(info), packages_(packages), components_(components), config_(config), recipe_(recipe) {}
+
+  std::optional<std::string> operator()(std::string_view dependency, std::string_view space,
+                                        std::string_view key) const {
+    ComponentName name = recipe_.name;
+    if (!dependency.empty()) {
+      name = ComponentName(std::string(dependency));
+      if (!recipe_.find_dependency(name)) return std::nullopt;  // only direct dependencies may be seen
+    }
+    auto component = components_.find(name);
+    if (space == "configuration") {
+      auto value = config_.get(name, {});
+      return value ? formats::configuration_text(*value, key) : std::nullopt;
+    }
+    if (space == "artifacts" && component != components_.end()) {
+      if (key == "path") return packages_.artifacts_path(name, component->second.version);
+      if (key == "decompressedPath") return packages_.unarchived_path(name, component->second.version);
+    }
+    if (space == "work" && key == "path") return info_.work_directory(name);
+    if (!dependency.empty()) return std::nullopt;
+    if (space == "kernel" && key == "rootPath") return info_.root;
+    if (space == "iot" && key == "thingName") return info_.thing.str();
+    return std::nullopt;
+  }
+
+ private:
+  const NucleusInfo& info_;
+  const PackageStore& packages_;
+  const ComponentSet& components_;
+  const ConfigTree& config_;
+  const formats::Recipe& recipe_;
+};
+
+std::string text_of(const formats::SkipIf& condition) {
+  std::string text = condition.negated ? "!" : "";
+  text += condition.kind == formats::SkipIf::Kind::kExists ? "exists " : "onpath ";
+  return text + condition.argument;
+}
+
+std::vector<std::pair<std::string, std::string>> environment_of(const NucleusInfo& info, const ComponentName& name) {
+  return {{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+          {"HOME", info.work_directory(name)},
+          {"LANG", "C.UTF-8"},
+          {"AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT", info.ipc_socket()},
+          {"AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH", info.ipc_socket()},
+          {"AWS_IOT_THING_NAME", info.thing.str()},
+          {"AWS_REGION", info.region},
+          {"AWS_DEFAULT_REGION", info.region},
+          {"GGC_VERSION", kNucleusVersion},
+          {"GG_ROOT_CA_PATH", info.ca_file}};
+}
+
+}  // namespace
+
+Result<std::optional<UserId>> user_of(const NucleusInfo& info, const ComponentName& name,
+                                      const InstalledComponent& component) {
+  if (!info.privileged) return std::nullopt;
+  const std::string& wanted = component.posix_user.empty() ? info.default_user : component.posix_user;
+  if (wanted.empty()) return UserId{dynamic_user(name.str()), dynamic_user(name.str())};
+  auto user = info.find_user(wanted);
+  if (!user) return fail(user.error().with_context("posixUser of " + name.str()));
+  return *user;
+}
+
+Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const PackageStore& packages,
+                                          const ComponentSet& components, const ConfigTree& config,
+                                          const formats::Recipe& recipe, const formats::Manifest& manifest) {
+  const InstalledComponent& installed = components.at(recipe.name);
+  ComponentSpec spec;
+  spec.name = recipe.name;
+  spec.version = installed.version;
+  spec.work_directory = info.work_directory(recipe.name);
+  spec.log_path = info.log_path(recipe.name);
+  spec.environment = environment_of(info, recipe.name);
+  SKERRY_ASSIGN(spec.user, user_of(info, recipe.name, installed));
+  for (const auto& [name, dependency] : recipe.dependencies) {
+    if (dependency.type == formats::DependencyType::kHard && components.contains(name)) {
+      spec.hard_dependencies.push_back(name);
+    }
+  }
+  Variables variables(info, packages, components, config, recipe);
+  auto fill = [&](const std::string& text) { return formats::interpolate(text, variables); };
+  for (const auto& [kind, step] : manifest.lifecycle.steps) {
+    if (step.requires_privilege && !info.privileged) {
+      return fail(Code::kPermissionDenied, recipe.name.str() + ": its " + std::string(formats::name_of(kind)) +
+                                               " requires privilege, and skerryd does not run as root");
+    }
+    Step filled;
+    filled.script = fill(step.script);
+    if (step.skip_if) filled.skip_if = fill(text_of(*step.skip_if));
+    filled.requires_privilege = step.requires_privilege;
+    filled.timeout_ms = step.timeout ? std::chrono::milliseconds(*step.timeout).count() : 0;
+    for (const auto& [key, value] : step.setenv) filled.environment.emplace_back(key, fill(value));
+    if (kind == formats::StepKind::kInstall) spec.install = std::move(filled);
+    if (kind == formats::StepKind::kStartup) spec.startup = std::move(filled);
+    if (kind == formats::StepKind::kRun) spec.run = std::move(filled);
+    if (kind == formats::StepKind::kShutdown) spec.shutdown = std::move(filled);
+  }
+  return spec;
+}
+
+}  // namespace skerry::nucleus

@@ -1,0 +1,60 @@
+// Takes the device from one generation of components to the next, or back. The main path of the
+// device: read deploy() in the .cc first.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "formats/deployment.h"
+#include "nucleus/cloud.h"
+#include "nucleus/device_state.h"
+#include "nucleus/nucleus_info.h"
+#include "nucleus/package_store.h"
+#include "nucleus/resolver.h"
+#include "nucleus/supervisor.h"
+
+namespace skerry::nucleus {
+
+class DeploymentEngine {
+ public:
+  DeploymentEngine(io::Env& env, const NucleusInfo& info, DeviceState& state, PackageStore& packages,
+                   Cloud& cloud, Supervisor& supervisor)
+      : env_(env), info_(info), state_(state), packages_(packages), cloud_(cloud), supervisor_(supervisor) {}
+
+  // Runs the job to its end; the result is in the state's unreported results when it returns. Only
+  // before the switch (state.phase() == kIdle) may the task be destroyed: that cancels the job.
+  // An error means that the state itself could not be written: restart the program.
+  io::Task<Result<void>> deploy(JobId job, formats::Deployment document);
+
+  // At start: brings up what runs here and ends a switch or roll-back that a crash interrupted.
+  io::Task<Result<void>> resume();
+
+ private:
+  struct Plan {
+    Generation next;
+    Resolution resolution;
+  };
+  io::Task<Result<Plan>> plan(const formats::Deployment* document);
+  io::Task<Result<Targets>> next_targets(const formats::Deployment* document, const std::string* target);
+  io::Task<Result<void>> fetch(const Resolution* resolution);
+  Result<ConfigTree> next_config(const formats::Deployment& document, const Resolution& resolution) const;
+  io::Task<Result<void>> activate();
+  io::Task<Result<void>> finish_activation();
+  io::Task<Result<void>> roll_back(std::string reason);
+  Result<std::vector<ComponentSpec>> prepare_current();
+  Result<void> prepare_component(const ComponentSpec& spec, const formats::Manifest& manifest);
+  io::Task<void> wait_before_retry(int attempt, const Error* error);
+  void collect_garbage();
+
+  io::Env& env_;
+  const NucleusInfo& info_;
+  DeviceState& state_;
+  PackageStore& packages_;
+  Cloud& cloud_;
+  Supervisor& supervisor_;
+};
+
+// "thinggroup/G" of a configuration ARN; kInvalidArgument where it is not one.
+Result<std::string> target_of(const formats::Deployment& document);
+
+}  // namespace skerry::nucleus

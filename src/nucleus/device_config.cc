@@ -1,0 +1,87 @@
+// Reads config.yaml through the formats' YAML reader, which has the limits.
+#include "nucleus/device_config.h"
+
+#include <nlohmann/json.hpp>
+
+#include "formats/json_ptr.h"
+#include "formats/names.h"
+#include "formats/node.h"
+
+namespace skerry::nucleus {
+namespace {
+
+using formats::Node;
+
+Result<std::string> required(const Node& node, std::string_view key) {
+  SKERRY_ASSIGN(Node value, node.require(key));
+  SKERRY_ASSIGN(std::string text, value.as_string());
+  if (text.empty()) return value.wrong("must not be empty");
+  return text;
+}
+
+Result<std::string> required_path(const Node& node, std::string_view key, const std::string& directory) {
+  SKERRY_ASSIGN(std::string path, required(node, key));
+  return path.front() == '/' ? path : directory + "/" + path;
+}
+
+Result<uint16_t> port_of(const Node& node, std::string_view key, uint16_t otherwise) {
+  int64_t port = otherwise;
+  SKERRY_TRY(node.read(key, port));
+  if (port < 1 || port > 65535) return node.wrong(std::string(key) + " must be a port, 1 to 65535");
+  return static_cast<uint16_t>(port);
+}
+
+Result<Node> nucleus_configuration(const Node& root) {
+  SKERRY_ASSIGN(Node services, root.require("services"));
+  for (const char* name : {"aws.greengrass.Nucleus", "aws.greengrass.NucleusLite"}) {
+    SKERRY_ASSIGN(auto service, services.find(name));
+    if (service) return service->require("configuration");
+  }
+  return fail(services.wrong("needs aws.greengrass.Nucleus (or aws.greengrass.NucleusLite)").error());
+}
+
+Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
+  SKERRY_ASSIGN(config.region, required(node, "awsRegion"));
+  SKERRY_ASSIGN(config.broker_host, required(node, "iotDataEndpoint"));
+  SKERRY_ASSIGN(auto mqtt, node.find("mqtt"));
+  if (mqtt) {
+    SKERRY_ASSIGN(config.broker_port, port_of(*mqtt, "port", 8883));
+  }
+  std::string endpoint;
+  SKERRY_TRY(node.read("greengrassDataPlaneEndpoint", endpoint));
+  SKERRY_ASSIGN(uint16_t data_plane_port, port_of(node, "greengrassDataPlanePort", 8443));
+  // "iotdata" is the stock way to say: the same host as iotDataEndpoint.
+  config.data_plane_url = endpoint.starts_with("https://")
+                              ? endpoint
+                              : "https://" + config.broker_host + ":" + std::to_string(data_plane_port);
+  SKERRY_ASSIGN(auto run_with, node.find("runWithDefault"));
+  if (run_with) SKERRY_TRY(run_with->read("posixUser", config.default_user));
+  SKERRY_ASSIGN(auto own, node.find("skerry"));
+  if (own) {
+    SKERRY_TRY(own->read("healthyForMs", config.healthy_for_ms));
+    if (config.healthy_for_ms < 0 || config.healthy_for_ms > 3'600'000) {
+      return own->wrong("healthyForMs must be 0 to 3600000");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<DeviceConfig> parse_device_config(std::string_view text, const std::string& directory) {
+  SKERRY_ASSIGN(nlohmann::json document, formats::parse_yaml(text));
+  Node root(document, "");
+  SKERRY_ASSIGN(Node system, root.require("system"));
+  DeviceConfig config;
+  SKERRY_ASSIGN(config.key_file, required_path(system, "privateKeyPath", directory));
+  SKERRY_ASSIGN(config.certificate_file, required_path(system, "certificateFilePath", directory));
+  SKERRY_ASSIGN(config.ca_file, required_path(system, "rootCaPath", directory));
+  SKERRY_ASSIGN(config.root, required_path(system, "rootPath", directory));
+  SKERRY_ASSIGN(std::string thing, required(system, "thingName"));
+  SKERRY_ASSIGN(config.thing, formats::parse_thing_name(thing));
+  SKERRY_ASSIGN(Node nucleus, nucleus_configuration(root));
+  SKERRY_TRY(read_nucleus(nucleus, config));
+  return config;
+}
+
+}  // namespace skerry::nucleus

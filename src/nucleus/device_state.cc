@@ -1,0 +1,260 @@
+// The device's records and how each changes the state; replay at start uses the same code.
+#include "nucleus/device_state.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+
+namespace skerry::nucleus {
+namespace {
+
+using nlohmann::json;
+
+// Above this the journal is rewritten as one snapshot.
+constexpr uint64_t kCompactAboveBytes = 1 << 20;
+
+json to_json(const ComponentSet& components) {
+  json out = json::object();
+  for (const auto& [name, component] : components) {
+    out[name.str()] = {{"version", component.version},
+                       {"arn", component.arn},
+                       {"user", component.posix_user},
+                       {"root", component.is_root},
+                       {"arns", component.configuration_arns}};
+  }
+  return out;
+}
+
+ComponentSet components_from(const json& in) {
+  ComponentSet components;
+  for (const auto& [name, value] : in.items()) {
+    components[ComponentName(name)] = {value.at("version"), value.at("arn"), value.at("user"), value.at("root"),
+                                       value.at("arns").get<std::vector<std::string>>()};
+  }
+  return components;
+}
+
+json to_json(const Targets& targets) {
+  json out = json::object();
+  for (const auto& [target, deployment] : targets) {
+    json roots = json::object();
+    for (const auto& [name, requirement] : deployment.roots) roots[name.str()] = requirement;
+    out[target] = {{"deployment", deployment.deployment_id},
+                   {"arn", deployment.configuration_arn},
+                   {"revision", deployment.revision},
+                   {"roots", roots}};
+  }
+  return out;
+}
+
+Targets targets_from(const json& in) {
+  Targets targets;
+  for (const auto& [target, value] : in.items()) {
+    TargetDeployment deployment{value.at("deployment"), value.at("arn"), value.at("revision"), {}};
+    for (const auto& [name, requirement] : value.at("roots").items()) {
+      deployment.roots[ComponentName(name)] = requirement.get<std::string>();
+    }
+    targets[target] = std::move(deployment);
+  }
+  return targets;
+}
+
+json to_json(const Generation& generation) {
+  return {{"components", to_json(generation.components)},
+          {"targets", to_json(generation.targets)},
+          {"config", generation.config.to_json()}};
+}
+
+Result<Generation> generation_from(const json& in) {
+  SKERRY_ASSIGN(ConfigTree config, ConfigTree::from_json(in.at("config")));
+  return Generation{components_from(in.at("components")), targets_from(in.at("targets")), std::move(config)};
+}
+
+json to_json(const JobResult& result) {
+  return {{"job", result.job.str()},       {"deployment", result.deployment.str()},
+          {"target", result.target},       {"arn", result.configuration_arn},
+          {"status", result.status},       {"detailed", result.detailed_status},
+          {"reason", result.reason}};
+}
+
+JobResult result_from(const json& in) {
+  return {JobId(in.at("job")), DeploymentId(in.at("deployment")), in.at("target"), in.at("arn"),
+          in.at("status"),     in.at("detailed"),                 in.at("reason")};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DeviceState>> DeviceState::open(io::Env& env, const std::string& directory) {
+  SKERRY_TRY(io::make_directories(env.files, directory, 0700));
+  std::unique_ptr<DeviceState> state(new DeviceState());
+  DeviceState* self = state.get();
+  state->config_ = std::make_unique<ConfigStore>([self](const std::string& change) {
+    return self->append({{"t", "config"}, {"change", change}});
+  });
+  auto replay = [self](std::string_view record) -> Result<void> {
+    json parsed = json::parse(record, nullptr, false);
+    if (!parsed.is_object()) return fail(Code::kCorrupt, "a record of the device state is not JSON");
+    return self->apply(parsed);
+  };
+  SKERRY_ASSIGN(state->journal_, io::Journal::open(env.files, directory, replay));
+  return state;
+}
+
+Result<void> DeviceState::append(const json& record) {
+  if (journal_->size_bytes() > kCompactAboveBytes) {
+    SKERRY_TRY(journal_->compact({json{{"t", "snapshot"}, {"state", snapshot()}}.dump()}));
+  }
+  return journal_->append(record.dump());
+}
+
+Result<void> DeviceState::switch_to(Generation next, JobResult job, bool roll_back_on_failure) {
+  json record = {{"t", "switch"}, {"next", to_json(next)}, {"job", to_json(job)},
+                 {"roll_back", roll_back_on_failure}};
+  SKERRY_TRY(append(record));
+  return apply(record);
+}
+
+Result<void> DeviceState::commit(JobResult result) {
+  json record = {{"t", "commit"}, {"result", to_json(result)}};
+  SKERRY_TRY(append(record));
+  return apply(record);
+}
+
+Result<void> DeviceState::begin_rollback(std::string reason) {
+  json record = {{"t", "rollback"}, {"reason", std::move(reason)}};
+  SKERRY_TRY(append(record));
+  return apply(record);
+}
+
+Result<void> DeviceState::finish_rollback(JobResult result) {
+  json record = {{"t", "rolled_back"}, {"result", to_json(result)}};
+  SKERRY_TRY(append(record));
+  return apply(record);
+}
+
+Result<void> DeviceState::record_result(JobResult result) {
+  json record = {{"t", "result"}, {"result", to_json(result)}};
+  SKERRY_TRY(append(record));
+  return apply(record);
+}
+
+Result<void> DeviceState::forget_result(const JobId& job) {
+  json record = {{"t", "reported"}, {"job", job.str()}};
+  SKERRY_TRY(append(record));
+  return apply(record);
+}
+
+Result<void> DeviceState::note_boot() {
+  json record = {{"t", "boot"}};
+  SKERRY_TRY(append(record));
+  return apply(record);
+}
+
+Result<void> DeviceState::mark_installed(const ComponentName& name, const std::string& version) {
+  json record = {{"t", "installed"}, {"name", name.str()}, {"version", version}};
+  SKERRY_TRY(append(record));
+  return apply(record);
+}
+
+bool DeviceState::is_installed(const ComponentName& name, const std::string& version) const {
+  return installed_.contains({name.str(), version});
+}
+
+Result<void> DeviceState::apply(const json& record) {
+  try {
+    const std::string& type = record.at("t").get_ref<const std::string&>();
+    if (type == "config") {
+      // In normal operation the store applies its own change after this record is durable.
+      if (journal_) return {};
+      return config_->apply_record(record.at("change").get_ref<const std::string&>());
+    }
+    if (type == "snapshot") return restore(record.at("state"));
+    if (type == "switch") {
+      SKERRY_ASSIGN(Generation next, generation_from(record.at("next")));
+      previous_ = Generation{components_, targets_, config_->tree()};
+      pending_job_ = result_from(record.at("job"));
+      roll_back_on_failure_ = record.at("roll_back");
+      phase_ = Phase::kActivating;
+      boots_ = 0;
+      adopt(std::move(next));
+    } else if (type == "rollback") {
+      pending_job_.reason = record.at("reason").get<std::string>();
+      phase_ = Phase::kRollingBack;
+      boots_ = 0;
+      adopt(std::exchange(previous_, Generation()));
+    } else if (type == "commit" || type == "rolled_back") {
+      phase_ = Phase::kIdle;
+      previous_ = Generation();
+      unreported_.push_back(result_from(record.at("result")));
+      last_result_ = unreported_.back();
+      drop_stale_installs();
+    } else if (type == "result") {
+      unreported_.push_back(result_from(record.at("result")));
+      last_result_ = unreported_.back();
+    } else if (type == "reported") {
+      const JobId job(record.at("job").get<std::string>());
+      std::erase_if(unreported_, [&](const JobResult& result) { return result.job == job; });
+    } else if (type == "boot") {
+      ++boots_;
+    } else if (type == "installed") {
+      installed_.insert({record.at("name").get<std::string>(), record.at("version").get<std::string>()});
+    } else {
+      return fail(Code::kUnsupported, "the device state has a record of type '" + type +
+                                          "' that this version does not know: run the newer skerryd");
+    }
+    return {};
+  } catch (const json::exception& error) {
+    return fail(Code::kCorrupt, std::string("a record of the device state lacks a field: ") + error.what());
+  }
+}
+
+void DeviceState::adopt(Generation generation) {
+  components_ = std::move(generation.components);
+  targets_ = std::move(generation.targets);
+  config_->replace(std::move(generation.config));
+}
+
+// An install counts only for versions that can still run.
+void DeviceState::drop_stale_installs() {
+  std::erase_if(installed_, [this](const auto& entry) {
+    auto found = components_.find(ComponentName(entry.first));
+    return found == components_.end() || found->second.version != entry.second;
+  });
+}
+
+json DeviceState::snapshot() const {
+  json results = json::array();
+  for (const JobResult& result : unreported_) results.push_back(to_json(result));
+  json installed = json::array();
+  for (const auto& [name, version] : installed_) installed.push_back({name, version});
+  json state = {{"current", to_json(Generation{components_, targets_, config_->tree()})},
+                {"phase", static_cast<int>(phase_)},
+                {"previous", to_json(previous_)},
+                {"pending", to_json(pending_job_)},
+                {"roll_back", roll_back_on_failure_},
+                {"boots", boots_},
+                {"unreported", results},
+                {"installed", installed}};
+  if (last_result_) state["last"] = to_json(*last_result_);
+  return state;
+}
+
+Result<void> DeviceState::restore(const json& state) {
+  SKERRY_ASSIGN(Generation current, generation_from(state.at("current")));
+  SKERRY_ASSIGN(previous_, generation_from(state.at("previous")));
+  int phase = state.at("phase");
+  if (phase < 0 || phase > 2) return fail(Code::kCorrupt, "the device state has an unknown phase");
+  phase_ = static_cast<Phase>(phase);
+  pending_job_ = result_from(state.at("pending"));
+  roll_back_on_failure_ = state.at("roll_back");
+  boots_ = state.at("boots");
+  unreported_.clear();
+  for (const json& result : state.at("unreported")) unreported_.push_back(result_from(result));
+  installed_.clear();
+  for (const json& entry : state.at("installed")) installed_.insert({entry.at(0), entry.at(1)});
+  if (state.contains("last")) last_result_ = result_from(state.at("last"));
+  adopt(std::move(current));
+  return {};
+}
+
+}  // namespace skerry::nucleus

@@ -1,0 +1,44 @@
+// Tells the control plane what runs here: everything after a start, changes as they happen.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "formats/fleet_status.h"
+#include "io/env.h"
+#include "net/mqtt.h"
+#include "nucleus/device_state.h"
+#include "nucleus/nucleus_info.h"
+#include "nucleus/supervisor.h"
+
+namespace skerry::nucleus {
+
+class FleetStatusReporter {
+ public:
+  FleetStatusReporter(io::Env& env, const NucleusInfo& info, const DeviceState& state,
+                      const Supervisor& supervisor, net::MqttClient& mqtt);
+
+  void on_connected();
+  // Many changes within a moment become one message.
+  void on_component_change();
+  void on_deployment_finished(const JobResult& result);
+
+ private:
+  void send(std::string trigger, const JobResult* deployment);
+  std::vector<formats::ComponentStatus> components() const;
+
+  io::Env& env_;
+  const NucleusInfo& info_;
+  const DeviceState& state_;
+  const Supervisor& supervisor_;
+  net::MqttClient& mqtt_;
+  bool launched_ = false;
+  int64_t sequence_ = 0;
+  std::set<ComponentName> told_;  // of the last message, to name what was uninstalled since
+  io::Timer change_timer_;
+  io::Timer cadence_timer_;
+};
+
+}  // namespace skerry::nucleus

@@ -1,0 +1,172 @@
+// AWS IoT Jobs in the deployment namespace, device side.
+#include "nucleus/jobs_client.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+
+namespace skerry::nucleus {
+namespace {
+
+using formats::JobTopicKind;
+
+constexpr int64_t kReportAgainMs = 10'000;
+
+// As the stock nuclei: the last two are JSON lists inside strings.
+formats::StatusDetails details_of(const JobResult& result) {
+  formats::StatusDetails details = {{"detailed-deployment-status", result.detailed_status}};
+  if (!result.reason.empty()) {
+    details["deployment-failure-cause"] = result.reason;
+    details["deployment-error-stack"] = nlohmann::json{"DEPLOYMENT_FAILURE"}.dump();
+    details["deployment-error-types"] = nlohmann::json{"COMPONENT_ERROR"}.dump();
+  }
+  return details;
+}
+
+}  // namespace
+
+JobsClient::JobsClient(io::Env& env, const NucleusInfo& info, DeviceState& state, DeploymentEngine& engine,
+                       net::MqttClient& mqtt, Hooks hooks)
+    : env_(env), info_(info), state_(state), engine_(engine), mqtt_(mqtt), hooks_(std::move(hooks)) {}
+
+std::string JobsClient::topic(JobTopicKind kind, std::string job) const {
+  return formats::JobTopic{kind, info_.thing, std::move(job)}.str();
+}
+
+void JobsClient::start() {
+  const std::string next(formats::kNextJob);
+  mqtt_.subscribe(topic(JobTopicKind::kNotifyNext, next), 1);
+  mqtt_.subscribe(topic(JobTopicKind::kGetAccepted, next), 1);
+  mqtt_.subscribe(topic(JobTopicKind::kGetRejected, next), 1);
+  mqtt_.subscribe(topic(JobTopicKind::kUpdateAccepted, "+"), 1);
+  mqtt_.subscribe(topic(JobTopicKind::kUpdateRejected, "+"), 1);
+  if (state_.phase() != Phase::kIdle) running_ = state_.pending_job().job;
+  work_.spawn(resume());
+}
+
+io::Task<void> JobsClient::resume() {
+  auto resumed = co_await engine_.resume();
+  if (!resumed) {
+    // What should run cannot be prepared. Stay reachable: a new deployment can repair it.
+    log::error("nucleus", "the installed components cannot be started", {{"reason", resumed.error().message()}});
+  }
+  ready_ = true;
+  finished();
+}
+
+void JobsClient::on_connected() {
+  report_results();
+  ask_for_next();
+}
+
+void JobsClient::ask_for_next() {
+  if (!ready_ || !mqtt_.connected()) return;
+  formats::JobGetRequest request;
+  request.thing = info_.thing;
+  request.client_token = env_.random.token(12);
+  mqtt_.publish({topic(JobTopicKind::kGet, std::string(formats::kNextJob)), formats::to_text(request), 1});
+}
+
+bool JobsClient::on_message(const net::MqttMessage& message) {
+  auto job_topic = formats::parse_job_topic(message.topic);
+  if (!job_topic || job_topic->thing != info_.thing) return false;
+  if (job_topic->kind == JobTopicKind::kUpdateAccepted || job_topic->kind == JobTopicKind::kUpdateRejected) {
+    on_update_answer(*job_topic, message);
+  } else if (job_topic->kind == JobTopicKind::kGetAccepted || job_topic->kind == JobTopicKind::kNotifyNext) {
+    auto next = formats::parse_next_job(message.payload);
+    if (next) {
+      on_next(next->execution);
+    } else {
+      log::warn("jobs", "unusable message", {{"topic", message.topic}, {"reason", next.error().message()}});
+    }
+  } else if (job_topic->kind == JobTopicKind::kGetRejected) {
+    log::warn("jobs", "the control plane refused to name the next job", {{"answer", message.payload.substr(0, 300)}});
+  }
+  return true;
+}
+
+void JobsClient::on_next(const std::optional<formats::JobExecution>& execution) {
+  if (!ready_) return;  // asked again when it is
+  if (running_) {
+    if (execution && execution->job_id == *running_) return;
+    // Another job, or none: the one that runs was cancelled. After the switch it must run to its end.
+    if (state_.phase() != Phase::kIdle) return;
+    log::info("jobs", "cancelled before the switch", {{"job", running_->str()}});
+    work_.cancel_all();
+    running_.reset();
+  }
+  if (!execution) return;
+  for (const JobResult& result : state_.unreported()) {
+    if (result.job == execution->job_id) return report_results();  // the report was lost, not the work
+  }
+  if (!execution->job_document) return ask_for_next();
+  begin(*execution);
+}
+
+void JobsClient::begin(const formats::JobExecution& execution) {
+  auto document = formats::parse_deployment(*execution.job_document);
+  if (!document) return reject(execution, document.error().message());
+  log::info("jobs", "deployment", {{"job", execution.job_id.str()}, {"for", document->configuration_arn}});
+  running_ = execution.job_id;
+  update(execution.job_id, formats::JobStatus::kInProgress, {});
+  work_.spawn(run(execution.job_id, std::move(*document)));
+}
+
+// A document that cannot be read: reported without being tried.
+void JobsClient::reject(const formats::JobExecution& execution, std::string reason) {
+  JobResult result{execution.job_id, DeploymentId(""), "", "", "REJECTED", "REJECTED", std::move(reason)};
+  if (auto recorded = state_.record_result(result); !recorded) return hooks_.on_fatal(recorded.error());
+  finished();
+}
+
+io::Task<void> JobsClient::run(JobId job, formats::Deployment document) {
+  auto done = co_await engine_.deploy(std::move(job), std::move(document));
+  if (!done) {
+    hooks_.on_fatal(done.error());
+    co_return;
+  }
+  finished();
+}
+
+void JobsClient::finished() {
+  running_.reset();
+  if (!state_.unreported().empty()) hooks_.on_finished(state_.unreported().back());
+  report_results();
+  ask_for_next();
+}
+
+void JobsClient::report_results() {
+  if (!mqtt_.connected() || state_.unreported().empty()) return;
+  for (const JobResult& result : state_.unreported()) {
+    update(result.job, formats::parse_job_status(result.status).value_or(formats::JobStatus::kFailed),
+           details_of(result));
+  }
+  report_again_ = env_.loop.after(kReportAgainMs, [this] { report_results(); });
+}
+
+void JobsClient::update(const JobId& job, formats::JobStatus status, formats::StatusDetails details) {
+  formats::JobUpdateRequest request;
+  request.status = status;
+  request.status_details = std::move(details);
+  request.client_token = env_.random.token(12);
+  mqtt_.publish({topic(JobTopicKind::kUpdate, job.str()), formats::to_text(request), 1});
+}
+
+void JobsClient::on_update_answer(const formats::JobTopic& answered, const net::MqttMessage& message) {
+  JobId job(answered.job);
+  auto known = std::find_if(state_.unreported().begin(), state_.unreported().end(),
+                            [&](const JobResult& result) { return result.job == job; });
+  if (known == state_.unreported().end() || running_ == job) return;
+  if (answered.kind == JobTopicKind::kUpdateRejected) {
+    auto rejected = formats::parse_job_rejected(message.payload);
+    // Busy or broken for the moment: the timer reports again. Everything else is final: the job is
+    // gone or ended without us.
+    if (rejected && (rejected->code == "InternalError" || rejected->code == "RequestThrottled")) return;
+    log::warn("jobs", "the result was refused", {{"job", job.str()}, {"answer", message.payload.substr(0, 300)}});
+  }
+  if (auto forgotten = state_.forget_result(job); !forgotten) return hooks_.on_fatal(forgotten.error());
+  if (state_.unreported().empty()) report_again_.cancel();
+  ask_for_next();
+}
+
+}  // namespace skerry::nucleus

@@ -1,0 +1,62 @@
+// Takes deployment jobs from the control plane over MQTT, runs them one at a time, and reports how
+// each ended until the control plane has taken the report.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "formats/jobs.h"
+#include "io/env.h"
+#include "io/task.h"
+#include "net/mqtt.h"
+#include "nucleus/deployment_engine.h"
+#include "nucleus/device_state.h"
+#include "nucleus/nucleus_info.h"
+
+namespace skerry::nucleus {
+
+class JobsClient {
+ public:
+  struct Hooks {
+    // A job has ended and its result is in the state's unreported results.
+    std::function<void(const JobResult&)> on_finished;
+    // The state could not be written: the program must end and start again.
+    std::function<void(const Error&)> on_fatal;
+  };
+  JobsClient(io::Env& env, const NucleusInfo& info, DeviceState& state, DeploymentEngine& engine,
+             net::MqttClient& mqtt, Hooks hooks);
+
+  // Runs what a crash interrupted, then is ready for jobs.
+  void start();
+  // After each CONNACK. With or without a session: replies may have been lost.
+  void on_connected();
+  // True where the topic was one of a job.
+  bool on_message(const net::MqttMessage& message);
+
+ private:
+  io::Task<void> resume();
+  io::Task<void> run(JobId job, formats::Deployment document);
+  void ask_for_next();
+  void on_next(const std::optional<formats::JobExecution>& execution);
+  void begin(const formats::JobExecution& execution);
+  void reject(const formats::JobExecution& execution, std::string reason);
+  void finished();
+  void report_results();
+  void update(const JobId& job, formats::JobStatus status, formats::StatusDetails details);
+  void on_update_answer(const formats::JobTopic& topic, const net::MqttMessage& message);
+  std::string topic(formats::JobTopicKind kind, std::string job) const;
+
+  io::Env& env_;
+  const NucleusInfo& info_;
+  DeviceState& state_;
+  DeploymentEngine& engine_;
+  net::MqttClient& mqtt_;
+  Hooks hooks_;
+  bool ready_ = false;  // resume() is done
+  std::optional<JobId> running_;
+  io::TaskScope work_;
+  io::Timer report_again_;
+};
+
+}  // namespace skerry::nucleus

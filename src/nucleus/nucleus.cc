@@ -1,0 +1,73 @@
+// Wires the parts of the device runtime to each other.
+#include "nucleus/nucleus.h"
+
+#include "base/log.h"
+
+namespace skerry::nucleus {
+
+Result<std::unique_ptr<Nucleus>> Nucleus::open(io::Env& env, const NucleusInfo& info, Cloud& cloud,
+                                               net::MqttClient& mqtt, Hooks hooks) {
+  SKERRY_ASSIGN(auto state, DeviceState::open(env, info.state_directory()));
+  return std::unique_ptr<Nucleus>(new Nucleus(env, info, cloud, mqtt, std::move(hooks), std::move(state)));
+}
+
+Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttClient& mqtt, Hooks hooks,
+                 std::unique_ptr<DeviceState> state)
+    : mqtt_(mqtt), hooks_(std::move(hooks)), state_(std::move(state)), packages_(env, info) {
+  Supervisor::Hooks supervising;
+  supervising.on_state = [this](const ComponentStatus& status) {
+    log::info("component", std::string(name_of(status.state)),
+              {{"component", status.name.str()}, {"version", status.version}});
+    reporter_->on_component_change();
+  };
+  supervising.mark_installed = [this](const ComponentName& name, const std::string& version) {
+    fatal_unless(state_->mark_installed(name, version));
+  };
+  supervising.is_installed = [this](const ComponentName& name, const std::string& version) {
+    return state_->is_installed(name, version);
+  };
+  supervisor_ = std::make_unique<Supervisor>(env, std::move(supervising));
+  engine_ = std::make_unique<DeploymentEngine>(env, info, *state_, packages_, cloud, *supervisor_);
+  reporter_ = std::make_unique<FleetStatusReporter>(env, info, *state_, *supervisor_, mqtt);
+  JobsClient::Hooks jobs;
+  jobs.on_finished = [this](const JobResult& result) { reporter_->on_deployment_finished(result); };
+  jobs.on_fatal = [this](const Error& error) { hooks_.on_fatal(error); };
+  jobs_ = std::make_unique<JobsClient>(env, info, *state_, *engine_, mqtt, std::move(jobs));
+}
+
+void Nucleus::start() {
+  net::MqttClient::Events events;
+  events.on_connected = [this](bool session_present) {
+    log::info("mqtt", "connected", {{"session", session_present ? "kept" : "new"}});
+    if (!std::exchange(was_connected_, true) && hooks_.on_first_connected) hooks_.on_first_connected();
+    jobs_->on_connected();
+    reporter_->on_connected();
+  };
+  events.on_disconnected = [](const Error& reason) {
+    log::warn("mqtt", "disconnected", {{"reason", reason.message()}});
+  };
+  events.on_message = [this](const net::MqttMessage& message) {
+    if (!jobs_->on_message(message) && hooks_.on_message) hooks_.on_message(message);
+  };
+  mqtt_.start(std::move(events));  // first: it connects while the components come up
+  jobs_->start();
+}
+
+io::Task<void> Nucleus::shut_down() {
+  jobs_.reset();  // a deployment before its switch is dropped, one after it goes on at the next start
+  co_await supervisor_->apply({});
+}
+
+std::optional<ComponentName> Nucleus::component_of_token(std::string_view svcuid) const {
+  return supervisor_->component_of_token(svcuid);
+}
+
+Result<void> Nucleus::report_state(const ComponentName& component, ComponentState reported) {
+  return supervisor_->report(component, reported);
+}
+
+void Nucleus::fatal_unless(const Result<void>& result) {
+  if (!result) hooks_.on_fatal(result.error());
+}
+
+}  // namespace skerry::nucleus

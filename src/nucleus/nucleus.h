@@ -1,0 +1,60 @@
+// The device runtime put together from its parts, without the process around it: main (apps/skerryd.cc)
+// gives it the real world, the simulator a simulated one.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "io/env.h"
+#include "net/mqtt.h"
+#include "nucleus/cloud.h"
+#include "nucleus/deployment_engine.h"
+#include "nucleus/device_state.h"
+#include "nucleus/fleet_status_reporter.h"
+#include "nucleus/ipc_server.h"
+#include "nucleus/jobs_client.h"
+#include "nucleus/nucleus_info.h"
+#include "nucleus/package_store.h"
+#include "nucleus/supervisor.h"
+
+namespace skerry::nucleus {
+
+class Nucleus : public IpcHost {
+ public:
+  struct Hooks {
+    std::function<void()> on_first_connected;
+    std::function<void(const net::MqttMessage&)> on_message;  // what is not the nucleus's own
+    std::function<void(const Error&)> on_fatal;               // the program must end and start again
+  };
+  // Replays the device state; nothing runs yet. All arguments must outlive it.
+  static Result<std::unique_ptr<Nucleus>> open(io::Env& env, const NucleusInfo& info, Cloud& cloud,
+                                               net::MqttClient& mqtt, Hooks hooks);
+  // Starts the installed components, connects, takes jobs.
+  void start();
+  // Stops every component in order; then the program may end.
+  io::Task<void> shut_down();
+
+  std::optional<ComponentName> component_of_token(std::string_view svcuid) const override;
+  Result<void> report_state(const ComponentName& component, ComponentState reported) override;
+  net::MqttClient* mqtt() override { return &mqtt_; }
+
+  DeviceState& state() { return *state_; }
+  Supervisor& supervisor() { return *supervisor_; }
+
+ private:
+  Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttClient& mqtt, Hooks hooks,
+          std::unique_ptr<DeviceState> state);
+  void fatal_unless(const Result<void>& result);
+
+  net::MqttClient& mqtt_;
+  Hooks hooks_;
+  bool was_connected_ = false;
+  std::unique_ptr<DeviceState> state_;
+  PackageStore packages_;
+  std::unique_ptr<Supervisor> supervisor_;
+  std::unique_ptr<DeploymentEngine> engine_;
+  std::unique_ptr<FleetStatusReporter> reporter_;
+  std::unique_ptr<JobsClient> jobs_;
+};
+
+}  // namespace skerry::nucleus

@@ -1,0 +1,42 @@
+// Facts about this device and this program, fixed at start, and where things are below the root.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "base/named_type.h"
+#include "nucleus/cloud.h"
+
+namespace skerry::nucleus {
+
+// The Greengrass version whose behaviour components may rely on (GGC_VERSION).
+inline constexpr const char* kNucleusVersion = "2.16.0";
+
+using UserId = std::pair<uint32_t, uint32_t>;  // uid, gid
+
+struct NucleusInfo {
+  std::string root;  // absolute
+  ThingName thing;
+  std::string region;
+  std::string ca_file;
+  Platform platform;
+  bool privileged = false;       // runs as root: components get a user of their own
+  std::string default_user;      // "user" or "user:group" of components, may be empty
+  int64_t healthy_for_ms = 500;  // a deployment succeeds after this long without a failure
+  int64_t healthy_within_ms = 600'000;
+  // uid and gid of "user" or "user:group".
+  std::function<Result<UserId>(const std::string&)> find_user;
+
+  std::string ipc_socket() const { return root + "/ipc.socket"; }
+  std::string state_directory() const { return root + "/state"; }
+  std::string packages() const { return root + "/packages"; }
+  std::string staging() const { return root + "/staging"; }
+  std::string work_directory(const ComponentName& name) const { return root + "/work/" + name.str(); }
+  std::string log_path(const ComponentName& name) const { return root + "/logs/" + name.str() + ".log"; }
+};
+
+}  // namespace skerry::nucleus

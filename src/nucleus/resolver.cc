@@ -1,0 +1,135 @@
+// Worklist resolution: choose a version under all requirements known so far; when a new requirement
+// excludes it, take back what it asked for and choose again.
+#include "nucleus/resolver.h"
+
+#include <deque>
+
+namespace skerry::nucleus {
+namespace {
+
+constexpr int kMaxChoices = 2'000;
+constexpr size_t kMaxComponents = 500;
+
+std::string describe(const std::map<std::string, std::string>& wants) {
+  std::string text;
+  for (const auto& [who, range] : wants) text += (text.empty() ? "" : ", ") + who + " wants " + range;
+  return text;
+}
+
+Result<bool> satisfies(const formats::Version& version, const std::map<std::string, std::string>& wants) {
+  for (const auto& [who, text] : wants) {
+    auto range = formats::VersionRange::parse(text);
+    if (!range) return fail(range.error().with_context(who));
+    if (!range->matches(version)) return false;
+  }
+  return true;
+}
+
+// Removes what `roots` do not lead to, and finds cycles.
+Result<void> check_graph(Resolution& chosen, const Requirements& roots) {
+  enum class Mark { kOpen, kDone };
+  std::map<ComponentName, Mark> marks;
+  std::function<Result<void>(const ComponentName&, const std::string&)> visit =
+      [&](const ComponentName& name, const std::string& path) -> Result<void> {
+    if (is_built_in(name)) return {};
+    auto mark = marks.find(name);
+    if (mark != marks.end() && mark->second == Mark::kDone) return {};
+    if (mark != marks.end()) {
+      return fail(Code::kFailedPrecondition, "components depend on each other in a circle: " + path + name.str());
+    }
+    marks[name] = Mark::kOpen;
+    for (const auto& [dependency, requirement] : chosen.at(name).recipe.dependencies) {
+      SKERRY_TRY(visit(dependency, path + name.str() + " → "));
+    }
+    marks[name] = Mark::kDone;
+    return {};
+  };
+  for (const auto& [name, wants] : roots) SKERRY_TRY(visit(name, ""));
+  std::erase_if(chosen, [&](const auto& entry) { return !marks.contains(entry.first); });
+  return {};
+}
+
+}  // namespace
+
+bool is_built_in(const ComponentName& name) {
+  return name.str() == "aws.greengrass.Nucleus" || name.str() == "aws.greengrass.NucleusLite";
+}
+
+io::Task<Result<Resolution>> Resolver::resolve(Requirements roots) {
+  Resolution chosen;
+  Requirements wanted = roots;
+  std::deque<ComponentName> queue;
+  for (const auto& [name, wants] : roots) queue.push_back(name);
+
+  for (int choices = 0; !queue.empty(); ) {
+    ComponentName name = std::move(queue.front());
+    queue.pop_front();
+    if (is_built_in(name)) continue;
+    const auto& wants = wanted[name];
+    if (wants.empty()) continue;  // whoever wanted it was replaced
+    if (auto found = chosen.find(name); found != chosen.end()) {
+      SKERRY_CO_ASSIGN(bool fits, satisfies(found->second.recipe.version, wants));
+      if (fits) continue;
+      for (const auto& [dependency, requirement] : found->second.recipe.dependencies) {
+        wanted[dependency].erase(name.str());
+      }
+      chosen.erase(found);
+    }
+    if (++choices > kMaxChoices || chosen.size() > kMaxComponents) {
+      co_return fail(Code::kFailedPrecondition, "no set of versions found after " + std::to_string(choices) +
+                                                    " choices, last for " + name.str() + ": " + describe(wants));
+    }
+    SKERRY_CO_ASSIGN(ResolvedComponent component, co_await choose(name, wants));
+    component.is_root = roots.contains(name);
+    for (const auto& [dependency, requirement] : component.recipe.dependencies) {
+      wanted[dependency][name.str()] = requirement.requirement.str();
+      queue.push_back(dependency);
+    }
+    chosen.emplace(name, std::move(component));
+  }
+  for (auto it = roots.begin(); it != roots.end();) it = is_built_in(it->first) ? roots.erase(it) : std::next(it);
+  SKERRY_CO_TRY(check_graph(chosen, roots));
+  co_return chosen;
+}
+
+io::Task<Result<ResolvedComponent>> Resolver::choose(ComponentName name, std::map<std::string, std::string> wants) {
+  auto candidate = co_await cloud_.resolve(name, wants);
+  if (!candidate) {
+    Error error = candidate.error();
+    auto local = running_version(name);
+    if (local && (error.retryable() || error.code() == Code::kNotFound)) {
+      SKERRY_CO_ASSIGN(auto version, formats::Version::parse(local->version));
+      SKERRY_CO_ASSIGN(bool fits, satisfies(version, wants));
+      if (fits) candidate = std::move(*local);
+    }
+    if (!candidate) co_return fail(error.with_context("component " + name.str() + " (" + describe(wants) + ")"));
+  }
+  auto recipe = formats::parse_recipe(candidate->recipe);
+  if (!recipe) co_return fail(recipe.error().with_context("recipe of " + name.str() + " " + candidate->version));
+  if (recipe->name != name || recipe->version.str() != candidate->version) {
+    co_return fail(Code::kCorrupt, "the control plane answered for " + name.str() + " " + candidate->version +
+                                       " with the recipe of " + recipe->name.str() + " " + recipe->version.str());
+  }
+  SKERRY_CO_ASSIGN(bool fits, satisfies(recipe->version, wants));
+  if (!fits) {
+    co_return fail(Code::kFailedPrecondition,
+                   "no version of " + name.str() + " satisfies everyone: " + describe(wants));
+  }
+  const formats::Manifest* manifest = formats::choose_manifest(
+      *recipe, {{"os", info_.platform.os}, {"architecture", info_.platform.architecture}, {"runtime", "skerry"}});
+  if (!manifest) {
+    co_return fail(Code::kFailedPrecondition, name.str() + " " + candidate->version + " has no manifest for os=" +
+                                                  info_.platform.os + " architecture=" + info_.platform.architecture);
+  }
+  formats::Manifest own = *manifest;
+  co_return ResolvedComponent{std::move(*candidate), std::move(*recipe), std::move(own), false};
+}
+
+Result<Candidate> Resolver::running_version(const ComponentName& name) {
+  auto found = state_.components().find(name);
+  if (found == state_.components().end()) return fail(Code::kNotFound, name.str() + " does not run here");
+  SKERRY_ASSIGN(std::string recipe, packages_.recipe(name, found->second.version));
+  return Candidate{found->second.arn, name, found->second.version, std::move(recipe)};
+}
+
+}  // namespace skerry::nucleus

@@ -1,0 +1,48 @@
+// Which component versions a set of wanted root components needs, with all their dependencies.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "formats/recipe.h"
+#include "nucleus/cloud.h"
+#include "nucleus/device_state.h"
+#include "nucleus/package_store.h"
+
+namespace skerry::nucleus {
+
+struct ResolvedComponent {
+  Candidate candidate;
+  formats::Recipe recipe;
+  formats::Manifest manifest;  // the one for this platform
+  bool is_root = false;
+};
+using Resolution = std::map<ComponentName, ResolvedComponent>;
+
+// component → who wants it → version range
+using Requirements = std::map<ComponentName, std::map<std::string, std::string>>;
+
+class Resolver {
+ public:
+  Resolver(Cloud& cloud, PackageStore& packages, const DeviceState& state, const NucleusInfo& info)
+      : cloud_(cloud), packages_(packages), state_(state), info_(info) {}
+
+  // The control plane chooses; while it cannot be reached, versions that run here will do. Errors name
+  // who wants what: kNotFound (no such version), kFailedPrecondition (ranges exclude each other, a
+  // cycle, no manifest for this platform), kUnavailable (try again).
+  io::Task<Result<Resolution>> resolve(Requirements roots);
+
+ private:
+  io::Task<Result<ResolvedComponent>> choose(ComponentName name, std::map<std::string, std::string> wants);
+  Result<Candidate> running_version(const ComponentName& name);
+
+  Cloud& cloud_;
+  PackageStore& packages_;
+  const DeviceState& state_;
+  const NucleusInfo& info_;
+};
+
+// Components that the nucleus itself provides, whatever version is asked of them here.
+bool is_built_in(const ComponentName& name);
+
+}  // namespace skerry::nucleus

@@ -1,0 +1,168 @@
+// The supervisor with real processes: order, retries, dependents, stopping without a trace.
+#include "nucleus/supervisor.h"
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+namespace skerry::nucleus {
+namespace {
+
+class SupervisorTest : public ::testing::Test {
+ protected:
+  SupervisorTest() {
+    char pattern[] = "/tmp/skerry-supervisor-XXXXXX";
+    directory_ = mkdtemp(pattern);
+    Supervisor::Hooks hooks;
+    hooks.on_state = [this](const ComponentStatus& status) {
+      history_.push_back(status.name.str() + "=" + std::string(name_of(status.state)));
+    };
+    hooks.mark_installed = [this](const ComponentName& name, const std::string& version) {
+      installed_.insert(name.str() + version);
+    };
+    hooks.is_installed = [this](const ComponentName& name, const std::string& version) {
+      return installed_.contains(name.str() + version);
+    };
+    supervisor_ = std::make_unique<Supervisor>(env_, std::move(hooks));
+  }
+  ~SupervisorTest() override {
+    tasks_.cancel_all();
+    supervisor_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  static Step step(std::string script, int64_t timeout_ms = 0) {
+    Step step;
+    step.script = std::move(script);
+    step.timeout_ms = timeout_ms;
+    return step;
+  }
+  ComponentSpec spec(const std::string& name, const std::string& run, std::vector<std::string> needs = {}) {
+    ComponentSpec spec;
+    spec.name = ComponentName(name);
+    spec.version = "1.0.0";
+    spec.work_directory = directory_;
+    spec.environment = {{"PATH", "/usr/bin:/bin"}};
+    if (!run.empty()) spec.run = step(run);
+    for (std::string& need : needs) spec.hard_dependencies.push_back(ComponentName(std::move(need)));
+    return spec;
+  }
+  static io::Task<void> apply_and_wait(Supervisor* supervisor, std::vector<ComponentSpec> specs, int64_t window_ms,
+                                       std::optional<Result<void>>* out) {
+    co_await supervisor->apply(std::move(specs));
+    *out = co_await supervisor->wait_healthy(window_ms, 30'000);
+  }
+  Result<void> apply(std::vector<ComponentSpec> specs, int64_t window_ms = 50) {
+    std::optional<Result<void>> result;
+    tasks_.spawn(apply_and_wait(supervisor_.get(), std::move(specs), window_ms, &result));
+    run_until([&] { return result.has_value(); });
+    return result ? *result : fail(Code::kTimeout, "the test's deadline");
+  }
+  template <class Condition>
+  void run_until(Condition condition) {
+    int64_t deadline = clock_.monotonic_ms() + 60'000;
+    while (!condition() && clock_.monotonic_ms() < deadline) loop_.run_for(1'000);
+  }
+  std::string contents(const std::string& file) {
+    std::ifstream in(directory_ + "/" + file);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  ComponentState state(const std::string& name) {
+    for (const auto& status : supervisor_->statuses()) {
+      if (status.name.str() == name) return status.state;
+    }
+    return ComponentState::kNew;
+  }
+
+  std::string directory_;
+  io::RealLoop loop_;
+  io::RealClock clock_;
+  io::RealFiles files_;
+  io::RealRandom random_;
+  io::RealProcesses processes_{loop_};
+  io::Env env_{loop_, clock_, files_, processes_, random_};
+  std::vector<std::string> history_;
+  std::set<std::string> installed_;
+  std::unique_ptr<Supervisor> supervisor_;
+  io::TaskScope tasks_;
+};
+
+TEST_F(SupervisorTest, StartsInDependencyOrderAndInstallsOnce) {
+  auto base = spec("base", "echo base-run >> order; sleep 60");
+  base.install = step("echo base-install >> order");
+  auto top = spec("top", "echo top-run >> order; sleep 60", {"base"});
+  ASSERT_TRUE(apply({top, base}));
+  EXPECT_EQ(contents("order"), "base-install\nbase-run\ntop-run\n");
+  // Another configuration of the same version restarts it, and its dependent, without a new install.
+  base.environment.emplace_back("CHANGED", "1");
+  ASSERT_TRUE(apply({top, base}));
+  EXPECT_EQ(contents("order"), "base-install\nbase-run\ntop-run\nbase-run\ntop-run\n");
+}
+
+TEST_F(SupervisorTest, UnchangedComponentsAreLeftAlone) {
+  auto one = spec("one", "echo one >> order; sleep 60");
+  ASSERT_TRUE(apply({one}));
+  ASSERT_TRUE(apply({one, spec("two", "echo two >> order; sleep 60")}));
+  EXPECT_EQ(contents("order"), "one\ntwo\n");
+}
+
+TEST_F(SupervisorTest, BrokenAfterThreeFailuresSaysWhyWithTheLastOutput) {
+  auto result = apply({spec("bad", "echo attempt >> tries; echo 'no such tensor: sr' >&2; exit 3")});
+  ASSERT_FALSE(result);
+  EXPECT_NE(result.error().message().find("bad 1.0.0 is broken: Run failed: exit code 3"), std::string::npos)
+      << result.error().message();
+  EXPECT_NE(result.error().message().find("no such tensor: sr"), std::string::npos) << result.error().message();
+  EXPECT_EQ(contents("tries"), "attempt\nattempt\nattempt\n");
+  EXPECT_EQ(state("bad"), ComponentState::kBroken);
+}
+
+TEST_F(SupervisorTest, AComponentThatDiesWithinTheWindowIsNotHealthy) {
+  auto result = apply({spec("late", "sleep 0.2; exit 1")}, 2'000);
+  ASSERT_FALSE(result);
+  EXPECT_NE(result.error().message().find("Run failed"), std::string::npos);
+}
+
+TEST_F(SupervisorTest, StartupThatNeverEndsTimesOut) {
+  auto stuck = spec("stuck", "");
+  stuck.startup = step("sleep 600", 100);
+  auto result = apply({stuck});
+  ASSERT_FALSE(result);
+  EXPECT_NE(result.error().message().find("Startup did not end within"), std::string::npos) << result.error().message();
+}
+
+TEST_F(SupervisorTest, ADependencysFailureRestartsItsDependents) {
+  auto base = spec("base", "test -e crash && rm crash && exit 1; while ! test -e crash; do sleep 0.02; done; rm crash; exit 1");
+  auto top = spec("top", "echo started >> top; sleep 60", {"base"});
+  ASSERT_TRUE(apply({base, top}));
+  std::ofstream(directory_ + "/crash") << "now";
+  run_until([&] { return contents("top") == "started\nstarted\n"; });
+  EXPECT_EQ(contents("top"), "started\nstarted\n");
+}
+
+TEST_F(SupervisorTest, StopRunsShutdownThenEndsEvenWhatIgnoresSigterm) {
+  auto stubborn = spec("stubborn", "trap '' TERM; (trap '' TERM; sleep 300) & echo $$ > pid; wait");
+  stubborn.shutdown = step("echo bye > bye", 5'000);
+  ASSERT_TRUE(apply({stubborn}, 200));
+  const std::string pid = contents("pid");
+  ASSERT_FALSE(pid.empty());
+  ASSERT_TRUE(apply({}));
+  EXPECT_EQ(contents("bye"), "bye\n");
+  EXPECT_EQ(kill(std::stoi(pid), 0), -1);
+}
+
+TEST_F(SupervisorTest, TokensBelongToOneComponent) {
+  ASSERT_TRUE(apply({spec("a", "printf $SVCUID > token; sleep 60")}, 200));
+  run_until([&] { return contents("token").size() == 16; });
+  EXPECT_EQ(supervisor_->component_of_token(contents("token")), ComponentName("a"));
+  EXPECT_FALSE(supervisor_->component_of_token("AAAAAAAAAAAAAAAA"));
+}
+
+TEST_F(SupervisorTest, NoScriptIsFinished) {
+  ASSERT_TRUE(apply({spec("data", "")}));
+  EXPECT_EQ(state("data"), ComponentState::kFinished);
+}
+
+}  // namespace
+}  // namespace skerry::nucleus
