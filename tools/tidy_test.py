@@ -79,9 +79,20 @@ class TidyTest(unittest.TestCase):
     def test_heavy_headers(self):
         for header in ("boost/beast/http.hpp", "boost/asio.hpp", "soci/soci.h", "yaml-cpp/yaml.h",
                        "nlohmann/json.hpp", "google/protobuf/message.h"):
-            self.assert_breaks("heavy", "src/io/a.h", f"// A.\n#pragma once\n#include <{header}>\n")
+            heavy = {"src/io/a.h": f"// A.\n#pragma once\n#include <{header}>\n"}
+            for path in ("src/io/b.h", "src/fleet/a.cc", "apps/a.cc"):
+                user = {path: '// B.\n#include "io/a.h"\n', "apps/README.md": "# Apps\n"}
+                errors = self.errors(heavy | user)
+                self.assertEqual(len(errors), 1, errors)
+                self.assertIn(f"[heavy] {header} reaches {path}", errors[0])
+            self.assertEqual(self.errors(heavy | {"src/io/a.cc": '// A.\n#include "io/a.h"\n'}), [])
             self.assert_clean("src/io/a.cc", f"// A.\n#include <{header}>\n")
-        self.assert_clean("src/io/a.h", "// A.\n#pragma once\n#include <nlohmann/json_fwd.hpp>\n")
+
+    def test_forward_declarations_are_not_heavy(self):
+        light = "// A.\n#pragma once\n#include <nlohmann/json_fwd.hpp>\n"
+        self.assertEqual(self.errors({"src/io/a.h": light,
+                                      "apps/README.md": "# Apps\n",
+                                      "apps/a.cc": '// A.\n#include "io/a.h"\n'}), [])
 
     def test_forbidden_words(self):
         # Put together here, so that this file does not hold the words itself.
@@ -120,7 +131,8 @@ class TidyTest(unittest.TestCase):
     def test_folders_say_what_they_are_for(self):
         for path in ("src/rpc/a.cc", "src/io/deep/a.cc", "extra/a.cc"):
             errors = self.errors({path: "// A.\n"})
-            self.assertIn("has neither README.md nor", "".join(errors))
+            self.assertIn("say what the folder is for", "".join(errors))
+        self.assert_clean("src/io/null/null_files.h", "// A.\n")
         self.assert_clean("src/io/testdata/a.txt", "data\n")
 
     def test_exemption_covers_what_is_there(self):
