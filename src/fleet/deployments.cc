@@ -124,16 +124,18 @@ Result<void> Deployments::cancel(const DeploymentId& id) {
 Result<void> Deployments::add_to_group(const ThingName& thing, const ThingGroupName& group) {
   bool queued = false;
   SKERRY_TRY(store_.transaction([&]() -> Result<void> {
-    SKERRY_TRY(store_.add_to_group(thing, group));
+    SKERRY_ASSIGN(bool joined, store_.add_to_group(thing, group));
+    if (!joined) return {};
     const formats::Target target{formats::Target::Kind::kThingGroup, group.str()};
     auto latest = store_.latest_deployment(formats::target_arn(scope_, target));
     if (!latest && latest.error().code() == Code::kNotFound) return {};
     if (!latest) return fail(latest.error());
     if (latest->status != DeploymentStatus::kActive) return {};
-    // It may have been a member before: what was taken from it then is queued again.
+    // It may have been a member before. What it has ended since is queued again, because leaving
+    // took the group's components from it; what it is busy with is not.
     auto execution = store_.find_execution(latest->job_id, thing);
     if (!execution && execution.error().code() != Code::kNotFound) return fail(execution.error());
-    if (execution && execution->status != ExecutionStatus::kRemoved) return {};
+    if (execution && !is_terminal(execution->status)) return {};
     SKERRY_TRY(store_.queue_execution(latest->job_id, thing, env_.clock.wall_ms()));
     queued = true;
     return {};

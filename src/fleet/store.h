@@ -51,7 +51,8 @@ class Store {
   Result<void> create_group(const ThingGroup& group);
   Result<ThingGroup> find_group(const ThingGroupName& name);
   Result<Slice<ThingGroup>> list_groups(const std::string& name_prefix, const Page& page);
-  Result<void> add_to_group(const ThingName& thing, const ThingGroupName& group);  // fine if in it
+  // False where it was in it already.
+  Result<bool> add_to_group(const ThingName& thing, const ThingGroupName& group);
   Result<void> remove_from_group(const ThingName& thing, const ThingGroupName& group);
   Result<Slice<ThingName>> list_things_in_group(const ThingGroupName& group, const Page& page);
   Result<Slice<ThingGroupName>> list_groups_of_thing(const ThingName& thing, const Page& page);

@@ -97,14 +97,14 @@ Result<Slice<ThingGroup>> Store::list_groups(const std::string& name_prefix, con
   return slice_of(std::move(rows), page, [](const ThingGroup& group) { return group.name.str(); });
 }
 
-Result<void> Store::add_to_group(const ThingName& thing, const ThingGroupName& group) {
+Result<bool> Store::add_to_group(const ThingName& thing, const ThingGroupName& group) {
   SKERRY_TRY(find_thing(thing));
   SKERRY_TRY(find_group(group));
-  SKERRY_TRY(
-      database_->execute("INSERT INTO memberships (group_name, thing) VALUES (:group, "
-                         ":thing) ON CONFLICT (group_name, thing) DO NOTHING",
-                         group.str(), thing.str()));
-  return {};
+  SKERRY_ASSIGN(int64_t inserted,
+                database_->execute("INSERT INTO memberships (group_name, thing) VALUES (:group, "
+                                   ":thing) ON CONFLICT (group_name, thing) DO NOTHING",
+                                   group.str(), thing.str()));
+  return inserted > 0;
 }
 
 Result<void> Store::remove_from_group(const ThingName& thing, const ThingGroupName& group) {

@@ -1,0 +1,57 @@
+// The fleet's own certificate authority: EC P-256, made at the first start, its key never leaves
+// the directory. Signs the control plane's server and client certificates and those of devices.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "io/env.h"
+#include "net/tls.h"
+
+namespace skerry::fleet {
+
+struct IssuedCertificate {
+  std::string pem;
+  std::string sha256;  // fingerprint of the DER form, lower-case hex
+  std::string common_name;
+  int64_t expires_ms = 0;
+};
+
+class CertificateAuthority {
+ public:
+  // `directory` is created where absent; so are ca.pem and ca.key (0600). A CA whose key or
+  // certificate is missing or does not fit the other is an error: devices trust it, so it is never
+  // remade.
+  static Result<std::unique_ptr<CertificateAuthority>> open(io::Env& env, std::string directory);
+  ~CertificateAuthority();
+
+  std::string certificate_path() const { return directory_ + "/ca.pem"; }
+
+  // The certificate and key of our listeners (server.pem, server.key), for localhost, the loopback
+  // addresses and `names` (host names or addresses). Kept while it is for these names and has a
+  // year left, else made anew.
+  Result<net::TlsFiles> server_files(const std::vector<std::string>& names);
+  // The certificate and key (client.pem, client.key) that the control plane shows to its broker.
+  Result<net::TlsFiles> client_files();
+
+  // For a device, from its PEM certificate signing request. Refused (kInvalidArgument) unless the
+  // request is signed by its own key (EC P-256 or P-384, RSA of 2048 bits or more) and its common
+  // name is a valid thing name.
+  Result<IssuedCertificate> issue_device(std::string_view csr_pem);
+
+ private:
+  struct Identity;
+  CertificateAuthority(io::Env& env, std::string directory, std::unique_ptr<Identity> identity);
+  Result<void> write_identity(const std::string& name, const Identity& identity);
+  Result<bool> is_current(const std::string& name, const std::vector<std::string>& names);
+
+  io::Env& env_;
+  std::string directory_;
+  std::unique_ptr<Identity> identity_;
+};
+
+}  // namespace skerry::fleet
