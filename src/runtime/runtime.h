@@ -1,5 +1,5 @@
-// The Runtime interface: loads a model file and runs it. One folder per implementation; null/ is the
-// smallest, to copy. Every implementation passes runtime/conformance_test.cc.
+// The Runtime interface: loads a model file and runs it. One folder per implementation; null/ is
+// the smallest, to copy. Every implementation passes runtime/conformance_test.cc.
 #pragma once
 
 #include <cstddef>
@@ -16,11 +16,25 @@ namespace skerry::runtime {
 
 // Element types under their Open Inference Protocol names ("FP32", "INT64", …). BYTES is a list of
 // strings, each with a 4-byte little-endian length before it.
-enum class DataType { kBool, kInt8, kInt16, kInt32, kInt64, kUint8, kUint16, kUint32, kUint64, kFp16, kFp32, kFp64, kBytes };
+enum class DataType {
+  kBool,
+  kInt8,
+  kInt16,
+  kInt32,
+  kInt64,
+  kUint8,
+  kUint16,
+  kUint32,
+  kUint64,
+  kFp16,
+  kFp32,
+  kFp64,
+  kBytes
+};
 
-std::string_view name_of(DataType type);                     // "FP32"
-Result<DataType> parse_data_type(std::string_view name);     // kInvalidArgument lists the known names
-size_t size_of(DataType type);                               // bytes of one element; 0 for kBytes
+std::string_view name_of(DataType type);                  // "FP32"
+Result<DataType> parse_data_type(std::string_view name);  // kInvalidArgument lists the known names
+size_t size_of(DataType type);                            // bytes of one element; 0 for kBytes
 
 struct TensorSpec {
   std::string name;
@@ -53,8 +67,9 @@ class Model {
   virtual ~Model() = default;
   virtual const std::vector<TensorSpec>& inputs() const = 0;
   virtual const std::vector<TensorSpec>& outputs() const = 0;
-  // Every input once, in any order. Outputs: those named in `wanted` in that order, all where it is empty.
-  // kInvalidArgument names the input and what was expected; kInternal carries the runtime's own message.
+  // Every input once, in any order. Outputs: those named in `wanted` in that order, all where it is
+  // empty. kInvalidArgument names the input and what was expected; kInternal carries the runtime's
+  // own message.
   virtual Result<std::vector<Tensor>> run(std::span<const TensorView> inputs,
                                           std::span<const std::string> wanted) = 0;
 };
@@ -66,10 +81,11 @@ struct LoadOptions {
 class Runtime {
  public:
   virtual ~Runtime() = default;
-  virtual std::string_view name() const = 0;     // "onnxruntime"
-  virtual std::string version() const = 0;       // the vendor's
+  virtual std::string_view name() const = 0;  // "onnxruntime"
+  virtual std::string version() const = 0;    // the vendor's
   // Untrusted bytes: a damaged model is kCorrupt, an operator it lacks kUnsupported.
-  virtual Result<std::unique_ptr<Model>> load(const std::string& path, const LoadOptions& options) = 0;
+  virtual Result<std::unique_ptr<Model>> load(const std::string& path,
+                                              const LoadOptions& options) = 0;
 };
 
 }  // namespace skerry::runtime

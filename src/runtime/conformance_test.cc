@@ -1,0 +1,248 @@
+// What every runtime promises, checked on each. A new runtime adds one entry to subjects() and the
+// files pair, text and fail to testdata/.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "runtime/null/null_runtime.h"
+#include "runtime/onnxruntime/onnx_runtime.h"
+#include "runtime/tensor.h"
+
+namespace skerry::runtime {
+namespace {
+
+using testing::HasSubstr;
+
+struct Subject {
+  std::string name;
+  std::string extension;  // of its models in testdata/
+  std::function<Result<std::unique_ptr<Runtime>>(io::Files&)> open;
+};
+
+std::vector<Subject> subjects() {
+  return {{"null", ".json",
+           [](io::Files& files) -> Result<std::unique_ptr<Runtime>> {
+             return std::make_unique<NullRuntime>(files);
+           }},
+          {"onnxruntime", ".onnx", [](io::Files& files) {
+             return open_onnx_runtime(files, SKERRY_CACHE_DIR "/onnxruntime/lib/libonnxruntime.so");
+           }}};
+}
+
+template <class T>
+Tensor tensor(std::string name, DataType type, std::vector<int64_t> shape,
+              const std::vector<T>& values) {
+  Tensor result{std::move(name), type, std::move(shape), {}};
+  const auto* first = reinterpret_cast<const std::byte*>(values.data());
+  result.bytes.assign(first, first + values.size() * sizeof(T));
+  return result;
+}
+
+std::vector<TensorView> views(const std::vector<Tensor>& tensors) {
+  std::vector<TensorView> result;
+  for (const Tensor& each : tensors) result.push_back(each.view());
+  return result;
+}
+
+class Conformance : public testing::TestWithParam<Subject> {
+ protected:
+  void SetUp() override {
+    auto opened = GetParam().open(files_);
+    ASSERT_TRUE(opened) << opened.error().message();
+    runtime_ = std::move(*opened);
+  }
+
+  std::string path(const std::string& model) const {
+    return SKERRY_SOURCE_DIR "/src/runtime/testdata/" + model + GetParam().extension;
+  }
+
+  std::unique_ptr<Model> load(const std::string& model) {
+    auto loaded = runtime_->load(path(model), {});
+    EXPECT_TRUE(loaded) << loaded.error().message();
+    return loaded ? std::move(*loaded) : nullptr;
+  }
+
+  // The error of running "pair" with these inputs and outputs.
+  Error refusal(const std::vector<Tensor>& inputs, const std::vector<std::string>& wanted = {}) {
+    const auto result = load("pair")->run(views(inputs), wanted);
+    return result ? Error(Code::kInternal, "was accepted") : result.error();
+  }
+
+  const Tensor a_ = tensor<float>("a", DataType::kFp32, {1, 4}, {1, 2, 3, 4});
+  const Tensor b_ = tensor<int64_t>("b", DataType::kInt64, {2}, {7, -7});
+
+  io::RealFiles files_;
+  std::unique_ptr<Runtime> runtime_;
+};
+
+TEST_P(Conformance, SaysItsNameAndVersion) {
+  EXPECT_EQ(runtime_->name(), GetParam().name);
+  EXPECT_FALSE(runtime_->version().empty());
+}
+
+TEST_P(Conformance, DeclaresInputsAndOutputs) {
+  const auto model = load("pair");
+  ASSERT_EQ(model->inputs().size(), 2u);
+  EXPECT_EQ(model->inputs()[0].name, "a");
+  EXPECT_EQ(describe(model->inputs()[0].type, model->inputs()[0].shape), "FP32[-1,4]");
+  EXPECT_EQ(model->inputs()[1].name, "b");
+  EXPECT_EQ(describe(model->inputs()[1].type, model->inputs()[1].shape), "INT64[2]");
+  ASSERT_EQ(model->outputs().size(), 2u);
+  EXPECT_EQ(model->outputs()[0].name, "c");
+  EXPECT_EQ(describe(model->outputs()[1].type, model->outputs()[1].shape), "INT64[2]");
+}
+
+TEST_P(Conformance, RunsWithInputsInAnyOrder) {
+  const auto result = load("pair")->run(views({b_, a_}), {});
+  ASSERT_TRUE(result) << result.error().message();
+  ASSERT_EQ(result->size(), 2u);
+  EXPECT_EQ((*result)[0].name, "c");
+  EXPECT_EQ((*result)[0].shape, a_.shape);
+  EXPECT_EQ((*result)[0].bytes, a_.bytes);
+  EXPECT_EQ((*result)[1].name, "d");
+  EXPECT_EQ((*result)[1].type, DataType::kInt64);
+  EXPECT_EQ((*result)[1].bytes, b_.bytes);
+}
+
+TEST_P(Conformance, AnyDimensionTakesAnySize) {
+  const auto model = load("pair");
+  for (const int64_t rows : {0, 1, 3, 1000}) {
+    const std::vector<float> values(static_cast<size_t>(rows) * 4, 0.5f);
+    const Tensor a = tensor("a", DataType::kFp32, {rows, 4}, values);
+    const auto result = model->run(views({a, b_}), {});
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_EQ((*result)[0].shape, a.shape);
+    EXPECT_EQ((*result)[0].bytes, a.bytes);
+  }
+}
+
+TEST_P(Conformance, TakesBytesAtAnyAddress) {
+  std::vector<std::byte> buffer(a_.bytes.size() + 1);
+  std::memcpy(buffer.data() + 1, a_.bytes.data(), a_.bytes.size());
+  std::vector<TensorView> inputs = views({a_, b_});
+  inputs = {{"a", DataType::kFp32, a_.shape, std::span(buffer).subspan(1)}, b_.view()};
+  const auto result = load("pair")->run(inputs, {});
+  ASSERT_TRUE(result) << result.error().message();
+  EXPECT_EQ((*result)[0].bytes, a_.bytes);
+}
+
+TEST_P(Conformance, GivesWantedOutputsInTheirOrder) {
+  const auto both = load("pair")->run(views({a_, b_}), std::vector<std::string>{"d", "c"});
+  ASSERT_TRUE(both) << both.error().message();
+  ASSERT_EQ(both->size(), 2u);
+  EXPECT_EQ((*both)[0].name, "d");
+  EXPECT_EQ((*both)[1].name, "c");
+  const auto one = load("pair")->run(views({a_, b_}), std::vector<std::string>{"d"});
+  ASSERT_TRUE(one);
+  EXPECT_EQ(one->size(), 1u);
+}
+
+TEST_P(Conformance, CarriesStringsWhole) {
+  Tensor text{"text", DataType::kBytes, {3}, {}};
+  append_bytes(text.bytes, "first");
+  append_bytes(text.bytes, "");
+  append_bytes(text.bytes, std::string_view("nul\0inside", 10));
+  const auto result = load("text")->run(views({text}), {});
+  ASSERT_TRUE(result) << result.error().message();
+  EXPECT_EQ((*result)[0].type, DataType::kBytes);
+  EXPECT_EQ((*result)[0].bytes, text.bytes);
+}
+
+TEST_P(Conformance, RefusesAWrongRequestAndNamesTheInput) {
+  Tensor wrong = a_;
+  wrong.type = DataType::kInt32;
+  Error error = refusal({wrong, b_});
+  EXPECT_EQ(error.code(), Code::kInvalidArgument);
+  EXPECT_EQ(error.message(), "input 'a' is INT32[1,4]; expected FP32[-1,4]");
+
+  wrong = a_;
+  wrong.shape = {2, 2};
+  EXPECT_EQ(refusal({wrong, b_}).message(), "input 'a' is FP32[2,2]; expected FP32[-1,4]");
+  wrong.shape = {4};
+  EXPECT_EQ(refusal({wrong, b_}).message(), "input 'a' is FP32[4]; expected FP32[-1,4]");
+  wrong.shape = {-1, 4};
+  EXPECT_THAT(refusal({wrong, b_}).message(), HasSubstr("negative"));
+  wrong.shape = {2, 4};
+  EXPECT_EQ(refusal({wrong, b_}).message(), "input 'a' has 16 bytes; FP32[2,4] takes 32");
+
+  EXPECT_EQ(refusal({a_}).message(), "input 'b' is missing; expected INT64[2]");
+  EXPECT_EQ(refusal({a_, b_, b_}).message(), "input 'b' is given twice");
+  wrong = a_;
+  wrong.name = "z";
+  EXPECT_EQ(refusal({a_, b_, wrong}).message(), "input 'z' is unknown; the model takes: a, b");
+
+  error = refusal({a_, b_}, {"e"});
+  EXPECT_EQ(error.code(), Code::kInvalidArgument);
+  EXPECT_EQ(error.message(), "output 'e' is unknown; the model gives: c, d");
+  EXPECT_EQ(refusal({a_, b_}, {"c", "c"}).message(), "output 'c' is asked for twice");
+}
+
+TEST_P(Conformance, ReportsAFailureInsideTheModelAndGoesOn) {
+  const auto model = load("fail");
+  for (int i = 0; i < 2; ++i) {
+    const auto result = model->run(views({a_, b_}), {});
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code(), Code::kInternal);
+    EXPECT_FALSE(result.error().message().empty());
+  }
+}
+
+TEST_P(Conformance, RunsFromSeveralThreadsAtOnce) {
+  const auto model = load("pair");
+  std::atomic<int> right = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      const Tensor a = tensor<float>("a", DataType::kFp32, {1, 4}, std::vector<float>(4, float(t)));
+      for (int i = 0; i < 200; ++i) {
+        const auto result = model->run(views({a, b_}), {});
+        if (result && (*result)[0].bytes == a.bytes) ++right;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 800);
+}
+
+TEST_P(Conformance, ModelsAreIndependentAndOutliveTheRuntime) {
+  auto first = load("pair");
+  auto second = load("pair");
+  first.reset();
+  runtime_.reset();
+  const auto result = second->run(views({a_, b_}), {});
+  ASSERT_TRUE(result) << result.error().message();
+  EXPECT_EQ((*result)[0].bytes, a_.bytes);
+}
+
+TEST_P(Conformance, RefusesMissingAndDamagedFiles) {
+  EXPECT_EQ(runtime_->load(path("absent"), {}).error().code(), Code::kNotFound);
+
+  const std::string whole = *io::read_file(files_, path("pair"));
+  const std::string damaged = testing::TempDir() + "damaged_" + GetParam().name + ".model";
+  // Every prefix: a download that was cut anywhere.
+  for (size_t size = 0; size + 1 < whole.size(); ++size) {
+    std::ofstream(damaged, std::ios::binary | std::ios::trunc) << whole.substr(0, size);
+    const auto loaded = runtime_->load(damaged, {});
+    if (loaded) {
+      // ONNX has no end mark: a prefix that ends between fields can be a whole, valid model.
+      EXPECT_EQ((*loaded)->inputs().size(), 2u) << "cut to " << size;
+      continue;
+    }
+    EXPECT_EQ(loaded.error().code(), Code::kCorrupt) << loaded.error().message();
+    EXPECT_THAT(loaded.error().message(), HasSubstr(damaged));
+  }
+  std::ofstream(damaged, std::ios::binary | std::ios::trunc) << "this is no model";
+  EXPECT_EQ(runtime_->load(damaged, {}).error().code(), Code::kCorrupt);
+  std::filesystem::remove(damaged);
+}
+
+INSTANTIATE_TEST_SUITE_P(Runtimes, Conformance, testing::ValuesIn(subjects()),
+                         [](const auto& subject) { return subject.param.name; });
+
+}  // namespace
+}  // namespace skerry::runtime

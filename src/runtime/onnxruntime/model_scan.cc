@@ -1,0 +1,155 @@
+// Walks the protobuf wire format of an ONNX model (onnx.proto) without building it: only the
+// messages that can hold a tensor are entered.
+#include "runtime/onnxruntime/model_scan.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+namespace skerry::runtime {
+namespace {
+
+enum class Message {
+  kModel,
+  kGraph,
+  kNode,
+  kAttribute,
+  kTensor,
+  kSparseTensor,
+  kFunction,
+  kTraining
+};
+
+struct Child {
+  Message parent;
+  uint32_t field;
+  Message message;
+};
+
+// onnx.proto: the path from a model to every tensor in it.
+constexpr std::array<Child, 19> kChildren = {{
+    {Message::kModel, 7, Message::kGraph},
+    {Message::kModel, 20, Message::kTraining},
+    {Message::kModel, 25, Message::kFunction},
+    {Message::kGraph, 1, Message::kNode},
+    {Message::kGraph, 5, Message::kTensor},
+    {Message::kGraph, 15, Message::kSparseTensor},
+    {Message::kNode, 5, Message::kAttribute},
+    {Message::kAttribute, 5, Message::kTensor},
+    {Message::kAttribute, 6, Message::kGraph},
+    {Message::kAttribute, 10, Message::kTensor},
+    {Message::kAttribute, 11, Message::kGraph},
+    {Message::kAttribute, 22, Message::kSparseTensor},
+    {Message::kAttribute, 23, Message::kSparseTensor},
+    {Message::kSparseTensor, 1, Message::kTensor},
+    {Message::kSparseTensor, 2, Message::kTensor},
+    {Message::kFunction, 7, Message::kNode},
+    {Message::kFunction, 11, Message::kAttribute},
+    {Message::kTraining, 1, Message::kGraph},
+    {Message::kTraining, 2, Message::kGraph},
+}};
+
+constexpr uint32_t kModelGraph = 7;
+constexpr uint32_t kTensorExternalData = 13;
+constexpr uint32_t kTensorDataLocation = 14;
+constexpr uint64_t kLocationExternal = 1;
+constexpr int kMaxDepth = 100;  // protobuf's own limit
+
+struct Field {
+  uint32_t number = 0;
+  bool is_message = false;  // or string, or packed numbers
+  uint64_t value = 0;
+  std::string_view bytes;
+};
+
+class FieldReader {
+ public:
+  explicit FieldReader(std::string_view bytes) : rest_(bytes) {}
+
+  bool at_end() const { return rest_.empty(); }
+
+  std::optional<Field> next() {
+    const auto key = varint();
+    if (!key || (*key >> 3) == 0 || (*key >> 3) > UINT32_MAX) return {};
+    Field field;
+    field.number = static_cast<uint32_t>(*key >> 3);
+    switch (*key & 7) {
+      case 0: {
+        const auto value = varint();
+        if (!value) return {};
+        field.value = *value;
+        return field;
+      }
+      case 1:
+        return skip(8) ? std::optional(field) : std::nullopt;
+      case 2: {
+        const auto size = varint();
+        field.is_message = true;
+        field.bytes = rest_;
+        if (!size || !skip(*size)) return {};
+        field.bytes = std::string_view(rest_.data() - *size, *size);
+        return field;
+      }
+      case 5:
+        return skip(4) ? std::optional(field) : std::nullopt;
+      default:
+        return {};  // groups: not in onnx.proto
+    }
+  }
+
+ private:
+  std::optional<uint64_t> varint() {
+    uint64_t value = 0;
+    for (int shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
+      const auto byte = static_cast<uint8_t>(rest_.front());
+      rest_.remove_prefix(1);
+      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    return {};
+  }
+  bool skip(uint64_t size) {
+    if (size > rest_.size()) return false;
+    rest_.remove_prefix(size);
+    return true;
+  }
+
+  std::string_view rest_;
+};
+
+Result<void> scan(std::string_view bytes, Message message, int depth) {
+  if (depth > kMaxDepth) return fail(Code::kCorrupt, "its messages are nested too deep");
+  FieldReader reader(bytes);
+  bool has_graph = false;
+  while (!reader.at_end()) {
+    const auto field = reader.next();
+    if (!field) return fail(Code::kCorrupt, "the file is damaged or no ONNX model");
+    has_graph = has_graph || field->number == kModelGraph;
+    if (message == Message::kTensor &&
+        (field->number == kTensorExternalData ||
+         (field->number == kTensorDataLocation && field->value == kLocationExternal))) {
+      return fail(Code::kUnsupported,
+                  "a tensor's data stands in another file; save the model with all data inside");
+    }
+    if (!field->is_message) continue;
+    for (const Child& child : kChildren) {
+      if (child.parent == message && child.field == field->number) {
+        SKERRY_TRY(scan(field->bytes, child.message, depth + 1));
+      }
+    }
+  }
+  if (message == Message::kModel && !has_graph) {
+    return fail(Code::kCorrupt, "the file is damaged or no ONNX model: it has no graph");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> check_self_contained(std::string_view model) {
+  return scan(model, Message::kModel, 0);
+}
+
+}  // namespace skerry::runtime
