@@ -164,7 +164,8 @@ Result<void> make_directories(Files& files, const std::string& path, uint32_t mo
   if (path.empty() || path == "/" || path == ".") return {};
   if (auto info = files.stat(path); info && info->is_directory) return {};
   SKERRY_TRY(make_directories(files, parent_of(path), mode));
-  return files.make_directory(path, mode);
+  SKERRY_TRY(files.make_directory(path, mode));
+  return files.sync_directory(parent_of(path));
 }
 
 Result<void> remove_all(Files& files, const std::string& path) {

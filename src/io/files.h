@@ -77,7 +77,7 @@ Result<std::string> read_file(Files& files, const std::string& path, uint64_t ma
 // write PATH.tmp, fsync, rename, fsync of the directory.
 Result<void> write_file_atomic(Files& files, const std::string& path, std::string_view bytes,
                                uint32_t mode = 0600);
-// `path` and its parents.
+// `path` and its parents; those it creates survive a power cut.
 Result<void> make_directories(Files& files, const std::string& path, uint32_t mode = 0755);
 // `path` and what is below it; fine where absent. Does not follow links.
 Result<void> remove_all(Files& files, const std::string& path);

@@ -112,7 +112,6 @@ io::Task<Result<void>> PackageStore::fetch(Cloud* cloud, Candidate candidate, co
                                                   artifact.file_name()));
     }
   }
-  SKERRY_CO_TRY(env_.files.sync_directory(artifacts));
   co_return publish_recipe(candidate);
 }
 
@@ -139,7 +138,6 @@ io::Task<Result<void>> PackageStore::fetch_artifact(Cloud* cloud, const Candidat
     const std::string unarchived = unarchived_path(candidate->name, candidate->version);
     SKERRY_CO_TRY(io::make_directories(env_.files, unarchived));
     SKERRY_CO_TRY(co_await unarchive_zip(&env_, target, unarchived + "/" + stem, mode_of(artifact)));
-    SKERRY_CO_TRY(env_.files.sync_directory(unarchived));
   }
   co_return Result<void>();
 }
@@ -170,14 +168,6 @@ io::Task<Result<void>> PackageStore::download(Cloud* cloud, const Candidate* can
 Result<void> PackageStore::publish_recipe(const Candidate& candidate) {
   const std::string path = recipe_path(candidate.name, candidate.version);
   SKERRY_TRY(io::make_directories(env_.files, io::parent_of(path)));
-  // The directories on the way must survive as well as what is in them.
-  for (std::string kind : {"/artifacts", "/artifacts-unarchived", "/recipes"}) {
-    std::string directory = info_.packages() + kind + "/" + candidate.name.str();
-    if (!io::exists(env_.files, directory)) continue;
-    SKERRY_TRY(env_.files.sync_directory(directory));
-    SKERRY_TRY(env_.files.sync_directory(io::parent_of(directory)));
-  }
-  SKERRY_TRY(env_.files.sync_directory(info_.packages()));
   return io::write_file_atomic(env_.files, path, candidate.recipe, 0644);
 }
 
