@@ -70,7 +70,7 @@ install_without_services() {
     as_root chmod 755 "$policy"
   fi
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-    -o DPkg::Lock::Timeout=900 "$@" || status=$?
+    -o DPkg::Lock::Timeout=900 -o Dpkg::Options::=--force-confold "$@" || status=$?
   [[ $ours == no ]] || as_root rm -f "$policy"
   return $status
 }
