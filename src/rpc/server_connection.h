@@ -42,9 +42,14 @@ class ServerStream {
   void on_message(std::function<void(std::string_view payload)> handler) const {
     state_->on_message = std::move(handler);
   }
-  // Runs once when the stream ends, whoever ends it, also with its connection.
+  // Runs once when the stream ends, whoever ends it, also with its connection; at once where it has
+  // ended already. What the handler holds is released then.
   void on_closed(std::move_only_function<void()> handler) const {
-    state_->on_closed = std::move(handler);
+    if (open()) {
+      state_->on_closed = std::move(handler);
+    } else {
+      handler();
+    }
   }
 
  private:
