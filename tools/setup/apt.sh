@@ -41,7 +41,7 @@ upstream_major() { local v=${1#*:}; echo "${v%%.*}"; }
 
 # Turns each missing pin into what the mirror still offers; says so once for all replacements.
 choose_versions() {
-  local pin name version candidate replaced=""
+  local pin name version candidate changes=""
   for pin in "$@"; do
     name=${pin%%=*} version=${pin#*=}
     if [[ $(apt-cache madison "$name") == *" $version |"* ]]; then
@@ -53,11 +53,11 @@ choose_versions() {
       die "no package $name in the apt sources; is this Debian 12 with 'main' enabled?"
     [[ $(upstream_major "$candidate") == "$(upstream_major "$version")" ]] ||
       die "the lock wants $pin, the mirror has only $candidate: move the pin in tools/lock/apt.txt"
-    replaced+=", $name $version → $candidate"
+    changes+=", $name $version → $candidate"
     echo "$pin $candidate" >>"$REPLACED"
     echo "$name=$candidate"
   done
-  [[ -z $replaced ]] || warn "the mirror has replaced these pinned versions: ${replaced#, }"
+  [[ -z $changes ]] || warn "the mirror has replaced these pinned versions: ${changes#, }"
 }
 
 # Packages may start services when they are installed; the tests start their own broker on free
