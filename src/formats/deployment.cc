@@ -211,7 +211,7 @@ Result<ConfigurationId> Deployment::configuration_id() const {
   return parse_configuration_arn(configuration_arn);
 }
 
-Result<Deployment> parse_deployment(std::string_view text) {
+Result<Deployment> parse_deployment_text(std::string_view text) {
   auto document = parse_json(text, {.size_bytes = kMaxDeploymentBytes});
   if (!document) return fail(document.error().with_context("deployment document"));
   return parse_deployment(*document);

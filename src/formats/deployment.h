@@ -65,7 +65,7 @@ struct Deployment {
 // Untrusted. Keys are compared without case, numbers may be strings. The names of the
 // CreateDeployment API are understood as well: componentVersion, merge as JSON in a string,
 // timeoutInSeconds, deploymentPolicies around the policies. Pointers and merged values are checked.
-Result<Deployment> parse_deployment(std::string_view text);
+Result<Deployment> parse_deployment_text(std::string_view text);
 Result<Deployment> parse_deployment(const nlohmann::json& document);
 
 // The job document; parse_deployment reads it back to the same value.

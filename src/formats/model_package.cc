@@ -87,6 +87,20 @@ Result<> parse_file(const Node& root, ModelPackage& package) {
   return {};
 }
 
+Result<> parse_warmup(const Node& root, ModelPackage& package) {
+  SKERRY_ASSIGN(auto node, root.find("warmup"));
+  if (!node) return {};
+  SKERRY_ASSIGN(auto members, node->members());
+  for (const auto& [name, value] : members) {
+    const auto input = std::ranges::find(package.inputs, name, &ModelTensor::name);
+    if (input == package.inputs.end() || input->datatype == "BYTES") {
+      return value.wrong("is no numeric input of this model");
+    }
+    SKERRY_ASSIGN(package.warmup[name], value.as_number());
+  }
+  return {};
+}
+
 Result<ModelPackage> read_package(const Node& root) {
   SKERRY_ASSIGN(auto format_node, root.require("format"));
   SKERRY_ASSIGN(const int64_t format, format_node.as_integer());
@@ -111,6 +125,7 @@ Result<ModelPackage> read_package(const Node& root) {
   if (package.outputs.empty()) {
     return fail(Code::kInvalidArgument, "outputs: a model has one output at least");
   }
+  SKERRY_TRY(parse_warmup(root, package));
   return package;
 }
 
@@ -138,14 +153,15 @@ Result<ModelPackage> parse_model_package(std::string_view text) {
 }
 
 std::string to_text(const ModelPackage& package) {
-  const json document = {{"format", kFormat},
-                         {"name", package.name},
-                         {"version", package.version},
-                         {"runtime", package.runtime},
-                         {"file", package.file},
-                         {"sha256", package.sha256},
-                         {"inputs", to_json(package.inputs)},
-                         {"outputs", to_json(package.outputs)}};
+  json document = {{"format", kFormat},
+                   {"name", package.name},
+                   {"version", package.version},
+                   {"runtime", package.runtime},
+                   {"file", package.file},
+                   {"sha256", package.sha256},
+                   {"inputs", to_json(package.inputs)},
+                   {"outputs", to_json(package.outputs)}};
+  if (!package.warmup.empty()) document["warmup"] = package.warmup;
   return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 

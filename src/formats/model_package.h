@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,9 +30,13 @@ struct ModelPackage {
   std::string sha256;   // of the file, 64 lower-case hex digits
   std::vector<ModelTensor> inputs;
   std::vector<ModelTensor> outputs;
+  // What fills an input in the trial run at loading; zeros where it is not named here. For inputs
+  // that zeros make invalid, such as a sample rate.
+  std::map<std::string, double> warmup;
 };
 
-// Untrusted. The file may not name another folder, tensors are unique by name.
+// Untrusted. The file may not name another folder, tensors are unique by name,
+// `warmup` names numeric inputs.
 Result<ModelPackage> parse_model_package(std::string_view text);
 
 // Indented JSON that parse_model_package reads back to the same value.

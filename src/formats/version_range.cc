@@ -20,7 +20,7 @@ using Comparators = std::vector<Comparator>;
 constexpr size_t kMaxLength = 256;
 constexpr std::string_view kSpace = " \t\r\n\v\f";
 
-// "1.x", "1.2", "*": parts from the first x on are absent. 1.x.3 is the same as 1.x.
+// "1.x", "1.2", "*": parts from the first x on are absent.
 struct Partial {
   std::optional<uint32_t> major;
   std::optional<uint32_t> minor;
@@ -64,18 +64,16 @@ std::string_view take_until_dot(std::string_view& rest) {
   return part;
 }
 
-// MAJOR[.MINOR[.PATCH[-PRERELEASE][+BUILD]]], each number possibly x. Empty text is "*".
+// [v]MAJOR[.MINOR[.PATCH[-PRERELEASE][+BUILD]]]; a number may be x where those right of it are, too
+// (npm ignores them behind ^ and ~; elsewhere it refuses them as this does).
 Result<Partial> parse_partial(std::string_view text) {
   const auto wrong = [&] {
     return fail(Code::kInvalidArgument,
                 fmt::format("'{}' is not MAJOR[.MINOR[.PATCH]], each a number or x", text));
   };
   std::string_view rest = text;
-  while (!rest.empty() && (rest[0] == 'v' || rest[0] == '=')) rest.remove_prefix(1);
-  if (rest.empty()) {
-    if (!text.empty()) return wrong();
-    return Partial();
-  }
+  if (rest.starts_with('v')) rest.remove_prefix(1);
+  if (rest.empty()) return wrong();
   const size_t suffix = rest.find_first_of("-+");
   std::string_view numbers = rest.substr(0, suffix);
   const auto dots = std::ranges::count(numbers, '.');
@@ -88,18 +86,20 @@ Result<Partial> parse_partial(std::string_view text) {
   bool is_after_wildcard = false;
   for (auto* part : {&partial.major, &partial.minor, &partial.patch}) {
     const std::string_view number = numbers.empty() ? "x" : take_until_dot(numbers);
-    is_after_wildcard = is_after_wildcard || is_wildcard(number);
+    if (is_after_wildcard && !is_wildcard(number)) return wrong();
+    is_after_wildcard = is_wildcard(number);
     if (!is_after_wildcard) *part = 0;
     filled += is_wildcard(number) ? "0" : std::string(number);
     if (part != &partial.patch) filled += '.';
   }
   if (suffix != std::string_view::npos) filled += rest.substr(suffix);
-  SKERRY_ASSIGN(auto version, Version::parse(filled));
-  if (partial.major) partial.major = version.major();
-  if (partial.minor) partial.minor = version.minor();
+  const auto version = Version::parse(filled);
+  if (!version) return wrong();
+  if (partial.major) partial.major = version->major();
+  if (partial.minor) partial.minor = version->minor();
   if (partial.patch) {
-    partial.patch = version.patch();
-    partial.prerelease = version.prerelease();
+    partial.patch = version->patch();
+    partial.prerelease = version->prerelease();
   }
   return partial;
 }
@@ -156,10 +156,12 @@ struct OperatorName {
 };
 
 // Longer names first.
-constexpr std::array<OperatorName, 8> kOperators = {{
+constexpr std::array<OperatorName, 10> kOperators = {{
     {">=", [](const Partial& p) { return relation(Operator::kGreaterOrEqual, p); }},
     {"<=", [](const Partial& p) { return relation(Operator::kLessOrEqual, p); }},
     {"~>", tilde},
+    {"~=", tilde},
+    {"^=", caret},
     {">", [](const Partial& p) { return relation(Operator::kGreater, p); }},
     {"<", [](const Partial& p) { return relation(Operator::kLess, p); }},
     {"~", tilde},

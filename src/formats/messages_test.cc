@@ -1,0 +1,126 @@
+// Fleet status messages and model packages.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "formats/fleet_status.h"
+#include "formats/model_package.h"
+
+namespace skerry::formats {
+namespace {
+
+using nlohmann::json;
+
+const json kStatus = json::parse(R"({
+  "ggcVersion":"2.12.0","platform":"linux","architecture":"amd64","runtime":"skerry","thing":"T",
+  "sequenceNumber":3,"timestamp":1700000000123,"messageType":"PARTIAL","trigger":"THING_GROUP_DEPLOYMENT",
+  "overallDeviceStatus":"UNHEALTHY","chunkInfo":{"chunkId":1,"totalChunks":2},
+  "components":[{"componentName":"com.example.A","version":"1.0.0","status":"BROKEN","isRoot":true,
+    "fleetConfigArns":["arn:x"],"componentStatusDetails":{"statusCodes":["RUN_ERROR"],"statusReason":"exit 1"}},
+    {"componentName":"B","version":"2.0.0","status":"RUNNING","isRoot":false,"fleetConfigArns":[]}],
+  "deploymentInformation":{"status":"FAILED","statusDetails":{"detailedStatus":"FAILED_ROLLBACK_COMPLETE",
+    "failureCause":"com.example.A exited","errorStack":["DEPLOYMENT_FAILURE"],"errorTypes":["COMPONENT_ERROR"]},
+    "fleetConfigurationArnForStatus":"arn:y","deploymentId":"d","unchangedRootComponents":["B"]}})");
+
+TEST(FleetStatusTest, BothWays) {
+  const auto status = parse_fleet_status(kStatus.dump());
+  ASSERT_TRUE(status) << status.error().message();
+  EXPECT_EQ(json::parse(to_text(*status)), kStatus);
+  EXPECT_FALSE(status->healthy);
+  EXPECT_EQ(status->message_type, FleetMessageType::kPartial);
+  EXPECT_EQ(status->chunk->total_chunks, 2);
+  EXPECT_EQ(status->components.at(0).details->status_reason, "exit 1");
+  EXPECT_TRUE(status->components.at(0).is_root);
+  EXPECT_EQ(status->deployment->unchanged_root_components, std::vector<std::string>{"B"});
+}
+
+TEST(FleetStatusTest, TheJavaNucleusLeavesThingsOut) {
+  const auto status =
+      parse_fleet_status(R"({"ggcVersion":"2.18.0","platform":"linux","architecture":"amd64",
+    "thing":"T","sequenceNumber":0,"timestamp":1,"messageType":"COMPLETE","trigger":"NUCLEUS_LAUNCH",
+    "overallDeviceStatus":"HEALTHY","components":[{"componentName":"main","version":null,"fleetConfigArns":[],
+    "statusDetails":null,"isRoot":false,"status":"RUNNING"}]})");
+  ASSERT_TRUE(status) << status.error().message();
+  EXPECT_EQ(status->components.at(0).version, "");
+  EXPECT_EQ(status->runtime, "");
+  EXPECT_TRUE(status->healthy);
+  EXPECT_FALSE(status->deployment);
+}
+
+TEST(FleetStatusTest, ErrorsNameThePlace) {
+  json wrong = kStatus;
+  wrong["components"][1]["componentName"] = "../B";
+  EXPECT_NE(
+      parse_fleet_status(wrong.dump()).error().message().find("components[1].componentName: "),
+      std::string::npos);
+  EXPECT_EQ(parse_fleet_status("{}").error().message(), "thing: is missing");
+  EXPECT_EQ(parse_fleet_status("[]").error().message(), "fleet status: must be an object");
+}
+
+TEST(FleetStatusTest, Topic) {
+  const std::string topic = "$aws/things/a:b/greengrassv2/health/json";
+  EXPECT_EQ(fleet_status_topic(ThingName("a:b")), topic);
+  EXPECT_EQ(parse_fleet_status_topic(topic)->str(), "a:b");
+  for (const char* other :
+       {"", "$aws/things//greengrassv2/health/json", "$aws/things/greengrassv2/health/json",
+        "$aws/things/a/b/greengrassv2/health/json", "$aws/things/a/greengrass/health/json"}) {
+    EXPECT_FALSE(parse_fleet_status_topic(other)) << other;
+  }
+}
+
+json model() {
+  return {{"format", 1},
+          {"name", "com.example.VadModel"},
+          {"version", "1.0.0"},
+          {"runtime", "onnxruntime"},
+          {"file", "model.onnx"},
+          {"sha256", std::string(64, 'a')},
+          {"inputs",
+           {{{"name", "input"}, {"datatype", "FP32"}, {"shape", {-1, 576}}},
+            {{"name", "sr"}, {"datatype", "INT64"}, {"shape", json::array()}}}},
+          {"outputs", {{{"name", "output"}, {"datatype", "FP32"}, {"shape", {-1, 1}}}}}};
+}
+
+std::string model_error(const std::string& key, const json& value) {
+  json document = model();
+  document[json::json_pointer(key)] = value;
+  auto package = parse_model_package(document.dump());
+  return package ? "no error" : package.error().message();
+}
+
+TEST(ModelPackageTest, BothWays) {
+  const auto package = parse_model_package(model().dump());
+  ASSERT_TRUE(package) << package.error().message();
+  EXPECT_EQ(json::parse(to_text(*package)), model());
+  EXPECT_EQ(package->inputs.at(0), (ModelTensor{"input", "FP32", {-1, 576}}));
+  EXPECT_TRUE(package->inputs.at(1).shape.empty());
+}
+
+TEST(ModelPackageTest, ErrorsNameThePlace) {
+  EXPECT_EQ(model_error("/format", 2), "model.json: format: 2 is not supported, only 1");
+  EXPECT_EQ(model_error("/inputs/0/datatype", "FLOAT"),
+            "model.json: inputs[0]: datatype 'FLOAT' is not one of BOOL, UINT8, UINT16, UINT32, "
+            "UINT64, INT8, "
+            "INT16, INT32, INT64, FP16, FP32, FP64, BYTES");
+  EXPECT_EQ(model_error("/inputs/0/shape/1", 0),
+            "model.json: inputs[0].shape[1]: must be 1 or more, or -1 for any size");
+  EXPECT_EQ(model_error("/inputs/1/name", "input"),
+            "model.json: inputs[1]: the name 'input' stands here twice");
+  EXPECT_EQ(model_error("/outputs", json::array()),
+            "model.json: outputs: a model has one output at least");
+  EXPECT_EQ(model_error("/sha256", std::string(64, 'A')),
+            "model.json: sha256: must be 64 lower-case hexadecimal digits");
+  for (const char* file : {"../model.onnx", "/etc/passwd", "..", ".", "model.json", "a\\b"}) {
+    EXPECT_NE(model_error("/file", file).find("must be the name of a model file"),
+              std::string::npos)
+        << file;
+  }
+  EXPECT_EQ(model_error("/runtime", ""), "model.json: runtime: is empty");
+  EXPECT_EQ(model_error("/outputs", nullptr), "model.json: outputs: is missing");
+  EXPECT_NE(model_error("/name", "a/b").find("name: 'a/b'"), std::string::npos);
+  EXPECT_NE(parse_model_package("{").error().message().find("model.json: not JSON"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace skerry::formats
