@@ -85,7 +85,6 @@ JobResult result_from(const json& in) {
 }  // namespace
 
 Result<std::unique_ptr<DeviceState>> DeviceState::open(io::Env& env, const std::string& directory) {
-  SKERRY_TRY(io::make_directories(env.files, directory, 0700));
   std::unique_ptr<DeviceState> state(new DeviceState());
   DeviceState* self = state.get();
   state->config_ = std::make_unique<ConfigStore>([self](const std::string& change) {
@@ -96,13 +95,15 @@ Result<std::unique_ptr<DeviceState>> DeviceState::open(io::Env& env, const std::
     if (!parsed.is_object()) return fail(Code::kCorrupt, "a record of the device state is not JSON");
     return self->apply(parsed);
   };
-  SKERRY_ASSIGN(state->journal_, io::Journal::open(env.files, directory, replay));
+  SKERRY_ASSIGN(auto journal, io::Journal::open(env.files, directory, replay));
+  state->journal_.emplace(std::move(journal));
   return state;
 }
 
 Result<void> DeviceState::append(const json& record) {
   if (journal_->size_bytes() > kCompactAboveBytes) {
-    SKERRY_TRY(journal_->compact({json{{"t", "snapshot"}, {"state", snapshot()}}.dump()}));
+    const std::string record = json{{"t", "snapshot"}, {"state", snapshot()}}.dump();
+    SKERRY_TRY(journal_->compact({&record, 1}));
   }
   return journal_->append(record.dump());
 }

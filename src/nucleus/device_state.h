@@ -106,7 +106,7 @@ class DeviceState {
   nlohmann::json snapshot() const;
   Result<void> restore(const nlohmann::json& snapshot);
 
-  std::unique_ptr<io::Journal> journal_;
+  std::optional<io::Journal> journal_;  // unset while it is replayed
   std::unique_ptr<ConfigStore> config_;
   ComponentSet components_;
   Targets targets_;

@@ -1,0 +1,311 @@
+// The simulated fleet, its devices and the invariants.
+#include "sim/deployment_sim.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "formats/recipe.h"
+#include "io/fault_files.h"
+#include "nucleus/nucleus.h"
+#include "sim/sim_clock.h"
+#include "sim/sim_fleet.h"
+#include "sim/sim_loop.h"
+#include "sim/sim_processes.h"
+
+namespace skerry::sim {
+namespace {
+
+constexpr const char* kRoot = "/device";
+constexpr int64_t kRoundMs = 60'000;
+constexpr int64_t kSettleMs = 4 * 3'600'000;
+const std::vector<std::string> kComponents = {"app", "model", "runtime"};
+
+// How a generation's component behaves; the number of the round is its version's major number.
+enum class Kind { kGood, kBroken, kDiesLate, kStartupFails };
+
+std::string script_of(Kind kind) {
+  switch (kind) {
+    case Kind::kGood: return "run";
+    case Kind::kBroken: return "exit 1 after 5";
+    case Kind::kDiesLate: return "exit 1 after 300";
+    case Kind::kStartupFails: return "exit 2 after 1";
+  }
+  return "run";
+}
+
+std::string recipe_of(const std::string& name, const std::string& version, Kind kind) {
+  nlohmann::json recipe = {
+      {"RecipeFormatVersion", "2020-01-25"},
+      {"ComponentName", name},
+      {"ComponentVersion", version},
+      {"ComponentConfiguration", {{"DefaultConfiguration", {{"generation", version}}}}},
+      {"Manifests",
+       {{{"Platform", {{"os", "linux"}}},
+         {"Lifecycle", {{"Install", "exit 0 after 2"}, {kind == Kind::kStartupFails ? "Startup" : "Run", script_of(kind)}}},
+         {"Artifacts", {{{"URI", "greengrass:data"}, {"Digest", "{digest:data}"}, {"Algorithm", "SHA-256"}}}}}}}};
+  if (name == "app") recipe["ComponentDependencies"] = {{"model", {{"VersionRequirement", "=" + version}}}};
+  if (name == "model") recipe["ComponentDependencies"] = {{"runtime", {{"VersionRequirement", "=" + version}}}};
+  return recipe.dump();
+}
+
+// What a simulated script does: "run", or "exit CODE after MS".
+ScriptedProcess behave(const io::ProcessSpec& spec) {
+  const std::string& script = spec.argv.back();
+  int code = 0, after_ms = 0;
+  if (std::sscanf(script.c_str(), "exit %d after %d", &code, &after_ms) == 2) return {after_ms, io::ExitStatus{code, 0}};
+  return {};
+}
+
+class Device {
+ public:
+  Device(SimLoop& loop, SimFleet& fleet, ThingName thing, uint64_t seed)
+      : loop_(loop), fleet_(fleet), cloud_(fleet), thing_(std::move(thing)), random_(seed), clock_(loop),
+        processes_(loop, behave) {
+    info_.root = kRoot;
+    info_.thing = thing_;
+    info_.region = "eu-west-1";
+    info_.platform.architecture = "amd64";
+  }
+
+  // Empty, or why it could not start.
+  std::string boot() {
+    mqtt_ = std::make_unique<SimMqtt>(fleet_, thing_);
+    nucleus::Nucleus::Hooks hooks;
+    hooks.on_fatal = [this](const Error&) { wants_restart_ = true; };
+    auto opened = nucleus::Nucleus::open(env_, info_, cloud_, *mqtt_, std::move(hooks));
+    if (!opened) return opened.error().message();
+    nucleus_ = std::move(*opened);
+    nucleus_->start();
+    return "";
+  }
+  void power_off() {
+    if (mqtt_) mqtt_->kill();
+    nucleus_.reset();
+    mqtt_.reset();
+    wants_restart_ = false;
+  }
+
+  SimLoop& loop_;
+  SimFleet& fleet_;
+  SimCloud cloud_;
+  ThingName thing_;
+  io::SeededRandom random_;
+  SimClock clock_;
+  io::FaultFiles files_;
+  SimProcesses processes_;
+  io::Env env_{loop_, clock_, files_, processes_, random_};
+  nucleus::NucleusInfo info_;
+  std::unique_ptr<SimMqtt> mqtt_;
+  std::unique_ptr<nucleus::Nucleus> nucleus_;
+  bool wants_restart_ = false;
+  int64_t boot_at_ms_ = 0;  // while it is off
+};
+
+class Simulation {
+ public:
+  explicit Simulation(const DeploymentSimOptions& options)
+      : options_(options), random_(options.seed), loop_(options.seed), fleet_(loop_, random_, faults_) {
+    fleet_.deliver = [this](const ThingName& thing, const net::MqttMessage& message) {
+      Device& device = *devices_.at(thing);
+      if (device.mqtt_ && !device.files_.crashed()) device.mqtt_->arrive(message);
+    };
+  }
+
+  DeploymentSimReport run() {
+    publish_versions();
+    for (int i = 0; i < options_.devices; ++i) {
+      ThingName thing("device-" + std::to_string(i));
+      devices_[thing] = std::make_unique<Device>(loop_, fleet_, thing, random_.next());
+      start(*devices_[thing]);
+    }
+    set_faults(true);
+    for (int round = 1; round <= options_.rounds && !report_.violation; ++round) {
+      for (auto& [thing, device] : devices_) deploy(*device, round);
+      run_until(loop_.now_ms() + kRoundMs, true);
+    }
+    set_faults(false);
+    for (auto& [thing, device] : devices_) heal(*device);
+    run_until(loop_.now_ms() + kSettleMs, false);
+    for (auto& [thing, device] : devices_) check_settled(*device);
+    return report_;
+  }
+
+ private:
+  void publish_versions() {
+    for (int round = 1; round <= options_.rounds; ++round) {
+      kinds_.push_back(random_.below(3) > 0 ? Kind::kGood : static_cast<Kind>(1 + random_.below(3)));
+      const std::string version = std::to_string(round) + ".0.0";
+      const std::string& culprit = kComponents[random_.below(kComponents.size())];
+      for (const std::string& name : kComponents) {
+        std::string data(200 + random_.below(2'000), static_cast<char>('a' + round));
+        fleet_.publish(name, version, recipe_of(name, version, name == culprit ? kinds_.back() : Kind::kGood),
+                       {{"data", data}});
+      }
+    }
+  }
+
+  void deploy(Device& device, int round) {
+    // Sometimes the same generation again, or one from long ago.
+    int generation = random_.below(8) == 0 ? 1 + static_cast<int>(random_.below(static_cast<uint64_t>(round))) : round;
+    fleet_.deploy(device.thing_, {{"app", std::to_string(generation) + ".0.0"}});
+    trace(device, "deploy " + std::to_string(generation));
+  }
+
+  void set_faults(bool on) {
+    faults_ = NetworkFaults{};
+    if (!on) return;
+    faults_.lose = 0.03;
+    faults_.duplicate = 0.05;
+    faults_.cut_download = 0.02;
+    faults_.corrupt_download = 0.02;
+    faults_.max_delay_ms = 200;
+  }
+
+  // One event of the loop at a time, so that a crash takes effect right after the event it fell into.
+  void run_until(int64_t end_ms, bool with_faults) {
+    int64_t next_fault_ms = loop_.now_ms();
+    while (!report_.violation && loop_.now_ms() < end_ms) {
+      if (with_faults && loop_.now_ms() >= next_fault_ms) {
+        next_fault_ms = loop_.now_ms() + 200 + static_cast<int64_t>(random_.below(8'000));
+        for (auto& [thing, device] : devices_) inject(*device);
+      }
+      if (!loop_.step(std::min(end_ms, with_faults ? next_fault_ms : end_ms))) continue;
+      for (auto& [thing, device] : devices_) after_event(*device);
+    }
+  }
+
+  void inject(Device& device) {
+    if (!device.nucleus_) return;
+    switch (random_.below(12)) {
+      case 0: device.files_.crash_at(device.files_.operations().size() + random_.below(60)); break;
+      case 1: device.files_.crash_now(); break;
+      case 2: device.mqtt_->cut(static_cast<int64_t>(random_.below(20'000))); break;
+      case 3: device.clock_.jump(static_cast<int64_t>(random_.below(2ull * 86'400'000 * 3'650)) - 86'400'000ll * 3'650); break;
+      case 4: device.files_.set_capacity(random_.below(200'000)); break;
+      case 5: device.files_.set_capacity(UINT64_MAX); break;
+      case 6: device.files_.fail_at(device.files_.operations().size() + random_.below(40), 5); break;
+      default: break;
+    }
+  }
+
+  void after_event(Device& device) {
+    if (device.nucleus_ && (device.files_.crashed() || device.wants_restart_)) {
+      bool crashed = device.files_.crashed();
+      device.power_off();
+      if (crashed) {
+        ++report_.crashes;
+        device.files_.reboot(io::CrashPolicy::kSeeded, random_.next());
+      }
+      trace(device, crashed ? "power cut" : "restart after a failed write");
+      device.boot_at_ms_ = loop_.now_ms() + 100 + static_cast<int64_t>(random_.below(3'000));
+      wake_at(device.boot_at_ms_);
+    }
+    if (!device.nucleus_ && loop_.now_ms() >= device.boot_at_ms_) start(device);
+    if (device.nucleus_ && !device.files_.crashed()) check(device);
+  }
+
+  void start(Device& device) {
+    std::string problem = device.boot();
+    if (problem.empty()) return;
+    if (device.files_.crashed() || problem.find("No space") != std::string::npos ||
+        problem.find("Input/output") != std::string::npos) {
+      // An injected fault hit the start itself: it tries again, as its supervisor would do.
+      device.power_off();
+      if (device.files_.crashed()) device.files_.reboot(io::CrashPolicy::kSeeded, random_.next());
+      device.boot_at_ms_ = loop_.now_ms() + 1'000;
+      wake_at(device.boot_at_ms_);
+      return;
+    }
+    violate(device, "cannot start: " + problem);
+  }
+
+  void heal(Device& device) {
+    device.files_.set_capacity(UINT64_MAX);
+    device.files_.stop_failing();
+    device.files_.crash_at(SIZE_MAX);
+    if (device.mqtt_) device.mqtt_->cut(1'000);  // reconnects, and asks for what it missed
+  }
+
+  // Invariants 1 and 2.
+  void check(Device& device) {
+    const auto& components = device.nucleus_->state().components();
+    if (components.empty()) return;
+    if (components.size() != kComponents.size()) return violate(device, "a part of a generation");
+    const std::string& version = components.begin()->second.version;
+    for (const auto& [name, component] : components) {
+      if (component.version != version) return violate(device, "two generations mixed: " + version + " and " + component.version);
+    }
+    if (version == device_checked_[device.thing_] && device.files_.operations().size() == ops_checked_[device.thing_]) return;
+    device_checked_[device.thing_] = version;
+    ops_checked_[device.thing_] = device.files_.operations().size();
+    trace(device, "runs " + version);
+    for (const auto& [name, component] : components) {
+      const std::string path = std::string(kRoot) + "/packages/artifacts/" + name.str() + "/" + version + "/data";
+      auto bytes = io::read_file(device.files_, path);
+      auto url = name.str() + ":" + version + "/data";
+      if (!bytes || *bytes != *fleet_.artifact(url)) return violate(device, "the artifact " + path + " is missing or damaged");
+    }
+  }
+
+  // Invariant 3.
+  void check_settled(Device& device) {
+    if (report_.violation) return;
+    std::string expected;
+    for (const SimJob& job : fleet_.jobs(device.thing_)) {
+      if (!formats::is_terminal(job.status)) return violate(device, job.id.str() + " is still open: " + std::string(formats::name_of(job.status)));
+      if (job.status == formats::JobStatus::kSucceeded) {
+        ++report_.succeeded;
+        expected = nlohmann::json::parse(job.document)["components"]["app"]["version"];
+      } else {
+        job.status == formats::JobStatus::kCanceled ? ++report_.cancelled : ++report_.failed;
+      }
+    }
+    if (!device.nucleus_) return violate(device, "is off");
+    const auto& state = device.nucleus_->state();
+    if (state.phase() != nucleus::Phase::kIdle) return violate(device, "is still in a deployment");
+    const auto& components = state.components();
+    const std::string version = components.empty() ? "" : components.begin()->second.version;
+    // A cancelled job may have been past its switch, so the version of a cancelled one is right as well.
+    bool cancelled_one = false;
+    for (const SimJob& job : fleet_.jobs(device.thing_)) {
+      cancelled_one |= job.status == formats::JobStatus::kCanceled &&
+                       nlohmann::json::parse(job.document)["components"]["app"]["version"] == version;
+    }
+    if (version != expected && !cancelled_one) violate(device, "runs '" + version + "' instead of '" + expected + "'");
+    for (const auto& status : device.nucleus_->supervisor().statuses()) {
+      if (!nucleus::is_healthy(status.state)) violate(device, status.name.str() + " is " + std::string(nucleus::name_of(status.state)) + ": " + status.reason);
+    }
+  }
+
+  void wake_at(int64_t at_ms) { wakes_.push_back(loop_.after(at_ms - loop_.now_ms(), [] {})); }
+
+  void violate(Device& device, const std::string& what) {
+    if (!report_.violation) {
+      report_.violation = device.thing_.str() + " at " + std::to_string(loop_.now_ms()) + " ms: " + what;
+    }
+  }
+
+  void trace(Device& device, const std::string& what) {
+    std::string line = std::to_string(loop_.now_ms()) + " " + device.thing_.str() + " " + what;
+    for (unsigned char c : line) report_.digest = (report_.digest ^ c) * 1099511628211ull;  // FNV-1a
+    if (options_.trace) std::printf("%s\n", line.c_str());
+  }
+
+  DeploymentSimOptions options_;
+  DeploymentSimReport report_;
+  io::SeededRandom random_;
+  SimLoop loop_;
+  NetworkFaults faults_;
+  SimFleet fleet_;
+  std::vector<Kind> kinds_;
+  std::map<ThingName, std::unique_ptr<Device>> devices_;
+  std::map<ThingName, std::string> device_checked_;
+  std::map<ThingName, size_t> ops_checked_;
+  std::vector<io::Timer> wakes_;
+};
+
+}  // namespace
+
+DeploymentSimReport run_deployment_sim(const DeploymentSimOptions& options) { return Simulation(options).run(); }
+
+}  // namespace skerry::sim
