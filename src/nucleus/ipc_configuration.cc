@@ -1,0 +1,113 @@
+// GetConfiguration, UpdateConfiguration, SubscribeToConfigurationUpdate. Reading is open to every
+// component, of every component; writing is for one's own, and never for accessControl.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "nucleus/ipc_operations.h"
+
+namespace skerry::nucleus {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kAccessControl = "accessControl";
+
+// The component that is asked about: the caller where the request names none.
+std::expected<ComponentName, IpcError> component_of(const IpcCall& call) {
+  const auto found = call.request.find("componentName");
+  if (found == call.request.end() || found->is_null()) return call.caller;
+  if (!found->is_string()) return call.invalid("componentName must be a string");
+  return ComponentName(found->get<std::string>());
+}
+
+std::unexpected<IpcError> key_not_found(const ComponentName& component, const KeyPath& path) {
+  return std::unexpected(IpcError{kResourceNotFound, "Key not found", "configuration",
+                                  component.str() + to_pointer(path)});
+}
+
+bool touches_access_control(const KeyPath& path, const json& value) {
+  if (!path.empty()) return same_key(path[0], kAccessControl);
+  if (!value.is_object()) return false;
+  for (const auto& [key, child] : value.items()) {
+    if (same_key(key, kAccessControl)) return true;
+  }
+  return false;
+}
+
+// Seconds since 1970 with a fraction, as the SDKs send them, in milliseconds.
+std::expected<int64_t, IpcError> timestamp_of(const IpcCall& call) {
+  const auto found = call.request.find("timestamp");
+  if (found == call.request.end() || !found->is_number()) {
+    return call.invalid("timestamp is required: seconds since 1970 as a number");
+  }
+  const double seconds = found->get<double>();
+  if (!(seconds >= 0 && seconds < 1e12)) {
+    return call.invalid("timestamp is out of range: seconds since 1970 as a number");
+  }
+  return std::llround(seconds * 1000);
+}
+
+}  // namespace
+
+IpcOutcome get_configuration(const IpcCall& call) {
+  SKERRY_IPC_ASSIGN(const ComponentName component, component_of(call));
+  SKERRY_IPC_ASSIGN(const KeyPath path, call.key_path());
+  const ConfigTree& tree = call.context.config.tree();
+  const ConfigTree::Kind kind = tree.kind(component, path);
+  if (kind == ConfigTree::Kind::kAbsent) return key_not_found(component, path);
+  // Written as text: the tree holds its leaves as text, and this is the busiest operation.
+  std::string body = R"({"componentName":)" + json_string(component.str()) + R"(,"value":)";
+  if (kind == ConfigTree::Kind::kLeaf) body += "{" + json_string(path.back()) + ":";
+  tree.append_json(component, path, body);
+  if (kind == ConfigTree::Kind::kLeaf) body += '}';
+  body += '}';
+  call.stream.respond("aws.greengrass#GetConfigurationResponse", body);
+  return {};
+}
+
+IpcOutcome update_configuration(const IpcCall& call) {
+  SKERRY_IPC_ASSIGN(const KeyPath path, call.key_path());
+  SKERRY_IPC_ASSIGN(const int64_t timestamp_ms, timestamp_of(call));
+  const auto value = call.request.find("valueToMerge");
+  if (value == call.request.end()) return call.invalid("valueToMerge is required");
+  if (touches_access_control(path, *value)) {
+    return call.invalid("Config update is not allowed for following fields [accessControl]");
+  }
+  ConfigStore& config = call.context.config;
+  auto changed = config.update(call.caller, path, *value, timestamp_ms);
+  if (!changed) {
+    const bool is_bad_request = changed.error().code() == Code::kInvalidArgument;
+    return std::unexpected(IpcError{
+        is_bad_request ? call.bad_request : kServiceError, changed.error().message(), {}, {}});
+  }
+  if (changed->empty() && config.tree().modified_ms(call.caller, path) > timestamp_ms) {
+    return std::unexpected(
+        IpcError{kFailedUpdateCondition,
+                 "Proposed timestamp is older than the config's latest modified timestamp",
+                 {},
+                 {}});
+  }
+  call.stream.respond("aws.greengrass#UpdateConfigurationResponse", "{}");
+  return {};
+}
+
+IpcOutcome subscribe_to_configuration_update(const IpcCall& call) {
+  SKERRY_IPC_ASSIGN(const ComponentName component, component_of(call));
+  SKERRY_IPC_ASSIGN(const KeyPath path, call.key_path());
+  ConfigStore& config = call.context.config;
+  if (config.tree().kind(component, path) == ConfigTree::Kind::kAbsent) {
+    return key_not_found(component, path);
+  }
+  call.stream.start("aws.greengrass#SubscribeToConfigurationUpdateResponse", "{}");
+  ConfigStore::Watch watch = config.watch(
+      component, path,
+      [stream = call.stream](const ComponentName& changed_component, const KeyPath& changed) {
+        const json event = {{"configurationUpdateEvent",
+                             {{"componentName", changed_component.str()}, {"keyPath", changed}}}};
+        stream.send("aws.greengrass#ConfigurationUpdateEvents", event.dump());
+      });
+  call.stream.on_closed([watch = std::move(watch)] {});  // the watch ends with its stream
+  return {};
+}
+
+}  // namespace skerry::nucleus

@@ -1,0 +1,178 @@
+// The table of operations, and the way of every request through it: parse, look up, run, answer.
+#include "nucleus/ipc_operations.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+namespace skerry::nucleus {
+namespace {
+
+using nlohmann::json;
+
+// Deeper requests are refused before they are parsed into memory.
+constexpr int kMaxRequestDepth = 64;
+
+struct Operation {
+  std::string_view name;
+  IpcOutcome (*run)(const IpcCall&);
+  std::string_view bad_request;  // the modelled shape for a request that makes no sense
+};
+
+// To add an operation: write it in its ipc_<topic>.cc, declare it in the header, move its line
+// here.
+constexpr std::array kOperations = {
+    Operation{"GetConfiguration", get_configuration, kServiceError},
+    Operation{"UpdateConfiguration", update_configuration, kInvalidArguments},
+    Operation{"SubscribeToConfigurationUpdate", subscribe_to_configuration_update, kServiceError},
+    Operation{"PublishToTopic", publish_to_topic, kServiceError},
+    Operation{"SubscribeToTopic", subscribe_to_topic, kInvalidArguments},
+    Operation{"PublishToIoTCore", publish_to_iot_core, kServiceError},
+    Operation{"SubscribeToIoTCore", subscribe_to_iot_core, kServiceError},
+    Operation{"UpdateState", update_state, kServiceError},
+};
+
+// Of the model, and not served: a client is told so instead of waiting.
+constexpr std::array kNotSupported = {
+    std::string_view("AuthorizeClientDeviceAction"),
+    std::string_view("CancelLocalDeployment"),
+    std::string_view("CreateDebugPassword"),
+    std::string_view("CreateLocalDeployment"),
+    std::string_view("DeferComponentUpdate"),
+    std::string_view("DeleteThingShadow"),
+    std::string_view("GetClientDeviceAuthToken"),
+    std::string_view("GetComponentDetails"),
+    std::string_view("GetLocalDeploymentStatus"),
+    std::string_view("GetSecretValue"),
+    std::string_view("GetThingShadow"),
+    std::string_view("ListComponents"),
+    std::string_view("ListLocalDeployments"),
+    std::string_view("ListNamedShadowsForThing"),
+    std::string_view("PauseComponent"),
+    std::string_view("PutComponentMetric"),
+    std::string_view("RestartComponent"),
+    std::string_view("ResumeComponent"),
+    std::string_view("SendConfigurationValidityReport"),
+    std::string_view("StopComponent"),
+    std::string_view("SubscribeToCertificateUpdates"),
+    std::string_view("SubscribeToComponentUpdates"),
+    std::string_view("SubscribeToIoTCoreConnectionStatus"),
+    std::string_view("SubscribeToValidateConfigurationUpdates"),
+    std::string_view("UpdateThingShadow"),
+    std::string_view("ValidateAuthorizationToken"),
+    std::string_view("VerifyClientDeviceIdentity"),
+};
+
+// Deepest nesting of brackets outside strings.
+int nesting_of(std::string_view text) {
+  int depth = 0, deepest = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      deepest = std::max(deepest, ++depth);
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+std::expected<json, IpcError> parse_request(std::string_view payload, std::string_view shape) {
+  if (nesting_of(payload) > kMaxRequestDepth) {
+    return std::unexpected(IpcError{shape, "The request is nested deeper than 64 levels", {}, {}});
+  }
+  json request = payload.empty() ? json::object() : json::parse(payload, nullptr, false);
+  if (!request.is_object()) {
+    return std::unexpected(IpcError{shape, "The request must be a JSON object", {}, {}});
+  }
+  return request;
+}
+
+void send_error(const rpc::ServerStream& stream, const IpcError& error) {
+  std::string body = R"({"message":)" + json_string(error.message);
+  if (error.shape == kResourceNotFound) {
+    body += R"(,"resourceType":)" + json_string(error.resource_type);
+    body += R"(,"resourceName":)" + json_string(error.resource_name);
+  }
+  stream.fail(error.shape, body + "}");
+}
+
+}  // namespace
+
+std::string json_string(const std::string& text) {
+  return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::unexpected<IpcError> IpcCall::invalid(std::string message) const {
+  return std::unexpected(IpcError{bad_request, std::move(message), {}, {}});
+}
+
+std::expected<std::string, IpcError> IpcCall::text(const char* key) const {
+  const auto found = request.find(key);
+  if (found == request.end() || !found->is_string()) {
+    return invalid(std::string(key) + " is required and must be a string");
+  }
+  return found->get<std::string>();
+}
+
+std::expected<KeyPath, IpcError> IpcCall::key_path() const {
+  KeyPath path;
+  const auto found = request.find("keyPath");
+  if (found == request.end() || found->is_null()) return path;
+  if (!found->is_array()) return invalid("keyPath must be a list of strings");
+  for (const json& key : *found) {
+    if (!key.is_string()) return invalid("keyPath must be a list of strings");
+    path.push_back(key.get<std::string>());
+  }
+  return path;
+}
+
+IpcOutcome IpcCall::authorize(std::string_view service, std::string_view resource) const {
+  if (auto allowed = context.access.check(caller, service, operation, resource); !allowed) {
+    return std::unexpected(IpcError{kUnauthorized, allowed.error().message(), {}, {}});
+  }
+  return {};
+}
+
+rpc::Service greengrass_service(IpcContext& context) {
+  rpc::Service service;
+  service.authenticate = [&context](const rpc::Frame& connect) -> Result<std::string> {
+    const json payload = json::parse(connect.payload, nullptr, false);
+    const auto token = payload.is_object() ? payload.find("authToken") : payload.end();
+    if (token == payload.end() || !token->is_string()) {
+      return fail(Code::kPermissionDenied, "no authToken: is SVCUID in the client's environment?");
+    }
+    auto component = context.host.component_of_token(token->get_ref<const std::string&>());
+    if (!component) {
+      return fail(Code::kPermissionDenied, "the authToken belongs to no running component");
+    }
+    return component->str();
+  };
+  for (const Operation& operation : kOperations) {
+    std::string name = "aws.greengrass#" + std::string(operation.name);
+    service.operations[name] = [&context, &operation, name](const rpc::ServerStream& stream,
+                                                            std::string_view payload) {
+      const auto request = parse_request(payload, operation.bad_request);
+      if (!request) return send_error(stream, request.error());
+      const IpcCall call{context,  ComponentName(stream.principal()),
+                         name,     operation.bad_request,
+                         *request, stream};
+      if (auto outcome = operation.run(call); !outcome) send_error(stream, outcome.error());
+    };
+  }
+  for (const std::string_view operation : kNotSupported) {
+    std::string name = "aws.greengrass#" + std::string(operation);
+    service.operations[name] = [name](const rpc::ServerStream& stream, std::string_view) {
+      send_error(stream,
+                 {kServiceError, "Operation " + name + " is not supported by Greengrass", {}, {}});
+    };
+  }
+  return service;
+}
+
+}  // namespace skerry::nucleus

@@ -1,0 +1,119 @@
+// What the IPC operations share: the state they work on, one call of one, and the errors of the
+// Greengrass service model. Internal to the IPC server.
+#pragma once
+
+#include <expected>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+
+#include "nucleus/access_control.h"
+#include "nucleus/config_store.h"
+#include "nucleus/ipc_server.h"
+#include "nucleus/pubsub.h"
+#include "rpc/server_connection.h"
+
+namespace skerry::nucleus {
+
+// The MQTT filters that components have subscribed to, shared on the device's one connection: the
+// broker sees each filter once, from its first subscriber to its last.
+class IotCoreTopics {
+ public:
+  using Deliver = std::function<void(const std::string& topic, const std::string& payload)>;
+  explicit IotCoreTopics(IpcHost& host) : host_(host) {}
+  // `done` hears of the broker's answer, or at once where there is nothing to wait for.
+  uint64_t subscribe(std::string filter, uint8_t qos, Deliver deliver, net::MqttClient::Done done);
+  void unsubscribe(uint64_t id);
+  void deliver(const std::string& topic, const std::string& payload);
+
+ private:
+  struct Subscription {
+    std::string filter;
+    std::shared_ptr<Deliver> deliver;  // shared: a delivery may end its own subscription
+  };
+  struct Filter {
+    size_t subscribers = 0;
+    uint8_t qos = 0;
+  };
+  IpcHost& host_;
+  uint64_t next_id_ = 1;
+  std::map<uint64_t, Subscription> subscriptions_;
+  std::map<std::string, Filter> filters_;
+};
+
+struct IpcContext {
+  IpcHost& host;
+  ConfigStore& config;
+  AccessControl access{config};
+  LocalTopics topics;
+  IotCoreTopics iot_core{host};
+};
+
+// An error as the model has it. Which shapes an operation may answer with is in the SDKs' models; a
+// client rejects others.
+struct IpcError {
+  std::string_view shape;
+  std::string message;
+  std::string resource_type, resource_name;  // of kResourceNotFound
+};
+using IpcOutcome = std::expected<void, IpcError>;
+
+inline constexpr std::string_view kServiceError = "aws.greengrass#ServiceError";
+inline constexpr std::string_view kInvalidArguments = "aws.greengrass#InvalidArgumentsError";
+inline constexpr std::string_view kUnauthorized = "aws.greengrass#UnauthorizedError";
+inline constexpr std::string_view kResourceNotFound = "aws.greengrass#ResourceNotFoundError";
+inline constexpr std::string_view kFailedUpdateCondition =
+    "aws.greengrass#FailedUpdateConditionCheckError";
+
+struct IpcCall {
+  IpcContext& context;
+  ComponentName caller;
+  std::string_view operation;     // "aws.greengrass#PublishToTopic"
+  std::string_view bad_request;   // the shape for a request that makes no sense
+  const nlohmann::json& request;  // an object
+  const rpc::ServerStream& stream;
+
+  std::unexpected<IpcError> invalid(std::string message) const;
+  // The string at `key`; `bad_request` where it is absent or no string.
+  std::expected<std::string, IpcError> text(const char* key) const;
+  // The list of strings at `key`; absent and null are {}.
+  std::expected<KeyPath, IpcError> key_path() const;
+  // UnauthorizedError where the caller's access control does not allow the operation on `resource`.
+  IpcOutcome authorize(std::string_view service, std::string_view resource) const;
+};
+
+// `text` as a JSON string with its quotes.
+std::string json_string(const std::string& text);
+
+// ipc_configuration.cc
+IpcOutcome get_configuration(const IpcCall& call);
+IpcOutcome update_configuration(const IpcCall& call);
+IpcOutcome subscribe_to_configuration_update(const IpcCall& call);
+// ipc_pubsub.cc
+IpcOutcome publish_to_topic(const IpcCall& call);
+IpcOutcome subscribe_to_topic(const IpcCall& call);
+// ipc_mqtt.cc
+IpcOutcome publish_to_iot_core(const IpcCall& call);
+IpcOutcome subscribe_to_iot_core(const IpcCall& call);
+// ipc_lifecycle.cc
+IpcOutcome update_state(const IpcCall& call);
+
+// The RPC service over all of them. `context` must outlive it.
+rpc::Service greengrass_service(IpcContext& context);
+
+}  // namespace skerry::nucleus
+
+// Leaves an operation with the error of an IpcOutcome, or takes the value of an expected.
+#define SKERRY_IPC_TRY(expr)                                    \
+  do {                                                          \
+    if (auto ipc_outcome_ = (expr); !ipc_outcome_) [[unlikely]] \
+      return std::unexpected(std::move(ipc_outcome_.error()));  \
+  } while (0)
+#define SKERRY_IPC_ASSIGN(lhs, expr) \
+  SKERRY_IPC_ASSIGN_INNER(SKERRY_CONCAT(ipc_value_, __LINE__), lhs, expr)
+#define SKERRY_IPC_ASSIGN_INNER(tmp, lhs, expr)     \
+  auto tmp = (expr);                                \
+  if (!tmp) [[unlikely]]                            \
+    return std::unexpected(std::move(tmp.error())); \
+  lhs = std::move(*tmp)

@@ -1,0 +1,405 @@
+// The IPC operations through real client and server connections, without a socket.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/encoding.h"
+#include "nucleus/ipc_operations.h"
+#include "nucleus/ipc_test_host.h"
+#include "rpc/golden_session.h"
+#include "rpc/test_wire.h"
+
+namespace skerry::nucleus {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kAllAllowed = R"({"accessControl":{
+  "aws.greengrass.ipc.pubsub": {"p": {"operations": ["*"], "resources": ["*"]}},
+  "aws.greengrass.ipc.mqttproxy": {"p": {"operations": ["*"], "resources": ["*"]}}}})";
+
+struct Got {
+  std::string shape;
+  json body;
+  bool is_error = false, last = false;
+};
+
+class IpcOperationsTest : public testing::Test {
+ protected:
+  IpcOperationsTest() {
+    host_.tokens = {{"TOKEN-APP", ComponentName("app")},
+                    {"TOKEN-OTHER", ComponentName("other")},
+                    {"TOKEN-BARE", ComponentName("bare")},
+                    {"TOKEN-GONE", ComponentName("gone")},
+                    {"TESTTOKEN0123456", ComponentName("c")}};
+    configure("app", kAllAllowed);
+    configure("other", kAllAllowed);
+    configure("c", kAllAllowed);
+  }
+  void configure(const char* component, std::string_view config, int64_t time = 1) {
+    ASSERT_TRUE(config_.update(ComponentName(component), {}, json::parse(config), time));
+  }
+
+  // A connected client; its replies are kept in order.
+  struct Client {
+    Client(const rpc::Service& service, std::string_view token) : wire(service) {
+      EXPECT_TRUE(wire.connect(token));
+    }
+    int32_t call(const std::string& operation, const json& request) {
+      auto id = wire.client.call(
+          "aws.greengrass#" + operation, request.dump(), [this](const rpc::Reply& reply) {
+            got.push_back({std::string(reply.shape), json::parse(reply.payload, nullptr, false),
+                           reply.is_error, reply.last});
+          });
+      EXPECT_TRUE(id);
+      EXPECT_TRUE(wire.run());
+      return id ? *id : 0;
+    }
+    // What came since the last question.
+    std::vector<Got> news() {
+      EXPECT_TRUE(wire.run());
+      return std::exchange(got, {});
+    }
+    rpc::Wire wire;
+    std::vector<Got> got;
+  };
+  // The single reply of a unary call by `token`.
+  Got ask(std::string_view token, const std::string& operation, const json& request) {
+    Client client(service_, token);
+    client.call(operation, request);
+    EXPECT_EQ(client.got.size(), 1u);
+    return client.got.empty() ? Got{} : client.got[0];
+  }
+  void expect_error(const Got& got, std::string_view shape, std::string_view says) {
+    EXPECT_TRUE(got.is_error && got.last) << got.body;
+    EXPECT_EQ(got.shape, "aws.greengrass#" + std::string(shape));
+    EXPECT_NE(got.body.value("message", "").find(says), std::string::npos) << got.body;
+  }
+
+  Result<void> persist_result_;
+  ConfigStore config_{[this](const std::string&) { return persist_result_; }};
+  FakeHost host_;
+  IpcContext context_{host_, config_};
+  const rpc::Service service_ = greengrass_service(context_);
+};
+
+TEST_F(IpcOperationsTest, TheRecordedSessionIsAnsweredByteForByte) {
+  configure("c", R"({"a":1})");
+  rpc::ServerConnection server(service_, {}, {});
+  const auto session = rpc::read_session("ipc-session-js-sdk.txt");
+  ASSERT_EQ(session.size(), 8u);
+  for (size_t i = 0; i < session.size(); ++i) {
+    if (i == 0) configure("c", R"({"accessControl":null})", 2);
+    server.receive(session[i].from_client);
+    if (i == 1) configure("c", kAllAllowed, 3);
+    const std::string answer = server.take_output();
+    // The recorded server crashed on purpose in one request, and did not know another.
+    if (i == 3 || i == 4) continue;
+    EXPECT_EQ(hex_encode(answer), hex_encode(session[i].from_server)) << "answer to frame " << i;
+  }
+}
+
+TEST_F(IpcOperationsTest, AnUnknownTokenIsRefused) {
+  for (const char* token : {"", "TOKEN", "TOKEN-APP "}) {
+    rpc::Wire wire(service_);
+    auto connected = wire.connect(token);
+    ASSERT_FALSE(connected) << token;
+    EXPECT_EQ(connected.error().code(), Code::kPermissionDenied);
+  }
+}
+
+// --- Configuration ------------------------------------------------------------------------------
+
+TEST_F(IpcOperationsTest, GetConfigurationReadsAnyComponent) {
+  configure("other", R"({"Mqtt":{"port":8883,"hosts":["a"]},"none":null})");
+  const auto value = [&](const json& request) {
+    const Got got = ask("TOKEN-APP", "GetConfiguration", request);
+    EXPECT_EQ(got.shape, "aws.greengrass#GetConfigurationResponse");
+    EXPECT_TRUE(got.last);
+    return got.body;
+  };
+  EXPECT_EQ(value({{"componentName", "other"}, {"keyPath", {"mqtt"}}}),
+            json::parse(R"({"componentName":"other","value":{"port":8883,"hosts":["a"]}})"));
+  EXPECT_EQ(value({{"componentName", "other"}, {"keyPath", {"mqtt", "port"}}}),
+            json::parse(R"({"componentName":"other","value":{"port":8883}})"));
+  EXPECT_EQ(value({{"componentName", "other"}, {"keyPath", {"none"}}})["value"],
+            json::parse(R"({"none":null})"));
+  EXPECT_EQ(value({{"keyPath", json::array()}}),
+            json({{"componentName", "app"}, {"value", json::parse(kAllAllowed)}}));
+  EXPECT_EQ(value(json::object())["componentName"], "app");
+}
+
+TEST_F(IpcOperationsTest, GetConfigurationErrorsAreModelled) {
+  const Got got =
+      ask("TOKEN-APP", "GetConfiguration", {{"componentName", "other"}, {"keyPath", {"a", "b"}}});
+  expect_error(got, "ResourceNotFoundError", "Key not found");
+  EXPECT_EQ(got.body["resourceType"], "configuration");
+  EXPECT_EQ(got.body["resourceName"], "other/a/b");
+  expect_error(ask("TOKEN-APP", "GetConfiguration", {{"keyPath", "a"}}), "ServiceError",
+               "keyPath must be a list");
+  expect_error(ask("TOKEN-APP", "GetConfiguration", {{"componentName", 5}}), "ServiceError",
+               "componentName must be a string");
+  expect_error(ask("TOKEN-APP", "GetConfiguration", json::array()), "ServiceError",
+               "must be a JSON object");
+  json deep;
+  for (int i = 0; i < 100; ++i) deep = json::array({deep});
+  expect_error(ask("TOKEN-APP", "GetConfiguration", {{"keyPath", deep}}), "ServiceError",
+               "deeper than 64");
+}
+
+TEST_F(IpcOperationsTest, UpdateConfigurationMergesIntoTheCallersOwn) {
+  const Got got =
+      ask("TOKEN-BARE", "UpdateConfiguration",
+          {{"keyPath", {"a"}}, {"timestamp", 1767225600.25}, {"valueToMerge", {{"b", 1}}}});
+  EXPECT_EQ(got.shape, "aws.greengrass#UpdateConfigurationResponse");
+  EXPECT_EQ(config_.tree().get(ComponentName("bare"), {}), json::parse(R"({"a":{"b":1}})"));
+  EXPECT_EQ(config_.tree().modified_ms(ComponentName("bare"), {"a", "b"}), 1767225600250);
+}
+
+TEST_F(IpcOperationsTest, UpdateConfigurationRefusesByTheModel) {
+  const auto update = [&](json request) {
+    return ask("TOKEN-APP", "UpdateConfiguration", std::move(request));
+  };
+  expect_error(update({{"keyPath", {"accesscontrol", "x"}}, {"timestamp", 9}, {"valueToMerge", 1}}),
+               "InvalidArgumentsError", "[accessControl]");
+  expect_error(update({{"timestamp", 9}, {"valueToMerge", {{"ACCESSCONTROL", {}}}}}),
+               "InvalidArgumentsError", "[accessControl]");
+  expect_error(update({{"timestamp", 9}}), "InvalidArgumentsError", "valueToMerge is required");
+  expect_error(update({{"timestamp", "9"}, {"valueToMerge", {{"a", 1}}}}), "InvalidArgumentsError",
+               "timestamp is required");
+  expect_error(update({{"timestamp", -1}, {"valueToMerge", {{"a", 1}}}}), "InvalidArgumentsError",
+               "out of range");
+  expect_error(update({{"timestamp", 9}, {"valueToMerge", 5}}), "InvalidArgumentsError",
+               "must be a JSON object");
+  configure("app", R"({"k":1})", 5'000);
+  expect_error(update({{"timestamp", 4.999}, {"valueToMerge", {{"k", 2}}}}),
+               "FailedUpdateConditionCheckError", "older than");
+  EXPECT_EQ(config_.tree().get(ComponentName("app"), {"k"}), json(1));
+  persist_result_ = fail(Code::kResourceExhausted, "write state/journal: No space left on device");
+  expect_error(update({{"timestamp", 9}, {"valueToMerge", {{"k", 2}}}}), "ServiceError",
+               "No space left");
+  EXPECT_EQ(config_.tree().get(ComponentName("app"), {"k"}), json(1));
+}
+
+TEST_F(IpcOperationsTest, ConfigurationUpdatesAreToldUntilTheStreamEnds) {
+  configure("other", R"({"a":{"b":1},"c":1})");
+  Client client(service_, "TOKEN-APP");
+  const int32_t stream = client.call("SubscribeToConfigurationUpdate",
+                                     {{"componentName", "other"}, {"keyPath", {"A"}}});
+  ASSERT_EQ(client.got.size(), 1u);
+  EXPECT_EQ(client.got[0].shape, "aws.greengrass#SubscribeToConfigurationUpdateResponse");
+  EXPECT_FALSE(client.news()[0].last);
+  configure("other", R"({"a":{"b":2},"c":2})", 2);
+  const auto events = client.news();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].shape, "aws.greengrass#ConfigurationUpdateEvents");
+  EXPECT_EQ(events[0].body, json::parse(R"({"configurationUpdateEvent":
+      {"componentName":"other","keyPath":["a","b"]}})"));
+  client.wire.client.close(stream);
+  client.news();
+  configure("other", R"({"a":{"b":3}})", 3);
+  EXPECT_FALSE(client.wire.server.has_output());
+  expect_error(ask("TOKEN-APP", "SubscribeToConfigurationUpdate", {{"keyPath", {"nothing"}}}),
+               "ResourceNotFoundError", "Key not found");
+}
+
+// --- Local topics -------------------------------------------------------------------------------
+
+TEST_F(IpcOperationsTest, LocalMessagesReachOtherComponents) {
+  Client publisher(service_, "TOKEN-APP"), subscriber(service_, "TOKEN-OTHER");
+  const int32_t stream = subscriber.call("SubscribeToTopic", {{"topic", "a/+"}});
+  EXPECT_EQ(subscriber.news()[0].body, json::parse(R"({"topicName":"a/+"})"));
+  publisher.call(
+      "PublishToTopic",
+      {{"topic", "a/1"}, {"publishMessage", {{"jsonMessage", {{"message", {{"k", 1.5}}}}}}}});
+  publisher.call(
+      "PublishToTopic",
+      {{"topic", "a/2"}, {"publishMessage", {{"binaryMessage", {{"message", "aGVsbG8="}}}}}});
+  EXPECT_EQ(publisher.got.size(), 2u);
+  const auto events = subscriber.news();
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[0].shape, "aws.greengrass#SubscriptionResponseMessage");
+  EXPECT_EQ(events[0].body,
+            json::parse(R"({"jsonMessage":{"message":{"k":1.5},"context":{"topic":"a/1"}}})"));
+  EXPECT_EQ(events[1].body,
+            json::parse(R"({"binaryMessage":{"message":"aGVsbG8=","context":{"topic":"a/2"}}})"));
+  subscriber.wire.client.close(stream);
+  subscriber.news();
+  EXPECT_EQ(context_.topics.size(), 0u);
+}
+
+TEST_F(IpcOperationsTest, OwnMessagesComeBackByReceiveMode) {
+  const json message = {{"topic", "t"}, {"publishMessage", {{"jsonMessage", {{"message", 1}}}}}};
+  struct Case {
+    json request;
+    size_t events;
+  };
+  for (const Case& c : {
+           Case{{{"topic", "t"}}, 1},
+           Case{{{"topic", "+"}}, 0},
+           Case{{{"topic", "+"}, {"receiveMode", "RECEIVE_ALL_MESSAGES"}}, 1},
+           Case{{{"topic", "t"}, {"receiveMode", "RECEIVE_MESSAGES_FROM_OTHERS"}}, 0},
+       }) {
+    Client client(service_, "TOKEN-APP");
+    client.call("SubscribeToTopic", c.request);
+    client.news();
+    client.call("PublishToTopic", message);
+    const auto news = client.news();
+    ASSERT_EQ(news.size(), 1 + c.events) << c.request;
+    EXPECT_EQ(news[0].shape, "aws.greengrass#PublishToTopicResponse") << "the response comes first";
+  }
+}
+
+TEST_F(IpcOperationsTest, LocalTopicsAreRefusedByTheModel) {
+  const json fine = {{"jsonMessage", {{"message", 1}}}};
+  expect_error(ask("TOKEN-BARE", "PublishToTopic", {{"topic", "t"}, {"publishMessage", fine}}),
+               "UnauthorizedError",
+               "Principal bare is not authorized to perform "
+               "aws.greengrass.ipc.pubsub:aws.greengrass#PublishToTopic on resource t");
+  expect_error(ask("TOKEN-BARE", "SubscribeToTopic", {{"topic", "t"}}), "UnauthorizedError",
+               "bare");
+  for (const char* topic : {"a/#", "+", "x*", ""}) {
+    expect_error(ask("TOKEN-APP", "PublishToTopic", {{"topic", topic}, {"publishMessage", fine}}),
+                 "InvalidArgumentsError", "wildcard");
+  }
+  expect_error(ask("TOKEN-APP", "PublishToTopic", {{"publishMessage", fine}}), "ServiceError",
+               "topic is required");
+  for (const char* bad :
+       {"{}", R"({"jsonMessage":{}})", R"({"jsonMessage":{"message":1},
+           "binaryMessage":{"message":""}})",
+        R"({"binaryMessage":{"message":"!"}})", R"({"binaryMessage":{"message":5}})"}) {
+    expect_error(
+        ask("TOKEN-APP", "PublishToTopic", {{"topic", "t"}, {"publishMessage", json::parse(bad)}}),
+        "ServiceError", "essage");
+  }
+  expect_error(ask("TOKEN-APP", "SubscribeToTopic", {{"topic", ""}}), "InvalidArgumentsError",
+               "must not be empty");
+  expect_error(ask("TOKEN-APP", "SubscribeToTopic", {{"topic", "t"}, {"receiveMode", "X"}}),
+               "InvalidArgumentsError", "receiveMode must be");
+}
+
+// --- The cloud's topics -------------------------------------------------------------------------
+
+TEST_F(IpcOperationsTest, PublishesToIotCoreAndWaitsForTheBroker) {
+  Client client(service_, "TOKEN-APP");
+  host_.fake_mqtt.hold = true;
+  client.call("PublishToIoTCore",
+              {{"topicName", "out/1"}, {"qos", "1"}, {"payload", "aGVsbG8="}, {"retain", true}});
+  EXPECT_TRUE(client.got.empty());
+  host_.fake_mqtt.release();
+  EXPECT_EQ(client.news()[0].shape, "aws.greengrass#PublishToIoTCoreResponse");
+  ASSERT_EQ(host_.fake_mqtt.published.size(), 1u);
+  EXPECT_EQ(host_.fake_mqtt.published[0].topic, "out/1");
+  EXPECT_EQ(host_.fake_mqtt.published[0].payload, "hello");
+  EXPECT_EQ(host_.fake_mqtt.published[0].qos, 1);
+  EXPECT_TRUE(host_.fake_mqtt.published[0].retain);
+}
+
+TEST_F(IpcOperationsTest, OfflinePublishesAreAnsweredWhenQueued) {
+  host_.fake_mqtt.online = false;
+  const Got queued = ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "t"}, {"qos", "1"}});
+  EXPECT_FALSE(queued.is_error) << queued.body;
+  host_.fake_mqtt.release();  // the broker's late answer finds nobody, and that is fine
+}
+
+TEST_F(IpcOperationsTest, IotCoreIsRefusedByTheModel) {
+  expect_error(ask("TOKEN-BARE", "PublishToIoTCore", {{"topicName", "t"}, {"qos", "1"}}),
+               "UnauthorizedError", "mqttproxy:aws.greengrass#PublishToIoTCore on resource t");
+  expect_error(ask("TOKEN-BARE", "SubscribeToIoTCore", {{"topicName", "t"}, {"qos", "1"}}),
+               "UnauthorizedError", "bare");
+  expect_error(ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "a/#"}}), "ServiceError",
+               "wildcard");
+  expect_error(ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "t"}, {"qos", "2"}}),
+               "ServiceError", "qos must be");
+  expect_error(ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "t"}, {"payload", "!"}}),
+               "ServiceError", "base64");
+  host_.fake_mqtt.refuse = Error(Code::kResourceExhausted, "1000 messages wait already");
+  expect_error(ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "t"}}), "ServiceError",
+               "1000 messages wait");
+  expect_error(ask("TOKEN-APP", "SubscribeToIoTCore", {{"topicName", "t"}}), "ServiceError",
+               "Subscribe failed");
+  EXPECT_EQ(host_.fake_mqtt.log.back(), "unsubscribe t");
+  host_.has_mqtt = false;
+  expect_error(ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "t"}}), "ServiceError",
+               "iotDataEndpoint");
+}
+
+TEST_F(IpcOperationsTest, SubscribersOfOneFilterShareIt) {
+  Client a(service_, "TOKEN-APP"), b(service_, "TOKEN-OTHER");
+  const int32_t first = a.call("SubscribeToIoTCore", {{"topicName", "in/#"}, {"qos", "0"}});
+  b.call("SubscribeToIoTCore", {{"topicName", "in/#"}, {"qos", "1"}});
+  a.call("SubscribeToIoTCore", {{"topicName", "in/#"}, {"qos", "1"}});
+  EXPECT_EQ(host_.fake_mqtt.log,
+            (std::vector<std::string>{"subscribe in/# 0", "subscribe in/# 1"}));
+  EXPECT_EQ(a.news().size(), 2u);
+  EXPECT_EQ(b.news()[0].shape, "aws.greengrass#SubscribeToIoTCoreResponse");
+  context_.iot_core.deliver("in/x", "hello");
+  context_.iot_core.deliver("elsewhere", "hello");
+  const auto events = b.news();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].shape, "aws.greengrass#IoTCoreMessage");
+  EXPECT_EQ(events[0].body,
+            json::parse(R"({"message":{"topicName":"in/x","payload":"aGVsbG8="}})"));
+  EXPECT_EQ(a.news().size(), 2u);
+  a.wire.client.close(first);
+  a.news();
+  b.wire.server.receive("not a frame");  // ends the connection
+  EXPECT_EQ(host_.fake_mqtt.log.size(), 2u) << "one subscriber is left";
+}
+
+TEST_F(IpcOperationsTest, TheBrokerForgetsAFilterWithItsLastSubscriber) {
+  {
+    Client client(service_, "TOKEN-APP");
+    client.call("SubscribeToIoTCore", {{"topicName", "$share/g/in/+"}, {"qos", "1"}});
+    client.news();
+    context_.iot_core.deliver("in/1", "x");
+    EXPECT_EQ(client.news().size(), 1u) << "a shared subscription receives what its filter matches";
+  }
+  EXPECT_EQ(host_.fake_mqtt.log.back(), "unsubscribe $share/g/in/+");
+}
+
+TEST_F(IpcOperationsTest, TheSubscribeResponseComesBeforeAnyMessage) {
+  host_.fake_mqtt.hold = true;
+  Client client(service_, "TOKEN-APP");
+  client.call("SubscribeToIoTCore", {{"topicName", "t"}, {"qos", "1"}});
+  EXPECT_TRUE(client.got.empty());
+  context_.iot_core.deliver("t", "retained");
+  host_.fake_mqtt.release();
+  const auto news = client.news();
+  ASSERT_EQ(news.size(), 2u);
+  EXPECT_EQ(news[0].shape, "aws.greengrass#SubscribeToIoTCoreResponse");
+  EXPECT_EQ(news[1].shape, "aws.greengrass#IoTCoreMessage");
+}
+
+TEST_F(IpcOperationsTest, OfflineSubscriptionsAreAnsweredAtOnce) {
+  host_.fake_mqtt.online = false;
+  Client client(service_, "TOKEN-APP");
+  client.call("SubscribeToIoTCore", {{"topicName", "t"}, {"qos", "1"}});
+  EXPECT_EQ(client.news().size(), 1u);
+}
+
+// --- The rest -----------------------------------------------------------------------------------
+
+TEST_F(IpcOperationsTest, UpdateStateIsReported) {
+  EXPECT_EQ(ask("TOKEN-APP", "UpdateState", {{"state", "RUNNING"}}).shape,
+            "aws.greengrass#UpdateStateResponse");
+  ask("TOKEN-APP", "UpdateState", {{"state", "ERRORED"}});
+  EXPECT_EQ(host_.reports, (std::vector<std::string>{"app RUNNING", "app ERRORED"}));
+  expect_error(ask("TOKEN-APP", "UpdateState", {{"state", "FINISHED"}}), "ServiceError",
+               "RUNNING or ERRORED");
+  expect_error(ask("TOKEN-GONE", "UpdateState", {{"state", "RUNNING"}}), "ResourceNotFoundError",
+               "not deployed");
+}
+
+TEST_F(IpcOperationsTest, KnownOperationsSayThatTheyAreNotSupported) {
+  expect_error(ask("TOKEN-APP", "ListComponents", json::object()), "ServiceError",
+               "Operation aws.greengrass#ListComponents is not supported by Greengrass");
+  EXPECT_EQ(service_.operations.size(), 35u) << "the whole model";
+  const Got unknown = ask("TOKEN-APP", "MakeCoffee", json::object());
+  EXPECT_TRUE(unknown.is_error);
+  EXPECT_EQ(unknown.shape, "");
+  EXPECT_EQ(unknown.body["error"], "Unsupported Operation");
+}
+
+}  // namespace
+}  // namespace skerry::nucleus

@@ -1,0 +1,161 @@
+// The IPC socket: accepts connections, moves bytes between each and its protocol state machine, and
+// drops those that do not speak in time or do not read.
+#include "nucleus/ipc_server.h"
+
+#include <array>
+#include <map>
+#include <utility>
+
+#include "base/log.h"
+#include "io/task.h"
+#include "net/stream.h"
+#include "nucleus/ipc_operations.h"
+
+namespace skerry::nucleus {
+namespace {
+
+constexpr size_t kReadBytes = 16 << 10;
+// How long an ended connection may take to read what it was told last.
+constexpr int64_t kLingerMs = 1'000;
+
+}  // namespace
+
+// One client. Bytes are read by one task; they are written by another that lives while there is
+// something to write, so that what piles up meanwhile leaves in one piece.
+class IpcConnection {
+ public:
+  using Done = std::function<void()>;  // the connection may be destroyed; not called from its tasks
+
+  IpcConnection(io::Loop& loop, std::unique_ptr<net::Stream> stream, const rpc::Service& service,
+                const IpcLimits& limits, Done done)
+      : loop_(loop),
+        stream_(std::move(stream)),
+        done_(std::move(done)),
+        rpc_(service, limits.connection, [this] { post_flush(); }) {
+    handshake_ = loop_.after(limits.handshake_timeout_ms, [this] {
+      if (!rpc_.connected()) close("no CONNECT within the handshake timeout");
+    });
+    tasks_.spawn(read());
+  }
+  ~IpcConnection() { *alive_ = false; }
+
+ private:
+  io::Task<void> read() {
+    while (!rpc_.ended()) {
+      const Result<size_t> got = co_await stream_->read_some(buffer_.data(), buffer_.size());
+      if (!got) co_return close(got.error().message());
+      if (*got == 0) co_return close("the client closed the connection");
+      rpc_.receive(std::string_view(buffer_.data(), *got));
+      flush();
+    }
+  }
+
+  // Called by the state machine while others run: written on the loop's next turn, in one piece.
+  void post_flush() {
+    if (std::exchange(flush_posted_, true)) return;
+    post([this] {
+      flush_posted_ = false;
+      flush();
+    });
+  }
+
+  void flush() {
+    if (!writing_ && rpc_.has_output()) {
+      writing_ = true;
+      tasks_.spawn(write());
+    }
+    if (rpc_.ended()) {
+      if (!writing_) return close(rpc_.end_reason());
+      linger_ = loop_.after(kLingerMs, [this] { close(rpc_.end_reason()); });
+    }
+  }
+
+  io::Task<void> write() {
+    while (rpc_.has_output()) {
+      const std::string bytes = rpc_.take_output();
+      const Result<void> written = co_await stream_->write_all(bytes);
+      if (!written) co_return close(written.error().message());
+    }
+    writing_ = false;
+    if (rpc_.ended()) close(rpc_.end_reason());
+  }
+
+  void close(const std::string& reason) {
+    if (std::exchange(closed_, true)) return;
+    log::write(rpc_.ended() ? log::Level::kWarn : log::Level::kDebug, "ipc",
+               "connection closed: " + reason, {{"component", rpc_.principal()}});
+    // Not from inside the task that is running: it would destroy itself.
+    post([this] { std::exchange(done_, nullptr)(); });
+  }
+
+  void post(io::Callback callback) {
+    loop_.post([alive = alive_, callback = std::move(callback)]() mutable {
+      if (*alive) callback();
+    });
+  }
+
+  io::Loop& loop_;
+  std::unique_ptr<net::Stream> stream_;
+  Done done_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // shared with what is posted
+  bool flush_posted_ = false;
+  bool writing_ = false;
+  bool closed_ = false;
+  std::array<char, kReadBytes> buffer_;
+  rpc::ServerConnection rpc_;
+  io::Timer handshake_, linger_;
+  io::TaskScope tasks_;  // last: its tasks use all of the above
+};
+
+struct IpcServer::Impl {
+  Impl(io::Loop& l, IpcHost& host, ConfigStore& config, IpcLimits limit)
+      : loop(l), limits(limit), context{host, config}, service(greengrass_service(context)) {}
+
+  void accept(std::unique_ptr<net::Stream> stream) {
+    if (connections.size() >= limits.connections) {
+      log::warn("ipc", "connection refused: " + std::to_string(limits.connections) +
+                           " are open, which is the limit");
+      return;
+    }
+    const uint64_t id = next_id++;
+    connections.emplace(id,
+                        std::make_unique<IpcConnection>(loop, std::move(stream), service, limits,
+                                                        [this, id] { connections.erase(id); }));
+  }
+
+  io::Loop& loop;
+  const IpcLimits limits;
+  IpcContext context;
+  rpc::Service service;
+  uint64_t next_id = 1;
+  std::map<uint64_t, std::unique_ptr<IpcConnection>> connections;  // end before what they use
+  std::unique_ptr<net::Listener> listener;
+};
+
+IpcServer::IpcServer(io::Loop& loop, IpcHost& host, ConfigStore& config, IpcLimits limits)
+    : impl_(std::make_unique<Impl>(loop, host, config, limits)) {}
+
+IpcServer::~IpcServer() = default;
+
+Result<void> IpcServer::listen(const std::string& socket_path, uint32_t mode) {
+  SKERRY_ASSIGN(impl_->listener,
+                net::listen_unix(impl_->loop, socket_path, mode,
+                                 [impl = impl_.get()](std::unique_ptr<net::Stream> stream) {
+                                   impl->accept(std::move(stream));
+                                 }));
+  return {};
+}
+
+void IpcServer::on_mqtt_message(const std::string& topic, const std::string& payload) {
+  impl_->context.iot_core.deliver(topic, payload);
+}
+
+size_t IpcServer::connections() const {
+  return impl_->connections.size();
+}
+
+const rpc::Service& IpcServer::service() const {
+  return impl_->service;
+}
+
+}  // namespace skerry::nucleus
