@@ -6,9 +6,8 @@
 // when it changed: before each connect, and twice a second for the sessions that are open. While it
 // cannot be read, the last good list stays in force, so that a full disk locks nobody out.
 //
-// Messages to the control plane, which alone may read them:
-//   $skerry/connected/T     client id      $skerry/disconnected/T  client id
-//   $skerry/subscribed/T    topic filter   (only filters that can carry job notifications)
+// Message to the control plane, which alone may read it: `$skerry/subscribed/T` with the filter
+// that thing T subscribed to, where job notifications can arrive on it.
 //
 // The broker calls everything here from its one thread. `use_identity_as_username` must stay off:
 // with it the broker never asks a plugin about a connection.
@@ -77,12 +76,12 @@ std::string fingerprint(X509* certificate) {
   return hex;
 }
 
-void announce(const char* event, std::string_view thing, const std::string& payload) {
-  const std::string topic = std::string("$skerry/") + event + "/" + std::string(thing);
-  // Queued by the broker until the packet in hand is done: a notification that answers "subscribed"
-  // finds the subscription in place.
-  mosquitto_broker_publish_copy(nullptr, topic.c_str(), static_cast<int>(payload.size()),
-                                payload.data(), 1, false, nullptr);
+// Queued by the broker until the packet in hand is done: a notification that answers it finds the
+// subscription in place.
+void announce_subscription(std::string_view client_id, std::string_view filter) {
+  const std::string topic = "$skerry/subscribed/" + std::string(name_of(client_id));
+  mosquitto_broker_publish_copy(nullptr, topic.c_str(), static_cast<int>(filter.size()),
+                                filter.data(), 1, false, nullptr);
 }
 
 class Plugin {
@@ -119,17 +118,10 @@ class Plugin {
     // By session and not by client id: when a client id connects anew, the old session's end is
     // reported after the new one's start.
     sessions_[client] = {client_id, certificate.sha256};
-    if (!is_control_plane(client_id)) announce("connected", name_of(client_id), client_id);
     return MOSQ_ERR_SUCCESS;
   }
 
-  void disconnect(const mosquitto* client) {
-    const auto session = sessions_.find(client);
-    if (session == sessions_.end()) return;  // refused before it became a session
-    const std::string client_id = std::move(session->second.client_id);
-    sessions_.erase(session);
-    if (!is_control_plane(client_id)) announce("disconnected", name_of(client_id), client_id);
-  }
+  void disconnect(const mosquitto* client) { sessions_.erase(client); }
 
   int check_access(mosquitto_evt_acl_check& event) {
     const char* id = mosquitto_client_id(event.client);
@@ -150,9 +142,7 @@ class Plugin {
                                event.topic);
           return MOSQ_ERR_ACL_DENIED;
         }
-        if (carries_job_notifications(client_id, topic)) {
-          announce("subscribed", name_of(client_id), event.topic);
-        }
+        if (carries_job_notifications(client_id, topic)) announce_subscription(client_id, topic);
         return MOSQ_ERR_SUCCESS;
       default:
         return MOSQ_ERR_ACL_DENIED;

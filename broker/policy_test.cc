@@ -69,7 +69,7 @@ TEST(Subscribe, OwnReservedTopicsAndApplicationTopics) {
 TEST(Subscribe, NothingOfOtherThingsAndNothingOfTheBrokers) {
   for (const char* filter : {"$aws/things/X/jobs/#", "$aws/things/+/jobs/#", "$aws/things/#",
                              "$aws/#", "$aws/things/T", "$aws/things/TT/#", "$SYS/#",
-                             "$skerry/connected/T", "$share/g/$aws/things/X/#", "$share/g", ""}) {
+                             "$skerry/subscribed/T", "$share/g/$aws/things/X/#", "$share/g", ""}) {
     EXPECT_FALSE(may_subscribe("T", filter)) << filter;
     EXPECT_TRUE(may_subscribe("skerry-fleet", filter)) << filter;
   }
@@ -79,7 +79,7 @@ TEST(Receive, WhateverTheFilterWasOnlyOwnAndApplicationTopics) {
   EXPECT_TRUE(may_receive("T", "$aws/things/T/jobs/notify-next"));
   EXPECT_TRUE(may_receive("T#2", "plant/alarm"));
   EXPECT_FALSE(may_receive("T", "$aws/things/X/jobs/notify-next"));
-  EXPECT_FALSE(may_receive("T", "$skerry/connected/X"));
+  EXPECT_FALSE(may_receive("T", "$skerry/subscribed/X"));
   EXPECT_TRUE(may_receive("skerry-fleet", "$aws/things/X/jobs/$next/get"));
 }
 
@@ -96,7 +96,7 @@ TEST(Publish, RequestsButNotTheAnswersToThem) {
         "$aws/things/T/jobs/j-1/namespace-aws-gg-deployment/update/rejected",
         "$aws/things/T/jobs/notify-next-namespace-aws-gg-deployment", "$aws/things/T/jobs/notify",
         "$aws/things/T/shadow/update/delta", "$aws/things/X/greengrassv2/health/json",
-        "$skerry/connected/T", "$SYS/broker/uptime", "$aws/rules/r"}) {
+        "$skerry/subscribed/T", "$SYS/broker/uptime", "$aws/rules/r"}) {
     EXPECT_FALSE(may_publish("T", topic)) << topic;
     EXPECT_TRUE(may_publish("skerry-fleet", topic)) << topic;
   }

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <span>
 
 #include "base/log.h"
 #include "fleet/store.h"
@@ -52,18 +53,16 @@ std::string directory_of_this_program() {
 }
 
 Result<std::string> find_program(io::Files& files, const std::string& wanted) {
-  if (!wanted.empty()) {
-    if (io::exists(files, wanted)) return wanted;
-    return fail(Code::kNotFound, "no MQTT broker at " + wanted);
+  const std::string usual[] = {"/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto",
+                               "/usr/bin/mosquitto"};
+  const std::span<const std::string> candidates =
+      wanted.empty() ? std::span<const std::string>(usual) : std::span(&wanted, 1);
+  for (const std::string& path : candidates) {
+    if (io::exists(files, path)) return path;
   }
-  for (const char* path :
-       {"/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/usr/bin/mosquitto"}) {
-    if (io::exists(files, path)) return std::string(path);
-  }
-  return fail(
-      Code::kNotFound,
-      "the MQTT broker is missing: install the package 'mosquitto' (apt-get install mosquitto; its "
-      "own service need not run)");
+  return fail(Code::kNotFound,
+              "no MQTT broker at " + candidates[0] +
+                  ": install the package 'mosquitto' (its own service need not run)");
 }
 
 Result<std::string> find_plugin(io::Files& files, const std::string& wanted) {

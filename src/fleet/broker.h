@@ -2,6 +2,8 @@
 // control plane, and the list of certificates it lets in.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -54,6 +56,7 @@ class BrokerSupervisor {
   // one. Done when it accepts connections. From then on it is started again whenever it ends.
   io::Task<Result<void>> start();
   uint16_t port() const { return port_; }  // valid after start()
+  pid_t pid() const { return process_ ? process_->pid() : 0; }
   // Asks the broker to save and end, and waits for it; kills it after 10 s.
   io::Task<void> stop();
 

@@ -107,6 +107,7 @@ class Store {
   Result<std::vector<JobExecution>> pending_executions(const ThingName& thing);
   // The first of those.
   Result<std::optional<JobExecution>> next_pending(const ThingName& thing);
+  Result<std::vector<ThingName>> things_with_pending();
   struct ExecutionChange {
     ExecutionStatus status = ExecutionStatus::kQueued;
     std::optional<std::string> status_details_json;  // unset: as it was

@@ -74,6 +74,11 @@ Result<std::optional<JobExecution>> Store::next_pending(const ThingName& thing) 
   return std::optional<JobExecution>(std::move(found.front()));
 }
 
+Result<std::vector<ThingName>> Store::things_with_pending() {
+  return database_->select("SELECT DISTINCT thing FROM job_executions WHERE " + kIsPending,
+                           [](const Row& row) { return ThingName(row.text("thing")); });
+}
+
 Result<JobExecution> Store::update_execution(const JobId& job_id, const ThingName& thing,
                                              const ExecutionChange& change) {
   JobExecution execution;

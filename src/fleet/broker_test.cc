@@ -1,0 +1,334 @@
+// A real mosquitto with our plugin and real mTLS clients: who gets in, who hears what, and what
+// becomes of a revoked session and of a broker that dies.
+#include "fleet/broker.h"
+
+#include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <signal.h>
+
+#include <nlohmann/json.hpp>
+
+#include "fleet/ca.h"
+#include "fleet/jobs.h"
+#include "fleet/test_fleet.h"
+
+namespace skerry::fleet {
+namespace {
+
+constexpr int64_t kDeadlineMs = 30'000;
+
+std::string pem_of(BIO* bio) {
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(bio, &data);
+  std::string pem(data, static_cast<size_t>(size));
+  BIO_free(bio);
+  return pem;
+}
+
+struct KeyAndRequest {
+  std::string key_pem;
+  std::string request_pem;
+};
+
+KeyAndRequest make_request(const std::string& common_name) {
+  EVP_PKEY* key = EVP_EC_gen("P-256");
+  X509_REQ* request = X509_REQ_new();
+  X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(request), "CN", MBSTRING_UTF8,
+                             reinterpret_cast<const unsigned char*>(common_name.c_str()), -1, -1,
+                             0);
+  X509_REQ_set_pubkey(request, key);
+  X509_REQ_sign(request, key, EVP_sha256());
+  BIO* key_bio = BIO_new(BIO_s_mem());
+  PEM_write_bio_PrivateKey(key_bio, key, nullptr, nullptr, 0, nullptr, nullptr);
+  BIO* request_bio = BIO_new(BIO_s_mem());
+  PEM_write_bio_X509_REQ(request_bio, request);
+  KeyAndRequest result{pem_of(key_bio), pem_of(request_bio)};
+  X509_REQ_free(request);
+  EVP_PKEY_free(key);
+  return result;
+}
+
+// An MQTT client that remembers what happens to it.
+struct Client {
+  explicit Client(std::unique_ptr<net::MqttClient> client) : mqtt(std::move(client)) {
+    net::MqttClient::Events events;
+    events.on_connected = [this](bool) { ++connects; };
+    events.on_disconnected = [this](const Error& reason) {
+      ++disconnects;
+      last_reason = reason.message();
+    };
+    events.on_message = [this](const net::MqttMessage& message) {
+      received.push_back(message.topic);
+    };
+    mqtt->start(std::move(events));
+  }
+  int connects = 0;
+  int disconnects = 0;
+  std::string last_reason;
+  std::vector<std::string> received;
+  std::unique_ptr<net::MqttClient> mqtt;
+};
+
+class BrokerTest : public testing::Test {
+ protected:
+  BrokerTest()
+      : ca(open_ca()),
+        broker(fleet.env, broker_options()),
+        registry(fleet.env, *fleet.store, broker.registry_path()) {
+    for (const char* thing : {"lathe", "press"}) provision(thing);
+    const auto started = run(broker.start());
+    EXPECT_TRUE(started) << started.error().message();
+  }
+
+  ~BrokerTest() override {
+    std::optional<bool> stopped;
+    io::TaskScope scope;
+    scope.spawn([](BrokerSupervisor* supervisor, std::optional<bool>* out) -> io::Task<void> {
+      co_await supervisor->stop();
+      *out = true;
+    }(&broker, &stopped));
+    EXPECT_TRUE(until([&] { return stopped.has_value(); }));
+  }
+
+  std::unique_ptr<CertificateAuthority> open_ca() {
+    auto opened = CertificateAuthority::open(fleet.env, fleet.directory.path() + "/ca");
+    EXPECT_TRUE(opened) << opened.error().message();
+    return std::move(*opened);
+  }
+
+  BrokerOptions broker_options() {
+    BrokerOptions options;
+    options.directory = fleet.directory.path() + "/broker";
+    options.port = 0;
+    options.tls = *ca->server_files({});
+    options.tls.ca_file = ca->certificate_path();
+    options.plugin = SKERRY_BIN_DIR "/skerry_broker_plugin.so";
+    return options;
+  }
+
+  bool until(const std::function<bool()>& done) {
+    const int64_t deadline = real_clock.monotonic_ms() + kDeadlineMs;
+    while (!done()) {
+      if (real_clock.monotonic_ms() > deadline) return false;
+      fleet.loop.run_for(100);
+    }
+    return true;
+  }
+
+  Result<void> run(io::Task<Result<void>> task) {
+    std::optional<Result<void>> result;
+    io::TaskScope scope;
+    scope.spawn(
+        [](io::Task<Result<void>> inner, std::optional<Result<void>>* out) -> io::Task<void> {
+          out->emplace(co_await std::move(inner));
+        }(std::move(task), &result));
+    if (!until([&] { return result.has_value(); }))
+      return fail(Code::kTimeout, "the task did not end");
+    return *result;
+  }
+
+  // A thing with an active certificate; its files are below the scratch directory.
+  void provision(const std::string& thing) {
+    fleet.add_thing(thing);
+    const KeyAndRequest made = make_request(thing);
+    const auto issued = ca->issue_device(made.request_pem);
+    ASSERT_TRUE(issued) << issued.error().message();
+    Certificate certificate;
+    certificate.id = issued->sha256;
+    certificate.pem = issued->pem;
+    certificate.status = CertificateStatus::kActive;
+    certificate.common_name = thing;
+    ASSERT_TRUE(fleet.store->add_certificate(certificate));
+    ASSERT_TRUE(fleet.store->attach_certificate(certificate.id, ThingName(thing)));
+    ASSERT_TRUE(io::write_file_atomic(fleet.files, files_of(thing).key_file, made.key_pem));
+    ASSERT_TRUE(io::write_file_atomic(fleet.files, files_of(thing).certificate_file, issued->pem));
+    certificates[thing] = certificate.id;
+    registry.certificates_changed();
+  }
+
+  net::TlsFiles files_of(const std::string& thing) const {
+    const std::string base = fleet.directory.path() + "/" + thing;
+    return {ca->certificate_path(), base + ".pem", base + ".key"};
+  }
+
+  std::unique_ptr<net::MqttClient> make(const std::string& client_id, const net::TlsFiles& files) {
+    net::MqttOptions options;
+    options.host = "127.0.0.1";
+    options.port = broker.port();
+    options.client_id = client_id;
+    options.tls = files;
+    options.reconnect_min_ms = 20;
+    options.reconnect_max_ms = 100;
+    auto made = net::make_mqtt_client(fleet.env, options);
+    EXPECT_TRUE(made) << made.error().message();
+    return std::move(*made);
+  }
+  Client device(const std::string& client_id, const std::string& thing) {
+    return Client(make(client_id, files_of(thing)));
+  }
+  std::unique_ptr<net::MqttClient> control_client() {
+    return make("skerry-fleet", *ca->client_files());
+  }
+
+  // "" where the broker granted it, else the reason.
+  std::string subscribe(Client& client, const std::string& filter) {
+    std::optional<std::string> outcome;
+    client.mqtt->subscribe(filter, 1,
+                           [&](const Error* error) { outcome = error ? error->message() : ""; });
+    EXPECT_TRUE(until([&] { return outcome.has_value(); })) << filter;
+    return outcome.value_or("no answer");
+  }
+  std::string publish(Client& client, const std::string& topic) {
+    std::optional<std::string> outcome;
+    client.mqtt->publish({.topic = topic, .payload = "{}", .qos = 1, .retain = false},
+                         [&](const Error* error) { outcome = error ? error->message() : ""; });
+    EXPECT_TRUE(until([&] { return outcome.has_value(); })) << topic;
+    return outcome.value_or("no answer");
+  }
+
+  TestFleet fleet;
+  io::RealClock real_clock;
+  std::unique_ptr<CertificateAuthority> ca;
+  BrokerSupervisor broker;
+  BrokerRegistry registry;
+  std::map<std::string, std::string> certificates;
+};
+
+TEST_F(BrokerTest, AThingConnectsUnderItsNameAndItsFurtherNames) {
+  Client first = device("lathe", "lathe"), second = device("lathe#2", "lathe"),
+         third = device("lathe#endpoint-switch", "lathe");
+  EXPECT_TRUE(until([&] { return first.connects && second.connects && third.connects; }));
+}
+
+TEST_F(BrokerTest, AnotherCertificateCannotTakeOverAClientId) {
+  Client owner = device("lathe", "lathe");
+  ASSERT_TRUE(until([&] { return owner.connects == 1; }));
+  Client thief = device("lathe", "press"), thief2 = device("lathe#2", "press");
+  EXPECT_TRUE(until([&] { return thief.disconnects > 1 && thief2.disconnects > 1; }));
+  EXPECT_EQ(thief.connects + thief2.connects, 0);
+  EXPECT_EQ(publish(owner, "plant/alive"), "");
+  EXPECT_EQ(owner.disconnects, 0);
+}
+
+TEST_F(BrokerTest, OtherThingsTopicsAreDeniedAndWildcardsDoNotLeakThem) {
+  Client lathe = device("lathe", "lathe"), control(control_client());
+  ASSERT_TRUE(until([&] { return lathe.connects && control.connects; }));
+  EXPECT_NE(subscribe(lathe, "$aws/things/press/jobs/#"), "");
+  EXPECT_NE(subscribe(lathe, "$aws/things/+/jobs/#"), "");
+  EXPECT_NE(subscribe(lathe, "$skerry/#"), "");
+  EXPECT_EQ(subscribe(lathe, "#"), "");
+  EXPECT_EQ(subscribe(lathe, "+/things/#"), "");
+  EXPECT_EQ(subscribe(lathe, "$aws/things/lathe/#"), "");
+  EXPECT_EQ(publish(control, "$aws/things/press/jobs/notify"), "");
+  EXPECT_EQ(publish(control, "$skerry/subscribed/press"), "");
+  EXPECT_EQ(publish(control, "$aws/things/lathe/jobs/notify"), "");
+  EXPECT_EQ(publish(control, "plant/alarm"), "");
+  ASSERT_TRUE(
+      until([&] { return lathe.received.size() >= 2 && lathe.received.back() == "plant/alarm"; }));
+  EXPECT_EQ(lathe.received,
+            (std::vector<std::string>{"$aws/things/lathe/jobs/notify", "plant/alarm"}));
+}
+
+TEST_F(BrokerTest, AThingCannotSpeakForAnotherOrForTheControlPlane) {
+  Client lathe = device("lathe", "lathe"), control(control_client());
+  ASSERT_TRUE(until([&] { return lathe.connects && control.connects; }));
+  ASSERT_EQ(subscribe(control, "$aws/things/+/greengrassv2/health/json"), "");
+  EXPECT_NE(publish(lathe, "$aws/things/press/greengrassv2/health/json"), "");
+  EXPECT_NE(publish(lathe, "$aws/things/lathe/jobs/notify-next-namespace-aws-gg-deployment"), "");
+  EXPECT_EQ(publish(lathe, "$aws/things/lathe/greengrassv2/health/json"), "");
+  ASSERT_TRUE(until([&] { return !control.received.empty(); }));
+  EXPECT_EQ(control.received,
+            (std::vector<std::string>{"$aws/things/lathe/greengrassv2/health/json"}));
+}
+
+TEST_F(BrokerTest, ARevokedSessionEndsAndDoesNotComeBack) {
+  Client lathe = device("lathe", "lathe"), press = device("press", "press");
+  ASSERT_TRUE(until([&] { return lathe.connects && press.connects; }));
+  ASSERT_TRUE(
+      fleet.store->set_certificate_status(certificates["lathe"], CertificateStatus::kRevoked));
+  registry.certificates_changed();
+  ASSERT_TRUE(until([&] { return lathe.disconnects > 2; }));
+  EXPECT_EQ(lathe.connects, 1);
+  EXPECT_EQ(press.disconnects, 0);
+  EXPECT_EQ(publish(press, "plant/alive"), "");
+}
+
+TEST_F(BrokerTest, ANewCertificateWorksAtOnce) {
+  provision("saw");
+  Client saw = device("saw", "saw");
+  EXPECT_TRUE(until([&] { return saw.connects == 1; }));
+  EXPECT_EQ(saw.disconnects, 0);
+}
+
+TEST_F(BrokerTest, WhatIsQueuedForADeviceIsNotifiedWhenItSubscribes) {
+  DeviceLink link(control_client());
+  JobsService jobs(fleet.env, *fleet.store, fleet.deployments, link);
+  link.start();
+  ASSERT_TRUE(until([&] { return link.connected(); }));
+  fleet.deploy_to("thing/lathe");
+  fleet.settle();
+  Client lathe = device("lathe", "lathe");
+  const std::string topic = "$aws/things/lathe/jobs/notify-next-namespace-aws-gg-deployment";
+  ASSERT_EQ(subscribe(lathe, topic), "");
+  EXPECT_TRUE(until([&] { return !lathe.received.empty(); }));
+  EXPECT_EQ(lathe.received.front(), topic);
+}
+
+TEST_F(BrokerTest, ADeadBrokerIsStartedAgainOnItsPort) {
+  Client lathe = device("lathe", "lathe");
+  ASSERT_TRUE(until([&] { return lathe.connects == 1; }));
+  ASSERT_GT(broker.pid(), 0);
+  ::kill(broker.pid(), SIGKILL);
+  EXPECT_TRUE(until([&] { return lathe.connects == 2; }));
+}
+
+TEST_F(BrokerTest, ATakenPortIsAnErrorThatNamesIt) {
+  BrokerOptions options = broker_options();
+  options.directory += "2";
+  options.port = broker.port();
+  BrokerSupervisor second(fleet.env, options);
+  ASSERT_TRUE(BrokerRegistry(fleet.env, *fleet.store, second.registry_path()).write());
+  const auto started = run(second.start());
+  ASSERT_FALSE(started);
+  EXPECT_NE(started.error().message().find("port " + std::to_string(broker.port())),
+            std::string::npos)
+      << started.error().message();
+}
+
+TEST_F(BrokerTest, ABrokerThatAnEarlierRunLeftBehindIsEnded) {
+  const pid_t stale = broker.pid();
+  BrokerSupervisor second(fleet.env, broker_options());  // the same directory
+  const auto started = run(second.start());
+  ASSERT_TRUE(started) << started.error().message();
+  EXPECT_NE(second.pid(), stale);
+  Client lathe(make("lathe", files_of("lathe")));
+  std::optional<bool> stopped;
+  io::TaskScope scope;
+  scope.spawn([](BrokerSupervisor* supervisor, std::optional<bool>* out) -> io::Task<void> {
+    co_await supervisor->stop();
+    *out = true;
+  }(&second, &stopped));
+  EXPECT_TRUE(until([&] { return stopped.has_value(); }));
+}
+
+TEST(Broker, AMissingBrokerNamesThePackage) {
+  TestFleet fleet;
+  BrokerOptions options;
+  options.directory = fleet.directory.path();
+  options.program = "/nonexistent/mosquitto";
+  BrokerSupervisor broker(fleet.env, options);
+  std::optional<Result<void>> result;
+  io::TaskScope scope;
+  scope.spawn([](BrokerSupervisor* supervisor, std::optional<Result<void>>* out) -> io::Task<void> {
+    out->emplace(co_await supervisor->start());
+  }(&broker, &result));
+  ASSERT_TRUE(result.has_value());
+  ASSERT_FALSE(*result);
+  EXPECT_NE(result->error().message().find("'mosquitto'"), std::string::npos)
+      << result->error().message();
+}
+
+}  // namespace
+}  // namespace skerry::fleet

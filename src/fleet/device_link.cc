@@ -1,0 +1,53 @@
+// Subscriptions and dispatch of the control plane's MQTT connection.
+#include "fleet/device_link.h"
+
+#include "base/log.h"
+
+namespace skerry::fleet {
+namespace {
+constexpr std::string_view kModule = "mqtt";
+}
+
+void DeviceLink::route(std::string filter, Handler handler) {
+  routes_.emplace_back(std::move(filter), std::move(handler));
+}
+
+void DeviceLink::start() {
+  net::MqttClient::Events events;
+  events.on_connected = [this](bool) {
+    log::info(kModule, "connected to the broker");
+    for (const auto& hook : connected_hooks_) hook();
+  };
+  events.on_disconnected = [](const Error& reason) {
+    log::warn(kModule, "lost the broker; connecting again", {{"reason", reason.message()}});
+  };
+  events.on_message = [this](const net::MqttMessage& message) { dispatch(message); };
+  for (const auto& route : routes_) {
+    client_->subscribe(route.first, 1, [filter = route.first](const Error* error) {
+      if (error) {
+        log::error(kModule, "cannot subscribe", {{"filter", filter}, {"error", error->message()}});
+      }
+    });
+  }
+  client_->start(std::move(events));
+}
+
+void DeviceLink::publish(std::string topic, std::string payload) {
+  ++unacknowledged_;
+  client_->publish({.topic = topic, .payload = std::move(payload), .qos = 1, .retain = false},
+                   [this, topic](const Error* error) {
+                     --unacknowledged_;
+                     if (error) {
+                       log::warn(kModule, "message not sent",
+                                 {{"topic", topic}, {"error", error->message()}});
+                     }
+                   });
+}
+
+void DeviceLink::dispatch(const net::MqttMessage& message) const {
+  for (const auto& [filter, handler] : routes_) {
+    if (net::mqtt_matches(filter, message.topic)) return handler(message);
+  }
+}
+
+}  // namespace skerry::fleet

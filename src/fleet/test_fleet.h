@@ -1,0 +1,73 @@
+// For tests: a control plane's store and deployments in a scratch directory, and an MQTT client
+// that records what is sent and receives what the test says.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fleet/deployments.h"
+#include "fleet/device_link.h"
+#include "fleet/store.h"
+#include "io/env.h"
+
+namespace skerry::fleet {
+
+class RecordingMqtt : public net::MqttClient {
+ public:
+  void start(Events events) override { events_ = std::move(events); }
+  bool connected() const override { return connected_; }
+  void publish(net::MqttMessage message, Done done) override;
+  void subscribe(std::string, uint8_t, Done) override {}
+  void unsubscribe(std::string) override {}
+
+  void connect();
+  void disconnect() { connected_ = false; }
+  void receive(const std::string& topic, const std::string& payload);
+  std::vector<net::MqttMessage> take_sent() { return std::exchange(sent_, {}); }
+  void hold_acknowledgements(bool hold);
+
+ private:
+  Events events_;
+  bool connected_ = false;
+  bool hold_ = false;
+  std::vector<net::MqttMessage> sent_;
+  std::vector<Done> held_;
+};
+
+class ScratchDirectory {
+ public:
+  ScratchDirectory();
+  ~ScratchDirectory();
+  ScratchDirectory(const ScratchDirectory&) = delete;
+  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+struct TestFleet {
+  TestFleet();
+
+  void add_thing(const std::string& name);
+  void add_group(const std::string& name, const std::vector<std::string>& things);
+  // An empty deployment to "thing/T" or "thinggroup/G".
+  Deployment deploy_to(const std::string& target);
+  // Runs what the loop has at hand.
+  void settle();
+
+  ScratchDirectory directory;
+  io::RealLoop loop;
+  io::ManualClock clock;
+  io::RealFiles files;
+  io::RealProcesses processes{loop};
+  io::SeededRandom random{1};
+  io::Env env{loop, clock, files, processes, random};
+  std::unique_ptr<Store> store;
+  Deployments deployments;
+  RecordingMqtt* mqtt;  // owned by `link`
+  DeviceLink link;
+};
+
+}  // namespace skerry::fleet
