@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,12 +40,21 @@ struct Peer {
   std::string certificate_sha256;  // its SHA-256 fingerprint in lower-case hex, or ""
 };
 
+// Where a request's body goes piece by piece instead of into HttpRequest::body.
+class BodySink {
+ public:
+  virtual ~BodySink() = default;
+  virtual Result<void> write(std::string_view bytes) = 0;  // an error ends the request
+};
+
 struct HttpRequest {
   std::string method = "GET";
   std::string target = "/";  // raw: path and query as on the wire, still percent-encoded
   Headers headers;
   std::string body;
   Peer peer;  // server side only
+  // Server side: what took the body, where a BodyRouter chose it. Shared, as requests are copied.
+  std::shared_ptr<BodySink> sink;
 };
 
 struct HttpResponse {
@@ -79,6 +90,14 @@ struct HttpLimits {
       60'000;  // between requests, between reads, and for a request's whole head
   uint32_t max_connections = 10'000;  // of each listener
 };
+
+// Decides from a request's head (no body yet, no peer) where the body goes and how long it may be;
+// without a sink it goes into memory under HttpLimits. A response refuses the request at once.
+struct BodyRoute {
+  std::shared_ptr<BodySink> sink;
+  uint64_t max_bytes = 0;
+};
+using BodyRouter = std::function<std::expected<BodyRoute, HttpResponse>(const HttpRequest& head)>;
 
 // One request in, one response out. May suspend. Destroyed with its connection.
 using HttpHandler = std::function<io::Task<HttpResponse>(HttpRequest)>;

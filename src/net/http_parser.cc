@@ -2,6 +2,7 @@
 #include "net/http_parser.h"
 
 #include <algorithm>
+#include <boost/asio/error.hpp>
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/field.hpp>
@@ -29,6 +30,9 @@ template <bool kIsRequest, class Message>
 class BodyParser : public http::basic_parser<kIsRequest> {
  public:
   Message message;
+  const BodyRouter* router = nullptr;  // of requests
+  uint64_t body_limit_bytes = 0;
+  std::optional<HttpResponse> refusal_response;  // instead of one made from `refusal`
   // Why the head was refused, in addition to Beast's own checks.
   http::status refusal = http::status::bad_request;
 
@@ -54,17 +58,22 @@ class BodyParser : public http::basic_parser<kIsRequest> {
     if (kIsRequest && (hosts_ > 1 || (hosts_ == 0 && version_ >= 11))) {
       error = http::error::bad_field;
     }
+    if constexpr (kIsRequest) {
+      if (!error && router && *router) route_body(error);
+    }
   }
-  void on_body_init_impl(const boost::optional<uint64_t>& length, error_code&) override {
-    if (length) message.body.reserve(std::min(*length, kReserveAtMost));
+  // Beast would compare the length with one limit before the head can be routed.
+  void on_body_init_impl(const boost::optional<uint64_t>& length, error_code& error) override {
+    if (!length) return;
+    if (*length > body_limit_bytes) {
+      error = http::error::body_limit;
+    } else if (!has_sink()) {
+      message.body.reserve(std::min(*length, kReserveAtMost));
+    }
   }
-  size_t on_body_impl(string_view bytes, error_code&) override {
-    message.body.append(bytes.data(), bytes.size());
-    return bytes.size();
-  }
-  size_t on_chunk_body_impl(uint64_t, string_view bytes, error_code&) override {
-    message.body.append(bytes.data(), bytes.size());
-    return bytes.size();
+  size_t on_body_impl(string_view bytes, error_code& error) override { return take(bytes, error); }
+  size_t on_chunk_body_impl(uint64_t, string_view bytes, error_code& error) override {
+    return take(bytes, error);
   }
   void on_chunk_header_impl(uint64_t, string_view, error_code&) override {}
   void on_finish_impl(error_code&) override {}
@@ -85,6 +94,42 @@ class BodyParser : public http::basic_parser<kIsRequest> {
   }
 
  private:
+  bool has_sink() const {
+    if constexpr (kIsRequest) return message.sink != nullptr;
+    return false;
+  }
+  void route_body(error_code& error) {
+    auto route = (*router)(message);
+    if (!route) {
+      refusal_response = std::move(route.error());
+      error = boost::asio::error::operation_aborted;
+    } else if (route->sink) {
+      message.sink = std::move(route->sink);
+      body_limit_bytes = route->max_bytes;
+    }
+  }
+  size_t take(string_view bytes, error_code& error) {
+    body_bytes_ += bytes.size();
+    if (body_bytes_ > body_limit_bytes) {
+      error = http::error::body_limit;
+      return 0;
+    }
+    if (!has_sink()) {
+      message.body.append(bytes.data(), bytes.size());
+      return bytes.size();
+    }
+    if constexpr (kIsRequest) {
+      auto written = message.sink->write({bytes.data(), bytes.size()});
+      if (!written) {
+        const bool full = written.error().code() == Code::kResourceExhausted;
+        refusal_response = text_response(full ? 507 : 500, written.error().message() + "\n");
+        error = boost::asio::error::operation_aborted;
+      }
+    }
+    return bytes.size();
+  }
+
+  uint64_t body_bytes_ = 0;
   int version_ = 11;
   int hosts_ = 0;
   bool has_transfer_encoding_ = false;
@@ -98,7 +143,8 @@ template <class Parser>
 void configure(Parser& parser, const HttpLimits& limits) {
   parser.eager(true);
   parser.header_limit(limits.header_bytes);
-  parser.body_limit(limits.body_bytes);
+  parser.body_limit(boost::none);
+  parser.body_limit_bytes = limits.body_bytes;
 }
 
 // Feeds until the parser wants more than there is. `error` is set where the message is refused.
@@ -118,10 +164,11 @@ size_t feed_all(Parser& parser, std::string_view bytes, error_code& error) {
   return used;
 }
 
-Error parse_error(std::string_view what, const error_code& error, const HttpLimits& limits) {
+Error parse_error(std::string_view what, const error_code& error, const HttpLimits& limits,
+                  uint64_t body_limit_bytes) {
   if (error == http::error::body_limit) {
     return Error(Code::kResourceExhausted, std::string(what) + ": the body is larger than " +
-                                               std::to_string(limits.body_bytes) + " bytes");
+                                               std::to_string(body_limit_bytes) + " bytes");
   }
   if (error == http::error::header_limit) {
     return Error(Code::kResourceExhausted, std::string(what) + ": the header is larger than " +
@@ -141,12 +188,13 @@ std::string_view reason_phrase(int status) {
 
 struct RequestParser::Impl {
   HttpLimits limits;
+  const BodyRouter& router;
   std::optional<BeastRequest> parser;
-  int refusal = 400;
+  HttpResponse refusal;
 };
 
-RequestParser::RequestParser(const HttpLimits& limits)
-    : impl_(std::make_unique<Impl>(Impl{limits, {}, 400})) {
+RequestParser::RequestParser(const HttpLimits& limits, const BodyRouter& router)
+    : impl_(std::make_unique<Impl>(Impl{limits, router, {}, {}})) {
   reset();
 }
 RequestParser::~RequestParser() = default;
@@ -154,20 +202,25 @@ RequestParser::~RequestParser() = default;
 void RequestParser::reset() {
   impl_->parser.emplace();
   configure(*impl_->parser, impl_->limits);
+  impl_->parser->router = &impl_->router;
 }
 
 Result<size_t> RequestParser::feed(std::string_view bytes) {
   error_code error;
   size_t used = feed_all(*impl_->parser, bytes, error);
   if (!error) return used;
-  impl_->refusal = static_cast<int>(impl_->parser->refusal);
-  if (error == http::error::body_limit) impl_->refusal = 413;
-  if (error == http::error::header_limit) impl_->refusal = 431;
-  if (error == http::error::bad_version) impl_->refusal = 505;
-  return fail(parse_error("HTTP request", error, impl_->limits));
+  BeastRequest& parser = *impl_->parser;
+  int status = static_cast<int>(parser.refusal);
+  if (error == http::error::body_limit) status = 413;
+  if (error == http::error::header_limit) status = 431;
+  if (error == http::error::bad_version) status = 505;
+  Error why = parse_error("HTTP request", error, impl_->limits, parser.body_limit_bytes);
+  impl_->refusal = parser.refusal_response ? std::move(*parser.refusal_response)
+                                           : text_response(status, why.message() + "\n");
+  return fail(std::move(why));
 }
 
-int RequestParser::refusal() const {
+HttpResponse RequestParser::refusal() const {
   return impl_->refusal;
 }
 bool RequestParser::head_done() const {
@@ -204,7 +257,8 @@ ResponseParser::~ResponseParser() = default;
 Result<size_t> ResponseParser::feed(std::string_view bytes) {
   error_code error;
   size_t used = feed_all(impl_->parser, bytes, error);
-  if (error) return fail(parse_error("HTTP response", error, impl_->limits));
+  if (error)
+    return fail(parse_error("HTTP response", error, impl_->limits, impl_->limits.body_bytes));
   return used;
 }
 

@@ -12,7 +12,8 @@ namespace skerry::net {
 
 class RequestParser {
  public:
-  explicit RequestParser(const HttpLimits& limits);
+  // `router` may be empty; it has to live as long as the parser.
+  RequestParser(const HttpLimits& limits, const BodyRouter& router);
   ~RequestParser();
   RequestParser(const RequestParser&) = delete;
   RequestParser& operator=(const RequestParser&) = delete;
@@ -21,8 +22,9 @@ class RequestParser {
   // with more behind it, or belongs to the next request once done(). Refuses what proxies could
   // read differently: two lengths, a transfer coding other than "chunked", no Host or two.
   Result<size_t> feed(std::string_view bytes);
-  // The status to answer with when feed() has failed: 400, 413, 431, 501 or 505.
-  int refusal() const;
+  // What to answer when feed() has failed: 400, 413, 431, 501 or 505, 500 or 507 where the sink
+  // failed, or what the router says.
+  HttpResponse refusal() const;
 
   bool head_done() const;
   bool done() const;

@@ -67,7 +67,7 @@ struct HttpServer::Impl {
   io::Task<void> serve(std::unique_ptr<Connection> connection);
   io::Task<Result<bool>> read_more(Connection& connection, bool large);
   io::Task<Result<bool>> read_request(Connection& connection, RequestParser& parser);
-  io::Task<void> refuse(Connection& connection, int status, std::string message);
+  io::Task<void> refuse(Connection& connection, HttpResponse response);
   io::Task<Result<void>> write_response(Connection& connection, HttpResponse response, bool is_head,
                                         bool keep_alive);
   io::Task<Result<void>> write_file(Connection& connection, Fd file, uint64_t offset, uint64_t end);
@@ -85,6 +85,7 @@ struct HttpServer::Impl {
   io::Loop& loop;
   HttpHandler handler;
   HttpLimits limits;
+  BodyRouter router;
   bool stopping = false;
   std::time_t date_second = 0;
   std::string date_text;
@@ -153,12 +154,12 @@ io::Task<void> HttpServer::Impl::serve(std::unique_ptr<Connection> owned) {
   };
   open.insert(&connection);
   Registered registered{open, &connection};
-  RequestParser parser(limits);
+  RequestParser parser(limits, router);
   while (!stopping || connection.begin != connection.end) {
     auto read = co_await read_request(connection, parser);
     if (!read && (read.error().code() == Code::kInvalidArgument ||
                   read.error().code() == Code::kResourceExhausted)) {
-      co_return co_await refuse(connection, parser.refusal(), read.error().message());
+      co_return co_await refuse(connection, parser.refusal());
     }
     if (!read || !*read) co_return;
     bool keep_alive = parser.keep_alive();
@@ -182,10 +183,9 @@ io::Task<void> HttpServer::Impl::serve(std::unique_ptr<Connection> owned) {
 
 // Answers what cannot be parsed, then reads on for a while: closing with bytes unread resets the
 // connection, and the client would lose the answer.
-io::Task<void> HttpServer::Impl::refuse(Connection& connection, int status, std::string message) {
+io::Task<void> HttpServer::Impl::refuse(Connection& connection, HttpResponse response) {
   connection.guard.set_mode(IdleGuard::Mode::kDeadline);
-  auto written =
-      co_await write_response(connection, text_response(status, message + "\n"), false, false);
+  auto written = co_await write_response(connection, std::move(response), false, false);
   if (!written) co_return;
   connection.stream->shutdown_write();
   for (uint64_t drained = 0; drained < kLingerBytes;) {
@@ -269,6 +269,10 @@ io::Task<Result<void>> HttpServer::Impl::write_file(Connection& connection, Fd f
 HttpServer::HttpServer(io::Loop& loop, HttpHandler handler, HttpLimits limits)
     : impl_(std::make_unique<Impl>(loop, std::move(handler), limits)) {}
 HttpServer::~HttpServer() = default;
+
+void HttpServer::set_body_router(BodyRouter router) {
+  impl_->router = std::move(router);
+}
 
 Result<uint16_t> HttpServer::listen_tcp(const std::string& address, uint16_t port,
                                         std::shared_ptr<TlsContext> tls) {

@@ -15,6 +15,8 @@ class HttpServer {
   HttpServer(io::Loop& loop, HttpHandler handler, HttpLimits limits = {});
   ~HttpServer();  // drops every connection
 
+  // Before listening.
+  void set_body_router(BodyRouter router);
   // Returns the port.
   Result<uint16_t> listen_tcp(const std::string& address, uint16_t port,
                               std::shared_ptr<TlsContext> tls);

@@ -93,5 +93,53 @@ TEST_F(Http, MutualTlsTellsTheServerWhoTheClientIs) {
   }
 }
 
+// Remembers what arrives, and can be told to have no room.
+class CollectingSink : public BodySink {
+ public:
+  explicit CollectingSink(bool full) : full_(full) {}
+  Result<void> write(std::string_view bytes) override {
+    if (full_) return fail(Code::kResourceExhausted, "no room");
+    received.append(bytes);
+    return {};
+  }
+  std::string received;
+
+ private:
+  bool full_;
+};
+
+io::Task<HttpResponse> answer_from_sink(HttpRequest request) {
+  auto sink = std::static_pointer_cast<CollectingSink>(request.sink);
+  co_return text_response(200, std::to_string(sink ? sink->received.size() : 0) + " streamed, " +
+                                   std::to_string(request.body.size()) + " in memory");
+}
+
+std::expected<BodyRoute, HttpResponse> route_by_target(const HttpRequest& head) {
+  if (head.target == "/memory") return BodyRoute{};
+  if (head.target == "/refused") return std::unexpected(text_response(403, "not for you"));
+  return BodyRoute{std::make_shared<CollectingSink>(head.target == "/full"), 2'000'000};
+}
+
+TEST_F(Http, ABodyRouterDecidesFromTheHeadWhereTheBodyGoes) {
+  server_ = std::make_unique<HttpServer>(loop_, answer_from_sink, HttpLimits{.body_bytes = 1000});
+  server_->set_body_router(route_by_target);
+  auto port = server_->listen_tcp("127.0.0.1", 0, nullptr);
+  ASSERT_TRUE(port) << port.error().message();
+  const std::string url = "http://127.0.0.1:" + std::to_string(*port);
+  HttpRequest request;
+  request.method = "PUT";
+  request.body = std::string(1'500'000, 'x');
+  EXPECT_EQ(fetch(url + "/sink", request).body, "1500000 streamed, 0 in memory");
+  EXPECT_EQ(fetch(url + "/memory", request).status, 413);
+  EXPECT_EQ(fetch(url + "/full", request).status, 507);
+  HttpResponse refused = fetch(url + "/refused", request);
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_EQ(refused.body, "not for you");
+  request.body = std::string(2'000'001, 'x');
+  EXPECT_EQ(fetch(url + "/sink", request).status, 413);
+  request.body = std::string(1000, 'x');
+  EXPECT_EQ(fetch(url + "/memory", request).body, "0 streamed, 1000 in memory");
+}
+
 }  // namespace
 }  // namespace skerry::net
