@@ -68,13 +68,25 @@ class RealFile : public File {
 
 Result<std::unique_ptr<File>> RealFiles::open(const std::string& path, OpenMode open_mode,
                                               uint32_t mode) {
-  int flags = O_CLOEXEC;
-  if (open_mode == OpenMode::kRead) flags |= O_RDONLY;
-  if (open_mode == OpenMode::kAppend) flags |= O_RDWR | O_CREAT | O_APPEND;
-  if (open_mode == OpenMode::kTruncate) flags |= O_RDWR | O_CREAT | O_TRUNC;
-  int fd = ::open(path.c_str(), flags, mode);
+  if (open_mode == OpenMode::kRead) {
+    int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fail(errno_error("open", path, errno));
+    return std::make_unique<RealFile>(fd, path);
+  }
+  const bool truncates = open_mode == OpenMode::kTruncate;
+  const int flags = O_RDWR | O_APPEND | O_CLOEXEC | (truncates ? O_TRUNC : 0);
+  bool created = false;
+  int fd = ::open(path.c_str(), flags);
+  if (fd < 0 && errno == ENOENT) {
+    fd = ::open(path.c_str(), flags | O_CREAT, mode);
+    created = true;
+  }
   if (fd < 0) return fail(errno_error("open", path, errno));
-  if (open_mode != OpenMode::kRead) ::fchmod(fd, mode);
+  if ((created || truncates) && ::fchmod(fd, mode) != 0) {
+    const int error = errno;
+    ::close(fd);
+    return fail(errno_error("chmod", path, error));
+  }
   return std::make_unique<RealFile>(fd, path);
 }
 

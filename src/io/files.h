@@ -15,7 +15,7 @@ namespace skerry::io {
 enum class OpenMode {
   kRead,      // must exist
   kAppend,    // created where absent; writes go to the end
-  kTruncate,  // created or emptied
+  kTruncate,  // created or emptied; writes go to the end
 };
 
 struct FileInfo {
@@ -38,7 +38,7 @@ class File {
 class Files {
  public:
   virtual ~Files() = default;
-  // `mode` is applied to a file that is created, whatever the umask.
+  // `mode` is applied to a file that is created or emptied, whatever the umask.
   virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode open_mode,
                                              uint32_t mode = 0600) = 0;
   virtual Result<FileInfo> stat(const std::string& path) = 0;  // kNotFound where absent

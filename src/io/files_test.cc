@@ -1,0 +1,179 @@
+// One conformance suite for every Files implementation, and the helpers built on the interface.
+#include "io/files.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "io/fault_files.h"
+
+namespace skerry::io {
+namespace {
+
+// An implementation with an empty directory to play in.
+struct Subject {
+  std::unique_ptr<Files> files;
+  std::string root;
+  bool is_real;
+};
+
+Subject real_subject() {
+  std::string root = testing::TempDir() + "skerry-files-XXXXXX";
+  EXPECT_NE(::mkdtemp(root.data()), nullptr);
+  return {std::make_unique<RealFiles>(), root, true};
+}
+Subject fault_subject() {
+  auto files = std::make_unique<FaultFiles>();
+  EXPECT_TRUE(files->make_directory("/root", 0755));
+  return {std::move(files), "/root", false};
+}
+
+class FilesTest : public testing::TestWithParam<Subject (*)()> {
+ protected:
+  ~FilesTest() override { EXPECT_TRUE(remove_all(files(), subject_.root)); }
+  Files& files() { return *subject_.files; }
+  std::string at(const std::string& name) const { return subject_.root + "/" + name; }
+  void put(const std::string& name, std::string_view bytes) {
+    auto file = files().open(at(name), OpenMode::kTruncate, 0600);
+    ASSERT_TRUE(file);
+    ASSERT_TRUE((*file)->write(bytes));
+  }
+  std::string get(const std::string& name) {
+    auto bytes = read_file(files(), at(name));
+    return bytes ? *bytes : std::string(code_name(bytes.error().code()));
+  }
+
+  Subject subject_ = GetParam()();
+};
+
+INSTANTIATE_TEST_SUITE_P(All, FilesTest, testing::Values(&real_subject, &fault_subject),
+                         [](const auto& each) { return each.index == 0 ? "Real" : "Fault"; });
+
+TEST_P(FilesTest, WritesGoToTheEndAndReadsAnywhere) {
+  auto file = files().open(at("a"), OpenMode::kAppend, 0600);
+  ASSERT_TRUE(file);
+  ASSERT_TRUE((*file)->write("hello "));
+  ASSERT_TRUE((*file)->write("world"));
+  EXPECT_EQ((*file)->size().value(), 11u);
+  EXPECT_EQ((*file)->read_at(6, 100).value(), "world");
+  EXPECT_EQ((*file)->read_at(0, 5).value(), "hello");
+  EXPECT_EQ((*file)->read_at(50, 5).value(), "");
+  ASSERT_TRUE((*file)->truncate(5));
+  ASSERT_TRUE((*file)->write("!"));
+  ASSERT_TRUE((*file)->truncate(8));
+  ASSERT_TRUE((*file)->sync());
+  EXPECT_EQ(get("a"), std::string("hello!\0\0", 8));
+}
+
+TEST_P(FilesTest, OpenModes) {
+  EXPECT_EQ(files().open(at("none"), OpenMode::kRead, 0).error().code(), Code::kNotFound);
+  put("a", "old");
+  {
+    auto file = files().open(at("a"), OpenMode::kAppend, 0644);
+    ASSERT_TRUE(file);
+    ASSERT_TRUE((*file)->write("+"));
+  }
+  EXPECT_EQ(get("a"), "old+");
+  EXPECT_EQ(files().stat(at("a"))->mode, 0600u);  // only a created or emptied file gets the mode
+  {
+    ASSERT_TRUE(files().open(at("a"), OpenMode::kTruncate, 0666));
+  }
+  EXPECT_EQ(files().stat(at("a"))->mode, 0666u);
+  EXPECT_EQ(get("a"), "");
+  auto reader = files().open(at("a"), OpenMode::kRead, 0);
+  ASSERT_TRUE(reader);
+  EXPECT_FALSE((*reader)->write("x"));
+  EXPECT_FALSE((*reader)->truncate(0));
+  EXPECT_FALSE(files().open(subject_.root, OpenMode::kAppend, 0600));
+}
+
+TEST_P(FilesTest, ErrorsNameTheCallAndThePath) {
+  const auto error = files().stat(at("none")).error();
+  EXPECT_EQ(error.message(), "stat " + at("none") + ": No such file or directory");
+  put("file", "");
+  EXPECT_FALSE(files().list(at("file")));
+  EXPECT_FALSE(files().stat(at("file/below")));
+  EXPECT_EQ(files().make_directory(at("file"), 0755).error().code(), Code::kAlreadyExists);
+  EXPECT_EQ(files().make_directory(at("no/where"), 0755).error().code(), Code::kNotFound);
+  EXPECT_EQ(files().remove(at("none")).error().code(), Code::kNotFound);
+  EXPECT_EQ(files().sync_directory(at("none")).error().code(), Code::kNotFound);
+}
+
+TEST_P(FilesTest, ListsNamesInOrder) {
+  for (const char* name : {"b", "c", "a"}) put(name, "");
+  ASSERT_TRUE(files().make_directory(at("d"), 0700));
+  EXPECT_EQ(files().list(subject_.root).value(), (std::vector<std::string>{"a", "b", "c", "d"}));
+  EXPECT_TRUE(files().stat(at("d"))->is_directory);
+  EXPECT_EQ(files().stat(at("d"))->mode, 0700u);
+  EXPECT_TRUE(files().make_directory(at("d"), 0755));
+}
+
+TEST_P(FilesTest, RenameReplaces) {
+  put("a", "new");
+  put("b", "old");
+  ASSERT_TRUE(files().make_directory(at("d"), 0755));
+  ASSERT_TRUE(files().rename(at("a"), at("b")));
+  EXPECT_EQ(get("b"), "new");
+  EXPECT_FALSE(exists(files(), at("a")));
+  ASSERT_TRUE(files().rename(at("b"), at("d/b")));
+  ASSERT_TRUE(files().rename(at("d"), at("e")));
+  EXPECT_EQ(get("e/b"), "new");
+  ASSERT_TRUE(files().make_directory(at("empty"), 0755));
+  put("f", "");
+  EXPECT_FALSE(files().rename(at("f"), at("e")));        // file over directory
+  EXPECT_FALSE(files().rename(at("e"), at("f")));        // directory over file
+  EXPECT_FALSE(files().rename(at("empty"), at("e")));    // over a directory that is not empty
+  EXPECT_FALSE(files().rename(at("e"), at("e/below")));  // into itself
+  EXPECT_TRUE(files().rename(at("e"), at("empty")));
+  EXPECT_TRUE(files().rename(at("f"), at("f")));
+  EXPECT_EQ(get("empty/b"), "new");
+  EXPECT_EQ(files().rename(at("none"), at("x")).error().code(), Code::kNotFound);
+}
+
+TEST_P(FilesTest, RemovesFilesAndEmptyDirectories) {
+  ASSERT_TRUE(make_directories(files(), at("x/y/z")));
+  put("x/file", "1");
+  EXPECT_FALSE(files().remove(at("x")));
+  auto open_file = files().open(at("x/file"), OpenMode::kRead, 0);
+  ASSERT_TRUE(files().remove(at("x/file")));
+  EXPECT_EQ((*open_file)->read_at(0, 9).value(), "1");  // as long as it is open
+  ASSERT_TRUE(remove_all(files(), at("x")));
+  EXPECT_FALSE(exists(files(), at("x")));
+  EXPECT_TRUE(remove_all(files(), at("x")));
+}
+
+TEST_P(FilesTest, HelpersReplaceAndLimit) {
+  ASSERT_TRUE(write_file_atomic(files(), at("a"), "one"));
+  ASSERT_TRUE(write_file_atomic(files(), at("a"), "two", 0644));
+  EXPECT_EQ(get("a"), "two");
+  EXPECT_EQ(files().stat(at("a"))->mode, 0644u);
+  EXPECT_EQ(files().list(subject_.root).value(), std::vector<std::string>{"a"});
+  EXPECT_EQ(read_file(files(), at("a"), 2).error().code(), Code::kResourceExhausted);
+  ASSERT_TRUE(files().set_mode(at("a"), 0400));
+  EXPECT_EQ(files().stat(at("a"))->mode, 0400u);
+  EXPECT_TRUE(files().set_owner(at("a"), ::getuid(), ::getgid()));
+  EXPECT_GT(files().free_bytes(subject_.root).value(), 0u);
+}
+
+TEST(Files, ParentOf) {
+  EXPECT_EQ(parent_of("/a/b"), "/a");
+  EXPECT_EQ(parent_of("/a"), "/");
+  EXPECT_EQ(parent_of("x"), ".");
+}
+
+TEST(Files, RemoveAllDoesNotFollowLinks) {
+  Subject real = real_subject();
+  const std::string kept = real.root + "/kept", doomed = real.root + "/doomed";
+  ASSERT_TRUE(make_directories(*real.files, kept));
+  ASSERT_TRUE(make_directories(*real.files, doomed));
+  ASSERT_TRUE(write_file_atomic(*real.files, kept + "/file", "x"));
+  ASSERT_EQ(::symlink(kept.c_str(), (doomed + "/link").c_str()), 0);
+  ASSERT_TRUE(remove_all(*real.files, doomed));
+  EXPECT_TRUE(exists(*real.files, kept + "/file"));
+  ASSERT_TRUE(remove_all(*real.files, real.root));
+}
+
+}  // namespace
+}  // namespace skerry::io
