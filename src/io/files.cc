@@ -177,7 +177,10 @@ Result<void> make_directories(Files& files, const std::string& path, uint32_t mo
   if (auto info = files.stat(path); info && info->is_directory) return {};
   SKERRY_TRY(make_directories(files, parent_of(path), mode));
   SKERRY_TRY(files.make_directory(path, mode));
-  return files.sync_directory(parent_of(path));
+  auto synced = files.sync_directory(parent_of(path));
+  // The next attempt would find it and trust that it lasts.
+  if (!synced) (void)files.remove(path);
+  return synced;
 }
 
 Result<void> remove_all(Files& files, const std::string& path) {
