@@ -25,6 +25,12 @@ std::string SocketAddress::str() const {
   return std::string(host) + ":" + service;
 }
 
+std::string SocketAddress::host() const {
+  char host[NI_MAXHOST];
+  int status = getnameinfo(get(), size, host, sizeof host, nullptr, 0, NI_NUMERICHOST);
+  return status == 0 ? host : "";
+}
+
 // getaddrinfo with `flags`; its return code, and the addresses where that is 0.
 static int look_up(const std::string& host, uint16_t port, int flags,
                    std::vector<SocketAddress>* out) {

@@ -20,6 +20,8 @@ struct SocketAddress {
   socklen_t size = 0;
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
   int family() const { return storage.ss_family; }
+  // The address alone, "127.0.0.1" or "::1".
+  std::string host() const;
   // "127.0.0.1:443", "[::1]:443", or "unix".
   std::string str() const;
 };

@@ -40,13 +40,16 @@ class MqttClient {
     // After each CONNACK. Subscriptions are renewed by the client itself unless the session is
     // still there.
     std::function<void(bool session_present)> on_connected;
+    // After each lost connection and each attempt that failed; the next one follows by itself.
     std::function<void(const Error& reason)> on_disconnected;
     std::function<void(const MqttMessage&)> on_message;
   };
-  // `error` is null once the broker has acknowledged (QoS 0: once it is written).
+  // `error` is null once the broker has acknowledged (QoS 0: once it is handed to the connection).
+  // Called from the loop, never from inside publish() or subscribe(); not called any more once the
+  // client is gone.
   using Done = std::function<void(const Error* error)>;
 
-  virtual ~MqttClient() = default;
+  virtual ~MqttClient() = default;        // may be destroyed from inside any callback
   virtual void start(Events events) = 0;  // connects and reconnects until destroyed
   virtual bool connected() const = 0;
   // Queued while offline (QoS 1) or dropped with kUnavailable (QoS 0).

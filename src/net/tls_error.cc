@@ -19,29 +19,28 @@ std::string take_openssl_error() {
   return reason ? reason : "OpenSSL error " + std::to_string(code);
 }
 
-// Alerts by which the other side refuses the certificate that it was (or was not) shown.
-static const char* certificate_alert(int reason) {
-  switch (reason) {
-    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+const char* certificate_alert(int alert) {
+  switch (alert) {
+    case TLS13_AD_CERTIFICATE_REQUIRED:
       return "it wants a certificate and was shown none";
-    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+    case SSL_AD_UNKNOWN_CA:
       return "it does not trust the CA that issued it";
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+    case SSL_AD_CERTIFICATE_EXPIRED:
       return "it has expired";
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+    case SSL_AD_CERTIFICATE_REVOKED:
       return "it is revoked";
-    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
-    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
       return "it cannot use it";
-    case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
+    case SSL_AD_ACCESS_DENIED:
       return "it may not connect";
     default:
       return nullptr;
   }
 }
 
-static std::string verification_failure(long result, const std::string& host) {
+std::string verification_failure(long result, const std::string& host) {
   std::string text = X509_verify_cert_error_string(result);
   switch (result) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
@@ -71,7 +70,7 @@ Error tls_error(ssl_st* ssl, int status, const std::string& peer, const std::str
       return Error(Code::kPermissionDenied, "TLS with " + peer + ": its certificate is refused: " +
                                                 verification_failure(verified, host));
     }
-    if (const char* why = certificate_alert(reason)) {
+    if (const char* why = certificate_alert(reason - SSL_AD_REASON_OFFSET)) {
       ERR_clear_error();
       return Error(Code::kPermissionDenied,
                    "TLS with " + peer + ": it refuses our certificate: " + why);

@@ -13,6 +13,12 @@ namespace skerry::net {
 // it.
 std::string take_openssl_error();
 
+// Why a certificate was not accepted (X509_V_ERR_…); `host`: the name it had to have.
+std::string verification_failure(long result, const std::string& host);
+// What the other side says of our certificate by a TLS alert, or null where the alert is about
+// other things.
+const char* certificate_alert(int alert);
+
 // Why a handshake, a read or a write on `ssl` failed, as SSL_get_error's `status` and the queue
 // tell it. `peer`: whom to name. `host`: the name that the certificate had to have ("" on a
 // server). kPermissionDenied: one side refused the other's certificate. kUnavailable: the
