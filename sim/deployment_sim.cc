@@ -4,102 +4,13 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "formats/recipe.h"
-#include "io/fault_files.h"
-#include "nucleus/nucleus.h"
-#include "sim/sim_clock.h"
-#include "sim/sim_fleet.h"
-#include "sim/sim_loop.h"
-#include "sim/sim_processes.h"
+#include "sim/sim_device.h"
 
 namespace skerry::sim {
 namespace {
 
-constexpr const char* kRoot = "/device";
 constexpr int64_t kRoundMs = 60'000;
 constexpr int64_t kSettleMs = 4 * 3'600'000;
-const std::vector<std::string> kComponents = {"app", "model", "runtime"};
-
-// How a generation's component behaves; the number of the round is its version's major number.
-enum class Kind { kGood, kBroken, kDiesLate, kStartupFails };
-
-std::string script_of(Kind kind) {
-  switch (kind) {
-    case Kind::kGood: return "run";
-    case Kind::kBroken: return "exit 1 after 5";
-    case Kind::kDiesLate: return "exit 1 after 300";
-    case Kind::kStartupFails: return "exit 2 after 1";
-  }
-  return "run";
-}
-
-std::string recipe_of(const std::string& name, const std::string& version, Kind kind) {
-  nlohmann::json recipe = {
-      {"RecipeFormatVersion", "2020-01-25"},
-      {"ComponentName", name},
-      {"ComponentVersion", version},
-      {"ComponentConfiguration", {{"DefaultConfiguration", {{"generation", version}}}}},
-      {"Manifests",
-       {{{"Platform", {{"os", "linux"}}},
-         {"Lifecycle", {{"Install", "exit 0 after 2"}, {kind == Kind::kStartupFails ? "Startup" : "Run", script_of(kind)}}},
-         {"Artifacts", {{{"URI", "greengrass:data"}, {"Digest", "{digest:data}"}, {"Algorithm", "SHA-256"}}}}}}}};
-  if (name == "app") recipe["ComponentDependencies"] = {{"model", {{"VersionRequirement", "=" + version}}}};
-  if (name == "model") recipe["ComponentDependencies"] = {{"runtime", {{"VersionRequirement", "=" + version}}}};
-  return recipe.dump();
-}
-
-// What a simulated script does: "run", or "exit CODE after MS".
-ScriptedProcess behave(const io::ProcessSpec& spec) {
-  const std::string& script = spec.argv.back();
-  int code = 0, after_ms = 0;
-  if (std::sscanf(script.c_str(), "exit %d after %d", &code, &after_ms) == 2) return {after_ms, io::ExitStatus{code, 0}};
-  return {};
-}
-
-class Device {
- public:
-  Device(SimLoop& loop, SimFleet& fleet, ThingName thing, uint64_t seed)
-      : loop_(loop), fleet_(fleet), cloud_(fleet), thing_(std::move(thing)), random_(seed), clock_(loop),
-        processes_(loop, behave) {
-    info_.root = kRoot;
-    info_.thing = thing_;
-    info_.region = "eu-west-1";
-    info_.platform.architecture = "amd64";
-  }
-
-  // Empty, or why it could not start.
-  std::string boot() {
-    mqtt_ = std::make_unique<SimMqtt>(fleet_, thing_);
-    nucleus::Nucleus::Hooks hooks;
-    hooks.on_fatal = [this](const Error&) { wants_restart_ = true; };
-    auto opened = nucleus::Nucleus::open(env_, info_, cloud_, *mqtt_, std::move(hooks));
-    if (!opened) return opened.error().message();
-    nucleus_ = std::move(*opened);
-    nucleus_->start();
-    return "";
-  }
-  void power_off() {
-    if (mqtt_) mqtt_->kill();
-    nucleus_.reset();
-    mqtt_.reset();
-    wants_restart_ = false;
-  }
-
-  SimLoop& loop_;
-  SimFleet& fleet_;
-  SimCloud cloud_;
-  ThingName thing_;
-  io::SeededRandom random_;
-  SimClock clock_;
-  io::FaultFiles files_;
-  SimProcesses processes_;
-  io::Env env_{loop_, clock_, files_, processes_, random_};
-  nucleus::NucleusInfo info_;
-  std::unique_ptr<SimMqtt> mqtt_;
-  std::unique_ptr<nucleus::Nucleus> nucleus_;
-  bool wants_restart_ = false;
-  int64_t boot_at_ms_ = 0;  // while it is off
-};
 
 class Simulation {
  public:
@@ -133,14 +44,8 @@ class Simulation {
  private:
   void publish_versions() {
     for (int round = 1; round <= options_.rounds; ++round) {
-      kinds_.push_back(random_.below(3) > 0 ? Kind::kGood : static_cast<Kind>(1 + random_.below(3)));
-      const std::string version = std::to_string(round) + ".0.0";
-      const std::string& culprit = kComponents[random_.below(kComponents.size())];
-      for (const std::string& name : kComponents) {
-        std::string data(200 + random_.below(2'000), static_cast<char>('a' + round));
-        fleet_.publish(name, version, recipe_of(name, version, name == culprit ? kinds_.back() : Kind::kGood),
-                       {{"data", data}});
-      }
+      Kind kind = random_.below(3) > 0 ? Kind::kGood : static_cast<Kind>(1 + random_.below(3));
+      publish_generation(fleet_, random_, round, kind);
     }
   }
 
@@ -226,25 +131,13 @@ class Simulation {
     if (device.mqtt_) device.mqtt_->cut(1'000);  // reconnects, and asks for what it missed
   }
 
-  // Invariants 1 and 2.
   void check(Device& device) {
-    const auto& components = device.nucleus_->state().components();
-    if (components.empty()) return;
-    if (components.size() != kComponents.size()) return violate(device, "a part of a generation");
-    const std::string& version = components.begin()->second.version;
-    for (const auto& [name, component] : components) {
-      if (component.version != version) return violate(device, "two generations mixed: " + version + " and " + component.version);
-    }
-    if (version == device_checked_[device.thing_] && device.files_.operations().size() == ops_checked_[device.thing_]) return;
-    device_checked_[device.thing_] = version;
+    if (device.files_.operations().size() == ops_checked_[device.thing_]) return;
     ops_checked_[device.thing_] = device.files_.operations().size();
-    trace(device, "runs " + version);
-    for (const auto& [name, component] : components) {
-      const std::string path = std::string(kRoot) + "/packages/artifacts/" + name.str() + "/" + version + "/data";
-      auto bytes = io::read_file(device.files_, path);
-      auto url = name.str() + ":" + version + "/data";
-      if (!bytes || *bytes != *fleet_.artifact(url)) return violate(device, "the artifact " + path + " is missing or damaged");
-    }
+    std::string problem = check_generation(device);
+    if (!problem.empty()) return violate(device, problem);
+    std::string version = running_version(device);
+    if (std::exchange(version_seen_[device.thing_], version) != version) trace(device, "runs " + version);
   }
 
   // Invariant 3.
@@ -263,8 +156,7 @@ class Simulation {
     if (!device.nucleus_) return violate(device, "is off");
     const auto& state = device.nucleus_->state();
     if (state.phase() != nucleus::Phase::kIdle) return violate(device, "is still in a deployment");
-    const auto& components = state.components();
-    const std::string version = components.empty() ? "" : components.begin()->second.version;
+    const std::string version = running_version(device);
     // A cancelled job may have been past its switch, so the version of a cancelled one is right as well.
     bool cancelled_one = false;
     for (const SimJob& job : fleet_.jobs(device.thing_)) {
@@ -297,9 +189,8 @@ class Simulation {
   SimLoop loop_;
   NetworkFaults faults_;
   SimFleet fleet_;
-  std::vector<Kind> kinds_;
   std::map<ThingName, std::unique_ptr<Device>> devices_;
-  std::map<ThingName, std::string> device_checked_;
+  std::map<ThingName, std::string> version_seen_;
   std::map<ThingName, size_t> ops_checked_;
   std::vector<io::Timer> wakes_;
 };

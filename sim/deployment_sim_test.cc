@@ -1,0 +1,37 @@
+// 200 seeds of the deployment simulation, and that a seed replays.
+#include "sim/deployment_sim.h"
+
+#include <gtest/gtest.h>
+
+namespace skerry::sim {
+namespace {
+
+TEST(DeploymentSim, TwoHundredSeedsHold) {
+  int succeeded = 0, failed = 0, crashes = 0;
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    DeploymentSimOptions options;
+    options.seed = seed;
+    DeploymentSimReport report = run_deployment_sim(options);
+    ASSERT_FALSE(report.violation) << *report.violation << "\n  replay: skerry-sim --seed " << seed << " --trace";
+    succeeded += report.succeeded;
+    failed += report.failed;
+    crashes += report.crashes;
+  }
+  // Faults that never happen test nothing.
+  EXPECT_GT(succeeded, 1'000);
+  EXPECT_GT(failed, 500);
+  EXPECT_GT(crashes, 1'000);
+}
+
+TEST(DeploymentSim, ASeedReplays) {
+  DeploymentSimOptions options;
+  options.seed = 7;
+  EXPECT_EQ(run_deployment_sim(options).digest, run_deployment_sim(options).digest);
+  options.seed = 8;
+  uint64_t other = run_deployment_sim(options).digest;
+  options.seed = 7;
+  EXPECT_NE(run_deployment_sim(options).digest, other);
+}
+
+}  // namespace
+}  // namespace skerry::sim
