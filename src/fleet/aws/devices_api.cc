@@ -1,0 +1,167 @@
+// greengrassv2: core devices, what is installed on them, which deployments reached them.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "fleet/aws/input.h"
+#include "fleet/store.h"
+
+namespace skerry::fleet::aws {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kMaxPage = 100;
+constexpr size_t kMaxDetails = 1000;
+constexpr std::string_view kLifecycleStates[] = {"NEW",      "INSTALLED", "STARTING", "RUNNING",
+                                                 "STOPPING", "ERRORED",   "BROKEN",   "FINISHED"};
+
+void set_if(json& object, const char* name, const std::string& value) {
+  if (!value.empty()) object[name] = value;
+}
+
+json summary(const CoreDevice& device) {
+  json item = {{"coreDeviceThingName", device.thing.str()},
+               {"status", device.healthy ? "HEALTHY" : "UNHEALTHY"},
+               {"lastStatusUpdateTimestamp", timestamp(device.last_status_ms)}};
+  set_if(item, "platform", device.platform);
+  set_if(item, "architecture", device.architecture);
+  set_if(item, "runtime", device.runtime);
+  return item;
+}
+
+ThingName thing_in_path(const ApiRequest& request) {
+  return ThingName(request.parameter("coreDeviceThingName"));
+}
+
+Result<json> list_core_devices(ApiContext& context, const ApiRequest& request) {
+  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
+  SKERRY_ASSIGN(std::string status, enum_option(request, "status", {"HEALTHY", "UNHEALTHY"}));
+  Store::CoreDeviceFilter filter;
+  if (!status.empty()) filter.healthy = status == "HEALTHY";
+  filter.runtime = request.option("runtime");
+  if (std::string arn = request.option("thingGroupArn"); !arn.empty()) {
+    SKERRY_ASSIGN(auto target, formats::parse_target_arn(arn));
+    if (target.kind != formats::Target::Kind::kThingGroup) {
+      return fail(Code::kInvalidArgument, "thingGroupArn: must name a thing group");
+    }
+    filter.group = ThingGroupName(target.name);
+  }
+  SKERRY_ASSIGN(auto devices, context.store.list_core_devices(filter, page));
+  json answer = {{"coreDevices", json::array()}};
+  for (const CoreDevice& device : devices.items) answer["coreDevices"].push_back(summary(device));
+  add_next_token(answer, devices.next);
+  return answer;
+}
+
+Result<json> get_core_device(ApiContext& context, const ApiRequest& request) {
+  SKERRY_ASSIGN(auto device, context.store.find_core_device(thing_in_path(request)));
+  json answer = summary(device);
+  set_if(answer, "coreVersion", device.nucleus_version);
+  return answer;
+}
+
+json installed_item(const InstalledComponent& component) {
+  json item = {{"componentName", component.name.str()},
+               {"isRoot", component.is_root},
+               {"lastStatusChangeTimestamp", timestamp(component.changed_ms)},
+               {"lastReportedTimestamp", timestamp(component.reported_ms)}};
+  set_if(item, "componentVersion", component.version);
+  if (std::ranges::find(kLifecycleStates, component.state) != std::end(kLifecycleStates)) {
+    item["lifecycleState"] = component.state;
+  }
+  set_if(item, "lifecycleStateDetails", component.status_reason.substr(0, kMaxDetails));
+  json codes = json::parse(component.status_codes_json, nullptr, false);
+  if (codes.is_array() && !codes.empty()) item["lifecycleStatusCodes"] = std::move(codes);
+  // The deployment that brought it: the last part of its configuration ARN's target.
+  json arns = json::parse(component.configuration_arns_json, nullptr, false);
+  if (arns.is_array() && !arns.empty() && arns[0].is_string()) {
+    if (auto id = formats::parse_configuration_arn(arns[0].get<std::string>())) {
+      item["lastInstallationSource"] = id->target.name;
+    }
+  }
+  return item;
+}
+
+Result<json> list_installed_components(ApiContext& context, const ApiRequest& request) {
+  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
+  SKERRY_ASSIGN(std::string topology, enum_option(request, "topologyFilter", {"ALL", "ROOT"}));
+  // ROOT is the model's default.
+  SKERRY_ASSIGN(auto components, context.store.list_installed_components(thing_in_path(request),
+                                                                         topology != "ALL", page));
+  json answer = {{"installedComponents", json::array()}};
+  for (const InstalledComponent& component : components.items) {
+    answer["installedComponents"].push_back(installed_item(component));
+  }
+  add_next_token(answer, components.next);
+  return answer;
+}
+
+// A list that a nucleus reports as JSON inside a string, or as words between brackets (Java).
+json list_in(const json& details, const char* name) {
+  json list = json::array();
+  if (!details.contains(name) || !details[name].is_string()) return list;
+  const std::string text = details[name].get<std::string>();
+  json parsed = json::parse(text, nullptr, false);
+  if (parsed.is_array()) return parsed;
+  if (!text.empty()) list.push_back(text);
+  return list;
+}
+
+json effective_item(const ApiContext& context, const JobExecution& execution,
+                    const Deployment& deployment) {
+  json item = {{"deploymentId", deployment.id.str()},
+               {"deploymentName", deployment.name},
+               {"iotJobId", deployment.job_id.str()},
+               {"iotJobArn", formats::Arn{"aws", "iot", context.scope.region, context.scope.account,
+                                          "job/" + deployment.job_id.str()}
+                                 .str()},
+               {"targetArn", deployment.target_arn},
+               {"coreDeviceExecutionStatus", std::string(to_string(execution.status))},
+               {"creationTimestamp", timestamp(execution.queued_ms)},
+               {"modifiedTimestamp", timestamp(execution.updated_ms)}};
+  const json details = json::parse(execution.status_details_json, nullptr, false);
+  if (!details.is_object() || details.empty()) return item;
+  for (const char* reason : {"deployment-failure-cause", "detailed-deployment-status"}) {
+    if (details.contains(reason) && details[reason].is_string()) {
+      item["reason"] = details[reason];
+      break;
+    }
+  }
+  if (execution.status != ExecutionStatus::kSucceeded) {
+    item["statusDetails"] = {{"errorStack", list_in(details, "deployment-error-stack")},
+                             {"errorTypes", list_in(details, "deployment-error-types")}};
+  }
+  return item;
+}
+
+Result<json> list_effective_deployments(ApiContext& context, const ApiRequest& request) {
+  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
+  const ThingName thing = thing_in_path(request);
+  SKERRY_TRY(context.store.find_thing(thing));
+  SKERRY_ASSIGN(auto executions, context.store.list_executions_of_thing(thing, page));
+  json answer = {{"effectiveDeployments", json::array()}};
+  for (const JobExecution& execution : executions.items) {
+    if (execution.status == ExecutionStatus::kRemoved) continue;  // no longer a target
+    SKERRY_ASSIGN(auto deployment, context.store.find_deployment_of_job(execution.job_id));
+    answer["effectiveDeployments"].push_back(effective_item(context, execution, deployment));
+  }
+  add_next_token(answer, executions.next);
+  return answer;
+}
+
+constexpr Route kRoutes[] = {
+    {"greengrass", "GET", "/greengrass/v2/coreDevices", 200, list_core_devices},
+    {"greengrass", "GET", "/greengrass/v2/coreDevices/{coreDeviceThingName}", 200, get_core_device},
+    {"greengrass", "GET", "/greengrass/v2/coreDevices/{coreDeviceThingName}/installedComponents",
+     200, list_installed_components},
+    {"greengrass", "GET", "/greengrass/v2/coreDevices/{coreDeviceThingName}/effectiveDeployments",
+     200, list_effective_deployments},
+};
+
+}  // namespace
+
+std::span<const Route> device_routes() {
+  return kRoutes;
+}
+
+}  // namespace skerry::fleet::aws

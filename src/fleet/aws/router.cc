@@ -1,0 +1,173 @@
+// One table of all operations, and one of what each error code is called by each service.
+#include "fleet/aws/router.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "formats/json_ptr.h"
+
+namespace skerry::fleet::aws {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kMaxBodyBytes = 16 << 20;
+
+struct Exception {
+  Code code;
+  int status;
+  std::string_view type;
+};
+
+// The names that the service models of botocore give these situations.
+constexpr Exception kGreengrassExceptions[] = {
+    {Code::kInvalidArgument, 400, "ValidationException"},
+    {Code::kUnsupported, 400, "ValidationException"},
+    {Code::kNotFound, 404, "ResourceNotFoundException"},
+    {Code::kAlreadyExists, 409, "ConflictException"},
+    {Code::kFailedPrecondition, 409, "ConflictException"},
+    {Code::kPermissionDenied, 403, "AccessDeniedException"},
+    {Code::kResourceExhausted, 402, "ServiceQuotaExceededException"},
+    {Code::kInternal, 500, "InternalServerException"},
+};
+constexpr Exception kIotExceptions[] = {
+    {Code::kInvalidArgument, 400, "InvalidRequestException"},
+    {Code::kUnsupported, 400, "InvalidRequestException"},
+    {Code::kNotFound, 404, "ResourceNotFoundException"},
+    {Code::kAlreadyExists, 409, "ResourceAlreadyExistsException"},
+    {Code::kFailedPrecondition, 406, "CertificateStateException"},
+    {Code::kPermissionDenied, 401, "UnauthorizedException"},
+    {Code::kUnavailable, 503, "ServiceUnavailableException"},
+    {Code::kInternal, 500, "InternalFailureException"},
+};
+
+net::HttpResponse exception_response(std::string_view service, const Error& error) {
+  std::span<const Exception> table = kGreengrassExceptions;
+  if (service == "iot") table = kIotExceptions;
+  auto found =
+      std::ranges::find_if(table, [&](const Exception& e) { return e.code == error.code(); });
+  if (found == table.end() || error.code() == Code::kInternal) {
+    // What went wrong inside is for the operator, not for the client.
+    log::error("api", "request failed", {{"error", error.message()}});
+    const Exception& internal = table.back();
+    return error_response(internal.status, internal.type,
+                          "the control plane could not do this; its log says why");
+  }
+  return error_response(found->status, found->type, error.message());
+}
+
+net::HttpResponse refusal_response(const net::SigV4Refusal& refusal) {
+  using Kind = net::SigV4Refusal::Kind;
+  switch (refusal.kind) {
+    case Kind::kUnsigned:
+      return error_response(403, "MissingAuthenticationTokenException", refusal.message);
+    case Kind::kMalformed:
+    case Kind::kUnsupported:
+      return error_response(403, "IncompleteSignatureException", refusal.message);
+    case Kind::kUnknownKey:
+      return error_response(403, "UnrecognizedClientException", refusal.message);
+    case Kind::kExpired:
+    case Kind::kMismatch:
+      break;
+  }
+  return error_response(403, "InvalidSignatureException", refusal.message);
+}
+
+Result<json> parse_body(const std::string& body) {
+  if (body.empty()) return json::object();
+  auto parsed = formats::parse_json(body, {.size_bytes = kMaxBodyBytes, .depth = 64});
+  if (!parsed) return fail(Code::kInvalidArgument, "request body: " + parsed.error().message());
+  if (!parsed->is_object()) return fail(Code::kInvalidArgument, "request body: must be an object");
+  return parsed;
+}
+
+std::string_view next_segment(std::string_view& path) {
+  path.remove_prefix(1);  // the slash
+  std::string_view segment = path.substr(0, path.find('/'));
+  path.remove_prefix(segment.size());
+  return segment;
+}
+
+}  // namespace
+
+net::HttpResponse error_response(int status, std::string_view type, std::string_view message) {
+  net::HttpResponse response =
+      net::json_response(status, formats::json_text(json{{"message", std::string(message)}}));
+  response.headers.set("x-amzn-errortype", std::string(type));
+  return response;
+}
+
+std::optional<std::map<std::string, std::string>> match_path(std::string_view path_template,
+                                                             std::string_view path) {
+  std::map<std::string, std::string> values;
+  while (path.starts_with('/') && path_template.starts_with('/')) {
+    std::string_view wanted = next_segment(path_template);
+    const bool is_parameter = wanted.starts_with('{');
+    const bool takes_rest = wanted.ends_with("+}");
+    std::string_view given = takes_rest ? path.substr(1) : next_segment(path);
+    if (takes_rest) path = {};
+    if (!is_parameter) {
+      if (wanted != given) return std::nullopt;
+      continue;
+    }
+    auto value = net::percent_decode(given);
+    if (!value || value->empty()) return std::nullopt;
+    wanted.remove_prefix(1);
+    wanted.remove_suffix(takes_rest ? 2 : 1);
+    values.emplace(wanted, std::move(*value));
+  }
+  if (!path.empty() || !path_template.empty()) return std::nullopt;
+  return values;
+}
+
+Router::Router(ApiContext& context, net::SecretLookup secret_of)
+    : context_(context), secret_of_(std::move(secret_of)) {
+  for (auto table : {component_routes(), deployment_routes(), device_routes(), tag_routes(),
+                     thing_routes(), certificate_routes(), job_routes()}) {
+    routes_.insert(routes_.end(), table.begin(), table.end());
+  }
+}
+
+net::HttpResponse Router::handle(const net::HttpRequest& request) {
+  const std::string_view path = net::split_target(request.target).first;
+  for (const Route& route : routes_) {
+    if (route.method != request.method) continue;
+    if (auto values = match_path(route.path, path)) return run(route, std::move(*values), request);
+  }
+  return error_response(
+      404, "UnknownOperationException",
+      "this control plane has no operation " + request.method + " " + std::string(path));
+}
+
+net::HttpResponse Router::run(const Route& route, std::map<std::string, std::string> path,
+                              const net::HttpRequest& request) {
+  auto caller = net::sigv4_verify(request, secret_of_, context_.env.clock.wall_ms());
+  if (!caller) return refusal_response(caller.error());
+  if (caller->scope.service != route.service || caller->scope.region != context_.scope.region) {
+    return error_response(403, "InvalidSignatureException",
+                          "credential should be scoped to region " + context_.scope.region +
+                              " and service " + std::string(route.service) + ", is for " +
+                              caller->scope.region + " and " + caller->scope.service);
+  }
+  auto body = parse_body(request.body);
+  if (!body) return exception_response(route.service, body.error());
+  auto options = net::parse_query(net::split_target(request.target).second);
+  if (!options) return exception_response(route.service, options.error());
+
+  ApiRequest parsed{std::move(path), {}, {}, *body};
+  for (auto& [name, value] : *options) parsed.query.emplace(std::move(name), std::move(value));
+  for (const auto& [name, value] : request.headers.fields()) {
+    std::string lower = name;
+    std::ranges::transform(lower, lower.begin(), [](char c) {
+      return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
+    parsed.headers.emplace(std::move(lower), value);
+  }
+  auto answer = route.operation(context_, parsed);
+  if (!answer) return exception_response(route.service, answer.error());
+  if (route.status == 204) return {.status = 204};
+  return net::json_response(route.status, formats::json_text(*answer));
+}
+
+}  // namespace skerry::fleet::aws

@@ -1,0 +1,148 @@
+// Recipes in, component versions out.
+#include "fleet/components.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/encoding.h"
+#include "fleet/artifacts.h"
+#include "fleet/store.h"
+
+namespace skerry::fleet {
+namespace {
+
+constexpr std::string_view kS3 = "s3://";
+constexpr std::string_view kGreengrass = "greengrass:";
+constexpr std::string_view kDocker = "docker:";
+
+std::string base64_of_hex(std::string_view hex) {
+  std::string bytes;
+  for (size_t i = 0; i + 1 < hex.size(); i += 2) {
+    bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
+  }
+  return base64_encode(bytes);
+}
+
+Result<ArtifactName> stored_artifact(Store& store, std::string_view uri) {
+  uri.remove_prefix(kS3.size());
+  const size_t slash = uri.find('/');
+  const size_t last = uri.rfind('/');
+  if (slash == std::string_view::npos || slash == 0 || last + 1 == uri.size()) {
+    return fail(Code::kInvalidArgument, "must be s3://BUCKET/KEY with a file name at its end");
+  }
+  SKERRY_ASSIGN(auto object, store.find_object(std::string(uri.substr(0, slash)),
+                                               std::string(uri.substr(slash + 1))));
+  return ArtifactName{object.sha256, std::string(uri.substr(last + 1))};
+}
+
+// Where devices find the artifact; nothing for what they fetch by themselves.
+Result<std::optional<formats::ArtifactPlace>> place_of(Store& store, ArtifactStore& artifacts,
+                                                       const formats::Artifact& artifact) {
+  if (artifact.uri.starts_with(kDocker)) return std::optional<formats::ArtifactPlace>();
+  ArtifactName name;
+  if (artifact.uri.starts_with(kS3)) {
+    auto stored = stored_artifact(store, artifact.uri);
+    if (!stored && stored.error().code() == Code::kNotFound) {
+      return fail(Code::kInvalidArgument, stored.error().message() + ": upload it first");
+    }
+    if (!stored) return fail(stored.error());
+    name = std::move(*stored);
+  } else if (artifact.uri.starts_with(kGreengrass)) {
+    SKERRY_ASSIGN(name, parse_artifact_name(artifact.uri.substr(kGreengrass.size())));
+    if (!artifacts.contains(name.sha256)) {
+      return fail(Code::kInvalidArgument,
+                  artifact.uri + " does not exist in this artifact store: upload it first");
+    }
+  } else {
+    return fail(Code::kInvalidArgument,
+                "devices fetch artifacts from s3://BUCKET/KEY of this control plane only");
+  }
+  const std::string digest = base64_of_hex(name.sha256);
+  if (!artifact.digest.empty() && artifact.digest != digest) {
+    return fail(Code::kInvalidArgument, "the recipe's digest is " + artifact.digest + ", " +
+                                            artifact.uri + " has " + digest);
+  }
+  return std::optional(formats::ArtifactPlace{name.uri(), digest});
+}
+
+}  // namespace
+
+Result<ArtifactName> parse_artifact_name(std::string_view text) {
+  const size_t slash = text.find('/');
+  const std::string_view hex = text.substr(0, slash);
+  const bool is_hex = hex.size() == 64 && std::ranges::all_of(hex, [](char c) {
+                        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+                      });
+  if (slash == std::string_view::npos || !is_hex || slash + 1 == text.size() ||
+      text.find('/', slash + 1) != std::string_view::npos) {
+    return fail(Code::kInvalidArgument,
+                "an artifact's name must be SHA256/FILENAME, it is '" + std::string(text) + "'");
+  }
+  return ArtifactName{std::string(hex), std::string(text.substr(slash + 1))};
+}
+
+Result<ComponentVersion> component_from_recipe(Store& store, ArtifactStore& artifacts,
+                                               std::string_view text) {
+  SKERRY_ASSIGN(auto recipe, formats::parse_recipe(text));
+  ComponentVersion component;
+  component.name = recipe.name;
+  component.version = recipe.version.str();
+  component.description = recipe.description;
+  component.publisher = recipe.publisher;
+  SKERRY_ASSIGN(component.recipe_json,
+                formats::rewrite_artifacts(text, [&](const formats::Artifact& artifact) {
+                  return place_of(store, artifacts, artifact);
+                }));
+  return component;
+}
+
+Result<std::vector<ComponentVersion>> versions_of(Store& store, const ComponentName& name) {
+  SKERRY_ASSIGN(auto components, store.component_versions(name));
+  std::vector<std::pair<formats::Version, ComponentVersion>> ordered;
+  for (ComponentVersion& component : components) {
+    SKERRY_ASSIGN(auto version, formats::Version::parse(component.version));
+    ordered.emplace_back(std::move(version), std::move(component));
+  }
+  std::ranges::sort(ordered, [](const auto& a, const auto& b) { return a.first > b.first; });
+  components.clear();
+  for (auto& [version, component] : ordered) components.push_back(std::move(component));
+  return components;
+}
+
+Result<ComponentVersion> resolve(Store& store, const ComponentName& name,
+                                 const std::map<std::string, formats::VersionRange>& requirements,
+                                 const formats::PlatformAttributes& platform) {
+  SKERRY_ASSIGN(auto versions, versions_of(store, name));
+  if (versions.empty()) {
+    return fail(Code::kNotFound, "component " + name.str() + " does not exist");
+  }
+  std::string wanted;
+  for (const auto& [dependent, range] : requirements) {
+    wanted += (wanted.empty() ? "" : ", ") + range.str() + " by " + dependent;
+  }
+  bool version_fits = false;
+  for (ComponentVersion& component : versions) {
+    SKERRY_ASSIGN(auto version, formats::Version::parse(component.version));
+    if (!std::ranges::all_of(requirements,
+                             [&](const auto& one) { return one.second.matches(version); })) {
+      continue;
+    }
+    version_fits = true;
+    SKERRY_ASSIGN(auto recipe, formats::parse_recipe(component.recipe_json));
+    if (formats::choose_manifest(recipe, platform)) return std::move(component);
+  }
+  if (!version_fits) {
+    return fail(Code::kNotFound,
+                "component " + name.str() + " has no version that fits: wanted " + wanted);
+  }
+  return fail(Code::kNotFound,
+              "component " + name.str() + " has no manifest for this device's platform");
+}
+
+std::string component_version_arn(const formats::ArnScope& scope,
+                                  const ComponentVersion& component) {
+  // The version was checked when it came in, so this is the text that formats would make of it.
+  return formats::component_arn(scope, component.name) + ":versions:" + component.version;
+}
+
+}  // namespace skerry::fleet

@@ -1,0 +1,48 @@
+// Component versions: from a recipe that an operator gives to a record whose artifacts devices can
+// fetch and check, and from a device's requirements back to the version that fits.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "fleet/records.h"
+#include "formats/arn.h"
+#include "formats/recipe.h"
+
+namespace skerry::fleet {
+
+class ArtifactStore;
+class Store;
+
+// The URI that the fleet gives an artifact: greengrass:SHA256HEX/FILENAME.
+struct ArtifactName {
+  std::string sha256;
+  std::string file_name;
+
+  std::string uri() const { return "greengrass:" + sha256 + "/" + file_name; }
+};
+// Of SHA256HEX/FILENAME; kInvalidArgument on anything else.
+Result<ArtifactName> parse_artifact_name(std::string_view text);
+
+// Checks the recipe, gives artifacts at s3://BUCKET/KEY of our store their name and digest, and
+// refuses those that devices could not fetch. `tags_json` and `created_ms` are the caller's.
+Result<ComponentVersion> component_from_recipe(Store& store, ArtifactStore& artifacts,
+                                               std::string_view recipe);
+
+// Every version of the component, highest first; empty where it is unknown.
+Result<std::vector<ComponentVersion>> versions_of(Store& store, const ComponentName& name);
+
+// The highest version that every requirement matches and that has a manifest for the platform;
+// kNotFound says which of the three is missing: component, version or platform.
+Result<ComponentVersion> resolve(Store& store, const ComponentName& name,
+                                 const std::map<std::string, formats::VersionRange>& requirements,
+                                 const formats::PlatformAttributes& platform);
+
+std::string component_version_arn(const formats::ArnScope& scope,
+                                  const ComponentVersion& component);
+
+}  // namespace skerry::fleet
