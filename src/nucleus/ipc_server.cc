@@ -15,8 +15,6 @@ namespace skerry::nucleus {
 namespace {
 
 constexpr size_t kReadBytes = 16 << 10;
-// How long an ended connection may take to read what it was told last.
-constexpr int64_t kLingerMs = 1'000;
 
 }  // namespace
 
@@ -31,6 +29,7 @@ class IpcConnection {
       : loop_(loop),
         stream_(std::move(stream)),
         done_(std::move(done)),
+        linger_ms_(limits.linger_ms),
         rpc_(service, limits.connection, [this] { post_flush(); }) {
     handshake_ = loop_.after(limits.handshake_timeout_ms, [this] {
       if (!rpc_.connected()) close("no CONNECT within the handshake timeout");
@@ -66,7 +65,7 @@ class IpcConnection {
     }
     if (rpc_.ended()) {
       if (!writing_) return close(rpc_.end_reason());
-      linger_ = loop_.after(kLingerMs, [this] { close(rpc_.end_reason()); });
+      linger_ = loop_.after(linger_ms_, [this] { close(rpc_.end_reason()); });
     }
   }
 
@@ -97,6 +96,7 @@ class IpcConnection {
   io::Loop& loop_;
   std::unique_ptr<net::Stream> stream_;
   Done done_;
+  const int64_t linger_ms_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // shared with what is posted
   bool flush_posted_ = false;
   bool writing_ = false;

@@ -33,6 +33,7 @@ class IpcHost {
 struct IpcLimits {
   size_t connections = 256;
   int64_t handshake_timeout_ms = 10'000;  // from accepting a connection to its CONNECT
+  int64_t linger_ms = 1'000;              // for an ended connection to read what it was told last
   rpc::ServerLimits connection;
 };
 

@@ -1,0 +1,204 @@
+// The IPC socket itself: many clients, and those that misbehave.
+#include "nucleus/ipc_server.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "net/socket.h"
+#include "nucleus/ipc_client.h"
+#include "nucleus/ipc_test_host.h"
+#include "rpc/client_connection.h"
+
+namespace skerry::nucleus {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kGet = "aws.greengrass#GetConfiguration";
+
+// The server on a thread of its own; the tests are its blocking clients.
+class IpcServerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = testing::TempDir() + "skerry-ipc-XXXXXX";
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    directory_ = name;
+    socket_ = directory_ / "ipc.socket";
+  }
+  void TearDown() override {
+    if (thread_.joinable()) {
+      on_loop([this] { server_.reset(); });
+      loop_.stop();
+      thread_.join();
+    }
+    std::filesystem::remove_all(directory_);
+  }
+
+  void start(IpcLimits limits = {}) {
+    host_.tokens = {{"TOKEN-APP", ComponentName("app")}, {"TOKEN-OTHER", ComponentName("other")}};
+    for (const char* name : {"app", "other"}) {
+      ASSERT_TRUE(config_.update(ComponentName(name), {}, json::parse(R"({"k":1,"accessControl":{
+          "aws.greengrass.ipc.pubsub":{"p":{"operations":["*"],"resources":["*"]}}}})"),
+                                 1));
+    }
+    server_ = std::make_unique<IpcServer>(loop_, host_, config_, limits);
+    auto listening = server_->listen(socket_, 0600);
+    ASSERT_TRUE(listening) << listening.error().message();
+    thread_ = std::thread([this] { loop_.run(); });
+  }
+  // The result of `f`, run on the server's thread.
+  template <class F>
+  std::invoke_result_t<F> on_loop(F f) {
+    std::packaged_task<std::invoke_result_t<F>()> task(std::move(f));
+    auto result = task.get_future();
+    loop_.post([&task] { task(); });
+    return result.get();
+  }
+  IpcClient client(std::string_view token = "TOKEN-APP") {
+    auto connected = IpcClient::connect(socket_, token);
+    EXPECT_TRUE(connected) << connected.error().message();
+    return std::move(*connected);
+  }
+  net::Fd raw_socket() {
+    net::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, socket_.c_str(), sizeof address.sun_path - 1);
+    EXPECT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    return fd;
+  }
+  // Everything the server sends until it closes.
+  static std::string read_to_end(const net::Fd& fd) {
+    std::string all;
+    char buffer[4096];
+    for (;;) {
+      const ssize_t got = ::read(fd.get(), buffer, sizeof buffer);
+      if (got <= 0) return all;
+      all.append(buffer, static_cast<size_t>(got));
+    }
+  }
+
+  std::filesystem::path directory_, socket_;
+  io::RealLoop loop_;
+  FakeHost host_;
+  ConfigStore config_{[](const std::string&) -> Result<void> { return {}; }};
+  std::unique_ptr<IpcServer> server_;
+  std::thread thread_;
+};
+
+TEST_F(IpcServerTest, ServesManyClientsAtOnce) {
+  start();
+  struct stat info{};
+  ASSERT_EQ(::stat(socket_.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  std::vector<IpcClient> clients;
+  for (int i = 0; i < 20; ++i) clients.push_back(client());
+  for (int round = 0; round < 10; ++round) {
+    for (IpcClient& c : clients) {
+      auto got = c.call(kGet, R"({"keyPath":["k"]})");
+      ASSERT_TRUE(got) << got.error().message();
+      EXPECT_EQ(got->payload, R"({"componentName":"app","value":{"k":1}})");
+    }
+  }
+  EXPECT_EQ(on_loop([this] { return server_->connections(); }), 20u);
+}
+
+TEST_F(IpcServerTest, EventsReachAnIdleClient) {
+  start();
+  IpcClient subscriber = client(), publisher = client("TOKEN-OTHER");
+  auto stream = subscriber.open("aws.greengrass#SubscribeToTopic", R"({"topic":"t"})");
+  ASSERT_TRUE(stream);
+  ASSERT_TRUE(subscriber.next(*stream));
+  const std::string big(300'000, 'x');
+  const std::string request =
+      json{{"topic", "t"}, {"publishMessage", {{"jsonMessage", {{"message", big}}}}}}.dump();
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(publisher.call("aws.greengrass#PublishToTopic", request));
+  }
+  for (int i = 0; i < 20; ++i) {
+    auto event = subscriber.next(*stream);
+    ASSERT_TRUE(event) << event.error().message();
+    EXPECT_EQ(json::parse(event->payload)["jsonMessage"]["message"], big);
+  }
+}
+
+TEST_F(IpcServerTest, AnUnknownTokenIsRefusedAndTheConnectionClosed) {
+  start();
+  auto refused = IpcClient::connect(socket_, "WRONG");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kPermissionDenied);
+  const net::Fd fd = raw_socket();
+  const std::string noise = "GET / HTTP/1.1\r\n\r\n";
+  ASSERT_EQ(::write(fd.get(), noise.data(), noise.size()), static_cast<ssize_t>(noise.size()));
+  EXPECT_EQ(read_to_end(fd), "");
+}
+
+TEST_F(IpcServerTest, ASilentClientIsDropped) {
+  IpcLimits limits;
+  limits.handshake_timeout_ms = 1;
+  start(limits);
+  EXPECT_EQ(read_to_end(raw_socket()), "");
+}
+
+TEST_F(IpcServerTest, ConnectionsAreLimited) {
+  IpcLimits limits;
+  limits.connections = 1;
+  start(limits);
+  {
+    IpcClient first = client();
+    auto second = IpcClient::connect(socket_, "TOKEN-APP");
+    ASSERT_FALSE(second);
+    EXPECT_TRUE(second.error().retryable()) << second.error().message();
+    EXPECT_TRUE(first.call(kGet, "{}"));
+  }
+  // The first has gone: its place is free as soon as the server has seen it.
+  Result<IpcClient> again = fail(Code::kUnavailable, "not tried");
+  while (!again && again.error().retryable()) again = IpcClient::connect(socket_, "TOKEN-APP");
+  EXPECT_TRUE(again);
+}
+
+TEST_F(IpcServerTest, AClientThatDoesNotReadIsDroppedAndOthersAreServed) {
+  IpcLimits limits;
+  limits.connection.outbound_bytes = 100'000;
+  limits.linger_ms = 1;
+  start(limits);
+  const net::Fd fd = raw_socket();
+  rpc::ClientConnection slow;
+  slow.connect("TOKEN-APP");
+  ASSERT_TRUE(slow.call("aws.greengrass#SubscribeToTopic", R"({"topic":"t"})", {}));
+  const std::string up = slow.take_output();
+  ASSERT_EQ(::write(fd.get(), up.data(), up.size()), static_cast<ssize_t>(up.size()));
+  IpcClient publisher = client("TOKEN-OTHER");
+  const std::string request =
+      json{{"topic", "t"},
+           {"publishMessage", {{"jsonMessage", {{"message", std::string(20'000, 'x')}}}}}}
+          .dump();
+  while (on_loop([this] { return server_->connections(); }) == 2) {
+    ASSERT_TRUE(publisher.call("aws.greengrass#PublishToTopic", request));
+  }
+  EXPECT_TRUE(publisher.call(kGet, "{}"));
+}
+
+TEST_F(IpcServerTest, GoingAwayClosesEveryConnection) {
+  start();
+  IpcClient waiting = client();
+  auto stream = waiting.open("aws.greengrass#SubscribeToTopic", R"({"topic":"t"})");
+  ASSERT_TRUE(waiting.next(*stream));
+  on_loop([this] { server_.reset(); });
+  auto ended = waiting.next(*stream);
+  ASSERT_FALSE(ended);
+  EXPECT_TRUE(ended.error().retryable());
+  EXPECT_FALSE(IpcClient::connect(socket_, "TOKEN-APP"));
+}
+
+}  // namespace
+}  // namespace skerry::nucleus

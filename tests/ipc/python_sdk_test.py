@@ -1,0 +1,131 @@
+"""The unmodified Python device SDK against the real IPC server: every served operation, and errors.
+
+    python_sdk_test.py IPC_TEST_SERVER
+"""
+
+import datetime
+import os
+import pathlib
+import queue
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from awsiot.greengrasscoreipc import model
+from awsiot.greengrasscoreipc.clientv2 import GreengrassCoreIPCClientV2
+
+SERVER = sys.argv.pop(1)
+DEADLINE_S = 30
+
+
+class PythonSdk(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.TemporaryDirectory(prefix="skerry-ipc-")
+        cls.addClassCleanup(cls.directory.cleanup)
+        cls.socket = str(pathlib.Path(cls.directory.name) / "ipc.socket")
+        cls.server = subprocess.Popen([SERVER, cls.socket], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
+        cls.addClassCleanup(cls.server.wait, DEADLINE_S)
+        cls.addClassCleanup(cls.server.stdout.close)
+        cls.addClassCleanup(cls.server.stdin.close)
+        assert cls.server.stdout.readline() == "ready\n"
+        os.environ["AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"] = cls.socket
+
+    def client(self, token="TOKEN-APP"):
+        os.environ["SVCUID"] = token
+        client = GreengrassCoreIPCClientV2()
+        self.addCleanup(client.close)
+        return client
+
+    def subscription(self, subscribe, **arguments):
+        """Subscribes; returns a function that waits for the next event."""
+        events = queue.Queue()
+        _, operation = subscribe(on_stream_event=events.put, **arguments)
+        self.addCleanup(operation.close)
+        return lambda: events.get(timeout=DEADLINE_S)
+
+    def test_get_configuration(self):
+        client = self.client()
+        self.assertEqual(client.get_configuration(key_path=["mqtt"]).value,
+                         {"port": 8883, "hosts": ["a", "b"]})
+        leaf = client.get_configuration(component_name="other", key_path=["mqtt", "port"])
+        self.assertEqual((leaf.component_name, leaf.value), ("other", {"port": 8883}))
+        with self.assertRaises(model.ResourceNotFoundError) as caught:
+            client.get_configuration(component_name="other", key_path=["no"])
+        self.assertEqual(caught.exception.resource_name, "other/no")
+
+    def test_update_configuration_and_its_subscription(self):
+        client = self.client("TOKEN-OTHER")
+        event = self.subscription(self.client().subscribe_to_configuration_update,
+                                  component_name="other", key_path=["greeting"])
+        now = datetime.datetime.now(datetime.timezone.utc)
+        client.update_configuration(key_path=[], timestamp=now,
+                                    value_to_merge={"greeting": "moin", "new": {"list": [1, None]}})
+        update = event().configuration_update_event
+        self.assertEqual((update.component_name, update.key_path), ("other", ["greeting"]))
+        self.assertEqual(client.get_configuration(key_path=["new"]).value, {"list": [1, None]})
+        with self.assertRaises(model.FailedUpdateConditionCheckError):
+            client.update_configuration(key_path=[], timestamp=now - datetime.timedelta(days=1),
+                                        value_to_merge={"greeting": "older"})
+        with self.assertRaises(model.InvalidArgumentsError):
+            client.update_configuration(key_path=["accessControl"], timestamp=now,
+                                        value_to_merge={})
+
+    def test_local_topics(self):
+        event = self.subscription(self.client("TOKEN-OTHER").subscribe_to_topic, topic="local/+")
+        publisher = self.client()
+        publisher.publish_to_topic(topic="local/1", publish_message=model.PublishMessage(
+            json_message=model.JsonMessage(message={"k": 1.5})))
+        publisher.publish_to_topic(topic="local/2", publish_message=model.PublishMessage(
+            binary_message=model.BinaryMessage(message=b"\0\xff")))
+        first, second = event(), event()
+        self.assertEqual(first.json_message.message, {"k": 1.5})
+        self.assertEqual(first.json_message.context.topic, "local/1")
+        self.assertEqual(second.binary_message.message, b"\0\xff")
+        self.assertEqual(second.binary_message.context.topic, "local/2")
+        with self.assertRaises(model.InvalidArgumentsError):
+            publisher.publish_to_topic(topic="local/#", publish_message=model.PublishMessage(
+                json_message=model.JsonMessage(message={})))
+
+    def test_cloud_topics(self):
+        client = self.client()
+        event = self.subscription(client.subscribe_to_iot_core, topic_name="cloud/#",
+                                  qos=model.QOS.AT_LEAST_ONCE)
+        client.publish_to_iot_core(topic_name="cloud/a", qos=model.QOS.AT_LEAST_ONCE,
+                                   payload=b"\0hello")
+        message = event().message
+        self.assertEqual((message.topic_name, message.payload), ("cloud/a", b"\0hello"))
+
+    def test_access_control(self):
+        client = self.client("TOKEN-BARE")
+        message = model.PublishMessage(json_message=model.JsonMessage(message={}))
+        with self.assertRaises(model.UnauthorizedError):
+            client.publish_to_topic(topic="t", publish_message=message)
+        with self.assertRaises(model.UnauthorizedError):
+            client.subscribe_to_topic(topic="t", on_stream_event=print)
+        with self.assertRaises(model.UnauthorizedError):
+            client.publish_to_iot_core(topic_name="t", qos="1", payload=b"")
+        with self.assertRaises(model.UnauthorizedError):
+            client.subscribe_to_iot_core(topic_name="t", qos="1", on_stream_event=print)
+
+    def test_update_state(self):
+        self.client().update_state(state=model.ReportedLifecycleState.RUNNING)
+        self.assertEqual(self.server.stdout.readline(), "state app RUNNING\n")
+
+    def test_what_is_not_served_says_so(self):
+        with self.assertRaisesRegex(model.ServiceError, "") as caught:
+            self.client().list_components()
+        self.assertEqual(caught.exception.message,
+                         "Operation aws.greengrass#ListComponents is not supported by Greengrass")
+
+    def test_a_wrong_token_is_refused(self):
+        with self.assertRaises(Exception) as caught:
+            self.client("WRONG")
+        self.assertRegex(f"{type(caught.exception).__name__} {caught.exception}",
+                         "AccessDenied|CONNECTION_CLOSED|closed")
+
+
+if __name__ == "__main__":
+    unittest.main()
