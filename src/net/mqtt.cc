@@ -7,6 +7,7 @@
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -80,6 +81,7 @@ class MosquittoClient : public MqttClient {
   void settle(int status);
   void end(Error reason);
   bool wants_write();
+  bool lost_in_handshake();
   void await_writable();
   Error reason_of(int status);
   void call_back();
@@ -190,6 +192,15 @@ bool MosquittoClient::wants_write() {
   return mosquitto_want_write(handle_.get());
 }
 
+// The library takes every system error of a TLS handshake, a refused connection too, for a reason
+// to wait; the socket would be ready for ever.
+bool MosquittoClient::lost_in_handshake() {
+  auto* ssl = static_cast<SSL*>(mosquitto_ssl_get(handle_.get()));
+  if (!ssl || SSL_is_init_finished(ssl)) return false;
+  pollfd state{.fd = connection_->fd.get(), .events = POLLRDHUP, .revents = 0};
+  return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
 void MosquittoClient::ready(bool readable) {
   if (!readable) connection_->write_armed = false;
   if (!std::exchange(connection_->tcp_connected, true)) {
@@ -206,7 +217,7 @@ void MosquittoClient::ready(bool readable) {
   int status = MOSQ_ERR_SUCCESS;
   if (readable || (tls_ && !connected_)) status = mosquitto_loop_read(handle_.get(), 1);
   if (!readable && status == MOSQ_ERR_SUCCESS) status = mosquitto_loop_write(handle_.get(), 1);
-  settle(status);
+  settle(status != MOSQ_ERR_SUCCESS || !lost_in_handshake() ? status : MOSQ_ERR_CONN_LOST);
   if (*alive && readable && connection_ && connection_->watch) await_readable();
 }
 
