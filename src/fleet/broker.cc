@@ -24,7 +24,8 @@ namespace {
 constexpr std::string_view kModule = "broker";
 constexpr int kPortAttempts = 20;
 constexpr int64_t kReadyTimeoutMs = 15'000;
-constexpr int64_t kStopTimeoutMs = 10'000;
+constexpr int64_t kStopRetryMs = 500;
+constexpr int kStopAttempts = 20;
 constexpr int64_t kRestartDelayMinMs = 200, kRestartDelayMaxMs = 30'000;
 constexpr int64_t kSettledMs = 60'000;  // a broker that ran this long starts again at once
 constexpr int64_t kRegistryRetryMs = 2'000;
@@ -293,6 +294,7 @@ void BrokerSupervisor::on_exit(io::ExitStatus status) {
       ready_.complete(fail(std::move(error)));
       return;
     case Phase::kStopping:
+      phase_ = Phase::kIdle;
       ended_.complete(true);
       return;
     case Phase::kRunning:
@@ -327,15 +329,16 @@ void BrokerSupervisor::restart_later() {
 io::Task<void> BrokerSupervisor::stop() {
   restart_timer_.cancel();
   tasks_.cancel_all();
-  if (!process_ || phase_ == Phase::kWaiting) {
-    process_.reset();
-    co_return;
+  const bool runs = process_ && phase_ != Phase::kWaiting;
+  if (runs) phase_ = Phase::kStopping;
+  for (int attempt = 0; phase_ == Phase::kStopping && attempt < kStopAttempts; ++attempt) {
+    process_->signal(SIGTERM);  // again and again: mosquitto forgets one that comes while it starts
+    ended_ = io::Completion<bool>(env_.loop);
+    io::Timer limit =
+        env_.loop.after(kStopRetryMs, [ended = ended_]() mutable { ended.complete(false); });
+    co_await ended_;
   }
-  phase_ = Phase::kStopping;
-  process_->signal(SIGTERM);
-  io::Timer limit =
-      env_.loop.after(kStopTimeoutMs, [ended = ended_]() mutable { ended.complete(false); });
-  if (!co_await ended_) log::warn(kModule, "did not end within 10 s; killed");
+  if (phase_ == Phase::kStopping) log::warn(kModule, "did not end within 10 s; killed");
   process_.reset();
   phase_ = Phase::kIdle;
 }

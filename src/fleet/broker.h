@@ -79,7 +79,7 @@ class BrokerSupervisor {
   std::deque<std::string> recent_lines_;  // what to show when it ends
   std::unique_ptr<io::Process> process_;
   io::Completion<Result<void>> ready_;  // of the launch in progress
-  io::Completion<bool> ended_;          // of the stop in progress
+  io::Completion<bool> ended_;          // of the broker, for the stop in progress
   io::Timer restart_timer_;
   io::TaskScope tasks_;
 };

@@ -64,6 +64,9 @@ struct Client {
     };
     mqtt->start(std::move(events));
   }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
   int connects = 0;
   int disconnects = 0;
   std::string last_reason;
@@ -82,14 +85,16 @@ class BrokerTest : public testing::Test {
     EXPECT_TRUE(started) << started.error().message();
   }
 
-  ~BrokerTest() override {
-    std::optional<bool> stopped;
+  ~BrokerTest() override { stop(broker); }
+
+  void stop(BrokerSupervisor& supervisor) {
+    bool stopped = false;
     io::TaskScope scope;
-    scope.spawn([](BrokerSupervisor* supervisor, std::optional<bool>* out) -> io::Task<void> {
-      co_await supervisor->stop();
+    scope.spawn([](BrokerSupervisor* running, bool* out) -> io::Task<void> {
+      co_await running->stop();
       *out = true;
-    }(&broker, &stopped));
-    EXPECT_TRUE(until([&] { return stopped.has_value(); }));
+    }(&supervisor, &stopped));
+    EXPECT_TRUE(until([&] { return stopped; }));
   }
 
   std::unique_ptr<CertificateAuthority> open_ca() {
@@ -281,7 +286,7 @@ TEST_F(BrokerTest, ADeadBrokerIsStartedAgainOnItsPort) {
   ASSERT_TRUE(until([&] { return lathe.connects == 1; }));
   ASSERT_GT(broker.pid(), 0);
   ::kill(broker.pid(), SIGKILL);
-  EXPECT_TRUE(until([&] { return lathe.connects == 2; }));
+  EXPECT_TRUE(until([&] { return lathe.connects == 2; })) << lathe.last_reason << lathe.disconnects;
 }
 
 TEST_F(BrokerTest, ATakenPortIsAnErrorThatNamesIt) {
@@ -298,19 +303,25 @@ TEST_F(BrokerTest, ATakenPortIsAnErrorThatNamesIt) {
 }
 
 TEST_F(BrokerTest, ABrokerThatAnEarlierRunLeftBehindIsEnded) {
-  const pid_t stale = broker.pid();
-  BrokerSupervisor second(fleet.env, broker_options());  // the same directory
-  const auto started = run(second.start());
+  stop(broker);
+  bool runs = false, ended = false;
+  io::ProcessEvents events;
+  events.on_line = [&](std::string_view line, bool) { runs |= line.ends_with("running"); };
+  events.on_exit = [&](io::ExitStatus) { ended = true; };
+  const std::string directory = broker_options().directory;
+  const auto stale =
+      fleet.processes.start({.argv = {"/usr/sbin/mosquitto", "-c", directory + "/mosquitto.conf"},
+                             .environment = {},
+                             .working_directory = directory,
+                             .user = {}},
+                            std::move(events));
+  ASSERT_TRUE(stale) << stale.error().message();
+  ASSERT_TRUE(until([&] { return runs; }));
+  const auto started = run(broker.start());
   ASSERT_TRUE(started) << started.error().message();
-  EXPECT_NE(second.pid(), stale);
-  Client lathe(make("lathe", files_of("lathe")));
-  std::optional<bool> stopped;
-  io::TaskScope scope;
-  scope.spawn([](BrokerSupervisor* supervisor, std::optional<bool>* out) -> io::Task<void> {
-    co_await supervisor->stop();
-    *out = true;
-  }(&second, &stopped));
-  EXPECT_TRUE(until([&] { return stopped.has_value(); }));
+  EXPECT_TRUE(until([&] { return ended; }));
+  Client lathe = device("lathe", "lathe");
+  EXPECT_TRUE(until([&] { return lathe.connects == 1; })) << lathe.last_reason;
 }
 
 TEST(Broker, AMissingBrokerNamesThePackage) {

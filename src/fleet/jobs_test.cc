@@ -195,8 +195,12 @@ TEST_F(JobsTest, WhatHappensWithoutABrokerIsNotifiedAfterIt) {
 TEST_F(JobsTest, ManyDevicesAreNotifiedNoFasterThanTheBrokerAcknowledges) {
   std::vector<std::string> things;
   for (int i = 0; i < 400; ++i) things.push_back("T" + std::to_string(i));
-  for (const auto& thing : things) fleet.add_thing(thing);
-  fleet.add_group("G", things);
+  const auto created = fleet.store->transaction([&]() -> Result<void> {
+    for (const auto& thing : things) fleet.add_thing(thing);
+    fleet.add_group("G", things);
+    return {};
+  });
+  ASSERT_TRUE(created);
   fleet.mqtt->hold_acknowledgements(true);
   fleet.deploy_to("thinggroup/G");
   fleet.settle();
@@ -212,7 +216,10 @@ TEST_F(JobsTest, ManyDevicesAreNotifiedNoFasterThanTheBrokerAcknowledges) {
 
 class FleetStatusTest : public testing::Test {
  protected:
-  FleetStatusTest() : service(fleet.clock, *fleet.store, fleet.link) { fleet.add_thing("T"); }
+  FleetStatusTest() : service(fleet.clock, *fleet.store, fleet.link) {
+    fleet.add_thing("T");
+    fleet.link.start();
+  }
 
   void report(const json& changes, const std::string& thing = "T") {
     json message = {{"ggcVersion", "2.6.0"},
