@@ -1,0 +1,365 @@
+// Routes, and the documents of the protocol.
+#include "serve/http_api.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+namespace skerry::serve {
+namespace {
+
+using net::HttpRequest;
+using net::HttpResponse;
+using nlohmann::json;
+
+constexpr std::string_view kJsonBytesHeader = "Inference-Header-Content-Length";
+
+HttpResponse error_response(int status, std::string_view message) {
+  std::string body = "{\"error\":";
+  append_json_string(body, message);
+  body += "}";
+  return net::json_response(status, std::move(body));
+}
+
+HttpResponse error_response(const Error& error) {
+  return error_response(http_status(error.code()), error.message());
+}
+
+HttpResponse json_response(const json& document) {
+  return net::json_response(200, document.dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
+json describe(const std::vector<runtime::TensorSpec>& specs) {
+  json result = json::array();
+  for (const runtime::TensorSpec& spec : specs) {
+    result.push_back(
+        {{"name", spec.name}, {"datatype", name_of(spec.type)}, {"shape", spec.shape}});
+  }
+  return result;
+}
+
+// "onnxruntime" → "onnxruntime_onnx": Triton's name for it, which its clients print.
+std::string platform_of(const ServedModel& model) {
+  return model.runtime == "onnxruntime" ? "onnxruntime_onnx" : model.runtime;
+}
+
+json metadata_of(const ServedModel& model) {
+  return {{"name", model.name},
+          {"versions", json::array({model.version})},
+          {"platform", platform_of(model)},
+          {"inputs", describe(model.inputs)},
+          {"outputs", describe(model.outputs)}};
+}
+
+// In Triton's terms. max_batch_size 0: a batch dimension, where there is one, is part of the
+// shapes.
+json config_of(const ServedModel& model) {
+  const auto tensors = [](const std::vector<runtime::TensorSpec>& specs) {
+    json result = json::array();
+    for (const runtime::TensorSpec& spec : specs) {
+      const bool is_bytes = spec.type == runtime::DataType::kBytes;
+      result.push_back(
+          {{"name", spec.name},
+           {"data_type", fmt::format("TYPE_{}", is_bytes ? "STRING" : name_of(spec.type))},
+           {"dims", spec.shape}});
+    }
+    return result;
+  };
+  return {
+      {"name", model.name},  {"platform", platform_of(model)}, {"backend", model.runtime},
+      {"max_batch_size", 0}, {"input", tensors(model.inputs)}, {"output", tensors(model.outputs)}};
+}
+
+Result<std::optional<size_t>> json_bytes_of(const HttpRequest& request) {
+  if (!request.headers.has(kJsonBytesHeader)) return std::nullopt;
+  const std::string_view text = request.headers.get(kJsonBytesHeader);
+  size_t bytes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return fail(Code::kInvalidArgument,
+                fmt::format("header {} is '{}', not a number of bytes", kJsonBytesHeader, text));
+  }
+  return bytes;
+}
+
+// "/a/b%2Fc" → "a", "b/c".
+Result<std::vector<std::string>> split_path(std::string_view path) {
+  std::vector<std::string> parts;
+  while (!path.empty()) {
+    path.remove_prefix(1);  // the slash
+    const size_t end = std::min(path.find('/'), path.size());
+    SKERRY_ASSIGN(auto part, net::percent_decode(path.substr(0, end)));
+    parts.push_back(std::move(part));
+    path.remove_prefix(end);
+  }
+  if (!parts.empty() && parts.back().empty()) parts.pop_back();
+  return parts;
+}
+
+}  // namespace
+
+struct HttpApi::Route {
+  enum class Kind {
+    kUnknown,
+    kMetrics,
+    kServer,
+    kHealth,
+    kAllStats,
+    kModel,
+    kIndex,
+    kRepositoryModel,
+  };
+  Kind kind = Kind::kUnknown;
+  std::string model;
+  std::string version;
+  std::string action;  // what follows the model, or live and ready of the health routes
+
+  std::string_view method() const {
+    const bool changes =
+        kind == Kind::kIndex || kind == Kind::kRepositoryModel || action == "infer";
+    return changes ? "POST" : "GET";
+  }
+
+  static Route of(std::vector<std::string> parts);
+};
+
+HttpApi::Route HttpApi::Route::of(std::vector<std::string> parts) {
+  const size_t size = parts.size();
+  if (size == 1 && parts[0] == "metrics") return {.kind = Kind::kMetrics};
+  if (size == 0 || parts[0] != "v2") return {};
+  if (size == 1) return {.kind = Kind::kServer};
+  if (parts[1] == "health" && size == 3) return {.kind = Kind::kHealth, .action = parts[2]};
+  if (parts[1] == "repository") {
+    if (size == 3 && parts[2] == "index") return {.kind = Kind::kIndex};
+    if (size == 5 && parts[2] == "models" && (parts[4] == "load" || parts[4] == "unload")) {
+      return {.kind = Kind::kRepositoryModel, .model = parts[3], .action = parts[4]};
+    }
+    return {};
+  }
+  if (parts[1] != "models" || size < 3) return {};
+  if (size == 3 && parts[2] == "stats") return {.kind = Kind::kAllStats};
+  Route route{.kind = Kind::kModel, .model = parts[2]};
+  size_t next = 3;
+  if (size >= 5 && parts[3] == "versions") {
+    route.version = parts[4];
+    next = 5;
+  }
+  if (next < size) route.action = parts[next++];
+  const bool known = route.action.empty() || route.action == "ready" || route.action == "infer" ||
+                     route.action == "config" || route.action == "stats";
+  if (!known || next < size) return {};
+  return route;
+}
+
+int http_status(Code code) {
+  switch (code) {
+    case Code::kInvalidArgument:
+    case Code::kCorrupt:
+    case Code::kUnsupported:
+      return 400;
+    case Code::kPermissionDenied:
+      return 403;
+    case Code::kNotFound:
+      return 404;
+    case Code::kAlreadyExists:
+    case Code::kFailedPrecondition:
+      return 409;
+    case Code::kResourceExhausted:
+    case Code::kUnavailable:
+    case Code::kTimeout:
+      return 503;
+    case Code::kCancelled:
+    case Code::kInternal:
+      return 500;
+  }
+  return 500;
+}
+
+io::Task<HttpResponse> HttpApi::handle(HttpRequest request) {
+  auto parts = split_path(net::split_target(request.target).first);
+  if (!parts) co_return error_response(parts.error());
+  Route route = Route::of(std::move(*parts));
+  if (route.kind == Route::Kind::kUnknown) {
+    co_return error_response(404,
+                             fmt::format("{} is not served here; see GET /v2", request.target));
+  }
+  if (request.method != route.method()) {
+    HttpResponse refused = error_response(
+        405, fmt::format("{} takes {}, not {}", request.target, route.method(), request.method));
+    refused.headers.set("Allow", std::string(route.method()));
+    co_return refused;
+  }
+  co_return co_await this->route(std::move(route), std::move(request));
+}
+
+io::Task<HttpResponse> HttpApi::route(Route route, HttpRequest request) {
+  if (route.action == "infer") {
+    auto model = find(route.model, route.version);
+    if (!model) co_return error_response(model.error());
+    co_return co_await infer(std::move(*model), std::move(request));
+  }
+  if (route.kind == Route::Kind::kRepositoryModel) {
+    co_return co_await change_repository(route.model, route.action, std::move(request));
+  }
+  auto response = route.kind == Route::Kind::kIndex ? index(request) : read(route);
+  co_return response ? std::move(*response) : error_response(response.error());
+}
+
+Result<HttpResponse> HttpApi::read(const Route& route) const {
+  switch (route.kind) {
+    case Route::Kind::kMetrics:
+      return net::text_response(200, metrics(), "text/plain; version=0.0.4");
+    case Route::Kind::kHealth:
+      if (route.action != "live" && route.action != "ready") break;
+      if (route.action == "ready" && !ready_) {
+        return fail(Code::kUnavailable, "the models of the last run are still being loaded");
+      }
+      return net::text_response(200, "");
+    case Route::Kind::kServer:
+      return json_response({{"name", "skerry-infer"},
+                            {"version", options_.server_version},
+                            {"extensions", json::array({"binary_tensor_data", "model_configuration",
+                                                        "model_repository", "statistics"})}});
+    case Route::Kind::kAllStats: {
+      std::string rows;
+      for (const ServedModelPtr& model : repository_.served()) {
+        rows.append(rows.empty() ? "" : ",")
+            .append(model->stats.to_json(model->name, model->version));
+      }
+      return net::json_response(200, fmt::format("{{\"model_stats\":[{}]}}", rows));
+    }
+    case Route::Kind::kModel:
+      return read_model(route);
+    default:
+      break;
+  }
+  return fail(Code::kNotFound, "not served here; see GET /v2");
+}
+
+Result<HttpResponse> HttpApi::read_model(const Route& route) const {
+  SKERRY_ASSIGN(const ServedModelPtr model, find(route.model, route.version));
+  if (route.action == "ready") return net::text_response(200, "");
+  if (route.action == "config") return json_response(config_of(*model));
+  if (route.action == "stats") {
+    return net::json_response(200, fmt::format("{{\"model_stats\":[{}]}}",
+                                               model->stats.to_json(model->name, model->version)));
+  }
+  return json_response(metadata_of(*model));
+}
+
+Result<ServedModelPtr> HttpApi::find(const std::string& name, const std::string& version) const {
+  ServedModelPtr model = repository_.find(name);
+  if (!model) {
+    return fail(
+        Code::kNotFound,
+        fmt::format("model '{}' is not loaded; POST /v2/repository/index lists those that are",
+                    name));
+  }
+  if (!version.empty() && version != model->version) {
+    return fail(Code::kNotFound,
+                fmt::format("model '{}' serves version {}, not {}", name, model->version, version));
+  }
+  return model;
+}
+
+io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request) {
+  RequestTimes times;
+  const int64_t started = now_ns();
+  const auto failed = [&](const Error& error) {
+    model->stats.add_failure(now_ns() - started);
+    return error_response(error);
+  };
+  if (request.headers.has("Content-Encoding")) {
+    co_return error_response(415, "compressed requests are not supported; send the body as it is");
+  }
+  const auto json_bytes = json_bytes_of(request);
+  if (!json_bytes) co_return failed(json_bytes.error());
+  auto decoded = decoder_.decode(std::move(request.body), *json_bytes);
+  if (!decoded) co_return failed(decoded.error());
+  times.input_ns = now_ns() - started;
+
+  auto outcome = co_await scheduler_.run(model, std::move(*decoded));
+  if (!outcome.outputs) co_return failed(outcome.outputs.error());
+  times.queue_ns = outcome.queue_ns;
+  times.infer_ns = outcome.infer_ns;
+
+  const int64_t inferred = now_ns();
+  auto answer = encode_answer(model->name, model->version, outcome.request, *outcome.outputs);
+  if (!answer) co_return failed(answer.error());
+  HttpResponse response;
+  if (answer->json_bytes) {
+    response.headers.add("Content-Type", "application/octet-stream");
+    response.headers.add(std::string(kJsonBytesHeader), std::to_string(*answer->json_bytes));
+  } else {
+    response.headers.add("Content-Type", "application/json");
+  }
+  response.body = std::move(answer->body);
+  times.output_ns = now_ns() - inferred;
+  model->stats.add_success(times, clock_.wall_ms());
+  co_return response;
+}
+
+io::Task<HttpResponse> HttpApi::change_repository(std::string name, std::string action,
+                                                  HttpRequest request) {
+  if (request.peer.address != "unix" && !options_.repository_over_tcp) {
+    co_return error_response(403,
+                             "models are loaded and unloaded through the Unix socket; start "
+                             "skerry-infer with --repository-over-tcp to allow it here");
+  }
+  std::string directory;
+  if (!request.body.empty()) {
+    const json document = json::parse(request.body, nullptr, false);
+    if (!document.is_object()) co_return error_response(400, "the body is not a JSON object");
+    const json parameters = document.value("parameters", json::object());
+    if (!parameters.is_object()) co_return error_response(400, "'parameters' must be an object");
+    const json path = parameters.value("path", json(""));
+    if (!path.is_string()) co_return error_response(400, "'path' must be a string");
+    directory = path.get<std::string>();
+    if (parameters.contains("config")) {
+      co_return error_response(400, "'config' is not supported: a model's package describes it");
+    }
+  }
+  if (action == "unload") {
+    auto unloaded = co_await repository_.unload(std::move(name));
+    co_return unloaded ? json_response(json::object()) : error_response(unloaded.error());
+  }
+  auto report = co_await repository_.load(std::move(name), std::move(directory));
+  if (!report) co_return error_response(report.error());
+  co_return json_response({{"name", report->name},
+                           {"version", report->version},
+                           {"previous_version", report->previous_version}});
+}
+
+Result<HttpResponse> HttpApi::index(const HttpRequest& request) const {
+  bool ready_only = false;
+  if (!request.body.empty()) {
+    const json document = json::parse(request.body, nullptr, false);
+    if (!document.is_object()) {
+      return fail(Code::kInvalidArgument, "the body is not a JSON object");
+    }
+    const json ready = document.value("ready", json(false));
+    if (!ready.is_boolean()) return fail(Code::kInvalidArgument, "'ready' must be true or false");
+    ready_only = ready.get<bool>();
+  }
+  json rows = json::array();
+  for (const IndexEntry& entry : repository_.index()) {
+    if (ready_only && entry.state != "READY") continue;
+    rows.push_back({{"name", entry.name},
+                    {"version", entry.version},
+                    {"state", entry.state},
+                    {"reason", entry.reason}});
+  }
+  return json_response(rows);
+}
+
+std::string HttpApi::metrics() const {
+  const std::vector<ServedModelPtr> models = repository_.served();
+  std::vector<StatsRow> rows;
+  for (const ServedModelPtr& model : models) {
+    rows.push_back({model->name, model->version, &model->stats});
+  }
+  return to_prometheus(rows);
+}
+
+}  // namespace skerry::serve

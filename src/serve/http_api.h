@@ -1,0 +1,64 @@
+// The Open Inference Protocol v2 over HTTP, with the binary, configuration, statistics and
+// repository extensions, and /metrics for Prometheus. Knows nothing of sockets: request in,
+// response out.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "io/clock.h"
+#include "io/task.h"
+#include "net/http.h"
+#include "serve/model_repository.h"
+#include "serve/scheduler.h"
+#include "serve/tensor_codec.h"
+
+namespace skerry::serve {
+
+// Belongs to the loop's thread.
+class HttpApi {
+ public:
+  struct Options {
+    std::string server_version;
+    // Loading runs a model with this process's rights, so it is for those who can open the Unix
+    // socket.
+    bool repository_over_tcp = false;
+  };
+
+  HttpApi(io::Clock& clock, ModelRepository& repository, Scheduler& scheduler, Options options)
+      : clock_(clock),
+        repository_(repository),
+        scheduler_(scheduler),
+        options_(std::move(options)) {}
+
+  // Answers one request. Errors are {"error":"…"} with the status of http_status().
+  io::Task<net::HttpResponse> handle(net::HttpRequest request);
+
+  // /v2/health/ready says so from here on: the models of the last run are loaded.
+  void set_ready() { ready_ = true; }
+
+ private:
+  struct Route;
+
+  io::Task<net::HttpResponse> route(Route route, net::HttpRequest request);
+  io::Task<net::HttpResponse> infer(ServedModelPtr model, net::HttpRequest request);
+  io::Task<net::HttpResponse> change_repository(std::string name, std::string action,
+                                                net::HttpRequest request);
+  Result<net::HttpResponse> read(const Route& route) const;
+  Result<net::HttpResponse> read_model(const Route& route) const;
+  Result<net::HttpResponse> index(const net::HttpRequest& request) const;
+  Result<ServedModelPtr> find(const std::string& name, const std::string& version) const;
+  std::string metrics() const;
+
+  io::Clock& clock_;
+  ModelRepository& repository_;
+  Scheduler& scheduler_;
+  Options options_;
+  RequestDecoder decoder_;
+  bool ready_ = false;
+};
+
+// The status that stands for an error: 4xx for the caller's, 503 for "try later", 500 otherwise.
+int http_status(Code code);
+
+}  // namespace skerry::serve

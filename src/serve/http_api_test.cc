@@ -1,0 +1,257 @@
+// The protocol, request by request, and what happens when inferences are slow.
+#include "serve/http_api.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "serve/test_support.h"
+
+namespace skerry::serve {
+namespace {
+
+using net::HttpRequest;
+using net::HttpResponse;
+using test::json;
+using test::Package;
+using testing::HasSubstr;
+
+constexpr const char* kInfer =
+    R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]})";
+
+class HttpApiTest : public testing::Test {
+ protected:
+  HttpApiTest() {
+    runtimes_["null"] = std::make_unique<runtime::NullRuntime>(files_);
+    runtimes_["gated"] = std::make_unique<test::GatedRuntime>(files_, gate_);
+    api_.set_ready();
+  }
+
+  static HttpRequest request(const std::string& method, const std::string& target,
+                             const std::string& body = "") {
+    HttpRequest result{.method = method, .target = target, .body = body};
+    result.peer.address = "unix";
+    return result;
+  }
+
+  HttpResponse send(HttpRequest request) {
+    return test::run(loop_, api_.handle(std::move(request)));
+  }
+  HttpResponse get(const std::string& target) { return send(request("GET", target)); }
+  HttpResponse post(const std::string& target, const std::string& body) {
+    return send(request("POST", target, body));
+  }
+  static std::string error_of(const HttpResponse& response) {
+    return json::parse(response.body).value("error", "");
+  }
+
+  void serve(const Package& package) {
+    const std::string path = package.write(dir_.path(package.manifest["version"]));
+    const HttpResponse response =
+        post("/v2/repository/models/echo/load", json{{"parameters", {{"path", path}}}}.dump());
+    ASSERT_EQ(response.status, 200) << response.body;
+  }
+
+  // A package whose inferences wait for the gate and are taken for long ones.
+  void serve_gated() {
+    Package package("slow");
+    package.manifest["runtime"] = "gated";
+    serve(package);
+    repository_.find("echo")->expected_infer_ns = 1'000'000'000;
+    gate_.close();
+  }
+
+  test::TempDir dir_;
+  io::RealFiles files_;
+  io::RealClock clock_;
+  test::Gate gate_;
+  Runtimes runtimes_;
+  io::RealLoop loop_;
+  ModelRepository repository_{loop_, files_, runtimes_, {}};
+  Scheduler scheduler_{loop_, {.threads = 1, .max_queued = 1}};
+  HttpApi api_{clock_, repository_, scheduler_, {.server_version = "9.9"}};
+};
+
+TEST_F(HttpApiTest, DescribesServerAndModel) {
+  const json server = json::parse(get("/v2").body);
+  EXPECT_EQ(server["name"], "skerry-infer");
+  EXPECT_EQ(server["version"], "9.9");
+  EXPECT_THAT(server["extensions"], testing::Contains("statistics"));
+  EXPECT_EQ(get("/v2/health/live").status, 200);
+  EXPECT_EQ(get("/v2/health/ready").status, 200);
+
+  serve(Package("1.5"));
+  EXPECT_EQ(get("/v2/models/echo/ready").status, 200);
+  EXPECT_EQ(get("/v2/models/echo/versions/1.5/ready").status, 200);
+  EXPECT_EQ(json::parse(get("/v2/models/echo/versions/1.5").body), json::parse(R"({"name":"echo",
+      "versions":["1.5"],"platform":"null","inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],
+      "outputs":[{"name":"y","datatype":"FP32","shape":[-1,2]}]})"));
+  const json config = json::parse(get("/v2/models/echo/config").body);
+  EXPECT_EQ(config["max_batch_size"], 0);
+  EXPECT_EQ(config["input"][0],
+            json::parse(R"({"name":"x","data_type":"TYPE_FP32","dims":[-1,2]})"));
+}
+
+TEST_F(HttpApiTest, IsNotReadyBeforeTheModelsOfTheLastRun) {
+  HttpApi starting(clock_, repository_, scheduler_, {});
+  EXPECT_EQ(test::run(loop_, starting.handle(request("GET", "/v2/health/live"))).status, 200);
+  EXPECT_EQ(test::run(loop_, starting.handle(request("GET", "/v2/health/ready"))).status, 503);
+}
+
+TEST_F(HttpApiTest, InfersInJson) {
+  serve(Package("1"));
+  const HttpResponse response = post("/v2/models/echo/versions/1/infer", kInfer);
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.headers.get("Content-Type"), "application/json");
+  EXPECT_FALSE(response.headers.has("Inference-Header-Content-Length"));
+  EXPECT_EQ(json::parse(response.body), json::parse(R"({"model_name":"echo","model_version":"1",
+      "outputs":[{"name":"y","datatype":"FP32","shape":[1,2],"data":[1,2]}]})"));
+}
+
+TEST_F(HttpApiTest, InfersInBinary) {
+  serve(Package("1"));
+  const std::string head = R"({"id":"7","parameters":{"binary_data_output":true},
+      "inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]})";
+  const std::string tensor("\x00\x00\x80\x3f\x00\x00\x00\x40", 8);
+  HttpRequest binary = request("POST", "/v2/models/echo/infer", head + tensor);
+  binary.headers.set("Inference-Header-Content-Length", std::to_string(head.size()));
+  const HttpResponse response = send(binary);
+  ASSERT_EQ(response.status, 200) << response.body;
+  const size_t json_bytes =
+      std::stoul(std::string(response.headers.get("inference-header-content-length")));
+  EXPECT_EQ(json::parse(response.body.substr(0, json_bytes))["id"], "7");
+  EXPECT_EQ(response.body.substr(json_bytes), tensor);
+
+  binary.headers.set("Inference-Header-Content-Length", "many");
+  EXPECT_EQ(send(binary).status, 400);
+}
+
+TEST_F(HttpApiTest, AnswersWrongRequestsWithTheReason) {
+  serve(Package("1"));
+  const std::vector<std::tuple<std::string, std::string, std::string, int, std::string>> cases = {
+      {"GET", "/", "", 404, "/ is not served here"},
+      {"GET", "/v2/models/echo/nothing", "", 404, "is not served here"},
+      {"GET", "/v2/health/other", "", 404, "not served here"},
+      {"GET", "/v2/%zz", "", 400, ""},
+      {"GET", "/v2/models/other", "", 404, "model 'other' is not loaded"},
+      {"POST", "/v2/models/other/infer", kInfer, 404, "model 'other' is not loaded"},
+      {"POST", "/v2/models/echo/versions/2/infer", kInfer, 404, "serves version 1, not 2"},
+      {"GET", "/v2/models/echo/infer", "", 405, "takes POST, not GET"},
+      {"POST", "/v2/models/echo/infer", "{", 400, "not a JSON object"},
+      {"POST", "/v2/models/echo/infer", R"({"inputs":[]})", 400,
+       "input 'x' is missing; expected FP32"},
+      {"POST", "/v2/repository/models/echo/load", "[]", 400, "not a JSON object"},
+      {"POST", "/v2/repository/models/echo/load", R"({"parameters":{"path":7}})", 400, "'path'"},
+      {"POST", "/v2/repository/models/other/load", "", 400, "was never loaded"},
+      {"POST", "/v2/repository/models/other/unload", "", 404, "is not loaded"},
+  };
+  for (const auto& [method, target, body, status, message] : cases) {
+    const HttpResponse response = send(request(method, target, body));
+    EXPECT_EQ(response.status, status) << method << " " << target << ": " << response.body;
+    EXPECT_THAT(error_of(response), HasSubstr(message)) << target;
+  }
+  const HttpResponse unknown_output = post("/v2/models/echo/infer", R"({"outputs":[{"name":"z"}],
+      "inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]})");
+  EXPECT_EQ(unknown_output.status, 400);
+  EXPECT_EQ(error_of(unknown_output), "output 'z' is unknown; the model gives: y");
+}
+
+TEST_F(HttpApiTest, HoldsCallersToTheContractNotToTheModel) {
+  Package narrow("1");
+  narrow.manifest["inputs"][0]["shape"] = {1, 2};
+  serve(narrow);
+  const HttpResponse response = post("/v2/models/echo/infer", R"({"inputs":
+      [{"name":"x","datatype":"FP32","shape":[2,2],"data":[1,2,3,4]}]})");
+  EXPECT_EQ(error_of(response), "input 'x' is FP32[2,2]; expected FP32[1,2]");
+}
+
+TEST_F(HttpApiTest, LoadsOverTcpOnlyWhereAllowed) {
+  HttpRequest load = request("POST", "/v2/repository/models/echo/load", "{}");
+  load.peer.address = "127.0.0.1:4711";
+  const HttpResponse response = send(load);
+  EXPECT_EQ(response.status, 403);
+  EXPECT_THAT(error_of(response), HasSubstr("--repository-over-tcp"));
+  HttpApi open(clock_, repository_, scheduler_,
+               {.server_version = "", .repository_over_tcp = true});
+  EXPECT_EQ(test::run(loop_, open.handle(load)).status, 400);  // no path, but allowed
+}
+
+TEST_F(HttpApiTest, ListsLoadsAndUnloads) {
+  serve(Package("1"));
+  post("/v2/repository/models/ghost/load", R"({"parameters":{"path":"/nowhere"}})");
+  json index = json::parse(post("/v2/repository/index", "").body);
+  ASSERT_EQ(index.size(), 2u);
+  EXPECT_EQ(index[0], json::parse(R"({"name":"echo","version":"1","state":"READY","reason":""})"));
+  EXPECT_EQ(index[1]["state"], "UNAVAILABLE");
+  index = json::parse(post("/v2/repository/index", R"({"ready":true})").body);
+  EXPECT_EQ(index.size(), 1u);
+  EXPECT_EQ(post("/v2/repository/models/echo/unload", "").status, 200);
+  EXPECT_EQ(get("/v2/models/echo/ready").status, 404);
+}
+
+TEST_F(HttpApiTest, CountsRequests) {
+  serve(Package("1"));
+  for (int i = 0; i < 3; ++i) post("/v2/models/echo/infer", kInfer);
+  post("/v2/models/echo/infer", "{}");
+  const json stats = json::parse(get("/v2/models/echo/stats").body)["model_stats"][0];
+  EXPECT_EQ(stats["inference_count"], 3);
+  EXPECT_EQ(stats["inference_stats"]["success"]["count"], 3);
+  EXPECT_EQ(stats["inference_stats"]["queue"]["count"], 3);
+  EXPECT_EQ(stats["inference_stats"]["fail"]["count"], 1);
+  EXPECT_EQ(json::parse(get("/v2/models/stats").body)["model_stats"].size(), 1u);
+  EXPECT_THAT(get("/metrics").body, HasSubstr("outcome=\"success\"} 3\n"));
+}
+
+TEST_F(HttpApiTest, ASlowInferenceHoldsNobodyUpAndTheQueueHasALimit) {
+  serve_gated();
+  io::TaskScope scope;
+  std::array<std::optional<HttpResponse>, 3> slow;
+  for (auto& response : slow) {
+    scope.spawn(
+        test::store(api_.handle(request("POST", "/v2/models/echo/infer", kInfer)), &response));
+  }
+  ASSERT_TRUE(test::run_until(loop_, [&] { return gate_.waiting() == 1; }));
+  EXPECT_EQ(get("/v2/health/live").status, 200);  // the loop is free
+  ASSERT_TRUE(slow[2]);                           // one runs, one waits, the third is too much
+  EXPECT_EQ(slow[2]->status, 503);
+  EXPECT_THAT(error_of(*slow[2]), HasSubstr("--threads"));
+  EXPECT_FALSE(slow[0] || slow[1]);
+  gate_.open();
+  ASSERT_TRUE(test::run_until(loop_, [&] { return slow[0] && slow[1]; }));
+  EXPECT_EQ(slow[0]->status, 200);
+  EXPECT_EQ(slow[1]->status, 200);
+}
+
+TEST_F(HttpApiTest, AnInferenceOnTheOldVersionOutlastsTheSwitch) {
+  serve_gated();
+  io::TaskScope scope;
+  std::optional<HttpResponse> slow;
+  scope.spawn(test::store(api_.handle(request("POST", "/v2/models/echo/infer", kInfer)), &slow));
+  ASSERT_TRUE(test::run_until(loop_, [&] { return gate_.waiting() == 1; }));
+  serve(Package("fast"));
+  const HttpResponse fast = post("/v2/models/echo/infer", kInfer);
+  EXPECT_EQ(json::parse(fast.body)["model_version"], "fast");
+  EXPECT_FALSE(slow);
+  gate_.open();
+  ASSERT_TRUE(test::run_until(loop_, [&] { return slow.has_value(); }));
+  EXPECT_EQ(slow->status, 200);
+  EXPECT_EQ(json::parse(slow->body)["model_version"], "slow");
+}
+
+TEST_F(HttpApiTest, ACallerMayLeaveDuringAnInference) {
+  serve_gated();
+  std::optional<HttpResponse> response;
+  {
+    io::TaskScope scope;
+    scope.spawn(
+        test::store(api_.handle(request("POST", "/v2/models/echo/infer", kInfer)), &response));
+    ASSERT_TRUE(test::run_until(loop_, [&] { return gate_.waiting() == 1; }));
+  }
+  gate_.open();
+  EXPECT_EQ(post("/v2/models/echo/infer", kInfer).status, 200);  // behind it in the queue
+  EXPECT_FALSE(response);
+}
+
+}  // namespace
+}  // namespace skerry::serve

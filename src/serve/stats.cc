@@ -1,0 +1,150 @@
+// Histograms, and the two ways out: the protocol's statistics and Prometheus.
+#include "serve/stats.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cmath>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+namespace skerry::serve {
+namespace {
+
+using nlohmann::json;
+
+json duration(uint64_t count, int64_t total_ns) {
+  return {{"count", count}, {"ns", total_ns}};
+}
+
+json quantiles(const LatencyHistogram& histogram) {
+  return {{"p50", histogram.quantile(0.5)},
+          {"p90", histogram.quantile(0.9)},
+          {"p99", histogram.quantile(0.99)}};
+}
+
+}  // namespace
+
+int64_t now_ns() {
+  const auto since = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(since).count();
+}
+
+// Values below 2·16 have a bucket each; above, the leading bit chooses a group of 16 and the next
+// four bits the bucket in it.
+size_t LatencyHistogram::bucket_of(uint64_t value) {
+  const int bits = std::bit_width(value);
+  if (bits <= kSubBits + 1) return value;
+  if (bits > kMaxBits) return kBuckets - 1;
+  const int shift = bits - kSubBits - 1;
+  return (static_cast<size_t>(shift) << kSubBits) + (value >> shift);
+}
+
+uint64_t LatencyHistogram::last_of(size_t bucket) {
+  if (bucket < (2u << kSubBits)) return bucket;
+  const size_t shift = (bucket >> kSubBits) - 1;
+  return (((bucket & ((1u << kSubBits) - 1)) + (1u << kSubBits) + 1) << shift) - 1;
+}
+
+void LatencyHistogram::add(int64_t value_ns) {
+  const auto value = static_cast<uint64_t>(std::max<int64_t>(value_ns, 0));
+  ++counts_[bucket_of(value)];
+  ++count_;
+  sum_ns_ += static_cast<int64_t>(value);
+}
+
+int64_t LatencyHistogram::quantile(double q) const {
+  if (count_ == 0) return 0;
+  const auto wanted =
+      std::max<uint64_t>(1, static_cast<uint64_t>(std::ceil(q * static_cast<double>(count_))));
+  uint64_t seen = 0;
+  for (size_t i = 0; i < kBuckets; ++i) {
+    seen += counts_[i];
+    if (seen >= wanted) return static_cast<int64_t>(last_of(i));
+  }
+  return static_cast<int64_t>(last_of(kBuckets - 1));
+}
+
+void ModelStats::add_success(const RequestTimes& times, int64_t wall_ms) {
+  total_.add(times.total_ns());
+  queue_.add(times.queue_ns);
+  infer_.add(times.infer_ns);
+  input_ns_ += times.input_ns;
+  output_ns_ += times.output_ns;
+  last_inference_ms_ = wall_ms;
+}
+
+void ModelStats::add_failure(int64_t total_ns) {
+  ++failures_;
+  failure_ns_ += total_ns;
+}
+
+std::string ModelStats::to_json(std::string_view model, std::string_view version) const {
+  const uint64_t count = successes();
+  const json inference = {{"success", duration(count, total_.sum_ns())},
+                          {"fail", duration(failures_, failure_ns_)},
+                          {"queue", duration(count, queue_.sum_ns())},
+                          {"compute_input", duration(count, input_ns_)},
+                          {"compute_infer", duration(count, infer_.sum_ns())},
+                          {"compute_output", duration(count, output_ns_)},
+                          {"cache_hit", duration(0, 0)},
+                          {"cache_miss", duration(0, 0)}};
+  const json entry = {{"name", model},
+                      {"version", version},
+                      {"last_inference", last_inference_ms_},
+                      {"inference_count", count},
+                      {"execution_count", count},
+                      {"inference_stats", inference},
+                      {"latency_ns",
+                       {{"total", quantiles(total_)},
+                        {"queue", quantiles(queue_)},
+                        {"compute_infer", quantiles(infer_)}}}};
+  return entry.dump();
+}
+
+std::string to_prometheus(std::span<const StatsRow> rows) {
+  std::string out;
+  const auto to = std::back_inserter(out);
+  // Names and versions hold letters, digits and -_.+ only: no escapes are needed in labels.
+  out +=
+      "# HELP skerry_inference_requests_total Inference requests by outcome.\n"
+      "# TYPE skerry_inference_requests_total counter\n";
+  for (const StatsRow& row : rows) {
+    for (const auto& [outcome, count] : {std::pair("success", row.stats->successes()),
+                                         std::pair("failure", row.stats->failures())}) {
+      fmt::format_to(
+          to, "skerry_inference_requests_total{{model=\"{}\",version=\"{}\",outcome=\"{}\"}} {}\n",
+          row.model, row.version, outcome, count);
+    }
+  }
+  struct Summary {
+    const char* name;
+    const char* help;
+    const LatencyHistogram& (ModelStats::*of)() const;
+  };
+  constexpr std::array<Summary, 3> kSummaries = {{
+      {"skerry_inference_duration_seconds", "Request decoded to answer encoded.",
+       &ModelStats::total},
+      {"skerry_inference_queue_seconds", "Waiting for a thread.", &ModelStats::queue},
+      {"skerry_inference_compute_seconds", "Inside the runtime.", &ModelStats::infer},
+  }};
+  for (const Summary& summary : kSummaries) {
+    fmt::format_to(to, "# HELP {0} {1}\n# TYPE {0} summary\n", summary.name, summary.help);
+    for (const StatsRow& row : rows) {
+      const LatencyHistogram& histogram = (row.stats->*summary.of)();
+      const auto labels = fmt::format("model=\"{}\",version=\"{}\"", row.model, row.version);
+      for (const double q : {0.5, 0.9, 0.99}) {
+        fmt::format_to(to, "{}{{{},quantile=\"{}\"}} {}\n", summary.name, labels, q,
+                       static_cast<double>(histogram.quantile(q)) / 1e9);
+      }
+      fmt::format_to(to, "{}_sum{{{}}} {}\n", summary.name, labels,
+                     static_cast<double>(histogram.sum_ns()) / 1e9);
+      fmt::format_to(to, "{}_count{{{}}} {}\n", summary.name, labels, histogram.count());
+    }
+  }
+  return out;
+}
+
+}  // namespace skerry::serve

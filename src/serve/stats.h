@@ -1,0 +1,82 @@
+// What the service counts about each model: requests, time per phase and latency quantiles.
+// All of it belongs to the loop's thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace skerry::serve {
+
+// Nanoseconds of the monotonic clock. Not io::Clock: phases of microseconds need finer ticks.
+int64_t now_ns();
+
+// Counts of values in buckets whose width grows with the value: 16 for each power of two, so that a
+// quantile is at most 1/16 too large, in constant memory. (The layout of HdrHistogram.)
+class LatencyHistogram {
+ public:
+  void add(int64_t value_ns);
+  // The smallest bucket limit that at least a share `q` (0–1) of the values does not exceed; 0
+  // without values.
+  int64_t quantile(double q) const;
+  uint64_t count() const { return count_; }
+  int64_t sum_ns() const { return sum_ns_; }
+
+ private:
+  static constexpr int kSubBits = 4;
+  static constexpr int kMaxBits = 40;  // 2^40 ns = 18 minutes; longer counts as that
+  static constexpr size_t kBuckets = ((kMaxBits - kSubBits + 1) << kSubBits);
+  static size_t bucket_of(uint64_t value);
+  static uint64_t last_of(size_t bucket);
+
+  std::array<uint64_t, kBuckets> counts_{};
+  uint64_t count_ = 0;
+  int64_t sum_ns_ = 0;
+};
+
+// One request's way through the service.
+struct RequestTimes {
+  int64_t input_ns = 0;   // decoding the request
+  int64_t queue_ns = 0;   // waiting for a thread
+  int64_t infer_ns = 0;   // inside the runtime
+  int64_t output_ns = 0;  // encoding the answer
+  int64_t total_ns() const { return input_ns + queue_ns + infer_ns + output_ns; }
+};
+
+class ModelStats {
+ public:
+  void add_success(const RequestTimes& times, int64_t wall_ms);
+  void add_failure(int64_t total_ns);
+
+  uint64_t successes() const { return total_.count(); }
+  uint64_t failures() const { return failures_; }
+  const LatencyHistogram& total() const { return total_; }
+  const LatencyHistogram& infer() const { return infer_; }
+  const LatencyHistogram& queue() const { return queue_; }
+
+  // One entry of "model_stats" of the protocol's statistics extension, as JSON.
+  std::string to_json(std::string_view model, std::string_view version) const;
+
+ private:
+  LatencyHistogram total_;
+  LatencyHistogram queue_;
+  LatencyHistogram infer_;
+  int64_t input_ns_ = 0;
+  int64_t output_ns_ = 0;
+  uint64_t failures_ = 0;
+  int64_t failure_ns_ = 0;
+  int64_t last_inference_ms_ = 0;
+};
+
+struct StatsRow {
+  std::string_view model;
+  std::string_view version;
+  const ModelStats* stats;
+};
+
+// All models in Prometheus's text format.
+std::string to_prometheus(std::span<const StatsRow> rows);
+
+}  // namespace skerry::serve

@@ -1,0 +1,216 @@
+// Requests read and answers written, JSON and binary, right and wrong.
+#include "serve/tensor_codec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "runtime/tensor.h"
+
+namespace skerry::serve {
+namespace {
+
+using nlohmann::json;
+using runtime::DataType;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+template <class T>
+std::vector<T> values_of(std::span<const std::byte> bytes) {
+  std::vector<T> values(bytes.size() / sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
+  return values;
+}
+
+template <class T>
+runtime::Tensor tensor(DataType type, std::vector<int64_t> shape, const std::vector<T>& values) {
+  runtime::Tensor result{"y", type, std::move(shape), {}};
+  result.bytes.resize(values.size() * sizeof(T));
+  if (!values.empty()) std::memcpy(result.bytes.data(), values.data(), result.bytes.size());
+  return result;
+}
+
+Result<InferRequest> decode(const std::string& body, std::optional<size_t> json_bytes = {}) {
+  RequestDecoder decoder;
+  return decoder.decode(body, json_bytes);
+}
+
+// The request with one input of this datatype, shape and data.
+std::string one_input(const std::string& datatype, const std::string& shape,
+                      const std::string& data) {
+  return R"({"inputs":[{"name":"x","datatype":")" + datatype + R"(","shape":)" + shape +
+         R"(,"data":)" + data + "}]}";
+}
+
+template <class T>
+std::vector<T> decoded(const std::string& datatype, const std::string& data) {
+  const auto count = json::parse(data).size();
+  const auto request = decode(one_input(datatype, "[" + std::to_string(count) + "]", data));
+  EXPECT_TRUE(request) << request.error().message();
+  return request ? values_of<T>(request->views()[0].bytes) : std::vector<T>{};
+}
+
+std::string refusal(const std::string& body, std::optional<size_t> json_bytes = {}) {
+  const auto request = decode(body, json_bytes);
+  return request ? "was accepted" : request.error().message();
+}
+
+TEST(Decode, ReadsEveryTypeFromJson) {
+  EXPECT_THAT(decoded<int8_t>("INT8", "[-128,127]"), ElementsAre(-128, 127));
+  EXPECT_THAT(decoded<uint16_t>("UINT16", "[0,65535]"), ElementsAre(0, 65535));
+  EXPECT_THAT(decoded<int64_t>("INT64", "[-9223372036854775808,9223372036854775807]"),
+              ElementsAre(INT64_MIN, INT64_MAX));
+  EXPECT_THAT(decoded<uint64_t>("UINT64", "[18446744073709551615]"), ElementsAre(UINT64_MAX));
+  EXPECT_THAT(decoded<float>("FP32", "[1,-2.5,1e-3]"), ElementsAre(1, -2.5f, 1e-3f));
+  EXPECT_THAT(decoded<double>("FP64", "[0.1]"), ElementsAre(0.1));
+  EXPECT_THAT(decoded<uint8_t>("BOOL", "[true,false]"), ElementsAre(1, 0));
+}
+
+TEST(Decode, ReadsStringsNestedArraysAndMembersInAnyOrder) {
+  auto request = decode(R"({"outputs":[{"name":"y","parameters":{"binary_data":true}},{"name":"z"}],
+      "inputs":[{"data":[["a","é"],["","\u0001"]],"shape":[2,2],"datatype":"BYTES","name":"x"}],
+      "parameters":{"binary_data_output":true,"priority":3},"id":"n 7","unknown":null})");
+  ASSERT_TRUE(request) << request.error().message();
+  EXPECT_EQ(request->id, "n 7");
+  EXPECT_TRUE(request->binary_output);
+  ASSERT_EQ(request->outputs.size(), 2u);
+  EXPECT_EQ(request->outputs[0].binary, true);
+  EXPECT_EQ(request->outputs[1].binary, std::nullopt);
+  const auto view = request->views()[0];
+  EXPECT_EQ(runtime::describe(view.type, view.shape), "BYTES[2,2]");
+  EXPECT_THAT(*runtime::split_bytes(view.bytes, 4), ElementsAre("a", "é", "", "\x01"));
+}
+
+TEST(Decode, TakesBinaryTensorsInOrderBesideJson) {
+  const std::string head = R"({"inputs":[
+      {"name":"a","datatype":"INT16","shape":[2],"parameters":{"binary_data_size":4}},
+      {"name":"b","datatype":"INT8","shape":[1],"data":[5]},
+      {"name":"c","datatype":"INT8","shape":[3],"parameters":{"binary_data_size":3}}]})";
+  const std::string body = head + std::string("\x01\x00\xff\xff\x07\x08\x09", 7);
+  auto request = decode(body, head.size());
+  ASSERT_TRUE(request) << request.error().message();
+  const InferRequest moved = std::move(*request);  // views must not depend on where it was made
+  const auto views = moved.views();
+  EXPECT_THAT(values_of<int16_t>(views[0].bytes), ElementsAre(1, -1));
+  EXPECT_THAT(values_of<int8_t>(views[1].bytes), ElementsAre(5));
+  EXPECT_THAT(values_of<int8_t>(views[2].bytes), ElementsAre(7, 8, 9));
+  EXPECT_EQ(static_cast<const void*>(views[2].bytes.data()), moved.body.data() + head.size() + 4);
+
+  EXPECT_EQ(refusal(body + "!", head.size()), "1 bytes of the body belong to no input");
+  EXPECT_EQ(refusal(body.substr(0, body.size() - 1), head.size()),
+            "input 'c': 'binary_data_size' is 3, 2 bytes are left in the body");
+  EXPECT_THAT(refusal(body, body.size() + 1), HasSubstr("Inference-Header-Content-Length is"));
+}
+
+TEST(Decode, SaysWhatIsWrong) {
+  EXPECT_THAT(refusal(""), HasSubstr("not a JSON object"));
+  EXPECT_THAT(refusal("[1]"), HasSubstr("not a JSON object"));
+  EXPECT_EQ(refusal("{}"), "'inputs' is missing; it must be an array");
+  EXPECT_EQ(refusal(R"({"inputs":7})"), "'inputs' must be an array");
+  EXPECT_EQ(refusal(R"({"inputs":[7]})"), "'inputs' must hold objects");
+  EXPECT_EQ(refusal(R"({"inputs":[{}]})"), "'name' is missing; it must be a string");
+  EXPECT_THAT(refusal(one_input("FLOAT", "[1]", "[1]")),
+              HasSubstr("input 'x': unknown datatype 'FLOAT'; use one of BOOL"));
+  EXPECT_EQ(refusal(one_input("INT8", "[2]", "[1]")),
+            "input 'x': 'data' has 1 elements, its shape says 2");
+  EXPECT_EQ(refusal(one_input("INT8", "[1]", "[1,2]")),
+            "input 'x': 'data' has more elements than the 1 of its shape");
+  EXPECT_EQ(refusal(one_input("INT8", "[2]", "[1,128]")),
+            "input 'x': element 1 of 'data' must be an integer in its range for INT8");
+  EXPECT_THAT(refusal(one_input("UINT8", "[1]", "[-1]")), HasSubstr("in its range"));
+  EXPECT_THAT(refusal(one_input("INT32", "[1]", "[1.5]")), HasSubstr("an integer"));
+  EXPECT_THAT(refusal(one_input("FP32", "[1]", "[1e39]")), HasSubstr("in its range"));
+  EXPECT_THAT(refusal(one_input("FP32", "[1]", "[\"1\"]")), HasSubstr("a number"));
+  EXPECT_THAT(refusal(one_input("BOOL", "[1]", "[1]")), HasSubstr("true or false"));
+  EXPECT_THAT(refusal(one_input("BYTES", "[1]", "[1]")), HasSubstr("a string"));
+  EXPECT_THAT(refusal(one_input("FP16", "[1]", "[1]")), HasSubstr("send it as binary data"));
+  EXPECT_THAT(refusal(one_input("INT8", "[-1]", "[1]")), HasSubstr("'shape' must hold integers"));
+  EXPECT_THAT(refusal(one_input("INT8", "[9223372036854775807,3]", "[1]")), HasSubstr("too many"));
+  EXPECT_THAT(refusal(one_input("FP64", "[1000000000000]", "[1]")), HasSubstr("has fewer"));
+  EXPECT_THAT(refusal(one_input("INT8", "[1]", std::string(99, '[') + std::string(99, ']'))),
+              HasSubstr("nested too deep"));
+  EXPECT_THAT(refusal(R"({"inputs":[{"name":"x","datatype":"INT8","shape":[1]}]})"),
+              HasSubstr("it has no 'data'"));
+  EXPECT_THAT(refusal(R"({"inputs":[{"name":"x","datatype":"INT8","shape":[1],
+                          "parameters":{"shared_memory_region":"r"}}]})"),
+              HasSubstr("parameter 'shared_memory_region' is not supported"));
+  EXPECT_THAT(
+      refusal(R"({"inputs":[],"outputs":[{"name":"y","parameters":{"classification":3}}]})"),
+      HasSubstr("output 'y': parameter 'classification' is not supported"));
+}
+
+InferRequest asking(bool binary) {
+  InferRequest request;
+  request.binary_output = binary;
+  return request;
+}
+
+json encoded(const runtime::Tensor& output) {
+  const auto answer = encode_answer("m", "1", asking(false), std::span(&output, 1));
+  EXPECT_TRUE(answer) << answer.error().message();
+  return answer ? json::parse(answer->body)["outputs"][0] : json();
+}
+
+TEST(Encode, JsonReadsBackToTheSameValues) {
+  const std::vector<float> floats = {0.1f, -0.0f, 1e-45f, std::numeric_limits<float>::max(),
+                                     16777216.f};
+  const auto y = encoded(tensor(DataType::kFp32, {5}, floats));
+  EXPECT_EQ(y["name"], "y");
+  EXPECT_EQ(y["datatype"], "FP32");
+  EXPECT_EQ(y["shape"], json::array({5}));
+  EXPECT_EQ(y["data"].get<std::vector<float>>(), floats);
+  const std::vector<double> doubles = {0.1, 5e-324, 1.7976931348623157e308};
+  EXPECT_EQ(encoded(tensor(DataType::kFp64, {3}, doubles))["data"].get<std::vector<double>>(),
+            doubles);
+  EXPECT_EQ(encoded(tensor<uint64_t>(DataType::kUint64, {1}, {UINT64_MAX}))["data"][0], UINT64_MAX);
+  EXPECT_EQ(encoded(tensor<int8_t>(DataType::kInt8, {2}, {-128, 65}))["data"],
+            json::parse("[-128,65]"));
+  EXPECT_EQ(encoded(tensor<uint8_t>(DataType::kBool, {2}, {1, 0}))["data"],
+            json::parse("[true,false]"));
+  EXPECT_EQ(encoded(tensor<float>(DataType::kFp32, {0, 3}, {}))["data"], json::array());
+
+  runtime::Tensor text{"y", DataType::kBytes, {2}, {}};
+  runtime::append_bytes(text.bytes, "a\"\\\n\x01 é");
+  runtime::append_bytes(text.bytes, "");
+  EXPECT_EQ(encoded(text)["data"], json::array({"a\"\\\n\x01 é", ""}));
+}
+
+TEST(Encode, BinaryOutputsFollowInOrder) {
+  InferRequest request = asking(true);
+  request.id = "q\"";
+  request.outputs = {{"y", {}}, {"y", false}, {"y", true}};
+  const std::vector<runtime::Tensor> outputs = {tensor<int8_t>(DataType::kInt8, {1}, {'A'}),
+                                                tensor<int8_t>(DataType::kInt8, {1}, {'B'}),
+                                                tensor<int8_t>(DataType::kInt8, {2}, {'C', 'D'})};
+  const auto answer = encode_answer("m", "3", request, outputs);
+  ASSERT_TRUE(answer) << answer.error().message();
+  ASSERT_TRUE(answer->json_bytes);
+  const json head = json::parse(answer->body.substr(0, *answer->json_bytes));
+  EXPECT_EQ(head["model_name"], "m");
+  EXPECT_EQ(head["model_version"], "3");
+  EXPECT_EQ(head["id"], "q\"");
+  EXPECT_EQ(head["outputs"][0]["parameters"]["binary_data_size"], 1);
+  EXPECT_EQ(head["outputs"][1]["data"], json::array({'B'}));
+  EXPECT_EQ(head["outputs"][2]["parameters"]["binary_data_size"], 2);
+  EXPECT_EQ(answer->body.substr(*answer->json_bytes), "ACD");
+}
+
+TEST(Encode, RefusesWhatJsonCannotCarry) {
+  const auto refused = [](const runtime::Tensor& output) {
+    const auto answer = encode_answer("m", "1", asking(false), std::span(&output, 1));
+    return answer ? "was accepted" : answer.error().message();
+  };
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THAT(refused(tensor<float>(DataType::kFp32, {2}, {0, nan})),
+              HasSubstr("output 'y': element 1 is nan"));
+  EXPECT_THAT(refused(tensor<uint16_t>(DataType::kFp16, {1}, {0})), HasSubstr("FP16"));
+  runtime::Tensor text{"y", DataType::kBytes, {1}, {}};
+  runtime::append_bytes(text.bytes, "\xff");
+  EXPECT_THAT(refused(text), HasSubstr("not UTF-8"));
+}
+
+}  // namespace
+}  // namespace skerry::serve
