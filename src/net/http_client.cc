@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <map>
 
 #include "net/http_parser.h"
@@ -202,7 +203,11 @@ class StreamHttpClient : public HttpClient {
     // failure.
     auto written = co_await stream.write_both(head, request.body);
     HttpLimits limits;
-    limits.body_bytes = options.max_body_bytes;
+    // What goes to a sink is the sink's to limit; deliver() limits what stays here.
+    if (options.sink)
+      limits.body_bytes = std::numeric_limits<uint64_t>::max();
+    else
+      limits.body_bytes = options.max_body_bytes;
     std::string buffer(kBufferBytes, '\0');
     size_t end = 0;
     for (;;) {  // until an answer that is not "100 Continue" or the like
@@ -246,7 +251,12 @@ class StreamHttpClient : public HttpClient {
   static Result<void> deliver(ResponseParser& parser, bool& head_told,
                               const FetchOptions& options) {
     HttpResponse& response = parser.response();
-    if (!parser.head_done() || response.status / 100 != 2) return {};
+    if (!parser.head_done()) return {};
+    if (response.status / 100 != 2) {
+      if (response.body.size() <= options.max_body_bytes) return {};
+      return fail(Code::kResourceExhausted,
+                  "the answer is larger than " + std::to_string(options.max_body_bytes) + " bytes");
+    }
     if (options.on_head && !std::exchange(head_told, true)) {
       HttpResponse head;
       head.status = response.status;

@@ -18,7 +18,8 @@ struct FetchOptions {
   // Where set, a 2xx body goes here piece by piece instead of into HttpResponse::body; an error
   // ends the fetch.
   std::function<Result<void>(std::string_view)> sink;
-  // Called with the head (status, headers, empty body) before the first byte reaches `sink`.
+  // Called with the head of a 2xx answer (status, headers, empty body) before a byte reaches
+  // `sink`.
   std::function<Result<void>(const HttpResponse&)> on_head;
 };
 

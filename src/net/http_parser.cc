@@ -61,21 +61,21 @@ class BodyParser : public http::basic_parser<kIsRequest> {
     if constexpr (kIsRequest) {
       if (!error && router && *router) route_body(error);
     }
+    if (error || this->is_done()) return;
+    // Beast would compare the length with one limit before the head can be routed.
+    auto length = this->content_length();
+    if (length && *length > body_limit_bytes) error = http::error::body_limit;
   }
-  // Beast would compare the length with one limit before the head can be routed.
-  void on_body_init_impl(const boost::optional<uint64_t>& length, error_code& error) override {
-    if (!length) return;
-    if (*length > body_limit_bytes) {
-      error = http::error::body_limit;
-    } else if (!has_sink()) {
-      message.body.reserve(std::min(*length, kReserveAtMost));
-    }
+  void on_body_init_impl(const boost::optional<uint64_t>& length, error_code&) override {
+    if (length && !has_sink()) message.body.reserve(std::min(*length, kReserveAtMost));
   }
   size_t on_body_impl(string_view bytes, error_code& error) override { return take(bytes, error); }
   size_t on_chunk_body_impl(uint64_t, string_view bytes, error_code& error) override {
     return take(bytes, error);
   }
-  void on_chunk_header_impl(uint64_t, string_view, error_code&) override {}
+  void on_chunk_header_impl(uint64_t size, string_view, error_code& error) override {
+    if (size > body_limit_bytes - body_bytes_) error = http::error::body_limit;
+  }
   void on_finish_impl(error_code&) override {}
   void on_request_impl(http::verb, string_view method, string_view target, int version,
                        error_code&) override {
@@ -109,11 +109,12 @@ class BodyParser : public http::basic_parser<kIsRequest> {
     }
   }
   size_t take(string_view bytes, error_code& error) {
-    body_bytes_ += bytes.size();
-    if (body_bytes_ > body_limit_bytes) {
+    // Only a body until the end of the stream comes without a length that was checked already.
+    if (bytes.size() > body_limit_bytes - body_bytes_) {
       error = http::error::body_limit;
       return 0;
     }
+    body_bytes_ += bytes.size();
     if (!has_sink()) {
       message.body.append(bytes.data(), bytes.size());
       return bytes.size();
@@ -213,7 +214,6 @@ Result<size_t> RequestParser::feed(std::string_view bytes) {
   int status = static_cast<int>(parser.refusal);
   if (error == http::error::body_limit) status = 413;
   if (error == http::error::header_limit) status = 431;
-  if (error == http::error::bad_version) status = 505;
   Error why = parse_error("HTTP request", error, impl_->limits, parser.body_limit_bytes);
   impl_->refusal = parser.refusal_response ? std::move(*parser.refusal_response)
                                            : text_response(status, why.message() + "\n");

@@ -22,7 +22,7 @@ class RequestParser {
   // with more behind it, or belongs to the next request once done(). Refuses what proxies could
   // read differently: two lengths, a transfer coding other than "chunked", no Host or two.
   Result<size_t> feed(std::string_view bytes);
-  // What to answer when feed() has failed: 400, 413, 431, 501 or 505, 500 or 507 where the sink
+  // What to answer when feed() has failed: 400, 413, 431 or 501, 500 or 507 where the sink
   // failed, or what the router says.
   HttpResponse refusal() const;
 

@@ -22,7 +22,7 @@ constexpr size_t kFirstBufferBytes = 4 << 10;
 constexpr size_t kLargeBufferBytes = 64 << 10;
 constexpr size_t kFilePieceBytes = 256 << 10;
 // A refused request is read on to this extent, so that the client sees the answer and not a reset.
-constexpr uint64_t kLingerBytes = 1 << 20;
+constexpr uint64_t kLingerBytes = 16 << 20;
 
 void append_number(std::string& out, uint64_t number) {
   char digits[20];
@@ -178,6 +178,11 @@ io::Task<void> HttpServer::Impl::serve(std::unique_ptr<Connection> owned) {
     }
     if (!keep_alive) co_return;
     connection.between_requests = true;
+    // Idle connections are many: what one large request needed is given back.
+    if (connection.begin == connection.end && connection.buffer.size() > kFirstBufferBytes) {
+      connection.buffer = {};
+      connection.begin = connection.end = 0;
+    }
   }
 }
 
