@@ -18,6 +18,7 @@ extern "C" {  // which glibc 2.36 leaves out in this header
 #include <csignal>
 #include <cstdlib>
 #include <set>
+#include <utility>
 
 #include "io/clock.h"
 #include "io/random.h"
@@ -128,13 +129,19 @@ std::vector<pid_t> marked_processes(const std::string& mark) {
 }
 
 void signal_marked(const std::string& mark, int signal) {
-  const std::vector<pid_t> pids = marked_processes(mark);
-  for (pid_t pid : pids) {
-    // A pidfd cannot come to mean another process, a pid can: so open first, then look again.
-    int fd = ::pidfd_open(pid, 0);
-    if (fd < 0) continue;
-    const bool descendant = std::ranges::find(pids, parent_pid(pid)) != pids.end();
-    if (descendant || is_marked(pid, mark)) ::pidfd_send_signal(fd, signal, nullptr, 0);
+  // A pidfd cannot come to mean another process, a pid can: so open them, then look again. And all
+  // of them before the first signal, because a child without a mark is known by its living parent
+  // only.
+  std::vector<std::pair<pid_t, int>> found;
+  for (pid_t pid : marked_processes(mark)) {
+    if (int fd = ::pidfd_open(pid, 0); fd >= 0) found.emplace_back(pid, fd);
+  }
+  if (found.empty()) return;
+  const std::vector<pid_t> confirmed = marked_processes(mark);
+  for (const auto& [pid, fd] : found) {
+    if (std::ranges::binary_search(confirmed, pid)) {
+      ::pidfd_send_signal(fd, signal, nullptr, 0);
+    }
     ::close(fd);
   }
 }

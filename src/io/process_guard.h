@@ -19,7 +19,8 @@ namespace skerry::io {
 
 inline constexpr char kMarkVariable[] = "SKERRY_OWNER";
 
-// Processes whose mark is `mark` or below it ("MARK/…"), and their descendants; never the caller.
+// Processes whose mark is `mark` or below it ("MARK/…"), and their descendants; sorted;
+// never the caller.
 std::vector<pid_t> marked_processes(const std::string& mark);
 
 // Sends `signal` to all of them once.

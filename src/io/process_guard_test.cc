@@ -1,0 +1,226 @@
+// Components that try to outlive their program, and programs that die without a word.
+#include "io/process_guard.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "io/processes.h"
+
+extern "C" {
+#include <sys/pidfd.h>
+}
+
+namespace skerry::io {
+namespace {
+
+constexpr int kDeadlineMs = 30'000;
+
+ProcessSpec shell(const std::string& script) {
+  return {.argv = {"sh", "-c", script}, .environment = {{"PATH", "/usr/bin:/bin"}}};
+}
+
+// Two forks, two sessions, deaf to every polite signal, its parents gone.
+const std::string kDaemon =
+    "setsid sh -c 'trap \"\" TERM HUP INT; "
+    "setsid sh -c \"echo ready; while :; do sleep 1000; done\" & exit' & wait";
+
+// A program with a guard and that component, in a process of its own.
+class Program {
+ public:
+  explicit Program(const std::string& owner) {
+    int ends[2];
+    EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    pid_ = ::fork();
+    if (pid_ == 0) run(owner, ends[1]);
+    ::close(ends[1]);
+    EXPECT_EQ(::read(ends[0], &watcher_, sizeof watcher_), ssize_t{sizeof watcher_});
+    char ready = 0;
+    EXPECT_EQ(::read(ends[0], &ready, 1), 1);
+    ::close(ends[0]);
+  }
+  ~Program() { kill(); }
+  pid_t watcher() const { return watcher_; }
+  void kill() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(std::exchange(pid_, 0), nullptr, 0);
+  }
+
+ private:
+  [[noreturn]] static void run(const std::string& owner, int report) {
+    auto guard = ProcessGuard::start(owner);
+    if (!guard) ::_exit(1);
+    const pid_t watcher = guard->watcher();
+    if (::write(report, &watcher, sizeof watcher) < 0) ::_exit(2);
+    RealLoop loop;
+    RealProcesses processes(loop, guard->mark());
+    auto process = processes.start(shell(kDaemon), {.on_line =
+                                                        [report](std::string_view, bool) {
+                                                          if (::write(report, "r", 1) != 1)
+                                                            ::_exit(3);
+                                                        },
+                                                    .on_exit = nullptr});
+    if (!process) ::_exit(4);
+    loop.run();
+    ::_exit(5);
+  }
+  pid_t pid_ = 0;
+  pid_t watcher_ = 0;
+};
+
+// Waits for the ends of processes that are not children.
+class Ends {
+ public:
+  explicit Ends(const std::vector<pid_t>& pids) {
+    for (pid_t pid : pids) {
+      if (int fd = ::pidfd_open(pid, 0); fd >= 0) fds_.push_back(fd);
+    }
+  }
+  ~Ends() {
+    for (int fd : fds_) ::close(fd);
+  }
+  bool wait() {
+    for (int fd : fds_) {
+      pollfd ended{fd, POLLIN, 0};
+      if (::poll(&ended, 1, kDeadlineMs) != 1) return false;
+    }
+    return true;
+  }
+
+ private:
+  std::vector<int> fds_;
+};
+
+std::string owner_for_test() {
+  return "guard-test-" + std::to_string(::getpid()) + "-" +
+         testing::UnitTest::GetInstance()->current_test_info()->name();
+}
+
+TEST(ProcessGuard, KillsEverythingWhenTheProgramIsKilled) {
+  const std::string owner = owner_for_test();
+  Program program(owner);
+  std::vector<pid_t> pids = marked_processes(owner);
+  ASSERT_FALSE(pids.empty());
+  pids.push_back(program.watcher());
+  Ends ends(pids);
+  program.kill();
+  EXPECT_TRUE(ends.wait());
+  EXPECT_TRUE(marked_processes(owner).empty());
+}
+
+TEST(ProcessGuard, TheNextStartKillsWhatAKilledWatcherLeft) {
+  const std::string owner = owner_for_test();
+  {
+    Program program(owner);
+    Ends watcher({program.watcher()});
+    ::kill(program.watcher(), SIGKILL);
+    ASSERT_TRUE(watcher.wait());
+    program.kill();
+  }
+  const std::vector<pid_t> left = marked_processes(owner);
+  ASSERT_FALSE(left.empty());  // the component does outlive a program without a guard
+  Ends ends(left);
+  Program next(owner);
+  EXPECT_TRUE(ends.wait());
+  EXPECT_FALSE(marked_processes(owner).empty());  // its own component is left alone
+  Ends again(marked_processes(owner));
+  next.kill();
+  EXPECT_TRUE(again.wait());
+}
+
+// Runs `body` in a process of its own, whose settings and children it may change.
+template <class Body>
+void in_process(Body body) {
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(body() ? 0 : 1);
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status;
+}
+
+TEST(ProcessGuard, AnOrderlyEndLeavesNothing) {
+  const std::string owner = owner_for_test();
+  in_process([&] {
+    auto guard = ProcessGuard::start(owner);
+    if (!guard) return false;
+    RealLoop loop;
+    RealProcesses processes(loop, guard->mark());
+    bool ready = false;
+    auto process = processes.start(
+        shell(kDaemon), {.on_line = [&](std::string_view, bool) { ready = true; }, .on_exit = {}});
+    while (!ready) loop.run_for(kDeadlineMs);
+    process->release();  // as if a bug lost it; NOLINT
+    Ends watcher({guard->watcher()});
+    {
+      ProcessGuard ending = std::move(*guard);
+    }
+    return watcher.wait() && marked_processes(owner).empty();
+  });
+}
+
+TEST(ProcessGuard, AdoptedOrphansAreReapedAndOwnChildrenKeepTheirStatus) {
+  const std::string owner = owner_for_test();
+  in_process([&] {
+    auto guard = ProcessGuard::start(owner);
+    if (!guard) return false;
+    RealLoop loop;
+    RealProcesses processes(loop, guard->mark());
+    int signals = 0;
+    loop.on_signals({SIGCHLD}, [&](int) {
+      ++signals;
+      processes.reap_adopted();
+    });
+    // Ten orphans that end at once, and a child that ends after them.
+    std::optional<ExitStatus> status;
+    auto process =
+        processes.start(shell("for i in 1 2 3 4 5 6 7 8 9 10; do (true &); done; exit 3"),
+                        {.on_line = {}, .on_exit = [&](ExitStatus s) { status = s; }});
+    if (!process) return false;
+    auto only_watcher_left = [&] {
+      siginfo_t info{};
+      const int result = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
+      return result == 0 && info.si_pid == 0;
+    };
+    while (!status || !only_watcher_left()) loop.run_for(kDeadlineMs);
+    return status->code == 3 && signals > 0 && marked_processes(owner).empty();
+  });
+}
+
+TEST(MarkedProcesses, MatchesWholePartsOfTheMark) {
+  const std::string owner = owner_for_test();
+  RealLoop loop;
+  RealProcesses processes(loop, owner + "/run");
+  auto process = processes.start(shell("exec sleep 1000"), {});
+  ASSERT_TRUE(process);
+  const pid_t pid = (*process)->pid();
+  EXPECT_EQ(marked_processes(owner), std::vector<pid_t>{pid});
+  EXPECT_EQ(marked_processes(owner + "/run"), std::vector<pid_t>{pid});
+  EXPECT_EQ(marked_processes(owner + "/run/1"), std::vector<pid_t>{pid});
+  EXPECT_TRUE(marked_processes(owner + "/ru").empty());
+  EXPECT_TRUE(marked_processes(owner + "/run/2").empty());
+  EXPECT_EQ(kill_marked(owner + "/run/2").value(), 0u);
+}
+
+TEST(MarkedProcesses, IncludesChildrenThatClearedTheirEnvironment) {
+  const std::string owner = owner_for_test();
+  RealLoop loop;
+  RealProcesses processes(loop, owner);
+  std::optional<std::string> line;
+  auto process = processes.start(
+      shell("setsid env -i sh -c 'echo $$; exec sleep 1000' & wait"),
+      {.on_line = [&](std::string_view text, bool) { line = text; }, .on_exit = {}});
+  ASSERT_TRUE(process);
+  while (!line) ASSERT_TRUE(loop.run_for(kDeadlineMs));
+  const pid_t bare = static_cast<pid_t>(std::stol(*line));
+  Ends end({bare});
+  EXPECT_EQ(marked_processes(owner), (std::vector<pid_t>{(*process)->pid(), bare}));
+  EXPECT_EQ(kill_marked(owner).value(), 2u);
+  EXPECT_TRUE(end.wait());
+}
+
+}  // namespace
+}  // namespace skerry::io
