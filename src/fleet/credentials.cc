@@ -74,14 +74,16 @@ Result<net::AwsCredentials> open_access_key(io::Env& env, const std::string& pat
   return credentials;
 }
 
-Result<TemporaryCredentials> TemporaryCredentials::open(io::Env& env, Store& store) {
+Result<std::unique_ptr<TemporaryCredentials>> TemporaryCredentials::open(io::Env& env,
+                                                                         Store& store) {
   SKERRY_ASSIGN(std::string encoded, store.setting(kKeySetting));
   if (encoded.empty()) {
     encoded = base64_encode(random_bytes(env, kKeyBytes));
     SKERRY_TRY(store.set_setting(kKeySetting, encoded));
   }
   SKERRY_ASSIGN(std::string key, base64_decode(encoded));
-  return TemporaryCredentials(env, store, std::move(key));
+  return std::unique_ptr<TemporaryCredentials>(
+      new TemporaryCredentials(env, store, std::move(key)));
 }
 
 net::AwsCredentials TemporaryCredentials::derive(const std::string& claim) const {

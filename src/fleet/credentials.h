@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,7 +23,7 @@ Result<net::AwsCredentials> open_access_key(io::Env& env, const std::string& pat
 // and carries a MAC under a key that only the store knows. They end early with their certificate.
 class TemporaryCredentials {
  public:
-  static Result<TemporaryCredentials> open(io::Env& env, Store& store);
+  static Result<std::unique_ptr<TemporaryCredentials>> open(io::Env& env, Store& store);
 
   struct Issued {
     net::AwsCredentials credentials;

@@ -89,6 +89,8 @@ Result<void> Database::transaction(const std::function<Result<void>()>& work) {
   return result;
 }
 
-int64_t number_after(const Page& page, int64_t first) { return number_in(page.after, first); }
+int64_t number_after(const Page& page, int64_t first) {
+  return number_in(page.after, first);
+}
 
 }  // namespace skerry::fleet

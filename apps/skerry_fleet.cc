@@ -1,0 +1,99 @@
+// skerry-fleet: the control plane in the foreground. Options in, FleetServer, signals.
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include "base/log.h"
+#include "fleet/server.h"
+#include "io/env.h"
+
+namespace {
+
+using skerry::fleet::FleetOptions;
+using skerry::fleet::FleetServer;
+
+constexpr const char* kFooter = R"(Examples:
+  skerry-fleet --dir ./fleet                      loopback only, ports 8080, 8443, 8883
+  skerry-fleet --dir ./fleet --api-port 0 --data-plane-port 0 --broker-port 0
+                                                  free ports; fleet.json in the directory names them
+  skerry-fleet --dir /var/lib/skerry --bind 0.0.0.0 --api-tls --host fleet.example.com
+                                                  for devices on other machines
+
+The directory keeps everything: the database, the CA, the access key (access-key.json) and artifacts.
+SIGTERM or SIGINT stops the control plane and its broker.
+
+Exit codes: 0 stopped on request, 1 could not start, 2 wrong usage.)";
+
+struct Program {
+  skerry::io::RealLoop loop;
+  skerry::io::RealClock clock;
+  skerry::io::RealFiles files;
+  skerry::io::RealProcesses processes{loop};
+  skerry::io::RealRandom random;
+  skerry::io::Env env{loop, clock, files, processes, random};
+  std::unique_ptr<FleetServer> server;
+  int exit_code = 0;
+  bool stopping = false;
+  skerry::io::TaskScope tasks;
+};
+
+skerry::io::Task<void> run(Program& program, FleetOptions options) {
+  auto server = co_await FleetServer::start(program.env, options);
+  if (!server) {
+    std::fprintf(stderr, "skerry-fleet: %s\n", server.error().message().c_str());
+    program.exit_code = 1;
+    program.loop.stop();
+    co_return;
+  }
+  program.server = std::move(*server);
+  skerry::log::info("fleet", "ready", {{"directory", options.directory}});
+}
+
+skerry::io::Task<void> stop(Program& program) {
+  if (program.server) co_await program.server->stop();
+  program.loop.stop();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"skerry-fleet: the control plane of a fleet of Skerry and Greengrass devices"};
+  FleetOptions options;
+  std::string log_level = "info";
+  bool log_json = false;
+  app.add_option("--dir", options.directory, "Where the fleet's state is kept")->required();
+  app.add_option("--bind", options.bind_address, "Address to listen on")->capture_default_str();
+  app.add_option("--host", options.host, "Name or address that devices reach this machine by");
+  app.add_option("--api-port", options.api_port, "Port of the API")->capture_default_str();
+  app.add_option("--data-plane-port", options.data_plane_port, "Port that devices use for HTTPS")
+      ->capture_default_str();
+  app.add_option("--broker-port", options.broker_port, "Port that devices use for MQTT")
+      ->capture_default_str();
+  app.add_option("--region", options.region, "AWS region to answer for")->capture_default_str();
+  app.add_flag("--api-tls", options.api_tls, "Speak HTTPS on the API port");
+  app.add_option("--log-level", log_level, "debug, info, warn or error")->capture_default_str();
+  app.add_flag("--log-json", log_json, "Log JSON objects instead of text");
+  app.footer(kFooter);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  skerry::log::configure(skerry::log::parse_level(log_level),
+                         log_json ? skerry::log::Format::kJson : skerry::log::Format::kText);
+  // fleet.json names files by their whole path.
+  options.directory = std::filesystem::absolute(options.directory).lexically_normal().string();
+  ::signal(SIGPIPE, SIG_IGN);
+
+  Program program;
+  program.loop.on_signals({SIGTERM, SIGINT}, [&program](int) {
+    if (!std::exchange(program.stopping, true)) program.tasks.spawn(stop(program));
+  });
+  program.tasks.spawn(run(program, options));
+  program.loop.run();
+  program.tasks.cancel_all();
+  return program.exit_code;
+}

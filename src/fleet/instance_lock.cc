@@ -1,0 +1,41 @@
+// flock(2); the file holds the owner's process id for the message to the second one.
+#include "fleet/instance_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace skerry::fleet {
+
+Result<InstanceLock> InstanceLock::acquire(const std::string& path) {
+  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return fail(errno_error("open", path, errno));
+  InstanceLock lock(fd);
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return fail(errno_error("lock", path, errno));
+    char owner[16] = "";
+    ssize_t size = ::pread(fd, owner, sizeof owner - 1, 0);
+    return fail(Code::kFailedPrecondition,
+                "another skerry-fleet (process " + std::string(owner, size > 0 ? size : 0) +
+                    ") runs in this directory (" + path + "): stop it, or choose another --dir");
+  }
+  const std::string pid = std::to_string(::getpid());
+  if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, pid.data(), pid.size(), 0) < 0) {
+    return fail(errno_error("write", path, errno));
+  }
+  return lock;
+}
+
+InstanceLock::InstanceLock(InstanceLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+InstanceLock& InstanceLock::operator=(InstanceLock&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+InstanceLock::~InstanceLock() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+}  // namespace skerry::fleet

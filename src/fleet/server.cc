@@ -1,0 +1,309 @@
+// Starting and stopping the control plane, step by step.
+#include "fleet/server.h"
+
+#include <arpa/inet.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/log.h"
+#include "fleet/artifacts.h"
+#include "fleet/aws/artifact_api.h"
+#include "fleet/aws/router.h"
+#include "fleet/broker.h"
+#include "fleet/ca.h"
+#include "fleet/credentials.h"
+#include "fleet/data_plane.h"
+#include "fleet/deployments.h"
+#include "fleet/device_link.h"
+#include "fleet/fleet_status.h"
+#include "fleet/instance_lock.h"
+#include "fleet/jobs.h"
+#include "fleet/store.h"
+#include "net/http_server.h"
+
+namespace skerry::fleet {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kVersion = SKERRY_VERSION;
+constexpr const char* kAccount = "000000000000";
+constexpr const char* kRoleAlias = "SkerryDeviceRole";
+constexpr int64_t kPresignedLifeS = 3600;
+constexpr uint64_t kMaxApiBodyBytes = 16 << 20;
+constexpr int64_t kLinkTimeoutMs = 15'000;
+constexpr const char* kControlClientId = "skerry-fleet";
+
+bool is_loopback(const std::string& address) {
+  return address == "localhost" || address == "::1" || address.starts_with("127.");
+}
+bool is_wildcard(const std::string& address) {
+  return address == "0.0.0.0" || address == "::";
+}
+
+// For URLs: IPv6 addresses stand in brackets.
+std::string url_host(const std::string& host) {
+  return host.find(':') == std::string::npos ? host : "[" + host + "]";
+}
+
+std::string host_name() {
+  char name[256] = "localhost";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+Result<FleetOptions> checked(FleetOptions options) {
+  if (!is_loopback(options.bind_address) && !options.api_tls) {
+    return fail(Code::kInvalidArgument,
+                "--bind " + options.bind_address +
+                    " is reachable from other machines: add --api-tls, so that the API is not "
+                    "spoken in plain text");
+  }
+  if (options.host.empty()) {
+    options.host = is_wildcard(options.bind_address) ? host_name() : options.bind_address;
+  }
+  return options;
+}
+
+}  // namespace
+
+// In the order in which they are made; destroyed the other way round.
+struct FleetServer::Parts {
+  Parts(io::Env& e, FleetOptions o)
+      : env(e), options(std::move(o)), scope{options.region, kAccount} {}
+
+  std::string path(const char* name) const { return options.directory + "/" + name; }
+  std::string api_url() const {
+    return (options.api_tls ? "https://" : "http://") + api_authority();
+  }
+  std::string api_authority() const {
+    return url_host(options.host) + ":" + std::to_string(api_port);
+  }
+  std::string data_plane_authority() const {
+    return url_host(options.host) + ":" + std::to_string(data_plane_port);
+  }
+  json description() const;
+
+  Result<void> open_state();
+  io::Task<Result<void>> start_broker();
+  io::Task<Result<void>> start_link();
+  Result<void> listen();
+  Result<std::string> presign(const std::string& sha256) const;
+  net::HttpResponse answer_api(const net::HttpRequest& request);
+
+  io::Env& env;
+  const FleetOptions options;
+  const formats::ArnScope scope;
+  std::optional<InstanceLock> lock;
+  std::unique_ptr<Store> store;
+  std::unique_ptr<CertificateAuthority> authority;
+  std::unique_ptr<ArtifactStore> artifacts;
+  net::AwsCredentials access_key;
+  std::unique_ptr<TemporaryCredentials> temporary;
+  std::optional<Deployments> deployments;
+  net::TlsFiles server_files;
+
+  std::optional<BrokerRegistry> registry;
+  std::optional<BrokerSupervisor> broker;
+  std::optional<FleetStatusService> fleet_status;  // outlives the link, which calls it
+  std::unique_ptr<DeviceLink> link;
+  std::optional<JobsService> jobs;
+
+  std::optional<aws::ApiContext> context;
+  std::optional<aws::Router> router;
+  std::optional<aws::ArtifactApi> artifact_api;
+  std::optional<DataPlane> data_plane;
+  uint16_t api_port = 0;
+  uint16_t data_plane_port = 0;
+  std::unique_ptr<net::HttpServer> api_server;
+  std::unique_ptr<net::HttpServer> data_plane_server;
+};
+
+json FleetServer::Parts::description() const {
+  return {{"api_url", api_url()},
+          {"region", scope.region},
+          {"account", scope.account},
+          {"access_key_file", path("access-key.json")},
+          {"ca_file", authority->certificate_path()},
+          {"data_plane_url", "https://" + data_plane_authority()},
+          {"credentials_url", "https://" + data_plane_authority()},
+          {"broker_host", options.host},
+          {"broker_port", broker->port()},
+          {"role_alias", kRoleAlias},
+          {"pid", ::getpid()},
+          {"directory", options.directory}};
+}
+
+Result<void> FleetServer::Parts::open_state() {
+  SKERRY_TRY(io::make_directories(env.files, options.directory, 0700));
+  SKERRY_ASSIGN(lock, InstanceLock::acquire(path("lock")));
+  // What an earlier run left behind must not send anybody to ports that are no longer ours.
+  if (io::exists(env.files, path("fleet.json"))) {
+    SKERRY_TRY(env.files.remove(path("fleet.json")));
+  }
+  SKERRY_ASSIGN(store, Store::open(path("fleet.db")));
+  SKERRY_ASSIGN(authority, CertificateAuthority::open(env, path("ca")));
+  SKERRY_ASSIGN(artifacts, ArtifactStore::open(env, path("artifacts")));
+  SKERRY_ASSIGN(access_key, open_access_key(env, path("access-key.json")));
+  SKERRY_ASSIGN(temporary, TemporaryCredentials::open(env, *store));
+  std::vector<std::string> names = {options.host};
+  if (!is_wildcard(options.bind_address)) names.push_back(options.bind_address);
+  SKERRY_ASSIGN(server_files, authority->server_files(names));
+  deployments.emplace(env, *store, scope);
+  return {};
+}
+
+io::Task<Result<void>> FleetServer::Parts::start_broker() {
+  BrokerOptions broker_options;
+  broker_options.directory = path("broker");
+  broker_options.bind_address = options.bind_address;
+  broker_options.port = options.broker_port;
+  broker_options.tls = server_files;
+  broker.emplace(env, broker_options);
+  registry.emplace(env, *store, broker->registry_path());
+  SKERRY_CO_TRY(registry->write());
+  co_return co_await broker->start();
+}
+
+// Our own connection to the broker, with jobs and fleet status behind it.
+io::Task<Result<void>> FleetServer::Parts::start_link() {
+  net::MqttOptions mqtt;
+  // A wildcard is no address to connect to, and the certificate is always for the loopback one.
+  mqtt.host = is_wildcard(options.bind_address) ? "127.0.0.1" : options.bind_address;
+  mqtt.port = broker->port();
+  mqtt.client_id = kControlClientId;
+  SKERRY_CO_ASSIGN(mqtt.tls, authority->client_files());
+  SKERRY_CO_ASSIGN(auto client, net::make_mqtt_client(env, mqtt));
+  link = std::make_unique<DeviceLink>(std::move(client));
+  jobs.emplace(env, *store, *deployments, *link);
+  fleet_status.emplace(env.clock, *store, *link);
+  io::Completion<Result<bool>> connected(env.loop);
+  link->on_connected([connected]() mutable { connected.complete(true); });
+  link->start();
+  auto result =
+      co_await io::with_timeout(env.loop, kLinkTimeoutMs, connected, "connecting to our broker");
+  if (!result) co_return fail(result.error());
+  co_return Result<void>();
+}
+
+Result<std::string> FleetServer::Parts::presign(const std::string& sha256) const {
+  const std::string target = aws::ArtifactApi::content_target(sha256);
+  SKERRY_ASSIGN(std::string signed_target,
+                net::sigv4_presign("GET", target, api_authority(), access_key, {scope.region, "s3"},
+                                   env.clock.wall_ms(), kPresignedLifeS));
+  return api_url() + signed_target;
+}
+
+net::HttpResponse FleetServer::Parts::answer_api(const net::HttpRequest& request) {
+  if (aws::ArtifactApi::is_for(request.target)) return artifact_api->handle(request);
+  if (request.method == "GET" && request.target == "/skerry/v1/info") {
+    return net::json_response(200, json{{"name", "skerry-fleet"},
+                                        {"version", kVersion},
+                                        {"region", scope.region},
+                                        {"broker_connected", link->connected()}}
+                                       .dump());
+  }
+  return router->handle(request);
+}
+
+Result<void> FleetServer::Parts::listen() {
+  const net::SecretLookup operator_secret =
+      [this](std::string_view key, std::string_view token) -> std::optional<std::string> {
+    if (key != access_key.access_key_id || !token.empty()) return std::nullopt;
+    return access_key.secret_access_key;
+  };
+  const net::SecretLookup device_secret = [this](std::string_view key, std::string_view token) {
+    return temporary->secret_of(key, token);
+  };
+  artifact_api.emplace(env, *store, *artifacts, scope.region,
+                       aws::ArtifactApi::Keys{operator_secret, device_secret});
+  data_plane.emplace(*store, scope, *temporary, kRoleAlias,
+                     [this](const std::string& sha256) { return presign(sha256); });
+
+  auto handle_api = [](Parts* parts, net::HttpRequest request) -> io::Task<net::HttpResponse> {
+    co_return parts->answer_api(request);
+  };
+  auto handle_device = [](Parts* parts, net::HttpRequest request) -> io::Task<net::HttpResponse> {
+    co_return parts->data_plane->handle(request);
+  };
+  net::HttpLimits limits;
+  limits.body_bytes = kMaxApiBodyBytes;
+  api_server = std::make_unique<net::HttpServer>(
+      env.loop,
+      [=, this](net::HttpRequest request) { return handle_api(this, std::move(request)); }, limits);
+  api_server->set_body_router(
+      [this](const net::HttpRequest& head) { return artifact_api->route_body(head); });
+  data_plane_server = std::make_unique<net::HttpServer>(
+      env.loop,
+      [=, this](net::HttpRequest request) { return handle_device(this, std::move(request)); },
+      limits);
+
+  std::shared_ptr<net::TlsContext> api_tls;
+  if (options.api_tls) {
+    SKERRY_ASSIGN(api_tls, net::TlsContext::server(server_files, false));
+  }
+  SKERRY_ASSIGN(auto device_tls, net::TlsContext::server(server_files, true));
+  auto api = api_server->listen_tcp(options.bind_address, options.api_port, api_tls);
+  if (!api) {
+    return fail(api.error().with_context("API (choose another --api-port, 0 for any free one)"));
+  }
+  auto device =
+      data_plane_server->listen_tcp(options.bind_address, options.data_plane_port, device_tls);
+  if (!device) {
+    return fail(device.error().with_context(
+        "data plane (choose another --data-plane-port, 0 for any free one)"));
+  }
+  api_port = *api;
+  data_plane_port = *device;
+  context.emplace(aws::ApiContext{env,
+                                  *store,
+                                  *deployments,
+                                  *authority,
+                                  *artifacts,
+                                  scope,
+                                  {options.host, data_plane_authority(), options.host},
+                                  &*registry});
+  router.emplace(*context, operator_secret);
+  return {};
+}
+
+FleetServer::FleetServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+FleetServer::~FleetServer() = default;
+
+io::Task<Result<std::unique_ptr<FleetServer>>> FleetServer::start(io::Env& env,
+                                                                  FleetOptions options) {
+  SKERRY_CO_ASSIGN(FleetOptions settled, checked(std::move(options)));
+  auto parts = std::make_unique<Parts>(env, std::move(settled));
+  // 1. State that outlives us; from here on we are the only control plane in this directory.
+  SKERRY_CO_TRY(parts->open_state());
+  // 2. The broker, and our connection to it: jobs can be told of.
+  auto broker = co_await parts->start_broker();
+  if (!broker) {
+    co_return fail(
+        broker.error().with_context("broker (--broker-port chooses its port, 0 a free one)"));
+  }
+  SKERRY_CO_TRY(co_await parts->start_link());
+  // 3. Operators and devices can connect.
+  SKERRY_CO_TRY(parts->listen());
+  // 4. Others may find us.
+  SKERRY_CO_TRY(io::write_file_atomic(env.files, parts->path("fleet.json"),
+                                      parts->description().dump(2) + "\n", 0600));
+  co_return std::unique_ptr<FleetServer>(new FleetServer(std::move(parts)));
+}
+
+std::string FleetServer::description_json() const {
+  return parts_->description().dump(2);
+}
+
+io::Task<void> FleetServer::stop() {
+  if (auto removed = parts_->env.files.remove(parts_->path("fleet.json")); !removed) {
+    log::warn("fleet", "fleet.json stays behind", {{"error", removed.error().message()}});
+  }
+  parts_->api_server->stop_accepting();
+  parts_->data_plane_server->stop_accepting();
+  co_await parts_->broker->stop();
+}
+
+}  // namespace skerry::fleet

@@ -1,0 +1,43 @@
+// The control plane put together: store, CA, broker, API, data plane and the services behind them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "io/env.h"
+#include "io/task.h"
+
+namespace skerry::fleet {
+
+struct FleetOptions {
+  std::string directory;  // created where absent
+  std::string bind_address = "127.0.0.1";
+  std::string host;          // the name devices reach us by; "": the bind address
+  uint16_t api_port = 8080;  // each port: 0 for a free one
+  uint16_t data_plane_port = 8443;
+  uint16_t broker_port = 8883;
+  std::string region = "eu-west-1";
+  bool api_tls = false;  // required unless bind_address is a loopback one
+};
+
+class FleetServer {
+ public:
+  // Done once devices and operators can connect and DIR/fleet.json says where. Each error says
+  // which part failed and what to change.
+  static io::Task<Result<std::unique_ptr<FleetServer>>> start(io::Env& env, FleetOptions options);
+  ~FleetServer();
+
+  // What fleet.json holds.
+  std::string description_json() const;
+  // Removes fleet.json, ends the broker, drops connections. Destroy it afterwards.
+  io::Task<void> stop();
+
+ private:
+  struct Parts;
+  explicit FleetServer(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace skerry::fleet
