@@ -57,6 +57,7 @@ function(skerry_program NAME)
   add_executable(${NAME} ${ARG_SRCS})
   target_link_libraries(${NAME} PRIVATE skerry_options ${ARG_DEPS})
   target_precompile_headers(${NAME} REUSE_FROM skerry_pch)
+  target_compile_definitions(${NAME} PRIVATE SKERRY_VERSION="${PROJECT_VERSION}")
 endfunction()
 
 include(GoogleTest)

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <list>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
@@ -108,6 +109,7 @@ Result<LoadReport> ModelRepository::switch_to(Entry& entry, std::unique_ptr<Serv
     report.previous_version = entry.served->version;
   }
   entry.directory = staged->directory;
+  entry.remembered = true;
   entry.served = ServedModelPtr(staged.release(), [loader = loader_](ServedModel* model) {
     loader->submit([owned = std::unique_ptr<ServedModel>(model)] {});
   });
@@ -126,10 +128,11 @@ io::Task<Result<void>> ModelRepository::unload(std::string name) {
 
 Result<void> ModelRepository::remove(const std::string& name) {
   const auto entry = entries_.find(name);
-  if (entry == entries_.end() || !entry->second.served) {
+  if (entry == entries_.end() || !(entry->second.served || entry->second.remembered)) {
     return fail(Code::kNotFound, fmt::format("model '{}' is not loaded", name));
   }
   entry->second.served.reset();
+  entry->second.remembered = false;
   entry->second.refused_reason.clear();
   log::info("serve", "model is unloaded", {{"model", name}});
   return {};
@@ -139,7 +142,7 @@ void ModelRepository::save_state(io::Callback then) {
   if (options_.state_file.empty()) return then();
   json models = json::array();
   for (const auto& [name, entry] : entries_) {
-    if (entry.served) models.push_back({{"name", name}, {"path", entry.directory}});
+    if (entry.remembered) models.push_back({{"name", name}, {"path", entry.directory}});
   }
   const std::string text = json{{"models", models}}.dump(2) + "\n";
   loader_->submit([this, text, then = std::move(then)]() mutable {
@@ -155,6 +158,16 @@ void ModelRepository::save_state(io::Callback then) {
   });
 }
 
+io::Task<void> ModelRepository::restore_one(std::string name, std::string directory,
+                                            io::Completion<bool> end) {
+  auto loaded = co_await load(name, directory);
+  if (!loaded) {
+    log::error("serve", "a model of the last run is not served",
+               {{"model", name}, {"error", loaded.error().message()}});
+  }
+  end.complete(true);
+}
+
 io::Task<void> ModelRepository::restore() {
   if (options_.state_file.empty() || !io::exists(files_, options_.state_file)) co_return;
   auto text = io::read_file(files_, options_.state_file, kMaxStateBytes);
@@ -165,12 +178,18 @@ io::Task<void> ModelRepository::restore() {
     co_return;
   }
   for (const Remembered& model : *models) {
-    auto loaded = co_await load(model.name, model.directory);
-    if (!loaded) {
-      log::error("serve", "a model of the last run is not served",
-                 {{"model", model.name}, {"error", loaded.error().message()}});
-    }
+    Entry& entry = entries_[model.name];
+    entry.directory = model.directory;
+    entry.remembered = true;
   }
+  // All are queued at once: a load() of the same name that comes meanwhile is newer and must be
+  // last.
+  std::list<io::Completion<bool>> ends;
+  io::TaskScope loads;
+  for (const Remembered& model : *models) {
+    loads.spawn(restore_one(model.name, model.directory, ends.emplace_back(loop_)));
+  }
+  for (const io::Completion<bool>& end : ends) co_await end;
 }
 
 ServedModelPtr ModelRepository::find(std::string_view name) const {

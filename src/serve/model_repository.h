@@ -54,7 +54,8 @@ class ModelRepository {
   io::Task<Result<LoadReport>> load(std::string name, std::string directory);
   // kNotFound where nothing is served under the name.
   io::Task<Result<void>> unload(std::string name);
-  // Loads what the state file names. Failures are logged and stay in the index.
+  // Loads what the state file names, before any load() that is called later. Failures are logged
+  // and stay in the index and in the file.
   io::Task<void> restore();
 
   // Null where nothing is served under the name.
@@ -65,11 +66,13 @@ class ModelRepository {
  private:
   struct Entry {
     ServedModelPtr served;
-    std::string directory;  // of the last load that succeeded
+    std::string directory;    // of the last load that succeeded
+    bool remembered = false;  // belongs into the state file
     int loads_waiting = 0;
     std::string refused_reason;  // of the last load, where it failed
   };
 
+  io::Task<void> restore_one(std::string name, std::string directory, io::Completion<bool> end);
   Result<LoadReport> adopt(const std::string& name, Result<std::unique_ptr<ServedModel>> staged);
   Result<LoadReport> switch_to(Entry& entry, std::unique_ptr<ServedModel> staged);
   Result<void> remove(const std::string& name);

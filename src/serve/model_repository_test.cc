@@ -225,6 +225,12 @@ TEST_F(ModelRepositoryTest, UnloadsAndLoadsAgainFromTheSameFolder) {
   EXPECT_EQ(served_version(), "1");
 }
 
+Package other() {
+  Package package;
+  package.manifest["name"] = "other";
+  return package;
+}
+
 io::Task<bool> restored(ModelRepository* repository) {
   co_await repository->restore();
   co_return true;
@@ -241,6 +247,32 @@ TEST_F(ModelRepositoryTest, RemembersWhatIsServedOverARestart) {
   restart(options);
   test::run(loop_, restored(repository_.get()));
   EXPECT_EQ(served_version(), "2");
+  EXPECT_EQ(repository_->index().size(), 1u);
+
+  // A load that comes while the models of the last run are on their way is the newer one.
+  restart(options);
+  {
+    io::TaskScope scope;
+    std::optional<bool> done;
+    scope.spawn(test::store(restored(repository_.get()), &done));
+    ASSERT_TRUE(load(Package("4")));
+    ASSERT_TRUE(test::run_until(loop_, [&] { return done.has_value(); }));
+  }
+  EXPECT_EQ(served_version(), "4");
+
+  // A model that cannot be loaded now is tried again at the next start.
+  const std::string folder = dir_.path("package-" + std::to_string(packages_ - 1));
+  std::filesystem::rename(folder, folder + "-away");
+  restart(options);
+  test::run(loop_, restored(repository_.get()));
+  EXPECT_EQ(repository_->index()[0].state, "UNAVAILABLE");
+  ASSERT_TRUE(test::run(loop_, repository_->load("other", write(other()))));
+  std::filesystem::rename(folder + "-away", folder);
+  restart(options);
+  test::run(loop_, restored(repository_.get()));
+  EXPECT_EQ(served_version(), "4");
+  EXPECT_NE(repository_->find("other"), nullptr);
+
   ASSERT_TRUE(test::run(loop_, repository_->unload("echo")));
   restart(options);
   test::run(loop_, restored(repository_.get()));

@@ -1,0 +1,273 @@
+// skerry-infer: the inference service, and the commands that load models into a running one.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+
+#include "base/log.h"
+#include "serve/client.h"
+#include "serve/server.h"
+
+namespace skerry::serve {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+constexpr int kExitUnreachable = 3;
+
+constexpr const char* kFooter = R"(
+Examples:
+  skerry-infer serve --socket /run/infer.sock --http-port 8000 --runtime onnxruntime=/usr/lib/libonnxruntime.so
+  skerry-infer load --socket /run/infer.sock vad ./vad-model
+  skerry-infer list --socket /run/infer.sock
+  curl -s localhost:8000/v2/models/vad
+
+Exit codes: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong command line,
+3 no server could be reached.)";
+
+struct Arguments {
+  ServerOptions server;
+  std::vector<std::string> runtimes;
+  std::string socket_mode = "0660";
+  int drain_timeout_s = 10;
+  int max_body_mb = 64;
+  std::string log_level = "info";
+  bool log_json = false;
+
+  std::string socket;
+  std::string model;
+  std::string directory;
+  int wait_s = 10;
+  int timeout_s = 300;
+  bool as_json = false;
+};
+
+void add_serve(CLI::App& app, Arguments& arguments) {
+  ServerOptions& server = arguments.server;
+  CLI::App* serve = app.add_subcommand("serve", "Serve models until SIGTERM");
+  serve->add_option("--socket", server.socket_path, "Unix socket to listen on");
+  serve
+      ->add_option("--socket-mode", arguments.socket_mode,
+                   "Its permission bits; who can open it can load models")
+      ->capture_default_str();
+  serve->add_option("--http-port", server.http_port, "TCP port to listen on; 0 takes a free one");
+  serve->add_option("--http-address", server.http_address, "Address for --http-port")
+      ->capture_default_str();
+  serve->add_option("--runtime", arguments.runtimes,
+                    "NAME=PATH of a runtime's library (onnxruntime=…/libonnxruntime.so), or null");
+  serve->add_option("--threads", server.threads, "Long inferences at once (default: cores)")
+      ->check(CLI::Range(1, 1024));
+  serve
+      ->add_option("--threads-per-inference", server.threads_per_inference,
+                   "Threads of one of them")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
+  serve->add_option("--max-queue", server.max_queued, "Long inferences that may wait; more get 503")
+      ->capture_default_str();
+  serve->add_option("--max-body-mb", arguments.max_body_mb, "Largest request body in MiB")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  serve->add_option("--state", server.state_file, "File that remembers the models over restarts");
+  serve
+      ->add_option("--drain-timeout", arguments.drain_timeout_s,
+                   "Seconds that requests in flight get after SIGTERM")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 86'400));
+  serve->add_flag("--repository-over-tcp", server.repository_over_tcp,
+                  "Allow loading and unloading through TCP too");
+  serve->add_option("--log-level", arguments.log_level, "debug, info, warn or error")
+      ->capture_default_str();
+  serve->add_flag("--log-json", arguments.log_json, "One JSON object a log line");
+  serve->add_flag("--json", arguments.as_json, "Print the ready line as JSON");
+}
+
+void add_client_commands(CLI::App& app, Arguments& arguments) {
+  CLI::App* load = app.add_subcommand(
+      "load", "Serve the model package in FOLDER; the version before it serves until then");
+  CLI::App* unload = app.add_subcommand("unload", "Stop serving a model");
+  CLI::App* list = app.add_subcommand("list", "Show the models");
+  for (CLI::App* command : {load, unload, list}) {
+    command->add_option("--socket", arguments.socket, "The server's Unix socket")->required();
+    command->add_flag("--json", arguments.as_json, "Print the server's answer as JSON");
+  }
+  for (CLI::App* command : {load, unload}) {
+    command->add_option("NAME", arguments.model, "The model's name")->required();
+  }
+  load->add_option("FOLDER", arguments.directory, "Holds model.json and the model file")
+      ->required();
+  load->add_option("--wait", arguments.wait_s, "Seconds to wait for a server that is starting")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 3600));
+  load->add_option("--timeout", arguments.timeout_s, "Seconds that loading may take")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86'400));
+}
+
+int complain(int exit_code, const std::string& message) {
+  fmt::print(stderr, "skerry-infer: {}\n", message);
+  return exit_code;
+}
+
+// What the command line says in text; returns what is wrong with it.
+std::optional<std::string> complete(Arguments& arguments) {
+  ServerOptions& server = arguments.server;
+  if (server.socket_path.empty() && !server.http_port) {
+    return "nowhere to listen; give --socket PATH, --http-port N or both";
+  }
+  char* end = nullptr;
+  server.socket_mode = static_cast<uint32_t>(std::strtoul(arguments.socket_mode.c_str(), &end, 8));
+  if (arguments.socket_mode.empty() || *end != '\0' || server.socket_mode > 0777) {
+    return fmt::format("--socket-mode '{}' is no octal mode such as 0660", arguments.socket_mode);
+  }
+  for (const std::string& runtime : arguments.runtimes) {
+    const size_t equals = runtime.find('=');
+    if (equals == std::string::npos && runtime != "null") {
+      return fmt::format("--runtime '{}' must be NAME=PATH or null", runtime);
+    }
+    server.runtimes.emplace_back(runtime.substr(0, equals),
+                                 equals == std::string::npos ? "" : runtime.substr(equals + 1));
+  }
+  server.drain_timeout_ms = int64_t{arguments.drain_timeout_s} * 1000;
+  server.max_body_bytes = static_cast<uint64_t>(arguments.max_body_mb) << 20;
+  server.version = SKERRY_VERSION;
+  return std::nullopt;
+}
+
+void print_ready(const Arguments& arguments, std::optional<uint16_t> port) {
+  const ServerOptions& server = arguments.server;
+  if (arguments.as_json) {
+    json line = {{"ready", true}};
+    if (port) line["http_port"] = *port;
+    if (port) line["http_address"] = server.http_address;
+    if (!server.socket_path.empty()) line["socket"] = server.socket_path;
+    fmt::print("{}\n", line.dump());
+  } else {
+    fmt::print("ready:{}{}\n", port ? fmt::format(" http://{}:{}", server.http_address, *port) : "",
+               server.socket_path.empty() ? "" : " unix:" + server.socket_path);
+  }
+  std::fflush(stdout);
+}
+
+int serve_command(Arguments& arguments) {
+  if (const auto wrong = complete(arguments)) return complain(kExitUsage, *wrong);
+  log::configure(log::parse_level(arguments.log_level),
+                 arguments.log_json ? log::Format::kJson : log::Format::kText);
+  signal(SIGPIPE, SIG_IGN);
+  io::RealLoop loop;
+  io::RealFiles files;
+  io::RealClock clock;
+  auto served = run_server(loop, files, clock, arguments.server,
+                           [&](std::optional<uint16_t> port) { print_ready(arguments, port); });
+  if (!served) return complain(kExitFailed, served.error().message());
+  return 0;
+}
+
+void print_index(const json& rows) {
+  if (rows.empty()) return fmt::print("no model is loaded\n");
+  size_t name_width = 4;
+  size_t version_width = 7;
+  for (const json& row : rows) {
+    name_width = std::max(name_width, row.value("name", "").size());
+    version_width = std::max(version_width, row.value("version", "").size());
+  }
+  const auto line = [&](std::string_view name, std::string_view version, std::string_view state,
+                        std::string_view reason) {
+    std::string text = fmt::format("{:<{}}  {:<{}}  {:<11}  {}", name, name_width, version,
+                                   version_width, state, reason);
+    text.erase(text.find_last_not_of(' ') + 1);
+    fmt::print("{}\n", text);
+  };
+  line("NAME", "VERSION", "STATE", "REASON");
+  for (const json& row : rows) {
+    line(row.value("name", ""), row.value("version", ""), row.value("state", ""),
+         row.value("reason", ""));
+  }
+}
+
+void print_answer(const std::string& command, const Arguments& arguments, const std::string& body) {
+  if (arguments.as_json) return fmt::print("{}\n", body);
+  const json answer = json::parse(body, nullptr, false);
+  if (command == "list") return print_index(answer);
+  if (command == "unload") return fmt::print("{} is unloaded\n", arguments.model);
+  const std::string previous = answer.value("previous_version", "");
+  fmt::print("{} version {} is served{}\n", arguments.model, answer.value("version", ""),
+             previous.empty() ? "" : fmt::format(", version {} before", previous));
+}
+
+io::Task<void> ask(InferClient* client, std::string command, const Arguments* arguments,
+                   std::optional<Result<std::string>>* answer, io::RealLoop* loop) {
+  if (command == "load") {
+    answer->emplace(co_await client->load(arguments->model, arguments->directory,
+                                          int64_t{arguments->timeout_s} * 1000));
+  } else if (command == "unload") {
+    answer->emplace(co_await client->unload(arguments->model));
+  } else {
+    answer->emplace(co_await client->index());
+  }
+  loop->stop();
+}
+
+int client_command(const std::string& command, Arguments& arguments) {
+  if (command == "load") {
+    // The server may run in another folder.
+    std::error_code error;
+    arguments.directory = std::filesystem::absolute(arguments.directory, error).lexically_normal();
+    if (error) return complain(kExitFailed, "the current folder is gone: " + error.message());
+  }
+  io::RealLoop loop;
+  const auto http = net::make_http_client(loop, nullptr);
+  const int64_t wait_ms = command == "load" ? int64_t{arguments.wait_s} * 1000 : 0;
+  InferClient client(loop, *http, arguments.socket, wait_ms);
+  std::optional<Result<std::string>> answer;
+  io::TaskScope scope;
+  scope.spawn(ask(&client, command, &arguments, &answer, &loop));
+  loop.run();
+
+  if (*answer) {
+    print_answer(command, arguments, **answer);
+    return 0;
+  }
+  const Error& error = answer->error();
+  if (error.code() == Code::kUnavailable) {
+    return complain(kExitUnreachable,
+                    fmt::format("no server answers on {} ({}); start one with: skerry-infer serve "
+                                "--socket {}",
+                                arguments.socket, error.message(), arguments.socket));
+  }
+  const std::string what =
+      command == "list" ? "list" : fmt::format("{} {}", command, arguments.model);
+  return complain(kExitFailed, fmt::format("{}: {}", what, error.message()));
+}
+
+int main_program(int argc, char** argv) {
+  Arguments arguments;
+  arguments.server.threads = std::max(1u, std::thread::hardware_concurrency());
+  CLI::App app("Skerry's inference service: serves models over the Open Inference Protocol v2.",
+               "skerry-infer");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "skerry-infer " SKERRY_VERSION);
+  add_serve(app, arguments);
+  add_client_commands(app, arguments);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  const std::string command = app.get_subcommands().front()->get_name();
+  return command == "serve" ? serve_command(arguments) : client_command(command, arguments);
+}
+
+}  // namespace
+}  // namespace skerry::serve
+
+int main(int argc, char** argv) {
+  return skerry::serve::main_program(argc, argv);
+}

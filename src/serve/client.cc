@@ -1,0 +1,58 @@
+// Requests to the repository extension, with patience for a server that starts at the same time.
+#include "serve/client.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace skerry::serve {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kRetryMs = 50;
+constexpr int64_t kTimeoutMs = 30'000;
+
+std::string reason_of(const net::HttpResponse& response) {
+  const json document = json::parse(response.body, nullptr, false);
+  if (document.is_object() && document.contains("error") && document["error"].is_string()) {
+    return document["error"].get<std::string>();
+  }
+  return fmt::format("the server answers with status {}", response.status);
+}
+
+}  // namespace
+
+io::Task<Result<std::string>> InferClient::post(std::string target, std::string body,
+                                                int64_t timeout_ms) {
+  for (int64_t waited = 0;; waited += kRetryMs) {
+    net::HttpRequest request{.method = "POST", .target = target, .body = body};
+    request.headers.add("Content-Type", "application/json");
+    auto response = co_await http_.fetch(fmt::format("unix:{}:{}", socket_path_, target),
+                                         std::move(request), {.timeout_ms = timeout_ms});
+    if (response && response->status == 200) co_return std::move(response->body);
+    if (response) co_return fail(Code::kFailedPrecondition, reason_of(*response));
+    if (response.error().code() != Code::kUnavailable || waited >= wait_ms_) {
+      co_return fail(std::move(response.error()));
+    }
+    co_await io::sleep(loop_, kRetryMs);
+  }
+}
+
+io::Task<Result<std::string>> InferClient::load(std::string name, std::string directory,
+                                                int64_t timeout_ms) {
+  const json body = {{"parameters", {{"path", directory}}}};
+  co_return co_await post(fmt::format("/v2/repository/models/{}/load", net::percent_encode(name)),
+                          body.dump(), timeout_ms);
+}
+
+io::Task<Result<std::string>> InferClient::unload(std::string name) {
+  co_return co_await post(fmt::format("/v2/repository/models/{}/unload", net::percent_encode(name)),
+                          "{}", kTimeoutMs);
+}
+
+io::Task<Result<std::string>> InferClient::index() {
+  co_return co_await post("/v2/repository/index", "{}", kTimeoutMs);
+}
+
+}  // namespace skerry::serve

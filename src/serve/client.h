@@ -1,0 +1,33 @@
+// What skerry-infer's load, unload and list ask of a running server through its Unix socket.
+#pragma once
+
+#include <string>
+
+#include "io/task.h"
+#include "net/http_client.h"
+
+namespace skerry::serve {
+
+class InferClient {
+ public:
+  // `http` outlives the client. `wait_ms`: how long to try to reach a server that is still
+  // starting.
+  InferClient(io::Loop& loop, net::HttpClient& http, std::string socket_path, int64_t wait_ms)
+      : loop_(loop), http_(http), socket_path_(std::move(socket_path)), wait_ms_(wait_ms) {}
+
+  // The server's JSON answer. kUnavailable where no server is reached; a refusal carries the
+  // server's reason.
+  io::Task<Result<std::string>> load(std::string name, std::string directory, int64_t timeout_ms);
+  io::Task<Result<std::string>> unload(std::string name);
+  io::Task<Result<std::string>> index();
+
+ private:
+  io::Task<Result<std::string>> post(std::string target, std::string body, int64_t timeout_ms);
+
+  io::Loop& loop_;
+  net::HttpClient& http_;
+  std::string socket_path_;
+  int64_t wait_ms_;
+};
+
+}  // namespace skerry::serve

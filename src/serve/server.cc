@@ -1,0 +1,103 @@
+// Wiring, and the orderly stop.
+#include "serve/server.h"
+
+#include <fmt/format.h>
+
+#include <csignal>
+
+#include "base/log.h"
+#include "net/http_server.h"
+#include "runtime/null/null_runtime.h"
+#include "runtime/onnxruntime/onnx_runtime.h"
+#include "serve/http_api.h"
+
+namespace skerry::serve {
+namespace {
+
+constexpr int64_t kDrainPollMs = 10;
+
+Result<Runtimes> open_runtimes(io::Files& files, const ServerOptions& options) {
+  Runtimes runtimes;
+  for (const auto& [name, path] : options.runtimes) {
+    if (name == "null") {
+      runtimes[name] = std::make_unique<runtime::NullRuntime>(files);
+    } else if (name == "onnxruntime") {
+      SKERRY_ASSIGN(runtimes[name], runtime::open_onnx_runtime(files, path));
+    } else {
+      return fail(Code::kInvalidArgument,
+                  fmt::format("unknown runtime '{}'; there are onnxruntime and null", name));
+    }
+    log::info("serve", "runtime is ready",
+              {{"runtime", name}, {"version", runtimes[name]->version()}});
+  }
+  return runtimes;
+}
+
+// In the order of construction: what stands further down uses what stands above and goes first.
+struct Parts {
+  ModelRepository repository;
+  Scheduler scheduler;
+  HttpApi api;
+  net::HttpServer http;
+  io::TaskScope tasks;
+
+  Parts(io::Loop& loop, io::Files& files, io::Clock& clock, const Runtimes& runtimes,
+        const ServerOptions& options)
+      : repository(loop, files, runtimes,
+                   {{.threads = options.threads_per_inference}, options.state_file}),
+        scheduler(loop, {.threads = options.threads, .max_queued = options.max_queued}),
+        api(clock, repository, scheduler, {options.version, options.repository_over_tcp}),
+        http(loop, [this](net::HttpRequest request) { return api.handle(std::move(request)); },
+             {.body_bytes = options.max_body_bytes}) {}
+};
+
+io::Task<void> restore(Parts* parts, std::function<void()> then) {
+  co_await parts->repository.restore();
+  parts->api.set_ready();
+  then();
+}
+
+io::Task<void> drain(io::RealLoop* loop, Parts* parts, int64_t timeout_ms) {
+  parts->http.stop_accepting();
+  for (int64_t waited = 0; parts->http.connections() > 0 && waited < timeout_ms;
+       waited += kDrainPollMs) {
+    co_await io::sleep(*loop, kDrainPollMs);
+  }
+  if (parts->http.connections() > 0) {
+    log::warn("serve", "stopping with requests unanswered",
+              {{"connections", std::to_string(parts->http.connections())}});
+  }
+  loop->stop();
+}
+
+}  // namespace
+
+Result<void> run_server(io::RealLoop& loop, io::Files& files, io::Clock& clock,
+                        const ServerOptions& options,
+                        std::function<void(std::optional<uint16_t> http_port)> on_ready) {
+  // Step 1: runtimes, then the service around them. Nobody can reach it yet.
+  SKERRY_ASSIGN(const Runtimes runtimes, open_runtimes(files, options));
+  Parts parts(loop, files, clock, runtimes, options);
+
+  // Step 2: from here on requests are taken. Loads queue behind the models of the last run.
+  std::optional<uint16_t> port;
+  if (options.http_port) {
+    SKERRY_ASSIGN(port, parts.http.listen_tcp(options.http_address, *options.http_port, nullptr));
+  }
+  if (!options.socket_path.empty()) {
+    SKERRY_TRY(parts.http.listen_unix(options.socket_path, options.socket_mode));
+  }
+  parts.tasks.spawn(restore(&parts, [&on_ready, port] { on_ready(port); }));
+
+  // Step 3: until a signal. The first one drains, the second one does not wait.
+  bool stopping = false;
+  loop.on_signals({SIGTERM, SIGINT}, [&](int) {
+    if (std::exchange(stopping, true)) return loop.stop();
+    log::info("serve", "finishing the requests in flight");
+    parts.tasks.spawn(drain(&loop, &parts, options.drain_timeout_ms));
+  });
+  loop.run();
+  return {};
+}
+
+}  // namespace skerry::serve

@@ -1,0 +1,40 @@
+// The inference server put together: runtimes, repository, protocol, listeners, and its end.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/clock.h"
+#include "io/files.h"
+#include "io/loop.h"
+
+namespace skerry::serve {
+
+struct ServerOptions {
+  std::string version;
+  std::string socket_path;  // "" for none
+  uint32_t socket_mode = 0660;
+  std::string http_address = "127.0.0.1";
+  std::optional<uint16_t> http_port;  // 0: the kernel chooses
+  // Name and library path: {"onnxruntime", "/…/libonnxruntime.so"}, {"null", ""}.
+  std::vector<std::pair<std::string, std::string>> runtimes;
+  size_t threads = 1;
+  int threads_per_inference = 1;
+  size_t max_queued = 256;
+  uint64_t max_body_bytes = 64 << 20;
+  int64_t drain_timeout_ms = 10'000;
+  std::string state_file;  // "" for none
+  bool repository_over_tcp = false;
+};
+
+// Serves until SIGTERM or SIGINT, then finishes the requests in flight, for drain_timeout_ms at
+// most (a second signal ends it at once). `on_ready` is called once with the port that HTTP listens
+// on, when the models of the last run are loaded as well.
+Result<void> run_server(io::RealLoop& loop, io::Files& files, io::Clock& clock,
+                        const ServerOptions& options,
+                        std::function<void(std::optional<uint16_t> http_port)> on_ready);
+
+}  // namespace skerry::serve
