@@ -56,7 +56,9 @@ Result<UserId> find_user(const std::string& text) {
   } else if (const passwd* entry = getpwnam(user.c_str())) {
     found = {entry->pw_uid, entry->pw_gid};
   } else {
-    return fail(Code::kNotFound, "the user '" + user + "' does not exist; create it or deploy with another posixUser");
+    return fail(
+        Code::kNotFound,
+        "the user '" + user + "' does not exist; create it or deploy with another posixUser");
   }
   if (colon == std::string::npos) return found;
   const std::string group = text.substr(colon + 1);
@@ -65,7 +67,9 @@ Result<UserId> find_user(const std::string& text) {
   } else if (const struct group* entry = getgrnam(group.c_str())) {
     found.second = entry->gr_gid;
   } else {
-    return fail(Code::kNotFound, "the group '" + group + "' does not exist; create it or deploy with another posixUser");
+    return fail(
+        Code::kNotFound,
+        "the group '" + group + "' does not exist; create it or deploy with another posixUser");
   }
   return found;
 }
@@ -119,9 +123,12 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const std::string
   const int64_t started_ms = clock.monotonic_ms();
   Nucleus::Hooks hooks;
   hooks.on_first_connected = [&] {
-    log::info("nucleus", "connected", {{"ms_since_start", std::to_string(clock.monotonic_ms() - started_ms)}});
+    log::info("nucleus", "connected",
+              {{"ms_since_start", std::to_string(clock.monotonic_ms() - started_ms)}});
   };
-  hooks.on_message = [&](const net::MqttMessage& message) { ipc->on_mqtt_message(message.topic, message.payload); };
+  hooks.on_message = [&](const net::MqttMessage& message) {
+    ipc->on_mqtt_message(message.topic, message.payload);
+  };
   hooks.on_fatal = [&](const Error& error) {
     if (!fatal) fatal = error;
     loop.stop();
@@ -155,14 +162,17 @@ int fail_with(int code, const Error& error) {
 }
 
 int main_program(int argc, char** argv) {
-  CLI::App app("Skerry's device runtime: runs components, takes deployments, serves the Greengrass IPC.", "skerryd");
+  CLI::App app(
+      "Skerry's device runtime: runs components, takes deployments, serves the Greengrass IPC.",
+      "skerryd");
   app.footer(kFooter);
   std::string config_path, level = "info";
   bool json = false;
   app.add_option("--config", config_path, "The device's config.yaml")->required();
   app.add_option("--log-level", level, "debug, info, warn or error");
   app.add_flag("--log-json", json, "One JSON object a log line");
-  app.set_version_flag("--version", std::string("skerryd 0.1.0 (Greengrass ") + kNucleusVersion + ")");
+  app.set_version_flag("--version",
+                       std::string("skerryd 0.1.0 (Greengrass ") + kNucleusVersion + ")");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -178,7 +188,8 @@ int main_program(int argc, char** argv) {
   if (!config) return fail_with(kExitUsage, config.error().with_context(config_path));
 
   // Components run as other users: they must be able to pass through the root folder.
-  if (auto made = io::make_directories(files, config->root, 0755); !made) return fail_with(kExitFailed, made.error());
+  if (auto made = io::make_directories(files, config->root, 0755); !made)
+    return fail_with(kExitFailed, made.error());
   if (auto locked = lock_root(config->root); !locked) return fail_with(kExitFailed, locked.error());
   signal(SIGPIPE, SIG_IGN);
   auto guard = io::ProcessGuard::start(hex_encode(sha256(config->root)).substr(0, 16));
@@ -191,4 +202,6 @@ int main_program(int argc, char** argv) {
 }  // namespace
 }  // namespace skerry::nucleus
 
-int main(int argc, char** argv) { return skerry::nucleus::main_program(argc, argv); }
+int main(int argc, char** argv) {
+  return skerry::nucleus::main_program(argc, argv);
+}

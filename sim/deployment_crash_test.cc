@@ -1,5 +1,6 @@
-// Power is cut at every single file operation of a deployment and of a roll-back, under each policy of
-// what the disk keeps. The device must come back to the old or the new generation and finish the job.
+// Power is cut at every single file operation of a deployment and of a roll-back, under each policy
+// of what the disk keeps. The device must come back to the old or the new generation and finish the
+// job.
 #include <gtest/gtest.h>
 
 #include "sim/sim_device.h"
@@ -47,7 +48,8 @@ class Scenario {
   bool crashed_ = false;
 };
 
-void crash_everywhere(Kind second, const std::string& version_after, formats::JobStatus status_after) {
+void crash_everywhere(Kind second, const std::string& version_after,
+                      formats::JobStatus status_after) {
   size_t operations = 0;
   {
     Scenario clean(second);
@@ -57,7 +59,8 @@ void crash_everywhere(Kind second, const std::string& version_after, formats::Jo
     operations = clean.device_.files_.operations().size() - clean.before_;
   }
   ASSERT_GT(operations, 30u);
-  for (auto policy : {io::CrashPolicy::kDropUnsynced, io::CrashPolicy::kKeepAll, io::CrashPolicy::kSeeded}) {
+  for (auto policy :
+       {io::CrashPolicy::kDropUnsynced, io::CrashPolicy::kKeepAll, io::CrashPolicy::kSeeded}) {
     for (size_t at = 0; at < operations; ++at) {
       Scenario scenario(second);
       scenario.device_.files_.crash_at(scenario.before_ + at);
@@ -108,7 +111,9 @@ TEST(DeploymentCrash, EveryOperationMayFailOnce) {
       }
       auto status = scenario.fleet_.jobs(device.thing_).back().status;
       EXPECT_TRUE(formats::is_terminal(status)) << where;
-      EXPECT_EQ(running_version(device), status == formats::JobStatus::kSucceeded ? "2.0.0" : "1.0.0") << where;
+      EXPECT_EQ(running_version(device),
+                status == formats::JobStatus::kSucceeded ? "2.0.0" : "1.0.0")
+          << where;
     }
   }
 }

@@ -15,7 +15,10 @@ constexpr int64_t kSettleMs = 4 * 3'600'000;
 class Simulation {
  public:
   explicit Simulation(const DeploymentSimOptions& options)
-      : options_(options), random_(options.seed), loop_(options.seed), fleet_(loop_, random_, faults_) {
+      : options_(options),
+        random_(options.seed),
+        loop_(options.seed),
+        fleet_(loop_, random_, faults_) {
     fleet_.deliver = [this](const ThingName& thing, const net::MqttMessage& message) {
       Device& device = *devices_.at(thing);
       if (device.mqtt_ && !device.files_.crashed()) device.mqtt_->arrive(message);
@@ -51,7 +54,9 @@ class Simulation {
 
   void deploy(Device& device, int round) {
     // Sometimes the same generation again, or one from long ago.
-    int generation = random_.below(8) == 0 ? 1 + static_cast<int>(random_.below(static_cast<uint64_t>(round))) : round;
+    int generation = random_.below(8) == 0
+                         ? 1 + static_cast<int>(random_.below(static_cast<uint64_t>(round)))
+                         : round;
     fleet_.deploy(device.thing_, {{"app", std::to_string(generation) + ".0.0"}});
     trace(device, "deploy " + std::to_string(generation));
   }
@@ -66,7 +71,8 @@ class Simulation {
     faults_.max_delay_ms = 200;
   }
 
-  // One event of the loop at a time, so that a crash takes effect right after the event it fell into.
+  // One event of the loop at a time, so that a crash takes effect right after the event it fell
+  // into.
   void run_until(int64_t end_ms, bool with_faults) {
     int64_t next_fault_ms = loop_.now_ms();
     while (!report_.violation && loop_.now_ms() < end_ms) {
@@ -82,14 +88,32 @@ class Simulation {
   void inject(Device& device) {
     if (!device.nucleus_) return;
     switch (random_.below(12)) {
-      case 0: device.files_.crash_at(device.files_.operations().size() + random_.below(60)); break;
-      case 1: device.files_.crash_now(); break;
-      case 2: device.mqtt_->cut(static_cast<int64_t>(random_.below(20'000))); break;
-      case 3: device.clock_.jump(static_cast<int64_t>(random_.below(2ull * 86'400'000 * 3'650)) - 86'400'000ll * 3'650); break;
-      case 4: device.files_.set_capacity(random_.below(200'000)); break;
-      case 5: device.files_.set_capacity(UINT64_MAX); break;
-      case 6: device.files_.fail_at(device.files_.operations().size() + random_.below(40), 5); break;
-      default: break;
+      case 0:
+        device.files_.crash_at(device.files_.operations().size() + random_.below(60));
+        break;
+      case 1:
+        device.files_.crash_now();
+        break;
+      case 2:
+        device.mqtt_->cut(static_cast<int64_t>(random_.below(20'000)));
+        break;
+      case 3:
+        device.clock_.jump(static_cast<int64_t>(random_.below(2ull * 86'400'000 * 3'650)) -
+                           86'400'000ll * 3'650);
+        break;
+      case 4:
+        device.files_.set_capacity(random_.below(200'000));
+        break;
+      case 5:
+      case 7:
+      case 8:
+        device.files_.set_capacity(UINT64_MAX);
+        break;
+      case 6:
+        device.files_.fail_at(device.files_.operations().size() + random_.below(40), 5);
+        break;
+      default:
+        break;
     }
   }
 
@@ -137,7 +161,8 @@ class Simulation {
     std::string problem = check_generation(device);
     if (!problem.empty()) return violate(device, problem);
     std::string version = running_version(device);
-    if (std::exchange(version_seen_[device.thing_], version) != version) trace(device, "runs " + version);
+    if (std::exchange(version_seen_[device.thing_], version) != version)
+      trace(device, "runs " + version);
   }
 
   // Invariant 3.
@@ -145,7 +170,9 @@ class Simulation {
     if (report_.violation) return;
     std::string expected;
     for (const SimJob& job : fleet_.jobs(device.thing_)) {
-      if (!formats::is_terminal(job.status)) return violate(device, job.id.str() + " is still open: " + std::string(formats::name_of(job.status)));
+      if (!formats::is_terminal(job.status))
+        return violate(
+            device, job.id.str() + " is still open: " + std::string(formats::name_of(job.status)));
       if (job.status == formats::JobStatus::kSucceeded) {
         ++report_.succeeded;
         expected = nlohmann::json::parse(job.document)["components"]["app"]["version"];
@@ -157,29 +184,38 @@ class Simulation {
     const auto& state = device.nucleus_->state();
     if (state.phase() != nucleus::Phase::kIdle) return violate(device, "is still in a deployment");
     const std::string version = running_version(device);
-    // A cancelled job may have been past its switch, so the version of a cancelled one is right as well.
+    // A cancelled job may have been past its switch, so the version of a cancelled one is right as
+    // well.
     bool cancelled_one = false;
     for (const SimJob& job : fleet_.jobs(device.thing_)) {
-      cancelled_one |= job.status == formats::JobStatus::kCanceled &&
-                       nlohmann::json::parse(job.document)["components"]["app"]["version"] == version;
+      cancelled_one |=
+          job.status == formats::JobStatus::kCanceled &&
+          nlohmann::json::parse(job.document)["components"]["app"]["version"] == version;
     }
-    if (version != expected && !cancelled_one) violate(device, "runs '" + version + "' instead of '" + expected + "'");
+    if (version != expected && !cancelled_one)
+      violate(device, "runs '" + version + "' instead of '" + expected + "'");
     for (const auto& status : device.nucleus_->supervisor().statuses()) {
-      if (!nucleus::is_healthy(status.state)) violate(device, status.name.str() + " is " + std::string(nucleus::name_of(status.state)) + ": " + status.reason);
+      if (!nucleus::is_healthy(status.state))
+        violate(device, status.name.str() + " is " + std::string(nucleus::name_of(status.state)) +
+                            ": " + status.reason);
     }
   }
 
-  void wake_at(int64_t at_ms) { wakes_.push_back(loop_.after(at_ms - loop_.now_ms(), [] {})); }
+  void wake_at(int64_t at_ms) {
+    wakes_.push_back(loop_.after(at_ms - loop_.now_ms(), [] {}));
+  }
 
   void violate(Device& device, const std::string& what) {
     if (!report_.violation) {
-      report_.violation = device.thing_.str() + " at " + std::to_string(loop_.now_ms()) + " ms: " + what;
+      report_.violation =
+          device.thing_.str() + " at " + std::to_string(loop_.now_ms()) + " ms: " + what;
     }
   }
 
   void trace(Device& device, const std::string& what) {
     std::string line = std::to_string(loop_.now_ms()) + " " + device.thing_.str() + " " + what;
-    for (unsigned char c : line) report_.digest = (report_.digest ^ c) * 1099511628211ull;  // FNV-1a
+    for (unsigned char c : line)
+      report_.digest = (report_.digest ^ c) * 1099511628211ull;  // FNV-1a
     if (options_.trace) std::printf("%s\n", line.c_str());
   }
 
@@ -197,6 +233,8 @@ class Simulation {
 
 }  // namespace
 
-DeploymentSimReport run_deployment_sim(const DeploymentSimOptions& options) { return Simulation(options).run(); }
+DeploymentSimReport run_deployment_sim(const DeploymentSimOptions& options) {
+  return Simulation(options).run();
+}
 
 }  // namespace skerry::sim

@@ -12,7 +12,8 @@ TEST(DeploymentSim, TwoHundredSeedsHold) {
     DeploymentSimOptions options;
     options.seed = seed;
     DeploymentSimReport report = run_deployment_sim(options);
-    ASSERT_FALSE(report.violation) << *report.violation << "\n  replay: skerry-sim --seed " << seed << " --trace";
+    ASSERT_FALSE(report.violation)
+        << *report.violation << "\n  replay: skerry-sim --seed " << seed << " --trace";
     succeeded += report.succeeded;
     failed += report.failed;
     crashes += report.crashes;

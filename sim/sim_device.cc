@@ -12,10 +12,14 @@ constexpr const char* kComponents[] = {"app", "model", "runtime"};
 
 std::string script_of(Kind kind) {
   switch (kind) {
-    case Kind::kGood: return "run";
-    case Kind::kBroken: return "exit 1 after 5";
-    case Kind::kDiesLate: return "exit 1 after 300";
-    case Kind::kStartupFails: return "exit 2 after 1";
+    case Kind::kGood:
+      return "run";
+    case Kind::kBroken:
+      return "exit 1 after 5";
+    case Kind::kDiesLate:
+      return "exit 1 after 300";
+    case Kind::kStartupFails:
+      return "exit 2 after 1";
   }
   return "run";
 }
@@ -32,7 +36,9 @@ std::string recipe_of(const std::string& name, const std::string& version, Kind 
           {{"Install", "exit 0 after 2"},
            {kind == Kind::kStartupFails ? "Startup" : "Run", script_of(kind)}}},
          {"Artifacts",
-          {{{"URI", "greengrass:data"}, {"Digest", "{digest:data}"}, {"Algorithm", "SHA-256"}}}}}}}};
+          {{{"URI", "greengrass:data"},
+            {"Digest", "{digest:data}"},
+            {"Algorithm", "SHA-256"}}}}}}}};
   nlohmann::json same = {{"VersionRequirement", "=" + version}};
   if (name == "app") recipe["ComponentDependencies"]["model"] = same;
   if (name == "model") recipe["ComponentDependencies"]["runtime"] = same;
@@ -53,13 +59,20 @@ void publish_generation(SimFleet& fleet, io::Random& random, int number, Kind ki
   const std::string culprit = kComponents[random.below(std::size(kComponents))];
   for (const std::string name : kComponents) {
     std::string data(200 + random.below(2'000), static_cast<char>('a' + number % 26));
-    fleet.publish(name, version, recipe_of(name, version, name == culprit ? kind : Kind::kGood), {{"data", data}});
+    fleet.publish(name, version, recipe_of(name, version, name == culprit ? kind : Kind::kGood),
+                  {{"data", data}});
   }
 }
 
 Device::Device(SimLoop& loop, SimFleet& fleet, ThingName thing, uint64_t seed)
-    : loop_(loop), fleet_(fleet), cloud_(fleet), thing_(std::move(thing)), random_(seed), clock_(loop),
-      processes_(loop, behave), env_{loop_, clock_, files_, processes_, random_} {
+    : loop_(loop),
+      fleet_(fleet),
+      cloud_(fleet),
+      thing_(std::move(thing)),
+      random_(seed),
+      clock_(loop),
+      processes_(loop, behave),
+      env_{loop_, clock_, files_, processes_, random_} {
   info_.root = kRoot;
   info_.thing = thing_;
   info_.region = "eu-west-1";
@@ -95,8 +108,10 @@ std::string check_generation(Device& device) {
   if (components.size() != std::size(kComponents)) return "a part of a generation";
   const std::string version = running_version(device);
   for (const auto& [name, component] : components) {
-    if (component.version != version) return "two generations mixed: " + version + " and " + component.version;
-    const std::string path = std::string(kRoot) + "/packages/artifacts/" + name.str() + "/" + version + "/data";
+    if (component.version != version)
+      return "two generations mixed: " + version + " and " + component.version;
+    const std::string path =
+        std::string(kRoot) + "/packages/artifacts/" + name.str() + "/" + version + "/data";
     auto bytes = io::read_file(device.files_, path);
     const std::string* published = device.fleet_.artifact(name.str() + ":" + version + "/data");
     if (!bytes || *bytes != *published) return "the artifact " + path + " is missing or damaged";

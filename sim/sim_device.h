@@ -1,5 +1,6 @@
-// One simulated device: a whole Nucleus on a file system that can lose power, with scripted processes
-// and a lossy network; and the generations of components that the simulations deploy to it.
+// One simulated device: a whole Nucleus on a file system that can lose power, with scripted
+// processes and a lossy network; and the generations of components that the simulations deploy to
+// it.
 #pragma once
 
 #include <memory>
@@ -47,8 +48,8 @@ struct Device {
 
 // The version of the current generation, or "" where nothing is deployed.
 std::string running_version(Device& device);
-// Empty where the current generation is a whole one and its files are all there, intact; else what is
-// wrong. The device must be on.
+// Empty where the current generation is a whole one and its files are all there, intact; else what
+// is wrong. The device must be on.
 std::string check_generation(Device& device);
 
 }  // namespace skerry::sim

@@ -34,7 +34,8 @@ void SimFleet::publish(const std::string& name, const std::string& version, std:
   components_[name][version] = {std::move(recipe), std::move(artifacts)};
 }
 
-void SimFleet::deploy(const ThingName& thing, const std::map<std::string, std::string>& components) {
+void SimFleet::deploy(const ThingName& thing,
+                      const std::map<std::string, std::string>& components) {
   auto& jobs = jobs_[thing];
   for (SimJob& job : jobs) {
     if (!formats::is_terminal(job.status)) job.status = JobStatus::kCanceled;
@@ -45,11 +46,13 @@ void SimFleet::deploy(const ThingName& thing, const std::map<std::string, std::s
   job.queued_at = 1'700'000'000 + job.revision;
   json listed = json::object();
   for (const auto& [name, version] : components) listed[name] = {{"version", version}};
-  job.document = json{{"deploymentId", "deployment-" + std::to_string(job.revision)},
-                      {"configurationArn", formats::configuration_arn({}, {{formats::Target::Kind::kThing, thing.str()}, job.revision})},
-                      {"creationTimestamp", job.queued_at * 1000},
-                      {"components", listed}}
-                     .dump();
+  job.document = json{
+      {"deploymentId", "deployment-" + std::to_string(job.revision)},
+      {"configurationArn", formats::configuration_arn(
+                               {}, {{formats::Target::Kind::kThing, thing.str()}, job.revision})},
+      {"creationTimestamp", job.queued_at * 1000},
+      {"components",
+       listed}}.dump();
   jobs.push_back(std::move(job));
   notify(thing);
 }
@@ -82,14 +85,16 @@ formats::NextJob SimFleet::next_message(const ThingName& thing, std::string toke
 }
 
 void SimFleet::notify(const ThingName& thing) {
-  send(thing, formats::JobTopic{JobTopicKind::kNotifyNext, thing}.str(), formats::to_text(next_message(thing, "")));
+  send(thing, formats::JobTopic{JobTopicKind::kNotifyNext, thing}.str(),
+       formats::to_text(next_message(thing, "")));
 }
 
 void SimFleet::send(const ThingName& thing, std::string topic, std::string payload) {
   int copies = chance(faults_.lose) ? 0 : chance(faults_.duplicate) ? 2 : 1;
   for (; copies > 0; --copies) {
     net::MqttMessage message{topic, payload, 1};
-    int64_t delay_ms = static_cast<int64_t>(random_.below(static_cast<uint64_t>(faults_.max_delay_ms) + 1));
+    int64_t delay_ms =
+        static_cast<int64_t>(random_.below(static_cast<uint64_t>(faults_.max_delay_ms) + 1));
     in_flight_.spawn(deliver_later(this, thing, message, delay_ms));
   }
 }
@@ -112,14 +117,18 @@ void SimFleet::receive(const ThingName& thing, const net::MqttMessage& message) 
   }
 }
 
-void SimFleet::update(const ThingName& thing, const formats::JobTopic& topic, const net::MqttMessage& message) {
+void SimFleet::update(const ThingName& thing, const formats::JobTopic& topic,
+                      const net::MqttMessage& message) {
   auto request = formats::parse_job_update_request(message.payload);
   auto& jobs = jobs_[thing];
-  auto job = std::find_if(jobs.begin(), jobs.end(), [&](const SimJob& j) { return j.id.str() == topic.job; });
+  auto job = std::find_if(jobs.begin(), jobs.end(),
+                          [&](const SimJob& j) { return j.id.str() == topic.job; });
   if (!request || job == jobs.end() || formats::is_terminal(job->status)) {
     // A repeated report of the same end is what the device must be able to send.
-    formats::JobRejected rejected{1'700'000'000, "InvalidStateTransition", "the execution has ended", ""};
-    send(thing, formats::JobTopic{JobTopicKind::kUpdateRejected, thing, topic.job}.str(), formats::to_text(rejected));
+    formats::JobRejected rejected{1'700'000'000, "InvalidStateTransition",
+                                  "the execution has ended", ""};
+    send(thing, formats::JobTopic{JobTopicKind::kUpdateRejected, thing, topic.job}.str(),
+         formats::to_text(rejected));
     return;
   }
   job->status = request->status;
@@ -127,19 +136,23 @@ void SimFleet::update(const ThingName& thing, const formats::JobTopic& topic, co
   ++job->version;
   formats::JobUpdateAccepted accepted;
   accepted.client_token = request->client_token;
-  send(thing, formats::JobTopic{JobTopicKind::kUpdateAccepted, thing, topic.job}.str(), formats::to_text(accepted));
+  send(thing, formats::JobTopic{JobTopicKind::kUpdateAccepted, thing, topic.job}.str(),
+       formats::to_text(accepted));
   if (formats::is_terminal(job->status)) notify(thing);
 }
 
-Result<nucleus::Candidate> SimFleet::resolve(const ComponentName& name, const std::map<std::string, std::string>& wants) {
+Result<nucleus::Candidate> SimFleet::resolve(const ComponentName& name,
+                                             const std::map<std::string, std::string>& wants) {
   auto versions = components_.find(name.str());
   if (versions != components_.end()) {
     for (auto it = versions->second.rbegin(); it != versions->second.rend(); ++it) {
       auto version = formats::Version::parse(it->first);
       bool fits = version.has_value();
-      for (const auto& [who, range] : wants) fits = fits && formats::VersionRange::parse(range)->matches(*version);
+      for (const auto& [who, range] : wants)
+        fits = fits && formats::VersionRange::parse(range)->matches(*version);
       if (fits) {
-        return nucleus::Candidate{formats::component_version_arn({}, {name, *version}), name, it->first, it->second.recipe};
+        return nucleus::Candidate{formats::component_version_arn({}, {name, *version}), name,
+                                  it->first, it->second.recipe};
       }
     }
   }
@@ -160,7 +173,8 @@ const std::string* SimFleet::artifact(const std::string& url) const {
 io::Task<Result<void>> SimCloud::travel() {
   co_await io::sleep(fleet_.loop(), static_cast<int64_t>(fleet_.random().below(
                                         static_cast<uint64_t>(fleet_.faults().max_delay_ms) + 1)));
-  if (fleet_.chance(fleet_.faults().lose)) co_return fail(Code::kUnavailable, "the network lost the call");
+  if (fleet_.chance(fleet_.faults().lose))
+    co_return fail(Code::kUnavailable, "the network lost the call");
   co_return Result<void>();
 }
 
@@ -169,29 +183,34 @@ io::Task<Result<std::vector<std::string>>> SimCloud::thing_groups() {
   co_return std::vector<std::string>{};
 }
 
-io::Task<Result<nucleus::Candidate>> SimCloud::resolve(ComponentName name, std::map<std::string, std::string> wants) {
+io::Task<Result<nucleus::Candidate>> SimCloud::resolve(ComponentName name,
+                                                       std::map<std::string, std::string> wants) {
   SKERRY_CO_TRY(co_await travel());
   co_return fleet_.resolve(name, wants);
 }
 
-io::Task<Result<std::string>> SimCloud::artifact_url(std::string component_arn, std::string artifact) {
+io::Task<Result<std::string>> SimCloud::artifact_url(std::string component_arn,
+                                                     std::string artifact) {
   SKERRY_CO_TRY(co_await travel());
   SKERRY_CO_ASSIGN(auto id, formats::parse_component_version_arn(component_arn));
   co_return id.name.str() + ":" + id.version.str() + "/" + artifact;
 }
 
-io::Task<Result<void>> SimCloud::download(std::string url, uint64_t offset, nucleus::DownloadSink* sink) {
+io::Task<Result<void>> SimCloud::download(std::string url, uint64_t offset,
+                                          nucleus::DownloadSink* sink) {
   SKERRY_CO_TRY(co_await travel());
   const std::string* found = fleet_.artifact(url);
   if (!found) co_return fail(Code::kNotFound, "no such artifact");
   std::string bytes = *found;
   if (offset > bytes.size()) co_return fail(Code::kInvalidArgument, "HTTP 416");
-  if (fleet_.chance(fleet_.faults().corrupt_download) && offset < bytes.size()) bytes[bytes.size() - 1] ^= 1;
+  if (fleet_.chance(fleet_.faults().corrupt_download) && offset < bytes.size())
+    bytes[bytes.size() - 1] ^= 1;
   if (fleet_.chance(0.1)) offset = 0;  // a server without ranges
   SKERRY_CO_TRY(sink->begin(offset, bytes.size() - offset));
   for (; offset < bytes.size(); offset += kPieceBytes) {
     co_await io::sleep(fleet_.loop(), 1);
-    if (fleet_.chance(fleet_.faults().cut_download)) co_return fail(Code::kUnavailable, "the connection broke");
+    if (fleet_.chance(fleet_.faults().cut_download))
+      co_return fail(Code::kUnavailable, "the connection broke");
     SKERRY_CO_TRY(sink->write(std::string_view(bytes).substr(offset, kPieceBytes)));
   }
   co_return Result<void>();
@@ -223,15 +242,22 @@ void SimMqtt::publish(net::MqttMessage message, Done) {
     queued_.push_back(std::move(message));
     return;
   }
-  int copies = fleet_.chance(fleet_.faults().lose) ? 0 : fleet_.chance(fleet_.faults().duplicate) ? 2 : 1;
+  int copies = fleet_.chance(fleet_.faults().lose)        ? 0
+               : fleet_.chance(fleet_.faults().duplicate) ? 2
+                                                          : 1;
   for (; copies > 0; --copies) {
     // Posted, as a network is never synchronous.
-    fleet_.loop().post([fleet = &fleet_, thing = thing_, message] { fleet->receive(thing, message); });
+    fleet_.loop().post(
+        [fleet = &fleet_, thing = thing_, message] { fleet->receive(thing, message); });
   }
 }
 
-void SimMqtt::subscribe(std::string filter, uint8_t, Done) { filters_.push_back(std::move(filter)); }
-void SimMqtt::unsubscribe(std::string filter) { std::erase(filters_, filter); }
+void SimMqtt::subscribe(std::string filter, uint8_t, Done) {
+  filters_.push_back(std::move(filter));
+}
+void SimMqtt::unsubscribe(std::string filter) {
+  std::erase(filters_, filter);
+}
 
 void SimMqtt::arrive(const net::MqttMessage& message) {
   if (dead_ || !connected_) return;

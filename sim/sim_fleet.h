@@ -1,5 +1,5 @@
-// A control plane in memory for simulated devices: component versions, one queue of jobs per device,
-// the jobs protocol over a network that loses, doubles and delays messages.
+// A control plane in memory for simulated devices: component versions, one queue of jobs per
+// device, the jobs protocol over a network that loses, doubles and delays messages.
 #pragma once
 
 #include <functional>
@@ -20,7 +20,7 @@ namespace skerry::sim {
 struct NetworkFaults {
   double lose = 0;
   double duplicate = 0;
-  double cut_download = 0;    // per piece of 256 bytes
+  double cut_download = 0;      // per piece of 256 bytes
   double corrupt_download = 0;  // per download: one byte is wrong
   int64_t max_delay_ms = 20;
 };
@@ -51,7 +51,8 @@ class SimFleet {
   void receive(const ThingName& thing, const net::MqttMessage& message);
   std::function<void(const ThingName&, const net::MqttMessage&)> deliver;
 
-  Result<nucleus::Candidate> resolve(const ComponentName& name, const std::map<std::string, std::string>& wants);
+  Result<nucleus::Candidate> resolve(const ComponentName& name,
+                                     const std::map<std::string, std::string>& wants);
   // The bytes behind a URL that artifact_url() gave, or null.
   const std::string* artifact(const std::string& url) const;
 
@@ -67,7 +68,8 @@ class SimFleet {
   formats::NextJob next_message(const ThingName& thing, std::string token) const;
   static io::Task<void> deliver_later(SimFleet* fleet, ThingName thing, net::MqttMessage message,
                                       int64_t delay_ms);
-  void update(const ThingName& thing, const formats::JobTopic& topic, const net::MqttMessage& message);
+  void update(const ThingName& thing, const formats::JobTopic& topic,
+              const net::MqttMessage& message);
 
   io::Loop& loop_;
   io::Random& random_;
@@ -86,10 +88,12 @@ class SimCloud : public nucleus::Cloud {
  public:
   explicit SimCloud(SimFleet& fleet) : fleet_(fleet) {}
   io::Task<Result<std::vector<std::string>>> thing_groups() override;
-  io::Task<Result<nucleus::Candidate>> resolve(ComponentName name,
-                                               std::map<std::string, std::string> requirements) override;
-  io::Task<Result<std::string>> artifact_url(std::string component_arn, std::string artifact) override;
-  io::Task<Result<void>> download(std::string url, uint64_t offset, nucleus::DownloadSink* sink) override;
+  io::Task<Result<nucleus::Candidate>> resolve(
+      ComponentName name, std::map<std::string, std::string> requirements) override;
+  io::Task<Result<std::string>> artifact_url(std::string component_arn,
+                                             std::string artifact) override;
+  io::Task<Result<void>> download(std::string url, uint64_t offset,
+                                  nucleus::DownloadSink* sink) override;
 
  private:
   io::Task<Result<void>> travel();

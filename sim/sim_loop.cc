@@ -20,7 +20,9 @@ void SimLoop::cancel_timer(uint64_t id) {
   due_of_.erase(due);
 }
 
-std::unique_ptr<io::FdWatch> SimLoop::watch(int) { std::abort(); }
+std::unique_ptr<io::FdWatch> SimLoop::watch(int) {
+  std::abort();
+}
 
 bool SimLoop::step(int64_t limit_ms) {
   if (!posted_.empty()) {

@@ -1,5 +1,5 @@
-// An event loop in virtual time: time stands still while events run and jumps to the next timer when
-// there is nothing else to do. The order of events follows from the seed alone.
+// An event loop in virtual time: time stands still while events run and jumps to the next timer
+// when there is nothing else to do. The order of events follows from the seed alone.
 #pragma once
 
 #include <cstdint>

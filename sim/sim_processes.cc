@@ -32,7 +32,8 @@ class SimProcesses::SimProcess : public io::Process {
   io::Timer timer_;
 };
 
-Result<std::unique_ptr<io::Process>> SimProcesses::start(const io::ProcessSpec& spec, io::ProcessEvents events) {
+Result<std::unique_ptr<io::Process>> SimProcesses::start(const io::ProcessSpec& spec,
+                                                         io::ProcessEvents events) {
   return std::make_unique<SimProcess>(*this, script_(spec), std::move(events));
 }
 

@@ -20,7 +20,8 @@ class SimProcesses : public io::Processes {
  public:
   using Script = std::function<ScriptedProcess(const io::ProcessSpec&)>;
   SimProcesses(SimLoop& loop, Script script) : loop_(loop), script_(std::move(script)) {}
-  Result<std::unique_ptr<io::Process>> start(const io::ProcessSpec& spec, io::ProcessEvents events) override;
+  Result<std::unique_ptr<io::Process>> start(const io::ProcessSpec& spec,
+                                             io::ProcessEvents events) override;
   size_t running() const { return running_; }
 
  private:

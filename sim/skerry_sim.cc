@@ -6,9 +6,11 @@
 #include "sim/deployment_sim.h"
 
 int main(int argc, char** argv) {
-  CLI::App app("Simulated fleets under faults. A seed that fails is printed and replays exactly.", "skerry-sim");
-  app.footer("\nExamples:\n  skerry-sim --from 1 --seeds 10000\n  skerry-sim --seed 4711 --trace\n\n"
-             "Exit codes: 0 all invariants held, 1 a seed failed, 2 usage.");
+  CLI::App app("Simulated fleets under faults. A seed that fails is printed and replays exactly.",
+               "skerry-sim");
+  app.footer(
+      "\nExamples:\n  skerry-sim --from 1 --seeds 10000\n  skerry-sim --seed 4711 --trace\n\n"
+      "Exit codes: 0 all invariants held, 1 a seed failed, 2 usage.");
   uint64_t from = 1, seeds = 200, seed = 0;
   skerry::sim::DeploymentSimOptions options;
   app.add_option("--from", from, "The first seed");
@@ -32,16 +34,19 @@ int main(int argc, char** argv) {
   for (options.seed = from; options.seed < from + seeds; ++options.seed) {
     auto report = skerry::sim::run_deployment_sim(options);
     if (report.violation) {
-      std::printf("seed %llu: %s\nreplay: skerry-sim --seed %llu --devices %d --rounds %d --trace\n",
-                  static_cast<unsigned long long>(options.seed), report.violation->c_str(),
-                  static_cast<unsigned long long>(options.seed), options.devices, options.rounds);
+      std::printf(
+          "seed %llu: %s\nreplay: skerry-sim --seed %llu --devices %d --rounds %d --trace\n",
+          static_cast<unsigned long long>(options.seed), report.violation->c_str(),
+          static_cast<unsigned long long>(options.seed), options.devices, options.rounds);
       return 1;
     }
     succeeded += report.succeeded;
     failed += report.failed;
     crashes += report.crashes;
   }
-  std::printf("%llu seeds: %ld deployments succeeded, %ld failed and took themselves back, %ld power cuts\n",
-              static_cast<unsigned long long>(seeds), succeeded, failed, crashes);
+  std::printf(
+      "%llu seeds: %ld deployments succeeded, %ld failed and took themselves back, %ld power "
+      "cuts\n",
+      static_cast<unsigned long long>(seeds), succeeded, failed, crashes);
   return 0;
 }

@@ -1,5 +1,5 @@
-// What the nucleus asks of its control plane over HTTPS, as an interface: HttpCloud speaks the stock
-// Greengrass data plane; the simulator has its own.
+// What the nucleus asks of its control plane over HTTPS, as an interface: HttpCloud speaks the
+// stock Greengrass data plane; the simulator has its own.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ struct Candidate {
   std::string recipe;  // its text, YAML or JSON
 };
 
-// Takes a download. `begin` says where the bytes start: the offset that was asked for, or 0 where the
-// server cannot resume; `remaining_bytes` is what is to come. An error ends the download.
+// Takes a download. `begin` says where the bytes start: the offset that was asked for, or 0 where
+// the server cannot resume; `remaining_bytes` is what is to come. An error ends the download.
 class DownloadSink {
  public:
   virtual ~DownloadSink() = default;
@@ -47,7 +47,8 @@ class Cloud {
   virtual io::Task<Result<Candidate>> resolve(ComponentName name,
                                               std::map<std::string, std::string> requirements) = 0;
   // Where to download an artifact of a component version now.
-  virtual io::Task<Result<std::string>> artifact_url(std::string component_arn, std::string artifact) = 0;
+  virtual io::Task<Result<std::string>> artifact_url(std::string component_arn,
+                                                     std::string artifact) = 0;
   virtual io::Task<Result<void>> download(std::string url, uint64_t offset, DownloadSink* sink) = 0;
 };
 

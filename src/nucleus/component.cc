@@ -21,26 +21,40 @@ constexpr size_t kLastLineBytes = 300;
 
 std::string_view name_of(ComponentState state) {
   switch (state) {
-    case ComponentState::kNew: return "NEW";
-    case ComponentState::kInstalled: return "INSTALLED";
-    case ComponentState::kStarting: return "STARTING";
-    case ComponentState::kRunning: return "RUNNING";
-    case ComponentState::kStopping: return "STOPPING";
-    case ComponentState::kFinished: return "FINISHED";
-    case ComponentState::kErrored: return "ERRORED";
-    case ComponentState::kBroken: return "BROKEN";
+    case ComponentState::kNew:
+      return "NEW";
+    case ComponentState::kInstalled:
+      return "INSTALLED";
+    case ComponentState::kStarting:
+      return "STARTING";
+    case ComponentState::kRunning:
+      return "RUNNING";
+    case ComponentState::kStopping:
+      return "STOPPING";
+    case ComponentState::kFinished:
+      return "FINISHED";
+    case ComponentState::kErrored:
+      return "ERRORED";
+    case ComponentState::kBroken:
+      return "BROKEN";
   }
   return "NEW";
 }
 
-Component::Component(io::Env& env, ComponentSpec spec, bool installed, std::string token, Hooks hooks)
-    : env_(env), spec_(std::move(spec)), installed_(installed || !spec_.install),
-      token_(std::move(token)), hooks_(std::move(hooks)),
+Component::Component(io::Env& env, ComponentSpec spec, bool installed, std::string token,
+                     Hooks hooks)
+    : env_(env),
+      spec_(std::move(spec)),
+      installed_(installed || !spec_.install),
+      token_(std::move(token)),
+      hooks_(std::move(hooks)),
       log_(std::make_unique<ComponentLog>(env, spec_.log_path)) {}
 
 Component::~Component() = default;
 
-void Component::start() { life_.spawn(live()); }
+void Component::start() {
+  life_.spawn(live());
+}
 
 io::Task<void> Component::live() {
   while (state_ != ComponentState::kBroken) {
@@ -94,7 +108,8 @@ io::Task<Result<void>> Component::run_to_end(std::string name, Step step) {
   io::Timer timer;
   if (step.timeout_ms > 0) {
     timer = env_.loop.after(step.timeout_ms, [exit = *exit_, name, ms = step.timeout_ms]() mutable {
-      exit.complete(fail(Code::kTimeout, name + " did not end within " + std::to_string(ms / 1000) + " s"));
+      exit.complete(
+          fail(Code::kTimeout, name + " did not end within " + std::to_string(ms / 1000) + " s"));
     });
   }
   auto status = co_await *exit_;
@@ -109,7 +124,8 @@ Result<void> Component::launch(const Step& step) {
   process.argv = {"/bin/sh", "-c", step.script};
   process.environment = environment_of(step);
   process.working_directory = spec_.work_directory;
-  if (spec_.user && !step.requires_privilege) process.user = io::User{spec_.user->first, spec_.user->second};
+  if (spec_.user && !step.requires_privilege)
+    process.user = io::User{spec_.user->first, spec_.user->second};
   last_lines_.clear();
   exit_.emplace(env_.loop);
   io::ProcessEvents events;
@@ -146,7 +162,8 @@ bool Component::skipped(const Step& step) const {
   if (kind == "exists") {
     holds = io::exists(env_.files, argument);
   } else if (kind == "onpath") {
-    for (const char* directory : {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}) {
+    for (const char* directory :
+         {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}) {
       holds = holds || io::exists(env_.files, std::string(directory) + "/" + argument);
     }
   }
@@ -163,7 +180,8 @@ io::Task<void> Component::stop() {
     auto main_exit = exit_;
     auto ended = co_await run_to_end("Shutdown", *spec_.shutdown);
     if (!ended) {
-      log::warn("component", "Shutdown failed", {{"component", spec_.name.str()}, {"reason", ended.error().message()}});
+      log::warn("component", "Shutdown failed",
+                {{"component", spec_.name.str()}, {"reason", ended.error().message()}});
     }
     process_ = std::move(main_process);
     exit_ = main_exit;
@@ -217,8 +235,11 @@ void Component::note_failure(const Error& error) {
     reason_ += "; last output:";
     for (const std::string& line : last_lines_) reason_ += " | " + line;
   }
-  log::warn("component", "failed", {{"component", spec_.name.str()}, {"version", spec_.version},
-                                    {"attempt", std::to_string(failures_)}, {"reason", reason_}});
+  log::warn("component", "failed",
+            {{"component", spec_.name.str()},
+             {"version", spec_.version},
+             {"attempt", std::to_string(failures_)},
+             {"reason", reason_}});
   set_state(failures_ >= kMaxFailures ? ComponentState::kBroken : ComponentState::kErrored);
 }
 

@@ -1,5 +1,5 @@
-// One component's life: install, wait for dependencies, start, watch, retry, stop. Its scripts run in
-// processes of their own session; none outlives the object.
+// One component's life: install, wait for dependencies, start, watch, retry, stop. Its scripts run
+// in processes of their own session; none outlives the object.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ namespace skerry::nucleus {
 
 // One life-cycle script, ready to run: its placeholders are filled in.
 struct Step {
-  std::string script;  // for /bin/sh -c
+  std::string script;   // for /bin/sh -c
   std::string skip_if;  // "", "onpath X", "exists F", each with an optional "!" before it
   bool requires_privilege = false;
   int64_t timeout_ms = 0;  // 0: none
@@ -95,8 +95,8 @@ class Component {
   std::unique_ptr<io::Process> process_;
   std::optional<io::Completion<Result<io::ExitStatus>>> exit_;
   std::deque<std::string> last_lines_;
-  int failures_ = 0;              // in a row
-  int64_t last_failure_ms_ = 0;   // monotonic
+  int failures_ = 0;             // in a row
+  int64_t last_failure_ms_ = 0;  // monotonic
   bool started_once_ = false;
   std::unique_ptr<ComponentLog> log_;
   io::TaskScope life_;

@@ -1,4 +1,5 @@
-// A component's output in a file of its own, turned over at a size limit so that it never fills the disk.
+// A component's output in a file of its own, turned over at a size limit so that it never fills the
+// disk.
 #pragma once
 
 #include <memory>

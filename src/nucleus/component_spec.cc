@@ -9,7 +9,8 @@ namespace skerry::nucleus {
 namespace {
 
 // Without a configured user each component gets an id of its own, from the range that systemd sets
-// aside for users without an entry in /etc/passwd. Derived from the name, so that it stays the same.
+// aside for users without an entry in /etc/passwd. Derived from the name, so that it stays the
+// same.
 constexpr uint32_t kFirstDynamicUser = 61184;
 constexpr uint32_t kDynamicUsers = 65519 - 61184 + 1;
 
@@ -23,14 +24,19 @@ class Variables {
  public:
   Variables(const NucleusInfo& info, const PackageStore& packages, const ComponentSet& components,
             const ConfigTree& config, const formats::Recipe& recipe)
-      : info_(info), packages_(packages), components_(components), config_(config), recipe_(recipe) {}
+      : info_(info),
+        packages_(packages),
+        components_(components),
+        config_(config),
+        recipe_(recipe) {}
 
   std::optional<std::string> operator()(std::string_view dependency, std::string_view space,
                                         std::string_view key) const {
     ComponentName name = recipe_.name;
     if (!dependency.empty()) {
       name = ComponentName(std::string(dependency));
-      if (!recipe_.find_dependency(name)) return std::nullopt;  // only direct dependencies may be seen
+      if (!recipe_.find_dependency(name))
+        return std::nullopt;  // only direct dependencies may be seen
     }
     auto component = components_.find(name);
     if (space == "configuration") {
@@ -39,7 +45,8 @@ class Variables {
     }
     if (space == "artifacts" && component != components_.end()) {
       if (key == "path") return packages_.artifacts_path(name, component->second.version);
-      if (key == "decompressedPath") return packages_.unarchived_path(name, component->second.version);
+      if (key == "decompressedPath")
+        return packages_.unarchived_path(name, component->second.version);
     }
     if (space == "work" && key == "path") return info_.work_directory(name);
     if (!dependency.empty()) return std::nullopt;
@@ -62,7 +69,8 @@ std::string text_of(const formats::SkipIf& condition) {
   return text + condition.argument;
 }
 
-std::vector<std::pair<std::string, std::string>> environment_of(const NucleusInfo& info, const ComponentName& name) {
+std::vector<std::pair<std::string, std::string>> environment_of(const NucleusInfo& info,
+                                                                const ComponentName& name) {
   return {{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
           {"HOME", info.work_directory(name)},
           {"LANG", "C.UTF-8"},
@@ -80,7 +88,8 @@ std::vector<std::pair<std::string, std::string>> environment_of(const NucleusInf
 Result<std::optional<UserId>> user_of(const NucleusInfo& info, const ComponentName& name,
                                       const InstalledComponent& component) {
   if (!info.privileged) return std::nullopt;
-  const std::string& wanted = component.posix_user.empty() ? info.default_user : component.posix_user;
+  const std::string& wanted =
+      component.posix_user.empty() ? info.default_user : component.posix_user;
   if (wanted.empty()) return UserId{dynamic_user(name.str()), dynamic_user(name.str())};
   auto user = info.find_user(wanted);
   if (!user) return fail(user.error().with_context("posixUser of " + name.str()));
@@ -89,7 +98,8 @@ Result<std::optional<UserId>> user_of(const NucleusInfo& info, const ComponentNa
 
 Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const PackageStore& packages,
                                           const ComponentSet& components, const ConfigTree& config,
-                                          const formats::Recipe& recipe, const formats::Manifest& manifest) {
+                                          const formats::Recipe& recipe,
+                                          const formats::Manifest& manifest) {
   const InstalledComponent& installed = components.at(recipe.name);
   ComponentSpec spec;
   spec.name = recipe.name;
@@ -107,8 +117,9 @@ Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const Package
   auto fill = [&](const std::string& text) { return formats::interpolate(text, variables); };
   for (const auto& [kind, step] : manifest.lifecycle.steps) {
     if (step.requires_privilege && !info.privileged) {
-      return fail(Code::kPermissionDenied, recipe.name.str() + ": its " + std::string(formats::name_of(kind)) +
-                                               " requires privilege, and skerryd does not run as root");
+      return fail(Code::kPermissionDenied,
+                  recipe.name.str() + ": its " + std::string(formats::name_of(kind)) +
+                      " requires privilege, and skerryd does not run as root");
     }
     Step filled;
     filled.script = fill(step.script);

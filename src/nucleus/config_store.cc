@@ -38,7 +38,7 @@ ConfigStore::ConfigStore(Persister persist, ConfigTree initial)
 Result<std::vector<KeyPath>> ConfigStore::update(const ComponentName& component,
                                                  const KeyPath& key_path, const json& value,
                                                  int64_t timestamp_ms) {
-  SKERRY_TRY(tree_.check(component, key_path, value));
+  SKERRY_TRY(tree_.check(component, key_path, value, timestamp_ms));
   const json record = {{"component", component.str()},
                        {"path", key_path},
                        {"value", value},

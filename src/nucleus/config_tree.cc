@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace skerry::nucleus {
 namespace {
@@ -40,10 +41,10 @@ void measure(const json& value, const ConfigLimits& limits, size_t depth, Measur
       measure(child, limits, depth + 1, out);
     }
   } else if (value.is_array()) {
-    out.bytes += 2;
+    out.bytes += 2 + value.size();
     for (const json& child : value) measure(child, limits, depth + 1, out);
   } else {
-    out.bytes += value.is_string() ? value.get_ref<const std::string&>().size() + 2 : 8;
+    out.bytes += text_of(value).size();
   }
 }
 
@@ -209,7 +210,7 @@ class ConfigTree::Merge {
 };
 
 Result<void> ConfigTree::check(const ComponentName& component, const KeyPath& key_path,
-                               const json& value) const {
+                               const json& value, int64_t timestamp_ms) const {
   const auto refuse = [&](Code code, const std::string& why) {
     return fail(code, "configuration of " + component.str() + " at \"" + to_pointer(key_path) +
                           "\": " + why);
@@ -232,12 +233,16 @@ Result<void> ConfigTree::check(const ComponentName& component, const KeyPath& ke
                                               "…\" is longer than " +
                                               std::to_string(limits_.key_bytes) + " bytes");
   }
-  const auto found = components_.find(component);
-  const size_t used = found == components_.end() ? 0 : size_bytes(found->second);
-  if (used + measured.bytes > limits_.component_bytes) {
+  const Node* before = find(component, {});
+  if ((before ? size_bytes(*before) : 0) + measured.bytes <= limits_.component_bytes) return {};
+  // Close to the limit only trying tells: the value may replace another as large.
+  Node after = before ? *before : Node{};
+  Merge(timestamp_ms).into(after, nested(key_path, value));
+  if (size_bytes(after) > limits_.component_bytes) {
     return refuse(Code::kResourceExhausted,
-                  "with this change a component's configuration could exceed " +
-                      std::to_string(limits_.component_bytes) + " bytes");
+                  "with this change the component's configuration has " +
+                      std::to_string(size_bytes(after)) + " bytes, at most " +
+                      std::to_string(limits_.component_bytes) + " are allowed");
   }
   return {};
 }
@@ -245,7 +250,7 @@ Result<void> ConfigTree::check(const ComponentName& component, const KeyPath& ke
 Result<std::vector<KeyPath>> ConfigTree::merge(const ComponentName& component,
                                                const KeyPath& key_path, const json& value,
                                                int64_t timestamp_ms) {
-  SKERRY_TRY(check(component, key_path, value));
+  SKERRY_TRY(check(component, key_path, value, timestamp_ms));
   const auto [found, is_new] = components_.try_emplace(component);
   if (is_new) found->second.timestamp_ms = timestamp_ms;
   Merge merge(timestamp_ms);

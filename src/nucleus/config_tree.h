@@ -13,6 +13,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -61,7 +62,7 @@ class ConfigTree {
   // Whether merge() would accept the value: an object where `key_path` is empty, and within the
   // limits. kInvalidArgument or kResourceExhausted, naming the key.
   Result<void> check(const ComponentName& component, const KeyPath& key_path,
-                     const nlohmann::json& value) const;
+                     const nlohmann::json& value, int64_t timestamp_ms) const;
   // Creates the component where it does not exist. Returns the paths of what changed; older values
   // are skipped silently. Fails as check() does, and then changes nothing.
   Result<std::vector<KeyPath>> merge(const ComponentName& component, const KeyPath& key_path,

@@ -148,7 +148,7 @@ TEST(ConfigTree, LimitsNameThePlaceAndChangeNothing) {
            Case{{"a"},
                 R"("0123456789012345678901234567890123456789012345678901234567890123")",
                 Code::kResourceExhausted,
-                "exceed 64 bytes"},
+                "at most 64"},
        }) {
     auto changed = tree.merge(kApp, c.path, j(c.value), 9);
     ASSERT_FALSE(changed) << c.value;
@@ -159,6 +159,9 @@ TEST(ConfigTree, LimitsNameThePlaceAndChangeNothing) {
   }
   EXPECT_EQ(get(tree), j(R"({"a":1})"));
   EXPECT_TRUE(tree.merge(kApp, {}, j(R"({"b":{"c":{"d":1}}})"), 9)) << "three levels are allowed";
+  const json large = std::string(40, 'x');
+  EXPECT_TRUE(tree.merge(kApp, {"a"}, large, 9));
+  EXPECT_TRUE(tree.merge(kApp, {"a"}, large, 9)) << "a value may replace another as large";
 }
 
 TEST(ConfigTree, HostileNestingIsRefusedNotRecursedInto) {

@@ -11,15 +11,19 @@ namespace {
 
 constexpr int64_t kFirstRetryMs = 500;
 constexpr int64_t kLongestRetryMs = 60'000;
-constexpr int kMaxFetchAttempts = 1'000'000;  // only an operator's cancel ends a download that cannot progress
-// A generation that brings the program down this often while it is being switched to is rolled back.
+constexpr int64_t kFullDiskRetryMs = 5'000;
+constexpr int kMaxFetchAttempts =
+    1'000'000;  // only an operator's cancel ends a download that cannot progress
+// A generation that brings the program down this often while it is being switched to is rolled
+// back.
 constexpr int kMaxBootsInPhase = 3;
 
 bool worth_waiting_for(const Error& error) {
   return error.code() == Code::kUnavailable || error.code() == Code::kTimeout;
 }
 
-JobResult outcome(JobResult job, std::string status, std::string detailed_status, std::string reason) {
+JobResult outcome(JobResult job, std::string status, std::string detailed_status,
+                  std::string reason) {
   job.status = std::move(status);
   job.detailed_status = std::move(detailed_status);
   job.reason = std::move(reason);
@@ -30,26 +34,28 @@ JobResult outcome(JobResult job, std::string status, std::string detailed_status
 
 Result<std::string> target_of(const formats::Deployment& document) {
   SKERRY_ASSIGN(auto id, document.configuration_id());
-  return (id.target.kind == formats::Target::Kind::kThing ? "thing/" : "thinggroup/") + id.target.name;
+  return (id.target.kind == formats::Target::Kind::kThing ? "thing/" : "thinggroup/") +
+         id.target.name;
 }
 
 io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment document) {
   auto target = target_of(document);
   JobResult result{job, document.id, target.value_or(""), document.configuration_arn, "", "", ""};
   if (!target) {
-    co_return state_.record_result(outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", target.error().message()));
+    co_return co_await no_change(
+        outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", target.error().message()));
   }
   // An older revision of what this target already has arrives late: it must not undo the newer one.
   auto known = state_.targets().find(*target);
   const int64_t revision = document.configuration_id().value().revision;
   if (known != state_.targets().end() && revision < known->second.revision) {
-    co_return state_.record_result(outcome(result, "REJECTED", "REJECTED",
-                                           "revision " + std::to_string(known->second.revision) + " of " + *target +
-                                               " is deployed already"));
+    co_return co_await no_change(outcome(result, "REJECTED", "REJECTED",
+                                         "revision " + std::to_string(known->second.revision) +
+                                             " of " + *target + " is deployed already"));
   }
 
-  // 1. Decide what will run, and 2. have all of it on disk, verified. Nothing that runs is touched; a
-  // crash, a cancel or an error up to here changes nothing.
+  // 1. Decide what will run, and 2. have all of it on disk, verified. Nothing that runs is touched;
+  // a crash, a cancel or an error up to here changes nothing.
   auto planned = co_await plan(&document);
   Result<void> ready;
   if (!planned) {
@@ -58,14 +64,20 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
     ready = co_await fetch(&planned->resolution);
   }
   if (!ready) {
-    log::warn("deployment", "failed before the switch", {{"job", job.str()}, {"reason", ready.error().message()}});
-    co_return state_.record_result(outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", ready.error().message()));
+    co_return co_await no_change(
+        outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", ready.error().message()));
   }
 
-  // 3. The switch: one record. Before it a crash leaves the old generation, after it the new one, with
-  // the old one kept.
-  SKERRY_CO_TRY(state_.switch_to(std::move(planned->next), result,
-                                 document.failure_handling == formats::FailureHandling::kRollback));
+  // 3. The switch: one record. Before it a crash leaves the old generation, after it the new one,
+  // with the old one kept.
+  auto switched =
+      state_.switch_to(std::move(planned->next), result,
+                       document.failure_handling == formats::FailureHandling::kRollback);
+  if (!switched && switched.error().code() == Code::kResourceExhausted) {
+    co_return co_await no_change(
+        outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", switched.error().message()));
+  }
+  SKERRY_CO_TRY(switched);
 
   // 4. Stop what changed, start the new, and watch it; 5. commit, or return to the old generation.
   co_return co_await finish_activation();
@@ -76,14 +88,17 @@ io::Task<Result<void>> DeploymentEngine::finish_activation() {
   auto activated = co_await activate();
   if (activated) {
     log::info("deployment", "succeeded", {{"job", job.job.str()}});
-    SKERRY_CO_TRY(state_.commit(outcome(job, "SUCCEEDED", "SUCCESSFUL", "")));
+    SKERRY_CO_TRY(co_await persist(
+        [&] { return state_.commit(outcome(job, "SUCCEEDED", "SUCCESSFUL", "")); }));
     collect_garbage();
     co_return Result<void>();
   }
   std::string reason = activated.error().message();
   log::warn("deployment", "failed", {{"job", job.job.str()}, {"reason", reason}});
   if (!state_.roll_back_on_failure()) {
-    SKERRY_CO_TRY(state_.commit(outcome(job, "FAILED", "FAILED_ROLLBACK_NOT_REQUESTED", reason)));
+    SKERRY_CO_TRY(co_await persist([&] {
+      return state_.commit(outcome(job, "FAILED", "FAILED_ROLLBACK_NOT_REQUESTED", reason));
+    }));
     co_return Result<void>();
   }
   co_return co_await roll_back(std::move(reason));
@@ -91,21 +106,41 @@ io::Task<Result<void>> DeploymentEngine::finish_activation() {
 
 io::Task<Result<void>> DeploymentEngine::roll_back(std::string reason) {
   // 6. One record again: from here on the old generation is current.
-  if (state_.phase() == Phase::kActivating) SKERRY_CO_TRY(state_.begin_rollback(reason));
+  if (state_.phase() == Phase::kActivating) {
+    SKERRY_CO_TRY(co_await persist([&] { return state_.begin_rollback(reason); }));
+  }
   JobResult job = state_.pending_job();
   auto activated = co_await activate();
+  JobResult result = outcome(job, "FAILED", "FAILED_ROLLBACK_COMPLETE", reason);
   if (activated) {
     log::info("deployment", "rolled back", {{"job", job.job.str()}});
-    SKERRY_CO_TRY(state_.finish_rollback(outcome(job, "FAILED", "FAILED_ROLLBACK_COMPLETE", reason)));
   } else {
+    result.detailed_status = "FAILED_UNABLE_TO_ROLLBACK";
+    result.reason += "; and after the roll-back: " + activated.error().message();
     log::error("deployment", "the previous versions do not come up either",
                {{"job", job.job.str()}, {"reason", activated.error().message()}});
-    SKERRY_CO_TRY(state_.finish_rollback(
-        outcome(job, "FAILED", "FAILED_UNABLE_TO_ROLLBACK",
-                reason + "; and after the roll-back: " + activated.error().message())));
   }
+  SKERRY_CO_TRY(co_await persist([&] { return state_.finish_rollback(result); }));
   collect_garbage();
   co_return Result<void>();
+}
+
+// Ends a job that changed nothing.
+io::Task<Result<void>> DeploymentEngine::no_change(JobResult result) {
+  log::warn("deployment", "ended without a change",
+            {{"job", result.job.str()}, {"status", result.status}, {"reason", result.reason}});
+  co_return co_await persist([&] { return state_.record_result(result); });
+}
+
+// A full disk is waited out while the components run on; any other failure is the caller's.
+io::Task<Result<void>> DeploymentEngine::persist(std::function<Result<void>()> write) {
+  for (;;) {
+    auto written = write();
+    if (written || written.error().code() != Code::kResourceExhausted) co_return written;
+    log::error("deployment", "the disk is full, waiting for space",
+               {{"reason", written.error().message()}});
+    co_await io::sleep(env_.loop, kFullDiskRetryMs);
+  }
 }
 
 io::Task<Result<void>> DeploymentEngine::resume() {
@@ -116,9 +151,10 @@ io::Task<Result<void>> DeploymentEngine::resume() {
     co_await supervisor_.apply(std::move(*specs));
     co_return Result<void>();
   }
-  SKERRY_CO_TRY(state_.note_boot());
+  SKERRY_CO_TRY(co_await persist([&] { return state_.note_boot(); }));
   log::info("deployment", "going on after a restart", {{"job", state_.pending_job().job.str()}});
-  if (state_.phase() == Phase::kRollingBack) co_return co_await roll_back(state_.pending_job().reason);
+  if (state_.phase() == Phase::kRollingBack)
+    co_return co_await roll_back(state_.pending_job().reason);
   if (state_.boots_in_phase() > kMaxBootsInPhase) {
     co_return co_await roll_back("the device restarted " + std::to_string(state_.boots_in_phase()) +
                                  " times while the new versions came up");
@@ -126,13 +162,15 @@ io::Task<Result<void>> DeploymentEngine::resume() {
   co_return co_await finish_activation();
 }
 
-io::Task<Result<DeploymentEngine::Plan>> DeploymentEngine::plan(const formats::Deployment* document) {
+io::Task<Result<DeploymentEngine::Plan>> DeploymentEngine::plan(
+    const formats::Deployment* document) {
   SKERRY_CO_ASSIGN(std::string target, target_of(*document));
   Plan plan;
   SKERRY_CO_ASSIGN(plan.next.targets, co_await next_targets(document, &target));
   Requirements roots;
   for (const auto& [name, deployment] : plan.next.targets) {
-    for (const auto& [component, requirement] : deployment.roots) roots[component][name] = requirement;
+    for (const auto& [component, requirement] : deployment.roots)
+      roots[component][name] = requirement;
   }
   Resolver resolver(cloud_, packages_, state_, info_);
   for (int attempt = 0;; ++attempt) {
@@ -150,25 +188,28 @@ io::Task<Result<DeploymentEngine::Plan>> DeploymentEngine::plan(const formats::D
     installed.arn = component.candidate.arn;
     installed.is_root = component.is_root;
     for (const auto& [target_name, deployment] : plan.next.targets) {
-      if (deployment.roots.contains(name)) installed.configuration_arns.push_back(deployment.configuration_arn);
+      if (deployment.roots.contains(name))
+        installed.configuration_arns.push_back(deployment.configuration_arn);
     }
     auto running = state_.components().find(name);
     if (running != state_.components().end()) installed.posix_user = running->second.posix_user;
     auto listed = document->components.find(name);
-    if (listed != document->components.end()) installed.posix_user = listed->second.run_with.posix_user;
+    if (listed != document->components.end())
+      installed.posix_user = listed->second.run_with.posix_user;
     plan.next.components[name] = std::move(installed);
   }
   SKERRY_CO_ASSIGN(plan.next.config, next_config(*document, plan.resolution));
   // What cannot be run (no such user, no privilege) is found before anything is downloaded.
   for (const auto& [name, component] : plan.resolution) {
-    auto spec = make_component_spec(info_, packages_, plan.next.components, plan.next.config, component.recipe,
-                                    component.manifest);
+    auto spec = make_component_spec(info_, packages_, plan.next.components, plan.next.config,
+                                    component.recipe, component.manifest);
     if (!spec) co_return fail(spec.error());
   }
   co_return plan;
 }
 
-// The deployments that stay in force: this one, the thing's own, and those of groups it is still in.
+// The deployments that stay in force: this one, the thing's own, and those of groups it is still
+// in.
 io::Task<Result<Targets>> DeploymentEngine::next_targets(const formats::Deployment* document,
                                                          const std::string* target) {
   Targets targets = state_.targets();
@@ -178,7 +219,8 @@ io::Task<Result<Targets>> DeploymentEngine::next_targets(const formats::Deployme
       return entry.first.starts_with("thinggroup/") &&
              std::find(groups->begin(), groups->end(), entry.first) == groups->end();
     });
-  } else if (!worth_waiting_for(groups.error()) && groups.error().code() != Code::kPermissionDenied) {
+  } else if (!worth_waiting_for(groups.error()) &&
+             groups.error().code() != Code::kPermissionDenied) {
     co_return fail(groups.error());
   } else {
     log::warn("deployment", "groups unknown, keeping all", {{"reason", groups.error().message()}});
@@ -250,18 +292,24 @@ Result<std::vector<ComponentSpec>> DeploymentEngine::prepare_current() {
   for (const auto& [name, installed] : state_.components()) {
     SKERRY_ASSIGN(std::string text, packages_.recipe(name, installed.version));
     SKERRY_ASSIGN(auto recipe, formats::parse_recipe(text));
-    const formats::Manifest* manifest = formats::choose_manifest(
-        recipe, {{"os", info_.platform.os}, {"architecture", info_.platform.architecture}, {"runtime", "skerry"}});
-    if (!manifest) return fail(Code::kFailedPrecondition, name.str() + ": no manifest for this platform any more");
-    SKERRY_ASSIGN(ComponentSpec spec, make_component_spec(info_, packages_, state_.components(),
-                                                          state_.config().tree(), recipe, *manifest));
+    const formats::Manifest* manifest =
+        formats::choose_manifest(recipe, {{"os", info_.platform.os},
+                                          {"architecture", info_.platform.architecture},
+                                          {"runtime", "skerry"}});
+    if (!manifest)
+      return fail(Code::kFailedPrecondition,
+                  name.str() + ": no manifest for this platform any more");
+    SKERRY_ASSIGN(ComponentSpec spec,
+                  make_component_spec(info_, packages_, state_.components(), state_.config().tree(),
+                                      recipe, *manifest));
     SKERRY_TRY(prepare_component(spec, *manifest));
     specs.push_back(std::move(spec));
   }
   return specs;
 }
 
-Result<void> DeploymentEngine::prepare_component(const ComponentSpec& spec, const formats::Manifest& manifest) {
+Result<void> DeploymentEngine::prepare_component(const ComponentSpec& spec,
+                                                 const formats::Manifest& manifest) {
   SKERRY_TRY(io::make_directories(env_.files, io::parent_of(spec.log_path)));
   SKERRY_TRY(io::make_directories(env_.files, spec.work_directory));
   if (!spec.user) return {};
@@ -280,7 +328,8 @@ io::Task<void> DeploymentEngine::wait_before_retry(int attempt, const Error* err
 // A full disk or a damaged folder must not fail a deployment that is done.
 void DeploymentEngine::collect_garbage() {
   if (auto collected = packages_.collect_garbage(state_.components()); !collected) {
-    log::warn("packages", "old versions could not be removed", {{"reason", collected.error().message()}});
+    log::warn("packages", "old versions could not be removed",
+              {{"reason", collected.error().message()}});
   }
 }
 

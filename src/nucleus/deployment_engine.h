@@ -17,9 +17,14 @@ namespace skerry::nucleus {
 
 class DeploymentEngine {
  public:
-  DeploymentEngine(io::Env& env, const NucleusInfo& info, DeviceState& state, PackageStore& packages,
-                   Cloud& cloud, Supervisor& supervisor)
-      : env_(env), info_(info), state_(state), packages_(packages), cloud_(cloud), supervisor_(supervisor) {}
+  DeploymentEngine(io::Env& env, const NucleusInfo& info, DeviceState& state,
+                   PackageStore& packages, Cloud& cloud, Supervisor& supervisor)
+      : env_(env),
+        info_(info),
+        state_(state),
+        packages_(packages),
+        cloud_(cloud),
+        supervisor_(supervisor) {}
 
   // Runs the job to its end; the result is in the state's unreported results when it returns. Only
   // before the switch (state.phase() == kIdle) may the task be destroyed: that cancels the job.
@@ -35,12 +40,16 @@ class DeploymentEngine {
     Resolution resolution;
   };
   io::Task<Result<Plan>> plan(const formats::Deployment* document);
-  io::Task<Result<Targets>> next_targets(const formats::Deployment* document, const std::string* target);
+  io::Task<Result<Targets>> next_targets(const formats::Deployment* document,
+                                         const std::string* target);
   io::Task<Result<void>> fetch(const Resolution* resolution);
-  Result<ConfigTree> next_config(const formats::Deployment& document, const Resolution& resolution) const;
+  Result<ConfigTree> next_config(const formats::Deployment& document,
+                                 const Resolution& resolution) const;
   io::Task<Result<void>> activate();
   io::Task<Result<void>> finish_activation();
   io::Task<Result<void>> roll_back(std::string reason);
+  io::Task<Result<void>> no_change(JobResult result);
+  io::Task<Result<void>> persist(std::function<Result<void>()> write);
   Result<std::vector<ComponentSpec>> prepare_current();
   Result<void> prepare_component(const ComponentSpec& spec, const formats::Manifest& manifest);
   io::Task<void> wait_before_retry(int attempt, const Error* error);

@@ -19,7 +19,8 @@ Result<std::string> required(const Node& node, std::string_view key) {
   return text;
 }
 
-Result<std::string> required_path(const Node& node, std::string_view key, const std::string& directory) {
+Result<std::string> required_path(const Node& node, std::string_view key,
+                                  const std::string& directory) {
   SKERRY_ASSIGN(std::string path, required(node, key));
   return path.front() == '/' ? path : directory + "/" + path;
 }
@@ -37,7 +38,8 @@ Result<Node> nucleus_configuration(const Node& root) {
     SKERRY_ASSIGN(auto service, services.find(name));
     if (service) return service->require("configuration");
   }
-  return fail(services.wrong("needs aws.greengrass.Nucleus (or aws.greengrass.NucleusLite)").error());
+  return fail(
+      services.wrong("needs aws.greengrass.Nucleus (or aws.greengrass.NucleusLite)").error());
 }
 
 Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
@@ -51,9 +53,9 @@ Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
   SKERRY_TRY(node.read("greengrassDataPlaneEndpoint", endpoint));
   SKERRY_ASSIGN(uint16_t data_plane_port, port_of(node, "greengrassDataPlanePort", 8443));
   // "iotdata" is the stock way to say: the same host as iotDataEndpoint.
-  config.data_plane_url = endpoint.starts_with("https://")
-                              ? endpoint
-                              : "https://" + config.broker_host + ":" + std::to_string(data_plane_port);
+  config.data_plane_url = endpoint.starts_with("https://") ? endpoint
+                                                           : "https://" + config.broker_host + ":" +
+                                                                 std::to_string(data_plane_port);
   SKERRY_ASSIGN(auto run_with, node.find("runWithDefault"));
   if (run_with) SKERRY_TRY(run_with->read("posixUser", config.default_user));
   SKERRY_ASSIGN(auto own, node.find("skerry"));

@@ -11,20 +11,22 @@
 namespace skerry::nucleus {
 
 struct DeviceConfig {
-  std::string key_file, certificate_file, ca_file;  // system.privateKeyPath, certificateFilePath, rootCaPath
-  std::string root;                                 // system.rootPath
-  ThingName thing;                                  // system.thingName
+  std::string key_file, certificate_file,
+      ca_file;       // system.privateKeyPath, certificateFilePath, rootCaPath
+  std::string root;  // system.rootPath
+  ThingName thing;   // system.thingName
   // services."aws.greengrass.Nucleus" (or NucleusLite).configuration:
-  std::string region;          // awsRegion
-  std::string broker_host;     // iotDataEndpoint
-  uint16_t broker_port = 8883;  // mqtt.port
-  std::string data_plane_url;  // greengrassDataPlaneEndpoint, or iotDataEndpoint with greengrassDataPlanePort
-  std::string default_user;    // runWithDefault.posixUser
+  std::string region;            // awsRegion
+  std::string broker_host;       // iotDataEndpoint
+  uint16_t broker_port = 8883;   // mqtt.port
+  std::string data_plane_url;    // greengrassDataPlaneEndpoint, or iotDataEndpoint with
+                                 // greengrassDataPlanePort
+  std::string default_user;      // runWithDefault.posixUser
   int64_t healthy_for_ms = 500;  // skerry.healthyForMs: how long a new deployment has to run well
 };
 
-// Relative paths are resolved against `directory`. kInvalidArgument names the key that is missing or
-// wrong, and what it should be.
+// Relative paths are resolved against `directory`. kInvalidArgument names the key that is missing
+// or wrong, and what it should be.
 Result<DeviceConfig> parse_device_config(std::string_view text, const std::string& directory);
 
 }  // namespace skerry::nucleus

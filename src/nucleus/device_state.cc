@@ -28,7 +28,8 @@ json to_json(const ComponentSet& components) {
 ComponentSet components_from(const json& in) {
   ComponentSet components;
   for (const auto& [name, value] : in.items()) {
-    components[ComponentName(name)] = {value.at("version"), value.at("arn"), value.at("user"), value.at("root"),
+    components[ComponentName(name)] = {value.at("version"), value.at("arn"), value.at("user"),
+                                       value.at("root"),
                                        value.at("arns").get<std::vector<std::string>>()};
   }
   return components;
@@ -67,19 +68,22 @@ json to_json(const Generation& generation) {
 
 Result<Generation> generation_from(const json& in) {
   SKERRY_ASSIGN(ConfigTree config, ConfigTree::from_json(in.at("config")));
-  return Generation{components_from(in.at("components")), targets_from(in.at("targets")), std::move(config)};
+  return Generation{components_from(in.at("components")), targets_from(in.at("targets")),
+                    std::move(config)};
 }
 
 json to_json(const JobResult& result) {
-  return {{"job", result.job.str()},       {"deployment", result.deployment.str()},
-          {"target", result.target},       {"arn", result.configuration_arn},
-          {"status", result.status},       {"detailed", result.detailed_status},
+  return {{"job", result.job.str()}, {"deployment", result.deployment.str()},
+          {"target", result.target}, {"arn", result.configuration_arn},
+          {"status", result.status}, {"detailed", result.detailed_status},
           {"reason", result.reason}};
 }
 
 JobResult result_from(const json& in) {
-  return {JobId(in.at("job")), DeploymentId(in.at("deployment")), in.at("target"), in.at("arn"),
-          in.at("status"),     in.at("detailed"),                 in.at("reason")};
+  return {JobId(in.at("job")), DeploymentId(in.at("deployment")),
+          in.at("target"),     in.at("arn"),
+          in.at("status"),     in.at("detailed"),
+          in.at("reason")};
 }
 
 }  // namespace
@@ -92,7 +96,8 @@ Result<std::unique_ptr<DeviceState>> DeviceState::open(io::Env& env, const std::
   });
   auto replay = [self](std::string_view record) -> Result<void> {
     json parsed = json::parse(record, nullptr, false);
-    if (!parsed.is_object()) return fail(Code::kCorrupt, "a record of the device state is not JSON");
+    if (!parsed.is_object())
+      return fail(Code::kCorrupt, "a record of the device state is not JSON");
     return self->apply(parsed);
   };
   SKERRY_ASSIGN(auto journal, io::Journal::open(env.files, directory, replay));
@@ -102,14 +107,16 @@ Result<std::unique_ptr<DeviceState>> DeviceState::open(io::Env& env, const std::
 
 Result<void> DeviceState::append(const json& record) {
   if (journal_->size_bytes() > kCompactAboveBytes) {
-    const std::string record = json{{"t", "snapshot"}, {"state", snapshot()}}.dump();
-    SKERRY_TRY(journal_->compact({&record, 1}));
+    const std::string whole = json{{"t", "snapshot"}, {"state", snapshot()}}.dump();
+    SKERRY_TRY(journal_->compact({&whole, 1}));
   }
   return journal_->append(record.dump());
 }
 
 Result<void> DeviceState::switch_to(Generation next, JobResult job, bool roll_back_on_failure) {
-  json record = {{"t", "switch"}, {"next", to_json(next)}, {"job", to_json(job)},
+  json record = {{"t", "switch"},
+                 {"next", to_json(next)},
+                 {"job", to_json(job)},
                  {"roll_back", roll_back_on_failure}};
   SKERRY_TRY(append(record));
   return apply(record);
@@ -198,14 +205,17 @@ Result<void> DeviceState::apply(const json& record) {
     } else if (type == "boot") {
       ++boots_;
     } else if (type == "installed") {
-      installed_.insert({record.at("name").get<std::string>(), record.at("version").get<std::string>()});
+      installed_.insert(
+          {record.at("name").get<std::string>(), record.at("version").get<std::string>()});
     } else {
-      return fail(Code::kUnsupported, "the device state has a record of type '" + type +
-                                          "' that this version does not know: run the newer skerryd");
+      return fail(Code::kUnsupported,
+                  "the device state has a record of type '" + type +
+                      "' that this version does not know: run the newer skerryd");
     }
     return {};
   } catch (const json::exception& error) {
-    return fail(Code::kCorrupt, std::string("a record of the device state lacks a field: ") + error.what());
+    return fail(Code::kCorrupt,
+                std::string("a record of the device state lacks a field: ") + error.what());
   }
 }
 

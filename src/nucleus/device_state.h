@@ -1,10 +1,11 @@
-// What the device must never lose: which component versions run, their configuration, the deployment
-// that is being switched to or rolled back, and job results not yet reported. One journal; every
-// change is one record, durable when the call returns. After a crash the device is in the state
-// before the record or after it.
+// What the device must never lose: which component versions run, their configuration, the
+// deployment that is being switched to or rolled back, and job results not yet reported. One
+// journal; every change is one record, durable when the call returns. After a crash the device is
+// in the state before the record or after it.
 //
 //   idle ──switch_to──► activating ──commit──────────────────► idle (new versions)
-//                           └──begin_rollback──► rolling back ──finish_rollback──► idle (old versions)
+//                           └──begin_rollback──► rolling back ──finish_rollback──► idle (old
+//                           versions)
 #pragma once
 
 #include <map>
@@ -55,11 +56,11 @@ struct Generation {
 struct JobResult {
   JobId job;
   DeploymentId deployment;
-  std::string target;             // "thinggroup/G"
+  std::string target;  // "thinggroup/G"
   std::string configuration_arn;
-  std::string status;             // "SUCCEEDED", "FAILED", "REJECTED"
-  std::string detailed_status;    // "SUCCESSFUL", "FAILED_ROLLBACK_COMPLETE", …
-  std::string reason;             // for people; empty when it succeeded
+  std::string status;           // "SUCCEEDED", "FAILED", "REJECTED"
+  std::string detailed_status;  // "SUCCESSFUL", "FAILED_ROLLBACK_COMPLETE", …
+  std::string reason;           // for people; empty when it succeeded
 };
 
 enum class Phase { kIdle, kActivating, kRollingBack };

@@ -1,4 +1,5 @@
-// Builds fleet status messages. Each one is COMPLETE: it is small, and a lost one is repaired by the next.
+// Builds fleet status messages. Each one is COMPLETE: it is small, and a lost one is repaired by
+// the next.
 #include "nucleus/fleet_status_reporter.h"
 
 namespace skerry::nucleus {
@@ -9,8 +10,9 @@ constexpr int64_t kCadenceMs = 86'400'000;
 
 }  // namespace
 
-FleetStatusReporter::FleetStatusReporter(io::Env& env, const NucleusInfo& info, const DeviceState& state,
-                                         const Supervisor& supervisor, net::MqttClient& mqtt)
+FleetStatusReporter::FleetStatusReporter(io::Env& env, const NucleusInfo& info,
+                                         const DeviceState& state, const Supervisor& supervisor,
+                                         net::MqttClient& mqtt)
     : env_(env), info_(info), state_(state), supervisor_(supervisor), mqtt_(mqtt) {}
 
 void FleetStatusReporter::on_connected() {
@@ -24,7 +26,8 @@ void FleetStatusReporter::on_component_change() {
 }
 
 void FleetStatusReporter::on_deployment_finished(const JobResult& result) {
-  send(result.target.starts_with("thing/") ? "THING_DEPLOYMENT" : "THING_GROUP_DEPLOYMENT", &result);
+  send(result.target.starts_with("thing/") ? "THING_DEPLOYMENT" : "THING_GROUP_DEPLOYMENT",
+       &result);
 }
 
 void FleetStatusReporter::send(std::string trigger, const JobResult* deployment) {
@@ -73,11 +76,13 @@ std::vector<formats::ComponentStatus> FleetStatusReporter::components() const {
     status.name = running.name;
     status.version = running.version;
     status.status = name_of(running.state);
-    if (auto installed = state_.components().find(running.name); installed != state_.components().end()) {
+    if (auto installed = state_.components().find(running.name);
+        installed != state_.components().end()) {
       status.is_root = installed->second.is_root;
       status.fleet_configuration_arns = installed->second.configuration_arns;
     }
-    if (!running.reason.empty()) status.details = formats::ComponentStatusDetails{{}, running.reason};
+    if (!running.reason.empty())
+      status.details = formats::ComponentStatusDetails{{}, running.reason};
     all.push_back(std::move(status));
   }
   return all;

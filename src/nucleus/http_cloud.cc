@@ -18,16 +18,21 @@ Error error_of(const net::HttpResponse& response, const std::string& what) {
   auto body = json::parse(response.body, nullptr, false);
   if (body.is_object()) {
     for (const char* key : {"message", "Message"}) {
-      if (body.contains(key) && body[key].is_string()) message += ": " + body[key].get<std::string>();
+      if (body.contains(key) && body[key].is_string())
+        message += ": " + body[key].get<std::string>();
     }
   }
   switch (response.status) {
     case 401:
-    case 403: return {Code::kPermissionDenied, message};
-    case 404: return {Code::kNotFound, message};
+    case 403:
+      return {Code::kPermissionDenied, message};
+    case 404:
+      return {Code::kNotFound, message};
     case 408:
-    case 429: return {Code::kUnavailable, message};
-    default: return {response.status >= 500 ? Code::kUnavailable : Code::kInvalidArgument, message};
+    case 429:
+      return {Code::kUnavailable, message};
+    default:
+      return {response.status >= 500 ? Code::kUnavailable : Code::kInvalidArgument, message};
   }
 }
 
@@ -41,11 +46,15 @@ class HttpCloud : public Cloud {
       : client_(client), options_(std::move(options)) {}
 
   io::Task<Result<std::vector<std::string>>> thing_groups() override {
-    SKERRY_CO_ASSIGN(json reply, co_await call("GET", "coreDevices/" + options_.thing.str() + "/thingGroups", ""));
+    SKERRY_CO_ASSIGN(
+        json reply,
+        co_await call("GET", "coreDevices/" + options_.thing.str() + "/thingGroups", ""));
     std::vector<std::string> groups;
-    if (!reply.contains("thingGroups") || !reply["thingGroups"].is_array()) co_return fail(malformed("thingGroups"));
+    if (!reply.contains("thingGroups") || !reply["thingGroups"].is_array())
+      co_return fail(malformed("thingGroups"));
     for (const json& group : reply["thingGroups"]) {
-      if (!group.is_object() || !group.contains("thingGroupName") || !group["thingGroupName"].is_string()) {
+      if (!group.is_object() || !group.contains("thingGroupName") ||
+          !group["thingGroupName"].is_string()) {
         co_return fail(malformed("thingGroups"));
       }
       groups.push_back("thinggroup/" + group["thingGroupName"].get<std::string>());
@@ -53,32 +62,40 @@ class HttpCloud : public Cloud {
     co_return groups;
   }
 
-  io::Task<Result<Candidate>> resolve(ComponentName name, std::map<std::string, std::string> requirements) override {
+  io::Task<Result<Candidate>> resolve(ComponentName name,
+                                      std::map<std::string, std::string> requirements) override {
     json request = {
-        {"componentCandidates", {{{"componentName", name.str()}, {"versionRequirements", requirements}}}},
+        {"componentCandidates",
+         {{{"componentName", name.str()}, {"versionRequirements", requirements}}}},
         {"platform",
          {{"name", "linux"},
-          {"attributes", {{"os", options_.platform.os}, {"architecture", options_.platform.architecture}}}}}};
-    SKERRY_CO_ASSIGN(json reply, co_await call("POST", "resolveComponentCandidates", request.dump()));
+          {"attributes",
+           {{"os", options_.platform.os}, {"architecture", options_.platform.architecture}}}}}};
+    SKERRY_CO_ASSIGN(json reply,
+                     co_await call("POST", "resolveComponentCandidates", request.dump()));
     const auto& list = reply.find("resolvedComponentVersions");
-    if (list == reply.end() || !list->is_array() || list->size() != 1) co_return fail(malformed("resolveComponentCandidates"));
+    if (list == reply.end() || !list->is_array() || list->size() != 1)
+      co_return fail(malformed("resolveComponentCandidates"));
     const json& found = (*list)[0];
     for (const char* key : {"arn", "componentName", "componentVersion", "recipe"}) {
       if (!found.is_object() || !found.contains(key) || !found[key].is_string()) {
         co_return fail(malformed("resolveComponentCandidates"));
       }
     }
-    if (found["componentName"].get<std::string>() != name.str()) co_return fail(malformed("resolveComponentCandidates"));
+    if (found["componentName"].get<std::string>() != name.str())
+      co_return fail(malformed("resolveComponentCandidates"));
     SKERRY_CO_ASSIGN(std::string recipe, base64_decode(found["recipe"].get<std::string>()));
-    co_return Candidate{found["arn"].get<std::string>(), name, found["componentVersion"].get<std::string>(),
-                        std::move(recipe)};
+    co_return Candidate{found["arn"].get<std::string>(), name,
+                        found["componentVersion"].get<std::string>(), std::move(recipe)};
   }
 
-  io::Task<Result<std::string>> artifact_url(std::string component_arn, std::string artifact) override {
+  io::Task<Result<std::string>> artifact_url(std::string component_arn,
+                                             std::string artifact) override {
     std::string path = "components/" + net::percent_encode(component_arn) + "/artifacts/" +
                        net::percent_encode(artifact, "/");
     SKERRY_CO_ASSIGN(json reply, co_await call("GET", path, ""));
-    if (!reply.contains("preSignedUrl") || !reply["preSignedUrl"].is_string()) co_return fail(malformed("artifacts"));
+    if (!reply.contains("preSignedUrl") || !reply["preSignedUrl"].is_string())
+      co_return fail(malformed("artifacts"));
     co_return reply["preSignedUrl"].get<std::string>();
   }
 
@@ -95,8 +112,10 @@ class HttpCloud : public Cloud {
       return sink->begin(head.status == 206 ? offset : 0, remaining);
     };
     fetch.sink = [sink](std::string_view bytes) { return sink->write(bytes); };
-    SKERRY_CO_ASSIGN(auto response, co_await client_.fetch(std::move(url), std::move(request), std::move(fetch)));
-    if (response.status != 200 && response.status != 206) co_return fail(error_of(response, "download"));
+    SKERRY_CO_ASSIGN(auto response,
+                     co_await client_.fetch(std::move(url), std::move(request), std::move(fetch)));
+    if (response.status != 200 && response.status != 206)
+      co_return fail(error_of(response, "download"));
     co_return Result<void>();
   }
 
@@ -109,8 +128,9 @@ class HttpCloud : public Cloud {
     request.body = std::move(body);
     net::FetchOptions fetch;
     fetch.max_body_bytes = kMaxReplyBytes;
-    SKERRY_CO_ASSIGN(auto response, co_await client_.fetch(options_.data_plane_url + "/greengrass/v2/" + path,
-                                                           std::move(request), std::move(fetch)));
+    SKERRY_CO_ASSIGN(auto response,
+                     co_await client_.fetch(options_.data_plane_url + "/greengrass/v2/" + path,
+                                            std::move(request), std::move(fetch)));
     std::string what = path.substr(0, path.find('/'));
     if (response.status < 200 || response.status > 299) co_return fail(error_of(response, what));
     json reply = json::parse(response.body, nullptr, false);

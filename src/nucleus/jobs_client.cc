@@ -25,9 +25,14 @@ formats::StatusDetails details_of(const JobResult& result) {
 
 }  // namespace
 
-JobsClient::JobsClient(io::Env& env, const NucleusInfo& info, DeviceState& state, DeploymentEngine& engine,
-                       net::MqttClient& mqtt, Hooks hooks)
-    : env_(env), info_(info), state_(state), engine_(engine), mqtt_(mqtt), hooks_(std::move(hooks)) {}
+JobsClient::JobsClient(io::Env& env, const NucleusInfo& info, DeviceState& state,
+                       DeploymentEngine& engine, net::MqttClient& mqtt, Hooks hooks)
+    : env_(env),
+      info_(info),
+      state_(state),
+      engine_(engine),
+      mqtt_(mqtt),
+      hooks_(std::move(hooks)) {}
 
 std::string JobsClient::topic(JobTopicKind kind, std::string job) const {
   return formats::JobTopic{kind, info_.thing, std::move(job)}.str();
@@ -46,9 +51,14 @@ void JobsClient::start() {
 
 io::Task<void> JobsClient::resume() {
   auto resumed = co_await engine_.resume();
+  if (!resumed && state_.phase() != Phase::kIdle) {
+    hooks_.on_fatal(resumed.error());
+    co_return;
+  }
   if (!resumed) {
     // What should run cannot be prepared. Stay reachable: a new deployment can repair it.
-    log::error("nucleus", "the installed components cannot be started", {{"reason", resumed.error().message()}});
+    log::error("nucleus", "the installed components cannot be started",
+               {{"reason", resumed.error().message()}});
   }
   ready_ = true;
   finished();
@@ -64,23 +74,28 @@ void JobsClient::ask_for_next() {
   formats::JobGetRequest request;
   request.thing = info_.thing;
   request.client_token = env_.random.token(12);
-  mqtt_.publish({topic(JobTopicKind::kGet, std::string(formats::kNextJob)), formats::to_text(request), 1});
+  mqtt_.publish(
+      {topic(JobTopicKind::kGet, std::string(formats::kNextJob)), formats::to_text(request), 1});
 }
 
 bool JobsClient::on_message(const net::MqttMessage& message) {
   auto job_topic = formats::parse_job_topic(message.topic);
   if (!job_topic || job_topic->thing != info_.thing) return false;
-  if (job_topic->kind == JobTopicKind::kUpdateAccepted || job_topic->kind == JobTopicKind::kUpdateRejected) {
+  if (job_topic->kind == JobTopicKind::kUpdateAccepted ||
+      job_topic->kind == JobTopicKind::kUpdateRejected) {
     on_update_answer(*job_topic, message);
-  } else if (job_topic->kind == JobTopicKind::kGetAccepted || job_topic->kind == JobTopicKind::kNotifyNext) {
+  } else if (job_topic->kind == JobTopicKind::kGetAccepted ||
+             job_topic->kind == JobTopicKind::kNotifyNext) {
     auto next = formats::parse_next_job(message.payload);
     if (next) {
       on_next(next->execution);
     } else {
-      log::warn("jobs", "unusable message", {{"topic", message.topic}, {"reason", next.error().message()}});
+      log::warn("jobs", "unusable message",
+                {{"topic", message.topic}, {"reason", next.error().message()}});
     }
   } else if (job_topic->kind == JobTopicKind::kGetRejected) {
-    log::warn("jobs", "the control plane refused to name the next job", {{"answer", message.payload.substr(0, 300)}});
+    log::warn("jobs", "the control plane refused to name the next job",
+              {{"answer", message.payload.substr(0, 300)}});
   }
   return true;
 }
@@ -89,15 +104,20 @@ void JobsClient::on_next(const std::optional<formats::JobExecution>& execution) 
   if (!ready_) return;  // asked again when it is
   if (running_) {
     if (execution && execution->job_id == *running_) return;
-    // Another job, or none: the one that runs was cancelled. After the switch it must run to its end.
+    // Another job, or none: the one that runs was cancelled. After the switch it must run to its
+    // end.
     if (state_.phase() != Phase::kIdle) return;
     log::info("jobs", "cancelled before the switch", {{"job", running_->str()}});
     work_.cancel_all();
     running_.reset();
   }
   if (!execution) return;
+  // Ended already: the report was lost, or this message overtaken by it. Never run a job twice.
+  if (const auto& last = state_.last_result(); last && last->job == execution->job_id) {
+    return report(*last);
+  }
   for (const JobResult& result : state_.unreported()) {
-    if (result.job == execution->job_id) return report_results();  // the report was lost, not the work
+    if (result.job == execution->job_id) return report(result);
   }
   if (!execution->job_document) return ask_for_next();
   begin(*execution);
@@ -106,7 +126,8 @@ void JobsClient::on_next(const std::optional<formats::JobExecution>& execution) 
 void JobsClient::begin(const formats::JobExecution& execution) {
   auto document = formats::parse_deployment(*execution.job_document);
   if (!document) return reject(execution, document.error().message());
-  log::info("jobs", "deployment", {{"job", execution.job_id.str()}, {"for", document->configuration_arn}});
+  log::info("jobs", "deployment",
+            {{"job", execution.job_id.str()}, {"for", document->configuration_arn}});
   running_ = execution.job_id;
   update(execution.job_id, formats::JobStatus::kInProgress, {});
   work_.spawn(run(execution.job_id, std::move(*document)));
@@ -114,8 +135,10 @@ void JobsClient::begin(const formats::JobExecution& execution) {
 
 // A document that cannot be read: reported without being tried.
 void JobsClient::reject(const formats::JobExecution& execution, std::string reason) {
-  JobResult result{execution.job_id, DeploymentId(""), "", "", "REJECTED", "REJECTED", std::move(reason)};
-  if (auto recorded = state_.record_result(result); !recorded) return hooks_.on_fatal(recorded.error());
+  JobResult result{execution.job_id, DeploymentId(""), "", "", "REJECTED",
+                   "REJECTED",       std::move(reason)};
+  if (auto recorded = state_.record_result(result); !recorded)
+    return hooks_.on_fatal(recorded.error());
   finished();
 }
 
@@ -137,14 +160,17 @@ void JobsClient::finished() {
 
 void JobsClient::report_results() {
   if (!mqtt_.connected() || state_.unreported().empty()) return;
-  for (const JobResult& result : state_.unreported()) {
-    update(result.job, formats::parse_job_status(result.status).value_or(formats::JobStatus::kFailed),
-           details_of(result));
-  }
+  for (const JobResult& result : state_.unreported()) report(result);
   report_again_ = env_.loop.after(kReportAgainMs, [this] { report_results(); });
 }
 
-void JobsClient::update(const JobId& job, formats::JobStatus status, formats::StatusDetails details) {
+void JobsClient::report(const JobResult& result) {
+  update(result.job, formats::parse_job_status(result.status).value_or(formats::JobStatus::kFailed),
+         details_of(result));
+}
+
+void JobsClient::update(const JobId& job, formats::JobStatus status,
+                        formats::StatusDetails details) {
   formats::JobUpdateRequest request;
   request.status = status;
   request.status_details = std::move(details);
@@ -152,7 +178,8 @@ void JobsClient::update(const JobId& job, formats::JobStatus status, formats::St
   mqtt_.publish({topic(JobTopicKind::kUpdate, job.str()), formats::to_text(request), 1});
 }
 
-void JobsClient::on_update_answer(const formats::JobTopic& answered, const net::MqttMessage& message) {
+void JobsClient::on_update_answer(const formats::JobTopic& answered,
+                                  const net::MqttMessage& message) {
   JobId job(answered.job);
   auto known = std::find_if(state_.unreported().begin(), state_.unreported().end(),
                             [&](const JobResult& result) { return result.job == job; });
@@ -161,10 +188,13 @@ void JobsClient::on_update_answer(const formats::JobTopic& answered, const net::
     auto rejected = formats::parse_job_rejected(message.payload);
     // Busy or broken for the moment: the timer reports again. Everything else is final: the job is
     // gone or ended without us.
-    if (rejected && (rejected->code == "InternalError" || rejected->code == "RequestThrottled")) return;
-    log::warn("jobs", "the result was refused", {{"job", job.str()}, {"answer", message.payload.substr(0, 300)}});
+    if (rejected && (rejected->code == "InternalError" || rejected->code == "RequestThrottled"))
+      return;
+    log::warn("jobs", "the result was refused",
+              {{"job", job.str()}, {"answer", message.payload.substr(0, 300)}});
   }
-  if (auto forgotten = state_.forget_result(job); !forgotten) return hooks_.on_fatal(forgotten.error());
+  if (auto forgotten = state_.forget_result(job); !forgotten)
+    return hooks_.on_fatal(forgotten.error());
   if (state_.unreported().empty()) report_again_.cancel();
   ask_for_next();
 }

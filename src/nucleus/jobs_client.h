@@ -43,6 +43,7 @@ class JobsClient {
   void reject(const formats::JobExecution& execution, std::string reason);
   void finished();
   void report_results();
+  void report(const JobResult& result);
   void update(const JobId& job, formats::JobStatus status, formats::StatusDetails details);
   void on_update_answer(const formats::JobTopic& topic, const net::MqttMessage& message);
   std::string topic(formats::JobTopicKind kind, std::string job) const;

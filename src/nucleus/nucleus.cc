@@ -8,11 +8,12 @@ namespace skerry::nucleus {
 Result<std::unique_ptr<Nucleus>> Nucleus::open(io::Env& env, const NucleusInfo& info, Cloud& cloud,
                                                net::MqttClient& mqtt, Hooks hooks) {
   SKERRY_ASSIGN(auto state, DeviceState::open(env, info.state_directory()));
-  return std::unique_ptr<Nucleus>(new Nucleus(env, info, cloud, mqtt, std::move(hooks), std::move(state)));
+  return std::unique_ptr<Nucleus>(
+      new Nucleus(env, info, cloud, mqtt, std::move(hooks), std::move(state)));
 }
 
-Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttClient& mqtt, Hooks hooks,
-                 std::unique_ptr<DeviceState> state)
+Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttClient& mqtt,
+                 Hooks hooks, std::unique_ptr<DeviceState> state)
     : mqtt_(mqtt), hooks_(std::move(hooks)), state_(std::move(state)), packages_(env, info) {
   Supervisor::Hooks supervising;
   supervising.on_state = [this](const ComponentStatus& status) {
@@ -39,7 +40,8 @@ void Nucleus::start() {
   net::MqttClient::Events events;
   events.on_connected = [this](bool session_present) {
     log::info("mqtt", "connected", {{"session", session_present ? "kept" : "new"}});
-    if (!std::exchange(was_connected_, true) && hooks_.on_first_connected) hooks_.on_first_connected();
+    if (!std::exchange(was_connected_, true) && hooks_.on_first_connected)
+      hooks_.on_first_connected();
     jobs_->on_connected();
     reporter_->on_connected();
   };
@@ -54,7 +56,8 @@ void Nucleus::start() {
 }
 
 io::Task<void> Nucleus::shut_down() {
-  jobs_.reset();  // a deployment before its switch is dropped, one after it goes on at the next start
+  jobs_.reset();  // a deployment before its switch is dropped, one after it goes on at the next
+                  // start
   co_await supervisor_->apply({});
 }
 

@@ -1,5 +1,5 @@
-// The device runtime put together from its parts, without the process around it: main (apps/skerryd.cc)
-// gives it the real world, the simulator a simulated one.
+// The device runtime put together from its parts, without the process around it: main
+// (apps/skerryd.cc) gives it the real world, the simulator a simulated one.
 #pragma once
 
 #include <memory>
@@ -24,7 +24,7 @@ class Nucleus : public IpcHost {
   struct Hooks {
     std::function<void()> on_first_connected;
     std::function<void(const net::MqttMessage&)> on_message;  // what is not the nucleus's own
-    std::function<void(const Error&)> on_fatal;               // the program must end and start again
+    std::function<void(const Error&)> on_fatal;  // the program must end and start again
   };
   // Replays the device state; nothing runs yet. All arguments must outlive it.
   static Result<std::unique_ptr<Nucleus>> open(io::Env& env, const NucleusInfo& info, Cloud& cloud,

@@ -35,8 +35,12 @@ struct NucleusInfo {
   std::string state_directory() const { return root + "/state"; }
   std::string packages() const { return root + "/packages"; }
   std::string staging() const { return root + "/staging"; }
-  std::string work_directory(const ComponentName& name) const { return root + "/work/" + name.str(); }
-  std::string log_path(const ComponentName& name) const { return root + "/logs/" + name.str() + ".log"; }
+  std::string work_directory(const ComponentName& name) const {
+    return root + "/work/" + name.str();
+  }
+  std::string log_path(const ComponentName& name) const {
+    return root + "/logs/" + name.str() + ".log";
+  }
 };
 
 }  // namespace skerry::nucleus

@@ -50,8 +50,9 @@ class PartFile : public DownloadSink {
     SKERRY_ASSIGN(uint64_t free, files_.free_bytes(io::parent_of(path_)));
     if (free < kDiskReserveBytes || remaining_bytes > free - kDiskReserveBytes) {
       return fail(Code::kResourceExhausted,
-                  "no space for " + std::to_string(remaining_bytes) + " bytes in " + io::parent_of(path_) + ": " +
-                      std::to_string(free) + " are free and " + std::to_string(kDiskReserveBytes) +
+                  "no space for " + std::to_string(remaining_bytes) + " bytes in " +
+                      io::parent_of(path_) + ": " + std::to_string(free) + " are free and " +
+                      std::to_string(kDiskReserveBytes) +
                       " are kept for roll-back; free some and deploy again");
     }
     return {};
@@ -85,10 +86,12 @@ PackageStore::PackageStore(io::Env& env, const NucleusInfo& info) : env_(env), i
 std::string PackageStore::recipe_path(const ComponentName& name, const std::string& version) const {
   return info_.packages() + "/recipes/" + name.str() + "/" + version;
 }
-std::string PackageStore::artifacts_path(const ComponentName& name, const std::string& version) const {
+std::string PackageStore::artifacts_path(const ComponentName& name,
+                                         const std::string& version) const {
   return info_.packages() + "/artifacts/" + name.str() + "/" + version;
 }
-std::string PackageStore::unarchived_path(const ComponentName& name, const std::string& version) const {
+std::string PackageStore::unarchived_path(const ComponentName& name,
+                                          const std::string& version) const {
   return info_.packages() + "/artifacts-unarchived/" + name.str() + "/" + version;
 }
 
@@ -96,9 +99,12 @@ Result<std::string> PackageStore::recipe(const ComponentName& name, const std::s
   return io::read_file(env_.files, recipe_path(name, version), formats::kMaxRecipeBytes);
 }
 
-io::Task<Result<void>> PackageStore::fetch(Cloud* cloud, Candidate candidate, const formats::Manifest* manifest) {
+io::Task<Result<void>> PackageStore::fetch(Cloud* cloud, Candidate candidate,
+                                           const formats::Manifest* manifest) {
   if (auto stored = recipe(candidate.name, candidate.version)) {
-    if (*stored == candidate.recipe) co_return Result<void>();
+    // Synced again: an earlier publication may have failed just there.
+    const std::string recipes = io::parent_of(recipe_path(candidate.name, candidate.version));
+    if (*stored == candidate.recipe) co_return env_.files.sync_directory(recipes);
     // Published again under the same version: what is on disk belongs to the old recipe.
     SKERRY_CO_TRY(drop_version(candidate.name.str(), candidate.version));
   }
@@ -108,60 +114,80 @@ io::Task<Result<void>> PackageStore::fetch(Cloud* cloud, Candidate candidate, co
   for (const formats::Artifact& artifact : manifest->artifacts) {
     auto fetched = co_await fetch_artifact(cloud, &candidate, artifact);
     if (!fetched) {
-      co_return fail(fetched.error().with_context(candidate.name.str() + " " + candidate.version + ", artifact " +
-                                                  artifact.file_name()));
+      co_return fail(fetched.error().with_context(candidate.name.str() + " " + candidate.version +
+                                                  ", artifact " + artifact.file_name()));
     }
   }
   co_return publish_recipe(candidate);
 }
 
-io::Task<Result<void>> PackageStore::fetch_artifact(Cloud* cloud, const Candidate* candidate, formats::Artifact artifact) {
+io::Task<Result<void>> PackageStore::fetch_artifact(Cloud* cloud, const Candidate* candidate,
+                                                    formats::Artifact artifact) {
   if (!artifact.uri.starts_with(kScheme)) {
-    co_return fail(Code::kUnsupported, "the URI " + artifact.uri + " cannot be downloaded by this nucleus; publish the "
-                                       "component with its artifacts in the fleet (skerry component publish)");
+    co_return fail(Code::kUnsupported,
+                   "the URI " + artifact.uri +
+                       " cannot be downloaded by this nucleus; publish the "
+                       "component with its artifacts in the fleet (skerry component publish)");
   }
   if (artifact.digest.empty() || artifact.algorithm != "SHA-256") {
-    co_return fail(Code::kInvalidArgument, "the recipe gives no SHA-256 digest; nothing unverified is installed");
+    co_return fail(Code::kInvalidArgument,
+                   "the recipe gives no SHA-256 digest; nothing unverified is installed");
   }
-  const std::string target = artifacts_path(candidate->name, candidate->version) + "/" + artifact.file_name();
+  const std::string target =
+      artifacts_path(candidate->name, candidate->version) + "/" + artifact.file_name();
   if (!io::exists(env_.files, target)) {
     SKERRY_CO_ASSIGN(std::string digest, base64_decode(artifact.digest));
     const std::string part = info_.staging() + "/" + hex_encode(digest) + ".part";
     SKERRY_CO_TRY(co_await download(cloud, candidate, artifact, part, artifact.digest));
     SKERRY_CO_TRY(env_.files.set_mode(part, mode_of(artifact)));
     SKERRY_CO_TRY(env_.files.rename(part, target));
-    SKERRY_CO_TRY(env_.files.sync_directory(io::parent_of(target)));
   }
+  // Also where it was there already: that it is visible does not say that an earlier sync
+  // succeeded.
+  SKERRY_CO_TRY(env_.files.sync_directory(io::parent_of(target)));
   if (artifact.unarchive == formats::Unarchive::kZip) {
     std::string stem = artifact.file_name();
     if (size_t dot = stem.find_last_of('.'); dot != std::string::npos && dot > 0) stem.resize(dot);
     const std::string unarchived = unarchived_path(candidate->name, candidate->version);
     SKERRY_CO_TRY(io::make_directories(env_.files, unarchived));
-    SKERRY_CO_TRY(co_await unarchive_zip(&env_, target, unarchived + "/" + stem, mode_of(artifact)));
+    SKERRY_CO_TRY(
+        co_await unarchive_zip(&env_, target, unarchived + "/" + stem, mode_of(artifact)));
   }
   co_return Result<void>();
 }
 
-io::Task<Result<void>> PackageStore::download(Cloud* cloud, const Candidate* candidate, formats::Artifact artifact,
-                                              std::string part, std::string digest) {
+io::Task<Result<void>> PackageStore::download(Cloud* cloud, const Candidate* candidate,
+                                              formats::Artifact artifact, std::string part,
+                                              std::string digest) {
   for (;;) {
-    SKERRY_CO_ASSIGN(std::string url,
-                     co_await cloud->artifact_url(candidate->arn, artifact.uri.substr(kScheme.size())));
+    SKERRY_CO_ASSIGN(std::string url, co_await cloud->artifact_url(
+                                          candidate->arn, artifact.uri.substr(kScheme.size())));
     PartFile file(env_.files, part);
     SKERRY_CO_ASSIGN(const uint64_t resumed_at, file.open());
     auto downloaded = co_await cloud->download(url, resumed_at, &file);
     if (downloaded) {
-      SKERRY_CO_ASSIGN(std::string received, file.finish());
-      if (received == digest) co_return Result<void>();
-      downloaded = fail(Code::kCorrupt, "the SHA-256 digest is " + received + " and not the recipe's " + digest +
-                                            ": what was downloaded is not what was published; nothing was installed");
-    } else if (downloaded.error().code() == Code::kResourceExhausted || downloaded.error().retryable()) {
+      auto received = file.finish();
+      if (!received) {
+        // After a failed sync the bytes may be gone however whole they look: they must not be
+        // resumed.
+        SKERRY_CO_TRY(env_.files.remove(part));
+        co_return fail(received.error());
+      }
+      if (*received == digest) co_return Result<void>();
+      downloaded =
+          fail(Code::kCorrupt,
+               "the SHA-256 digest is " + *received + " and not the recipe's " + digest +
+                   ": what was downloaded is not what was published; nothing was installed");
+    } else if (downloaded.error().code() == Code::kResourceExhausted ||
+               downloaded.error().retryable()) {
       co_return downloaded;  // what has arrived stays for the next try
     }
     SKERRY_CO_TRY(env_.files.remove(part));
     if (resumed_at == 0) co_return downloaded;
-    // A power cut may have torn the part, or the server refuses the offset: once more from the start.
-    log::info("packages", "starting the download again", {{"part", part}, {"reason", downloaded.error().message()}});
+    // A power cut may have torn the part, or the server refuses the offset: once more from the
+    // start.
+    log::info("packages", "starting the download again",
+              {{"part", part}, {"reason", downloaded.error().message()}});
   }
 }
 
@@ -193,10 +219,14 @@ Result<void> PackageStore::set_owner(const ComponentName& name, const std::strin
   return {};
 }
 
-// The recipe first: without it the version does not exist, whatever else is still there.
+// The recipe first, durably: without it the version does not exist, whatever else is still there.
 Result<void> PackageStore::drop_version(const std::string& name, const std::string& version) {
   ComponentName component(name);
-  SKERRY_TRY(io::remove_all(env_.files, recipe_path(component, version)));
+  const std::string recipe = recipe_path(component, version);
+  if (io::exists(env_.files, recipe)) {
+    SKERRY_TRY(env_.files.remove(recipe));
+    SKERRY_TRY(env_.files.sync_directory(io::parent_of(recipe)));
+  }
   SKERRY_TRY(io::remove_all(env_.files, artifacts_path(component, version)));
   return io::remove_all(env_.files, unarchived_path(component, version));
 }

@@ -23,8 +23,10 @@ class PackageStore {
   PackageStore(io::Env& env, const NucleusInfo& info);
 
   // Everything of `candidate` on disk, synced. Continues where an earlier call was cut off; does
-  // nothing where the version is complete. kCorrupt: a digest is wrong; kResourceExhausted: no space.
-  io::Task<Result<void>> fetch(Cloud* cloud, Candidate candidate, const formats::Manifest* manifest);
+  // nothing where the version is complete. kCorrupt: a digest is wrong; kResourceExhausted: no
+  // space.
+  io::Task<Result<void>> fetch(Cloud* cloud, Candidate candidate,
+                               const formats::Manifest* manifest);
 
   Result<std::string> recipe(const ComponentName& name, const std::string& version);
   // Gives the version's files to `user` with the permissions of its manifest.
@@ -38,9 +40,10 @@ class PackageStore {
 
  private:
   std::string recipe_path(const ComponentName& name, const std::string& version) const;
-  io::Task<Result<void>> fetch_artifact(Cloud* cloud, const Candidate* candidate, formats::Artifact artifact);
-  io::Task<Result<void>> download(Cloud* cloud, const Candidate* candidate, formats::Artifact artifact,
-                                  std::string part, std::string digest);
+  io::Task<Result<void>> fetch_artifact(Cloud* cloud, const Candidate* candidate,
+                                        formats::Artifact artifact);
+  io::Task<Result<void>> download(Cloud* cloud, const Candidate* candidate,
+                                  formats::Artifact artifact, std::string part, std::string digest);
   Result<void> publish_recipe(const Candidate& candidate);
   Result<void> drop_version(const std::string& name, const std::string& version);
 

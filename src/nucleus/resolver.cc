@@ -12,11 +12,13 @@ constexpr size_t kMaxComponents = 500;
 
 std::string describe(const std::map<std::string, std::string>& wants) {
   std::string text;
-  for (const auto& [who, range] : wants) text += (text.empty() ? "" : ", ") + who + " wants " + range;
+  for (const auto& [who, range] : wants)
+    text += (text.empty() ? "" : ", ") + who + " wants " + range;
   return text;
 }
 
-Result<bool> satisfies(const formats::Version& version, const std::map<std::string, std::string>& wants) {
+Result<bool> satisfies(const formats::Version& version,
+                       const std::map<std::string, std::string>& wants) {
   for (const auto& [who, text] : wants) {
     auto range = formats::VersionRange::parse(text);
     if (!range) return fail(range.error().with_context(who));
@@ -35,7 +37,8 @@ Result<void> check_graph(Resolution& chosen, const Requirements& roots) {
     auto mark = marks.find(name);
     if (mark != marks.end() && mark->second == Mark::kDone) return {};
     if (mark != marks.end()) {
-      return fail(Code::kFailedPrecondition, "components depend on each other in a circle: " + path + name.str());
+      return fail(Code::kFailedPrecondition,
+                  "components depend on each other in a circle: " + path + name.str());
     }
     marks[name] = Mark::kOpen;
     for (const auto& [dependency, requirement] : chosen.at(name).recipe.dependencies) {
@@ -61,7 +64,7 @@ io::Task<Result<Resolution>> Resolver::resolve(Requirements roots) {
   std::deque<ComponentName> queue;
   for (const auto& [name, wants] : roots) queue.push_back(name);
 
-  for (int choices = 0; !queue.empty(); ) {
+  for (int choices = 0; !queue.empty();) {
     ComponentName name = std::move(queue.front());
     queue.pop_front();
     if (is_built_in(name)) continue;
@@ -76,8 +79,9 @@ io::Task<Result<Resolution>> Resolver::resolve(Requirements roots) {
       chosen.erase(found);
     }
     if (++choices > kMaxChoices || chosen.size() > kMaxComponents) {
-      co_return fail(Code::kFailedPrecondition, "no set of versions found after " + std::to_string(choices) +
-                                                    " choices, last for " + name.str() + ": " + describe(wants));
+      co_return fail(Code::kFailedPrecondition,
+                     "no set of versions found after " + std::to_string(choices) +
+                         " choices, last for " + name.str() + ": " + describe(wants));
     }
     SKERRY_CO_ASSIGN(ResolvedComponent component, co_await choose(name, wants));
     component.is_root = roots.contains(name);
@@ -87,12 +91,14 @@ io::Task<Result<Resolution>> Resolver::resolve(Requirements roots) {
     }
     chosen.emplace(name, std::move(component));
   }
-  for (auto it = roots.begin(); it != roots.end();) it = is_built_in(it->first) ? roots.erase(it) : std::next(it);
+  for (auto it = roots.begin(); it != roots.end();)
+    it = is_built_in(it->first) ? roots.erase(it) : std::next(it);
   SKERRY_CO_TRY(check_graph(chosen, roots));
   co_return chosen;
 }
 
-io::Task<Result<ResolvedComponent>> Resolver::choose(ComponentName name, std::map<std::string, std::string> wants) {
+io::Task<Result<ResolvedComponent>> Resolver::choose(ComponentName name,
+                                                     std::map<std::string, std::string> wants) {
   auto candidate = co_await cloud_.resolve(name, wants);
   if (!candidate) {
     Error error = candidate.error();
@@ -102,24 +108,31 @@ io::Task<Result<ResolvedComponent>> Resolver::choose(ComponentName name, std::ma
       SKERRY_CO_ASSIGN(bool fits, satisfies(version, wants));
       if (fits) candidate = std::move(*local);
     }
-    if (!candidate) co_return fail(error.with_context("component " + name.str() + " (" + describe(wants) + ")"));
+    if (!candidate)
+      co_return fail(error.with_context("component " + name.str() + " (" + describe(wants) + ")"));
   }
   auto recipe = formats::parse_recipe(candidate->recipe);
-  if (!recipe) co_return fail(recipe.error().with_context("recipe of " + name.str() + " " + candidate->version));
+  if (!recipe)
+    co_return fail(
+        recipe.error().with_context("recipe of " + name.str() + " " + candidate->version));
   if (recipe->name != name || recipe->version.str() != candidate->version) {
-    co_return fail(Code::kCorrupt, "the control plane answered for " + name.str() + " " + candidate->version +
-                                       " with the recipe of " + recipe->name.str() + " " + recipe->version.str());
+    co_return fail(Code::kCorrupt, "the control plane answered for " + name.str() + " " +
+                                       candidate->version + " with the recipe of " +
+                                       recipe->name.str() + " " + recipe->version.str());
   }
   SKERRY_CO_ASSIGN(bool fits, satisfies(recipe->version, wants));
   if (!fits) {
     co_return fail(Code::kFailedPrecondition,
                    "no version of " + name.str() + " satisfies everyone: " + describe(wants));
   }
-  const formats::Manifest* manifest = formats::choose_manifest(
-      *recipe, {{"os", info_.platform.os}, {"architecture", info_.platform.architecture}, {"runtime", "skerry"}});
+  const formats::Manifest* manifest =
+      formats::choose_manifest(*recipe, {{"os", info_.platform.os},
+                                         {"architecture", info_.platform.architecture},
+                                         {"runtime", "skerry"}});
   if (!manifest) {
-    co_return fail(Code::kFailedPrecondition, name.str() + " " + candidate->version + " has no manifest for os=" +
-                                                  info_.platform.os + " architecture=" + info_.platform.architecture);
+    co_return fail(Code::kFailedPrecondition, name.str() + " " + candidate->version +
+                                                  " has no manifest for os=" + info_.platform.os +
+                                                  " architecture=" + info_.platform.architecture);
   }
   formats::Manifest own = *manifest;
   co_return ResolvedComponent{std::move(*candidate), std::move(*recipe), std::move(own), false};
@@ -127,7 +140,8 @@ io::Task<Result<ResolvedComponent>> Resolver::choose(ComponentName name, std::ma
 
 Result<Candidate> Resolver::running_version(const ComponentName& name) {
   auto found = state_.components().find(name);
-  if (found == state_.components().end()) return fail(Code::kNotFound, name.str() + " does not run here");
+  if (found == state_.components().end())
+    return fail(Code::kNotFound, name.str() + " does not run here");
   SKERRY_ASSIGN(std::string recipe, packages_.recipe(name, found->second.version));
   return Candidate{found->second.arn, name, found->second.version, std::move(recipe)};
 }

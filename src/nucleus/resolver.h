@@ -27,13 +27,14 @@ class Resolver {
   Resolver(Cloud& cloud, PackageStore& packages, const DeviceState& state, const NucleusInfo& info)
       : cloud_(cloud), packages_(packages), state_(state), info_(info) {}
 
-  // The control plane chooses; while it cannot be reached, versions that run here will do. Errors name
-  // who wants what: kNotFound (no such version), kFailedPrecondition (ranges exclude each other, a
-  // cycle, no manifest for this platform), kUnavailable (try again).
+  // The control plane chooses; while it cannot be reached, versions that run here will do. Errors
+  // name who wants what: kNotFound (no such version), kFailedPrecondition (ranges exclude each
+  // other, a cycle, no manifest for this platform), kUnavailable (try again).
   io::Task<Result<Resolution>> resolve(Requirements roots);
 
  private:
-  io::Task<Result<ResolvedComponent>> choose(ComponentName name, std::map<std::string, std::string> wants);
+  io::Task<Result<ResolvedComponent>> choose(ComponentName name,
+                                             std::map<std::string, std::string> wants);
   Result<Candidate> running_version(const ComponentName& name);
 
   Cloud& cloud_;

@@ -44,10 +44,12 @@ io::Task<void> Supervisor::stop_set(std::set<ComponentName> names) {
     auto next = std::find_if(names.begin(), names.end(), [&](const ComponentName& candidate) {
       return std::none_of(names.begin(), names.end(), [&](const ComponentName& other) {
         const auto& needs = slots_.at(other).component->spec().hard_dependencies;
-        return other != candidate && std::find(needs.begin(), needs.end(), candidate) != needs.end();
+        return other != candidate &&
+               std::find(needs.begin(), needs.end(), candidate) != needs.end();
       });
     });
-    if (next == names.end()) next = names.begin();  // a cycle: resolution refuses it, stopping must not hang
+    if (next == names.end())
+      next = names.begin();  // a cycle: resolution refuses it, stopping must not hang
     ComponentName name = *next;
     names.erase(next);
     co_await slots_.at(name).component->stop();
@@ -62,8 +64,9 @@ void Supervisor::start_one(const ComponentSpec& spec) {
     hooks_.mark_installed(component.spec().name, component.spec().version);
   };
   Slot slot;
-  slot.component = std::make_unique<Component>(env_, spec, hooks_.is_installed(spec.name, spec.version),
-                                               env_.random.token(16), std::move(hooks));
+  slot.component =
+      std::make_unique<Component>(env_, spec, hooks_.is_installed(spec.name, spec.version),
+                                  env_.random.token(16), std::move(hooks));
   Component* component = slot.component.get();
   slots_[spec.name] = std::move(slot);
   component->start();
@@ -123,7 +126,8 @@ io::Task<void> Supervisor::restart_loop() {
     std::set<ComponentName> names = std::exchange(to_restart_, {});
     std::vector<ComponentSpec> specs;
     for (const ComponentName& name : names) {
-      if (auto slot = slots_.find(name); slot != slots_.end()) specs.push_back(slot->second.component->spec());
+      if (auto slot = slots_.find(name); slot != slots_.end())
+        specs.push_back(slot->second.component->spec());
     }
     log::info("supervisor", "restarting dependents", {{"count", std::to_string(specs.size())}});
     applying_ = true;
@@ -139,8 +143,8 @@ io::Task<Result<void>> Supervisor::wait_healthy(int64_t window_ms, int64_t timeo
   for (;;) {
     if (const Component* component = broken()) {
       co_return fail(Code::kFailedPrecondition, "component " + component->spec().name.str() + " " +
-                                                    component->spec().version + " is broken: " +
-                                                    component->reason());
+                                                    component->spec().version +
+                                                    " is broken: " + component->reason());
     }
     int64_t left_ms = deadline - env_.clock.monotonic_ms();
     if (left_ms <= 0) {
@@ -151,8 +155,8 @@ io::Task<Result<void>> Supervisor::wait_healthy(int64_t window_ms, int64_t timeo
           if (!status.reason.empty()) waiting += " (" + status.reason + ")";
         }
       }
-      co_return fail(Code::kTimeout, "components not healthy within " + std::to_string(timeout_ms / 1000) +
-                                         " s:" + waiting);
+      co_return fail(Code::kTimeout, "components not healthy within " +
+                                         std::to_string(timeout_ms / 1000) + " s:" + waiting);
     }
     const bool healthy = all_healthy() && to_restart_.empty();
     const uint64_t seen = changes_;
@@ -183,7 +187,8 @@ std::optional<ComponentName> Supervisor::component_of_token(std::string_view tok
 
 Result<void> Supervisor::report(const ComponentName& name, ComponentState reported) {
   auto slot = slots_.find(name);
-  if (slot == slots_.end()) return fail(Code::kNotFound, "component " + name.str() + " does not run here");
+  if (slot == slots_.end())
+    return fail(Code::kNotFound, "component " + name.str() + " does not run here");
   slot->second.component->report(reported);
   return {};
 }
@@ -194,7 +199,8 @@ std::set<ComponentName> Supervisor::with_dependents(std::set<ComponentName> name
     for (const auto& [name, slot] : slots_) {
       if (names.contains(name)) continue;
       const auto& needs = slot.component->spec().hard_dependencies;
-      if (std::any_of(needs.begin(), needs.end(), [&](const ComponentName& need) { return names.contains(need); })) {
+      if (std::any_of(needs.begin(), needs.end(),
+                      [&](const ComponentName& need) { return names.contains(need); })) {
         names.insert(name);
         grown = true;
       }

@@ -33,11 +33,12 @@ class Supervisor {
   Supervisor(io::Env& env, Hooks hooks);
   ~Supervisor();  // kills what still runs, without Shutdown scripts
 
-  // Makes `wanted` the set to run. Returns once everything obsolete is stopped and the rest is started
-  // (not yet healthy). Components whose spec is unchanged are left alone. One call at a time.
+  // Makes `wanted` the set to run. Returns once everything obsolete is stopped and the rest is
+  // started (not yet healthy). Components whose spec is unchanged are left alone. One call at a
+  // time.
   io::Task<void> apply(std::vector<ComponentSpec> wanted);
-  // Until every component has been RUNNING or FINISHED without a break for `window_ms`. Fails with the
-  // component's reason as soon as one is BROKEN, and with kTimeout after `timeout_ms`.
+  // Until every component has been RUNNING or FINISHED without a break for `window_ms`. Fails with
+  // the component's reason as soon as one is BROKEN, and with kTimeout after `timeout_ms`.
   io::Task<Result<void>> wait_healthy(int64_t window_ms, int64_t timeout_ms);
 
   std::vector<ComponentStatus> statuses() const;

@@ -39,18 +39,20 @@ class SupervisorTest : public ::testing::Test {
     step.timeout_ms = timeout_ms;
     return step;
   }
-  ComponentSpec spec(const std::string& name, const std::string& run, std::vector<std::string> needs = {}) {
+  ComponentSpec spec(const std::string& name, const std::string& run,
+                     std::vector<std::string> needs = {}) {
     ComponentSpec spec;
     spec.name = ComponentName(name);
     spec.version = "1.0.0";
     spec.work_directory = directory_;
     spec.environment = {{"PATH", "/usr/bin:/bin"}};
     if (!run.empty()) spec.run = step(run);
-    for (std::string& need : needs) spec.hard_dependencies.push_back(ComponentName(std::move(need)));
+    for (std::string& need : needs)
+      spec.hard_dependencies.push_back(ComponentName(std::move(need)));
     return spec;
   }
-  static io::Task<void> apply_and_wait(Supervisor* supervisor, std::vector<ComponentSpec> specs, int64_t window_ms,
-                                       std::optional<Result<void>>* out) {
+  static io::Task<void> apply_and_wait(Supervisor* supervisor, std::vector<ComponentSpec> specs,
+                                       int64_t window_ms, std::optional<Result<void>>* out) {
     co_await supervisor->apply(std::move(specs));
     *out = co_await supervisor->wait_healthy(window_ms, 30'000);
   }
@@ -95,7 +97,8 @@ TEST_F(SupervisorTest, StartsInDependencyOrderAndInstallsOnce) {
   auto top = spec("top", "echo top-run >> order; sleep 60", {"base"});
   ASSERT_TRUE(apply({top, base}));
   EXPECT_EQ(contents("order"), "base-install\nbase-run\ntop-run\n");
-  // Another configuration of the same version restarts it, and its dependent, without a new install.
+  // Another configuration of the same version restarts it, and its dependent, without a new
+  // install.
   base.environment.emplace_back("CHANGED", "1");
   ASSERT_TRUE(apply({top, base}));
   EXPECT_EQ(contents("order"), "base-install\nbase-run\ntop-run\nbase-run\ntop-run\n");
@@ -109,11 +112,14 @@ TEST_F(SupervisorTest, UnchangedComponentsAreLeftAlone) {
 }
 
 TEST_F(SupervisorTest, BrokenAfterThreeFailuresSaysWhyWithTheLastOutput) {
-  auto result = apply({spec("bad", "echo attempt >> tries; echo 'no such tensor: sr' >&2; exit 3")});
+  auto result =
+      apply({spec("bad", "echo attempt >> tries; echo 'no such tensor: sr' >&2; exit 3")});
   ASSERT_FALSE(result);
-  EXPECT_NE(result.error().message().find("bad 1.0.0 is broken: Run failed: exit code 3"), std::string::npos)
+  EXPECT_NE(result.error().message().find("bad 1.0.0 is broken: Run failed: exit code 3"),
+            std::string::npos)
       << result.error().message();
-  EXPECT_NE(result.error().message().find("no such tensor: sr"), std::string::npos) << result.error().message();
+  EXPECT_NE(result.error().message().find("no such tensor: sr"), std::string::npos)
+      << result.error().message();
   EXPECT_EQ(contents("tries"), "attempt\nattempt\nattempt\n");
   EXPECT_EQ(state("bad"), ComponentState::kBroken);
 }
@@ -129,11 +135,14 @@ TEST_F(SupervisorTest, StartupThatNeverEndsTimesOut) {
   stuck.startup = step("sleep 600", 100);
   auto result = apply({stuck});
   ASSERT_FALSE(result);
-  EXPECT_NE(result.error().message().find("Startup did not end within"), std::string::npos) << result.error().message();
+  EXPECT_NE(result.error().message().find("Startup did not end within"), std::string::npos)
+      << result.error().message();
 }
 
 TEST_F(SupervisorTest, ADependencysFailureRestartsItsDependents) {
-  auto base = spec("base", "test -e crash && rm crash && exit 1; while ! test -e crash; do sleep 0.02; done; rm crash; exit 1");
+  auto base = spec("base",
+                   "test -e crash && rm crash && exit 1; while ! test -e crash; do sleep 0.02; "
+                   "done; rm crash; exit 1");
   auto top = spec("top", "echo started >> top; sleep 60", {"base"});
   ASSERT_TRUE(apply({base, top}));
   std::ofstream(directory_ + "/crash") << "now";

@@ -31,7 +31,9 @@ la_ssize_t read_block(archive*, void* data, const void** buffer) {
 
 la_int64_t seek_to(archive*, void* data, la_int64_t offset, int whence) {
   auto* source = static_cast<Source*>(data);
-  int64_t base = whence == SEEK_SET ? 0 : static_cast<int64_t>(whence == SEEK_CUR ? source->offset : source->size);
+  int64_t base = whence == SEEK_SET
+                     ? 0
+                     : static_cast<int64_t>(whence == SEEK_CUR ? source->offset : source->size);
   if (base + offset < 0) return ARCHIVE_FATAL;
   source->offset = static_cast<uint64_t>(base + offset);
   return static_cast<la_int64_t>(source->offset);
@@ -53,7 +55,8 @@ Result<Reader> open_zip(const std::string& path, Source* source) {
   archive_read_set_read_callback(reader.get(), read_block);
   archive_read_set_seek_callback(reader.get(), seek_to);
   archive_read_set_callback_data(reader.get(), source);
-  if (archive_read_open1(reader.get()) != ARCHIVE_OK) return fail(archive_error(reader.get(), path));
+  if (archive_read_open1(reader.get()) != ARCHIVE_OK)
+    return fail(archive_error(reader.get(), path));
   return reader;
 }
 
@@ -71,13 +74,14 @@ Result<std::string> safe_name(archive_entry* entry) {
   }
   auto type = archive_entry_filetype(entry);
   if (!safe || (type != AE_IFREG && type != AE_IFDIR)) {
-    return fail(Code::kInvalidArgument, "the archive's entry '" + name + "' is not a plain file or folder below it");
+    return fail(Code::kInvalidArgument,
+                "the archive's entry '" + name + "' is not a plain file or folder below it");
   }
   return name;
 }
 
-Result<uint64_t> extract_file(io::Files& files, archive* reader, const std::string& path, uint32_t mode,
-                              uint64_t allowed_bytes) {
+Result<uint64_t> extract_file(io::Files& files, archive* reader, const std::string& path,
+                              uint32_t mode, uint64_t allowed_bytes) {
   SKERRY_ASSIGN(auto file, files.open(path, io::OpenMode::kTruncate, 0600));
   uint64_t total = 0;
   std::string buffer(kBlockBytes, '\0');
@@ -86,7 +90,8 @@ Result<uint64_t> extract_file(io::Files& files, archive* reader, const std::stri
     if (got < 0) return fail(archive_error(reader, path));
     if (got == 0) break;
     total += static_cast<uint64_t>(got);
-    if (total > allowed_bytes) return fail(Code::kResourceExhausted, "the archive unpacks to more than its limit");
+    if (total > allowed_bytes)
+      return fail(Code::kResourceExhausted, "the archive unpacks to more than its limit");
     SKERRY_TRY(file->write(std::string_view(buffer.data(), static_cast<size_t>(got))));
   }
   SKERRY_TRY(file->sync());
@@ -96,8 +101,8 @@ Result<uint64_t> extract_file(io::Files& files, archive* reader, const std::stri
 
 }  // namespace
 
-io::Task<Result<void>> unarchive_zip(io::Env* env, std::string archive_path, std::string target, uint32_t file_mode,
-                                     UnarchiveLimits limits) {
+io::Task<Result<void>> unarchive_zip(io::Env* env, std::string archive_path, std::string target,
+                                     uint32_t file_mode, UnarchiveLimits limits) {
   io::Files& files = env->files;
   SKERRY_CO_TRY(io::remove_all(files, target));
   SKERRY_CO_TRY(io::make_directories(files, target));
@@ -113,16 +118,19 @@ io::Task<Result<void>> unarchive_zip(io::Env* env, std::string archive_path, std
     int status = archive_read_next_header(reader.get(), &entry);
     if (status == ARCHIVE_EOF) break;
     if (status != ARCHIVE_OK) co_return fail(archive_error(reader.get(), archive_path));
-    if (++entries > limits.entries) co_return fail(Code::kResourceExhausted, "the archive has too many entries");
+    if (++entries > limits.entries)
+      co_return fail(Code::kResourceExhausted, "the archive has too many entries");
     SKERRY_CO_ASSIGN(std::string name, safe_name(entry));
     std::string path = target + "/" + name;
     bool is_directory = archive_entry_filetype(entry) == AE_IFDIR;
     std::string directory = is_directory ? path : io::parent_of(path);
     SKERRY_CO_TRY(io::make_directories(files, directory));
-    for (; directory.size() > target.size(); directory = io::parent_of(directory)) directories.insert(directory);
+    for (; directory.size() > target.size(); directory = io::parent_of(directory))
+      directories.insert(directory);
     if (is_directory) continue;
     uint32_t mode = file_mode | ((archive_entry_perm(entry) & 0100) ? 0100 : 0);
-    SKERRY_CO_ASSIGN(uint64_t size, extract_file(files, reader.get(), path, mode, limits.total_bytes - bytes));
+    SKERRY_CO_ASSIGN(uint64_t size,
+                     extract_file(files, reader.get(), path, mode, limits.total_bytes - bytes));
     bytes += size;
     co_await io::sleep(env->loop, 0);
   }
