@@ -26,6 +26,8 @@ extern "C" {  // which glibc 2.36 leaves out in this header
 namespace skerry::io {
 namespace {
 
+constexpr int kCleanScans = 2;  // that find nothing before nothing is taken to be there
+constexpr int kMaxQuietScans = 100;
 // How long the end of the program waits for its last children; the watcher goes on alone after
 // that.
 constexpr int kFarewellMs = 5000;
@@ -46,14 +48,12 @@ std::string read_proc(pid_t pid, const char* name) {
   return text;
 }
 
-bool is_marked(pid_t pid, const std::string& mark) {
-  const std::string environment = '\0' + read_proc(pid, "environ");
+bool has_mark(const std::string& environment, const std::string& mark) {
+  const std::string text = '\0' + environment;
   const std::string entry = '\0' + std::string(kMarkVariable) + "=" + mark;
-  for (size_t at = environment.find(entry); at != std::string::npos;
-       at = environment.find(entry, at + 1)) {
+  for (size_t at = text.find(entry); at != std::string::npos; at = text.find(entry, at + 1)) {
     const size_t end = at + entry.size();
-    if (end == environment.size() || environment[end] == '\0' || environment[end] == '/')
-      return true;
+    if (end == text.size() || text[end] == '\0' || text[end] == '/') return true;
   }
   return false;
 }
@@ -72,6 +72,24 @@ bool is_zombie(pid_t pid) {
   return name_end == std::string::npos || stat.compare(name_end, 4, ") Z ") == 0;
 }
 
+enum class Marked { kNo, kYes, kUnknown };
+
+Marked look_for_mark(pid_t pid, const std::string& mark) {
+  constexpr pid_t kKernelThreads = 2;
+  std::string environment = read_proc(pid, "environ");
+  if (environment.empty()) {
+    // In the middle of exec a process shows neither environment nor arguments, as zombies and
+    // kernel threads always do. Where there are arguments, the exec may have ended between the two
+    // reads.
+    if (read_proc(pid, "cmdline").empty()) {
+      const bool never = pid == kKernelThreads || parent_pid(pid) == kKernelThreads;
+      return never || is_zombie(pid) ? Marked::kNo : Marked::kUnknown;
+    }
+    environment = read_proc(pid, "environ");
+  }
+  return has_mark(environment, mark) ? Marked::kYes : Marked::kNo;
+}
+
 std::vector<pid_t> all_processes() {
   std::vector<pid_t> pids;
   DIR* proc = ::opendir("/proc");
@@ -83,6 +101,34 @@ std::vector<pid_t> all_processes() {
   }
   ::closedir(proc);
   return pids;
+}
+
+struct Scan {
+  std::vector<pid_t> pids;  // marked, and their descendants; sorted
+  bool certain = true;      // no process was in the middle of exec
+};
+
+Scan scan(const std::string& mark) {
+  Scan result;
+  const std::vector<pid_t> pids = all_processes();
+  std::set<pid_t> found;
+  for (pid_t pid : pids) {
+    const Marked marked = look_for_mark(pid, mark);
+    if (marked == Marked::kUnknown) result.certain = false;
+    if (marked == Marked::kYes && !is_zombie(pid)) found.insert(pid);
+  }
+  // Children that cleared their environment, as long as their parent is here to tell.
+  for (bool grew = !found.empty(); grew;) {
+    grew = false;
+    for (pid_t pid : pids) {
+      if (!found.contains(pid) && found.contains(parent_pid(pid)) && !is_zombie(pid)) {
+        grew = found.insert(pid).second;
+      }
+    }
+  }
+  found.erase(::getpid());
+  result.pids.assign(found.begin(), found.end());
+  return result;
 }
 
 [[noreturn]] void watch(int pipe, const std::string& mark) {
@@ -110,22 +156,7 @@ std::vector<pid_t> all_processes() {
 }  // namespace
 
 std::vector<pid_t> marked_processes(const std::string& mark) {
-  const std::vector<pid_t> pids = all_processes();
-  std::set<pid_t> found;
-  for (pid_t pid : pids) {
-    if (is_marked(pid, mark) && !is_zombie(pid)) found.insert(pid);
-  }
-  // Children that cleared their environment, as long as their parent is here to tell.
-  for (bool grew = !found.empty(); grew;) {
-    grew = false;
-    for (pid_t pid : pids) {
-      if (!found.contains(pid) && found.contains(parent_pid(pid)) && !is_zombie(pid)) {
-        grew = found.insert(pid).second;
-      }
-    }
-  }
-  found.erase(::getpid());
-  return {found.begin(), found.end()};
+  return scan(mark).pids;
 }
 
 void signal_marked(const std::string& mark, int signal) {
@@ -150,14 +181,24 @@ Result<size_t> kill_marked(const std::string& mark, int64_t timeout_ms) {
   RealClock clock;
   const int64_t deadline = clock.monotonic_ms() + timeout_ms;
   std::set<pid_t> seen;
+  int clean = 0, quiet = 0;
   for (int round = 0;; ++round) {
-    const std::vector<pid_t> pids = marked_processes(mark);
-    seen.insert(pids.begin(), pids.end());
-    if (pids.empty()) return seen.size();
+    const Scan now = scan(mark);
+    seen.insert(now.pids.begin(), now.pids.end());
+    if (now.pids.empty()) {
+      // A process may be born behind the scan's back by one that ends in front of it, and one in
+      // exec may turn out to have the mark: so one look is not enough. But there is no waiting for
+      // ever for a program that erased what it shows.
+      if (now.certain && ++clean == kCleanScans) return seen.size();
+      if (++quiet == kMaxQuietScans) return seen.size();
+      if (!now.certain) ::poll(nullptr, 0, 1);
+      continue;
+    }
+    clean = quiet = 0;
     signal_marked(mark, SIGKILL);
     if (clock.monotonic_ms() > deadline) {
       std::string list;
-      for (pid_t pid : pids) list += " " + std::to_string(pid);
+      for (pid_t pid : now.pids) list += " " + std::to_string(pid);
       return fail(Code::kTimeout, "processes that do not die on SIGKILL:" + list +
                                       "; they wait in the kernel, see /proc/PID/stack");
     }

@@ -152,8 +152,10 @@ TEST(ProcessGuard, AnOrderlyEndLeavesNothing) {
     bool ready = false;
     auto process = processes.start(
         shell(kDaemon), {.on_line = [&](std::string_view, bool) { ready = true; }, .on_exit = {}});
-    while (!ready) loop.run_for(kDeadlineMs);
-    process->release();  // as if a bug lost it; NOLINT
+    while (!ready) {
+      if (!loop.run_for(kDeadlineMs)) return false;
+    }
+    (void)process->release();  // as if a bug lost it
     Ends watcher({guard->watcher()});
     {
       ProcessGuard ending = std::move(*guard);
@@ -180,13 +182,15 @@ TEST(ProcessGuard, AdoptedOrphansAreReapedAndOwnChildrenKeepTheirStatus) {
         processes.start(shell("for i in 1 2 3 4 5 6 7 8 9 10; do (true &); done; exit 3"),
                         {.on_line = {}, .on_exit = [&](ExitStatus s) { status = s; }});
     if (!process) return false;
-    auto only_watcher_left = [&] {
+    auto all_reaped = [&] {
       siginfo_t info{};
       const int result = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
-      return result == 0 && info.si_pid == 0;
+      return result == 0 && info.si_pid == 0 && marked_processes(owner).empty();
     };
-    while (!status || !only_watcher_left()) loop.run_for(kDeadlineMs);
-    return status->code == 3 && signals > 0 && marked_processes(owner).empty();
+    while (!status || !all_reaped()) {
+      if (!loop.run_for(kDeadlineMs)) return false;
+    }
+    return status->code == 3 && signals > 0;
   });
 }
 
@@ -194,8 +198,12 @@ TEST(MarkedProcesses, MatchesWholePartsOfTheMark) {
   const std::string owner = owner_for_test();
   RealLoop loop;
   RealProcesses processes(loop, owner + "/run");
-  auto process = processes.start(shell("exec sleep 1000"), {});
+  bool up = false;
+  auto process =
+      processes.start(shell("echo up; kill -STOP $$"),
+                      {.on_line = [&](std::string_view, bool) { up = true; }, .on_exit = {}});
   ASSERT_TRUE(process);
+  while (!up) ASSERT_TRUE(loop.run_for(kDeadlineMs));
   const pid_t pid = (*process)->pid();
   EXPECT_EQ(marked_processes(owner), std::vector<pid_t>{pid});
   EXPECT_EQ(marked_processes(owner + "/run"), std::vector<pid_t>{pid});
@@ -203,6 +211,20 @@ TEST(MarkedProcesses, MatchesWholePartsOfTheMark) {
   EXPECT_TRUE(marked_processes(owner + "/ru").empty());
   EXPECT_TRUE(marked_processes(owner + "/run/2").empty());
   EXPECT_EQ(kill_marked(owner + "/run/2").value(), 0u);
+}
+
+// A process shows no mark while it is in exec; a kill that looks then must look again.
+TEST(MarkedProcesses, AreKilledInTheMiddleOfExec) {
+  const std::string owner = owner_for_test();
+  RealLoop loop;
+  RealProcesses processes(loop, owner);
+  for (int i = 0; i < 30; ++i) {
+    auto process =
+        processes.start(shell("setsid sh -c 'exec sh -c \"exec sleep 1000\"' & exit"), {});
+    ASSERT_TRUE(process);
+    ASSERT_TRUE(kill_marked(owner));
+    ASSERT_TRUE(marked_processes(owner).empty());
+  }
 }
 
 TEST(MarkedProcesses, IncludesChildrenThatClearedTheirEnvironment) {
