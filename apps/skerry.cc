@@ -1,0 +1,6 @@
+// skerry: the command line.
+#include "cli/cli.h"
+
+int main(int argc, char** argv) {
+  return skerry::cli::run(argc, argv);
+}

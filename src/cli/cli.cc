@@ -1,0 +1,84 @@
+// The command line as a whole: global options, command groups, exit codes.
+#include "cli/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "base/log.h"
+#include "cli/command.h"
+
+namespace skerry::cli {
+namespace {
+
+constexpr const char* kFooter = R"(
+Examples:
+  skerry up                                        start a fleet on this machine
+  skerry device provision press-7 --out press-7    make a device's identity and configuration
+  skerry device run press-7                        run it here
+  skerry group create plant && skerry group add plant press-7
+  skerry component publish recipe.yaml
+  skerry deploy --group plant --component com.example.Hello=1.0.0 --wait
+  skerry status
+
+On a terminal lists are tables with colours; elsewhere one line a row with tabs between the fields, without
+a heading. --json prints JSON instead.
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 the fleet (or a device, in time) is not reachable.)";
+
+int exit_code_of(const Error& error) {
+  return error.code() == Code::kUnavailable || error.code() == Code::kTimeout ? kExitUnreachable
+                                                                              : kExitFailed;
+}
+
+void add_global_options(CLI::App& app, Session& session) {
+  auto& connection = session.connection;
+  app.add_option("--dir", connection.directory,
+                 "Directory of the fleet (default: $XDG_DATA_HOME/skerry/fleet or "
+                 "~/.local/share/skerry/fleet)")
+      ->envname("SKERRY_DIR");
+  app.add_option(
+         "--endpoint", connection.endpoint,
+         "API of a fleet elsewhere, for example http://10.0.0.2:8080; with credentials from "
+         "--access-key-file or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+      ->envname("SKERRY_ENDPOINT");
+  app.add_option("--access-key-file", connection.access_key_file,
+                 "JSON file with accessKeyId and secretAccessKey");
+  app.add_option("--region", connection.region, "Region in names and signatures")
+      ->envname("AWS_REGION");
+  app.add_option("--ca-file", connection.ca_file, "Trusted certificate of an https endpoint")
+      ->check(CLI::ExistingFile);
+  app.add_flag("--json", session.output.json, "Print JSON");
+}
+
+}  // namespace
+
+int run(int argc, const char* const* argv) {
+  std::signal(SIGPIPE, SIG_DFL);  // `skerry logs -f | head` ends quietly
+  log::configure(log::Level::kError, log::Format::kText);
+  CLI::App app("Edge ML fleets: control plane, devices, components, models.", "skerry");
+  app.require_subcommand(1);
+  app.footer(kFooter);
+  app.set_version_flag("--version", "skerry " SKERRY_VERSION);
+  app.fallthrough();  // global options may follow the command
+  Session session;
+  add_global_options(app, session);
+  add_fleet_commands(app, session);
+  add_device_commands(app, session);
+  add_group_commands(app, session);
+  add_component_commands(app, session);
+  add_deploy_command(app, session);
+  add_status_command(app, session);
+  add_logs_command(app, session);
+  add_model_commands(app, session);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;  // --help and --version come here too
+  }
+  const auto done = session.action();
+  if (done) return kExitOk;
+  session.output.error(done.error());
+  return exit_code_of(done.error());
+}
+
+}  // namespace skerry::cli

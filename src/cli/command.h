@@ -1,0 +1,44 @@
+// What every command of `skerry` gets: the options that all share, the way to the fleet, and the
+// output.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/error.h"
+#include "cli/fleet_client.h"
+#include "cli/output.h"
+
+namespace CLI {
+class App;
+}
+
+namespace skerry::cli {
+
+// Exit codes, as the help documents them.
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitUnreachable = 3;
+
+struct Session {
+  ConnectionOptions connection;
+  Output output;
+  // What the command line asked for; run once all of it is parsed.
+  std::function<Result<void>()> action;
+
+  Result<FleetClient> connect() const { return FleetClient::open(connection); }
+};
+
+// One function per command group; each adds its commands to `app`. `session` outlives the parse and
+// the action.
+void add_fleet_commands(CLI::App& app, Session& session);      // up, down
+void add_device_commands(CLI::App& app, Session& session);     // device provision|run
+void add_group_commands(CLI::App& app, Session& session);      // group create|add|list
+void add_component_commands(CLI::App& app, Session& session);  // component publish|list
+void add_deploy_command(CLI::App& app, Session& session);
+void add_status_command(CLI::App& app, Session& session);
+void add_logs_command(CLI::App& app, Session& session);
+void add_model_commands(CLI::App& app, Session& session);  // model publish
+
+}  // namespace skerry::cli

@@ -1,0 +1,155 @@
+// skerry device: identities and configuration files of devices, and running one here.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/device_config.h"
+#include "cli/identity.h"
+#include "cli/local_files.h"
+#include "formats/names.h"
+#include "io/files.h"
+
+namespace skerry::cli {
+namespace {
+
+using nlohmann::json;
+
+struct ProvisionOptions {
+  std::string thing;
+  std::string out;
+  std::string group;
+  std::string user;
+};
+
+// Nothing of an earlier provisioning is overwritten: a lost key is a lost device.
+Result<void> check_is_new(const std::string& directory) {
+  io::RealFiles files;
+  for (const char* name : {"device.key", "device.pem", "ca.pem", "config.yaml", "lite/config.yaml",
+                           "java/config.yaml"}) {
+    if (io::exists(files, directory + "/" + name)) {
+      return fail(Code::kAlreadyExists,
+                  directory + "/" + name +
+                      " exists: this directory holds a device already; choose another --out, or "
+                      "remove it to make the device anew");
+    }
+  }
+  return {};
+}
+
+Result<std::string> register_device(FleetClient& fleet, const ProvisionOptions& options,
+                                    const std::string& request_pem) {
+  const std::string thing = "/things/" + net::percent_encode(options.thing);
+  SKERRY_TRY(fleet.call({.service = "iot", .method = "POST", .path = thing, .body = "{}"}));
+  SKERRY_ASSIGN(const json certificate,
+                fleet.call({.service = "iot",
+                            .method = "POST",
+                            .path = "/certificates",
+                            .query = {{"setAsActive", "true"}},
+                            .body = json{{"certificateSigningRequest", request_pem}}.dump()}));
+  SKERRY_TRY(
+      fleet.call({.service = "iot",
+                  .method = "PUT",
+                  .path = thing + "/principals",
+                  .headers = {{"x-amzn-principal", certificate.value("certificateArn", "")}}}));
+  if (!options.group.empty()) {
+    SKERRY_TRY(fleet.call(
+        {.service = "iot",
+         .method = "PUT",
+         .path = "/thing-groups/addThingToThingGroup",
+         .body = json{{"thingGroupName", options.group}, {"thingName", options.thing}}.dump()}));
+  }
+  return certificate.value("certificatePem", "");
+}
+
+Result<void> provision(const Session& session, const ProvisionOptions& options) {
+  const std::string directory = absolute_path(options.out);
+  SKERRY_TRY(formats::parse_thing_name(options.thing));
+  SKERRY_TRY(check_is_new(directory));
+  SKERRY_ASSIGN(const json description, read_fleet_file(directory_of(session.connection)));
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  SKERRY_ASSIGN(const std::string ca, read_local_file(description.value("ca_file", "")));
+  SKERRY_ASSIGN(const Identity identity, make_identity(options.thing));
+  SKERRY_ASSIGN(const std::string certificate,
+                register_device(fleet, options, identity.request_pem));
+
+  // The key last of the identity: a directory with a key is complete enough to be used.
+  SKERRY_TRY(write_new_file(directory + "/ca.pem", ca, 0644));
+  SKERRY_TRY(write_new_file(directory + "/device.pem", certificate, 0644));
+  SKERRY_TRY(write_new_file(directory + "/device.key", identity.key_pem, 0600));
+  const DeviceFiles device{directory, options.thing, options.user};
+  SKERRY_TRY(
+      write_new_file(directory + "/lite/config.yaml", lite_config(description, device), 0644));
+  SKERRY_TRY(
+      write_new_file(directory + "/java/config.yaml", java_config(description, device), 0644));
+  SKERRY_TRY(write_new_file(directory + "/config.yaml", skerryd_config(description, device), 0644));
+  if (session.output.json) {
+    session.output.print_json(json{{"thing", options.thing},
+                                   {"directory", directory},
+                                   {"config", directory + "/config.yaml"},
+                                   {"lite_config", directory + "/lite/config.yaml"},
+                                   {"java_config", directory + "/java/config.yaml"}});
+  } else {
+    session.output.print_line("provisioned " + options.thing + " in " + directory);
+    session.output.hint("Next: skerry device run " + options.out + "; skerry group add GROUP " +
+                        options.thing);
+  }
+  return {};
+}
+
+Result<void> run_device(const std::string& directory) {
+  const std::string config = absolute_path(directory) + "/config.yaml";
+  io::RealFiles files;
+  if (!io::exists(files, config)) {
+    return fail(Code::kNotFound,
+                config +
+                    " does not exist: make the device with `skerry device provision NAME --out " +
+                    directory + "`");
+  }
+  SKERRY_ASSIGN(const std::string program, find_sibling("skerryd"));
+  ::execl(program.c_str(), program.c_str(), "--config", config.c_str(),
+          static_cast<char*>(nullptr));
+  return fail(errno_error("execute", program, errno));
+}
+
+}  // namespace
+
+void add_device_commands(CLI::App& app, Session& session) {
+  CLI::App* device = app.add_subcommand("device", "Make and run devices");
+  device->require_subcommand(1);
+
+  auto options = std::make_shared<ProvisionOptions>();
+  CLI::App* provision_command =
+      device->add_subcommand("provision", "Make a device's key, certificate and configuration");
+  provision_command->add_option("NAME", options->thing, "Thing name: letters, digits, - _ :")
+      ->required();
+  provision_command
+      ->add_option("--out", options->out, "Directory to write; nothing in it is overwritten")
+      ->required();
+  provision_command->add_option("--group", options->group, "Group to add it to");
+  provision_command->add_option("--user", options->user,
+                                "USER[:GROUP] that components run as (default: the one who runs "
+                                "the nucleus; ggc_user for stock nuclei run as root)");
+  provision_command->footer(R"(
+The key is made here and never leaves the directory. It writes device.key, device.pem, ca.pem and config.yaml for
+skerryd, lite/config.yaml for the stock nucleus lite (as /etc/greengrass/config.yaml) and java/config.yaml for the
+stock Java nucleus (as --init-config).
+Examples:
+  skerry device provision press-7 --out ./press-7
+  skerry device provision press-8 --out ./press-8 --group plant --user nobody)");
+  provision_command->callback([&session, options] {
+    session.action = [&session, options] { return provision(session, *options); };
+  });
+
+  auto directory = std::make_shared<std::string>();
+  CLI::App* run_command =
+      device->add_subcommand("run", "Run a provisioned device here, in the foreground");
+  run_command->add_option("DIR", *directory, "What `device provision` wrote")->required();
+  run_command->footer("\nExample:\n  skerry device run ./press-7");
+  run_command->callback(
+      [&session, directory] { session.action = [directory] { return run_device(*directory); }; });
+}
+
+}  // namespace skerry::cli

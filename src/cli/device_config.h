@@ -1,0 +1,20 @@
+// The configuration files that `skerry device provision` writes: the same facts for three nuclei.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace skerry::cli {
+
+struct DeviceFiles {
+  std::string directory;  // absolute; holds device.key, device.pem, ca.pem
+  std::string thing;
+  std::string user;  // that components run as; "": the nucleus decides
+};
+
+// `fleet`: what fleet.json holds. YAML.
+std::string skerryd_config(const nlohmann::json& fleet, const DeviceFiles& device);
+std::string lite_config(const nlohmann::json& fleet, const DeviceFiles& device);
+std::string java_config(const nlohmann::json& fleet, const DeviceFiles& device);
+
+}  // namespace skerry::cli

@@ -1,0 +1,211 @@
+// skerry up, skerry down: a fleet on this machine, in the background.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "cli/command.h"
+#include "cli/local_files.h"
+
+namespace skerry::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kStartTimeoutMs = 60'000, kStopTimeoutMs = 30'000, kPollMs = 20;
+constexpr const char* kServer = "skerry-fleet";
+
+struct UpOptions {
+  uint16_t api_port = 8080, data_plane_port = 8443, broker_port = 8883;
+  std::string bind = "127.0.0.1";
+  std::string host;
+  bool api_tls = false;
+};
+
+// The description of the fleet that runs in `directory`. A fleet.json of one that was killed is
+// none.
+Result<json> running_fleet(const std::string& directory) {
+  SKERRY_ASSIGN(json fleet, read_fleet_file(directory));
+  const std::string pid = std::to_string(fleet.value("pid", 0));
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/" + pid + "/exe", error);
+  if (!error && program.filename().string().starts_with(kServer)) return fleet;
+  return fail(Code::kUnavailable, "no fleet runs in " + directory + ": start it with `skerry up`");
+}
+
+std::string last_lines(const std::string& path, size_t count) {
+  std::ifstream file(path);
+  std::deque<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    lines.push_back(line);
+    if (lines.size() > count) lines.pop_front();
+  }
+  std::string text;
+  for (const std::string& line : lines) text += "\n  " + line;
+  return text;
+}
+
+// Starts `argv` in a session of its own, its output at the end of `log`.
+Result<pid_t> start_in_background(std::vector<std::string> argv, const std::string& log) {
+  const int log_fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (log_fd < 0) return fail(errno_error("open", log, errno));
+  std::vector<char*> arguments;
+  for (std::string& argument : argv) arguments.push_back(argument.data());
+  arguments.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::setsid();
+    ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
+    ::dup2(log_fd, STDOUT_FILENO);
+    ::dup2(log_fd, STDERR_FILENO);
+    ::execv(arguments[0], arguments.data());
+    ::_exit(127);
+  }
+  const int error = errno;
+  ::close(log_fd);
+  if (child < 0) return fail(errno_error("fork for", argv[0], error));
+  return child;
+}
+
+void pause() {
+  std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
+}
+
+// Until the fleet that `child` is has described itself.
+Result<json> wait_until_up(const std::string& directory, pid_t child, const std::string& log) {
+  for (int64_t waited_ms = 0; waited_ms < kStartTimeoutMs; waited_ms += kPollMs) {
+    auto fleet = running_fleet(directory);
+    if (fleet && fleet->value("pid", 0) == child) return fleet;
+    if (::waitpid(child, nullptr, WNOHANG) == child) {
+      return fail(Code::kFailedPrecondition,
+                  "the fleet did not start; " + log + " ends with:" + last_lines(log, 5));
+    }
+    pause();
+  }
+  ::kill(child, SIGTERM);
+  return fail(Code::kTimeout, "the fleet did not come up within 60 s; see " + log);
+}
+
+void show(const Output& output, const json& fleet) {
+  if (output.json) return output.print_json(fleet);
+  Table table{{"SERVICE", "ADDRESS"}, {}};
+  table.rows.push_back({"API", fleet.value("api_url", "")});
+  table.rows.push_back({"data plane", fleet.value("data_plane_url", "")});
+  table.rows.push_back({"MQTT", fleet.value("broker_host", "") + ":" +
+                                    std::to_string(fleet.value("broker_port", 0))});
+  table.rows.push_back({"access key", fleet.value("access_key_file", "")});
+  table.rows.push_back({"CA", fleet.value("ca_file", "")});
+  output.print_table(table);
+  output.hint("\nNext: skerry device provision NAME --out NAME; skerry status; skerry down");
+}
+
+Result<void> up(const Session& session, const UpOptions& options) {
+  const std::string directory = directory_of(session.connection);
+  if (const auto fleet = running_fleet(directory)) {
+    show(session.output, *fleet);
+    return {};
+  }
+  SKERRY_ASSIGN(const std::string server, find_sibling(kServer));
+  SKERRY_TRY(make_private_directory(directory));
+  std::vector<std::string> argv = {server,
+                                   "--dir",
+                                   directory,
+                                   "--bind",
+                                   options.bind,
+                                   "--api-port",
+                                   std::to_string(options.api_port),
+                                   "--data-plane-port",
+                                   std::to_string(options.data_plane_port),
+                                   "--broker-port",
+                                   std::to_string(options.broker_port)};
+  if (!options.host.empty()) argv.insert(argv.end(), {"--host", options.host});
+  if (!session.connection.region.empty())
+    argv.insert(argv.end(), {"--region", session.connection.region});
+  if (options.api_tls) argv.push_back("--api-tls");
+  const std::string log = directory + "/skerry-fleet.log";
+  session.output.progress("starting the fleet in " + directory + " …");
+  SKERRY_ASSIGN(const pid_t child, start_in_background(argv, log));
+  auto fleet = wait_until_up(directory, child, log);
+  session.output.progress("");
+  if (!fleet) return fail(fleet.error());
+  show(session.output, *fleet);
+  return {};
+}
+
+Result<void> down(const Session& session) {
+  const std::string directory = directory_of(session.connection);
+  const auto fleet = running_fleet(directory);
+  if (!fleet) {
+    if (session.output.json) session.output.print_json(json{{"stopped", false}});
+    session.output.hint("no fleet runs in " + directory);
+    return {};
+  }
+  const pid_t pid = fleet->value("pid", 0);
+  const int fd =
+      static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));  // no other process can get this pid now
+  if (fd < 0 && errno != ESRCH) return fail(errno_error("pidfd_open", std::to_string(pid), errno));
+  session.output.progress("stopping the fleet …");
+  pollfd ended{.fd = fd, .events = POLLIN, .revents = 0};
+  const bool asked = fd >= 0 && ::syscall(SYS_pidfd_send_signal, fd, SIGTERM, nullptr, 0) == 0;
+  const int error = errno;
+  const bool gone = fd < 0 || (asked && ::poll(&ended, 1, kStopTimeoutMs) > 0);
+  if (fd >= 0) ::close(fd);
+  session.output.progress("");
+  if (fd >= 0 && !asked && error != ESRCH)
+    return fail(errno_error("stop process", std::to_string(pid), error));
+  if (!gone) {
+    return fail(Code::kTimeout, "the fleet (process " + std::to_string(pid) +
+                                    ") did not end within 30 s; see " + directory +
+                                    "/skerry-fleet.log");
+  }
+  if (session.output.json) session.output.print_json(json{{"stopped", true}});
+  session.output.hint("stopped the fleet in " + directory);
+  return {};
+}
+
+}  // namespace
+
+void add_fleet_commands(CLI::App& app, Session& session) {
+  auto options = std::make_shared<UpOptions>();
+  CLI::App* up_command =
+      app.add_subcommand("up", "Start a fleet on this machine, in the background");
+  up_command->add_option("--api-port", options->api_port, "API; 0 takes a free port")
+      ->capture_default_str();
+  up_command
+      ->add_option("--data-plane-port", options->data_plane_port,
+                   "HTTPS of devices; 0 takes a free port")
+      ->capture_default_str();
+  up_command
+      ->add_option("--broker-port", options->broker_port, "MQTT of devices; 0 takes a free port")
+      ->capture_default_str();
+  up_command->add_option("--bind", options->bind, "Address to listen on")->capture_default_str();
+  up_command->add_option("--host", options->host,
+                         "Name or address by which devices reach this machine");
+  up_command->add_flag("--api-tls", options->api_tls,
+                       "Speak HTTPS on the API port; needed where --bind is not loopback");
+  up_command->footer(R"(
+Does nothing but print where it is when it runs already. Its log is DIR/skerry-fleet.log.
+Examples:
+  skerry up
+  skerry up --dir ./fleet --api-port 0 --data-plane-port 0 --broker-port 0 --json
+  skerry up --bind 0.0.0.0 --api-tls --host fleet.example.com)");
+  up_command->callback([&session, options] {
+    session.action = [&session, options] { return up(session, *options); };
+  });
+
+  CLI::App* down_command = app.add_subcommand("down", "Stop it; its data stays");
+  down_command->footer("\nExample:\n  skerry down --dir ./fleet");
+  down_command->callback([&session] { session.action = [&session] { return down(session); }; });
+}
+
+}  // namespace skerry::cli

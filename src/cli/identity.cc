@@ -1,0 +1,51 @@
+// Keys and certificate requests by OpenSSL.
+#include "cli/identity.h"
+
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include <memory>
+
+namespace skerry::cli {
+namespace {
+
+template <auto function>
+struct Free {
+  template <class T>
+  void operator()(T* object) const {
+    function(object);
+  }
+};
+using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using Request = std::unique_ptr<X509_REQ, Free<X509_REQ_free>>;
+using Memory = std::unique_ptr<BIO, Free<BIO_free>>;
+
+std::string text_of(const Memory& memory) {
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(memory.get(), &data);
+  return size > 0 ? std::string(data, static_cast<size_t>(size)) : std::string();
+}
+
+}  // namespace
+
+Result<Identity> make_identity(const std::string& thing) {
+  const Key key(EVP_EC_gen("P-256"));
+  const Request request(X509_REQ_new());
+  const Memory key_text(BIO_new(BIO_s_mem())), request_text(BIO_new(BIO_s_mem()));
+  const auto* name = reinterpret_cast<const unsigned char*>(thing.c_str());
+  const bool made = key && request && key_text && request_text &&
+                    X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(request.get()), "CN",
+                                               MBSTRING_UTF8, name, -1, -1, 0) == 1 &&
+                    X509_REQ_set_pubkey(request.get(), key.get()) == 1 &&
+                    X509_REQ_sign(request.get(), key.get(), EVP_sha256()) > 0 &&
+                    PEM_write_bio_PrivateKey(key_text.get(), key.get(), nullptr, nullptr, 0,
+                                             nullptr, nullptr) == 1 &&
+                    PEM_write_bio_X509_REQ(request_text.get(), request.get()) == 1;
+  if (!made)
+    return fail(Code::kInternal,
+                "OpenSSL cannot make a key and a certificate request for " + thing);
+  return Identity{text_of(key_text), text_of(request_text)};
+}
+
+}  // namespace skerry::cli

@@ -1,0 +1,164 @@
+// skerry model: a model file becomes a component that loads itself into the inference service.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/encoding.h"
+#include "base/sha256.h"
+#include "cli/command.h"
+#include "cli/local_files.h"
+#include "cli/publisher.h"
+#include "formats/json_ptr.h"
+#include "formats/model_package.h"
+
+namespace skerry::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kService = "skerry.Infer";
+constexpr const char* kModelFile = "model.onnx";
+
+struct ModelOptions {
+  std::string file;
+  std::string name;
+  std::string version;
+  std::string component;
+  std::vector<std::string> inputs;  // NAME:DATATYPE:SHAPE
+  std::vector<std::string> outputs;
+  std::string contract;  // JSON file with inputs, outputs and warmup
+};
+
+// "input:FP32:1,576" → {"name","datatype","shape"}; no shape is a scalar.
+Result<json> tensor_of(const std::string& text) {
+  const size_t datatype = text.rfind(':', text.rfind(':') - 1);
+  const size_t shape = text.rfind(':');
+  const auto wrong = [&] {
+    return fail(Code::kInvalidArgument,
+                "'" + text + "' is not NAME:DATATYPE:SHAPE, for example input:FP32:-1,576");
+  };
+  if (datatype == std::string::npos || shape == datatype || datatype == 0) return wrong();
+  json dimensions = json::array();
+  for (const std::string& dimension : CLI::detail::split(text.substr(shape + 1), ',')) {
+    if (dimension.empty()) continue;
+    int64_t value = 0;
+    if (!CLI::detail::lexical_cast(dimension, value) || value < -1) return wrong();
+    dimensions.push_back(value);
+  }
+  return json{{"name", text.substr(0, datatype)},
+              {"datatype", text.substr(datatype + 1, shape - datatype - 1)},
+              {"shape", dimensions}};
+}
+
+// What callers may rely on, as the package says it.
+Result<json> contract_of(const ModelOptions& options) {
+  json contract = {{"inputs", json::array()}, {"outputs", json::array()}};
+  if (!options.contract.empty()) {
+    SKERRY_ASSIGN(const std::string text, read_local_file(options.contract));
+    auto given = formats::parse_json(text);
+    if (!given) return fail(given.error().with_context(options.contract));
+    if (!given->is_object())
+      return fail(Code::kInvalidArgument, options.contract + ": must be a JSON object");
+    contract.update(*given);
+  }
+  for (const std::string& text : options.inputs) {
+    SKERRY_ASSIGN(json tensor, tensor_of(text));
+    contract["inputs"].push_back(std::move(tensor));
+  }
+  for (const std::string& text : options.outputs) {
+    SKERRY_ASSIGN(json tensor, tensor_of(text));
+    contract["outputs"].push_back(std::move(tensor));
+  }
+  return contract;
+}
+
+Result<std::string> manifest_of(const ModelOptions& options, const std::string& model) {
+  SKERRY_ASSIGN(json manifest, contract_of(options));
+  manifest.update({{"format", 1},
+                   {"name", options.name},
+                   {"version", options.version},
+                   {"runtime", "onnxruntime"},
+                   {"file", kModelFile},
+                   {"sha256", hex_encode(sha256(model))}});
+  SKERRY_ASSIGN(const auto package, formats::parse_model_package(manifest.dump()));
+  return formats::to_text(package);
+}
+
+// Startup loads the version; where the service refuses it, the deployment fails and the former
+// version, which still serves, stays. There is no Shutdown that unloads: the next version replaces
+// it in place.
+std::string recipe_of(const ModelOptions& options) {
+  const std::string service = std::string("{") + kService + ":artifacts:path}/skerry-infer";
+  const std::string socket = std::string("{") + kService + ":work:path}/infer.sock";
+  json files = json::array();
+  for (const std::string_view file : {std::string_view(kModelFile), formats::kModelManifestFile}) {
+    files.push_back({{"URI", "file:" + std::string(file)}, {"Permission", {{"Read", "ALL"}}}});
+  }
+  const json manifest = {{"Platform", {{"os", "linux"}}},
+                         {"Lifecycle",
+                          {{"Startup", service + " load --socket " + socket + " " + options.name +
+                                           " {artifacts:path}"}}},
+                         {"Artifacts", files}};
+  const json recipe = {
+      {"RecipeFormatVersion", "2020-01-25"},
+      {"ComponentName", options.component},
+      {"ComponentVersion", options.version},
+      {"ComponentDescription", "Model " + options.name + " for the inference service."},
+      {"ComponentDependencies",
+       {{kService, {{"VersionRequirement", ">=0.1.0"}, {"DependencyType", "HARD"}}}}},
+      {"Manifests", json::array({manifest})}};
+  return recipe.dump();
+}
+
+Result<void> publish_model(const Session& session, const ModelOptions& options) {
+  SKERRY_ASSIGN(const std::string model, read_local_file(options.file));
+  SKERRY_ASSIGN(const std::string manifest, manifest_of(options, model));
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  const auto source = [&](const std::string& file) -> Result<std::string> {
+    return file == kModelFile ? model : manifest;
+  };
+  SKERRY_ASSIGN(const json created, publish(fleet, session.output, recipe_of(options), source));
+  if (session.output.json) {
+    session.output.print_json(created);
+  } else {
+    session.output.print_line("published model " + options.name + " as " +
+                              created.value("componentName", "") + " " +
+                              created.value("componentVersion", ""));
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_model_commands(CLI::App& app, Session& session) {
+  CLI::App* model = app.add_subcommand("model", "Models as components");
+  model->require_subcommand(1);
+  auto options = std::make_shared<ModelOptions>();
+  CLI::App* command =
+      model->add_subcommand("publish", "Publish an ONNX model as a component version");
+  command->add_option("FILE", options->file, "The model, *.onnx")
+      ->required()
+      ->check(CLI::ExistingFile);
+  command->add_option("--name", options->name, "Name under which it is served")->required();
+  command->add_option("--version", options->version, "Version of model and component")->required();
+  command->add_option("--component", options->component,
+                      "Component name (default: com.example.NAME)");
+  command->add_option("--input", options->inputs,
+                      "NAME:DATATYPE:SHAPE that callers may rely on, -1 = any size; repeatable");
+  command->add_option("--output", options->outputs, "The same of an output; one at least");
+  command
+      ->add_option("--contract", options->contract,
+                   "JSON file with inputs, outputs and warmup instead")
+      ->check(CLI::ExistingFile);
+  command->footer(R"(
+The component depends on skerry.Infer and loads itself into it. A version that does not keep the contract is refused
+on the device, and the former one goes on serving.
+Examples:
+  skerry model publish vad.onnx --name vad --version 1.0.0 --input input:FP32:-1,576 --input sr:INT64: --output output:FP32:-1,1
+  skerry model publish vad.onnx --name vad --version 1.1.0 --component com.example.VadModel --contract contract.json)");
+  command->callback([&session, options] {
+    if (options->component.empty()) options->component = "com.example." + options->name;
+    session.action = [&session, options] { return publish_model(session, *options); };
+  });
+}
+
+}  // namespace skerry::cli

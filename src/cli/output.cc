@@ -1,0 +1,116 @@
+// Printing for people and for programs.
+#include "cli/output.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+namespace skerry::cli {
+namespace {
+
+constexpr const char* kBold = "\033[1m";
+constexpr const char* kReset = "\033[0m";
+constexpr const char* kEraseLine = "\r\033[K";
+
+const char* color_of(std::string_view state) {
+  for (const char* good : {"RUNNING", "FINISHED", "HEALTHY", "SUCCEEDED", "COMPLETED"}) {
+    if (state == good) return "\033[32m";
+  }
+  for (const char* bad : {"BROKEN", "ERRORED", "UNHEALTHY", "FAILED", "REJECTED", "TIMED_OUT"}) {
+    if (state == bad) return "\033[31m";
+  }
+  for (const char* open : {"QUEUED", "IN_PROGRESS", "STARTING", "NEVER_SEEN"}) {
+    if (state == open) return "\033[33m";
+  }
+  return nullptr;
+}
+
+// Characters on the screen: UTF-8 continuation bytes take no place.
+size_t width(std::string_view text) {
+  size_t count = 0;
+  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  return count;
+}
+
+void put(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+}  // namespace
+
+Output::Output()
+    : terminal_(::isatty(STDOUT_FILENO) == 1),
+      error_terminal_(::isatty(STDERR_FILENO) == 1),
+      color_(terminal_ && !std::getenv("NO_COLOR")) {}
+
+void Output::print_json(const nlohmann::json& value) const {
+  put(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+void Output::print_line(std::string_view line) const {
+  put(std::string(line) + "\n");
+}
+
+void Output::hint(std::string_view line) const {
+  if (terminal_ && !json) print_line(line);
+}
+
+std::string Output::painted(std::string_view text) const {
+  const char* color = color_ ? color_of(text) : nullptr;
+  return color ? color + std::string(text) + kReset : std::string(text);
+}
+
+void Output::print_table(const Table& table) const {
+  if (!terminal_) {
+    for (const auto& row : table.rows) {
+      std::string line;
+      for (const std::string& cell : row) line += (&cell == &row.front() ? "" : "\t") + cell;
+      print_line(line);
+    }
+    return;
+  }
+  std::vector<size_t> widths;
+  for (const std::string& cell : table.heading) widths.push_back(width(cell));
+  for (const auto& row : table.rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
+  }
+  const auto print_row = [&](const std::vector<std::string>& row, bool heading) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      line += heading ? row[i] : painted(row[i]);
+      if (i + 1 < row.size()) line += std::string(widths[i] - width(row[i]) + 2, ' ');
+    }
+    print_line(heading && color_ ? kBold + line + kReset : line);
+  };
+  print_row(table.heading, true);
+  for (const auto& row : table.rows) print_row(row, false);
+}
+
+void Output::progress(std::string_view line) const {
+  if (!error_terminal_ || json) return;
+  std::fprintf(stderr, "%s%.*s", kEraseLine, static_cast<int>(line.size()), line.data());
+}
+
+void Output::error(const Error& error) const {
+  progress("");
+  if (json) {
+    const nlohmann::json object = {
+        {"error", {{"code", code_name(error.code())}, {"message", error.message()}}}};
+    std::fprintf(stderr, "%s\n",
+                 object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  } else {
+    std::fprintf(stderr, "skerry: %s\n", error.message().c_str());
+  }
+}
+
+std::string age(double timestamp_s, double now_s) {
+  const auto seconds = static_cast<int64_t>(std::max(0.0, now_s - timestamp_s));
+  if (seconds < 120) return std::to_string(seconds) + " s ago";
+  if (seconds < 7200) return std::to_string(seconds / 60) + " min ago";
+  if (seconds < 172'800) return std::to_string(seconds / 3600) + " h ago";
+  return std::to_string(seconds / 86'400) + " days ago";
+}
+
+}  // namespace skerry::cli
