@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
   FleetOptions options;
   std::string log_level = "info";
   bool log_json = false;
+  app.option_defaults()->take_last();
   app.add_option("--dir", options.directory, "Where the fleet's state is kept")->required();
   app.add_option("--bind", options.bind_address, "Address to listen on")->capture_default_str();
   app.add_option("--host", options.host, "Name or address that devices reach this machine by");

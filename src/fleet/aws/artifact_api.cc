@@ -211,7 +211,7 @@ net::HttpResponse ArtifactApi::handle(const net::HttpRequest& request) {
   if (!place) return s3_error(place.error());
   if (request.method == "PUT") return put(request, *place);
   if (request.method == "GET" || request.method == "HEAD") return get(request, *place);
-  return s3_error(405, "MethodNotAllowed", "artifacts can be PUT, GET and HEAD");
+  return s3_error(501, "NotImplemented", "artifacts can be PUT, GET and HEAD, in one request each");
 }
 
 net::HttpResponse ArtifactApi::put(const net::HttpRequest& request, const Place& place) {
