@@ -158,11 +158,7 @@ io::Task<Error> MosquittoClient::session() {
   int status = mosquitto_connect_bind_async(handle_.get(), address.host().c_str(), options_.port,
                                             options_.keep_alive_s, nullptr);
   int descriptor = mosquitto_socket(handle_.get());
-  if (status > 0 || descriptor < 0) {
-    Error error = status == MOSQ_ERR_ERRNO ? errno_error("connecting to", address.str(), errno)
-                                           : reason_of(status);
-    co_return Error(Code::kUnavailable, error.message());
-  }
+  if (status > 0 || descriptor < 0) co_return reason_of(status);
   Connection& connection = connection_.emplace();
   ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
   connection.fd = Fd(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
@@ -248,6 +244,7 @@ void MosquittoClient::end(Error reason) {
 }
 
 Error MosquittoClient::reason_of(int status) {
+  int system_error = errno;
   if (auto failure = tls_ ? tls_->take_failure() : std::nullopt) return *failure;
   if (refusal_) return *refusal_;
   if (status == MOSQ_ERR_SUCCESS || status == MOSQ_ERR_CONN_LOST) {
@@ -255,6 +252,11 @@ Error MosquittoClient::reason_of(int status) {
   }
   if (status == MOSQ_ERR_KEEPALIVE)
     return Error(Code::kTimeout, "the broker does not answer pings");
+  if (status == MOSQ_ERR_ERRNO) {
+    std::string broker = options_.host + ":" + std::to_string(options_.port);
+    return Error(Code::kUnavailable,
+                 errno_error("the connection to", broker, system_error).message());
+  }
   return mqtt_error("the connection to the broker failed", status);
 }
 

@@ -2,6 +2,8 @@
 #include "net/mqtt_tls.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -23,11 +25,7 @@ int on_verify(int accepted, X509_STORE_CTX* store) {
 
 void on_info(const SSL* ssl, int where, int value) {
   if (where & SSL_CB_HANDSHAKE_START) {
-    // libmosquitto connects to an address that is already resolved and sends that as the server's
-    // name.
-    const std::string& name = owner_of(ssl)->server_name();
-    const char* sent = name.empty() ? nullptr : name.c_str();
-    SSL_set_tlsext_host_name(const_cast<SSL*>(ssl), sent);
+    owner_of(ssl)->begins(const_cast<SSL*>(ssl));
   } else if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT) {
     owner_of(ssl)->we_are_refused(value & 0xff);
   }
@@ -54,6 +52,32 @@ Result<std::unique_ptr<MqttTls>> MqttTls::make(const TlsFiles& files, const std:
   SSL_CTX_set_app_data(tls->native(), tls.get());
   SSL_CTX_set_info_callback(tls->native(), on_info);
   return tls;
+}
+
+MqttTls::MqttTls(std::shared_ptr<TlsContext> context, std::string host)
+    : context_(std::move(context)), host_(std::move(host)), ssl_(nullptr, SSL_free) {}
+
+void MqttTls::begins(SSL* ssl) {
+  if (ssl == ssl_.get()) return;
+  SSL_up_ref(ssl);
+  ssl_.reset(ssl);
+  fd_ = Fd(::fcntl(SSL_get_fd(ssl), F_DUPFD_CLOEXEC, 0));
+  // libmosquitto connects to an address that is already resolved and sends that as the server's
+  // name.
+  const char* name = server_name_.empty() ? nullptr : server_name_.c_str();
+  SSL_set_tlsext_host_name(ssl, name);
+}
+
+std::optional<Error> MqttTls::take_failure() {
+  char byte;
+  if (!failure_ && ssl_ && fd_ && SSL_is_init_finished(ssl_.get()) &&
+      SSL_set_fd(ssl_.get(), fd_.get()) == 1) {
+    SSL_read(ssl_.get(), &byte, 1);
+    ERR_clear_error();
+  }
+  ssl_.reset();
+  fd_ = Fd();
+  return std::exchange(failure_, std::nullopt);
 }
 
 void MqttTls::server_refused(long verify_result) {
