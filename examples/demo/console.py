@@ -1,0 +1,55 @@
+"""Hears what a device's applications publish, as a service of the operator would: the stock AWS IoT
+device SDK, with a certificate of its own, on the fleet's broker."""
+
+import json
+import threading
+
+from awscrt import mqtt5
+from awsiot import mqtt5_client_builder
+
+TIMEOUT_S = 20
+
+
+class Console:
+    def __init__(self, directory, client_id, host, port, ca_file):
+        self._received = []
+        self._changed = threading.Condition()
+        self._connected = threading.Event()
+        self._client = mqtt5_client_builder.mtls_from_path(
+            cert_filepath=str(directory / "device.pem"), pri_key_filepath=str(directory / "device.key"),
+            ca_filepath=str(ca_file), endpoint=host, port=port, client_id=client_id,
+            on_publish_received=self._on_publish, on_lifecycle_connection_success=lambda _: self._connected.set())
+
+    def start(self, topic):
+        self._client.start()
+        if not self._connected.wait(TIMEOUT_S):
+            raise TimeoutError(f"the console did not reach the broker within {TIMEOUT_S} s")
+        subscription = mqtt5.Subscription(topic, mqtt5.QoS.AT_LEAST_ONCE)
+        self._client.subscribe(mqtt5.SubscribePacket([subscription])).result(TIMEOUT_S)
+
+    def stop(self):
+        self._client.stop()
+
+    def _on_publish(self, event):
+        with self._changed:
+            self._received.append(json.loads(event.publish_packet.payload))
+            self._changed.notify_all()
+
+    def mark(self):
+        """A place in the stream of messages, for `after`."""
+        return len(self._received)
+
+    def wait_for_each(self, recordings, fits, after=0, timeout_s=60):
+        """The first detection that fits of each recording, by recording's name."""
+        def found():
+            first = {}
+            for detection in self._received[after:]:
+                if fits(detection):
+                    first.setdefault(detection["recording"], detection)
+            return first if recordings <= first.keys() else None
+
+        with self._changed:
+            if not self._changed.wait_for(found, timeout_s):
+                raise TimeoutError(f"no detections of all {len(recordings)} recordings within {timeout_s} s; the last "
+                                   f"message was {self._received[-1:]}")
+            return found()

@@ -1,0 +1,297 @@
+"""`./dev demo`: a control plane, a device and a real model, from first start to a bad release that takes itself back.
+
+Everything runs in a scratch folder on free ports of this machine and is gone at the end, also after
+Ctrl-C or a failure. While the device updates its application and its model, a caller (load.py) keeps
+asking the inference service and counts what it does not get an answer to.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent / "tools")]
+
+import console
+import packages
+import screen as screens
+import testbed
+from packages import APPLICATION, INFER, MODEL, MODEL_NAME
+from testbed import Failure
+
+RECORDINGS = Path("/usr/share/sounds/alsa")
+THING = "press-7"
+GROUP = "line-a"
+NOISE = {"Noise.wav"}
+
+
+class Load:
+    """load.py in the background, and the last it reported."""
+
+    def __init__(self, address):
+        self._process = subprocess.Popen(
+            [sys.executable, HERE / "load.py", address, MODEL_NAME, RECORDINGS / "Front_Center.wav"],
+            stdout=subprocess.PIPE, text=True)
+        self.last = {"requests": 0, "lost": 0, "errors": []}
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self._process.stdout:
+            self.last = json.loads(line)
+
+    def wait_for_more(self, requests):
+        goal = self.last["requests"] + requests
+        testbed.wait_for(f"{requests} more inference requests", lambda: self.last["requests"] >= goal)
+
+    def finish(self):
+        self._process.terminate()
+        self._process.wait(20)
+        self._reader.join(20)
+        return self.last
+
+
+class Demo:
+    def __init__(self, bed, screen):
+        self.bed = bed
+        self.fleet = bed.fleet
+        self.screen = screen
+        self.device = bed.device(THING)
+        self.recordings = {path.name for path in RECORDINGS.glob("*.wav")}
+        self.inference = f"127.0.0.1:{testbed.free_port()}"
+        self.versions = {}
+        self.measured = {}
+        self.console = None
+        self.load = None
+
+    # --- The story ------------------------------------------------------------------------------
+
+    def run(self):
+        if not self.recordings:
+            raise Failure(f"no recordings in {RECORDINGS}: install alsa-utils (./dev setup does)")
+        self.start()
+        self.first_deployment()
+        self.new_application()
+        self.new_model()
+        self.broken_model()
+        self.finish()
+
+    def start(self):
+        self.screen.heading("A control plane and a device")
+        info = self.fleet.start()
+        self.screen.step("fleet", f"API {info['api_url']}, MQTT {info['broker_host']}:{info['broker_port']}")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            published = [pool.submit(self.publish, name, make) for name, make in self.components()]
+            published.append(pool.submit(self.publish_model, "1.0.0"))
+            self.start_device()
+            self.start_console()
+            for each in published:
+                each.result()
+
+    def first_deployment(self):
+        self.screen.heading("First deployment: inference service, model, application")
+        self.load = Load(self.inference)
+        self.bed.at_exit(self.load.finish)
+        port = int(self.inference.split(":")[1])
+        self.deploy({INFER: "0.1.0", MODEL: "1.0.0", APPLICATION: "1.0.0"},
+                    {INFER: {"merge": {"httpPort": port}}, APPLICATION: {"merge": {"inferenceUrl": self.inference}}})
+        self.show_speech(lambda detection: detection["version"] == "1.0.0")
+
+    def new_application(self):
+        self.screen.heading("A new application version: short pauses are joined")
+        self.publish("application", lambda folder: packages.application(folder, "1.1.0", joinGapMs=300))
+        self.deploy({APPLICATION: "1.1.0"})
+        self.show_speech(lambda detection: detection["version"] == "1.1.0")
+
+    def new_model(self):
+        self.screen.heading("A new model version, under load")
+        self.publish_model("1.1.0")
+        self.load.wait_for_more(50)
+        self.measured["deployment_s"] = self.deploy({MODEL: "1.1.0"})
+        self.load.wait_for_more(50)
+        self.show_load()
+        self.show_speech(lambda detection: True, after=self.console.mark())
+
+    def broken_model(self):
+        self.screen.heading("A broken model version: wrong input shape")
+        self.publish_model("1.2.0")
+        self.load.wait_for_more(50)
+        self.measured["rollback_s"] = self.deploy_broken({MODEL: "1.2.0"})
+        self.load.wait_for_more(50)
+        self.show_load()
+        self.show_speech(lambda detection: True, after=self.console.mark())
+
+    def finish(self):
+        self.measure_memory()
+        load = self.load.finish()
+        self.measured.update(inference_p50_us=load["p50_us"], inference_p99_us=load["p99_us"],
+                             requests=load["requests"], lost=load["lost"])
+        self.check(load)
+
+    # --- Its steps ------------------------------------------------------------------------------
+
+    def components(self):
+        return [("inference", lambda folder: packages.infer(folder, self.bed.bin_dir)),
+                ("runtime", packages.onnxruntime),
+                ("application", packages.application)]
+
+    def publish(self, name, make):
+        recipe = make(self.bed.directory / "packages" / f"{name}-{time.monotonic_ns()}")
+        published = self.fleet.cli("component", "publish", recipe)
+        self.screen.step("publish", f"{published['componentName']} {published['componentVersion']}")
+
+    def publish_model(self, version):
+        published = self.fleet.cli("model", "publish", *packages.model(version))
+        self.screen.step("publish", f"{published['componentName']} {version}  ({packages.MODELS[version]})")
+
+    def start_device(self):
+        self.fleet.cli("group", "create", GROUP)
+        self.device.provision("--group", GROUP)
+        spawned_ms = time.time() * 1000
+        self.device.start()
+        connected = self.device.wait_for_log("nucleus", "connected")
+        self.measured["start_to_connected_ms"] = round(testbed.time_ms(connected) - spawned_ms)
+        self.screen.step("device", f"{THING} is connected, {self.measured['start_to_connected_ms']} ms after its start")
+
+    def start_console(self):
+        directory = self.bed.directory / "console"
+        self.fleet.cli("device", "provision", "console", "--out", directory)
+        info = self.fleet.info
+        self.console = console.Console(directory, "console", info["broker_host"], info["broker_port"], info["ca_file"])
+        self.bed.at_exit(self.console.stop)
+        self.console.start(f"{THING}/speech/detections")
+
+    def deploy(self, components, config=None):
+        """Seconds from the command to the new versions up and healthy."""
+        self.screen.step("deploy", ", ".join(f"{name} {version}" for name, version in components.items()))
+        log_start, started = self.device.log_size(), time.time()
+        [(_, status, reason)] = self.fleet.deploy(GROUP, components, config)
+        if status != "SUCCEEDED":
+            raise Failure(f"the deployment of {components} is {status}: {reason}")
+        done = self.device.wait_for_log("deployment", "succeeded", log_start)
+        seconds = round(testbed.time_ms(done) / 1000 - started, 3)
+        self.versions.update(components)
+        self.screen.step("", self.screen.paint(f"running and healthy after {seconds:.2f} s", screens.GREEN))
+        return seconds
+
+    def deploy_broken(self, components):
+        """Seconds from the device taking the job to the previous versions up and healthy again."""
+        self.screen.step("deploy", ", ".join(f"{name} {version}" for name, version in components.items()))
+        log_start = self.device.log_size()
+        [(_, status, reason)] = self.fleet.deploy(GROUP, components)
+        if status != "FAILED":
+            raise Failure(f"the deployment of a broken model is {status}, it should have failed")
+        begun = self.device.wait_for_log("jobs", "deployment", log_start)
+        done = self.device.wait_for_log("deployment", "rolled back", log_start)
+        seconds = round((testbed.time_ms(done) - testbed.time_ms(begun)) / 1000, 3)
+        self.screen.step("", self.screen.paint(f"refused, and rolled back within {seconds:.2f} s", screens.YELLOW))
+        for line in reason.splitlines():
+            self.screen.detail(line)
+        return seconds
+
+    def show_speech(self, fits, after=0):
+        detections = self.console.wait_for_each(self.recordings, fits, after)
+        for name in sorted(detections):
+            self.screen.timeline(detections[name])
+            if detections[name]["model_failed"]:
+                raise Failure(f"the application's inference requests failed: {detections[name]}")
+            if bool(detections[name]["speech"]) == (name in NOISE):
+                raise Failure(f"{name}: {'speech found in noise' if name in NOISE else 'no speech found'}")
+
+    def show_load(self):
+        load = self.load.last
+        colour = screens.RED if load["lost"] else screens.GREEN
+        lost = self.screen.paint(f"{load['lost']} lost", colour)
+        self.screen.step("inference", f"{load['requests']} requests so far, {lost}; p50 {load['p50_us']} us, "
+                                      f"p99 {load['p99_us']} us, slowest {load['slowest_us'] / 1000:.1f} ms")
+
+    def measure_memory(self):
+        device, fleet = self.device.pid, self.fleet.pid
+        self.measured.update(
+            skerryd_pss_mb=testbed.pss_mb(device, "skerryd"), infer_pss_mb=testbed.pss_mb(device, "skerry-infer"),
+            fleet_pss_mb=testbed.pss_mb(fleet, "skerry-fleet", "mosquitto"),
+            mosquitto_pss_mb=testbed.pss_mb(fleet, "mosquitto"))
+
+    def check(self, load):
+        if load["lost"] or not load["requests"] or not load.get("final"):
+            raise Failure(f"{load['lost']} of {load['requests']} inference requests were lost: {load['errors']}")
+        running = self.device.components()
+        for name, version in self.versions.items():
+            if running.get(name) not in ((version, "RUNNING"), (version, "FINISHED")):
+                raise Failure(f"{name} should run as {version}, but the device says {running.get(name)}")
+        self.screen.heading("Checked")
+        self.screen.detail("speech in every spoken recording and none in the noise; the new versions run, the broken "
+                           "one was rolled back;")
+        self.screen.detail(f"none of {load['requests']} inference requests was lost or failed")
+
+    def show_next_commands(self):
+        skerry = self.bed.program("skerry")
+        info = self.fleet.info
+        self.screen.heading("It stays up until Ctrl-C. Try:")
+        for command in [f"export SKERRY_DIR={self.fleet.directory} PATH={skerry.parent}:$PATH",
+                        "skerry status",
+                        "skerry component list",
+                        f"skerry logs {APPLICATION} --root {self.device.root} --follow",
+                        f"curl -s http://{self.inference}/v2/models/{MODEL_NAME}",
+                        f"aws greengrassv2 list-core-devices --endpoint-url {info['api_url']} --region {info['region']}",
+                        f"   (its access key is in {info['access_key_file']})"]:
+            self.screen.line(f"  {command}")
+
+
+def arguments_of():
+    parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__.split("\n", 1)[0],
+                                     epilog="Example: ./dev demo --once")
+    parser.add_argument("--once", action="store_true",
+                        help="end after the checks; exit code 0 where all is well, 1 otherwise")
+    parser.add_argument("--bin-dir", type=Path, default=testbed.ROOT / "build/release/bin",
+                        help="where the programs are (default: %(default)s)")
+    return parser.parse_args()
+
+
+def main():
+    arguments = arguments_of()
+    screen = screens.Screen()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    try:
+        with testbed.Testbed("demo", arguments.bin_dir) as bed:
+            demo = Demo(bed, screen)
+            try:
+                demo.run()
+            except (TimeoutError, OSError, LookupError) as error:
+                raise Failure(f"{type(error).__name__}: {error}") from error
+            if not arguments.once:
+                demo.show_next_commands()
+                wait_for_interrupt()
+    except KeyboardInterrupt:
+        screen.line("\ndemo: interrupted; everything is stopped and removed")
+        return 130
+    except Failure as failure:
+        screen.line(f"\ndemo: failed: {failure}")
+        return 1
+    screen.line(f"\ndemo: ok {json.dumps(demo.measured)}")
+    return 0
+
+
+def interrupt(*_):
+    """Ends the demo; what comes while it cleans up is ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def wait_for_interrupt():
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            signal.pause()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

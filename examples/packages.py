@@ -1,0 +1,75 @@
+"""Makes publishable folders of the example components: recipe.yaml and the artifacts it names.
+
+    recipe = packages.application(folder, version="1.1.0", joinGapMs=300)
+    fleet.cli("component", "publish", recipe)
+"""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import yaml
+
+EXAMPLES = Path(__file__).resolve().parent
+CACHE = Path(os.environ.get("SKERRY_CACHE") or Path.home() / ".cache/skerry")
+
+INFER = "skerry.Infer"
+RUNTIME = "skerry.runtime.OnnxRuntime"
+MODEL = "com.example.VadModel"
+APPLICATION = "com.example.SpeechDetector"
+MODEL_NAME = "silero-vad"
+
+# Versions of the model, all real exports of Silero VAD. The last has another interface (no sample
+# rate, one fixed window): the inference service must refuse it.
+MODELS = {
+    "1.0.0": "silero_vad.onnx",
+    "1.1.0": "silero_vad_16k_op15.onnx",
+    "1.2.0": "silero_vad_openvino_16k.onnx",
+}
+
+
+def application(folder, version="1.0.0", **defaults):
+    """The speech detector with its own code and the wheels it needs."""
+    recipe = yaml.safe_load((EXAMPLES / "speech_detector/recipe.yaml").read_text())
+    recipe["ComponentVersion"] = version
+    recipe["ComponentConfiguration"]["DefaultConfiguration"].update(version=version, **defaults)
+    path = write_recipe(folder, recipe)
+    write_zip(folder / "app.zip", (EXAMPLES / "speech_detector").glob("*.py"))
+    write_zip(folder / "wheels.zip", (CACHE / "wheelhouse").glob("*.whl"))
+    return path
+
+
+def infer(folder, bin_dir):
+    return with_artifact(folder, "infer", Path(bin_dir) / "skerry-infer")
+
+
+def onnxruntime(folder):
+    return with_artifact(folder, "onnxruntime", CACHE / "onnxruntime/lib/libonnxruntime.so")
+
+
+def model(version):
+    """The options of `skerry model publish` for a version of the model."""
+    return [CACHE / "silero-vad" / MODELS[version], "--name", MODEL_NAME, "--component", MODEL, "--version", version,
+            "--contract", EXAMPLES / "vad_model/contract.json"]
+
+
+def with_artifact(folder, example, artifact):
+    path = write_recipe(folder, yaml.safe_load((EXAMPLES / example / "recipe.yaml").read_text()))
+    name = "libonnxruntime.so" if example == "onnxruntime" else artifact.name
+    (folder / name).symlink_to(artifact.resolve())
+    return path
+
+
+def write_recipe(folder, recipe):
+    folder.mkdir(parents=True)
+    path = folder / "recipe.yaml"
+    path.write_text(json.dumps(recipe, indent=2))  # every JSON document is YAML
+    return path
+
+
+def write_zip(path, files):
+    """Stored, not compressed (wheels are archives already), and the same bytes for the same files."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(files):
+            archive.writestr(zipfile.ZipInfo(file.name), file.read_bytes())
