@@ -17,6 +17,7 @@ Result<std::unique_ptr<ArtifactStore>> ArtifactStore::open(io::Env& env, std::st
   SKERRY_TRY(io::remove_all(env.files, directory + "/tmp"));
   SKERRY_TRY(env.files.make_directory(directory + "/tmp", 0700));
   SKERRY_TRY(env.files.sync_directory(directory));
+  SKERRY_TRY(env.files.sync_directory(io::parent_of(directory)));
   return std::unique_ptr<ArtifactStore>(new ArtifactStore(env, std::move(directory)));
 }
 

@@ -247,6 +247,7 @@ Result<void> CertificateAuthority::write_identity(const std::string& name,
 Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::open(io::Env& env,
                                                                          std::string directory) {
   SKERRY_TRY(io::make_directories(env.files, directory, 0700));
+  SKERRY_TRY(env.files.sync_directory(io::parent_of(directory)));
   std::unique_ptr<CertificateAuthority> authority(
       new CertificateAuthority(env, std::move(directory), std::make_unique<Identity>()));
   Identity& identity = *authority->identity_;

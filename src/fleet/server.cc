@@ -138,6 +138,7 @@ json FleetServer::Parts::description() const {
 
 Result<void> FleetServer::Parts::open_state() {
   SKERRY_TRY(io::make_directories(env.files, options.directory, 0700));
+  SKERRY_TRY(env.files.sync_directory(io::parent_of(options.directory)));
   SKERRY_ASSIGN(lock, InstanceLock::acquire(path("lock")));
   // What an earlier run left behind must not send anybody to ports that are no longer ours.
   if (io::exists(env.files, path("fleet.json"))) {

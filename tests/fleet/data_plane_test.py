@@ -3,6 +3,7 @@
     data_plane_test.py SKERRY_FLEET
 """
 
+import datetime
 import hashlib
 import json
 import os
@@ -16,6 +17,8 @@ import urllib.request
 from unittest import mock
 
 import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
 from botocore.exceptions import ClientError
 
 from fleet import Device, Fleet, decode_recipe, fetch, fetch_json
@@ -116,15 +119,18 @@ class Artifacts(unittest.TestCase):
                                                   ExpiresIn=seconds)
         self.assertEqual(fetch(presign(60))[2], b"presigned")
         self.assertEqual(fetch(presign(60).replace("/p?", "/q?"))[0], 403)
-        with mock.patch("botocore.auth.get_current_datetime") as now:
-            import datetime
-            now.side_effect = lambda *_, **__: (
-                datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
-                - datetime.timedelta(seconds=120))
-            expired = presign(60)
+        request = botocore.awsrequest.AWSRequest(
+            "GET", f"{fleet.info['api_url']}/artifacts/{BUCKET}/p")
+        credentials = botocore.credentials.Credentials(*fleet.access_key.values())
+        two_minutes_ago = (datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+                           - datetime.timedelta(minutes=2))
+        with mock.patch("botocore.auth.get_current_datetime", return_value=two_minutes_ago):
+            botocore.auth.S3SigV4QueryAuth(credentials, "s3", fleet.info["region"],
+                                           expires=60).add_auth(request)
+        expired = request.prepare().url
         status, _, body = fetch(expired)
         self.assertEqual(status, 403)
-        self.assertIn(b"AccessDenied", body)
+        self.assertIn(b"expired", body)
 
 
 class DataPlane(unittest.TestCase):

@@ -1,0 +1,123 @@
+// The CA under power cuts, a moving clock and damaged files.
+#include "fleet/ca.h"
+
+#include <gtest/gtest.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include "io/fault_files.h"
+
+namespace skerry::fleet {
+namespace {
+
+constexpr int64_t kYearMs = int64_t{365} * 24 * 3600 * 1000;
+
+struct Machine {
+  io::RealLoop loop;
+  io::ManualClock clock;
+  io::FaultFiles files;
+  io::RealProcesses processes{loop};
+  io::SeededRandom random{7};
+  io::Env env{loop, clock, files, processes, random};
+
+  Result<std::unique_ptr<CertificateAuthority>> open() {
+    return CertificateAuthority::open(env, "/ca");
+  }
+  std::string read(const std::string& path) {
+    return io::read_file(files, path).value_or("(unreadable)");
+  }
+};
+
+bool is_for(const std::string& pem, const std::string& name) {
+  BIO* memory = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
+  X509* certificate = PEM_read_bio_X509(memory, nullptr, nullptr, nullptr);
+  BIO_free(memory);
+  bool found = certificate && (X509_check_host(certificate, name.c_str(), 0, 0, nullptr) == 1 ||
+                               X509_check_ip_asc(certificate, name.c_str(), 0) == 1);
+  X509_free(certificate);
+  return found;
+}
+
+TEST(CertificateAuthority, APowerCutAtTheFirstStartLeavesNothingBroken) {
+  for (size_t cut = 0;; ++cut) {
+    Machine machine;
+    machine.files.crash_at(cut);
+    bool finished = machine.open().has_value();
+    const std::string acknowledged = finished ? machine.read("/ca/ca.pem") : "";
+    machine.files.reboot(cut % 2 ? io::CrashPolicy::kSeeded : io::CrashPolicy::kDropUnsynced, cut);
+    auto again = machine.open();
+    ASSERT_TRUE(again) << "cut at operation " << cut << ": " << again.error().message();
+    if (finished) {
+      EXPECT_EQ(machine.read("/ca/ca.pem"), acknowledged);
+      break;
+    }
+  }
+}
+
+TEST(CertificateAuthority, KeysAreTheOwnersOnly) {
+  Machine machine;
+  auto authority = machine.open();
+  ASSERT_TRUE((*authority)->server_files({}));
+  ASSERT_TRUE((*authority)->client_files());
+  for (const char* key : {"/ca/ca.key", "/ca/server.key", "/ca/client.key"}) {
+    EXPECT_EQ(machine.files.stat(key)->mode, 0600u) << key;
+  }
+}
+
+TEST(CertificateAuthority, TheServerCertificateIsRemadeForNewNamesAndNearItsEnd) {
+  Machine machine;
+  auto authority = machine.open();
+  ASSERT_TRUE((*authority)->server_files({"10.1.2.3"}));
+  const std::string first = machine.read("/ca/server.pem");
+  for (const char* name : {"localhost", "127.0.0.1", "::1", "10.1.2.3"}) {
+    EXPECT_TRUE(is_for(first, name)) << name;
+  }
+  EXPECT_FALSE(is_for(first, "fleet.example.com"));
+  ASSERT_TRUE((*authority)->server_files({"10.1.2.3"}));
+  EXPECT_EQ(machine.read("/ca/server.pem"), first);
+
+  ASSERT_TRUE((*authority)->server_files({"fleet.example.com"}));
+  const std::string second = machine.read("/ca/server.pem");
+  EXPECT_TRUE(is_for(second, "fleet.example.com"));
+
+  machine.clock.wall += 3 * kYearMs;
+  ASSERT_TRUE((*authority)->server_files({"fleet.example.com"}));
+  EXPECT_EQ(machine.read("/ca/server.pem"), second);
+  machine.clock.wall += kYearMs + 1000;
+  ASSERT_TRUE((*authority)->server_files({"fleet.example.com"}));
+  EXPECT_NE(machine.read("/ca/server.pem"), second);
+}
+
+TEST(CertificateAuthority, ADamagedServerCertificateIsRemade) {
+  Machine machine;
+  auto authority = machine.open();
+  ASSERT_TRUE((*authority)->server_files({}));
+  ASSERT_TRUE(io::write_file_atomic(machine.files, "/ca/server.key", "not a key"));
+  ASSERT_TRUE((*authority)->server_files({}));
+  EXPECT_TRUE(machine.read("/ca/server.key").starts_with("-----BEGIN PRIVATE KEY-----"));
+}
+
+TEST(CertificateAuthority, ACaThatDevicesTrustIsNeverReplaced) {
+  Machine machine;
+  ASSERT_TRUE(machine.open());
+  Machine other;
+  ASSERT_TRUE(io::make_directories(other.files, "/ca"));
+  ASSERT_TRUE(other.open());
+
+  ASSERT_TRUE(io::write_file_atomic(machine.files, "/ca/ca.key", other.read("/ca/ca.key")));
+  auto mismatched = machine.open();
+  ASSERT_FALSE(mismatched);
+  EXPECT_EQ(mismatched.error().code(), Code::kCorrupt);
+  EXPECT_NE(mismatched.error().message().find("restore it from a backup"), std::string::npos);
+
+  ASSERT_TRUE(machine.files.remove("/ca/ca.key"));
+  auto keyless = machine.open();
+  ASSERT_FALSE(keyless);
+  EXPECT_NE(keyless.error().message().find("restore it from a backup"), std::string::npos);
+
+  ASSERT_TRUE(io::write_file_atomic(machine.files, "/ca/ca.pem", "not a certificate"));
+  EXPECT_EQ(machine.open().error().code(), Code::kCorrupt);
+}
+
+}  // namespace
+}  // namespace skerry::fleet
