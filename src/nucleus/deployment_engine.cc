@@ -61,12 +61,14 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
   if (!planned) {
     ready = fail(planned.error());
   } else {
+    log::info("deployment", "planned", {{"job", job.str()}});
     ready = co_await fetch(&planned->resolution);
   }
   if (!ready) {
     co_return co_await no_change(
         outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", ready.error().message()));
   }
+  log::info("deployment", "fetched", {{"job", job.str()}});
 
   // 3. The switch: one record. Before it a crash leaves the old generation, after it the new one,
   // with the old one kept.
@@ -78,6 +80,7 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
         outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", switched.error().message()));
   }
   SKERRY_CO_TRY(switched);
+  log::info("deployment", "switched", {{"job", job.str()}});
 
   // 4. Stop what changed, start the new, and watch it; 5. commit, or return to the old generation.
   co_return co_await finish_activation();
