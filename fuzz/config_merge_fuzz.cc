@@ -1,5 +1,5 @@
-// Configuration comes from deployments and from components: lines of "TIMESTAMP POINTER JSON", each
-// merged into one tree.
+// Configuration comes from deployments and from components: lines of [TIMESTAMP, "POINTER", VALUE],
+// each merged into one tree.
 #include <cstdint>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -28,16 +28,16 @@ std::string read(const ConfigTree& tree, const ComponentName& component, const K
 
 void merge_line(ConfigTree& tree, const std::string& line) {
   const ComponentName component("c");
-  std::istringstream words(line);
-  int64_t timestamp_ms = 0;
-  std::string pointer, text;
-  words >> timestamp_ms >> pointer;
-  std::getline(words, text);
-  const auto path = parse_pointer(pointer);
+  const auto write = nlohmann::json::parse(line, nullptr, false);
+  if (!write.is_array() || write.size() != 3 || !write[0].is_number_integer() ||
+      !write[1].is_string()) {
+    return;
+  }
+  const auto timestamp_ms = write[0].get<int64_t>();
+  const nlohmann::json& value = write[2];
+  const auto path = parse_pointer(write[1].get<std::string>());
   if (!path) return;
   check(parse_pointer(to_pointer(*path)) == *path);
-  const auto value = nlohmann::json::parse(text, nullptr, false);
-  if (value.is_discarded()) return;
 
   const ConfigTree before = tree;
   const auto changed = tree.merge(component, *path, value, timestamp_ms);

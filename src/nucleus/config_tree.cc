@@ -172,14 +172,14 @@ class ConfigTree::Merge {
 
   void into(Node& node, const json& value) {
     if (value.is_object() && node.leaf.empty()) {
-      for (const auto& [key, child] : value.items()) {
+      for (const auto& [key, child] : members(value)) {
         path_.push_back(key);
         const auto [found, is_new] = node.children.try_emplace(key);
         if (is_new) {
-          fill(found->second, child);
+          fill(found->second, *child);
           changed_.push_back(path_);
         } else {
-          into(found->second, child);
+          into(found->second, *child);
         }
         path_.pop_back();
       }
@@ -201,7 +201,14 @@ class ConfigTree::Merge {
       node.leaf = text_of(value);
       return;
     }
-    for (const auto& [key, child] : value.items()) fill(node.children[key], child);
+    for (const auto& [key, child] : members(value)) fill(node.children[key], *child);
+  }
+
+  // Of keys in one object that differ only in case, the last one's value counts.
+  static std::map<std::string, const json*, KeyLess> members(const json& object) {
+    std::map<std::string, const json*, KeyLess> last;
+    for (const auto& [key, child] : object.items()) last.insert_or_assign(key, &child);
+    return last;
   }
 
   const int64_t timestamp_ms_;

@@ -71,6 +71,10 @@ TEST(ConfigTree, KeysCompareWithoutCaseAndKeepTheirFirstSpelling) {
   merged(tree, {"MQTT", "port"}, "2", 200);
   EXPECT_EQ(get(tree), j(R"({"Mqtt":{"Port":2}})"));
   EXPECT_EQ(get(tree, {"mqtt", "PORT"}), 2);
+  const char* twice = R"({"A":{"x":1},"a":2})";
+  EXPECT_EQ(merged(tree, {}, twice, 300), (std::vector<KeyPath>{{"A"}}));
+  EXPECT_TRUE(merged(tree, {}, twice, 300).empty());
+  EXPECT_EQ(get(tree, {"a"}), 2);
   EXPECT_FALSE(tree.has(ComponentName("com.example.app"))) << "component names are exact";
 }
 
