@@ -1,6 +1,8 @@
 // The virtual-time event loop.
 #include "sim/sim_loop.h"
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <utility>
 
@@ -20,7 +22,8 @@ void SimLoop::cancel_timer(uint64_t id) {
   due_of_.erase(due);
 }
 
-std::unique_ptr<io::FdWatch> SimLoop::watch(int) {
+std::unique_ptr<io::FdWatch> SimLoop::watch(int fd) {
+  std::fprintf(stderr, "SimLoop: descriptor %d is watched; simulated programs have none\n", fd);
   std::abort();
 }
 

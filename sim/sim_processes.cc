@@ -15,21 +15,25 @@ class SimProcesses::SimProcess : public io::Process {
   ~SimProcess() override { --owner_.running_; }
 
   pid_t pid() const override { return pid_; }
+  bool running() override { return !ended_; }
   void signal(int number) override {
-    if (number == SIGTERM || number == SIGKILL) end_after(1, io::ExitStatus{0, number});
+    if (ended_ || (number != SIGTERM && number != SIGKILL)) return;
+    end_after(1, io::ExitStatus{0, number});
   }
 
  private:
   void end_after(int64_t delay_ms, io::ExitStatus status) {
     timer_ = owner_.loop_.after(delay_ms, [this, status] {
+      ended_ = true;
       auto on_exit = events_.on_exit;  // the event may destroy this process
-      on_exit(status);
+      if (on_exit) on_exit(status);
     });
   }
   SimProcesses& owner_;
   io::ProcessEvents events_;
   pid_t pid_;
   io::Timer timer_;
+  bool ended_ = false;
 };
 
 Result<std::unique_ptr<io::Process>> SimProcesses::start(const io::ProcessSpec& spec,
