@@ -39,6 +39,7 @@ ARROWS = {
     "fleet": {"formats", "rpc", "net", "io", "base"},
     "serve": {"runtime", "formats", "rpc", "net", "io", "base"},
     "federated": {"train", "formats", "net", "io", "base"},
+    "cli": {"formats", "net", "io", "base"},
 }
 
 # Seconds of compile time each: they stay inside the module that owns them.
