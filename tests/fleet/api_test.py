@@ -450,86 +450,101 @@ class Deployments(ApiTest):
 
 
 class CoreDevices(ApiTest):
-    def test_what_a_device_says_is_shown(self):
-        thing, component = self.name("t"), self.name("c")
-        fleet.publish(component, "1.0.0")
-        device = Device(fleet, thing, scratch.name)
-        self.iot.create_thing_group(thingGroupName=self.name("g"))
-        mqtt = DeviceMqtt(device)
-        self.addCleanup(mqtt.stop)
-        jobs = f"$aws/things/{thing}/jobs/"
-        mqtt.subscribe(jobs + "notify-namespace-aws-gg-deployment",
-                       jobs + "+/namespace-aws-gg-deployment/update/accepted",
-                       jobs + "$next/namespace-aws-gg-deployment/get/accepted")
+    FAILURE = {"detailed-deployment-status": "FAILED_ROLLBACK_COMPLETE",
+               "deployment-failure-cause": "the model has the wrong shape",
+               "deployment-error-stack": json.dumps(["DEPLOYMENT_FAILURE", "STARTUP"]),
+               "deployment-error-types": json.dumps(["COMPONENT_ERROR"])}
+
+    def setUp(self):
+        super().setUp()
+        self.thing, self.component = self.name("t"), self.name("c")
+        fleet.publish(self.component, "1.0.0")
+        self.mqtt = DeviceMqtt(Device(fleet, self.thing, scratch.name))
+        self.addCleanup(self.mqtt.stop)
+        self.jobs = f"$aws/things/{self.thing}/jobs/"
+        self.mqtt.subscribe(self.jobs + "notify-namespace-aws-gg-deployment",
+                            self.jobs + "+/namespace-aws-gg-deployment/update/accepted",
+                            self.jobs + "$next/namespace-aws-gg-deployment/get/accepted")
+
+    def next_job(self):
+        self.mqtt.publish(self.jobs + "$next/namespace-aws-gg-deployment/get", {"jobId": "$next"})
+        return self.mqtt.wait_for("/get/accepted").get("execution")
+
+    def test_why_a_deployment_failed_is_shown(self):
         made = self.greengrass.create_deployment(
-            targetArn=fleet.arn("iot", f"thing/{thing}"), deploymentName="d",
-            components={component: {"componentVersion": "1.0.0"}})
-        mqtt.wait_for("/notify-namespace-aws-gg-deployment")
-        mqtt.publish(jobs + "$next/namespace-aws-gg-deployment/get", {"jobId": "$next"})
-        execution = mqtt.wait_for("/get/accepted")["execution"]
+            targetArn=fleet.arn("iot", f"thing/{self.thing}"), deploymentName="d",
+            components={self.component: {"componentVersion": "1.0.0"}})
+        self.mqtt.wait_for("/notify-namespace-aws-gg-deployment")
+        execution = self.next_job()
         self.assertEqual(execution["jobId"], made["iotJobId"])
-        self.assertEqual(execution["jobDocument"]["components"][component]["version"], "1.0.0")
-        details = {"detailed-deployment-status": "FAILED_ROLLBACK_COMPLETE",
-                   "deployment-failure-cause": "the model has the wrong shape",
-                   "deployment-error-stack": json.dumps(["DEPLOYMENT_FAILURE", "STARTUP"]),
-                   "deployment-error-types": json.dumps(["COMPONENT_ERROR"])}
-        for status, said in (("IN_PROGRESS", {}), ("FAILED", details)):
-            mqtt.publish(jobs + f"{made['iotJobId']}/namespace-aws-gg-deployment/update",
-                         {"status": status, "statusDetails": said})
-            mqtt.wait_for("/update/accepted")
-        # Answers come in order, so this one says that the health message is stored as well.
-        mqtt.publish(f"$aws/things/{thing}/greengrassv2/health/json", {
-            "ggcVersion": "2.18.0", "platform": "linux", "architecture": "amd64",
-            "runtime": "aws_nucleus_lite", "thing": thing, "sequenceNumber": 1,
-            "timestamp": 1, "messageType": "COMPLETE", "trigger": "NUCLEUS_LAUNCH",
-            "overallDeviceStatus": "UNHEALTHY", "components": [
-                {"componentName": component, "version": "1.0.0", "fleetConfigArns": [],
-                 "isRoot": True, "status": "BROKEN",
-                 "componentStatusDetails": {"statusCodes": ["RUN_ERROR"],
-                                            "statusReason": "exit code 3"}},
-                {"componentName": "other", "version": "1.0.0", "fleetConfigArns": [],
-                 "isRoot": False, "status": "RUNNING"}]})
-        mqtt.publish(jobs + "$next/namespace-aws-gg-deployment/get", {"jobId": "$next"})
-        self.assertNotIn("execution", mqtt.wait_for("/get/accepted"))
+        self.assertEqual(execution["jobDocument"]["components"][self.component]["version"],
+                         "1.0.0")
+        for status, said in (("IN_PROGRESS", {}), ("FAILED", self.FAILURE)):
+            self.mqtt.publish(
+                self.jobs + f"{made['iotJobId']}/namespace-aws-gg-deployment/update",
+                {"status": status, "statusDetails": said})
+            self.mqtt.wait_for("/update/accepted")
+        self.assertIsNone(self.next_job())
 
         self.assertEqual(self.greengrass.get_deployment(deploymentId=made["deploymentId"])[
             "deploymentStatus"], "FAILED")
-        effective = self.greengrass.list_effective_deployments(coreDeviceThingName=thing)[
+        effective = self.greengrass.list_effective_deployments(coreDeviceThingName=self.thing)[
             "effectiveDeployments"][0]
+        self.assertEqual(effective["deploymentId"], made["deploymentId"])
         self.assertEqual(effective["coreDeviceExecutionStatus"], "FAILED")
         self.assertEqual(effective["reason"], "the model has the wrong shape")
         self.assertEqual(effective["statusDetails"],
                          {"errorStack": ["DEPLOYMENT_FAILURE", "STARTUP"],
                           "errorTypes": ["COMPONENT_ERROR"]})
-        described = self.iot.describe_job_execution(jobId=made["iotJobId"], thingName=thing)
-        self.assertEqual(described["execution"]["statusDetails"]["detailsMap"], details)
-        of_thing = self.iot.list_job_executions_for_thing(thingName=thing, status="FAILED")
+        described = self.iot.describe_job_execution(jobId=made["iotJobId"], thingName=self.thing)
+        self.assertEqual(described["execution"]["statusDetails"]["detailsMap"], self.FAILURE)
+        of_thing = self.iot.list_job_executions_for_thing(thingName=self.thing, status="FAILED")
         self.assertEqual(of_thing["executionSummaries"][0]["jobId"], made["iotJobId"])
 
-        core = self.greengrass.get_core_device(coreDeviceThingName=thing)
+    def report_health(self):
+        self.mqtt.publish(f"$aws/things/{self.thing}/greengrassv2/health/json", {
+            "ggcVersion": "2.18.0", "platform": "linux", "architecture": "amd64",
+            "runtime": "aws_nucleus_lite", "thing": self.thing, "sequenceNumber": 1,
+            "timestamp": 1, "messageType": "COMPLETE", "trigger": "NUCLEUS_LAUNCH",
+            "overallDeviceStatus": "UNHEALTHY", "components": [
+                {"componentName": self.component, "version": "1.0.0", "fleetConfigArns": [],
+                 "isRoot": True, "status": "BROKEN",
+                 "componentStatusDetails": {"statusCodes": ["RUN_ERROR"],
+                                            "statusReason": "exit code 3"}},
+                {"componentName": "other", "version": "1.0.0", "fleetConfigArns": [],
+                 "isRoot": False, "status": "RUNNING"}]})
+        # Messages of one client come in order: once this is answered, the report is stored.
+        self.next_job()
+
+    def test_what_a_device_runs_is_shown(self):
+        self.report_health()
+        core = self.greengrass.get_core_device(coreDeviceThingName=self.thing)
         self.assertEqual((core["coreVersion"], core["status"], core["platform"],
                           core["architecture"], core["runtime"]),
                          ("2.18.0", "UNHEALTHY", "linux", "amd64", "aws_nucleus_lite"))
-
-        def listed(**filters):
-            return [d["coreDeviceThingName"] for d in
-                    self.pages(self.greengrass.list_core_devices, "coreDevices", **filters)]
-        group_arn = fleet.arn("iot", f"thinggroup/{self.name('g')}")
-        self.assertIn(thing, listed(status="UNHEALTHY", runtime="aws_nucleus_lite"))
-        self.assertNotIn(thing, listed(status="HEALTHY"))
-        self.assertEqual(listed(thingGroupArn=group_arn), [])
-        self.iot.add_thing_to_thing_group(thingName=thing, thingGroupName=self.name("g"))
-        self.assertEqual(listed(thingGroupArn=group_arn), [thing])
-
-        roots = self.greengrass.list_installed_components(coreDeviceThingName=thing)
+        roots = self.greengrass.list_installed_components(coreDeviceThingName=self.thing)
         self.assertEqual(len(roots["installedComponents"]), 1)
         root = roots["installedComponents"][0]
         self.assertEqual((root["componentName"], root["lifecycleState"], root["isRoot"],
                           root["lifecycleStateDetails"], root["lifecycleStatusCodes"]),
-                         (component, "BROKEN", True, "exit code 3", ["RUN_ERROR"]))
-        everything = self.greengrass.list_installed_components(coreDeviceThingName=thing,
+                         (self.component, "BROKEN", True, "exit code 3", ["RUN_ERROR"]))
+        everything = self.greengrass.list_installed_components(coreDeviceThingName=self.thing,
                                                                topologyFilter="ALL")
         self.assertEqual(len(everything["installedComponents"]), 2)
+
+    def test_devices_can_be_filtered(self):
+        def listed(**filters):
+            return [d["coreDeviceThingName"] for d in
+                    self.pages(self.greengrass.list_core_devices, "coreDevices", **filters)]
+        self.report_health()
+        group = self.name("g")
+        group_arn = self.iot.create_thing_group(thingGroupName=group)["thingGroupArn"]
+        self.assertIn(self.thing, listed(status="UNHEALTHY", runtime="aws_nucleus_lite"))
+        self.assertNotIn(self.thing, listed(runtime="another"))
+        self.assertNotIn(self.thing, listed(status="HEALTHY"))
+        self.assertEqual(listed(thingGroupArn=group_arn), [])
+        self.iot.add_thing_to_thing_group(thingName=self.thing, thingGroupName=group)
+        self.assertEqual(listed(thingGroupArn=group_arn), [self.thing])
 
     def test_unknown_devices(self):
         for call in (self.greengrass.get_core_device, self.greengrass.list_installed_components,
