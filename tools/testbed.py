@@ -292,8 +292,8 @@ class Device(Program):
 class Testbed:
     def __init__(self, name="testbed", bin_dir=None):
         self.bin_dir = Path(bin_dir or os.environ.get("SKERRY_BIN_DIR") or ROOT / "build/release/bin")
-        # In /tmp and open to all: components run as users of their own, and socket paths are short.
-        self.directory = Path(tempfile.mkdtemp(prefix=f"skerry-{name}-", dir="/tmp"))
+        # Open to all, as components run as users of their own.
+        self.directory = Path(tempfile.mkdtemp(prefix=f"skerry-{name}-"))
         self.directory.chmod(0o755)
         self.fleet = Fleet(self)
         self.devices = {}

@@ -1,4 +1,4 @@
-"""Hears what a device's applications publish, as a service of the operator would: the stock AWS IoT
+"""Hears what a device's applications publish (JSON), as a service of the operator would: the stock AWS IoT
 device SDK, with a certificate of its own, on the fleet's broker."""
 
 import json
@@ -39,17 +39,20 @@ class Console:
         """A place in the stream of messages, for `after`."""
         return len(self._received)
 
-    def wait_for_each(self, recordings, fits, after=0, timeout_s=60):
+    def wait_for(self, condition, after=0, timeout_s=60):
+        """The first true value of `condition(messages)`, which gets all that came since `after`."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: condition(self._received[after:]), timeout_s):
+                raise TimeoutError(f"not what was waited for within {timeout_s} s; the last message: "
+                                   f"{self._received[-1:]}")
+            return condition(self._received[after:])
+
+    def wait_for_each(self, recordings, fits, after=0):
         """The first detection that fits of each recording, by recording's name."""
-        def found():
+        def complete(detections):
             first = {}
-            for detection in self._received[after:]:
-                if fits(detection):
-                    first.setdefault(detection["recording"], detection)
+            for detection in filter(fits, detections):
+                first.setdefault(detection["recording"], detection)
             return first if recordings <= first.keys() else None
 
-        with self._changed:
-            if not self._changed.wait_for(found, timeout_s):
-                raise TimeoutError(f"no detections of all {len(recordings)} recordings within {timeout_s} s; the last "
-                                   f"message was {self._received[-1:]}")
-            return found()
+        return self.wait_for(complete, after)

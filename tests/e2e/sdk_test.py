@@ -1,0 +1,74 @@
+"""Components with the stock device SDKs, in Python and in JavaScript, talk to each other and to the server.
+
+    sdk_test.py BIN_DIR
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import e2e
+import testbed
+from e2e import THING
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "examples/demo"))
+
+import console
+
+TALKER, LISTENER = "com.example.Talker", "com.example.Listener"
+
+
+def access(component, service, topics, *operations):
+    return {f"aws.greengrass.ipc.{service}": {f"{component}:{service}:1": {
+        "policyDescription": "For the test.", "operations": [f"aws.greengrass#{each}" for each in operations],
+        "resources": topics}}}
+
+
+class Sdk(e2e.EndToEnd):
+    # The clients are in the invoking user's cache, which users of components could not read.
+    provision_options = ("--user", "root") if os.geteuid() == 0 else ()
+
+    def configuration(self, component, **values):
+        control = access(component, "pubsub", ["e2e/*"], "PublishToTopic", "SubscribeToTopic")
+        control |= access(component, "mqttproxy", [f"{THING}/e2e"], "PublishToIoTCore")
+        return {"DefaultConfiguration": {"accessControl": control, **values}}
+
+    def test_two_languages_and_the_server(self):
+        operator = self.bed.directory / "operator"
+        self.fleet.cli("device", "provision", "operator", "--out", operator)
+        info = self.fleet.info
+        ears = console.Console(operator, "operator", info["broker_host"], info["broker_port"], info["ca_file"])
+        self.addCleanup(ears.stop)
+        ears.start(f"{THING}/e2e")
+        self.start_device()
+        self.publish(TALKER, "1.0.0", f"exec {sys.executable} {{artifacts:path}}/talker.py",
+                     {"talker.py": (HERE / "components/talker.py").read_bytes()},
+                     ComponentConfiguration=self.configuration(TALKER, greeting="hello"))
+        self.publish(LISTENER, "1.0.0",
+                     f"NODE_PATH={testbed.CACHE}/npm/node_modules exec node {{artifacts:path}}/listener.js",
+                     {"listener.js": (HERE / "components/listener.js").read_bytes()},
+                     ComponentConfiguration=self.configuration(LISTENER))
+        self.must_deploy({TALKER: "1.0.0", LISTENER: "1.0.0"})
+        self.wait_for_output(TALKER, "heard hello from JavaScript")
+        self.assertEqual(ears.wait_for(lambda messages: messages), [{"answer": "hello from JavaScript"}])
+
+    def test_without_a_server_it_starts_runs_and_serves(self):
+        program = ("import awsiot.greengrasscoreipc.clientv2 as ipc, threading; "
+                   "print('the nucleus says', ipc.GreengrassCoreIPCClientV2().get_configuration(key_path=['greeting'])"
+                   ".value['greeting'], flush=True); threading.Event().wait()")
+        self.publish(TALKER, "1.0.0", f'exec {sys.executable} -c "{program}"',
+                     ComponentConfiguration=self.configuration(TALKER, greeting="hello"))
+        self.start_device()
+        self.must_deploy({TALKER: "1.0.0"})
+        self.wait_for_output(TALKER, "the nucleus says hello")
+        for end in (self.device.stop, self.device.kill):
+            end()
+            self.fleet.kill()
+            self.device.component_log(TALKER).unlink()
+            self.device.start()
+            self.wait_for_output(TALKER, "the nucleus says hello")
+
+
+if __name__ == "__main__":
+    e2e.main()
