@@ -14,6 +14,8 @@ import contextlib
 import datetime
 import json
 import os
+import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -115,6 +117,13 @@ def processes_with(text):
             if text.encode() in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes():
                 found.append(int(entry.name))
     return found
+
+
+def machine():
+    """The line that belongs to every measured number."""
+    names = re.findall(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return (f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, "
+            f"load {os.getloadavg()[0]:.1f}")
 
 
 class Program:
