@@ -270,6 +270,8 @@ class RealProcesses::Child : public std::enable_shared_from_this<Child> {
     }
   }
 
+  bool running() const { return !reaped_ || !marked_processes(mark_).empty(); }
+
   // The Handle is gone: no more events, and an end to everything that carries the mark.
   void abandon() {
     abandoned_ = true;
@@ -394,6 +396,7 @@ class RealProcesses::Handle : public Process {
   ~Handle() override { child_->abandon(); }
   pid_t pid() const override { return child_->pid(); }
   void signal(int number) override { child_->signal(number); }
+  bool running() override { return child_->running(); }
 
  private:
   std::shared_ptr<Child> child_;

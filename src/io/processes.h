@@ -45,6 +45,8 @@ class Process {
   virtual pid_t pid() const = 0;
   // To the child's whole process group; once the child has ended, to what it left running.
   virtual void signal(int number) = 0;
+  // Whether the child, or anything it started, still runs. Looks through /proc.
+  virtual bool running() = 0;
 };
 
 struct ProcessEvents {

@@ -2,6 +2,7 @@
 #include "nucleus/component.h"
 
 #include <csignal>
+#include <nlohmann/json.hpp>
 
 #include "base/log.h"
 #include "nucleus/component_log.h"
@@ -13,11 +14,26 @@ constexpr int kMaxFailures = 3;
 constexpr int64_t kFailuresForgottenAfterMs = 3'600'000;
 constexpr int64_t kFirstRetryDelayMs = 200;
 constexpr int64_t kTermGraceMs = 5'000;
-constexpr int64_t kKillGraceMs = 5'000;
+constexpr int64_t kLongestLookMs = 100;
 constexpr size_t kLastLines = 5;
 constexpr size_t kLastLineBytes = 300;
+// Exit codes of Bootstrap beside 0.
+constexpr int kRestartNucleus = 100;
+constexpr int kRebootDevice = 101;
+
+// A component may print any bytes, and a cut may fall into a character; what is reported is UTF-8.
+std::string readable(std::string_view line) {
+  using nlohmann::json;
+  return json::parse(
+      json(line.substr(0, kLastLineBytes)).dump(-1, ' ', false, json::error_handler_t::replace));
+}
 
 }  // namespace
+
+std::string duration_text(int64_t duration_ms) {
+  if (duration_ms % 1000 != 0) return std::to_string(duration_ms) + " ms";
+  return std::to_string(duration_ms / 1000) + " s";
+}
 
 std::string_view name_of(ComponentState state) {
   switch (state) {
@@ -45,7 +61,7 @@ Component::Component(io::Env& env, ComponentSpec spec, bool installed, std::stri
                      Hooks hooks)
     : env_(env),
       spec_(std::move(spec)),
-      installed_(installed || !spec_.install),
+      installed_(installed || !(spec_.bootstrap || spec_.install)),
       token_(std::move(token)),
       hooks_(std::move(hooks)),
       log_(std::make_unique<ComponentLog>(env, spec_.log_path)) {}
@@ -63,6 +79,14 @@ io::Task<void> Component::live() {
     process_.reset();
     note_failure(result.error());
     if (state_ == ComponentState::kErrored) {
+      if (spec_.recover) {
+        auto recovered = co_await run_to_end("Recover", *spec_.recover);
+        process_.reset();
+        if (!recovered) {
+          log::warn("component", "Recover failed",
+                    {{"component", spec_.name.str()}, {"reason", recovered.error().message()}});
+        }
+      }
       co_await io::sleep(env_.loop, kFirstRetryDelayMs << (failures_ - 1));
     }
   }
@@ -72,12 +96,12 @@ io::Task<void> Component::live() {
 io::Task<Result<void>> Component::attempt() {
   set_state(ComponentState::kNew);
   if (!installed_) {
-    SKERRY_CO_TRY(co_await run_to_end("Install", *spec_.install));
+    SKERRY_CO_TRY(co_await install());
     installed_ = true;
     hooks_.on_installed(*this);
   }
   set_state(ComponentState::kInstalled);
-  if (!dependencies_ready_) {
+  while (!dependencies_ready_) {
     waiting_for_dependencies_.emplace(env_.loop);
     co_await *waiting_for_dependencies_;
     waiting_for_dependencies_.reset();
@@ -87,7 +111,12 @@ io::Task<Result<void>> Component::attempt() {
   if (spec_.startup) {
     SKERRY_CO_TRY(co_await run_to_end("Startup", *spec_.startup));
     set_state(ComponentState::kRunning);
-    co_return Result<void>();
+    // process_ stays: it is how what Startup left in the background is ended. There is no exit to
+    // watch; only the component itself can say that it has failed.
+    reported_failure_.emplace(env_.loop);
+    co_await *reported_failure_;
+    reported_failure_.reset();
+    co_return fail(Code::kInternal, "the component reported that it has failed");
   }
   if (!spec_.run || skipped(*spec_.run)) {
     set_state(ComponentState::kFinished);
@@ -102,19 +131,34 @@ io::Task<Result<void>> Component::attempt() {
   co_return Result<void>();
 }
 
+io::Task<Result<void>> Component::install() {
+  if (spec_.bootstrap) SKERRY_CO_TRY(co_await run_to_end("Bootstrap", *spec_.bootstrap));
+  process_.reset();
+  if (spec_.install) SKERRY_CO_TRY(co_await run_to_end("Install", *spec_.install));
+  process_.reset();
+  co_return Result<void>();
+}
+
+// What the script left running lives on as long as process_.
 io::Task<Result<void>> Component::run_to_end(std::string name, Step step) {
   if (skipped(step)) co_return Result<void>();
   if (auto launched = launch(step); !launched) co_return fail(launched.error().with_context(name));
-  io::Timer timer;
   if (step.timeout_ms > 0) {
-    timer = env_.loop.after(step.timeout_ms, [exit = *exit_, name, ms = step.timeout_ms]() mutable {
-      exit.complete(
-          fail(Code::kTimeout, name + " did not end within " + std::to_string(ms / 1000) + " s"));
-    });
+    deadline_ =
+        env_.loop.after(step.timeout_ms, [exit = *exit_, name, ms = step.timeout_ms]() mutable {
+          exit.complete(fail(Code::kTimeout, name + " did not end within " + duration_text(ms)));
+        });
   }
   auto status = co_await *exit_;
-  process_.reset();
+  deadline_.cancel();
   if (!status) co_return fail(status.error());
+  if (name == "Bootstrap" && status->signal == 0 &&
+      (status->code == kRestartNucleus || status->code == kRebootDevice)) {
+    log::warn("component", "Bootstrap asks for a restart, which is left to the operator",
+              {{"component", spec_.name.str()},
+               {"restart", status->code == kRebootDevice ? "device" : "skerryd"}});
+    co_return Result<void>();
+  }
   if (!status->ok()) co_return fail(Code::kInternal, name + " failed: " + status->text());
   co_return Result<void>();
 }
@@ -131,7 +175,7 @@ Result<void> Component::launch(const Step& step) {
   io::ProcessEvents events;
   events.on_line = [this](std::string_view line, bool is_stderr) {
     log_->write(line, is_stderr);
-    last_lines_.emplace_back(line.substr(0, kLastLineBytes));
+    last_lines_.push_back(readable(line));
     if (last_lines_.size() > kLastLines) last_lines_.pop_front();
   };
   events.on_exit = [exit = *exit_](io::ExitStatus status) mutable { exit.complete(status); };
@@ -172,7 +216,9 @@ bool Component::skipped(const Step& step) const {
 
 io::Task<void> Component::stop() {
   life_.cancel_all();
+  deadline_.cancel();
   waiting_for_dependencies_.reset();
+  reported_failure_.reset();
   set_state(ComponentState::kStopping);
   if (spec_.shutdown && started_once_) {
     // The main process keeps running while its Shutdown script does its work.
@@ -186,21 +232,23 @@ io::Task<void> Component::stop() {
     process_ = std::move(main_process);
     exit_ = main_exit;
   }
-  co_await end_process(kTermGraceMs);
+  co_await end_process();
   started_once_ = false;
 }
 
-io::Task<void> Component::end_process(int64_t grace_ms) {
+// SIGTERM, some time to end, SIGKILL. The shell of a script ends at once; the time is for the
+// program that it had started.
+io::Task<void> Component::end_process() {
   if (!process_) co_return;
+  const int64_t deadline = env_.clock.monotonic_ms() + kTermGraceMs;
+  process_->signal(SIGTERM);
   if (!exit_->done()) {
-    process_->signal(SIGTERM);
     io::Completion<Result<io::ExitStatus>> exit = *exit_;
-    auto ended = co_await io::with_timeout(env_.loop, grace_ms, exit, "SIGTERM");
-    if (!ended && ended.error().code() == Code::kTimeout) {
-      // `exit` is spent by the timeout: the kill is final, the destructor takes the whole session.
-      process_->signal(SIGKILL);
-      co_await io::sleep(env_.loop, std::min<int64_t>(kKillGraceMs, 50));
-    }
+    (void)co_await io::with_timeout(env_.loop, kTermGraceMs, exit, "SIGTERM");
+  }
+  for (int64_t look_ms = 1; process_->running() && env_.clock.monotonic_ms() < deadline;) {
+    co_await io::sleep(env_.loop, look_ms);
+    look_ms = std::min(2 * look_ms, kLongestLookMs);
   }
   process_.reset();
 }
@@ -212,9 +260,15 @@ void Component::set_dependencies_ready(bool ready) {
 
 void Component::report(ComponentState reported) {
   if (reported == ComponentState::kRunning && state_ == ComponentState::kStarting) {
+    // A Startup script may go on for as long as it likes once it has said that all is up.
+    deadline_.cancel();
     set_state(ComponentState::kRunning);
-  } else if (reported == ComponentState::kErrored && exit_ && process_) {
-    exit_->complete(fail(Code::kInternal, "the component reported that it has failed"));
+  } else if (reported == ComponentState::kErrored && state_ != ComponentState::kStopping) {
+    if (reported_failure_) {
+      reported_failure_->complete(true);
+    } else if (exit_ && process_) {
+      exit_->complete(fail(Code::kInternal, "the component reported that it has failed"));
+    }
   }
 }
 

@@ -34,7 +34,7 @@ struct ComponentSpec {
   ComponentName name;
   std::string version;
   std::vector<ComponentName> hard_dependencies;
-  std::optional<Step> install, startup, run, shutdown;
+  std::optional<Step> bootstrap, install, startup, run, shutdown, recover;
   std::vector<std::pair<std::string, std::string>> environment;
   std::string work_directory;
   std::string log_path;
@@ -44,6 +44,9 @@ struct ComponentSpec {
 };
 
 class ComponentLog;
+
+// "1500 ms", "120 s": for messages.
+std::string duration_text(int64_t duration_ms);
 
 class Component {
  public:
@@ -75,9 +78,10 @@ class Component {
  private:
   io::Task<void> live();
   io::Task<Result<void>> attempt();
+  io::Task<Result<void>> install();
   io::Task<Result<void>> run_to_end(std::string name, Step step);
   Result<void> launch(const Step& step);
-  io::Task<void> end_process(int64_t grace_ms);
+  io::Task<void> end_process();
   bool skipped(const Step& step) const;
   void set_state(ComponentState state);
   void note_failure(const Error& error);
@@ -93,7 +97,9 @@ class Component {
   bool dependencies_ready_ = false;
   std::optional<io::Completion<bool>> waiting_for_dependencies_;
   std::unique_ptr<io::Process> process_;
-  std::optional<io::Completion<Result<io::ExitStatus>>> exit_;
+  std::optional<io::Completion<Result<io::ExitStatus>>> exit_;  // of process_
+  io::Timer deadline_;                                          // of the step that runs
+  std::optional<io::Completion<bool>> reported_failure_;        // while it is up after Startup
   std::deque<std::string> last_lines_;
   int failures_ = 0;             // in a row
   int64_t last_failure_ms_ = 0;  // monotonic

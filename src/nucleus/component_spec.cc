@@ -127,10 +127,12 @@ Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const Package
     filled.requires_privilege = step.requires_privilege;
     filled.timeout_ms = step.timeout ? std::chrono::milliseconds(*step.timeout).count() : 0;
     for (const auto& [key, value] : step.setenv) filled.environment.emplace_back(key, fill(value));
+    if (kind == formats::StepKind::kBootstrap) spec.bootstrap = std::move(filled);
     if (kind == formats::StepKind::kInstall) spec.install = std::move(filled);
     if (kind == formats::StepKind::kStartup) spec.startup = std::move(filled);
     if (kind == formats::StepKind::kRun) spec.run = std::move(filled);
     if (kind == formats::StepKind::kShutdown) spec.shutdown = std::move(filled);
+    if (kind == formats::StepKind::kRecover) spec.recover = std::move(filled);
   }
   return spec;
 }

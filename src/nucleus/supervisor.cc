@@ -6,44 +6,72 @@
 namespace skerry::nucleus {
 
 Supervisor::Supervisor(io::Env& env, Hooks hooks) : env_(env), hooks_(std::move(hooks)) {
-  tasks_.spawn(restart_loop());
+  tasks_.spawn(reconcile_loop());
 }
 
 Supervisor::~Supervisor() {
   tasks_.cancel_all();
-  slots_.clear();
+  components_.clear();
 }
 
 io::Task<void> Supervisor::apply(std::vector<ComponentSpec> wanted) {
-  applying_ = true;
-  std::map<ComponentName, const ComponentSpec*> by_name;
-  for (const ComponentSpec& spec : wanted) by_name[spec.name] = &spec;
+  wanted_.clear();
+  for (ComponentSpec& spec : wanted) wanted_.emplace(spec.name, std::move(spec));
+  io::Completion<bool> applied(env_.loop);
+  appliers_.push_back(applied);
+  wake();
+  co_await applied;
+}
 
-  std::set<ComponentName> obsolete = std::exchange(to_restart_, {});
-  for (const auto& [name, slot] : slots_) {
-    auto found = by_name.find(name);
-    // A broken component gets a new chance from any deployment that still wants it.
-    if (found == by_name.end() || !(*found->second == slot.component->spec()) ||
-        slot.component->state() == ComponentState::kBroken) {
-      obsolete.insert(name);
+void Supervisor::wake() {
+  woken_ = true;
+  if (wake_) wake_->complete(true);
+}
+
+// The only task that stops and starts components: a deployment and a restart of dependents cannot
+// get in each other's way, and a deployment that is dropped halfway leaves nothing half stopped.
+io::Task<void> Supervisor::reconcile_loop() {
+  for (;;) {
+    while (!woken_) {
+      wake_.emplace(env_.loop);
+      co_await *wake_;
     }
+    woken_ = false;
+    reconciling_ = true;
+    co_await reconcile();
+  }
+}
+
+io::Task<void> Supervisor::reconcile() {
+  auto appliers = std::exchange(appliers_, {});
+  // A HARD dependent starts again after what it depends on went down.
+  std::set<ComponentName> obsolete = std::exchange(to_restart_, {});
+  if (!obsolete.empty()) {
+    log::info("supervisor", "restarting dependents", {{"count", std::to_string(obsolete.size())}});
+  }
+  for (const auto& [name, component] : components_) {
+    auto spec = wanted_.find(name);
+    // A broken component gets a new chance from any deployment that still wants it.
+    const bool another_chance = !appliers.empty() && component->state() == ComponentState::kBroken;
+    if (spec == wanted_.end() || !(spec->second == component->spec()) || another_chance)
+      obsolete.insert(name);
   }
   co_await stop_set(with_dependents(std::move(obsolete)));
-  for (const ComponentSpec& spec : wanted) {
-    if (!slots_.contains(spec.name)) start_one(spec);
+  for (const auto& [name, spec] : wanted_) {
+    if (!components_.contains(name)) start_one(spec);
   }
-  refresh_dependencies();
-  applying_ = false;
+  reconciling_ = false;
   after_change();
+  for (auto& applier : appliers) applier.complete(true);
 }
 
 // Dependents first, so that none runs without what it stands on.
 io::Task<void> Supervisor::stop_set(std::set<ComponentName> names) {
-  std::erase_if(names, [this](const ComponentName& name) { return !slots_.contains(name); });
+  std::erase_if(names, [this](const ComponentName& name) { return !components_.contains(name); });
   while (!names.empty()) {
     auto next = std::find_if(names.begin(), names.end(), [&](const ComponentName& candidate) {
       return std::none_of(names.begin(), names.end(), [&](const ComponentName& other) {
-        const auto& needs = slots_.at(other).component->spec().hard_dependencies;
+        const auto& needs = components_.at(other)->spec().hard_dependencies;
         return other != candidate &&
                std::find(needs.begin(), needs.end(), candidate) != needs.end();
       });
@@ -52,8 +80,9 @@ io::Task<void> Supervisor::stop_set(std::set<ComponentName> names) {
       next = names.begin();  // a cycle: resolution refuses it, stopping must not hang
     ComponentName name = *next;
     names.erase(next);
-    co_await slots_.at(name).component->stop();
-    slots_.erase(name);
+    co_await components_.at(name)->stop();
+    components_.erase(name);
+    to_restart_.erase(name);
   }
 }
 
@@ -63,33 +92,28 @@ void Supervisor::start_one(const ComponentSpec& spec) {
   hooks.on_installed = [this](const Component& component) {
     hooks_.mark_installed(component.spec().name, component.spec().version);
   };
-  Slot slot;
-  slot.component =
+  auto component =
       std::make_unique<Component>(env_, spec, hooks_.is_installed(spec.name, spec.version),
                                   env_.random.token(16), std::move(hooks));
-  Component* component = slot.component.get();
-  slots_[spec.name] = std::move(slot);
-  component->start();
+  components_.emplace(spec.name, std::move(component)).first->second->start();
 }
 
 // Called from inside a component: takes a note; the work is done from the loop.
 void Supervisor::on_component_state(Component& component) {
   ++changes_;
   ComponentState state = component.state();
-  if (!applying_ && (state == ComponentState::kErrored || state == ComponentState::kBroken)) {
+  if (state == ComponentState::kErrored || state == ComponentState::kBroken) {
     auto affected = with_dependents({component.spec().name});
     affected.erase(component.spec().name);
     for (const ComponentName& name : affected) {
-      auto slot = slots_.find(name);
-      if (slot == slots_.end()) continue;
-      ComponentState dependent = slot->second.component->state();
+      ComponentState dependent = components_.at(name)->state();
       if (dependent == ComponentState::kStarting || is_healthy(dependent)) to_restart_.insert(name);
     }
   }
   hooks_.on_state({component.spec().name, component.spec().version, state, component.reason()});
   if (change_pending_) return;
   change_pending_ = true;
-  // A task of posted_, so that a destroyed supervisor is not called back.
+  // A task, so that a destroyed supervisor is not called back.
   struct Deferred {
     static io::Task<void> run(Supervisor* self) {
       co_await io::sleep(self->env_.loop, 0);
@@ -97,44 +121,23 @@ void Supervisor::on_component_state(Component& component) {
       self->after_change();
     }
   };
-  posted_.spawn(Deferred::run(this));
+  tasks_.spawn(Deferred::run(this));
 }
 
 void Supervisor::after_change() {
   refresh_dependencies();
-  if (!to_restart_.empty() && !applying_ && restart_wake_) restart_wake_->complete(true);
+  if (!to_restart_.empty()) wake();
   for (auto& waiter : std::exchange(waiters_, {})) waiter.complete(true);
 }
 
 void Supervisor::refresh_dependencies() {
-  for (auto& [name, slot] : slots_) {
-    const auto& needs = slot.component->spec().hard_dependencies;
+  for (auto& [name, component] : components_) {
+    const auto& needs = component->spec().hard_dependencies;
     bool ready = std::all_of(needs.begin(), needs.end(), [this](const ComponentName& need) {
-      auto found = slots_.find(need);
-      return found != slots_.end() && is_healthy(found->second.component->state());
+      auto found = components_.find(need);
+      return found != components_.end() && is_healthy(found->second->state());
     });
-    slot.component->set_dependencies_ready(ready);
-  }
-}
-
-// A HARD dependent starts again after what it depends on went down.
-io::Task<void> Supervisor::restart_loop() {
-  for (;;) {
-    restart_wake_.emplace(env_.loop);
-    co_await *restart_wake_;
-    if (applying_) continue;  // apply() takes to_restart_ along
-    std::set<ComponentName> names = std::exchange(to_restart_, {});
-    std::vector<ComponentSpec> specs;
-    for (const ComponentName& name : names) {
-      if (auto slot = slots_.find(name); slot != slots_.end())
-        specs.push_back(slot->second.component->spec());
-    }
-    log::info("supervisor", "restarting dependents", {{"count", std::to_string(specs.size())}});
-    applying_ = true;
-    co_await stop_set(std::move(names));
-    for (const ComponentSpec& spec : specs) start_one(spec);
-    applying_ = false;
-    after_change();
+    component->set_dependencies_ready(ready);
   }
 }
 
@@ -155,14 +158,14 @@ io::Task<Result<void>> Supervisor::wait_healthy(int64_t window_ms, int64_t timeo
           if (!status.reason.empty()) waiting += " (" + status.reason + ")";
         }
       }
-      co_return fail(Code::kTimeout, "components not healthy within " +
-                                         std::to_string(timeout_ms / 1000) + " s:" + waiting);
+      co_return fail(Code::kTimeout,
+                     "components not healthy within " + duration_text(timeout_ms) + ":" + waiting);
     }
-    const bool healthy = all_healthy() && to_restart_.empty();
+    const bool healthy = settled();
     const uint64_t seen = changes_;
     io::Completion<bool> changed(env_.loop);
     waiters_.push_back(changed);
-    io::Timer timer = env_.loop.after(healthy ? std::min(window_ms, left_ms) : left_ms,
+    io::Timer timer = env_.loop.after(healthy ? window_ms : left_ms,
                                       [changed]() mutable { changed.complete(false); });
     bool was_change = co_await changed;
     if (healthy && !was_change && changes_ == seen) co_return Result<void>();
@@ -171,34 +174,33 @@ io::Task<Result<void>> Supervisor::wait_healthy(int64_t window_ms, int64_t timeo
 
 std::vector<ComponentStatus> Supervisor::statuses() const {
   std::vector<ComponentStatus> all;
-  for (const auto& [name, slot] : slots_) {
-    const Component& component = *slot.component;
-    all.push_back({name, component.spec().version, component.state(), component.reason()});
+  for (const auto& [name, component] : components_) {
+    all.push_back({name, component->spec().version, component->state(), component->reason()});
   }
   return all;
 }
 
 std::optional<ComponentName> Supervisor::component_of_token(std::string_view token) const {
-  for (const auto& [name, slot] : slots_) {
-    if (slot.component->token() == token) return name;
+  for (const auto& [name, component] : components_) {
+    if (component->token() == token) return name;
   }
   return std::nullopt;
 }
 
 Result<void> Supervisor::report(const ComponentName& name, ComponentState reported) {
-  auto slot = slots_.find(name);
-  if (slot == slots_.end())
+  auto component = components_.find(name);
+  if (component == components_.end())
     return fail(Code::kNotFound, "component " + name.str() + " does not run here");
-  slot->second.component->report(reported);
+  component->second->report(reported);
   return {};
 }
 
 std::set<ComponentName> Supervisor::with_dependents(std::set<ComponentName> names) const {
   for (bool grown = true; grown;) {
     grown = false;
-    for (const auto& [name, slot] : slots_) {
+    for (const auto& [name, component] : components_) {
       if (names.contains(name)) continue;
-      const auto& needs = slot.component->spec().hard_dependencies;
+      const auto& needs = component->spec().hard_dependencies;
       if (std::any_of(needs.begin(), needs.end(),
                       [&](const ComponentName& need) { return names.contains(need); })) {
         names.insert(name);
@@ -209,14 +211,15 @@ std::set<ComponentName> Supervisor::with_dependents(std::set<ComponentName> name
   return names;
 }
 
-bool Supervisor::all_healthy() const {
-  return std::all_of(slots_.begin(), slots_.end(),
-                     [](const auto& entry) { return is_healthy(entry.second.component->state()); });
+bool Supervisor::settled() const {
+  return !woken_ && !reconciling_ && to_restart_.empty() &&
+         std::all_of(components_.begin(), components_.end(),
+                     [](const auto& entry) { return is_healthy(entry.second->state()); });
 }
 
 const Component* Supervisor::broken() const {
-  for (const auto& [name, slot] : slots_) {
-    if (slot.component->state() == ComponentState::kBroken) return slot.component.get();
+  for (const auto& [name, component] : components_) {
+    if (component->state() == ComponentState::kBroken) return component.get();
   }
   return nullptr;
 }

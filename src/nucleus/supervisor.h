@@ -34,8 +34,8 @@ class Supervisor {
   ~Supervisor();  // kills what still runs, without Shutdown scripts
 
   // Makes `wanted` the set to run. Returns once everything obsolete is stopped and the rest is
-  // started (not yet healthy). Components whose spec is unchanged are left alone. One call at a
-  // time.
+  // started (not yet healthy). Components whose spec is unchanged are left alone. The set stays
+  // wanted where the task is destroyed; a later call replaces it.
   io::Task<void> apply(std::vector<ComponentSpec> wanted);
   // Until every component has been RUNNING or FINISHED without a break for `window_ms`. Fails with
   // the component's reason as soon as one is BROKEN, and with kTimeout after `timeout_ms`.
@@ -48,31 +48,32 @@ class Supervisor {
   Result<void> report(const ComponentName& name, ComponentState reported);
 
  private:
-  struct Slot {
-    std::unique_ptr<Component> component;
-  };
   void on_component_state(Component& component);
   void after_change();
   void refresh_dependencies();
-  io::Task<void> restart_loop();
+  void wake();
+  io::Task<void> reconcile_loop();
+  io::Task<void> reconcile();
   io::Task<void> stop_set(std::set<ComponentName> names);
   void start_one(const ComponentSpec& spec);
   // `names` and, transitively, every component that HARD-depends on one of them.
   std::set<ComponentName> with_dependents(std::set<ComponentName> names) const;
-  bool all_healthy() const;
+  bool settled() const;
   const Component* broken() const;
 
   io::Env& env_;
   Hooks hooks_;
-  std::map<ComponentName, Slot> slots_;
+  std::map<ComponentName, ComponentSpec> wanted_;
+  std::map<ComponentName, std::unique_ptr<Component>> components_;
   std::set<ComponentName> to_restart_;
+  std::vector<io::Completion<bool>> appliers_;  // of the next reconcile()
+  std::optional<io::Completion<bool>> wake_;
+  bool woken_ = false;
+  bool reconciling_ = false;
   bool change_pending_ = false;
-  bool applying_ = false;
   uint64_t changes_ = 0;  // counts state changes, so that waiters see breaks between two looks
   std::vector<io::Completion<bool>> waiters_;
-  std::optional<io::Completion<bool>> restart_wake_;
   io::TaskScope tasks_;
-  io::TaskScope posted_;
 };
 
 }  // namespace skerry::nucleus
