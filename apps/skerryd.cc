@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <csignal>
 #include <filesystem>
 
@@ -45,14 +46,21 @@ std::string architecture() {
   return machine;  // "aarch64" is Greengrass's name as well
 }
 
+std::optional<uint32_t> number_of(const std::string& text) {
+  uint32_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, number);
+  if (parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
+  return number;
+}
+
 // "user" or "user:group"; numbers are taken as they are.
 Result<UserId> find_user(const std::string& text) {
   const size_t colon = text.find(':');
   const std::string user = text.substr(0, colon);
-  char* end = nullptr;
   UserId found{};
-  if (auto number = std::strtoul(user.c_str(), &end, 10); !user.empty() && *end == '\0') {
-    found = {static_cast<uint32_t>(number), static_cast<uint32_t>(number)};
+  if (auto number = number_of(user)) {
+    found = {*number, *number};
   } else if (const passwd* entry = getpwnam(user.c_str())) {
     found = {entry->pw_uid, entry->pw_gid};
   } else {
@@ -62,8 +70,8 @@ Result<UserId> find_user(const std::string& text) {
   }
   if (colon == std::string::npos) return found;
   const std::string group = text.substr(colon + 1);
-  if (auto number = std::strtoul(group.c_str(), &end, 10); !group.empty() && *end == '\0') {
-    found.second = static_cast<uint32_t>(number);
+  if (auto number = number_of(group)) {
+    found.second = *number;
   } else if (const struct group* entry = getgrnam(group.c_str())) {
     found.second = entry->gr_gid;
   } else {
@@ -119,7 +127,8 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const std::string
   SKERRY_ASSIGN(auto mqtt, net::make_mqtt_client(env, broker));
 
   std::optional<Error> fatal;
-  std::optional<IpcServer> ipc;
+  std::unique_ptr<Nucleus> nucleus;
+  std::optional<IpcServer> ipc;  // goes first: it watches the nucleus's configuration
   const int64_t started_ms = clock.monotonic_ms();
   Nucleus::Hooks hooks;
   hooks.on_first_connected = [&] {
@@ -133,7 +142,7 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const std::string
     if (!fatal) fatal = error;
     loop.stop();
   };
-  SKERRY_ASSIGN(auto nucleus, Nucleus::open(env, info, *cloud, *mqtt, std::move(hooks)));
+  SKERRY_ASSIGN(nucleus, Nucleus::open(env, info, *cloud, *mqtt, std::move(hooks)));
   ipc.emplace(loop, *nucleus, nucleus->state().config());
   SKERRY_TRY(ipc->listen(info.ipc_socket(), info.privileged ? 0666 : 0600));
 

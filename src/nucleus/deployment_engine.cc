@@ -42,16 +42,17 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
   auto target = target_of(document);
   JobResult result{job, document.id, target.value_or(""), document.configuration_arn, "", "", ""};
   if (!target) {
-    co_return co_await no_change(
+    co_return co_await end_without_change(
         outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", target.error().message()));
   }
   // An older revision of what this target already has arrives late: it must not undo the newer one.
   auto known = state_.targets().find(*target);
   const int64_t revision = document.configuration_id().value().revision;
   if (known != state_.targets().end() && revision < known->second.revision) {
-    co_return co_await no_change(outcome(result, "REJECTED", "REJECTED",
-                                         "revision " + std::to_string(known->second.revision) +
-                                             " of " + *target + " is deployed already"));
+    co_return co_await end_without_change(outcome(result, "REJECTED", "REJECTED",
+                                                  "revision " +
+                                                      std::to_string(known->second.revision) +
+                                                      " of " + *target + " is deployed already"));
   }
 
   // 1. Decide what will run, and 2. have all of it on disk, verified. Nothing that runs is touched;
@@ -64,8 +65,17 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
     log::info("deployment", "planned", {{"job", job.str()}});
     ready = co_await fetch(&planned->resolution);
   }
+  if (ready) {
+    // Once more: components may have changed their configuration during the download.
+    auto config = next_config(document, planned->resolution);
+    if (config) {
+      planned->next.config = std::move(*config);
+    } else {
+      ready = fail(config.error());
+    }
+  }
   if (!ready) {
-    co_return co_await no_change(
+    co_return co_await end_without_change(
         outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", ready.error().message()));
   }
   log::info("deployment", "fetched", {{"job", job.str()}});
@@ -76,7 +86,7 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
       state_.switch_to(std::move(planned->next), result,
                        document.failure_handling == formats::FailureHandling::kRollback);
   if (!switched && switched.error().code() == Code::kResourceExhausted) {
-    co_return co_await no_change(
+    co_return co_await end_without_change(
         outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", switched.error().message()));
   }
   SKERRY_CO_TRY(switched);
@@ -102,6 +112,7 @@ io::Task<Result<void>> DeploymentEngine::finish_activation() {
     SKERRY_CO_TRY(co_await persist([&] {
       return state_.commit(outcome(job, "FAILED", "FAILED_ROLLBACK_NOT_REQUESTED", reason));
     }));
+    collect_garbage();
     co_return Result<void>();
   }
   co_return co_await roll_back(std::move(reason));
@@ -128,8 +139,7 @@ io::Task<Result<void>> DeploymentEngine::roll_back(std::string reason) {
   co_return Result<void>();
 }
 
-// Ends a job that changed nothing.
-io::Task<Result<void>> DeploymentEngine::no_change(JobResult result) {
+io::Task<Result<void>> DeploymentEngine::end_without_change(JobResult result) {
   log::warn("deployment", "ended without a change",
             {{"job", result.job.str()}, {"status", result.status}, {"reason", result.reason}});
   co_return co_await persist([&] { return state_.record_result(result); });
@@ -148,10 +158,18 @@ io::Task<Result<void>> DeploymentEngine::persist(std::function<Result<void>()> w
 
 io::Task<Result<void>> DeploymentEngine::resume() {
   if (state_.phase() == Phase::kIdle) {
-    collect_garbage();
-    auto specs = prepare_current();
-    if (!specs) co_return fail(specs.error());
-    co_await supervisor_.apply(std::move(*specs));
+    std::vector<ComponentSpec> specs;
+    for (const auto& [name, installed] : state_.components()) {
+      auto spec = prepare(name, installed);
+      if (spec) {
+        specs.push_back(std::move(*spec));
+      } else {
+        // The others run, and a new deployment can repair this one.
+        log::error("deployment", "an installed component cannot be started",
+                   {{"component", name.str()}, {"reason", spec.error().message()}});
+      }
+    }
+    co_await supervisor_.apply(std::move(specs));
     co_return Result<void>();
   }
   SKERRY_CO_TRY(co_await persist([&] { return state_.note_boot(); }));
@@ -293,31 +311,36 @@ io::Task<Result<void>> DeploymentEngine::activate() {
 Result<std::vector<ComponentSpec>> DeploymentEngine::prepare_current() {
   std::vector<ComponentSpec> specs;
   for (const auto& [name, installed] : state_.components()) {
-    SKERRY_ASSIGN(std::string text, packages_.recipe(name, installed.version));
-    SKERRY_ASSIGN(auto recipe, formats::parse_recipe(text));
-    const formats::Manifest* manifest =
-        formats::choose_manifest(recipe, {{"os", info_.platform.os},
-                                          {"architecture", info_.platform.architecture},
-                                          {"runtime", "skerry"}});
-    if (!manifest)
-      return fail(Code::kFailedPrecondition,
-                  name.str() + ": no manifest for this platform any more");
-    SKERRY_ASSIGN(ComponentSpec spec,
-                  make_component_spec(info_, packages_, state_.components(), state_.config().tree(),
-                                      recipe, *manifest));
-    SKERRY_TRY(prepare_component(spec, *manifest));
+    SKERRY_ASSIGN(ComponentSpec spec, prepare(name, installed));
     specs.push_back(std::move(spec));
   }
   return specs;
 }
 
-Result<void> DeploymentEngine::prepare_component(const ComponentSpec& spec,
-                                                 const formats::Manifest& manifest) {
+Result<ComponentSpec> DeploymentEngine::prepare(const ComponentName& name,
+                                                const InstalledComponent& installed) {
+  SKERRY_ASSIGN(std::string text, packages_.recipe(name, installed.version));
+  SKERRY_ASSIGN(auto recipe, formats::parse_recipe(text));
+  if (recipe.name != name) {
+    return fail(Code::kCorrupt, "the stored recipe of " + name.str() + " is that of " +
+                                    recipe.name.str() + ": deploy it again");
+  }
+  const formats::Manifest* manifest =
+      formats::choose_manifest(recipe, {{"os", info_.platform.os},
+                                        {"architecture", info_.platform.architecture},
+                                        {"runtime", "skerry"}});
+  if (!manifest) {
+    return fail(Code::kFailedPrecondition, name.str() + ": no manifest for this platform any more");
+  }
+  SKERRY_ASSIGN(ComponentSpec spec, make_component_spec(info_, packages_, state_.components(),
+                                                        state_.config().tree(), recipe, *manifest));
   SKERRY_TRY(io::make_directories(env_.files, io::parent_of(spec.log_path)));
   SKERRY_TRY(io::make_directories(env_.files, spec.work_directory));
-  if (!spec.user) return {};
-  SKERRY_TRY(env_.files.set_owner(spec.work_directory, spec.user->first, spec.user->second));
-  return packages_.set_owner(spec.name, spec.version, manifest, *spec.user);
+  if (spec.user) {
+    SKERRY_TRY(env_.files.set_owner(spec.work_directory, spec.user->first, spec.user->second));
+    SKERRY_TRY(packages_.set_owner(spec.name, spec.version, *manifest, *spec.user));
+  }
+  return spec;
 }
 
 io::Task<void> DeploymentEngine::wait_before_retry(int attempt, const Error* error) {

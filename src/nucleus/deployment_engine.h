@@ -32,7 +32,15 @@ class DeploymentEngine {
   io::Task<Result<void>> deploy(JobId job, formats::Deployment document);
 
   // At start: brings up what runs here and ends a switch or roll-back that a crash interrupted.
+  // Components that cannot be prepared (a user is gone, a file is damaged) are left out.
   io::Task<Result<void>> resume();
+
+  // Ends a job without running it; cancelling and errors as in deploy().
+  io::Task<Result<void>> end_without_change(JobResult result);
+
+  // Removes versions and downloads that do not belong to the current generation. In kIdle only, and
+  // when no deployment may want to continue its downloads.
+  void collect_garbage();
 
  private:
   struct Plan {
@@ -48,12 +56,10 @@ class DeploymentEngine {
   io::Task<Result<void>> activate();
   io::Task<Result<void>> finish_activation();
   io::Task<Result<void>> roll_back(std::string reason);
-  io::Task<Result<void>> no_change(JobResult result);
   io::Task<Result<void>> persist(std::function<Result<void>()> write);
   Result<std::vector<ComponentSpec>> prepare_current();
-  Result<void> prepare_component(const ComponentSpec& spec, const formats::Manifest& manifest);
+  Result<ComponentSpec> prepare(const ComponentName& name, const InstalledComponent& installed);
   io::Task<void> wait_before_retry(int attempt, const Error* error);
-  void collect_garbage();
 
   io::Env& env_;
   const NucleusInfo& info_;

@@ -53,9 +53,13 @@ Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
   SKERRY_TRY(node.read("greengrassDataPlaneEndpoint", endpoint));
   SKERRY_ASSIGN(uint16_t data_plane_port, port_of(node, "greengrassDataPlanePort", 8443));
   // "iotdata" is the stock way to say: the same host as iotDataEndpoint.
-  config.data_plane_url = endpoint.starts_with("https://") ? endpoint
-                                                           : "https://" + config.broker_host + ":" +
-                                                                 std::to_string(data_plane_port);
+  if (endpoint.empty() || formats::equal_ignoring_case(endpoint, "iotdata")) {
+    endpoint = "https://" + config.broker_host + ":" + std::to_string(data_plane_port);
+  }
+  if (!endpoint.starts_with("https://")) {
+    return node.wrong("greengrassDataPlaneEndpoint must be iotdata or https://host:port");
+  }
+  config.data_plane_url = std::move(endpoint);
   SKERRY_ASSIGN(auto run_with, node.find("runWithDefault"));
   if (run_with) SKERRY_TRY(run_with->read("posixUser", config.default_user));
   SKERRY_ASSIGN(auto own, node.find("skerry"));
@@ -80,7 +84,9 @@ Result<DeviceConfig> parse_device_config(std::string_view text, const std::strin
   SKERRY_ASSIGN(config.ca_file, required_path(system, "rootCaPath", directory));
   SKERRY_ASSIGN(config.root, required_path(system, "rootPath", directory));
   SKERRY_ASSIGN(std::string thing, required(system, "thingName"));
-  SKERRY_ASSIGN(config.thing, formats::parse_thing_name(thing));
+  auto name = formats::parse_thing_name(thing);
+  if (!name) return fail(name.error().with_context("system.thingName"));
+  config.thing = std::move(*name);
   SKERRY_ASSIGN(Node nucleus, nucleus_configuration(root));
   SKERRY_TRY(read_nucleus(nucleus, config));
   return config;

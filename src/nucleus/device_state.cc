@@ -10,8 +10,14 @@ namespace {
 
 using nlohmann::json;
 
-// Above this the journal is rewritten as one snapshot.
+// The journal is rewritten as one snapshot when it is above this, and twice as long as the last
+// snapshot: so a large state is not rewritten with every record.
 constexpr uint64_t kCompactAboveBytes = 1 << 20;
+
+// Reasons hold what components print; a byte that is not UTF-8 must not end the program.
+std::string text_of(const json& record) {
+  return record.dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 json to_json(const ComponentSet& components) {
   json out = json::object();
@@ -88,6 +94,8 @@ JobResult result_from(const json& in) {
 
 }  // namespace
 
+DeviceState::DeviceState() : compact_above_bytes_(kCompactAboveBytes) {}
+
 Result<std::unique_ptr<DeviceState>> DeviceState::open(io::Env& env, const std::string& directory) {
   std::unique_ptr<DeviceState> state(new DeviceState());
   DeviceState* self = state.get();
@@ -106,11 +114,14 @@ Result<std::unique_ptr<DeviceState>> DeviceState::open(io::Env& env, const std::
 }
 
 Result<void> DeviceState::append(const json& record) {
-  if (journal_->size_bytes() > kCompactAboveBytes) {
-    const std::string whole = json{{"t", "snapshot"}, {"state", snapshot()}}.dump();
-    SKERRY_TRY(journal_->compact({&whole, 1}));
+  if (journal_->size_bytes() > compact_above_bytes_) {
+    const std::string whole = text_of({{"t", "snapshot"}, {"state", snapshot()}});
+    // Where this fails (a full disk has no room for a copy) the journal is as it was, or refuses
+    // the append below by itself.
+    (void)journal_->compact({&whole, 1});
+    compact_above_bytes_ = std::max(kCompactAboveBytes, 2 * journal_->size_bytes());
   }
-  return journal_->append(record.dump());
+  return journal_->append(text_of(record));
 }
 
 Result<void> DeviceState::switch_to(Generation next, JobResult job, bool roll_back_on_failure) {

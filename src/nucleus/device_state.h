@@ -99,7 +99,7 @@ class DeviceState {
   Result<void> mark_installed(const ComponentName& name, const std::string& version);
 
  private:
-  DeviceState() = default;
+  DeviceState();
   Result<void> append(const nlohmann::json& record);
   Result<void> apply(const nlohmann::json& record);
   void adopt(Generation generation);
@@ -108,6 +108,7 @@ class DeviceState {
   Result<void> restore(const nlohmann::json& snapshot);
 
   std::optional<io::Journal> journal_;  // unset while it is replayed
+  uint64_t compact_above_bytes_;
   std::unique_ptr<ConfigStore> config_;
   ComponentSet components_;
   Targets targets_;

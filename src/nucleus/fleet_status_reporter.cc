@@ -21,8 +21,11 @@ void FleetStatusReporter::on_connected() {
 }
 
 void FleetStatusReporter::on_component_change() {
-  if (!launched_) return;
-  change_timer_ = env_.loop.after(kGatherMs, [this] { send("COMPONENT_STATUS_CHANGE", nullptr); });
+  if (!launched_ || std::exchange(gathering_, true)) return;
+  change_timer_ = env_.loop.after(kGatherMs, [this] {
+    gathering_ = false;
+    send("COMPONENT_STATUS_CHANGE", nullptr);
+  });
 }
 
 void FleetStatusReporter::on_deployment_finished(const JobResult& result) {
@@ -33,6 +36,7 @@ void FleetStatusReporter::on_deployment_finished(const JobResult& result) {
 void FleetStatusReporter::send(std::string trigger, const JobResult* deployment) {
   if (!mqtt_.connected()) return;  // the next connection tells everything
   change_timer_.cancel();
+  gathering_ = false;
   formats::FleetStatus status;
   status.nucleus_version = kNucleusVersion;
   status.platform = info_.platform.os;
@@ -55,7 +59,10 @@ void FleetStatusReporter::send(std::string trigger, const JobResult* deployment)
     information.configuration_arn = deployment->configuration_arn;
     information.deployment_id = deployment->deployment;
     status.deployment = std::move(information);
-    for (const ComponentName& name : told_) {
+  }
+  // While a deployment may still be rolled back nothing is gone for good.
+  if (state_.phase() == Phase::kIdle) {
+    for (const ComponentName& name : std::exchange(told_, {})) {
       if (state_.components().contains(name)) continue;
       formats::ComponentStatus gone;
       gone.name = name;
@@ -63,7 +70,6 @@ void FleetStatusReporter::send(std::string trigger, const JobResult* deployment)
       status.components.push_back(std::move(gone));
     }
   }
-  told_.clear();
   for (const auto& [name, component] : state_.components()) told_.insert(name);
   mqtt_.publish({formats::fleet_status_topic(info_.thing), formats::to_text(status), 1});
   cadence_timer_ = env_.loop.after(kCadenceMs, [this] { send("CADENCE", nullptr); });

@@ -36,7 +36,8 @@ class FleetStatusReporter {
   net::MqttClient& mqtt_;
   bool launched_ = false;
   int64_t sequence_ = 0;
-  std::set<ComponentName> told_;  // of the last message, to name what was uninstalled since
+  std::set<ComponentName> told_;  // to be installed, to name what was uninstalled since
+  bool gathering_ = false;        // change_timer_ runs
   io::Timer change_timer_;
   io::Timer cadence_timer_;
 };

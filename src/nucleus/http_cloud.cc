@@ -108,7 +108,10 @@ class HttpCloud : public Cloud {
       if (head.status != 200 && head.status != 206) return {};
       std::string_view length = head.headers.get("Content-Length");
       uint64_t remaining = 0;
-      std::from_chars(length.data(), length.data() + length.size(), remaining);
+      const auto parsed = std::from_chars(length.data(), length.data() + length.size(), remaining);
+      if (length.empty() || parsed.ec != std::errc()) {
+        return fail(Code::kCorrupt, "download: the server does not say how long the artifact is");
+      }
       return sink->begin(head.status == 206 ? offset : 0, remaining);
     };
     fetch.sink = [sink](std::string_view bytes) { return sink->write(bytes); };

@@ -11,6 +11,9 @@ namespace {
 using formats::JobTopicKind;
 
 constexpr int64_t kReportAgainMs = 10'000;
+// How the client token of an update starts: its answer says by it what was answered.
+constexpr std::string_view kProgress = "progress-";
+constexpr std::string_view kResult = "result-";
 
 // As the stock nuclei: the last two are JSON lists inside strings.
 formats::StatusDetails details_of(const JobResult& result) {
@@ -51,14 +54,9 @@ void JobsClient::start() {
 
 io::Task<void> JobsClient::resume() {
   auto resumed = co_await engine_.resume();
-  if (!resumed && state_.phase() != Phase::kIdle) {
+  if (!resumed) {
     hooks_.on_fatal(resumed.error());
     co_return;
-  }
-  if (!resumed) {
-    // What should run cannot be prepared. Stay reachable: a new deployment can repair it.
-    log::error("nucleus", "the installed components cannot be started",
-               {{"reason", resumed.error().message()}});
   }
   ready_ = true;
   finished();
@@ -110,8 +108,11 @@ void JobsClient::on_next(const std::optional<formats::JobExecution>& execution) 
     log::info("jobs", "cancelled before the switch", {{"job", running_->str()}});
     work_.cancel_all();
     running_.reset();
+    // "None" may be an old message, overtaken by the one that brought the job.
+    if (!execution) return ask_for_next();
   }
-  if (!execution) return;
+  // Nothing is to come: what a cancelled or interrupted job has downloaded is not needed.
+  if (!execution) return engine_.collect_garbage();
   // Ended already: the report was lost, or this message overtaken by it. Never run a job twice.
   if (const auto& last = state_.last_result(); last && last->job == execution->job_id) {
     return report(*last);
@@ -125,20 +126,27 @@ void JobsClient::on_next(const std::optional<formats::JobExecution>& execution) 
 
 void JobsClient::begin(const formats::JobExecution& execution) {
   auto document = formats::parse_deployment(*execution.job_document);
-  if (!document) return reject(execution, document.error().message());
+  if (!document) {
+    running_ = execution.job_id;
+    work_.spawn(reject(execution.job_id, document.error().message()));
+    return;
+  }
   log::info("jobs", "deployment",
             {{"job", execution.job_id.str()}, {"for", document->configuration_arn}});
   running_ = execution.job_id;
-  update(execution.job_id, formats::JobStatus::kInProgress, {});
+  update(execution.job_id, formats::JobStatus::kInProgress, {}, kProgress);
   work_.spawn(run(execution.job_id, std::move(*document)));
 }
 
 // A document that cannot be read: reported without being tried.
-void JobsClient::reject(const formats::JobExecution& execution, std::string reason) {
-  JobResult result{execution.job_id, DeploymentId(""), "", "", "REJECTED",
-                   "REJECTED",       std::move(reason)};
-  if (auto recorded = state_.record_result(result); !recorded)
-    return hooks_.on_fatal(recorded.error());
+io::Task<void> JobsClient::reject(JobId job, std::string reason) {
+  JobResult result{std::move(job), DeploymentId(""), "", "", "REJECTED",
+                   "REJECTED",     std::move(reason)};
+  auto recorded = co_await engine_.end_without_change(std::move(result));
+  if (!recorded) {
+    hooks_.on_fatal(recorded.error());
+    co_return;
+  }
   finished();
 }
 
@@ -166,15 +174,15 @@ void JobsClient::report_results() {
 
 void JobsClient::report(const JobResult& result) {
   update(result.job, formats::parse_job_status(result.status).value_or(formats::JobStatus::kFailed),
-         details_of(result));
+         details_of(result), kResult);
 }
 
-void JobsClient::update(const JobId& job, formats::JobStatus status,
-                        formats::StatusDetails details) {
+void JobsClient::update(const JobId& job, formats::JobStatus status, formats::StatusDetails details,
+                        std::string_view purpose) {
   formats::JobUpdateRequest request;
   request.status = status;
   request.status_details = std::move(details);
-  request.client_token = env_.random.token(12);
+  request.client_token = std::string(purpose) + env_.random.token(12);
   mqtt_.publish({topic(JobTopicKind::kUpdate, job.str()), formats::to_text(request), 1});
 }
 
@@ -186,15 +194,22 @@ void JobsClient::on_update_answer(const formats::JobTopic& answered,
   if (known == state_.unreported().end() || running_ == job) return;
   if (answered.kind == JobTopicKind::kUpdateRejected) {
     auto rejected = formats::parse_job_rejected(message.payload);
+    if (rejected && rejected->client_token.starts_with(kProgress)) return;
     // Busy or broken for the moment: the timer reports again. Everything else is final: the job is
     // gone or ended without us.
     if (rejected && (rejected->code == "InternalError" || rejected->code == "RequestThrottled"))
       return;
     log::warn("jobs", "the result was refused",
               {{"job", job.str()}, {"answer", message.payload.substr(0, 300)}});
+  } else {
+    auto accepted = formats::parse_job_update_accepted(message.payload);
+    if (accepted && accepted->client_token.starts_with(kProgress)) return;
   }
-  if (auto forgotten = state_.forget_result(job); !forgotten)
+  if (auto forgotten = state_.forget_result(job); !forgotten) {
+    // A full disk: the timer reports again, and the next answer finds space.
+    if (forgotten.error().code() == Code::kResourceExhausted) return;
     return hooks_.on_fatal(forgotten.error());
+  }
   if (state_.unreported().empty()) report_again_.cancel();
   ask_for_next();
 }

@@ -40,11 +40,12 @@ class JobsClient {
   void ask_for_next();
   void on_next(const std::optional<formats::JobExecution>& execution);
   void begin(const formats::JobExecution& execution);
-  void reject(const formats::JobExecution& execution, std::string reason);
+  io::Task<void> reject(JobId job, std::string reason);
   void finished();
   void report_results();
   void report(const JobResult& result);
-  void update(const JobId& job, formats::JobStatus status, formats::StatusDetails details);
+  void update(const JobId& job, formats::JobStatus status, formats::StatusDetails details,
+              std::string_view purpose);
   void on_update_answer(const formats::JobTopic& topic, const net::MqttMessage& message);
   std::string topic(formats::JobTopicKind kind, std::string job) const;
 

@@ -22,7 +22,11 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
     reporter_->on_component_change();
   };
   supervising.mark_installed = [this](const ComponentName& name, const std::string& version) {
-    fatal_unless(state_->mark_installed(name, version));
+    auto marked = state_->mark_installed(name, version);
+    if (marked) return;
+    if (marked.error().code() != Code::kResourceExhausted) return hooks_.on_fatal(marked.error());
+    log::warn("component", "its Install will run again after a restart",
+              {{"component", name.str()}, {"reason", marked.error().message()}});
   };
   supervising.is_installed = [this](const ComponentName& name, const std::string& version) {
     return state_->is_installed(name, version);
@@ -42,14 +46,15 @@ void Nucleus::start() {
     log::info("mqtt", "connected", {{"session", session_present ? "kept" : "new"}});
     if (!std::exchange(was_connected_, true) && hooks_.on_first_connected)
       hooks_.on_first_connected();
-    jobs_->on_connected();
+    if (jobs_) jobs_->on_connected();
     reporter_->on_connected();
   };
   events.on_disconnected = [](const Error& reason) {
     log::warn("mqtt", "disconnected", {{"reason", reason.message()}});
   };
   events.on_message = [this](const net::MqttMessage& message) {
-    if (!jobs_->on_message(message) && hooks_.on_message) hooks_.on_message(message);
+    if (jobs_ && jobs_->on_message(message)) return;
+    if (hooks_.on_message) hooks_.on_message(message);
   };
   mqtt_.start(std::move(events));  // first: it connects while the components come up
   jobs_->start();
@@ -67,10 +72,6 @@ std::optional<ComponentName> Nucleus::component_of_token(std::string_view svcuid
 
 Result<void> Nucleus::report_state(const ComponentName& component, ComponentState reported) {
   return supervisor_->report(component, reported);
-}
-
-void Nucleus::fatal_unless(const Result<void>& result) {
-  if (!result) hooks_.on_fatal(result.error());
 }
 
 }  // namespace skerry::nucleus

@@ -44,8 +44,6 @@ class Nucleus : public IpcHost {
  private:
   Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttClient& mqtt, Hooks hooks,
           std::unique_ptr<DeviceState> state);
-  void fatal_unless(const Result<void>& result);
-
   net::MqttClient& mqtt_;
   Hooks hooks_;
   bool was_connected_ = false;
@@ -54,7 +52,7 @@ class Nucleus : public IpcHost {
   std::unique_ptr<Supervisor> supervisor_;
   std::unique_ptr<DeploymentEngine> engine_;
   std::unique_ptr<FleetStatusReporter> reporter_;
-  std::unique_ptr<JobsClient> jobs_;
+  std::unique_ptr<JobsClient> jobs_;  // null once it shuts down
 };
 
 }  // namespace skerry::nucleus

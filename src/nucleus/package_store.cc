@@ -9,8 +9,6 @@
 namespace skerry::nucleus {
 namespace {
 
-// Left free on the disk for the journal, logs and a roll-back.
-constexpr uint64_t kDiskReserveBytes = 16 << 20;
 constexpr size_t kReadChunkBytes = 1 << 20;
 constexpr std::string_view kScheme = "greengrass:";
 
@@ -23,22 +21,36 @@ uint32_t mode_of(const formats::Artifact& artifact) {
   return mode;
 }
 
+// Adds what is in `file` to `hash`, with a turn for the loop between pieces. The file's size.
+io::Task<Result<uint64_t>> hash_file(io::Loop* loop, io::File* file, Sha256* hash) {
+  for (uint64_t at = 0;;) {
+    SKERRY_CO_ASSIGN(std::string bytes, file->read_at(at, kReadChunkBytes));
+    if (bytes.empty()) co_return at;
+    hash->update(bytes);
+    at += bytes.size();
+    co_await io::sleep(*loop, 0);
+  }
+}
+
+// Whether `path` is there with this digest (base64 SHA-256).
+io::Task<Result<bool>> has_digest(io::Env* env, std::string path, std::string digest) {
+  if (!io::exists(env->files, path)) co_return false;
+  SKERRY_CO_ASSIGN(auto file, env->files.open(path, io::OpenMode::kRead));
+  Sha256 hash;
+  SKERRY_CO_TRY(co_await hash_file(&env->loop, file.get(), &hash));
+  co_return base64_encode(hash.finish()) == digest;
+}
+
 // Appends to the .part file and hashes what is in it.
 class PartFile : public DownloadSink {
  public:
   PartFile(io::Files& files, std::string path) : files_(files), path_(std::move(path)) {}
 
-  // Hashes what an earlier, interrupted download left.
-  Result<uint64_t> open() {
-    SKERRY_ASSIGN(file_, files_.open(path_, io::OpenMode::kAppend, 0600));
-    SKERRY_ASSIGN(size_bytes_, file_->size());
-    for (uint64_t at = 0; at < size_bytes_;) {
-      SKERRY_ASSIGN(std::string bytes, file_->read_at(at, kReadChunkBytes));
-      if (bytes.empty()) break;
-      hash_.update(bytes);
-      at += bytes.size();
-    }
-    return size_bytes_;
+  // Takes up what an earlier, interrupted download left: its size.
+  io::Task<Result<uint64_t>> open(io::Loop* loop) {
+    SKERRY_CO_ASSIGN(file_, files_.open(path_, io::OpenMode::kAppend, 0600));
+    SKERRY_CO_ASSIGN(size_bytes_, co_await hash_file(loop, file_.get(), &hash_));
+    co_return size_bytes_;
   }
 
   Result<void> begin(uint64_t offset, uint64_t remaining_bytes) override {
@@ -135,7 +147,9 @@ io::Task<Result<void>> PackageStore::fetch_artifact(Cloud* cloud, const Candidat
   }
   const std::string target =
       artifacts_path(candidate->name, candidate->version) + "/" + artifact.file_name();
-  if (!io::exists(env_.files, target)) {
+  // It may be there from an earlier try, and then from a recipe that has been replaced since.
+  SKERRY_CO_ASSIGN(const bool there, co_await has_digest(&env_, target, artifact.digest));
+  if (!there) {
     SKERRY_CO_ASSIGN(std::string digest, base64_decode(artifact.digest));
     const std::string part = info_.staging() + "/" + hex_encode(digest) + ".part";
     SKERRY_CO_TRY(co_await download(cloud, candidate, artifact, part, artifact.digest));
@@ -163,7 +177,7 @@ io::Task<Result<void>> PackageStore::download(Cloud* cloud, const Candidate* can
     SKERRY_CO_ASSIGN(std::string url, co_await cloud->artifact_url(
                                           candidate->arn, artifact.uri.substr(kScheme.size())));
     PartFile file(env_.files, part);
-    SKERRY_CO_ASSIGN(const uint64_t resumed_at, file.open());
+    SKERRY_CO_ASSIGN(const uint64_t resumed_at, co_await file.open(&env_.loop));
     auto downloaded = co_await cloud->download(url, resumed_at, &file);
     if (downloaded) {
       auto received = file.finish();

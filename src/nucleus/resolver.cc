@@ -27,6 +27,17 @@ Result<bool> satisfies(const formats::Version& version,
   return true;
 }
 
+// Forgets the choice of `name`, and what only that choice asked for.
+void take_back(const ComponentName& name, Resolution& chosen, Requirements& wanted) {
+  auto choice = chosen.extract(name);
+  if (choice.empty()) return;
+  for (const auto& [dependency, requirement] : choice.mapped().recipe.dependencies) {
+    auto& wants = wanted[dependency];
+    wants.erase(name.str());
+    if (wants.empty()) take_back(dependency, chosen, wanted);
+  }
+}
+
 // Removes what `roots` do not lead to, and finds cycles.
 Result<void> check_graph(Resolution& chosen, const Requirements& roots) {
   enum class Mark { kOpen, kDone };
@@ -73,10 +84,7 @@ io::Task<Result<Resolution>> Resolver::resolve(Requirements roots) {
     if (auto found = chosen.find(name); found != chosen.end()) {
       SKERRY_CO_ASSIGN(bool fits, satisfies(found->second.recipe.version, wants));
       if (fits) continue;
-      for (const auto& [dependency, requirement] : found->second.recipe.dependencies) {
-        wanted[dependency].erase(name.str());
-      }
-      chosen.erase(found);
+      take_back(name, chosen, wanted);
     }
     if (++choices > kMaxChoices || chosen.size() > kMaxComponents) {
       co_return fail(Code::kFailedPrecondition,

@@ -80,23 +80,37 @@ Result<std::string> safe_name(archive_entry* entry) {
   return name;
 }
 
-Result<uint64_t> extract_file(io::Files& files, archive* reader, const std::string& path,
-                              uint32_t mode, uint64_t allowed_bytes) {
-  SKERRY_ASSIGN(auto file, files.open(path, io::OpenMode::kTruncate, 0600));
+struct Target {
+  std::string path;
+  uint32_t mode = 0;
+  uint64_t allowed_bytes = 0;
+  uint64_t keep_free_bytes = 0;
+};
+
+io::Task<Result<uint64_t>> extract_file(io::Env* env, archive* reader, Target target) {
+  SKERRY_CO_ASSIGN(auto file, env->files.open(target.path, io::OpenMode::kTruncate, 0600));
   uint64_t total = 0;
   std::string buffer(kBlockBytes, '\0');
   for (;;) {
     la_ssize_t got = archive_read_data(reader, buffer.data(), buffer.size());
-    if (got < 0) return fail(archive_error(reader, path));
+    if (got < 0) co_return fail(archive_error(reader, target.path));
     if (got == 0) break;
     total += static_cast<uint64_t>(got);
-    if (total > allowed_bytes)
-      return fail(Code::kResourceExhausted, "the archive unpacks to more than its limit");
-    SKERRY_TRY(file->write(std::string_view(buffer.data(), static_cast<size_t>(got))));
+    if (total > target.allowed_bytes)
+      co_return fail(Code::kResourceExhausted, "the archive unpacks to more than its limit");
+    SKERRY_CO_ASSIGN(uint64_t free, env->files.free_bytes(io::parent_of(target.path)));
+    if (free < target.keep_free_bytes + static_cast<uint64_t>(got)) {
+      co_return fail(Code::kResourceExhausted,
+                     "no space to unpack the archive: " + std::to_string(free) +
+                         " bytes are free and " + std::to_string(target.keep_free_bytes) +
+                         " are kept for roll-back; free some and deploy again");
+    }
+    SKERRY_CO_TRY(file->write(std::string_view(buffer.data(), static_cast<size_t>(got))));
+    co_await io::sleep(env->loop, 0);
   }
-  SKERRY_TRY(file->sync());
-  SKERRY_TRY(files.set_mode(path, mode));
-  return total;
+  SKERRY_CO_TRY(file->sync());
+  SKERRY_CO_TRY(env->files.set_mode(target.path, target.mode));
+  co_return total;
 }
 
 }  // namespace
@@ -129,10 +143,10 @@ io::Task<Result<void>> unarchive_zip(io::Env* env, std::string archive_path, std
       directories.insert(directory);
     if (is_directory) continue;
     uint32_t mode = file_mode | ((archive_entry_perm(entry) & 0100) ? 0100 : 0);
-    SKERRY_CO_ASSIGN(uint64_t size,
-                     extract_file(files, reader.get(), path, mode, limits.total_bytes - bytes));
+    SKERRY_CO_ASSIGN(uint64_t size, co_await extract_file(env, reader.get(),
+                                                          {path, mode, limits.total_bytes - bytes,
+                                                           limits.keep_free_bytes}));
     bytes += size;
-    co_await io::sleep(env->loop, 0);
   }
   for (const std::string& directory : directories) SKERRY_CO_TRY(files.sync_directory(directory));
   co_return Result<void>();
