@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <exception>
 
 #include "base/log.h"
 #include "cli/command.h"
@@ -50,13 +51,22 @@ void add_global_options(CLI::App& app, Session& session) {
   app.add_flag("--json", session.output.json, "Print JSON");
 }
 
+// Libraries throw where an answer or a file has another shape than the fleet's.
+Result<void> run_action(const Session& session) {
+  try {
+    return session.action();
+  } catch (const std::exception& error) {
+    return fail(Code::kCorrupt,
+                std::string("an answer or a file is not as expected: ") + error.what());
+  }
+}
+
 }  // namespace
 
 int run(int argc, const char* const* argv) {
   std::signal(SIGPIPE, SIG_DFL);  // `skerry logs -f | head` ends quietly
   log::configure(log::Level::kError, log::Format::kText);
   CLI::App app("Edge ML fleets: control plane, devices, components, models.", "skerry");
-  app.require_subcommand(1);
   app.footer(kFooter);
   app.set_version_flag("--version", "skerry " SKERRY_VERSION);
   app.fallthrough();  // global options may follow the command
@@ -75,7 +85,13 @@ int run(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;  // --help and --version come here too
   }
-  const auto done = session.action();
+  if (!session.action) {
+    const auto groups = app.get_subcommands();
+    const std::string path = groups.empty() ? "skerry" : "skerry " + groups.front()->get_name();
+    std::fprintf(stderr, "a command is missing\nRun `%s --help` for the commands.\n", path.c_str());
+    return kExitUsage;
+  }
+  const auto done = run_action(session);
   if (done) return kExitOk;
   session.output.error(done.error());
   return exit_code_of(done.error());

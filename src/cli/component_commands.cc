@@ -76,7 +76,6 @@ Result<void> list_components(const Session& session, const std::string& name) {
 
 void add_component_commands(CLI::App& app, Session& session) {
   CLI::App* component = app.add_subcommand("component", "Component versions of the fleet");
-  component->require_subcommand(1);
 
   auto recipes = std::make_shared<std::vector<std::string>>();
   CLI::App* publish_command =

@@ -1,5 +1,6 @@
 // skerry deploy: says what a group or a thing should run, and waits until it does.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -13,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kPollMs = 200;
+constexpr int64_t kFirstPollMs = 40, kLastPollMs = 1'000;
 
 struct DeployOptions {
   std::string group, thing;
@@ -112,35 +113,20 @@ Result<json> request_of(FleetClient& fleet, const DeployOptions& options) {
   return request;
 }
 
-Result<std::vector<std::string>> things_of(FleetClient& fleet, const std::string& target_arn) {
-  SKERRY_ASSIGN(const auto target, formats::parse_target_arn(target_arn));
-  std::vector<std::string> things = {target.name};
-  if (target.kind == formats::Target::Kind::kThing) return things;
+// {"thing", "status"} of every device that has the job.
+Result<json> states_of(FleetClient& fleet, const std::string& job_id) {
   SKERRY_ASSIGN(
-      const json members,
-      fleet.list({.service = "iot",
-                  .method = "GET",
-                  .path = "/thing-groups/" + net::percent_encode(target.name) + "/things"},
-                 "things"));
-  return members.get<std::vector<std::string>>();
-}
-
-// How far the deployment is on one thing: {"thing", "status", "reason"?}.
-Result<json> state_on(FleetClient& fleet, const std::string& thing,
-                      const std::string& deployment_id) {
-  SKERRY_ASSIGN(const json deployments,
-                fleet.list({.service = "greengrass",
-                            .method = "GET",
-                            .path = "/greengrass/v2/coreDevices/" + net::percent_encode(thing) +
-                                    "/effectiveDeployments"},
-                           "effectiveDeployments"));
-  json state = {{"thing", thing}, {"status", "REMOVED"}};
-  for (const json& each : deployments) {
-    if (each.value("deploymentId", "") != deployment_id) continue;
-    state["status"] = each.value("coreDeviceExecutionStatus", "");
-    if (each.contains("reason")) state["reason"] = each["reason"];
+      const json summaries,
+      fleet.list({.service = "iot", .method = "GET", .path = "/jobs/" + job_id + "/things"},
+                 "executionSummaries"));
+  json states = json::array();
+  for (const json& each : summaries) {
+    SKERRY_ASSIGN(const auto target, formats::parse_target_arn(each.value("thingArn", "")));
+    const std::string status =
+        each.value("jobExecutionSummary", json::object()).value("status", "");
+    states.push_back({{"thing", target.name}, {"status", status}});
   }
-  return state;
+  return states;
 }
 
 bool is_open(const json& state) {
@@ -148,36 +134,46 @@ bool is_open(const json& state) {
 }
 
 // The states of all devices once none is open.
-Result<json> wait_for(FleetClient& fleet, const Output& output, const DeployOptions& options,
-                      const std::vector<std::string>& things, const std::string& deployment_id) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(options.timeout_s);
-  json ended = json::array();
-  std::vector<std::string> open = things;
-  while (true) {
-    std::vector<std::string> still_open;
-    for (const std::string& thing : open) {
-      SKERRY_ASSIGN(json state, state_on(fleet, thing, deployment_id));
-      if (is_open(state)) {
-        still_open.push_back(thing);
-      } else {
-        ended.push_back(std::move(state));
-      }
-    }
-    open = std::move(still_open);
-    if (open.empty()) break;
-    output.progress("deployment " + deployment_id + ": " + std::to_string(ended.size()) + " of " +
-                    std::to_string(things.size()) + " devices done …");
-    if (std::chrono::steady_clock::now() >= deadline) {
+Result<json> wait_for(FleetClient& fleet, const Output& output, int64_t timeout_s,
+                      const std::string& job_id) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(timeout_s);
+  for (int64_t poll_ms = kFirstPollMs;; poll_ms = std::min(poll_ms * 5 / 4, kLastPollMs)) {
+    SKERRY_ASSIGN(json states, states_of(fleet, job_id));
+    const auto open = std::count_if(states.begin(), states.end(), is_open);
+    if (open == 0) {
       output.progress("");
-      return fail(Code::kTimeout, std::to_string(open.size()) +
-                                      " devices have not ended the deployment within " +
-                                      std::to_string(options.timeout_s) + " s, the first is " +
-                                      open.front() + "; it goes on: see `skerry status`");
+      return states;
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
+    output.progress("waiting for " + std::to_string(open) + " of " + std::to_string(states.size()) +
+                    " devices …");
+    if (std::chrono::steady_clock::now() >= deadline) {
+      const auto first = std::find_if(states.begin(), states.end(), is_open);
+      return fail(Code::kTimeout, std::to_string(open) + " of " + std::to_string(states.size()) +
+                                      " devices have not ended the deployment within " +
+                                      std::to_string(timeout_s) + " s, for example " +
+                                      first->value("thing", "") +
+                                      "; it goes on: see `skerry status`");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(poll_ms));
   }
-  output.progress("");
-  return ended;
+}
+
+// Adds "reason" to the devices where it did not succeed.
+Result<void> add_reasons(FleetClient& fleet, const std::string& deployment_id, json& states) {
+  for (json& state : states) {
+    if (state["status"] == "SUCCEEDED") continue;
+    const std::string path = "/greengrass/v2/coreDevices/" +
+                             net::percent_encode(state.value("thing", "")) +
+                             "/effectiveDeployments";
+    SKERRY_ASSIGN(const json deployments,
+                  fleet.list({.service = "greengrass", .method = "GET", .path = path},
+                             "effectiveDeployments"));
+    for (const json& each : deployments) {
+      if (each.value("deploymentId", "") == deployment_id && each.contains("reason"))
+        state["reason"] = each["reason"];
+    }
+  }
+  return {};
 }
 
 Result<void> verdict(const json& devices) {
@@ -213,8 +209,9 @@ Result<void> deploy(const Session& session, const DeployOptions& options) {
     }
     return {};
   }
-  SKERRY_ASSIGN(const auto things, things_of(fleet, request["targetArn"].get<std::string>()));
-  SKERRY_ASSIGN(const json devices, wait_for(fleet, session.output, options, things, id));
+  SKERRY_ASSIGN(json devices,
+                wait_for(fleet, session.output, options.timeout_s, created.value("iotJobId", "")));
+  SKERRY_TRY(add_reasons(fleet, id, devices));
   if (session.output.json) {
     SKERRY_ASSIGN(json deployment, fleet.call({.service = "greengrass",
                                                .method = "GET",
@@ -228,6 +225,8 @@ Result<void> deploy(const Session& session, const DeployOptions& options) {
           {device.value("thing", ""), device.value("status", ""), device.value("reason", "")});
     }
     session.output.print_table(table);
+    if (devices.empty())
+      session.output.hint("the target has no devices yet; those that join get the deployment");
   }
   return verdict(devices);
 }

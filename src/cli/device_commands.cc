@@ -118,7 +118,6 @@ Result<void> run_device(const std::string& directory) {
 
 void add_device_commands(CLI::App& app, Session& session) {
   CLI::App* device = app.add_subcommand("device", "Make and run devices");
-  device->require_subcommand(1);
 
   auto options = std::make_shared<ProvisionOptions>();
   CLI::App* provision_command =

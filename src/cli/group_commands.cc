@@ -74,7 +74,6 @@ Result<void> list_groups(const Session& session, const std::string& group) {
 
 void add_group_commands(CLI::App& app, Session& session) {
   CLI::App* group = app.add_subcommand("group", "Groups of devices, the targets of deployments");
-  group->require_subcommand(1);
   auto name = std::make_shared<std::string>();
   auto things = std::make_shared<std::vector<std::string>>();
 

@@ -131,7 +131,6 @@ Result<void> publish_model(const Session& session, const ModelOptions& options) 
 
 void add_model_commands(CLI::App& app, Session& session) {
   CLI::App* model = app.add_subcommand("model", "Models as components");
-  model->require_subcommand(1);
   auto options = std::make_shared<ModelOptions>();
   CLI::App* command =
       model->add_subcommand("publish", "Publish an ONNX model as a component version");

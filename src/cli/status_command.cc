@@ -53,7 +53,9 @@ Result<json> deployments_of(FleetClient& fleet, const std::string& thing) {
                        {"target", each.value("targetArn", "")},
                        {"status", each.value("coreDeviceExecutionStatus", "")},
                        {"modified", each.value("modifiedTimestamp", 0.0)}};
-    if (each.contains("reason")) deployment["reason"] = each["reason"];
+    if (each.contains("reason") && deployment["status"] != "SUCCEEDED") {
+      deployment["reason"] = each["reason"];
+    }
     deployments.push_back(std::move(deployment));
   }
   return deployments;

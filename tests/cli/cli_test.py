@@ -1,0 +1,320 @@
+"""The skerry program against a real fleet and a real device.
+
+    cli_test.py BIN_DIRECTORY
+"""
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import pty
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import boto3
+import yaml
+
+BIN = pathlib.Path(sys.argv.pop(1))
+DEADLINE_S = 60
+FREE_PORTS = ["--api-port", "0", "--data-plane-port", "0", "--broker-port", "0"]
+COMMANDS = ["up", "down", "device provision", "device run", "group create", "group add", "group list",
+            "component publish", "component list", "deploy", "status", "logs", "model publish"]
+
+
+def skerry(*arguments, code=0, **environment):
+    """What it did; fails unless it ends with that exit code."""
+    done = subprocess.run([BIN / "skerry", *map(str, arguments)], capture_output=True, text=True,
+                          timeout=DEADLINE_S, env={**os.environ, **environment}, check=False)
+    if done.returncode != code:
+        raise AssertionError(f"skerry {' '.join(map(str, arguments))}: exit {done.returncode}, not {code}\n"
+                             f"{done.stdout}{done.stderr}")
+    return done
+
+
+def wait_for(what, condition):
+    deadline = time.monotonic() + DEADLINE_S
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {DEADLINE_S} s")
+        time.sleep(0.02)
+    return value
+
+
+class WithoutFleet(unittest.TestCase):
+    def setUp(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="skerry-cli-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def test_every_command_helps_with_examples(self):
+        self.assertIn("Exit codes", skerry("--help").stdout)
+        for command in COMMANDS:
+            with self.subTest(command):
+                text = skerry(*command.split(), "--help").stdout
+                self.assertIn("Example", text)
+                self.assertIn(f"skerry {command}", text)
+
+    def test_wrong_command_lines_end_with_2_and_say_why(self):
+        for arguments, reason in [
+            ([], "skerry --help"),
+            (["device"], "skerry device --help"),
+            (["deploi"], "deploi"),
+            (["status", "--colour"], "--colour"),
+            (["deploy"], "--group"),
+            (["deploy", "--group", "g", "--thing", "t"], "exclude"),
+            (["deploy", "--group", "g", "--component", "com.example.Hello"], "NAME="),
+            (["device", "provision", "press-7"], "--out"),
+            (["component", "publish", "/nonexistent.yaml"], "/nonexistent.yaml"),
+            (["logs", "com.example.Hello"], "--root"),
+        ]:
+            with self.subTest(arguments):
+                self.assertIn(reason, skerry(*arguments, code=2).stderr)
+
+    def test_without_a_fleet_commands_end_with_3_and_say_how_to_start_one(self):
+        for command in (["status"], ["group", "list"], ["component", "list"]):
+            self.assertIn("skerry up", skerry("--dir", self.directory, *command, code=3).stderr)
+        error = json.loads(skerry("--dir", self.directory, "status", "--json", code=3).stderr)
+        self.assertEqual(error["error"]["code"], "unavailable")
+
+    def test_an_endpoint_nobody_listens_on_ends_with_3(self):
+        done = skerry("--endpoint", "http://127.0.0.1:1", "status", code=3, AWS_ACCESS_KEY_ID="a",
+                      AWS_SECRET_ACCESS_KEY="b")
+        self.assertIn("http://127.0.0.1:1", done.stderr)
+
+    def test_an_endpoint_without_credentials_says_what_to_set(self):
+        done = skerry("--endpoint", "http://127.0.0.1:1", "status", code=1, AWS_ACCESS_KEY_ID="")
+        self.assertIn("AWS_ACCESS_KEY_ID", done.stderr)
+
+    def test_down_without_a_fleet_is_fine(self):
+        self.assertEqual(json.loads(skerry("--dir", self.directory, "down", "--json").stdout), {"stopped": False})
+
+    def test_a_component_log_is_shown_and_followed_into_the_next_file(self):
+        logs = self.directory / "logs"
+        logs.mkdir()
+        log = logs / "com.example.Hello.log"
+        log.write_text("one\ntwo\nthree\n")
+        arguments = ["logs", "com.example.Hello", "--root", self.directory]
+        self.assertEqual(skerry(*arguments, "-n", "2").stdout, "two\nthree\n")
+        self.assertEqual(json.loads(skerry(*arguments, "-n", "1", "--json").stdout), {"line": "three"})
+        self.assertIn("com.example.Other.log",
+                      skerry("logs", "com.example.Other", "--root", self.directory, code=1).stderr)
+        with subprocess.Popen([BIN / "skerry", *map(str, arguments), "-f"], stdout=subprocess.PIPE, text=True) as reader:
+            self.addCleanup(reader.kill)
+            self.assertEqual([reader.stdout.readline() for _ in range(3)], ["one\n", "two\n", "three\n"])
+            with log.open("a") as file:
+                file.write("four\n")
+            self.assertEqual(reader.stdout.readline(), "four\n")
+            log.rename(logs / "old.log")
+            log.write_text("five\n")
+            self.assertEqual(reader.stdout.readline(), "five\n")
+            reader.kill()
+
+
+class UpAndDown(unittest.TestCase):
+    def test_up_is_idempotent_and_down_ends_everything(self):
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="skerry-cli-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, directory)
+        self.addCleanup(skerry, "--dir", directory, "down")
+        first = json.loads(skerry("--dir", directory, "up", *FREE_PORTS, "--json").stdout)
+        self.assertEqual(first, json.loads((directory / "fleet.json").read_text()))
+        self.assertEqual(first["directory"], str(directory))
+        second = json.loads(skerry("--dir", directory, "up", "--json").stdout)
+        self.assertEqual(second, first)
+        self.assertIn("ready", skerry("--dir", directory, "logs").stdout)
+
+        os.kill(first["pid"], signal.SIGKILL)
+        wait_for("the fleet has died", lambda: not pathlib.Path(f"/proc/{first['pid']}/cmdline").exists()
+                 or not pathlib.Path(f"/proc/{first['pid']}/cmdline").read_bytes())
+        third = json.loads(skerry("--dir", directory, "up", *FREE_PORTS, "--json").stdout)
+        self.assertNotEqual(third["pid"], first["pid"])
+        self.assertEqual(json.loads(skerry("--dir", directory, "down", "--json").stdout), {"stopped": True})
+        self.assertFalse((directory / "fleet.json").exists())
+        skerry("--dir", directory, "status", code=3)
+
+    def test_a_fleet_that_cannot_start_says_why(self):
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="skerry-cli-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, directory)
+        done = skerry("--dir", directory, "up", *FREE_PORTS, "--bind", "0.0.0.0", code=1)
+        self.assertIn("--api-tls", done.stderr)
+
+
+class WithFleet(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = pathlib.Path(tempfile.mkdtemp(prefix="skerry-cli-", dir="/tmp"))
+        cls.directory.chmod(0o755)  # components may run as users of their own
+        cls.addClassCleanup(shutil.rmtree, cls.directory)
+        cls.fleet = cls.directory / "fleet"
+        cls.info = json.loads(skerry("--dir", cls.fleet, "up", *FREE_PORTS, "--json").stdout)
+        cls.addClassCleanup(skerry, "--dir", cls.fleet, "down")
+        key = json.loads(pathlib.Path(cls.info["access_key_file"]).read_text())
+        cls.greengrass = boto3.client("greengrassv2", endpoint_url=cls.info["api_url"], region_name=cls.info["region"],
+                                      aws_access_key_id=key["accessKeyId"], aws_secret_access_key=key["secretAccessKey"])
+
+    def cli(self, *arguments, code=0):
+        return skerry("--dir", self.fleet, *arguments, code=code)
+
+    def cli_json(self, *arguments, code=0):
+        return json.loads(self.cli("--json", *arguments, code=code).stdout)
+
+    def publish(self, name, version, script, **artifacts):
+        folder = self.directory / f"{name}-{version}"
+        folder.mkdir()
+        for file, content in artifacts.items():
+            (folder / file).write_text(content)
+        recipe = {"RecipeFormatVersion": "2020-01-25", "ComponentName": name, "ComponentVersion": version,
+                  "Manifests": [{"Platform": {"os": "linux"}, "Lifecycle": {"Run": script},
+                                 "Artifacts": [{"URI": f"file:{file}"} for file in artifacts]}]}
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        return self.cli_json("component", "publish", folder / "recipe.yaml")
+
+    def test_provisioned_devices_have_a_key_of_their_own_and_nothing_is_overwritten(self):
+        out = self.directory / "press-1"
+        self.cli_json("group", "create", "presses")
+        made = self.cli_json("device", "provision", "press-1", "--out", out, "--group", "presses", "--user", "nobody")
+        self.assertEqual(made["config"], str(out / "config.yaml"))
+        self.assertEqual(stat.S_IMODE((out / "device.key").stat().st_mode), 0o600)
+        public = subprocess.check_output(["openssl", "pkey", "-in", out / "device.key", "-pubout"])
+        self.assertEqual(public, subprocess.check_output(["openssl", "x509", "-in", out / "device.pem", "-noout", "-pubkey"]))
+        subprocess.check_call(["openssl", "verify", "-CAfile", out / "ca.pem", out / "device.pem"], stdout=subprocess.DEVNULL)
+        for file, nucleus in [("config.yaml", "Nucleus"), ("java/config.yaml", "Nucleus"), ("lite/config.yaml", "NucleusLite")]:
+            config = yaml.safe_load((out / file).read_text())
+            self.assertEqual(config["system"]["thingName"], "press-1")
+            self.assertEqual(config["system"]["privateKeyPath"], str(out / "device.key"))
+            settings = config["services"][f"aws.greengrass.{nucleus}"]["configuration"]
+            self.assertEqual(settings["iotDataEndpoint"], self.info["broker_host"])
+            self.assertEqual(settings["iotRoleAlias"], self.info["role_alias"])
+            self.assertEqual("https://" + settings["iotCredEndpoint"], self.info["credentials_url"])
+            self.assertEqual(settings["runWithDefault"]["posixUser"], "nobody")
+        before = (out / "device.key").read_bytes()
+        self.assertIn("device.key exists", self.cli("device", "provision", "press-1", "--out", out, code=1).stderr)
+        self.assertEqual((out / "device.key").read_bytes(), before)
+        self.assertEqual(self.cli_json("group", "list", "presses")["groups"], [{"name": "presses", "things": ["press-1"]}])
+        device = self.cli_json("status", "--device", "press-1")
+        self.assertEqual((device["status"], device["components"]), ("NEVER_SEEN", []))
+
+    def test_wrong_names_are_refused_with_the_reason(self):
+        self.assertIn("thing name", self.cli("device", "provision", "a/b", "--out", self.directory / "x", code=1).stderr)
+        self.assertIn("press-9", self.cli("group", "add", "nobody-knows", "press-9", code=1).stderr)
+        self.assertIn("nothing-1", self.cli("status", "--device", "nothing-1", code=1).stderr)
+
+    def test_components_are_uploaded_with_their_artifacts_once(self):
+        created = self.publish("com.example.Once", "1.0.0", "cat {artifacts:path}/text", text="content")
+        self.assertEqual(created["componentVersion"], "1.0.0")
+        recipe = json.loads(self.greengrass.get_component(arn=created["arn"], recipeOutputFormat="JSON")["recipe"])
+        artifact = recipe["Manifests"][0]["Artifacts"][0]
+        self.assertTrue(artifact["URI"].endswith("/text"), artifact)
+        self.assertEqual(artifact["Digest"], base64.b64encode(hashlib.sha256(b"content").digest()).decode())
+        again = self.cli("component", "publish", self.directory / "com.example.Once-1.0.0/recipe.yaml", code=1)
+        self.assertIn("already has version 1.0.0", again.stderr)
+        (self.directory / "com.example.Once-1.0.0/text").unlink()
+        missing = self.cli("component", "publish", self.directory / "com.example.Once-1.0.0/recipe.yaml", code=1)
+        self.assertIn("com.example.Once-1.0.0/text", missing.stderr)
+        versions = self.cli_json("component", "list", "com.example.Once")["versions"]
+        self.assertEqual([each["componentVersion"] for each in versions], ["1.0.0"])
+        self.assertIn("com.example.Once\t1.0.0\n", self.cli("component", "list").stdout)
+
+    def test_deployments_are_what_was_asked_for(self):
+        self.cli("group", "create", "lathes")
+        for name in ("com.example.A", "com.example.B"):
+            self.publish(name, "1.0.0", "true")
+        deploy = lambda *arguments: self.greengrass.get_deployment(
+            deploymentId=self.cli_json("deploy", "--group", "lathes", *arguments)["deploymentId"])
+        first = deploy("--component", "com.example.A=1.0.0", "--config", 'com.example.A={"port": 1}', "--name", "first")
+        self.assertEqual(first["deploymentName"], "first")
+        self.assertEqual(first["targetArn"], "arn:aws:iot:eu-west-1:000000000000:thinggroup/lathes")
+        update = first["components"]["com.example.A"]["configurationUpdate"]
+        self.assertEqual(json.loads(update["merge"]), {"port": 1})
+        second = deploy("--keep", "--component", "com.example.B=1.0.0", "--config",
+                        'com.example.B={"merge": {"a": 1}, "reset": ["/b"]}')
+        self.assertEqual(set(second["components"]), {"com.example.A", "com.example.B"})
+        self.assertEqual(second["components"]["com.example.B"]["configurationUpdate"]["reset"], ["/b"])
+        file = self.directory / "deployment.json"
+        file.write_text(json.dumps({"components": {"com.example.B": {"componentVersion": "1.0.0"}},
+                                    "deploymentPolicies": {"failureHandlingPolicy": "DO_NOTHING"}}))
+        third = deploy("--file", file)
+        self.assertEqual(set(third["components"]), {"com.example.B"})
+        self.assertEqual(third["deploymentPolicies"]["failureHandlingPolicy"], "DO_NOTHING")
+        self.assertEqual(self.cli_json("deploy", "--group", "lathes", "--wait")["devices"], [])
+        unknown = self.cli("deploy", "--group", "lathes", "--component", "com.example.C=1.0.0", code=1)
+        self.assertIn("com.example.C", unknown.stderr)
+
+    def test_waiting_for_an_absent_device_ends_with_3(self):
+        self.cli("device", "provision", "absent", "--out", self.directory / "absent")
+        done = self.cli("deploy", "--thing", "absent", "--wait", "--timeout", "0", code=3)
+        self.assertIn("absent", done.stderr)
+
+    def test_a_device_runs_what_it_is_told_and_a_failure_is_explained(self):
+        out = self.directory / "saw-1"
+        self.cli("device", "provision", "saw-1", "--out", out)
+        self.cli("group", "create", "saws")
+        self.cli("group", "add", "saws", "saw-1")
+        self.publish("com.example.Saw", "1.0.0", "echo sawing; exec sleep 1000")
+        self.publish("com.example.Saw", "1.1.0", "echo no blade; exit 3")
+        with open(self.directory / "saw-1.log", "wb") as log:
+            device = subprocess.Popen([BIN / "skerry", "device", "run", out], stdout=log, stderr=log)
+        self.addCleanup(device.wait, DEADLINE_S)
+        self.addCleanup(device.terminate)
+
+        done = self.cli_json("deploy", "--group", "saws", "--component", "com.example.Saw=1.0.0", "--wait")
+        self.assertEqual(done["devices"], [{"thing": "saw-1", "status": "SUCCEEDED"}])
+        component = lambda: next((each for each in self.cli_json("status", "--device", "saw-1")["components"]
+                                  if each["name"] == "com.example.Saw"), {})
+        wait_for("the fleet knows", lambda: component().get("status") == "RUNNING")
+        self.assertIn("sawing", skerry("logs", "com.example.Saw", "--root", out / "root").stdout)
+
+        failed = self.cli("--json", "deploy", "--group", "saws", "--component", "com.example.Saw=1.1.0", "--wait", code=1)
+        [result] = json.loads(failed.stdout)["devices"]
+        self.assertEqual(result["status"], "FAILED")
+        self.assertIn("com.example.Saw", result["reason"])
+        self.assertIn("saw-1", json.loads(failed.stderr)["error"]["message"])
+        wait_for("the former version runs again",
+                 lambda: (component().get("version"), component().get("status")) == ("1.0.0", "RUNNING"))
+        self.assertIn(result["reason"], self.cli("status", "--device", "saw-1").stdout)
+
+    def test_models_become_components_with_their_contract(self):
+        model = self.directory / "some.onnx"
+        model.write_bytes(b"not checked here")
+        created = self.cli_json("model", "publish", model, "--name", "vad", "--version", "1.0.0", "--component",
+                                "com.example.Vad", "--input", "input:FP32:-1,576", "--input", "sr:INT64:", "--output",
+                                "output:FP32:-1,1")
+        recipe = json.loads(self.greengrass.get_component(arn=created["arn"], recipeOutputFormat="JSON")["recipe"])
+        self.assertEqual(recipe["ComponentDependencies"]["skerry.Infer"]["DependencyType"], "HARD")
+        [manifest] = recipe["Manifests"]
+        self.assertIn(" load --socket ", manifest["Lifecycle"]["Startup"])
+        self.assertEqual([each["URI"].rsplit("/", 1)[1] for each in manifest["Artifacts"]], ["model.onnx", "model.json"])
+        publish = ["model", "publish", model, "--name", "vad", "--version", "1.0.1"]
+        self.assertIn("output", self.cli(*publish, code=1).stderr)
+        self.assertIn("NAME:DATATYPE:SHAPE", self.cli(*publish, "--output", "output", code=1).stderr)
+
+    def test_tables_and_colours_are_for_terminals(self):
+        self.cli("device", "provision", "drill-1", "--out", self.directory / "drill-1")
+        plain = self.cli("status").stdout
+        self.assertNotIn("\033", plain)
+        self.assertIn("drill-1\tNEVER_SEEN", plain)
+        shown = self.on_terminal("status")
+        self.assertIn("DEVICE", shown)
+        self.assertIn("\033[", shown)
+
+    def on_terminal(self, *arguments):
+        main, other = pty.openpty()
+        with subprocess.Popen([BIN / "skerry", "--dir", str(self.fleet), *arguments], stdout=other) as program:
+            os.close(other)
+            output = b""
+            with contextlib.suppress(OSError):  # EIO at the end
+                while piece := os.read(main, 4096):
+                    output += piece
+            self.assertEqual(program.wait(DEADLINE_S), 0)
+        os.close(main)
+        return output.decode()
+
+
+if __name__ == "__main__":
+    unittest.main()
