@@ -273,7 +273,8 @@ Result<void> DeviceState::restore(const json& state) {
   unreported_.clear();
   for (const json& result : state.at("unreported")) unreported_.push_back(result_from(result));
   installed_.clear();
-  for (const json& entry : state.at("installed")) installed_.insert({entry.at(0), entry.at(1)});
+  for (const json& entry : state.at("installed"))
+    installed_.emplace(entry.at(0).get<std::string>(), entry.at(1).get<std::string>());
   if (state.contains("last")) last_result_ = result_from(state.at("last"));
   adopt(std::move(current));
   return {};
