@@ -3,6 +3,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <locale.h>
 
 #include <set>
 #include <vector>
@@ -58,6 +59,28 @@ Result<Reader> open_zip(const std::string& path, Source* source) {
   if (archive_read_open1(reader.get()) != ARCHIVE_OK)
     return fail(archive_error(reader.get(), path));
   return reader;
+}
+
+// libarchive turns the names of entries into the thread's locale, and refuses what that does not
+// have.
+class Utf8Names {
+ public:
+  Utf8Names() : locale_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
+    before_ = ::uselocale(locale_);
+  }
+  Utf8Names(const Utf8Names&) = delete;
+  ~Utf8Names() {
+    ::uselocale(before_);
+    if (locale_) ::freelocale(locale_);
+  }
+
+ private:
+  locale_t locale_, before_;
+};
+
+int next_entry(archive* reader, archive_entry** entry) {
+  Utf8Names names;
+  return archive_read_next_header(reader, entry);
 }
 
 // The entry's place below the target, or an error where it would be somewhere else.
@@ -129,7 +152,7 @@ io::Task<Result<void>> unarchive_zip(io::Env* env, std::string archive_path, std
   uint64_t bytes = 0, entries = 0;
   archive_entry* entry = nullptr;
   for (;;) {
-    int status = archive_read_next_header(reader.get(), &entry);
+    int status = next_entry(reader.get(), &entry);
     if (status == ARCHIVE_EOF) break;
     if (status != ARCHIVE_OK) co_return fail(archive_error(reader.get(), archive_path));
     if (++entries > limits.entries)
