@@ -56,16 +56,22 @@ class SupervisorTest : public ::testing::Test {
     co_await supervisor->apply(std::move(specs));
     *out = co_await supervisor->wait_healthy(window_ms, 30'000);
   }
+  void begin_apply(std::vector<ComponentSpec> specs, int64_t window_ms = 50) {
+    applied_.reset();
+    tasks_.spawn(apply_and_wait(supervisor_.get(), std::move(specs), window_ms, &applied_));
+  }
+  Result<void> end_apply() {
+    run_until([&] { return applied_.has_value(); });
+    return applied_ ? *applied_ : fail(Code::kTimeout, "the test's deadline");
+  }
   Result<void> apply(std::vector<ComponentSpec> specs, int64_t window_ms = 50) {
-    std::optional<Result<void>> result;
-    tasks_.spawn(apply_and_wait(supervisor_.get(), std::move(specs), window_ms, &result));
-    run_until([&] { return result.has_value(); });
-    return result ? *result : fail(Code::kTimeout, "the test's deadline");
+    begin_apply(std::move(specs), window_ms);
+    return end_apply();
   }
   template <class Condition>
   void run_until(Condition condition) {
     int64_t deadline = clock_.monotonic_ms() + 60'000;
-    while (!condition() && clock_.monotonic_ms() < deadline) loop_.run_for(1'000);
+    while (!condition() && clock_.monotonic_ms() < deadline) loop_.run_for(50);
   }
   std::string contents(const std::string& file) {
     std::ifstream in(directory_ + "/" + file);
@@ -88,6 +94,7 @@ class SupervisorTest : public ::testing::Test {
   std::vector<std::string> history_;
   std::set<std::string> installed_;
   std::unique_ptr<Supervisor> supervisor_;
+  std::optional<Result<void>> applied_;
   io::TaskScope tasks_;
 };
 
@@ -171,6 +178,102 @@ TEST_F(SupervisorTest, TokensBelongToOneComponent) {
 TEST_F(SupervisorTest, NoScriptIsFinished) {
   ASSERT_TRUE(apply({spec("data", "")}));
   EXPECT_EQ(state("data"), ComponentState::kFinished);
+}
+
+TEST_F(SupervisorTest, BootstrapRunsBeforeInstallAndMayAskForARestart) {
+  auto both = spec("both", "echo run >> order; sleep 60");
+  both.bootstrap = step("echo bootstrap >> order; exit 100");
+  both.install = step("echo install >> order");
+  ASSERT_TRUE(apply({both}, 200));
+  EXPECT_EQ(contents("order"), "bootstrap\ninstall\nrun\n");
+  auto failing = spec("failing", "");
+  failing.bootstrap = step("exit 7");
+  auto result = apply({failing});
+  ASSERT_FALSE(result);
+  EXPECT_NE(result.error().message().find("Bootstrap failed: exit code 7"), std::string::npos);
+}
+
+TEST_F(SupervisorTest, RecoverRunsAfterAFailure) {
+  auto repaired = spec("repaired", "test -e repaired || exit 1; sleep 60");
+  repaired.recover = step("touch repaired");
+  EXPECT_TRUE(apply({repaired}, 500));
+}
+
+TEST_F(SupervisorTest, WhatStartupLeftInTheBackgroundRunsUntilItIsStopped) {
+  auto daemon = spec("daemon", "");
+  daemon.startup =
+      step("(trap 'echo ended >> log; exit' TERM; echo up >> log; while :; do sleep 0.05; done) &");
+  ASSERT_TRUE(apply({daemon}, 300));
+  run_until([&] { return !contents("log").empty(); });
+  EXPECT_EQ(contents("log"), "up\n");
+  ASSERT_TRUE(apply({}));
+  EXPECT_EQ(contents("log"), "up\nended\n");
+}
+
+TEST_F(SupervisorTest, TheProgramBehindTheShellMayFinishItsWork) {
+  std::ofstream(directory_ + "/worker.sh")
+      << "trap 'sleep 0.3; echo saved > saved; exit' TERM\necho > ready\n"
+         "while :; do sleep 0.05; done\n";
+  ASSERT_TRUE(apply({spec("worker", "true\nsh worker.sh\ntrue")}));
+  run_until([&] { return std::filesystem::exists(directory_ + "/ready"); });
+  ASSERT_TRUE(apply({}));
+  EXPECT_EQ(contents("saved"), "saved\n");
+}
+
+TEST_F(SupervisorTest, AComponentMayReportThatItIsUpOrHasFailed) {
+  auto reporting = spec("reporting", "");
+  reporting.startup = step("echo start >> starts; sleep 60", 400);
+  begin_apply({reporting}, 1'000);  // longer than Startup may take without a report
+  run_until([&] { return contents("starts") == "start\n"; });
+  ASSERT_TRUE(supervisor_->report(ComponentName("reporting"), ComponentState::kRunning));
+  EXPECT_EQ(state("reporting"), ComponentState::kRunning);
+  EXPECT_TRUE(end_apply());
+  ASSERT_TRUE(supervisor_->report(ComponentName("reporting"), ComponentState::kErrored));
+  run_until([&] { return contents("starts") == "start\nstart\n"; });
+  EXPECT_EQ(contents("starts"), "start\nstart\n");
+
+  auto up = spec("up", "");
+  up.startup = step("echo start >> ups");
+  ASSERT_TRUE(apply({up}));
+  ASSERT_TRUE(supervisor_->report(ComponentName("up"), ComponentState::kErrored));
+  run_until([&] { return contents("ups") == "start\nstart\n"; });
+  EXPECT_EQ(contents("ups"), "start\nstart\n");
+  EXPECT_EQ(supervisor_->report(ComponentName("ghost"), ComponentState::kErrored).error().code(),
+            Code::kNotFound);
+}
+
+TEST_F(SupervisorTest, ADeploymentInTheMiddleOfARestartOfDependents) {
+  auto base = spec("base", "while ! test -e crash; do sleep 0.02; done; rm crash; exit 1");
+  auto top = spec("top", "echo up >> top; sleep 60", {"base"});
+  top.shutdown = step("echo down >> top; sleep 0.3", 5'000);
+  ASSERT_TRUE(apply({base, top}));
+  std::ofstream(directory_ + "/crash") << "now";
+  run_until([&] { return contents("top") == "up\ndown\n"; });
+  auto changed = top;
+  changed.environment.emplace_back("CHANGED", "1");
+  ASSERT_TRUE(apply({base, changed}, 300));
+  EXPECT_EQ(state("top"), ComponentState::kRunning);
+  ASSERT_TRUE(apply({}));
+  EXPECT_TRUE(supervisor_->statuses().empty());
+}
+
+TEST_F(SupervisorTest, ADroppedDeploymentLeavesNothingHalfStopped) {
+  auto slow = spec("slow", "sleep 60");
+  slow.shutdown = step("echo down >> down; sleep 0.2", 5'000);
+  ASSERT_TRUE(apply({slow}));
+  begin_apply({spec("other", "sleep 60")});
+  run_until([&] { return !contents("down").empty(); });
+  tasks_.cancel_all();
+  ASSERT_TRUE(apply({}));
+  EXPECT_EQ(contents("down"), "down\n");
+  EXPECT_TRUE(supervisor_->statuses().empty());
+}
+
+TEST_F(SupervisorTest, OutputThatIsNotTextIsMadeReadable) {
+  auto result = apply({spec("latin", "printf 'caf\\351\\n' >&2; exit 1")});
+  ASSERT_FALSE(result);
+  EXPECT_NE(result.error().message().find("| caf\xEF\xBF\xBD"), std::string::npos)
+      << result.error().message();
 }
 
 }  // namespace

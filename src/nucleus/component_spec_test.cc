@@ -1,0 +1,180 @@
+// From recipes to specs: variables, environment, users, dependencies.
+#include "nucleus/component_spec.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "io/fault_files.h"
+#include "nucleus/test_cloud.h"
+
+namespace skerry::nucleus {
+namespace {
+
+using nlohmann::json;
+
+class ComponentSpecTest : public ::testing::Test {
+ protected:
+  ComponentSpecTest() {
+    info_.root = "/gg";
+    info_.thing = ThingName("press-7");
+    info_.region = "eu-west-1";
+    info_.ca_file = "/etc/ca.pem";
+    info_.find_user = [](const std::string& text) -> Result<UserId> {
+      if (text == "ggc") return UserId{500, 501};
+      return fail(Code::kNotFound, "the user '" + text + "' does not exist");
+    };
+    components_[ComponentName("app")].version = "1.0.0";
+  }
+
+  Result<ComponentSpec> spec(const json& recipe) {
+    auto parsed = formats::parse_recipe(recipe.dump());
+    if (!parsed) return fail(parsed.error());
+    return make_component_spec(info_, packages_, components_, config_, *parsed,
+                               parsed->manifests[0]);
+  }
+  // What `script` becomes as the Run of app 1.0.0.
+  std::string filled(const std::string& script,
+                     const std::map<std::string, std::string>& dependencies = {}) {
+    auto made = spec(test_recipe("app", "1.0.0", dependencies, {{"Run", script}}));
+    return made ? made->run->script : made.error().message();
+  }
+
+  io::RealLoop loop_;
+  io::ManualClock clock_;
+  io::FaultFiles files_;
+  io::RealProcesses processes_{loop_};
+  io::SeededRandom random_{1};
+  io::Env env_{loop_, clock_, files_, processes_, random_};
+  NucleusInfo info_;
+  PackageStore packages_{env_, info_};
+  ComponentSet components_;
+  ConfigTree config_;
+};
+
+TEST_F(ComponentSpecTest, Variables) {
+  ASSERT_TRUE(config_.merge(ComponentName("app"), {},
+                            {{"port", 80}, {"name", "a b"}, {"list", {1, "x"}}}, 5));
+  EXPECT_EQ(filled("{artifacts:path}/x"), "/gg/packages/artifacts/app/1.0.0/x");
+  EXPECT_EQ(filled("{artifacts:decompressedPath}"), "/gg/packages/artifacts-unarchived/app/1.0.0");
+  EXPECT_EQ(filled("{work:path} {kernel:rootPath} {iot:thingName}"), "/gg/work/app /gg press-7");
+  EXPECT_EQ(filled("{configuration:/port} '{configuration:/name}' {configuration:/list}"),
+            R"(80 'a b' [1,"x"])");
+}
+
+TEST_F(ComponentSpecTest, VariablesOfDirectDependenciesOnly) {
+  components_[ComponentName("lib")].version = "2.0.0";
+  components_[ComponentName("stranger")].version = "3.0.0";
+  ASSERT_TRUE(config_.merge(ComponentName("lib"), {}, {{"key", "value"}}, 5));
+  const std::map<std::string, std::string> lib = {{"lib", "!*"}};
+  EXPECT_EQ(filled("{lib:artifacts:path}", lib), "/gg/packages/artifacts/lib/2.0.0");
+  EXPECT_EQ(filled("{lib:work:path} {lib:configuration:/key}", lib), "/gg/work/lib value");
+  EXPECT_EQ(filled("{lib:iot:thingName}", lib), "{lib:iot:thingName}");
+  EXPECT_EQ(filled("{stranger:artifacts:path}", lib), "{stranger:artifacts:path}");
+}
+
+TEST_F(ComponentSpecTest, WhatHasNoValueStaysAsItIsWritten) {
+  EXPECT_EQ(filled("${HOME} {configuration:/absent} {artifacts:other} {x} {lib:artifacts:path}"),
+            "${HOME} {configuration:/absent} {artifacts:other} {x} {lib:artifacts:path}");
+  // A dependency that is not part of the generation (a SOFT one may be absent).
+  EXPECT_EQ(filled("{gone:artifacts:path}", {{"gone", "!*"}}), "{gone:artifacts:path}");
+}
+
+TEST_F(ComponentSpecTest, TheEnvironmentThatComponentsRelyOn) {
+  auto made = spec(test_recipe("app", "1.0.0", {},
+                               {{"Run", {{"Script", "x"}, {"Setenv", {{"AT", "{work:path}"}}}}}}));
+  ASSERT_TRUE(made);
+  const std::map<std::string, std::string> environment(made->environment.begin(),
+                                                       made->environment.end());
+  const std::map<std::string, std::string> expected = {
+      {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+      {"HOME", "/gg/work/app"},
+      {"LANG", "C.UTF-8"},
+      {"AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT", "/gg/ipc.socket"},
+      {"AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH", "/gg/ipc.socket"},
+      {"AWS_IOT_THING_NAME", "press-7"},
+      {"AWS_REGION", "eu-west-1"},
+      {"AWS_DEFAULT_REGION", "eu-west-1"},
+      {"GGC_VERSION", kNucleusVersion},
+      {"GG_ROOT_CA_PATH", "/etc/ca.pem"}};
+  EXPECT_EQ(environment, expected);
+  EXPECT_EQ(made->run->environment,
+            (std::vector<std::pair<std::string, std::string>>{{"AT", "/gg/work/app"}}));
+}
+
+TEST_F(ComponentSpecTest, EveryStepWithItsConditionAndTimeout) {
+  const json step = {{"Script", "s"}, {"Skipif", "!exists {work:path}/done"}, {"Timeout", 7}};
+  auto made = spec(test_recipe("app", "1.0.0", {},
+                               {{"Bootstrap", "b"},
+                                {"Install", step},
+                                {"Startup", "u"},
+                                {"Shutdown", "d"},
+                                {"Recover", "r"}}));
+  ASSERT_TRUE(made);
+  EXPECT_EQ(made->bootstrap->script, "b");
+  EXPECT_EQ(made->install->skip_if, "!exists /gg/work/app/done");
+  EXPECT_EQ(made->install->timeout_ms, 7'000);
+  EXPECT_EQ(made->startup->script, "u");
+  EXPECT_EQ(made->startup->timeout_ms, 120'000);
+  EXPECT_FALSE(made->run);
+  EXPECT_EQ(made->shutdown->timeout_ms, 15'000);
+  EXPECT_EQ(made->recover->timeout_ms, 60'000);
+}
+
+TEST_F(ComponentSpecTest, OnlyHardDependenciesThatAreThereHoldItBack) {
+  components_[ComponentName("hard")].version = "1.0.0";
+  components_[ComponentName("soft")].version = "1.0.0";
+  auto made = spec(test_recipe(
+      "app", "1.0.0", {{"hard", "*"}, {"soft", "!*"}, {"aws.greengrass.Nucleus", ">=2.0.0"}}));
+  ASSERT_TRUE(made);
+  EXPECT_EQ(made->hard_dependencies, std::vector<ComponentName>{ComponentName("hard")});
+}
+
+TEST_F(ComponentSpecTest, UnprivilegedComponentsRunAsTheNucleus) {
+  components_[ComponentName("app")].posix_user = "nobody-knows";
+  auto made = spec(test_recipe("app", "1.0.0"));
+  ASSERT_TRUE(made);
+  EXPECT_FALSE(made->user);
+}
+
+TEST_F(ComponentSpecTest, PrivilegeThatIsNotThereIsRefused) {
+  const json lifecycle = {{"Install", {{"Script", "apt"}, {"RequiresPrivilege", true}}}};
+  auto refused = spec(test_recipe("app", "1.0.0", {}, lifecycle));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kPermissionDenied);
+  EXPECT_EQ(refused.error().message(),
+            "app: its Install requires privilege, and skerryd does not run as root");
+  info_.privileged = true;
+  auto made = spec(test_recipe("app", "1.0.0", {}, lifecycle));
+  ASSERT_TRUE(made);
+  EXPECT_TRUE(made->install->requires_privilege);
+}
+
+TEST_F(ComponentSpecTest, UsersAsRoot) {
+  info_.privileged = true;
+  // Nothing configured: a user of its own, always the same, from systemd's dynamic range.
+  auto own = spec(test_recipe("app", "1.0.0"));
+  ASSERT_TRUE(own && own->user);
+  EXPECT_GE(own->user->first, 61184u);
+  EXPECT_LE(own->user->first, 65519u);
+  EXPECT_EQ(own->user->first, own->user->second);
+  EXPECT_EQ(spec(test_recipe("app", "1.0.0"))->user, own->user);
+  components_[ComponentName("app2")].version = "1.0.0";
+  EXPECT_NE(spec(test_recipe("app2", "1.0.0"))->user, own->user);
+
+  info_.default_user = "ggc";
+  EXPECT_EQ(spec(test_recipe("app", "1.0.0"))->user, (std::pair<uint32_t, uint32_t>(500, 501)));
+  components_[ComponentName("app")].posix_user = "ghost";  // the deployment's word counts more
+  auto ghost = spec(test_recipe("app", "1.0.0"));
+  ASSERT_FALSE(ghost);
+  EXPECT_EQ(ghost.error().message(), "posixUser of app: the user 'ghost' does not exist");
+}
+
+TEST_F(ComponentSpecTest, EqualInputsMakeEqualSpecs) {
+  EXPECT_EQ(*spec(test_recipe("app", "1.0.0")), *spec(test_recipe("app", "1.0.0")));
+  EXPECT_FALSE(*spec(test_recipe("app", "1.0.0")) ==
+               *spec(test_recipe("app", "1.0.0", {}, {{"Run", "other"}})));
+}
+
+}  // namespace
+}  // namespace skerry::nucleus
