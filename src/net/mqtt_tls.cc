@@ -64,8 +64,9 @@ void MqttTls::begins(SSL* ssl) {
   fd_ = Fd(::fcntl(SSL_get_fd(ssl), F_DUPFD_CLOEXEC, 0));
   // libmosquitto connects to an address that is already resolved and sends that as the server's
   // name.
-  const char* name = server_name_.empty() ? nullptr : server_name_.c_str();
-  SSL_set_tlsext_host_name(ssl, name);
+  // Not SSL_set_tlsext_host_name: the macro's cast is one that GCC warns of.
+  void* name = server_name_.empty() ? nullptr : server_name_.data();
+  SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name);
 }
 
 std::optional<Error> MqttTls::take_failure() {
