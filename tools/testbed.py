@@ -347,9 +347,11 @@ class Testbed:
         self.close()
 
     def report(self):
-        """The ends of all logs, for a failure's message."""
+        """What has ended, and the ends of all logs, for a failure's message."""
+        ended = [f"{device.name} has ended with {device.process.poll()}\n" for device in self.devices.values()
+                 if device.process is not None and device.process.poll() is not None]
         logs = [self.fleet.log_path]
         logs += [device.log_path for device in self.devices.values()]
         logs += [log for device in self.devices.values() for log in sorted((device.root / "logs").glob("*.log"))]
-        return "\n".join(f"--- {log.relative_to(self.directory)}\n{tail(log)}" for log in logs
+        return "".join(ended) + "\n".join(f"--- {log.relative_to(self.directory)}\n{tail(log)}" for log in logs
                          if log.exists() and log.stat().st_size)
