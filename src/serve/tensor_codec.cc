@@ -330,6 +330,12 @@ Result<void> append_numbers(std::string& out, const runtime::Tensor& tensor) {
       }
     }
     if (i > 0) out += ',';
+    if constexpr (std::floating_point<T>) {
+      if (value == 0 && std::signbit(value)) {
+        out += "-0.0";  // "-0" would be read as an integer, which has no sign at 0
+        continue;
+      }
+    }
     // The shortest text that reads back as the same value.
     if constexpr (sizeof(T) == 1) {
       fmt::format_to(std::back_inserter(out), FMT_COMPILE("{}"), static_cast<int>(value));

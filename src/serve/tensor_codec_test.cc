@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -162,6 +163,7 @@ TEST(Encode, JsonReadsBackToTheSameValues) {
   EXPECT_EQ(y["datatype"], "FP32");
   EXPECT_EQ(y["shape"], json::array({5}));
   EXPECT_EQ(y["data"].get<std::vector<float>>(), floats);
+  EXPECT_TRUE(std::signbit(y["data"][1].get<float>()));
   const std::vector<double> doubles = {0.1, 5e-324, 1.7976931348623157e308};
   EXPECT_EQ(encoded(tensor(DataType::kFp64, {3}, doubles))["data"].get<std::vector<double>>(),
             doubles);
