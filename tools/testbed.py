@@ -300,7 +300,7 @@ class Device(Program):
 
 class Testbed:
     def __init__(self, name="testbed", bin_dir=None):
-        self.bin_dir = Path(bin_dir or os.environ.get("SKERRY_BIN_DIR") or ROOT / "build/release/bin")
+        self.bin_dir = Path(bin_dir or os.environ.get("SKERRY_BIN_DIR") or ROOT / "build/release/bin").resolve()
         # Open to all, as components run as users of their own.
         self.directory = Path(tempfile.mkdtemp(prefix=f"skerry-{name}-"))
         self.directory.chmod(0o755)

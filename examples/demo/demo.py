@@ -192,8 +192,7 @@ class Demo:
         done = self.device.wait_for_log("deployment", "rolled back", log_start)
         seconds = round((testbed.time_ms(done) - testbed.time_ms(begun)) / 1000, 3)
         self.screen.step("", self.screen.paint(f"refused, and rolled back within {seconds:.2f} s", screens.YELLOW))
-        for line in reason.splitlines():
-            self.screen.detail(line)
+        self.screen.paragraph(reason)
         return seconds
 
     def show_speech(self, fits, after=0):
@@ -227,22 +226,22 @@ class Demo:
             if running.get(name) not in ((version, "RUNNING"), (version, "FINISHED")):
                 raise Failure(f"{name} should run as {version}, but the device says {running.get(name)}")
         self.screen.heading("Checked")
-        self.screen.detail("speech in every spoken recording and none in the noise; the new versions run, the broken "
-                           "one was rolled back;")
-        self.screen.detail(f"none of {load['requests']} inference requests was lost or failed")
+        self.screen.paragraph("Speech found in every spoken recording and none in the noise. The new versions run, the "
+                              f"broken one was rolled back. None of {load['requests']} inference requests was lost or "
+                              "failed.")
 
     def show_next_commands(self):
-        skerry = self.bed.program("skerry")
         info = self.fleet.info
-        self.screen.heading("It stays up until Ctrl-C. Try:")
-        for command in [f"export SKERRY_DIR={self.fleet.directory} PATH={skerry.parent}:$PATH",
+        self.screen.heading("It stays up until Ctrl-C. Try, in another terminal:")
+        for command in [f"export SKERRY_DIR={self.fleet.directory} PATH={self.bed.bin_dir}:$PATH",
                         "skerry status",
                         "skerry component list",
                         f"skerry logs {APPLICATION} --root {self.device.root} --follow",
                         f"curl -s http://{self.inference}/v2/models/{MODEL_NAME}",
-                        f"aws greengrassv2 list-core-devices --endpoint-url {info['api_url']} --region {info['region']}",
-                        f"   (its access key is in {info['access_key_file']})"]:
+                        f"curl -s http://{self.inference}/metrics"]:
             self.screen.line(f"  {command}")
+        self.screen.line(f"\n  Stock AWS tools: --endpoint-url {info['api_url']} --region {info['region']},\n"
+                         f"  with the key in {info['access_key_file']}")
 
 
 def arguments_of():
@@ -251,7 +250,7 @@ def arguments_of():
     parser.add_argument("--once", action="store_true",
                         help="end after the checks; exit code 0 where all is well, 1 otherwise")
     parser.add_argument("--bin-dir", type=Path, default=testbed.ROOT / "build/release/bin",
-                        help="where the programs are (default: %(default)s)")
+                        metavar="DIR", help="where the programs are (default: %(default)s)")
     return parser.parse_args()
 
 

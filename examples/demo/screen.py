@@ -1,7 +1,9 @@
 """What the demo prints: steps with the time they were reached at, timelines, colours on a terminal only."""
 
+import itertools
 import os
 import sys
+import textwrap
 import time
 
 GREEN, YELLOW, RED, DIM, BOLD = "32", "33", "31", "2", "1"
@@ -29,8 +31,13 @@ class Screen:
     def detail(self, text):
         self.line(f"{'':19} {text}")
 
+    def paragraph(self, text):
+        for line in textwrap.wrap(text, 100, break_long_words=False, break_on_hyphens=False):
+            self.detail(line)
+
     def timeline(self, detection):
-        marks = "".join(self.paint(mark, {"#": GREEN, "-": YELLOW}.get(mark, DIM)) for mark in detection["timeline"])
+        marks = "".join(self.paint("".join(same), {"#": GREEN, "-": YELLOW}.get(mark, DIM))
+                        for mark, same in itertools.groupby(detection["timeline"]))
         padding = " " * max(0, 50 - len(detection["timeline"]))
         spans = "  ".join(f"{span['start_s']:.2f}-{span['end_s']:.2f}" for span in detection["speech"])
         self.detail(f"{detection['recording']:<17} {marks}{padding} {spans or 'no speech'}")
