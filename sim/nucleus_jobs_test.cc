@@ -327,7 +327,7 @@ TEST_F(NucleusJobs, AResultIsReportedUntilItIsTaken) {
   const size_t again = updates().size();
   EXPECT_GE(again, first.size() + 2);
   accept(first[0]);  // the answer to IN_PROGRESS says nothing about the result
-  EXPECT_EQ(nucleus_->state().unreported().size(), 1u);
+  ASSERT_EQ(nucleus_->state().unreported().size(), 1u);
   refuse(updates().back(), "RequestThrottled");
   EXPECT_EQ(nucleus_->state().unreported().size(), 1u);
   boot();  // it survives
@@ -442,6 +442,18 @@ TEST_F(NucleusJobs, FleetStatusTellsAllAtStartAndGathersChanges) {
   EXPECT_NE(all.back().components[2].details->status_reason.find("exit code 3"), std::string::npos);
   mqtt_->connect();
   EXPECT_EQ(fleet_statuses().back().trigger, "RECONNECT");
+}
+
+TEST_F(NucleusJobs, ChangesThatDoNotEndAreToldAllTheSame) {
+  nucleus::FleetStatusReporter reporter(env_, info_, nucleus_->state(), nucleus_->supervisor(),
+                                        *mqtt_);
+  reporter.on_connected();
+  const size_t before = fleet_statuses().size();
+  for (int i = 0; i < 10; ++i) {
+    reporter.on_component_change();
+    run(200);
+  }
+  EXPECT_GE(fleet_statuses().size(), before + 4);
 }
 
 }  // namespace

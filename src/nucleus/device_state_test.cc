@@ -213,10 +213,12 @@ TEST_F(DeviceStateTest, CompactionKeepsEverything) {
     ASSERT_TRUE(compacted());
     expect_same_after_reopening();
   };
-  ASSERT_TRUE(state_->record_result(job("j0", "REJECTED")));
-  grow();
-  ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j1"), false));
+  ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j0"), true));
   ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0"));
+  ASSERT_TRUE(state_->commit(job("j0", "SUCCEEDED")));
+  grow();
+  ASSERT_TRUE(state_->switch_to(generation("2.0.0"), job("j1"), false));
+  ASSERT_TRUE(state_->mark_installed(kApp, "2.0.0"));
   ASSERT_TRUE(state_->note_boot());
   grow();
   ASSERT_TRUE(state_->begin_rollback("why"));

@@ -88,7 +88,7 @@ Result<std::string> safe_name(archive_entry* entry) {
   const char* raw = archive_entry_pathname(entry);
   std::string name = raw ? raw : "";
   while (name.ends_with('/')) name.pop_back();
-  bool safe = !name.empty() && name.front() != '/' && name.find('\\') == std::string::npos;
+  bool safe = name.find('\\') == std::string::npos;
   for (size_t at = 0; safe && at <= name.size();) {
     size_t end = std::min(name.find('/', at), name.size());
     std::string_view part = std::string_view(name).substr(at, end - at);
