@@ -2,6 +2,8 @@
 // their jobs and the fleet status, message by message.
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "formats/arn.h"
 #include "formats/fleet_status.h"
 #include "formats/jobs.h"

@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
+#include "base/encoding.h"
+#include "base/sha256.h"
 #include "io/fault_files.h"
 #include "nucleus/test_cloud.h"
 #include "nucleus/unarchive.h"

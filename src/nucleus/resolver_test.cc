@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "io/fault_files.h"
 #include "nucleus/test_cloud.h"
 
