@@ -1,5 +1,6 @@
-# skerry_module(NAME SRCS … DEPS … [TESTS …] [TEST_DEPS …] [TEST_DATA dir])
+# skerry_module(NAME SRCS … DEPS … [TESTS …] [TEST_DEPS …] [PCH <header> …])
 #   library skerry_NAME from SRCS, and one test program NAME_test from TESTS, its cases run by ctest.
+#   PCH: a heavy header that most of its files include, precompiled for this module.
 #   DEPS are skerry_* modules and third-party targets; a module's own include arrows are checked by tools/tidy.py.
 # skerry_program(NAME SRCS … DEPS …): the program bin/NAME.
 # skerry_test(NAME SRCS … DEPS …): one more test program.
@@ -8,7 +9,6 @@ target_compile_options(skerry_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Wno-missing-field-initializers
   -fno-plt -fstack-protector-strong)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-  # SKERRY_TRY in nested lambdas shadows on purpose; Clang has no finer switch.
   target_compile_options(skerry_options INTERFACE -Werror)
   add_compile_options("SHELL:-Xclang -fno-pch-timestamp")  # lets ccache serve precompiled headers
   add_link_options(-fuse-ld=lld-19)
@@ -34,19 +34,23 @@ endif()
 file(WRITE ${CMAKE_BINARY_DIR}/pch_anchor.cc "// Anchor of the precompiled headers.\n")
 add_library(skerry_pch OBJECT ${CMAKE_BINARY_DIR}/pch_anchor.cc)
 target_link_libraries(skerry_pch PRIVATE skerry_options Threads::Threads)
-target_precompile_headers(skerry_pch PRIVATE <algorithm> <chrono> <coroutine> <expected> <functional> <map>
-  <memory> <optional> <set> <string> <string_view> <unordered_map> <utility> <variant> <vector>
-  <nlohmann/json.hpp>)
+set(SKERRY_PCH <algorithm> <chrono> <coroutine> <expected> <functional> <map> <memory> <optional> <set>
+  <string> <string_view> <unordered_map> <utility> <variant> <vector> <nlohmann/json.hpp>)
+target_precompile_headers(skerry_pch PRIVATE ${SKERRY_PCH})
 add_library(skerry_test_pch OBJECT ${CMAKE_BINARY_DIR}/pch_anchor.cc)
 target_link_libraries(skerry_test_pch PRIVATE skerry_options Threads::Threads GTest::gtest)
 target_precompile_headers(skerry_test_pch PRIVATE <algorithm> <functional> <map> <memory> <optional> <string>
   <vector> <nlohmann/json.hpp> <gtest/gtest.h>)
 
 function(skerry_module NAME)
-  cmake_parse_arguments(ARG "" "TEST_DATA" "SRCS;DEPS;TESTS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS;TESTS;TEST_DEPS;PCH" ${ARGN})
   add_library(skerry_${NAME} STATIC ${ARG_SRCS})
   target_link_libraries(skerry_${NAME} PUBLIC skerry_options Threads::Threads ${ARG_DEPS})
-  target_precompile_headers(skerry_${NAME} REUSE_FROM skerry_pch)
+  if(ARG_PCH)
+    target_precompile_headers(skerry_${NAME} PRIVATE ${SKERRY_PCH} ${ARG_PCH})
+  else()
+    target_precompile_headers(skerry_${NAME} REUSE_FROM skerry_pch)
+  endif()
   if(ARG_TESTS)
     skerry_test(${NAME}_test SRCS ${ARG_TESTS} DEPS skerry_${NAME} ${ARG_TEST_DEPS})
   endif()
