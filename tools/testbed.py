@@ -228,8 +228,27 @@ class Fleet:
         return [(each["thing"], each["status"], each.get("reason", "")) for each in devices]
 
     def _run(self, arguments, timeout_s):
+        """Fails at once when a device ends meanwhile."""
         command = [self.bed.program("skerry"), "--dir", self.directory, "--json", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        devices = [device for device in self.bed.devices.values() if device.running()]
+        deadline = time.monotonic() + timeout_s
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            while True:
+                try:
+                    stdout, stderr = process.communicate(timeout=0.5)
+                    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+                except subprocess.TimeoutExpired:
+                    self._give_up_on(process, devices, deadline)
+
+    def _give_up_on(self, process, devices, deadline):
+        try:
+            for device in devices:
+                device.check_alive()
+            if time.monotonic() > deadline:
+                raise Failure(f"{' '.join(map(str, process.args))} did not end in time")
+        except Failure:
+            process.kill()
+            raise
 
 
 def error_of(stderr):

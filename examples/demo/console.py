@@ -3,6 +3,7 @@ device SDK, with a certificate of its own, on the fleet's broker."""
 
 import json
 import threading
+import time
 
 from awscrt import mqtt5
 from awsiot import mqtt5_client_builder
@@ -11,7 +12,10 @@ TIMEOUT_S = 20
 
 
 class Console:
-    def __init__(self, directory, client_id, host, port, ca_file):
+    """`check` is called now and then while it waits, and may raise."""
+
+    def __init__(self, directory, client_id, host, port, ca_file, check=lambda: None):
+        self._check = check
         self._received = []
         self._changed = threading.Condition()
         self._connected = threading.Event()
@@ -41,11 +45,14 @@ class Console:
 
     def wait_for(self, condition, after=0, timeout_s=60):
         """The first true value of `condition(messages)`, which gets all that came since `after`."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: condition(self._received[after:]), timeout_s):
-                raise TimeoutError(f"not what was waited for within {timeout_s} s; the last message: "
-                                   f"{self._received[-1:]}")
-            return condition(self._received[after:])
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with self._changed:
+                if self._changed.wait_for(lambda: condition(self._received[after:]), 0.5):
+                    return condition(self._received[after:])
+            self._check()
+        raise TimeoutError(f"the messages that were waited for did not come within {timeout_s} s; the last one was "
+                           f"{self._received[-1:]}")
 
     def wait_for_each(self, recordings, fits, after=0):
         """The first detection that fits of each recording, by recording's name."""

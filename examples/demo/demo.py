@@ -49,7 +49,12 @@ class Load:
 
     def wait_for_more(self, requests):
         goal = self.last["requests"] + requests
-        testbed.wait_for(f"{requests} more inference requests", lambda: self.last["requests"] >= goal)
+        testbed.wait_for(f"{requests} more inference requests", lambda: self.last["requests"] >= goal,
+                         alive=[self])
+
+    def check_alive(self):
+        if self._process.poll() is not None:
+            raise Failure(f"load.py ended with {self._process.poll()}")
 
     def finish(self):
         self._process.terminate()
@@ -164,7 +169,8 @@ class Demo:
         directory = self.bed.directory / "console"
         self.fleet.cli("device", "provision", "console", "--out", directory)
         info = self.fleet.info
-        self.console = console.Console(directory, "console", info["broker_host"], info["broker_port"], info["ca_file"])
+        self.console = console.Console(directory, "console", info["broker_host"], info["broker_port"], info["ca_file"],
+                                       check=self.device.check_alive)
         self.bed.at_exit(self.console.stop)
         self.console.start(f"{THING}/speech/detections")
 

@@ -9,6 +9,7 @@ cuts, all of them, are the simulator's (`sim/`); here it is the real process on 
 
 import collections
 import hashlib
+import io
 import os
 import random
 import re
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import time
 import unittest
+import zipfile
 
 import e2e
 import testbed
@@ -24,7 +26,7 @@ from e2e import NAME
 SEED = int(os.environ.get("SKERRY_CRASH_SEED", "1"))
 RANDOM_KILLS = 10
 OPERATIONS = ("write", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "renameat", "renameat2", "unlink",
-              "unlinkat", "rmdir", "mkdir", "symlink", "chmod", "fchmod")
+              "unlinkat", "rmdir", "mkdir", "chmod", "fchmod", "chown", "lchown", "fchown")
 GOOD = "echo version {version}; exec sleep infinity"
 BROKEN = "exit 9"
 
@@ -40,7 +42,8 @@ class Crash(e2e.EndToEnd):
     def new_version(self, run):
         self.count += 1
         version = f"1.0.{self.count}"
-        self.publish(NAME, version, run.format(version=version), {"data": content_of(version)})
+        self.publish(NAME, version, run.format(version=version),
+                     {"files.zip": archive_of(version)})
         return version
 
     def check_after_the_kill(self, deployment, version, is_good):
@@ -52,8 +55,11 @@ class Crash(e2e.EndToEnd):
         if is_good:
             self.running = version
         self.wait_for_components({NAME: (self.running, "RUNNING")})
-        artifact = self.device.root / "packages/artifacts" / NAME / self.running / "data"
-        self.assertEqual(artifact.read_bytes(), content_of(self.running))
+        packages = self.device.root / "packages"
+        archive = packages / "artifacts" / NAME / self.running / "files.zip"
+        unpacked = packages / "artifacts-unarchived" / NAME / self.running / "files/data"
+        self.assertEqual(archive.read_bytes(), archive_of(self.running))
+        self.assertEqual(unpacked.read_bytes(), content_of(self.running))
         self.assertEqual(self.device.component_log(NAME).read_text().split()[-1], self.running)
 
     def test_at_random_moments(self):
@@ -158,8 +164,15 @@ def content_of(version):
     return f"the data of version {version}".encode()
 
 
+def archive_of(version):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("data"), content_of(version))
+    return packed.getvalue()
+
+
 def digest_of(version):
-    return hashlib.sha256(content_of(version)).hexdigest()
+    return hashlib.sha256(archive_of(version)).hexdigest()
 
 
 if __name__ == "__main__":
