@@ -58,11 +58,11 @@ ScratchDirectory::~ScratchDirectory() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-TestFleet::TestFleet()
+TestFleet::TestFleet(std::unique_ptr<RecordingMqtt> client)
     : store(open_store(directory.path() + "/fleet.db")),
       deployments(env, *store, {}),
-      mqtt(new RecordingMqtt),
-      link(std::unique_ptr<net::MqttClient>(mqtt)) {}
+      mqtt(client.get()),
+      link(std::move(client)) {}
 
 void TestFleet::add_thing(const std::string& name) {
   const auto created = store->create_thing({.name = ThingName(name), .id = random.uuid()});

@@ -48,7 +48,8 @@ class ScratchDirectory {
 };
 
 struct TestFleet {
-  TestFleet();
+  TestFleet() : TestFleet(std::make_unique<RecordingMqtt>()) {}
+  explicit TestFleet(std::unique_ptr<RecordingMqtt> client);
 
   void add_thing(const std::string& name);
   void add_group(const std::string& name, const std::vector<std::string>& things);
