@@ -305,6 +305,18 @@ class Device(Program):
 
         return wait_for(f"{self.name} logs '{module}: {message}' {fields or ''}", find, timeout_s, alive=[self])
 
+    def phases(self, log_start, started_s):
+        """Seconds of each phase of the deployment logged since then, and of all of it; `started_s`: since 1970."""
+        records = self.log(log_start)
+        last = lambda module, messages: max(time_ms(each) / 1000 for each in records
+                                            if each["module"] == module and each["message"] in messages)
+        steps = [started_s, last("jobs", ["deployment"]), last("deployment", ["planned"]),
+                 last("deployment", ["fetched"]), last("deployment", ["switched"]),
+                 last("component", ["RUNNING", "FINISHED"]), last("deployment", ["succeeded"])]
+        names = ("job", "plan", "fetch", "switch", "start", "watch")
+        return {name: after - before for name, before, after in zip(names, steps, steps[1:])} | {
+            "deployment": steps[-1] - started_s}
+
     def component_log(self, component):
         return self.root / "logs" / f"{component}.log"
 

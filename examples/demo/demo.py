@@ -181,10 +181,12 @@ class Demo:
         [(_, status, reason)] = self.fleet.deploy(GROUP, components, config)
         if status != "SUCCEEDED":
             raise Failure(f"the deployment of {components} is {status}: {reason}")
-        done = self.device.wait_for_log("deployment", "succeeded", log_start)
-        seconds = round(testbed.time_ms(done) / 1000 - started, 3)
+        self.device.wait_for_log("deployment", "succeeded", log_start)
+        phases = self.device.phases(log_start, started)
+        seconds = round(phases.pop("deployment"), 3)
         self.versions.update(components)
-        self.screen.step("", self.screen.paint(f"running and healthy after {seconds:.2f} s", screens.GREEN))
+        self.screen.step("", self.screen.paint(f"running and healthy after {seconds:.2f} s", screens.GREEN) + "  ("
+                         + ", ".join(f"{name} {phase:.2f}" for name, phase in phases.items()) + ")")
         return seconds
 
     def deploy_broken(self, components):
