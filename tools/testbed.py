@@ -232,22 +232,19 @@ class Fleet:
         command = [self.bed.program("skerry"), "--dir", self.directory, "--json", *map(str, arguments)]
         devices = [device for device in self.bed.devices.values() if device.running()]
         deadline = time.monotonic() + timeout_s
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
             while True:
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     stdout, stderr = process.communicate(timeout=0.5)
                     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
-                except subprocess.TimeoutExpired:
-                    self._give_up_on(process, devices, deadline)
-
-    def _give_up_on(self, process, devices, deadline):
-        try:
-            for device in devices:
-                device.check_alive()
-            if time.monotonic() > deadline:
-                raise Failure(f"{' '.join(map(str, process.args))} did not end in time")
-        except Failure:
+                for device in devices:
+                    device.check_alive()
+                if time.monotonic() > deadline:
+                    raise Failure(f"{' '.join(map(str, command))} did not end within {timeout_s:.0f} s")
+        except BaseException:  # Ctrl-C as well
             process.kill()
+            process.communicate()
             raise
 
 
@@ -365,9 +362,15 @@ class Testbed:
             stack.push(self._more.pop_all())
 
     def _kill_rest(self):
-        for pid in processes_with(str(self.directory)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """What was started and never came under our hands, such as a fleet that was just coming up."""
+        def gone():
+            rest = processes_with(str(self.directory))
+            for pid in rest:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return not rest
+
+        wait_for("all processes have ended", gone)
 
     def __enter__(self):
         return self

@@ -9,6 +9,7 @@ import argparse
 import concurrent.futures
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -35,10 +36,12 @@ NOISE = {"Noise.wav"}
 class Load:
     """load.py in the background, and the last it reported."""
 
-    def __init__(self, address):
+    def __init__(self, address, bed):
+        # A session of its own: Ctrl-C is for the demo. The variable: the scratch folder's end finds it.
         self._process = subprocess.Popen(
             [sys.executable, HERE / "load.py", address, MODEL_NAME, RECORDINGS / "Front_Center.wav"],
-            stdout=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, text=True, start_new_session=True,
+            env=os.environ | {"SKERRY_DEMO": str(bed.directory)})
         self.last = {"requests": 0, "lost": 0, "errors": []}
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -102,7 +105,7 @@ class Demo:
 
     def first_deployment(self):
         self.screen.heading("First deployment: inference service, model, application")
-        self.load = Load(self.inference)
+        self.load = Load(self.inference, self.bed)
         self.bed.at_exit(self.load.finish)
         port = int(self.inference.split(":")[1])
         self.deploy({INFER: "0.1.0", MODEL: "1.0.0", APPLICATION: "1.0.0"},

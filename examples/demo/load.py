@@ -152,7 +152,6 @@ def main():
     host, port = address.split(":")
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo, which then ends us
     samples = speech.resample(*speech.read_wav(recording))
     wait_until_ready(host, int(port), model, stopped)
     count = Count()

@@ -39,7 +39,8 @@ class Demo(unittest.TestCase):
 
     def check_that_nothing_is_left(self):
         self.assertEqual(list(self.scratch.iterdir()), [])
-        self.assertEqual(testbed.processes_with(str(self.scratch)), [])
+        left = testbed.processes_with(str(self.scratch))
+        self.assertEqual([(pid, testbed.program_of(pid)) for pid in left], [])
 
     def test_two_at_once(self):
         demos = [self.start(), self.start()]
