@@ -60,6 +60,7 @@ Result<pid_t> start_in_background(std::vector<std::string> argv, const std::stri
   const int log_fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (log_fd < 0) return fail(errno_error("open", log, errno));
   std::vector<char*> arguments;
+  arguments.reserve(argv.size() + 1);
   for (std::string& argument : argv) arguments.push_back(argument.data());
   arguments.push_back(nullptr);
   const pid_t child = ::fork();

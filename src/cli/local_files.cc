@@ -17,7 +17,7 @@ Result<std::string> find_sibling(const std::string& name) {
   if (const char* path = std::getenv("PATH")) candidates += std::string(":") + path;
   for (size_t begin = 0; begin <= candidates.size();) {
     const size_t end = std::min(candidates.find(':', begin), candidates.size());
-    const std::string program = candidates.substr(begin, end - begin) + "/" + name;
+    std::string program = candidates.substr(begin, end - begin) + "/" + name;
     if (::access(program.c_str(), X_OK) == 0) return program;
     begin = end + 1;
   }

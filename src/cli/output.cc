@@ -72,6 +72,7 @@ void Output::print_table(const Table& table) const {
     return;
   }
   std::vector<size_t> widths;
+  widths.reserve(table.heading.size());
   for (const std::string& cell : table.heading) widths.push_back(width(cell));
   for (const auto& row : table.rows) {
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
