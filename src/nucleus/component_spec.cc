@@ -10,9 +10,11 @@ namespace {
 
 // Without a configured user each component gets an id of its own, from the range that systemd sets
 // aside for users without an entry in /etc/passwd. Derived from the name, so that it stays the
-// same.
+// same. Their group is one for all components: by it they may share a socket, as the inference
+// service's, that is closed to the rest of the machine.
 constexpr uint32_t kFirstDynamicUser = 61184;
 constexpr uint32_t kDynamicUsers = 65519 - 61184 + 1;
+constexpr uint32_t kComponentsGroup = 61183;  // just below that range, in one that nobody uses
 
 uint32_t dynamic_user(const std::string& name) {
   uint32_t hash = 2166136261;  // FNV-1a
@@ -90,7 +92,7 @@ Result<std::optional<UserId>> user_of(const NucleusInfo& info, const ComponentNa
   if (!info.privileged) return std::nullopt;
   const std::string& wanted =
       component.posix_user.empty() ? info.default_user : component.posix_user;
-  if (wanted.empty()) return UserId{dynamic_user(name.str()), dynamic_user(name.str())};
+  if (wanted.empty()) return UserId{dynamic_user(name.str()), kComponentsGroup};
   auto user = info.find_user(wanted);
   if (!user) return fail(user.error().with_context("posixUser of " + name.str()));
   return *user;
