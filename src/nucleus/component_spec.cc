@@ -65,6 +65,27 @@ class Variables {
   const formats::Recipe& recipe_;
 };
 
+// Null for what the nucleus does not run.
+std::optional<Step>* step_of(ComponentSpec& spec, formats::StepKind kind) {
+  switch (kind) {
+    case formats::StepKind::kBootstrap:
+      return &spec.bootstrap;
+    case formats::StepKind::kInstall:
+      return &spec.install;
+    case formats::StepKind::kStartup:
+      return &spec.startup;
+    case formats::StepKind::kRun:
+      return &spec.run;
+    case formats::StepKind::kShutdown:
+      return &spec.shutdown;
+    case formats::StepKind::kRecover:
+      return &spec.recover;
+    case formats::StepKind::kUninstall:
+      return nullptr;
+  }
+  return nullptr;
+}
+
 std::string text_of(const formats::SkipIf& condition) {
   std::string text = condition.negated ? "!" : "";
   text += condition.kind == formats::SkipIf::Kind::kExists ? "exists " : "onpath ";
@@ -129,12 +150,7 @@ Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const Package
     filled.requires_privilege = step.requires_privilege;
     filled.timeout_ms = step.timeout ? std::chrono::milliseconds(*step.timeout).count() : 0;
     for (const auto& [key, value] : step.setenv) filled.environment.emplace_back(key, fill(value));
-    if (kind == formats::StepKind::kBootstrap) spec.bootstrap = std::move(filled);
-    if (kind == formats::StepKind::kInstall) spec.install = std::move(filled);
-    if (kind == formats::StepKind::kStartup) spec.startup = std::move(filled);
-    if (kind == formats::StepKind::kRun) spec.run = std::move(filled);
-    if (kind == formats::StepKind::kShutdown) spec.shutdown = std::move(filled);
-    if (kind == formats::StepKind::kRecover) spec.recover = std::move(filled);
+    if (auto* place = step_of(spec, kind)) *place = std::move(filled);
   }
   return spec;
 }

@@ -137,7 +137,6 @@ TEST_F(DeviceStateTest, ADeploymentThatIsRolledBack) {
   ASSERT_TRUE(state_->switch_to(generation("1.0.0", "old"), job("j1"), true));
   ASSERT_TRUE(state_->commit(job("j1", "SUCCEEDED")));
   ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0"));
-  const std::string before = text_of(*state_);
   ASSERT_TRUE(state_->switch_to(generation("2.0.0", "new"), job("j2"), true));
   ASSERT_TRUE(state_->mark_installed(kApp, "2.0.0"));
   EXPECT_EQ(state_->previous().at(kApp).version, "1.0.0");

@@ -27,7 +27,7 @@ class SupervisorTest : public ::testing::Test {
     };
     supervisor_ = std::make_unique<Supervisor>(env_, std::move(hooks));
   }
-  ~SupervisorTest() override {
+  void TearDown() override {
     tasks_.cancel_all();
     supervisor_.reset();
     std::filesystem::remove_all(directory_);
