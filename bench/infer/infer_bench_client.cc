@@ -112,6 +112,7 @@ int main(int argc, char** argv) {
 
   std::vector<Measured> parts(connections);
   std::vector<std::thread> threads;
+  threads.reserve(parts.size());
   const auto started = Clock::now();
   for (Measured& part : parts) {
     threads.emplace_back([&] { part = measure(address, request, requests / connections); });

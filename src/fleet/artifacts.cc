@@ -58,7 +58,7 @@ Result<void> ArtifactStore::Upload::write(std::string_view bytes) {
 }
 
 Result<std::string> ArtifactStore::Upload::finish(std::string_view expected_sha256) {
-  const std::string sha256 = hex_encode(sha256_.finish());
+  std::string sha256 = hex_encode(sha256_.finish());
   if (!expected_sha256.empty() && expected_sha256 != sha256) {
     return fail(Code::kInvalidArgument, "the content has SHA-256 " + sha256 + ", " +
                                             std::string(expected_sha256) + " was announced");

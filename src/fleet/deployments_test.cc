@@ -35,7 +35,7 @@ class DeploymentsTest : public testing::Test {
     fleet_.add_group("g", {"a", "b"});
     fleet_.deployments.set_notifier(&notifier_);
   }
-  ~DeploymentsTest() override { fleet_.deployments.set_notifier(nullptr); }
+  void TearDown() override { fleet_.deployments.set_notifier(nullptr); }
 
   ExecutionStatus status(const Deployment& deployment, const std::string& thing) {
     auto execution = fleet_.store->find_execution(deployment.job_id, ThingName(thing));

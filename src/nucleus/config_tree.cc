@@ -159,6 +159,7 @@ ConfigTree::Kind ConfigTree::kind(const ComponentName& component, const KeyPath&
 
 std::vector<ComponentName> ConfigTree::components() const {
   std::vector<ComponentName> names;
+  names.reserve(components_.size());
   for (const auto& [name, node] : components_) names.push_back(name);
   return names;
 }

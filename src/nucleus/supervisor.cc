@@ -174,6 +174,7 @@ io::Task<Result<void>> Supervisor::wait_healthy(int64_t window_ms, int64_t timeo
 
 std::vector<ComponentStatus> Supervisor::statuses() const {
   std::vector<ComponentStatus> all;
+  all.reserve(components_.size());
   for (const auto& [name, component] : components_) {
     all.push_back({name, component->spec().version, component->state(), component->reason()});
   }
