@@ -85,7 +85,7 @@ class BrokerTest : public testing::Test {
     EXPECT_TRUE(started) << started.error().message();
   }
 
-  ~BrokerTest() override { stop(broker); }
+  void TearDown() override { stop(broker); }
 
   void stop(BrokerSupervisor& supervisor) {
     bool stopped = false;

@@ -194,6 +194,7 @@ TEST_F(JobsTest, WhatHappensWithoutABrokerIsNotifiedAfterIt) {
 
 TEST_F(JobsTest, ManyDevicesAreNotifiedNoFasterThanTheBrokerAcknowledges) {
   std::vector<std::string> things;
+  things.reserve(400);
   for (int i = 0; i < 400; ++i) things.push_back("T" + std::to_string(i));
   const auto created = fleet.store->transaction([&]() -> Result<void> {
     for (const auto& thing : things) fleet.add_thing(thing);

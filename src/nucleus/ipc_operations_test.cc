@@ -155,8 +155,8 @@ TEST_F(IpcOperationsTest, UpdateConfigurationMergesIntoTheCallersOwn) {
 }
 
 TEST_F(IpcOperationsTest, UpdateConfigurationRefusesByTheModel) {
-  const auto update = [&](json request) {
-    return ask("TOKEN-APP", "UpdateConfiguration", std::move(request));
+  const auto update = [&](const json& request) {
+    return ask("TOKEN-APP", "UpdateConfiguration", request);
   };
   expect_error(update({{"keyPath", {"accesscontrol", "x"}}, {"timestamp", 9}, {"valueToMerge", 1}}),
                "InvalidArgumentsError", "[accessControl]");

@@ -101,6 +101,7 @@ TEST_F(IpcServerTest, ServesManyClientsAtOnce) {
   ASSERT_EQ(::stat(socket_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   std::vector<IpcClient> clients;
+  clients.reserve(20);
   for (int i = 0; i < 20; ++i) clients.push_back(client());
   for (int round = 0; round < 10; ++round) {
     for (IpcClient& c : clients) {

@@ -356,6 +356,7 @@ Result<HttpResponse> HttpApi::index(const HttpRequest& request) const {
 std::string HttpApi::metrics() const {
   const std::vector<ServedModelPtr> models = repository_.served();
   std::vector<StatsRow> rows;
+  rows.reserve(models.size());
   for (const ServedModelPtr& model : models) {
     rows.push_back({model->name, model->version, &model->stats});
   }

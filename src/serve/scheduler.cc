@@ -16,6 +16,7 @@ Outputs run_checked(ServedModel& model, const InferRequest& request) {
   const std::vector<runtime::TensorView> views = request.views();
   SKERRY_TRY(runtime::match_inputs(model.inputs, views));
   std::vector<std::string> wanted;
+  wanted.reserve(request.outputs.size());
   for (const RequestedOutput& output : request.outputs) wanted.push_back(output.name);
   SKERRY_ASSIGN(const auto selected, runtime::select_outputs(model.outputs, wanted));
   if (wanted.empty()) {

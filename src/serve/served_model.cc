@@ -136,8 +136,10 @@ Result<void> warm_up(ServedModel& served, const std::map<std::string, double>& v
     inputs.push_back(std::move(input));
   }
   std::vector<runtime::TensorView> views;
+  views.reserve(inputs.size());
   for (const runtime::Tensor& input : inputs) views.push_back(input.view());
   std::vector<std::string> wanted;
+  wanted.reserve(served.outputs.size());
   for (const TensorSpec& spec : served.outputs) wanted.push_back(spec.name);
 
   for (int round = 0; round < 2; ++round) {

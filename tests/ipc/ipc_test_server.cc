@@ -27,7 +27,7 @@ constexpr const char* kConfiguration = R"({
 class PrintingHost : public FakeHost {
  public:
   Result<void> report_state(const ComponentName& component, ComponentState state) override {
-    std::printf("state %s %s\n", component.str().c_str(), name_of(state).data());
+    std::printf("state %s %s\n", component.str().c_str(), std::string(name_of(state)).c_str());
     std::fflush(stdout);
     return {};
   }

@@ -77,7 +77,9 @@ Result<json> create_component_version(ApiContext& context, const ApiRequest& req
       return {};
     }
     SKERRY_ASSIGN(ComponentVersion component, new_component(context, request.body));
-    SKERRY_TRY(context.store.create_component(component));
+    if (auto created = context.store.create_component(component); !created) {
+      return fail(created.error());
+    }
     answer = {{"arn", arn_of(context, component)},
               {"componentName", component.name.str()},
               {"componentVersion", component.version},
