@@ -4,6 +4,7 @@
 #include <strings.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -19,16 +20,21 @@ uint32_t checksum(const char* data, size_t size) {
       crc32_z(0, std::bit_cast<const Bytef*>(data), static_cast<z_size_t>(size)));
 }
 
-// The number of `size` bytes at `data`, big-endian and signed.
-int64_t read_big_endian(const char* data, size_t size) {
+// Big-endian and signed; 1 to 8 bytes.
+int64_t read_big_endian(std::string_view bytes) {
   uint64_t value = 0;
-  for (size_t i = 0; i < size; ++i) value = value << 8 | static_cast<unsigned char>(data[i]);
-  const int unused_bits = static_cast<int>(64 - 8 * size);
+  for (const char byte : bytes) value = value << 8 | static_cast<unsigned char>(byte);
+  const int unused_bits = static_cast<int>(64 - 8 * bytes.size());
   return static_cast<int64_t>(value << unused_bits) >> unused_bits;
 }
 
+// ASCII only, as header names are.
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
 uint32_t read_u32(const char* data) {
-  return static_cast<uint32_t>(read_big_endian(data, 4));
+  return static_cast<uint32_t>(read_big_endian({data, 4}));
 }
 
 void write_big_endian(char* data, uint64_t value, size_t size) {
@@ -116,7 +122,7 @@ Result<Header> read_header(std::string_view& rest) {
   const bool has_length = !size;
   if (has_length) {
     if (rest.size() < 2) return cut_short();
-    size = static_cast<uint16_t>(read_big_endian(rest.data(), 2));
+    size = static_cast<uint16_t>(read_big_endian(rest.substr(0, 2)));
     rest.remove_prefix(2);
     if (*size > kMaxHeaderValueBytes) {
       return fail(Code::kCorrupt, "event-stream header: a value of " + std::to_string(*size) +
@@ -127,7 +133,7 @@ Result<Header> read_header(std::string_view& rest) {
   if (has_length || header.type == HeaderType::kUuid) {
     header.bytes = rest.substr(0, *size);
   } else {
-    header.number = *size == 0 ? 0 : read_big_endian(rest.data(), *size);
+    header.number = *size == 0 ? 0 : read_big_endian(rest.substr(0, *size));
   }
   rest.remove_prefix(*size);
   return header;
@@ -137,10 +143,7 @@ Result<Header> read_header(std::string_view& rest) {
 
 const Header* Frame::find(std::string_view name) const {
   for (const Header& header : headers) {
-    if (header.name.size() == name.size() &&
-        strncasecmp(header.name.data(), name.data(), name.size()) == 0) {
-      return &header;
-    }
+    if (std::ranges::equal(header.name, name, {}, lower, lower)) return &header;
   }
   return nullptr;
 }
