@@ -33,7 +33,8 @@ struct Program {
   skerry::io::RealFiles files;
   skerry::io::RealProcesses processes{loop};
   skerry::io::RealRandom random;
-  skerry::io::Env env{loop, clock, files, processes, random};
+  skerry::io::ThreadPool pool{"files", 1};
+  skerry::io::Env env{loop, clock, files, processes, random, pool};
   std::unique_ptr<FleetServer> server;
   int exit_code = 0;
   bool stopping = false;

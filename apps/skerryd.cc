@@ -112,7 +112,8 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const std::string
   io::RealClock clock;
   io::RealRandom random;
   io::RealProcesses processes(loop, mark);
-  io::Env env{loop, clock, files, processes, random};
+  io::ThreadPool pool("files", 1);
+  io::Env env{loop, clock, files, processes, random, pool};
   const NucleusInfo info = info_of(config);
 
   const net::TlsFiles identity{config.ca_file, config.certificate_file, config.key_file};

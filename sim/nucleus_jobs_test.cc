@@ -182,7 +182,8 @@ class NucleusJobs : public ::testing::Test {
                             return {1, io::ExitStatus{code, 0}};
                           }};
   io::SeededRandom random_{1};
-  io::Env env_{loop_, clock_, files_, processes_, random_};
+  io::InlinePool pool_;
+  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
   nucleus::NucleusInfo info_;
   nucleus::TestCloud cloud_;
   std::unique_ptr<TestMqtt> mqtt_;

@@ -38,6 +38,7 @@ struct Device {
   SimClock clock_;
   io::FaultFiles files_;
   SimProcesses processes_;
+  io::InlinePool pool_;
   io::Env env_;
   nucleus::NucleusInfo info_;
   std::unique_ptr<SimMqtt> mqtt_;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/check.h"
 #include "base/encoding.h"
 #include "base/error.h"
 #include "base/sha256.h"
@@ -35,6 +36,13 @@ TEST(Sha256, Fips180Vectors) {
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(hex_encode(sha256("")),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+TEST(CheckDeathTest, ABrokenInvariantEndsTheProgramWithItsMessageAndPlace) {
+  const int count = 0;
+  SKERRY_CHECK(count == 0, "never shown");
+  EXPECT_DEATH(SKERRY_CHECK(count > 0, "released too often"),
+               "released too often .count > 0 at .*base_test.cc");
 }
 
 TEST(Error, OnlyTransientErrnosAreRetryable) {

@@ -15,7 +15,8 @@ struct Machine {
   io::FaultFiles files;
   io::RealProcesses processes{loop};
   io::SeededRandom random{7};
-  io::Env env{loop, clock, files, processes, random};
+  io::InlinePool pool;
+  io::Env env{loop, clock, files, processes, random, pool};
 
   Result<std::unique_ptr<ArtifactStore>> open() { return ArtifactStore::open(env, "/artifacts"); }
 };

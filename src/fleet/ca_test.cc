@@ -18,7 +18,8 @@ struct Machine {
   io::FaultFiles files;
   io::RealProcesses processes{loop};
   io::SeededRandom random{7};
-  io::Env env{loop, clock, files, processes, random};
+  io::InlinePool pool;
+  io::Env env{loop, clock, files, processes, random, pool};
 
   Result<std::unique_ptr<CertificateAuthority>> open() {
     return CertificateAuthority::open(env, "/ca");

@@ -64,7 +64,8 @@ struct TestFleet {
   io::RealFiles files;
   io::RealProcesses processes{loop};
   io::SeededRandom random{1};
-  io::Env env{loop, clock, files, processes, random};
+  io::InlinePool pool;
+  io::Env env{loop, clock, files, processes, random, pool};
   std::unique_ptr<Store> store;
   Deployments deployments;
   RecordingMqtt* mqtt;  // owned by `link`

@@ -4,6 +4,7 @@
 #include "io/clock.h"
 #include "io/files.h"
 #include "io/loop.h"
+#include "io/pool.h"
 #include "io/processes.h"
 #include "io/random.h"
 
@@ -15,6 +16,7 @@ struct Env {
   Files& files;
   Processes& processes;
   Random& random;
+  Pool& pool;  // for file work that may take long
 };
 
 }  // namespace skerry::io

@@ -87,7 +87,8 @@ class Mqtt : public testing::Test {
   io::RealFiles files_;
   io::RealProcesses processes_{loop_};
   io::RealRandom random_;
-  io::Env env_{loop_, clock_, files_, processes_, random_};
+  io::InlinePool pool_;
+  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
   TestCa ca_{scratch_, "ca"};
   Seen seen_;
 };

@@ -54,7 +54,8 @@ class ResolverTest : public ::testing::Test {
   io::FaultFiles files_;
   io::RealProcesses processes_{loop_};
   io::SeededRandom random_{1};
-  io::Env env_{loop_, clock_, files_, processes_, random_};
+  io::InlinePool pool_;
+  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
   NucleusInfo info_;
   PackageStore packages_{env_, info_};
   std::unique_ptr<DeviceState> state_;

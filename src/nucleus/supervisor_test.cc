@@ -97,7 +97,8 @@ class SupervisorTest : public ::testing::Test {
   io::RealFiles files_;
   io::RealRandom random_;
   io::RealProcesses processes_{loop_};
-  io::Env env_{loop_, clock_, files_, processes_, random_};
+  io::InlinePool pool_;
+  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
   std::vector<std::string> history_;
   std::set<std::string> installed_;
   std::unique_ptr<Supervisor> supervisor_;

@@ -33,7 +33,8 @@ class UnarchiveTest : public ::testing::Test {
   io::FaultFiles files_;
   io::RealProcesses processes_{loop_};
   io::SeededRandom random_{1};
-  io::Env env_{loop_, clock_, files_, processes_, random_};
+  io::InlinePool pool_;
+  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
 };
 
 TEST_F(UnarchiveTest, FoldersFilesAndTheExecutableBit) {

@@ -10,9 +10,9 @@
 
 #include "io/files.h"
 #include "io/loop.h"
+#include "io/pool.h"
 #include "io/task.h"
 #include "serve/served_model.h"
-#include "serve/worker_pool.h"
 
 namespace skerry::serve {
 
@@ -88,7 +88,7 @@ class ModelRepository {
   const Runtimes& runtimes_;
   Options options_;
   // Shared with the models' deleters, which may run after the repository.
-  std::shared_ptr<WorkerPool> loader_ = std::make_shared<WorkerPool>(1);
+  std::shared_ptr<io::ThreadPool> loader_ = std::make_shared<io::ThreadPool>("loader", 1);
   // Callbacks posted to the loop hold it weakly: they do nothing once the repository is gone.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::map<std::string, Entry, std::less<>> entries_;

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "io/loop.h"
+#include "io/pool.h"
 #include "io/task.h"
 #include "serve/model_repository.h"
 #include "serve/tensor_codec.h"
-#include "serve/worker_pool.h"
 
 namespace skerry::serve {
 
@@ -30,7 +30,7 @@ class Scheduler {
   };
 
   Scheduler(io::Loop& loop, Options options)
-      : loop_(loop), options_(options), pool_(options.threads) {}
+      : loop_(loop), options_(options), pool_("infer", options.threads) {}
 
   // Checks the request against the model's contract and runs it. The model and the request live as
   // long as the inference, even where the caller is destroyed while it runs.
@@ -44,7 +44,7 @@ class Scheduler {
   Options options_;
   // Shared with the callbacks that lower it, which may run after the scheduler.
   std::shared_ptr<size_t> queued_ = std::make_shared<size_t>(0);
-  WorkerPool pool_;
+  io::ThreadPool pool_;
 };
 
 }  // namespace skerry::serve

@@ -1,13 +1,18 @@
 // A queue, a condition variable, threads.
-#include "serve/worker_pool.h"
+#include "io/pool.h"
 
-namespace skerry::serve {
+#include <pthread.h>
 
-WorkerPool::WorkerPool(size_t threads) {
-  for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+namespace skerry::io {
+
+ThreadPool::ThreadPool(std::string name, size_t threads) {
+  for (size_t i = 0; i < threads; ++i) {
+    threads_.emplace_back([this] { run(); });
+    ::pthread_setname_np(threads_.back().native_handle(), name.c_str());
+  }
 }
 
-void WorkerPool::submit(Work work) {
+void ThreadPool::submit(Callback work) {
   {
     std::lock_guard lock(mutex_);
     if (!stopped_) {
@@ -19,7 +24,7 @@ void WorkerPool::submit(Work work) {
   work();
 }
 
-void WorkerPool::stop() {
+void ThreadPool::stop() {
   {
     std::lock_guard lock(mutex_);
     stopped_ = true;
@@ -29,9 +34,9 @@ void WorkerPool::stop() {
   threads_.clear();
 }
 
-void WorkerPool::run() {
+void ThreadPool::run() {
   for (;;) {
-    Work work;
+    Callback work;
     {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [this] { return stopped_ || !queue_.empty(); });
@@ -43,4 +48,4 @@ void WorkerPool::run() {
   }
 }
 
-}  // namespace skerry::serve
+}  // namespace skerry::io
