@@ -4,20 +4,12 @@
 #include <gtest/gtest.h>
 
 #include "base/encoding.h"
-#include "io/fault_files.h"
+#include "io/test_env.h"
 
 namespace skerry::fleet {
 namespace {
 
-struct Machine {
-  io::RealLoop loop;
-  io::ManualClock clock;
-  io::FaultFiles files;
-  io::RealProcesses processes{loop};
-  io::SeededRandom random{7};
-  io::InlinePool pool;
-  io::Env env{loop, clock, files, processes, random, pool};
-
+struct Machine : io::TestEnv {
   Result<std::unique_ptr<ArtifactStore>> open() { return ArtifactStore::open(env, "/artifacts"); }
 };
 

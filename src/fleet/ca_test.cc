@@ -5,22 +5,14 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-#include "io/fault_files.h"
+#include "io/test_env.h"
 
 namespace skerry::fleet {
 namespace {
 
 constexpr int64_t kYearMs = int64_t{365} * 24 * 3600 * 1000;
 
-struct Machine {
-  io::RealLoop loop;
-  io::ManualClock clock;
-  io::FaultFiles files;
-  io::RealProcesses processes{loop};
-  io::SeededRandom random{7};
-  io::InlinePool pool;
-  io::Env env{loop, clock, files, processes, random, pool};
-
+struct Machine : io::TestEnv {
   Result<std::unique_ptr<CertificateAuthority>> open() {
     return CertificateAuthority::open(env, "/ca");
   }

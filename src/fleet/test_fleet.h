@@ -9,7 +9,7 @@
 #include "fleet/deployments.h"
 #include "fleet/device_link.h"
 #include "fleet/store.h"
-#include "io/env.h"
+#include "io/test_env.h"
 
 namespace skerry::fleet {
 
@@ -47,7 +47,7 @@ class ScratchDirectory {
   std::string path_;
 };
 
-struct TestFleet {
+struct TestFleet : io::BasicTestEnv<io::ManualClock, io::RealFiles> {
   TestFleet() : TestFleet(std::make_unique<RecordingMqtt>()) {}
   explicit TestFleet(std::unique_ptr<RecordingMqtt> client);
 
@@ -59,13 +59,6 @@ struct TestFleet {
   void settle();
 
   ScratchDirectory directory;
-  io::RealLoop loop;
-  io::ManualClock clock;
-  io::RealFiles files;
-  io::RealProcesses processes{loop};
-  io::SeededRandom random{1};
-  io::InlinePool pool;
-  io::Env env{loop, clock, files, processes, random, pool};
   std::unique_ptr<Store> store;
   Deployments deployments;
   RecordingMqtt* mqtt;  // owned by `link`

@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "io/fault_files.h"
+#include "io/test_env.h"
 #include "nucleus/test_cloud.h"
 
 namespace skerry::nucleus {
@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-class ComponentSpecTest : public ::testing::Test {
+class ComponentSpecTest : public ::testing::Test, protected io::TestEnv {
  protected:
   ComponentSpecTest() {
     info_.root = "/gg";
@@ -40,15 +40,8 @@ class ComponentSpecTest : public ::testing::Test {
     return made ? made->run->script : made.error().message();
   }
 
-  io::RealLoop loop_;
-  io::ManualClock clock_;
-  io::FaultFiles files_;
-  io::RealProcesses processes_{loop_};
-  io::SeededRandom random_{1};
-  io::InlinePool pool_;
-  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
   NucleusInfo info_;
-  PackageStore packages_{env_, info_};
+  PackageStore packages_{env, info_};
   ComponentSet components_;
   ConfigTree config_;
 };

@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "io/fault_files.h"
+#include "io/test_env.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -74,12 +74,12 @@ JobResult job(const std::string& id, const std::string& status = "") {
           status == "FAILED" ? "because" : ""};
 }
 
-class DeviceStateTest : public ::testing::Test {
+class DeviceStateTest : public ::testing::Test, protected io::TestEnv {
  protected:
   DeviceStateTest() { open(); }
   void open() {
     state_.reset();
-    auto opened = DeviceState::open(env_, "/state");
+    auto opened = DeviceState::open(env, "/state");
     ASSERT_TRUE(opened) << opened.error().message();
     state_ = std::move(*opened);
   }
@@ -92,22 +92,15 @@ class DeviceStateTest : public ::testing::Test {
   void write_records(const std::vector<json>& records) {
     state_.reset();
     auto journal =
-        io::Journal::open(files_, "/state", [](std::string_view) -> Result<void> { return {}; });
+        io::Journal::open(files, "/state", [](std::string_view) -> Result<void> { return {}; });
     ASSERT_TRUE(journal);
     for (const json& record : records) ASSERT_TRUE(journal->append(record.dump()));
   }
   std::string problem() {
-    auto opened = DeviceState::open(env_, "/state");
+    auto opened = DeviceState::open(env, "/state");
     return opened ? "none" : opened.error().message();
   }
 
-  io::RealLoop loop_;
-  io::ManualClock clock_;
-  io::FaultFiles files_;
-  io::RealProcesses processes_{loop_};
-  io::SeededRandom random_{1};
-  io::InlinePool pool_;
-  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
   std::unique_ptr<DeviceState> state_;
 };
 
@@ -181,10 +174,10 @@ TEST_F(DeviceStateTest, ConfigurationOfComponentsIsPartOfIt) {
 TEST_F(DeviceStateTest, AChangeThatCannotBeWrittenDoesNotHappen) {
   ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j1"), true));
   const std::string before = text_of(*state_);
-  files_.fail_at(files_.operations().size(), ENOSPC);
+  files.fail_at(files.operations().size(), ENOSPC);
   EXPECT_EQ(state_->commit(job("j1", "SUCCEEDED")).error().code(), Code::kResourceExhausted);
   EXPECT_EQ(text_of(*state_), before);
-  files_.fail_at(files_.operations().size(), ENOSPC);
+  files.fail_at(files.operations().size(), ENOSPC);
   EXPECT_FALSE(state_->config().update(kApp, {"key"}, "x", 300));
   EXPECT_EQ(text_of(*state_), before);
   EXPECT_TRUE(state_->commit(job("j1", "SUCCEEDED")));
@@ -202,9 +195,9 @@ TEST_F(DeviceStateTest, BytesThatAreNotUtf8DoNoHarm) {
 TEST_F(DeviceStateTest, CompactionKeepsEverything) {
   const std::string large(50'000, 'x');
   const auto grow = [&] {
-    const auto before = files_.operations().size();
+    const auto before = files.operations().size();
     const auto compacted = [&] {
-      const auto& all = files_.operations();
+      const auto& all = files.operations();
       return std::any_of(all.begin() + static_cast<std::ptrdiff_t>(before), all.end(),
                          [](const auto& operation) { return operation.name == "rename"; });
     };
@@ -231,9 +224,9 @@ TEST_F(DeviceStateTest, AFullDiskThatCannotHoldACompactedCopyStillTakesSmallReco
   const std::string large(90'000, 'x');
   for (int i = 0; i < 12; ++i)
     ASSERT_TRUE(state_->config().update(kApp, {"large"}, large + std::to_string(i), 100 + i));
-  files_.set_capacity((1 << 20) + 100'000);
+  files.set_capacity((1 << 20) + 100'000);
   EXPECT_TRUE(state_->record_result(job("j1", "REJECTED")));
-  files_.set_capacity(UINT64_MAX);
+  files.set_capacity(UINT64_MAX);
   expect_same_after_reopening();
 }
 
@@ -241,9 +234,9 @@ TEST_F(DeviceStateTest, ALargeStateIsNotRewrittenWithEveryRecord) {
   const std::string large(400'000, 'x');
   for (const char* name : {"app", "lib", "tool", "more"})
     ASSERT_TRUE(state_->config().update(ComponentName(name), {"large"}, large, 100));
-  const size_t before = files_.operations().size();
+  const size_t before = files.operations().size();
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(state_->note_boot());
-  const auto& all = files_.operations();
+  const auto& all = files.operations();
   EXPECT_LE(std::count_if(all.begin() + static_cast<std::ptrdiff_t>(before), all.end(),
                           [](const auto& operation) { return operation.name == "rename"; }),
             1);
@@ -267,9 +260,9 @@ TEST_F(DeviceStateTest, RecordsThatLackSomething) {
                                      {{"t", "config"}, {"change", "{"}},
                                      json::array()};
   for (const json& record : records) {
-    ASSERT_TRUE(io::remove_all(files_, "/state"));
+    ASSERT_TRUE(io::remove_all(files, "/state"));
     write_records({record});
-    auto opened = DeviceState::open(env_, "/state");
+    auto opened = DeviceState::open(env, "/state");
     ASSERT_FALSE(opened) << record;
     EXPECT_EQ(opened.error().code(), Code::kCorrupt) << record;
   }
@@ -278,7 +271,7 @@ TEST_F(DeviceStateTest, RecordsThatLackSomething) {
 // Any order of operations that the engine could produce, reopened at every step.
 TEST_F(DeviceStateTest, RandomHistoriesReplayToTheSameState) {
   for (uint64_t seed = 1; seed <= 30; ++seed) {
-    ASSERT_TRUE(io::remove_all(files_, "/state"));
+    ASSERT_TRUE(io::remove_all(files, "/state"));
     open();
     io::SeededRandom random(seed);
     for (int step = 0; step < 60; ++step) {

@@ -7,7 +7,7 @@
 
 #include "base/encoding.h"
 #include "base/sha256.h"
-#include "io/fault_files.h"
+#include "io/test_env.h"
 #include "nucleus/test_cloud.h"
 #include "nucleus/unarchive.h"
 
@@ -19,7 +19,7 @@ using nlohmann::json;
 const ComponentName kApp("app");
 constexpr const char* kData = "/gg/packages/artifacts/app/1.0.0/data";
 
-class PackageStoreTest : public ::testing::Test {
+class PackageStoreTest : public ::testing::Test, protected io::TestEnv {
  protected:
   PackageStoreTest() {
     info_.root = "/gg";
@@ -39,24 +39,17 @@ class PackageStoreTest : public ::testing::Test {
     auto parsed = formats::parse_recipe(text);
     if (!parsed) return fail(parsed.error());
     const Candidate candidate{"arn", kApp, version, text};
-    return run_task(loop_, store_.fetch(&cloud_, candidate, &parsed->manifests[0]));
+    return run_task(loop, store_.fetch(&cloud_, candidate, &parsed->manifests[0]));
   }
   std::string contents(const std::string& path) {
-    return io::read_file(files_, path).value_or("(absent)");
+    return io::read_file(files, path).value_or("(absent)");
   }
   std::vector<std::string> staged() {
-    return files_.list(info_.staging()).value_or(std::vector<std::string>{});
+    return files.list(info_.staging()).value_or(std::vector<std::string>{});
   }
 
-  io::RealLoop loop_;
-  io::ManualClock clock_;
-  io::FaultFiles files_;
-  io::RealProcesses processes_{loop_};
-  io::SeededRandom random_{1};
-  io::InlinePool pool_;
-  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
   NucleusInfo info_;
-  PackageStore store_{env_, info_};
+  PackageStore store_{env, info_};
   TestCloud cloud_;
 };
 
@@ -68,8 +61,8 @@ TEST_F(PackageStoreTest, AVersionIsCompleteOnceItsRecipeIsThere) {
   EXPECT_TRUE(staged().empty());
   ASSERT_TRUE(fetch());
   EXPECT_EQ(cloud_.offsets.size(), 1u);  // nothing is downloaded again
-  files_.crash_now();
-  files_.reboot(io::CrashPolicy::kDropUnsynced);
+  files.crash_now();
+  files.reboot(io::CrashPolicy::kDropUnsynced);
   EXPECT_EQ(contents(kData), "0123456789");
 }
 
@@ -79,7 +72,7 @@ TEST_F(PackageStoreTest, ContinuesAnInterruptedDownload) {
   ASSERT_FALSE(cut);
   EXPECT_TRUE(cut.error().retryable());
   EXPECT_EQ(cut.error().message(), "app 1.0.0, artifact data: the connection broke");
-  EXPECT_FALSE(io::exists(files_, kData));
+  EXPECT_FALSE(io::exists(files, kData));
   EXPECT_EQ(staged().size(), 1u);
   ASSERT_FALSE(fetch());
   ASSERT_TRUE(fetch());
@@ -106,7 +99,7 @@ TEST_F(PackageStoreTest, AWrongDigestInstallsNothing) {
   EXPECT_NE(message.find(base64_encode(sha256("012345678X"))), std::string::npos) << message;
   EXPECT_NE(message.find(base64_encode(sha256("0123456789"))), std::string::npos) << message;
   EXPECT_TRUE(staged().empty());
-  EXPECT_FALSE(io::exists(files_, kData));
+  EXPECT_FALSE(io::exists(files, kData));
   EXPECT_FALSE(store_.recipe(kApp, "1.0.0"));
 }
 
@@ -114,7 +107,7 @@ TEST_F(PackageStoreTest, ATornPartIsThrownAwayAndFetchedOnceMore) {
   cloud_.cut_after_bytes = 4;
   ASSERT_FALSE(fetch());
   ASSERT_EQ(staged().size(), 1u);
-  ASSERT_TRUE(io::write_file_atomic(files_, info_.staging() + "/" + staged()[0], "01XX"));
+  ASSERT_TRUE(io::write_file_atomic(files, info_.staging() + "/" + staged()[0], "01XX"));
   cloud_.cut_after_bytes = UINT64_MAX;
   ASSERT_TRUE(fetch());
   EXPECT_EQ(cloud_.offsets, (std::vector<uint64_t>{0, 4, 0}));
@@ -122,9 +115,9 @@ TEST_F(PackageStoreTest, ATornPartIsThrownAwayAndFetchedOnceMore) {
 }
 
 TEST_F(PackageStoreTest, APartLongerThanTheArtifactIsThrownAway) {
-  ASSERT_TRUE(io::make_directories(files_, info_.staging()));
+  ASSERT_TRUE(io::make_directories(files, info_.staging()));
   const std::string part = info_.staging() + "/" + hex_encode(sha256("0123456789")) + ".part";
-  ASSERT_TRUE(io::write_file_atomic(files_, part, "0123456789 and more"));
+  ASSERT_TRUE(io::write_file_atomic(files, part, "0123456789 and more"));
   ASSERT_TRUE(fetch());
   EXPECT_EQ(contents(kData), "0123456789");
 }
@@ -132,14 +125,14 @@ TEST_F(PackageStoreTest, APartLongerThanTheArtifactIsThrownAway) {
 TEST_F(PackageStoreTest, LeavesTheReserveOfTheDiskAlone) {
   const std::string large(1 << 20, 'x');
   publish("2.0.0", large);
-  files_.set_capacity(kDiskReserveBytes + large.size() - 1);
+  files.set_capacity(kDiskReserveBytes + large.size() - 1);
   auto fetched = fetch("2.0.0");
   ASSERT_FALSE(fetched);
   EXPECT_EQ(fetched.error().code(), Code::kResourceExhausted);
   EXPECT_NE(fetched.error().message().find("no space for 1048576 bytes in /gg/staging"),
             std::string::npos)
       << fetched.error().message();
-  files_.set_capacity(kDiskReserveBytes + (4 << 20));
+  files.set_capacity(kDiskReserveBytes + (4 << 20));
   EXPECT_TRUE(fetch("2.0.0"));
 }
 
@@ -151,13 +144,13 @@ TEST_F(PackageStoreTest, ARecipePublishedAgainReplacesTheVersion) {
 }
 
 TEST_F(PackageStoreTest, AnArtifactOfAnEarlierUnfinishedTryIsCheckedBeforeItIsUsed) {
-  ASSERT_TRUE(io::make_directories(files_, io::parent_of(kData)));
-  ASSERT_TRUE(io::write_file_atomic(files_, kData, "of a recipe that was replaced"));
+  ASSERT_TRUE(io::make_directories(files, io::parent_of(kData)));
+  ASSERT_TRUE(io::write_file_atomic(files, kData, "of a recipe that was replaced"));
   ASSERT_TRUE(fetch());
   EXPECT_EQ(contents(kData), "0123456789");
 
   // And one that is right is not downloaded again.
-  ASSERT_TRUE(files_.remove("/gg/packages/recipes/app/1.0.0"));
+  ASSERT_TRUE(files.remove("/gg/packages/recipes/app/1.0.0"));
   cloud_.offsets.clear();
   ASSERT_TRUE(fetch());
   EXPECT_TRUE(cloud_.offsets.empty());
@@ -193,7 +186,7 @@ TEST_F(PackageStoreTest, PermissionsOfTheRecipe) {
     const std::string version = std::to_string(number++) + ".0.0";
     cloud_.publish(recipe(version, artifact));
     ASSERT_TRUE(fetch(version));
-    const auto entry = files_.stat("/gg/packages/artifacts/app/" + version + "/data");
+    const auto entry = files.stat("/gg/packages/artifacts/app/" + version + "/data");
     EXPECT_EQ(entry->mode, wanted.mode) << wanted.read << " " << wanted.execute;
   }
 }
@@ -214,17 +207,17 @@ TEST_F(PackageStoreTest, GarbageIsWhatNobodyNeeds) {
   ASSERT_TRUE(fetch("2.0.0"));
   publish("1.0.0", "0123456789");
   ASSERT_TRUE(fetch("1.0.0"));
-  ASSERT_TRUE(io::make_directories(files_, "/gg/packages/artifacts/gone/1.0.0"));
-  ASSERT_TRUE(io::write_file_atomic(files_, info_.staging() + "/x.part", "x"));
+  ASSERT_TRUE(io::make_directories(files, "/gg/packages/artifacts/gone/1.0.0"));
+  ASSERT_TRUE(io::write_file_atomic(files, info_.staging() + "/x.part", "x"));
   ComponentSet needed;
   needed[kApp].version = "2.0.0";
   ASSERT_TRUE(store_.collect_garbage(needed));
   EXPECT_FALSE(store_.recipe(kApp, "1.0.0"));
-  EXPECT_FALSE(io::exists(files_, store_.artifacts_path(kApp, "1.0.0")));
+  EXPECT_FALSE(io::exists(files, store_.artifacts_path(kApp, "1.0.0")));
   EXPECT_EQ(contents(store_.artifacts_path(kApp, "2.0.0") + "/data"), "second");
   EXPECT_TRUE(store_.recipe(kApp, "2.0.0"));
-  EXPECT_FALSE(io::exists(files_, "/gg/packages/artifacts/gone"));
-  EXPECT_FALSE(io::exists(files_, info_.staging()));
+  EXPECT_FALSE(io::exists(files, "/gg/packages/artifacts/gone"));
+  EXPECT_FALSE(io::exists(files, info_.staging()));
 }
 
 }  // namespace

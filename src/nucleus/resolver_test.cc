@@ -5,23 +5,23 @@
 
 #include <nlohmann/json.hpp>
 
-#include "io/fault_files.h"
+#include "io/test_env.h"
 #include "nucleus/test_cloud.h"
 
 namespace skerry::nucleus {
 namespace {
 
-class ResolverTest : public ::testing::Test {
+class ResolverTest : public ::testing::Test, protected io::TestEnv {
  protected:
   ResolverTest() {
     info_.root = "/device";
     info_.platform.architecture = "amd64";
-    state_ = DeviceState::open(env_, info_.state_directory()).value();
+    state_ = DeviceState::open(env, info_.state_directory()).value();
   }
 
   Result<Resolution> resolve(Requirements roots) {
     Resolver resolver(cloud_, packages_, *state_, info_);
-    return run_task(loop_, resolver.resolve(std::move(roots)));
+    return run_task(loop, resolver.resolve(std::move(roots)));
   }
   static Requirements roots(const std::map<std::string, std::string>& versions) {
     Requirements wanted;
@@ -41,23 +41,16 @@ class ResolverTest : public ::testing::Test {
     const ComponentName name(recipe.at("ComponentName").get<std::string>());
     const std::string version = recipe.at("ComponentVersion").get<std::string>();
     const std::string directory = info_.packages() + "/recipes/" + name.str();
-    ASSERT_TRUE(io::make_directories(files_, directory));
-    ASSERT_TRUE(io::write_file_atomic(files_, directory + "/" + version, recipe.dump()));
+    ASSERT_TRUE(io::make_directories(files, directory));
+    ASSERT_TRUE(io::write_file_atomic(files, directory + "/" + version, recipe.dump()));
     Generation next;
     next.components[name].version = version;
     ASSERT_TRUE(state_->switch_to(next, {}, true));
     ASSERT_TRUE(state_->commit({}));
   }
 
-  io::RealLoop loop_;
-  io::ManualClock clock_;
-  io::FaultFiles files_;
-  io::RealProcesses processes_{loop_};
-  io::SeededRandom random_{1};
-  io::InlinePool pool_;
-  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
   NucleusInfo info_;
-  PackageStore packages_{env_, info_};
+  PackageStore packages_{env, info_};
   std::unique_ptr<DeviceState> state_;
   TestCloud cloud_;
 };

@@ -7,10 +7,12 @@
 
 #include <gtest/gtest.h>
 
+#include "io/test_env.h"
+
 namespace skerry::nucleus {
 namespace {
 
-class SupervisorTest : public ::testing::Test {
+class SupervisorTest : public ::testing::Test, protected io::RealTestEnv {
  protected:
   SupervisorTest() {
     char pattern[] = "/tmp/skerry-supervisor-XXXXXX";
@@ -25,7 +27,7 @@ class SupervisorTest : public ::testing::Test {
     hooks.is_installed = [this](const ComponentName& name, const std::string& version) {
       return installed_.contains(name.str() + version);
     };
-    supervisor_ = std::make_unique<Supervisor>(env_, std::move(hooks));
+    supervisor_ = std::make_unique<Supervisor>(env, std::move(hooks));
   }
   void TearDown() override {
     tasks_.cancel_all();
@@ -72,8 +74,8 @@ class SupervisorTest : public ::testing::Test {
   }
   template <class Condition>
   void run_until(Condition condition) {
-    int64_t deadline = clock_.monotonic_ms() + 60'000;
-    while (!condition() && clock_.monotonic_ms() < deadline) loop_.run_for(50);
+    int64_t deadline = clock.monotonic_ms() + 60'000;
+    while (!condition() && clock.monotonic_ms() < deadline) loop.run_for(50);
   }
   std::string contents(const std::string& file) {
     std::ifstream in(directory_ + "/" + file);
@@ -92,13 +94,6 @@ class SupervisorTest : public ::testing::Test {
   }
 
   std::string directory_;
-  io::RealLoop loop_;
-  io::RealClock clock_;
-  io::RealFiles files_;
-  io::RealRandom random_;
-  io::RealProcesses processes_{loop_};
-  io::InlinePool pool_;
-  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
   std::vector<std::string> history_;
   std::set<std::string> installed_;
   std::unique_ptr<Supervisor> supervisor_;

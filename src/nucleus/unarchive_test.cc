@@ -4,13 +4,13 @@
 
 #include <gtest/gtest.h>
 
-#include "io/fault_files.h"
+#include "io/test_env.h"
 #include "nucleus/test_cloud.h"
 
 namespace skerry::nucleus {
 namespace {
 
-class UnarchiveTest : public ::testing::Test {
+class UnarchiveTest : public ::testing::Test, protected io::TestEnv {
  protected:
   Result<void> unarchive(const std::string& name, UnarchiveLimits limits = {}) {
     io::RealFiles real;
@@ -20,21 +20,13 @@ class UnarchiveTest : public ::testing::Test {
     return unarchive_bytes(*bytes, limits);
   }
   Result<void> unarchive_bytes(const std::string& bytes, UnarchiveLimits limits = {}) {
-    SKERRY_TRY(io::write_file_atomic(files_, "/archive.zip", bytes));
-    return run_task(loop_, unarchive_zip(&env_, "/archive.zip", "/out", 0440, limits));
+    SKERRY_TRY(io::write_file_atomic(files, "/archive.zip", bytes));
+    return run_task(loop, unarchive_zip(&env, "/archive.zip", "/out", 0440, limits));
   }
   std::string contents(const std::string& path) {
-    return io::read_file(files_, path).value_or("(absent)");
+    return io::read_file(files, path).value_or("(absent)");
   }
-  uint32_t mode(const std::string& path) { return files_.stat(path).value().mode; }
-
-  io::RealLoop loop_;
-  io::ManualClock clock_;
-  io::FaultFiles files_;
-  io::RealProcesses processes_{loop_};
-  io::SeededRandom random_{1};
-  io::InlinePool pool_;
-  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
+  uint32_t mode(const std::string& path) { return files.stat(path).value().mode; }
 };
 
 TEST_F(UnarchiveTest, FoldersFilesAndTheExecutableBit) {
@@ -42,26 +34,26 @@ TEST_F(UnarchiveTest, FoldersFilesAndTheExecutableBit) {
   ASSERT_TRUE(done) << done.error().message();
   EXPECT_EQ(contents("/out/top.txt"), "top\n");
   EXPECT_EQ(contents("/out/a/b/größe.txt"), "data\n");
-  EXPECT_TRUE(files_.stat("/out/empty")->is_directory);
+  EXPECT_TRUE(files.stat("/out/empty")->is_directory);
   EXPECT_EQ(mode("/out/top.txt"), 0440u);
   EXPECT_EQ(mode("/out/a/b/run.sh"), 0540u);
 }
 
 TEST_F(UnarchiveTest, WhatWasThereIsReplaced) {
-  ASSERT_TRUE(io::make_directories(files_, "/out/old"));
-  ASSERT_TRUE(io::write_file_atomic(files_, "/out/old/file", "x"));
+  ASSERT_TRUE(io::make_directories(files, "/out/old"));
+  ASSERT_TRUE(io::write_file_atomic(files, "/out/old/file", "x"));
   ASSERT_TRUE(unarchive("nested.zip"));
-  EXPECT_FALSE(io::exists(files_, "/out/old"));
+  EXPECT_FALSE(io::exists(files, "/out/old"));
 }
 
 TEST_F(UnarchiveTest, SurvivesAPowerCut) {
   ASSERT_TRUE(unarchive("nested.zip"));
-  ASSERT_TRUE(files_.sync_directory("/"));
-  files_.crash_now();
-  files_.reboot(io::CrashPolicy::kDropUnsynced);
+  ASSERT_TRUE(files.sync_directory("/"));
+  files.crash_now();
+  files.reboot(io::CrashPolicy::kDropUnsynced);
   EXPECT_EQ(contents("/out/top.txt"), "top\n");
   EXPECT_EQ(contents("/out/a/b/run.sh"), "#!/bin/sh\n");
-  EXPECT_TRUE(io::exists(files_, "/out/empty"));
+  EXPECT_TRUE(io::exists(files, "/out/empty"));
 }
 
 TEST_F(UnarchiveTest, NothingOutsideTheTarget) {
@@ -72,9 +64,9 @@ TEST_F(UnarchiveTest, NothingOutsideTheTarget) {
     EXPECT_NE(done.error().message().find("is not a plain file or folder below it"),
               std::string::npos)
         << done.error().message();
-    EXPECT_FALSE(io::exists(files_, "/evil.txt"));
-    EXPECT_FALSE(io::exists(files_, "/tmp"));
-    EXPECT_FALSE(io::exists(files_, "/out/link"));
+    EXPECT_FALSE(io::exists(files, "/evil.txt"));
+    EXPECT_FALSE(io::exists(files, "/tmp"));
+    EXPECT_FALSE(io::exists(files, "/out/link"));
   }
 }
 
@@ -97,12 +89,12 @@ TEST_F(UnarchiveTest, Limits) {
 }
 
 TEST_F(UnarchiveTest, LeavesTheReserveOfTheDiskAlone) {
-  files_.set_capacity(kDiskReserveBytes + (1 << 20));
+  files.set_capacity(kDiskReserveBytes + (1 << 20));
   auto done = unarchive("bomb.zip");
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code(), Code::kResourceExhausted);
   EXPECT_NE(done.error().message().find("free some and deploy again"), std::string::npos);
-  EXPECT_GE(files_.free_bytes("/").value(), kDiskReserveBytes);
+  EXPECT_GE(files.free_bytes("/").value(), kDiskReserveBytes);
 }
 
 TEST_F(UnarchiveTest, DamagedArchives) {
