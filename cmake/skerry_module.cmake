@@ -10,7 +10,10 @@ target_compile_options(skerry_options INTERFACE
   -fno-plt -fstack-protector-strong)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(skerry_options INTERFACE -Werror)
-  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")  # lets ccache serve precompiled headers
+  # Lets ccache serve objects that use a precompiled header, also to other clones: no time stamps in
+  # it, no path to its source on the command line, and (below) a .sum file that stands for its content.
+  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")
+  set(CMAKE_CXX_COMPILE_OPTIONS_USE_PCH -Xclang -include-pch -Xclang <PCH_FILE>)
   add_link_options(-fuse-ld=lld-19)
 else()
   # GCC 12's data-flow warnings misfire in std::expected and coroutines.
@@ -39,8 +42,27 @@ set(SKERRY_PCH <algorithm> <chrono> <coroutine> <expected> <functional> <map> <m
 target_precompile_headers(skerry_pch PRIVATE ${SKERRY_PCH})
 add_library(skerry_test_pch OBJECT ${CMAKE_BINARY_DIR}/pch_anchor.cc)
 target_link_libraries(skerry_test_pch PRIVATE skerry_options Threads::Threads GTest::gtest)
-target_precompile_headers(skerry_test_pch PRIVATE <algorithm> <functional> <map> <memory> <optional> <string>
-  <vector> <nlohmann/json.hpp> <gtest/gtest.h>)
+set(SKERRY_TEST_PCH <algorithm> <functional> <map> <memory> <optional> <string> <vector> <nlohmann/json.hpp>
+  <gtest/gtest.h>)
+target_precompile_headers(skerry_test_pch PRIVATE ${SKERRY_TEST_PCH})
+
+# What ccache (CCACHE_PCH_EXTSUM) hashes instead of TARGET's precompiled header, which holds absolute paths:
+# the headers in it, and the lock that says which versions of the packages they come from.
+file(SHA256 ${CMAKE_SOURCE_DIR}/tools/lock/apt.txt apt_lock_sha256)
+function(skerry_share_pch TARGET)
+  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/CMakeFiles/${TARGET}.dir/cmake_pch.hxx.pch.sum
+       "${CMAKE_CXX_COMPILER_VERSION} ${apt_lock_sha256} ${ARGN}")
+endfunction()
+skerry_share_pch(skerry_pch ${SKERRY_PCH})
+skerry_share_pch(skerry_test_pch ${SKERRY_TEST_PCH})
+
+# Where tests find their data. A header and not definitions: only what includes it differs between clones.
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/generated/test_paths.h CONTENT [=[// Made by CMake.
+#pragma once
+#define SKERRY_SOURCE_DIR "@CMAKE_SOURCE_DIR@"
+#define SKERRY_CACHE_DIR "@SKERRY_CACHE@"
+#define SKERRY_BIN_DIR "@CMAKE_RUNTIME_OUTPUT_DIRECTORY@"
+]=] @ONLY)
 
 function(skerry_module NAME)
   cmake_parse_arguments(ARG "" "" "SRCS;DEPS;TESTS;TEST_DEPS;PCH" ${ARGN})
@@ -49,6 +71,7 @@ function(skerry_module NAME)
   # GCC 12 cannot map a precompiled header of that size ("PCH allocation failure").
   if(ARG_PCH AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
     target_precompile_headers(skerry_${NAME} PRIVATE ${SKERRY_PCH} ${ARG_PCH})
+    skerry_share_pch(skerry_${NAME} ${SKERRY_PCH} ${ARG_PCH})
   else()
     target_precompile_headers(skerry_${NAME} REUSE_FROM skerry_pch)
   endif()
@@ -71,8 +94,6 @@ function(skerry_test NAME)
   add_executable(${NAME} ${ARG_SRCS})
   target_link_libraries(${NAME} PRIVATE skerry_options ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
   target_precompile_headers(${NAME} REUSE_FROM skerry_test_pch)
-  target_compile_definitions(${NAME} PRIVATE
-    SKERRY_SOURCE_DIR="${CMAKE_SOURCE_DIR}" SKERRY_CACHE_DIR="${SKERRY_CACHE}"
-    SKERRY_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  target_include_directories(${NAME} PRIVATE ${CMAKE_BINARY_DIR}/generated)  # test_paths.h
   gtest_discover_tests(${NAME} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120)
 endfunction()

@@ -13,6 +13,7 @@
 #include "fleet/ca.h"
 #include "fleet/jobs.h"
 #include "fleet/test_fleet.h"
+#include "test_paths.h"
 
 namespace skerry::fleet {
 namespace {

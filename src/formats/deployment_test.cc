@@ -1,5 +1,6 @@
 // Deployment documents: the published examples, what jobs and the API carry, and printing.
 #include "formats/deployment.h"
+#include "test_paths.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,6 @@
 // Recipes: the published examples, real ML components, and each rule of the format.
 #include "formats/recipe.h"
+#include "test_paths.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,6 @@
 // Versions and ranges, against what npm's own implementation says (tests/data/semver).
 #include "formats/version.h"
+#include "test_paths.h"
 
 #include <gtest/gtest.h>
 

@@ -9,6 +9,7 @@
 
 #include "base/encoding.h"
 #include "base/sha256.h"
+#include "test_paths.h"
 
 namespace skerry::net {
 namespace {

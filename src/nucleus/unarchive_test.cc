@@ -6,6 +6,7 @@
 
 #include "io/test_env.h"
 #include "nucleus/test_cloud.h"
+#include "test_paths.h"
 
 namespace skerry::nucleus {
 namespace {

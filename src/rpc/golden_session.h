@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "test_paths.h"
+
 namespace skerry::rpc {
 
 struct Exchange {

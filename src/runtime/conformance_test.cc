@@ -12,6 +12,7 @@
 #include "runtime/null/null_runtime.h"
 #include "runtime/onnxruntime/onnx_runtime.h"
 #include "runtime/tensor.h"
+#include "test_paths.h"
 
 namespace skerry::runtime {
 namespace {

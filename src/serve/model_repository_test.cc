@@ -6,6 +6,7 @@
 
 #include "runtime/onnxruntime/onnx_runtime.h"
 #include "serve/test_support.h"
+#include "test_paths.h"
 
 namespace skerry::serve {
 namespace {

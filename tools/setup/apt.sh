@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Installs the Debian packages of tools/lock/apt.txt that are missing or older than the lock.
+# Installs the Debian packages of the locks that are named (below tools/lock) and are missing or older.
 # Prints nothing and needs no root when all are there.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# The lock's `name=version` entries that apply to this machine.
+LISTS=("${@/#/$LOCKS/}")
+
+# The locks' `name=version` entries that apply to this machine.
 locked() {
   local pin word command
   while read -r pin word command; do
     [[ -z $pin || $pin == \#* ]] && continue
     [[ $word == unless ]] && command -v "$command" >/dev/null && continue
     echo "$pin"
-  done <"$LOCKS/apt.txt"
+  done < <(cat -- "${LISTS[@]}")
 }
 
 # Lines of `pin version`: where the mirror no longer had a pin, the version taken instead. Kept, so
@@ -52,7 +54,7 @@ choose_versions() {
     [[ -n $candidate && $candidate != "(none)" ]] ||
       die "no package $name in the apt sources; is this Debian 12 with 'main' enabled?"
     [[ $(upstream_major "$candidate") == "$(upstream_major "$version")" ]] ||
-      die "the lock wants $pin, the mirror has only $candidate: move the pin in tools/lock/apt.txt"
+      die "the lock wants $pin, the mirror has only $candidate: move the pin in tools/lock"
     changes+=", $name $version → $candidate"
     echo "$pin $candidate" >>"$REPLACED"
     echo "$name=$candidate"

@@ -35,6 +35,12 @@ quietly() {
   return $status
 }
 
+# install_in_venv LOCK…: the packages of hash-locked lists, into the cache's virtual environment.
+install_in_venv() {
+  "$SKERRY_CACHE/venv/bin/python" -m pip install --quiet --require-hashes --no-deps \
+    --only-binary :all: --find-links "$SKERRY_CACHE/wheelhouse" "${@/#/--requirement=}"
+}
+
 # digest FILE…: one hash over the contents of all files.
 digest() { cat -- "$@" | sha256sum | cut -d' ' -f1; }
 

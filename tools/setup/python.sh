@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes what the tests and the example application need of Python, from hash-locked lists:
-#   venv/         stock AWS and inference clients, for the tests, benches and the demo
+# Makes what the demo and the example application need of Python, from hash-locked lists:
 #   wheelhouse/   the example application's packages as files, for a device without a network
+#   venv/         the same packages installed; setup for tests adds the stock clients (python_test.sh)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -15,11 +15,10 @@ make_wheelhouse() {
 
 # Made in place because a virtual environment holds its own path; the stamp tells a whole one.
 make_venv() {
-  rm -rf "$SKERRY_CACHE/venv"
+  rm -rf "$SKERRY_CACHE/venv" "$SKERRY_CACHE/.python_test.stamp"
   "$PYTHON" -m venv "$SKERRY_CACHE/venv"
-  "$SKERRY_CACHE/venv/bin/python" -m pip install --quiet --require-hashes --no-deps \
-    --only-binary :all: --find-links "$SKERRY_CACHE/wheelhouse" -r "$LOCKS/python-test.txt"
+  install_in_venv "$LOCKS/python-app.txt" "$LOCKS/python-demo.txt"
 }
 
 quietly "application wheels (60 MB)" make_wheelhouse
-quietly "Python test clients (150 MB)" make_venv
+quietly "Python for the demo (80 MB)" make_venv

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The whole of `./dev setup`: brings the machine and the cache to what tools/lock says. Every
-# step looks before it works, so a second run only compares digests (well under a second).
+# `./dev setup [demo]`: brings the machine and the cache to what tools/lock says; `demo` is what
+# building and showing need, without test clients and lint tools. Every step looks before it
+# works, so a second run only compares digests (well under a second).
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -34,10 +35,19 @@ link_cache() {
     ln -sfn "$SKERRY_CACHE" "$ROOT/.cache"
 }
 
+scope=${1:-all}
+[[ $scope == all || $scope == demo ]] || die "no setup '$scope'; there are: demo, all"
 [[ $(uname -m) == x86_64 ]] || die "the pinned vendor runtimes are for x86-64, this is $(uname -m)"
 lock_cache
-bash "$STEPS/apt.sh"
+if [[ $scope == demo ]]; then
+  bash "$STEPS/apt.sh" apt.txt
+else
+  bash "$STEPS/apt.sh" apt.txt apt-test.txt
+fi
 part vendor onnxruntime/lib/libonnxruntime.so "$LOCKS"/vendor.txt "$LOCKS"/vendor-deb.txt
-part python venv/bin/python "$LOCKS"/python-app.txt "$LOCKS"/python-test.txt
-part npm npm/node_modules "$LOCKS"/npm/package.json "$LOCKS"/npm/package-lock.json
+part python venv/bin/python "$LOCKS"/python-app.txt "$LOCKS"/python-demo.txt
+if [[ $scope == all ]]; then
+  part python_test venv/bin/python "$LOCKS"/python-app.txt "$LOCKS"/python-test.txt
+  part npm npm/node_modules "$LOCKS"/npm/package.json "$LOCKS"/npm/package-lock.json
+fi
 link_cache

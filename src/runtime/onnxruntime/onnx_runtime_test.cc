@@ -1,5 +1,6 @@
 // What is particular to ONNX Runtime: its library, its refusals, and a real model on real sound.
 #include "runtime/onnxruntime/onnx_runtime.h"
+#include "test_paths.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
