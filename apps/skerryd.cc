@@ -21,12 +21,14 @@
 #include "nucleus/device_config.h"
 #include "nucleus/ipc_server.h"
 #include "nucleus/nucleus.h"
+#include "nucleus/run_with.h"
 
 namespace skerry::nucleus {
 namespace {
 
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
+constexpr const char* kOomScore = "-900";
 
 constexpr const char* kFooter = R"(
 Examples:
@@ -100,21 +102,59 @@ NucleusInfo info_of(const DeviceConfig& config) {
   info.ca_file = config.ca_file;
   info.platform.architecture = architecture();
   info.privileged = geteuid() == 0;
+  info.own_user = {geteuid(), getegid()};
   info.default_user = config.default_user;
+  info.default_limits = config.default_limits;
+  info.processes_of_one_component = config.processes_of_one_component;
   info.healthy_for_ms = config.healthy_for_ms;
   info.find_user = find_user;
   return info;
 }
 
+uint64_t processes_of_machine() {
+  uint64_t most = 32'768;
+  for (const char* file : {"pid_max", "threads-max"}) {
+    const std::string text = io::read_group_file("/proc/sys/kernel", file);
+    if (auto number = number_of(text.substr(0, text.find('\n')))) {
+      most = std::min<uint64_t>(most, *number);
+    }
+  }
+  return most;
+}
+
+// Keeps the machine, and the nucleus on it, usable whatever components do.
+Result<void> contain(const io::ProcessGuard& guard, NucleusInfo& info) {
+  // Where memory runs out the nucleus ends last. Only root may ask for that.
+  if (info.privileged) (void)io::write_group_file("/proc/self", "oom_score_adj", kOomScore);
+  io::Containment* containment = guard.containment();
+  if (!containment) {
+    info.containment = guard.uncontained().message();
+    log::warn("nucleus", "components are not limited, and are found by marks in their environment",
+              {{"reason", info.containment}});
+    return {};
+  }
+  info.containment = containment->summary();
+  info.limits_memory = containment->can_limit(io::Controller::kMemory);
+  info.limits_cpus = containment->can_limit(io::Controller::kCpu);
+  info.limits_processes = containment->can_limit(io::Controller::kPids);
+  io::GroupLimits all =
+      limits_of_all({containment->available_memory_bytes(), processes_of_machine()});
+  if (!info.limits_memory) all.memory_bytes.reset();
+  if (!info.limits_processes) all.processes.reset();
+  log::info("nucleus", "components are contained", {{"by", info.containment}});
+  return containment->limit_all(all);
+}
+
 // Runs until SIGTERM or SIGINT (components are stopped in order) or a fatal error.
-Result<void> run(const DeviceConfig& config, io::Files& files, const std::string& mark) {
+Result<void> run(const DeviceConfig& config, io::Files& files, const io::ProcessGuard& guard) {
   io::RealLoop loop;
   io::RealClock clock;
   io::RealRandom random;
-  io::RealProcesses processes(loop, mark);
+  io::RealProcesses processes(loop, guard.mark(), guard.containment());
   io::ThreadPool pool("files", 1);
   io::Env env{loop, clock, files, processes, random, pool};
-  const NucleusInfo info = info_of(config);
+  NucleusInfo info = info_of(config);
+  SKERRY_TRY(contain(guard, info));
 
   const net::TlsFiles identity{config.ca_file, config.certificate_file, config.key_file};
   SKERRY_ASSIGN(auto tls, net::TlsContext::client(identity));
@@ -204,7 +244,7 @@ int main_program(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   auto guard = io::ProcessGuard::start(hex_encode(sha256(config->root)).substr(0, 16));
   if (!guard) return fail_with(kExitFailed, guard.error());
-  auto done = run(*config, files, guard->mark());
+  auto done = run(*config, files, *guard);
   if (!done) return fail_with(kExitFailed, done.error());
   return 0;
 }

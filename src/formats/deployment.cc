@@ -16,6 +16,8 @@ using nlohmann::json;
 
 constexpr std::string_view kSchemaDate = "2021-05-17";
 constexpr int64_t kMaxTimeoutSeconds = 365LL * 24 * 3600;
+constexpr int64_t kMaxMemoryKb = INT64_MAX / 1024;
+constexpr double kMaxCpus = 10'000;
 
 constexpr EnumNames<FailureHandling, 2> kFailureHandlings = {
     {{FailureHandling::kRollback, "ROLLBACK"}, {FailureHandling::kDoNothing, "DO_NOTHING"}}};
@@ -70,27 +72,6 @@ Result<std::vector<std::string>> parse_reset(const Node& node) {
     if (auto keys = parse_json_pointer(pointer); !keys) return node.wrong(keys.error().message());
   }
   return pointers;
-}
-
-Result<RunWith> parse_run_with(const Node& node) {
-  RunWith run_with;
-  SKERRY_TRY(node.read("posixUser", run_with.posix_user));
-  SKERRY_TRY(node.read("windowsUser", run_with.windows_user));
-  SKERRY_ASSIGN(auto limits, node.find("systemResourceLimits"));
-  if (!limits) return run_with;
-  SKERRY_ASSIGN(auto memory, limits->find("memory"));
-  if (memory) {
-    SKERRY_ASSIGN(const int64_t kilobytes, memory->as_integer());
-    if (kilobytes < 1) return memory->wrong("must be at least 1 kilobyte");
-    run_with.memory_kb = kilobytes;
-  }
-  SKERRY_ASSIGN(auto cpus, limits->find("cpus"));
-  if (cpus) {
-    SKERRY_ASSIGN(const double share_of_cpus, cpus->as_number());
-    if (share_of_cpus <= 0) return cpus->wrong("must be above 0");
-    run_with.cpus = share_of_cpus;
-  }
-  return run_with;
 }
 
 Result<DeployedComponent> parse_component(const Node& node) {
@@ -175,8 +156,9 @@ json to_json(const RunWith& run_with) {
   json result = json::object();
   if (!run_with.posix_user.empty()) result["posixUser"] = run_with.posix_user;
   if (!run_with.windows_user.empty()) result["windowsUser"] = run_with.windows_user;
-  if (run_with.memory_kb) result["systemResourceLimits"]["memory"] = *run_with.memory_kb;
-  if (run_with.cpus) result["systemResourceLimits"]["cpus"] = *run_with.cpus;
+  if (run_with.limits.memory_kb)
+    result["systemResourceLimits"]["memory"] = *run_with.limits.memory_kb;
+  if (run_with.limits.cpus) result["systemResourceLimits"]["cpus"] = *run_with.limits.cpus;
   return result;
 }
 
@@ -209,6 +191,31 @@ std::string_view name_of(UpdateAction action) {
 
 Result<ConfigurationId> Deployment::configuration_id() const {
   return parse_configuration_arn(configuration_arn);
+}
+
+Result<RunWith> parse_run_with(const Node& node) {
+  RunWith run_with;
+  SKERRY_TRY(node.read("posixUser", run_with.posix_user));
+  SKERRY_TRY(node.read("windowsUser", run_with.windows_user));
+  SKERRY_ASSIGN(auto limits, node.find("systemResourceLimits"));
+  if (!limits) return run_with;
+  SKERRY_ASSIGN(auto memory, limits->find("memory"));
+  if (memory) {
+    SKERRY_ASSIGN(const int64_t kilobytes, memory->as_integer());
+    if (kilobytes < 1 || kilobytes > kMaxMemoryKb) {
+      return memory->wrong(fmt::format("must be 1 to {} kilobytes", kMaxMemoryKb));
+    }
+    run_with.limits.memory_kb = kilobytes;
+  }
+  SKERRY_ASSIGN(auto cpus, limits->find("cpus"));
+  if (cpus) {
+    SKERRY_ASSIGN(const double share_of_cpus, cpus->as_number());
+    if (share_of_cpus <= 0 || share_of_cpus > kMaxCpus) {
+      return cpus->wrong(fmt::format("must be above 0 and at most {}", kMaxCpus));
+    }
+    run_with.limits.cpus = share_of_cpus;
+  }
+  return run_with;
 }
 
 Result<Deployment> parse_deployment_text(std::string_view text) {

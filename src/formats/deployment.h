@@ -13,6 +13,7 @@
 #include "base/named_type.h"
 #include "formats/arn.h"
 #include "formats/json_ptr.h"
+#include "formats/node.h"
 #include "formats/version.h"
 
 namespace skerry::formats {
@@ -31,11 +32,18 @@ struct ConfigurationUpdate {
   JsonPtr merge;                   // an object, or null where there is nothing to merge
 };
 
+// Of all processes of a component together.
+struct ResourceLimits {
+  std::optional<int64_t> memory_kb;
+  std::optional<double> cpus;
+
+  bool operator==(const ResourceLimits&) const = default;
+};
+
 struct RunWith {
   std::string posix_user;  // "user" or "user:group"; empty: the device's default
   std::string windows_user;
-  std::optional<int64_t> memory_kb;
-  std::optional<double> cpus;
+  ResourceLimits limits;  // systemResourceLimits
 };
 
 struct DeployedComponent {
@@ -67,6 +75,8 @@ struct Deployment {
 // timeoutInSeconds, deploymentPolicies around the policies. Pointers and merged values are checked.
 Result<Deployment> parse_deployment_text(std::string_view text);
 Result<Deployment> parse_deployment(const nlohmann::json& document);
+// runWith of a component; runWithDefault of a device is the same.
+Result<RunWith> parse_run_with(const Node& node);
 
 // The job document; parse_deployment reads it back to the same value.
 nlohmann::json to_json(const Deployment& deployment);

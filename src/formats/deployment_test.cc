@@ -139,9 +139,10 @@ TEST(DeploymentTest, ErrorsNameThePlace) {
             "failureHandlingPolicy: 'HOPE' is not one of ROLLBACK, DO_NOTHING");
   EXPECT_EQ(error_of({{"componentUpdatePolicy", {{"timeout", -1}}}}),
             "componentUpdatePolicy.timeout: must be 0 to 31536000 seconds");
-  EXPECT_EQ(error_of(with_component(
-                {{"version", "1.0.0"}, {"runWith", {{"systemResourceLimits", {{"memory", 0}}}}}})),
-            "components.A.runWith.systemResourceLimits.memory: must be at least 1 kilobyte");
+  EXPECT_EQ(
+      error_of(with_component(
+          {{"version", "1.0.0"}, {"runWith", {{"systemResourceLimits", {{"memory", 0}}}}}})),
+      "components.A.runWith.systemResourceLimits.memory: must be 1 to 9007199254740991 kilobytes");
   EXPECT_EQ(error_of(json::array()), "the deployment document must be an object");
   EXPECT_NE(parse_deployment_text("{").error().message().find("deployment document: not JSON"),
             std::string::npos);

@@ -31,6 +31,7 @@ constexpr int kMaxQuietScans = 100;
 // How long the end of the program waits for its last children; the watcher goes on alone after
 // that.
 constexpr int kFarewellMs = 5000;
+constexpr int64_t kLastKillMs = 60'000;
 constexpr size_t kMaxProcFile = 4 << 20;  // environments are limited by ARG_MAX, normally 2 MiB
 
 // What /proc has of a process, or nothing when it is gone or not ours to see.
@@ -131,7 +132,7 @@ Scan scan(const std::string& mark) {
   return result;
 }
 
-[[noreturn]] void watch(int pipe, const std::string& mark) {
+[[noreturn]] void watch(int pipe, const std::string& mark, Containment* containment) {
   // Out of reach of a terminal's Ctrl-C and of a stop of the whole process group, both of which end
   // the program first and this process by the pipe.
   ::setsid();
@@ -148,7 +149,9 @@ Scan scan(const std::string& mark) {
   while (::read(0, &byte, 1) < 0 && errno == EINTR) {
   }
   // One that cannot be killed now (stuck in the kernel) dies when it returns from there.
-  while (!kill_marked(mark, 60'000)) {
+  while (containment && !containment->end(kLastKillMs)) {
+  }
+  while (!kill_marked(mark, kLastKillMs)) {
   }
   ::_exit(0);
 }
@@ -208,7 +211,11 @@ Result<size_t> kill_marked(const std::string& mark, int64_t timeout_ms) {
 }
 
 Result<ProcessGuard> ProcessGuard::start(const std::string& owner) {
+  auto made = Containment::make(owner);
+  // Also what an earlier run left that could not make groups, or knew of none.
   SKERRY_TRY(kill_marked(owner));
+  std::unique_ptr<Containment> containment = made ? std::move(*made) : nullptr;
+  Error uncontained = made ? Error(Code::kInternal, "") : made.error();
   const std::string mark = owner + "/" + RealRandom().token(12);
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0)
@@ -224,14 +231,24 @@ Result<ProcessGuard> ProcessGuard::start(const std::string& owner) {
   }
   if (watcher == 0) {
     ::close(ends[1]);
-    watch(ends[0], mark);
+    watch(ends[0], mark, containment.get());
   }
   ::close(ends[0]);
-  return ProcessGuard(mark, watcher, ends[1]);
+  return ProcessGuard(mark, std::move(containment), std::move(uncontained), watcher, ends[1]);
 }
+
+ProcessGuard::ProcessGuard(std::string mark, std::unique_ptr<Containment> containment,
+                           Error uncontained, pid_t watcher, int pipe)
+    : mark_(std::move(mark)),
+      containment_(std::move(containment)),
+      uncontained_(std::move(uncontained)),
+      watcher_(watcher),
+      pipe_(pipe) {}
 
 ProcessGuard::ProcessGuard(ProcessGuard&& other) noexcept
     : mark_(std::move(other.mark_)),
+      containment_(std::move(other.containment_)),
+      uncontained_(std::move(other.uncontained_)),
       watcher_(other.watcher_),
       pipe_(std::exchange(other.pipe_, -1)) {}
 

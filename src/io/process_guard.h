@@ -1,19 +1,22 @@
-// No orphan, ever. Every child of RealProcesses carries SKERRY_OWNER=OWNER/RUN/CHILD in its
-// environment and hands it on to what it starts, however often that forks or makes itself a
-// session. So everything a component left behind can be found in /proc and killed: when the
-// component is stopped, when this program dies of anything (by a watcher process), and when it
-// starts again.
+// No orphan, ever. Whatever a component started is found and killed when the component is stopped,
+// when this program dies of anything (by a watcher process), and when it starts again.
 //
-// Limit: a process that clears its environment and has also lost its parent is not found.
+// It is found by its control group (io/containment.h). Where none can be made, a mark stands in:
+// every child of RealProcesses carries SKERRY_OWNER=OWNER/RUN/CHILD in its environment and hands it
+// on to what it starts, however often that forks or makes itself a session. The mark has a limit
+// that groups do not have: a process that clears its environment and has also lost its parent is
+// not found.
 #pragma once
 
 #include <sys/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "io/containment.h"
 
 namespace skerry::io {
 
@@ -44,13 +47,18 @@ class ProcessGuard {
   // Kills what is left now.
   ~ProcessGuard();
 
-  const std::string& mark() const { return mark_; }  // for RealProcesses
+  const std::string& mark() const { return mark_; }                // for RealProcesses
+  Containment* containment() const { return containment_.get(); }  // likewise; may be null
+  // Why there is none.
+  const Error& uncontained() const { return uncontained_; }
   pid_t watcher() const { return watcher_; }
 
  private:
-  ProcessGuard(std::string mark, pid_t watcher, int pipe)
-      : mark_(std::move(mark)), watcher_(watcher), pipe_(pipe) {}
+  ProcessGuard(std::string mark, std::unique_ptr<Containment> containment, Error uncontained,
+               pid_t watcher, int pipe);
   std::string mark_;
+  std::unique_ptr<Containment> containment_;
+  Error uncontained_;
   pid_t watcher_;
   int pipe_;  // closing it is the watcher's signal
 };

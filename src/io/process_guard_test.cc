@@ -31,11 +31,11 @@ const std::string kDaemon =
 // A program with a guard and that component, in a process of its own.
 class Program {
  public:
-  explicit Program(const std::string& owner) {
+  explicit Program(const std::string& owner, const std::string& component = kDaemon) {
     int ends[2];
     EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
     pid_ = ::fork();
-    if (pid_ == 0) run(owner, ends[1]);
+    if (pid_ == 0) run(owner, component, ends[1]);
     ::close(ends[1]);
     EXPECT_EQ(::read(ends[0], &watcher_, sizeof watcher_), ssize_t{sizeof watcher_});
     char ready = 0;
@@ -44,6 +44,15 @@ class Program {
   }
   ~Program() { kill(); }
   pid_t watcher() const { return watcher_; }
+  // The processes in the groups of a program with this owner.
+  static std::vector<pid_t> contained(const std::string& owner) {
+    for (const Hierarchy& each : parse_hierarchies(read_group_file("/proc/self", "mountinfo"),
+                                                   read_group_file("/proc/self", "cgroup"))) {
+      const Cgroup group(each.own_directory + "/skerry-" + owner);
+      if (group.populated()) return group.processes();
+    }
+    return {};
+  }
   void kill() {
     if (pid_ <= 0) return;
     ::kill(pid_, SIGKILL);
@@ -51,19 +60,19 @@ class Program {
   }
 
  private:
-  [[noreturn]] static void run(const std::string& owner, int report) {
+  [[noreturn]] static void run(const std::string& owner, const std::string& component, int report) {
     auto guard = ProcessGuard::start(owner);
     if (!guard) ::_exit(1);
     const pid_t watcher = guard->watcher();
     if (::write(report, &watcher, sizeof watcher) < 0) ::_exit(2);
     RealLoop loop;
-    RealProcesses processes(loop, guard->mark());
-    auto process = processes.start(shell(kDaemon), {.on_line =
-                                                        [report](std::string_view, bool) {
-                                                          if (::write(report, "r", 1) != 1)
-                                                            ::_exit(3);
-                                                        },
-                                                    .on_exit = nullptr});
+    RealProcesses processes(loop, guard->mark(), guard->containment());
+    auto process = processes.start(shell(component), {.on_line =
+                                                          [report](std::string_view, bool) {
+                                                            if (::write(report, "r", 1) != 1)
+                                                              ::_exit(3);
+                                                          },
+                                                      .on_exit = nullptr});
     if (!process) ::_exit(4);
     loop.run();
     ::_exit(5);
@@ -110,6 +119,19 @@ TEST(ProcessGuard, KillsEverythingWhenTheProgramIsKilled) {
   program.kill();
   EXPECT_TRUE(ends.wait());
   EXPECT_TRUE(marked_processes(owner).empty());
+}
+
+// With a control group nothing else has to know it.
+TEST(ProcessGuard, ADaemonThatClearedItsEnvironmentDiesWithTheProgram) {
+  const std::string owner = owner_for_test();
+  Program program(owner,
+                  "setsid env -i /bin/sh -c '/usr/bin/setsid /bin/sh -c \"echo ready; while :; "
+                  "do /bin/sleep 1000; done\" & exit' & wait");
+  const std::vector<pid_t> pids = Program::contained(owner);
+  if (pids.empty()) GTEST_SKIP() << "no control groups for this user on this machine";
+  Ends ends(pids);
+  program.kill();
+  EXPECT_TRUE(ends.wait());
 }
 
 TEST(ProcessGuard, TheNextStartKillsWhatAKilledWatcherLeft) {

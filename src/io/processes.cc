@@ -1,13 +1,9 @@
-// RealProcesses: fork and exec with everything prepared beforehand, output through the loop, the
-// end of a child through its pidfd.
+// RealProcesses: a child's output through the loop, its end through its pidfd, and the end of all
+// that came from it.
 #include "io/processes.h"
 
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/close_range.h>
 #include <poll.h>
-#include <pwd.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 extern "C" {  // which glibc 2.36 leaves out in this header
@@ -17,7 +13,10 @@ extern "C" {  // which glibc 2.36 leaves out in this header
 #include <cerrno>
 #include <csignal>
 
+#include "io/containment.h"
+#include "io/fd.h"
 #include "io/process_guard.h"
+#include "io/process_launch.h"
 #include "io/random.h"
 
 namespace skerry::io {
@@ -28,34 +27,9 @@ constexpr size_t kMaxReadPerWake = 64 << 10;  // a chatty child must not starve 
 constexpr int kKillMs = 100;                  // for what a child left; normally takes one or two
 constexpr int kLastWaitMs = 1000;             // for killed children, when the program ends
 
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    reset();
-    fd_ = std::exchange(other.fd_, -1);
-    return *this;
-  }
-  ~Fd() { reset(); }
-  int get() const { return fd_; }
-  void reset() {
-    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-  }
-
- private:
-  int fd_ = -1;
-};
-
 struct Pipe {
   Fd read, write;
 };
-
-// Moves a descriptor out of 0 to 2, which become() overwrites and a daemon may have closed.
-Fd above_stdio(Fd fd) {
-  return fd.get() > 2 ? std::move(fd) : Fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
-}
 
 Result<Pipe> make_pipe() {
   int ends[2];
@@ -63,185 +37,31 @@ Result<Pipe> make_pipe() {
   return Pipe{above_stdio(Fd(ends[0])), above_stdio(Fd(ends[1]))};
 }
 
-enum class Step : int { kUser, kDirectory, kExec };
-
-// What the child reports when it cannot become the program.
-struct Failure {
-  Step step;
-  int error;
-};
-
-// Everything the child needs: between fork and exec it may neither allocate nor take a lock.
-struct Launch {
-  std::vector<std::string> candidates;  // paths to try
-  std::vector<std::string> environment_text;
-  std::vector<char*> argv, environment;
-  const char* directory = nullptr;
-  std::optional<User> user;
-  std::vector<gid_t> groups;
-  pid_t parent = 0;
-  int in = -1, out = -1, err = -1, status = -1;
-  sigset_t signals{};
-};
-
-[[noreturn]] void give_up(const Launch& launch, Step step) {
-  const Failure failure{step, errno};
-  [[maybe_unused]] ssize_t ignored = ::write(launch.status, &failure, sizeof failure);
-  ::_exit(127);
-}
-
-void mark_close_on_exec() {
-  if (::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0) return;
-  const long limit = ::sysconf(_SC_OPEN_MAX);  // kernels before 5.11
-  for (int fd = 3; fd < limit; ++fd) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-}
-
-// The child, up to exec. Async-signal-safe calls only.
-[[noreturn]] void become(const Launch& launch) {
-  ::setsid();
-  // The parent's handlers would write into the parent's pipes; and what it ignores (SIGPIPE) the
-  // program should not.
-  for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
-  ::sigprocmask(SIG_SETMASK, &launch.signals, nullptr);
-  ::dup2(launch.in, 0);
-  ::dup2(launch.out, 1);
-  ::dup2(launch.err, 2);
-  mark_close_on_exec();
-  if (launch.user) {
-    // Only root may change groups; another caller may only name itself.
-    if (::geteuid() == 0 && ::setgroups(launch.groups.size(), launch.groups.data()) != 0) {
-      give_up(launch, Step::kUser);
-    }
-    if (::setresgid(launch.user->gid, launch.user->gid, launch.user->gid) != 0 ||
-        ::setresuid(launch.user->uid, launch.user->uid, launch.user->uid) != 0) {
-      give_up(launch, Step::kUser);
-    }
-  }
-  // After the change of user, which clears it. The parent may have died before it was set.
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != launch.parent) ::_exit(127);
-  if (launch.directory && ::chdir(launch.directory) != 0) give_up(launch, Step::kDirectory);
-  int error = ENOENT;
-  for (const std::string& path : launch.candidates) {
-    ::execve(path.c_str(), launch.argv.data(), launch.environment.data());
-    if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) give_up(launch, Step::kExec);
-    if (errno == EACCES) error = EACCES;  // says more than "not found" in a later directory
-  }
-  errno = error;
-  give_up(launch, Step::kExec);
-}
-
-std::vector<std::string> program_paths(const ProcessSpec& spec) {
-  const std::string& program = spec.argv[0];
-  if (program.find('/') != std::string::npos) return {program};
-  std::string_view path = "/usr/local/bin:/usr/bin:/bin";
-  for (const auto& [name, value] : spec.environment) {
-    if (name == "PATH") path = value;
-  }
-  std::vector<std::string> paths;
-  while (true) {
-    const size_t colon = path.find(':');
-    const std::string_view directory = path.substr(0, colon);
-    if (!directory.empty()) paths.push_back(std::string(directory) + "/" + program);
-    if (colon == std::string_view::npos) return paths;
-    path.remove_prefix(colon + 1);
-  }
-}
-
-// All groups of the user database; only its main one for a number that has no name.
-std::vector<gid_t> groups_of(const User& user) {
-  passwd entry{};
-  passwd* found = nullptr;
-  std::string buffer(16 << 10, '\0');
-  if (::getpwuid_r(user.uid, &entry, buffer.data(), buffer.size(), &found) != 0 || !found) {
-    return {user.gid};
-  }
-  int count = 64;
-  std::vector<gid_t> groups(static_cast<size_t>(count));
-  if (::getgrouplist(found->pw_name, user.gid, groups.data(), &count) < 0) {
-    groups.resize(static_cast<size_t>(count));
-    ::getgrouplist(found->pw_name, user.gid, groups.data(), &count);
-  }
-  groups.resize(static_cast<size_t>(count));
-  return groups;
-}
-
-Launch prepare(const ProcessSpec& spec, const std::string& mark) {
-  Launch launch;
-  launch.candidates = program_paths(spec);
-  for (const auto& [name, value] : spec.environment) {
-    if (name != kMarkVariable) launch.environment_text.push_back(name + "=" + value);
-  }
-  launch.environment_text.push_back(std::string(kMarkVariable) + "=" + mark);
-  for (std::string& text : launch.environment_text) launch.environment.push_back(text.data());
-  launch.environment.push_back(nullptr);
-  for (const std::string& argument : spec.argv) {
-    launch.argv.push_back(const_cast<char*>(argument.c_str()));  // execve does not write to it
-  }
-  launch.argv.push_back(nullptr);
-  if (!spec.working_directory.empty()) launch.directory = spec.working_directory.c_str();
-  launch.user = spec.user;
-  if (spec.user) launch.groups = groups_of(*spec.user);
-  launch.parent = ::getpid();
-  return launch;
-}
-
-Error start_error(const ProcessSpec& spec, const Failure& failure) {
-  const std::string& program = spec.argv[0];
-  switch (failure.step) {
-    case Step::kUser:
-      return errno_error("start " + program + ": change to user",
-                         std::to_string(spec.user->uid) + ":" + std::to_string(spec.user->gid),
-                         failure.error);
-    case Step::kDirectory:
-      return errno_error("start " + program + ": enter", spec.working_directory, failure.error);
-    case Step::kExec:
-      break;
-  }
-  return errno_error("start", program, failure.error);
-}
-
-// Forks with all signals blocked, so that none of the parent's handlers runs in the child.
-pid_t fork_into(Launch& launch) {
-  sigset_t all;
-  ::sigfillset(&all);
-  ::sigemptyset(&launch.signals);
-  sigset_t before;
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  const pid_t pid = ::fork();
-  if (pid == 0) become(launch);
-  const int error = errno;
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  errno = error;
-  return pid;
-}
-
-// Waits until the child has become its program; nothing when it has.
-std::optional<Failure> read_failure(int status) {
-  Failure failure{};
-  ssize_t got = 0;
-  while ((got = ::read(status, &failure, sizeof failure)) < 0 && errno == EINTR) {
-  }
-  if (got != sizeof failure) return std::nullopt;
-  return failure;
-}
-
 }  // namespace
 
 std::string ExitStatus::text() const {
-  return signal ? "killed by signal " + std::to_string(signal)
-                : "exit code " + std::to_string(code);
+  std::string text =
+      signal ? "killed by signal " + std::to_string(signal) : "exit code " + std::to_string(code);
+  if (out_of_memory) text += ", after the limit of its memory was reached";
+  return text;
 }
 
 // One child from fork to the last line of its pipes. Kept alive by the Handle and, until it is
 // reaped, by RealProcesses.
 class RealProcesses::Child : public std::enable_shared_from_this<Child> {
  public:
-  Child(RealProcesses& owner, pid_t pid, std::string mark, ProcessEvents events, Fd pidfd, Fd out,
+  // What finds everything that came from the child: its control group, or the mark.
+  struct Tracks {
+    std::string mark;
+    std::optional<Cgroup> group;
+    std::string unit;
+    uint64_t out_of_memory_kills = 0;  // of the unit, before
+  };
+  Child(RealProcesses& owner, pid_t pid, Tracks tracks, ProcessEvents events, Fd pidfd, Fd out,
         Fd err)
       : owner_(owner),
         pid_(pid),
-        mark_(std::move(mark)),
+        tracks_(std::move(tracks)),
         events_(std::move(events)),
         pidfd_(std::move(pidfd)),
         out_{std::move(out), nullptr, {}, false},
@@ -262,22 +82,34 @@ class RealProcesses::Child : public std::enable_shared_from_this<Child> {
   pid_t pid() const { return pid_; }
 
   void signal(int number) {
-    // After its end the number of the group may belong to strangers; the mark never does.
-    if (reaped_) {
-      signal_marked(mark_, number);
+    if (tracks_.group && number == SIGKILL) {
+      (void)tracks_.group->kill(0);
+    } else if (tracks_.group) {
+      tracks_.group->signal(number);
+    } else if (reaped_) {
+      // Now the number of the process group may belong to strangers; the mark never does.
+      signal_marked(tracks_.mark, number);
     } else {
       ::kill(-pid_, number);
     }
   }
 
-  bool running() const { return !reaped_ || !marked_processes(mark_).empty(); }
+  bool running() const {
+    if (!reaped_) return true;
+    return tracks_.group ? tracks_.group->populated() : !marked_processes(tracks_.mark).empty();
+  }
 
-  // The Handle is gone: no more events, and an end to everything that carries the mark.
+  // The Handle is gone: no more events, and an end to everything that came from the child.
   void abandon() {
     abandoned_ = true;
-    if (!reaped_) ::kill(-pid_, SIGKILL);
     // One that does not die at once waits in the kernel; the guard looks for it again.
-    (void)kill_marked(mark_, kKillMs);
+    if (tracks_.group) {
+      (void)tracks_.group->kill(kKillMs);
+      tracks_.group->remove();
+    } else {
+      if (!reaped_) ::kill(-pid_, SIGKILL);
+      (void)kill_marked(tracks_.mark, kKillMs);
+    }
     out_.close();
     err_.close();
   }
@@ -354,8 +186,12 @@ class RealProcesses::Child : public std::enable_shared_from_this<Child> {
   // open and go on writing, so there is no waiting for their end: one pipe's content is the limit.
   void ended() {
     auto keep = shared_from_this();
-    const std::optional<ExitStatus> status = reap();
+    std::optional<ExitStatus> status = reap();
     if (!status) return;
+    if (!status->ok() && owner_.containment_) {
+      status->out_of_memory =
+          owner_.containment_->out_of_memory_kills(tracks_.unit) > tracks_.out_of_memory_kills;
+    }
     for (Output* output : {&out_, &err_}) {
       if (output->fd.get() < 0) continue;
       const int capacity = ::fcntl(output->fd.get(), F_GETPIPE_SZ);
@@ -375,13 +211,14 @@ class RealProcesses::Child : public std::enable_shared_from_this<Child> {
     exit_watch_.reset();
     owner_.unreaped_.erase(pid_);
     if (std::exchange(owner_.adopted_behind_, false)) owner_.reap_adopted();
-    if (info.si_code == CLD_EXITED) return ExitStatus{info.si_status, 0};
-    return ExitStatus{0, info.si_status};
+    ExitStatus status;
+    (info.si_code == CLD_EXITED ? status.code : status.signal) = info.si_status;
+    return status;
   }
 
   RealProcesses& owner_;
   const pid_t pid_;
-  const std::string mark_;
+  const Tracks tracks_;
   ProcessEvents events_;
   Fd pidfd_;
   std::unique_ptr<FdWatch> exit_watch_;
@@ -402,8 +239,10 @@ class RealProcesses::Handle : public Process {
   std::shared_ptr<Child> child_;
 };
 
-RealProcesses::RealProcesses(Loop& loop, std::string mark)
-    : loop_(loop), mark_(mark.empty() ? RealRandom().token(20) : std::move(mark)) {}
+RealProcesses::RealProcesses(Loop& loop, std::string mark, Containment* containment)
+    : loop_(loop),
+      mark_(mark.empty() ? RealRandom().token(20) : std::move(mark)),
+      containment_(containment) {}
 
 RealProcesses::~RealProcesses() {
   while (!unreaped_.empty()) {
@@ -417,8 +256,19 @@ Result<std::unique_ptr<Process>> RealProcesses::start(const ProcessSpec& spec,
                                                       ProcessEvents events) {
   if (spec.argv.empty())
     return fail(Code::kInvalidArgument, "start a process: no program is named");
-  const std::string mark = mark_ + "/" + std::to_string(++started_);
-  Launch launch = prepare(spec, mark);
+  Child::Tracks tracks{mark_ + "/" + std::to_string(++started_), {}, spec.unit, 0};
+  Launch launch = prepare_launch(spec, tracks.mark);
+  std::vector<Fd> doors;
+  if (containment_) {
+    SKERRY_ASSIGN(Containment::Seat seat, containment_->seat(spec.unit, spec.limits));
+    tracks.group = std::move(seat.group);
+    tracks.out_of_memory_kills = containment_->out_of_memory_kills(spec.unit);
+    doors = std::move(seat.doors);
+    for (const Fd& door : doors) launch.doors.push_back(door.get());
+  } else if (!(spec.limits == GroupLimits())) {
+    return fail(Code::kUnsupported,
+                "start " + spec.argv[0] + ": its limits cannot be set without control groups");
+  }
   const Fd null = above_stdio(Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)));
   if (null.get() < 0) return fail(errno_error("open", "/dev/null", errno));
   SKERRY_ASSIGN(Pipe out, make_pipe());
@@ -435,17 +285,18 @@ Result<std::unique_ptr<Process>> RealProcesses::start(const ProcessSpec& spec,
   // Nobody else waits for this child, so the number is still its own.
   Fd pidfd(::pidfd_open(pid, 0));
   const int pidfd_error = errno;
-  const std::optional<Failure> failure = read_failure(status.read.get());
+  const std::optional<LaunchFailure> failure = read_failure(status.read.get());
   if (failure || pidfd.get() < 0) {
     ::kill(pid, SIGKILL);
     while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
-    if (failure) return fail(start_error(spec, *failure));
+    if (tracks.group) tracks.group->remove();
+    if (failure) return fail(launch_error(spec, *failure));
     return fail(
         errno_error("start " + spec.argv[0] + ": pidfd_open (needs Linux 5.3)", "", pidfd_error));
   }
-  auto child = std::make_shared<Child>(*this, pid, mark, std::move(events), std::move(pidfd),
-                                       std::move(out.read), std::move(err.read));
+  auto child = std::make_shared<Child>(*this, pid, std::move(tracks), std::move(events),
+                                       std::move(pidfd), std::move(out.read), std::move(err.read));
   unreaped_.emplace(pid, child);
   child->begin();
   return std::make_unique<Handle>(std::move(child));

@@ -14,13 +14,22 @@
 #include <vector>
 
 #include "base/error.h"
+#include "io/cgroup.h"
 #include "io/loop.h"
 
 namespace skerry::io {
 
+class Containment;
+
 struct User {
   uid_t uid = 0;
   gid_t gid = 0;
+};
+
+// setrlimit(2); cut to the caller's own hard limit.
+struct ResourceLimit {
+  int which = 0;
+  uint64_t soft = 0, hard = 0;
 };
 
 struct ProcessSpec {
@@ -28,11 +37,19 @@ struct ProcessSpec {
   std::vector<std::pair<std::string, std::string>> environment;  // the whole environment
   std::string working_directory;
   std::optional<User> user;  // unset: as the caller
+
+  // Processes of one unit (a component) are limited together, the last start's limits counting.
+  std::string unit;
+  GroupLimits limits;
+  bool no_new_privileges = false;  // set-user-ID programs such as sudo change nothing
+  std::optional<int> oom_score;    // oom_score_adj, 1000: killed first
+  std::vector<ResourceLimit> resource_limits;
 };
 
 struct ExitStatus {
-  int code = 0;    // exit code; meaningless when `signal` is set
-  int signal = 0;  // the signal that ended it, or 0
+  int code = 0;                // exit code; meaningless when `signal` is set
+  int signal = 0;              // the signal that ended it, or 0
+  bool out_of_memory = false;  // the kernel killed processes of its unit meanwhile
   bool ok() const { return code == 0 && signal == 0; }
   std::string text() const;  // "exit code 3", "killed by signal 9"
 };
@@ -43,9 +60,10 @@ class Process {
  public:
   virtual ~Process() = default;
   virtual pid_t pid() const = 0;
-  // To the child's whole process group; once the child has ended, to what it left running.
+  // To the child and to whatever it started, sessions and daemons of their own included (without
+  // control groups: to its process group, and once it has ended to what it left running).
   virtual void signal(int number) = 0;
-  // Whether the child, or anything it started, still runs. Looks through /proc.
+  // Whether the child, or anything it started, still runs.
   virtual bool running() = 0;
 };
 
@@ -66,12 +84,14 @@ class Processes {
 };
 
 // Children die with the thread that started them (PR_SET_PDEATHSIG): start them from the main one.
-// Their descendants are found by a mark in the environment (io/process_guard.h).
-// Destroy after every Process and before the loop.
+// Their descendants are found by their control group (io/containment.h) or, where none can be made,
+// by a mark in the environment (io/process_guard.h). Destroy after every Process and before
+// the loop.
 class RealProcesses : public Processes {
  public:
   // `mark`: ProcessGuard::mark(); empty for one that is used by this object only.
-  explicit RealProcesses(Loop& loop, std::string mark = {});
+  // `containment` outlives this object; null where there is none.
+  explicit RealProcesses(Loop& loop, std::string mark = {}, Containment* containment = nullptr);
   ~RealProcesses() override;
   Result<std::unique_ptr<Process>> start(const ProcessSpec& spec, ProcessEvents events) override;
   // Reaps ended processes that were not started here: orphans adopted by a child subreaper. For the
@@ -83,6 +103,7 @@ class RealProcesses : public Processes {
   class Handle;
   Loop& loop_;
   std::string mark_;
+  Containment* containment_;
   uint64_t started_ = 0;
   std::unordered_map<pid_t, std::shared_ptr<Child>> unreaped_;
   bool adopted_behind_ =

@@ -1,6 +1,8 @@
 // The life of a component as one coroutine, live(): each pass is one attempt.
 #include "nucleus/component.h"
 
+#include <sys/resource.h>
+
 #include <csignal>
 #include <nlohmann/json.hpp>
 
@@ -17,6 +19,10 @@ constexpr int64_t kTermGraceMs = 5'000;
 constexpr int64_t kLongestLookMs = 100;
 constexpr size_t kLastLines = 5;
 constexpr size_t kLastLineBytes = 300;
+// Where the machine runs out of memory, a component ends before the nucleus does.
+constexpr int kOomScore = 200;
+constexpr uint64_t kOpenFiles = 1024;  // what select() can do; programs raise it up to the next
+constexpr uint64_t kMaxOpenFiles = 65536;
 // Exit codes of Bootstrap beside 0.
 constexpr int kRestartNucleus = 100;
 constexpr int kRebootDevice = 101;
@@ -170,6 +176,11 @@ Result<void> Component::launch(const Step& step) {
   process.working_directory = spec_.work_directory;
   if (spec_.user && !step.requires_privilege)
     process.user = io::User{spec_.user->first, spec_.user->second};
+  process.unit = spec_.name.str();
+  process.limits = spec_.limits;
+  process.no_new_privileges = !step.requires_privilege;
+  process.oom_score = kOomScore;
+  process.resource_limits = {{RLIMIT_CORE, 0, 0}, {RLIMIT_NOFILE, kOpenFiles, kMaxOpenFiles}};
   last_lines_.clear();
   exit_.emplace(env_.loop);
   io::ProcessEvents events;

@@ -39,6 +39,7 @@ struct ComponentSpec {
   std::string work_directory;
   std::string log_path;
   std::optional<std::pair<uint32_t, uint32_t>> user;  // uid, gid; unset: as the nucleus
+  io::GroupLimits limits;                             // of all its processes together
 
   bool operator==(const ComponentSpec&) const = default;
 };

@@ -4,23 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "formats/interpolate.h"
+#include "nucleus/run_with.h"
 
 namespace skerry::nucleus {
 namespace {
-
-// Without a configured user each component gets an id of its own, from the range that systemd sets
-// aside for users without an entry in /etc/passwd. Derived from the name, so that it stays the
-// same. Their group is one for all components: by it they may share a socket, as the inference
-// service's, that is closed to the rest of the machine.
-constexpr uint32_t kFirstDynamicUser = 61184;
-constexpr uint32_t kDynamicUsers = 65519 - 61184 + 1;
-constexpr uint32_t kComponentsGroup = 61183;  // just below that range, in one that nobody uses
-
-uint32_t dynamic_user(const std::string& name) {
-  uint32_t hash = 2166136261;  // FNV-1a
-  for (unsigned char c : name) hash = (hash ^ c) * 16777619;
-  return kFirstDynamicUser + hash % kDynamicUsers;
-}
 
 class Variables {
  public:
@@ -108,17 +95,6 @@ std::vector<std::pair<std::string, std::string>> environment_of(const NucleusInf
 
 }  // namespace
 
-Result<std::optional<UserId>> user_of(const NucleusInfo& info, const ComponentName& name,
-                                      const InstalledComponent& component) {
-  if (!info.privileged) return std::nullopt;
-  const std::string& wanted =
-      component.posix_user.empty() ? info.default_user : component.posix_user;
-  if (wanted.empty()) return UserId{dynamic_user(name.str()), kComponentsGroup};
-  auto user = info.find_user(wanted);
-  if (!user) return fail(user.error().with_context("posixUser of " + name.str()));
-  return *user;
-}
-
 Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const PackageStore& packages,
                                           const ComponentSet& components, const ConfigTree& config,
                                           const formats::Recipe& recipe,
@@ -131,6 +107,7 @@ Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const Package
   spec.log_path = info.log_path(recipe.name);
   spec.environment = environment_of(info, recipe.name);
   SKERRY_ASSIGN(spec.user, user_of(info, recipe.name, installed));
+  SKERRY_ASSIGN(spec.limits, limits_of(info, recipe.name, installed));
   for (const auto& [name, dependency] : recipe.dependencies) {
     if (dependency.type == formats::DependencyType::kHard && components.contains(name)) {
       spec.hard_dependencies.push_back(name);

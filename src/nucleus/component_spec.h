@@ -13,14 +13,11 @@ namespace skerry::nucleus {
 
 // `components` is the generation it is part of (for variables of direct dependencies). Variables
 // that have no value stay as they are written. kPermissionDenied: a step requires privilege and the
-// nucleus has none; kNotFound: its user does not exist.
+// nucleus has none; errors of user_of() and
+// limits_of() (nucleus/run_with.h).
 Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const PackageStore& packages,
                                           const ComponentSet& components, const ConfigTree& config,
                                           const formats::Recipe& recipe,
                                           const formats::Manifest& manifest);
-
-// The user a component's processes run as; nothing where the nucleus is not privileged.
-Result<std::optional<UserId>> user_of(const NucleusInfo& info, const ComponentName& name,
-                                      const InstalledComponent& component);
 
 }  // namespace skerry::nucleus

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/test_env.h"
+#include "nucleus/run_with.h"
 #include "nucleus/test_cloud.h"
 
 namespace skerry::nucleus {
@@ -124,11 +125,55 @@ TEST_F(ComponentSpecTest, OnlyHardDependenciesThatAreThereHoldItBack) {
   EXPECT_EQ(made->hard_dependencies, std::vector<ComponentName>{ComponentName("hard")});
 }
 
-TEST_F(ComponentSpecTest, UnprivilegedComponentsRunAsTheNucleus) {
-  components_[ComponentName("app")].posix_user = "nobody-knows";
+TEST_F(ComponentSpecTest, UnprivilegedComponentsRunAsTheNucleusOrNotAtAll) {
+  info_.own_user = {1000, 1000};
   auto made = spec(test_recipe("app", "1.0.0"));
   ASSERT_TRUE(made);
   EXPECT_FALSE(made->user);
+  components_[ComponentName("app")].posix_user = "ggc";
+  auto other = spec(test_recipe("app", "1.0.0"));
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code(), Code::kPermissionDenied);
+  EXPECT_EQ(other.error().message(),
+            "runWith.posixUser of app is 'ggc', and skerryd does not run as root, so it cannot "
+            "become that user: leave it out, or run skerryd as root");
+  info_.own_user = {500, 501};  // its own name changes nothing
+  made = spec(test_recipe("app", "1.0.0"));
+  ASSERT_TRUE(made) << made.error().message();
+  EXPECT_FALSE(made->user);
+  components_[ComponentName("app")].posix_user = "";
+  info_.default_user = "ghost";
+  EXPECT_FALSE(spec(test_recipe("app", "1.0.0")));
+}
+
+TEST_F(ComponentSpecTest, LimitsAreSetOrRefused) {
+  components_[ComponentName("app")].limits = {.memory_kb = 2048, .cpus = {}};
+  auto refused = spec(test_recipe("app", "1.0.0"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(refused.error().message().starts_with(
+      "runWith.systemResourceLimits.memory of app cannot be enforced on this device (no control "
+      "groups): "))
+      << refused.error().message();
+  info_.limits_memory = true;
+  EXPECT_EQ(spec(test_recipe("app", "1.0.0"))->limits.memory_bytes, 2048u * 1024);
+  components_[ComponentName("app")].limits = {.memory_kb = {}, .cpus = 0.5};
+  EXPECT_FALSE(spec(test_recipe("app", "1.0.0")));
+  info_.limits_cpus = info_.limits_processes = true;
+  EXPECT_EQ(spec(test_recipe("app", "1.0.0"))->limits,
+            (io::GroupLimits{.processes = 1024, .memory_bytes = {}, .cpus = 0.5}));
+  // The device's own default, where the deployment says nothing.
+  components_[ComponentName("app")].limits = {};
+  info_.default_limits.memory_kb = 1;
+  EXPECT_EQ(spec(test_recipe("app", "1.0.0"))->limits.memory_bytes, 1024u);
+}
+
+TEST(LimitsOfAll, LeaveSomethingForTheNucleus) {
+  const io::GroupLimits large = limits_of_all({16ULL << 30, 32'768});
+  EXPECT_EQ(large.memory_bytes, (16ULL << 30) - (256ULL << 20));
+  EXPECT_EQ(large.processes, 16'384u);
+  EXPECT_EQ(limits_of_all({512ULL << 20, 32'768}).memory_bytes, 480ULL << 20);
+  EXPECT_FALSE(limits_of_all({48ULL << 20, 32'768}).memory_bytes);  // too small to share
 }
 
 TEST_F(ComponentSpecTest, PrivilegeThatIsNotThereIsRefused) {

@@ -213,10 +213,16 @@ io::Task<Result<DeploymentEngine::Plan>> DeploymentEngine::plan(
         installed.configuration_arns.push_back(deployment.configuration_arn);
     }
     auto running = state_.components().find(name);
-    if (running != state_.components().end()) installed.posix_user = running->second.posix_user;
+    if (running != state_.components().end()) {
+      installed.posix_user = running->second.posix_user;
+      installed.limits = running->second.limits;
+    }
     auto listed = document->components.find(name);
-    if (listed != document->components.end())
-      installed.posix_user = listed->second.run_with.posix_user;
+    if (listed != document->components.end()) {
+      const formats::RunWith& run_with = listed->second.run_with;
+      installed.posix_user = run_with.posix_user;
+      installed.limits = run_with.limits;
+    }
     plan.next.components[name] = std::move(installed);
   }
   SKERRY_CO_ASSIGN(plan.next.config, next_config(*document, plan.resolution));

@@ -61,13 +61,23 @@ Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
   }
   config.data_plane_url = std::move(endpoint);
   SKERRY_ASSIGN(auto run_with, node.find("runWithDefault"));
-  if (run_with) SKERRY_TRY(run_with->read("posixUser", config.default_user));
+  if (run_with) {
+    SKERRY_ASSIGN(const formats::RunWith defaults, formats::parse_run_with(*run_with));
+    config.default_user = defaults.posix_user;
+    config.default_limits = defaults.limits;
+  }
   SKERRY_ASSIGN(auto own, node.find("skerry"));
   if (own) {
     SKERRY_TRY(own->read("healthyForMs", config.healthy_for_ms));
     if (config.healthy_for_ms < 0 || config.healthy_for_ms > 3'600'000) {
       return own->wrong("healthyForMs must be 0 to 3600000");
     }
+    int64_t processes = static_cast<int64_t>(config.processes_of_one_component);
+    SKERRY_TRY(own->read("maxProcesses", processes));
+    if (processes < 16 || processes > 1'000'000) {
+      return own->wrong("maxProcesses must be 16 to 1000000");
+    }
+    config.processes_of_one_component = static_cast<uint64_t>(processes);
   }
   return {};
 }

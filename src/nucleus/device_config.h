@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/named_type.h"
+#include "formats/deployment.h"
 
 namespace skerry::nucleus {
 
@@ -16,12 +17,14 @@ struct DeviceConfig {
   std::string root;  // system.rootPath
   ThingName thing;   // system.thingName
   // services."aws.greengrass.Nucleus" (or NucleusLite).configuration:
-  std::string region;            // awsRegion
-  std::string broker_host;       // iotDataEndpoint
-  uint16_t broker_port = 8883;   // mqtt.port
-  std::string data_plane_url;    // greengrassDataPlaneEndpoint, or iotDataEndpoint with
-                                 // greengrassDataPlanePort
-  std::string default_user;      // runWithDefault.posixUser
+  std::string region;                      // awsRegion
+  std::string broker_host;                 // iotDataEndpoint
+  uint16_t broker_port = 8883;             // mqtt.port
+  std::string data_plane_url;              // greengrassDataPlaneEndpoint, or iotDataEndpoint with
+                                           // greengrassDataPlanePort
+  std::string default_user;                // runWithDefault.posixUser
+  formats::ResourceLimits default_limits;  // runWithDefault.systemResourceLimits
+  uint64_t processes_of_one_component = 1024;  // skerry.maxProcesses: threads count as well
   int64_t healthy_for_ms = 500;  // skerry.healthyForMs: how long a new deployment has to run well
 };
 

@@ -44,9 +44,9 @@ services:
       iotCredEndpoint: cred.example.com
       iotDataEndpoint: data.example.com
       iotRoleAlias: alias
-      runWithDefault: {posixUser: "ggcore:ggcore"}
+      runWithDefault: {posixUser: "ggcore:ggcore", systemResourceLimits: {memory: 65536, cpus: 1.5}}
       greengrassDataPlanePort: "8445"
-      skerry: {healthyForMs: 2000}
+      skerry: {healthyForMs: 2000, maxProcesses: 300}
 )";
 
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
@@ -86,6 +86,8 @@ TEST(DeviceConfig, NucleusLitesWithRelativePaths) {
   EXPECT_EQ(config->broker_port, 8883);
   EXPECT_EQ(config->data_plane_url, "https://data.example.com:8445");
   EXPECT_EQ(config->healthy_for_ms, 2000);
+  EXPECT_EQ(config->processes_of_one_component, 300u);
+  EXPECT_EQ(config->default_limits, (formats::ResourceLimits{.memory_kb = 65536, .cpus = 1.5}));
 }
 
 TEST(DeviceConfig, TheStockNameForTheBrokersHost) {
@@ -127,6 +129,7 @@ TEST(DeviceConfig, EachWrongValueIsNamedWithWhatItShouldBe) {
       {"\"8445\"", "0", "greengrassDataPlanePort must be a port, 1 to 65535"},
       {"\"8445\"", "65536", "greengrassDataPlanePort must be a port, 1 to 65535"},
       {"\"8445\"", "many", "configuration.greengrassDataPlanePort: "},
+      {"maxProcesses: 300", "maxProcesses: 2", "maxProcesses must be 16 to 1000000"},
       {"2000", "-1", "healthyForMs must be 0 to 3600000"},
       {"greengrassDataPlanePort: \"8445\"", "greengrassDataPlaneEndpoint: fleet.example.com",
        "greengrassDataPlaneEndpoint must be iotdata or https://host:port"},

@@ -19,14 +19,26 @@ std::string text_of(const json& record) {
   return record.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+json to_json(const formats::ResourceLimits& limits) {
+  json out = json::object();
+  if (limits.memory_kb) out["memory_kb"] = *limits.memory_kb;
+  if (limits.cpus) out["cpus"] = *limits.cpus;
+  return out;
+}
+
+formats::ResourceLimits limits_from(const json& in) {
+  formats::ResourceLimits limits;
+  if (in.contains("memory_kb")) limits.memory_kb = in.at("memory_kb").get<int64_t>();
+  if (in.contains("cpus")) limits.cpus = in.at("cpus").get<double>();
+  return limits;
+}
+
 json to_json(const ComponentSet& components) {
   json out = json::object();
   for (const auto& [name, component] : components) {
-    out[name.str()] = {{"version", component.version},
-                       {"arn", component.arn},
-                       {"user", component.posix_user},
-                       {"root", component.is_root},
-                       {"arns", component.configuration_arns}};
+    out[name.str()] = {{"version", component.version}, {"arn", component.arn},
+                       {"user", component.posix_user}, {"limits", to_json(component.limits)},
+                       {"root", component.is_root},    {"arns", component.configuration_arns}};
   }
   return out;
 }
@@ -34,9 +46,10 @@ json to_json(const ComponentSet& components) {
 ComponentSet components_from(const json& in) {
   ComponentSet components;
   for (const auto& [name, value] : in.items()) {
-    components[ComponentName(name)] = {value.at("version"), value.at("arn"), value.at("user"),
-                                       value.at("root"),
-                                       value.at("arns").get<std::vector<std::string>>()};
+    components[ComponentName(name)] = {
+        value.at("version"), value.at("arn"),
+        value.at("user"),    limits_from(value.value("limits", json::object())),
+        value.at("root"),    value.at("arns").get<std::vector<std::string>>()};
   }
   return components;
 }

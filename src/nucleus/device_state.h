@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/named_type.h"
+#include "formats/deployment.h"
 #include "io/env.h"
 #include "io/journal.h"
 #include "nucleus/config_store.h"
@@ -27,6 +28,7 @@ struct InstalledComponent {
   std::string version;
   std::string arn;
   std::string posix_user;  // "user" or "user:group" of the deployment; empty: the device's default
+  formats::ResourceLimits limits;  // of the deployment; empty: the device's default
   bool is_root = false;
   std::vector<std::string> configuration_arns;  // of the deployments that want it
 

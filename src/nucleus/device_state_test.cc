@@ -24,7 +24,9 @@ std::string text_of(const ComponentSet& components) {
   std::string text;
   for (const auto& [name, component] : components) {
     text += " " + name.str() + "=" + component.version + "," + component.arn + "," +
-            component.posix_user + "," + (component.is_root ? "root" : "");
+            component.posix_user + "," + (component.is_root ? "root" : "") + "," +
+            std::to_string(component.limits.memory_kb.value_or(0)) + "," +
+            std::to_string(component.limits.cpus.value_or(0));
     for (const auto& arn : component.configuration_arns) text += "," + arn;
   }
   return text;
@@ -57,8 +59,9 @@ std::string text_of(const DeviceState& state) {
 
 Generation generation(const std::string& version, const std::string& value = "v") {
   Generation made;
-  made.components[kApp] = {version, "arn:" + version, "user:group", true, {"c1", "c2"}};
-  made.components[ComponentName("lib")] = {version, "arn:lib", "", false, {}};
+  made.components[kApp] = {version, "arn:" + version, "user:group", {65536, 1.5},
+                           true,    {"c1", "c2"}};
+  made.components[ComponentName("lib")] = {version, "arn:lib", "", {}, false, {}};
   made.targets["thinggroup/G"] = {"d-" + version, "arn:config", 7, {{kApp, "=" + version}}};
   EXPECT_TRUE(made.config.merge(kApp, {}, {{"key", value}, {"map", {{"a", 1}}}}, 100));
   return made;

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/named_type.h"
+#include "formats/deployment.h"
 #include "nucleus/cloud.h"
 
 namespace skerry::nucleus {
@@ -24,8 +25,14 @@ struct NucleusInfo {
   std::string region;
   std::string ca_file;
   Platform platform;
-  bool privileged = false;       // runs as root: components get a user of their own
-  std::string default_user;      // "user" or "user:group" of components, may be empty
+  bool privileged = false;   // runs as root: components get a user of their own
+  UserId own_user{0, 0};     // uid and gid of the nucleus
+  std::string default_user;  // "user" or "user:group" of components, may be empty
+  formats::ResourceLimits default_limits;
+  // What this device can limit, and in words how (or why not).
+  bool limits_memory = false, limits_cpus = false, limits_processes = false;
+  std::string containment = "no control groups";
+  uint64_t processes_of_one_component = 1024;
   int64_t healthy_for_ms = 500;  // a deployment succeeds after this long without a failure
   int64_t healthy_within_ms = 600'000;
   // uid and gid of "user" or "user:group".

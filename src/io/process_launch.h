@@ -1,0 +1,50 @@
+// How a child becomes its program: everything prepared before the fork, and what it does until
+// exec. For RealProcesses.
+#pragma once
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <csignal>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/processes.h"
+
+namespace skerry::io {
+
+enum class LaunchStep : int { kGroup, kLimits, kUser, kDirectory, kExec };
+
+// What the child reports when it cannot become the program.
+struct LaunchFailure {
+  LaunchStep step;
+  int error;
+};
+
+// Everything the child needs: between fork and exec it may neither allocate nor take a lock.
+struct Launch {
+  std::vector<std::string> candidates;  // paths to try
+  std::vector<std::string> environment_text;
+  std::vector<char*> argv, environment;
+  const char* directory = nullptr;
+  std::optional<User> user;
+  std::vector<gid_t> groups;
+  std::vector<int> doors;  // of its control groups
+  std::vector<std::pair<int, rlimit>> limits;
+  std::string oom_score;
+  bool no_new_privileges = false;
+  pid_t parent = 0;
+  int in = -1, out = -1, err = -1, status = -1;
+  sigset_t signals{};
+};
+
+// `spec` must outlive what is returned; descriptors are left to the caller.
+Launch prepare_launch(const ProcessSpec& spec, const std::string& mark);
+// Forks with all signals blocked, so that none of the parent's handlers runs in the child.
+pid_t fork_into(Launch& launch);
+// Waits until the child has become its program; nothing when it has.
+std::optional<LaunchFailure> read_failure(int status);
+Error launch_error(const ProcessSpec& spec, const LaunchFailure& failure);
+
+}  // namespace skerry::io
