@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/encoding.h"
 #include "base/error.h"
+#include "base/log_limit.h"
 #include "base/sha256.h"
 
 namespace skerry {
@@ -43,6 +44,16 @@ TEST(CheckDeathTest, ABrokenInvariantEndsTheProgramWithItsMessageAndPlace) {
   SKERRY_CHECK(count == 0, "never shown");
   EXPECT_DEATH(SKERRY_CHECK(count > 0, "released too often"),
                "released too often .count > 0 at .*base_test.cc");
+}
+
+TEST(LogLimit, LeavesOutWhatIsTooMuchAndSaysHowMuch) {
+  log::Limit limit(2, 1'000);
+  EXPECT_EQ(limit.admit(0), 0u);
+  EXPECT_EQ(limit.admit(1), 0u);
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(limit.admit(500));
+  EXPECT_EQ(limit.admit(1'000), 5u);
+  EXPECT_EQ(limit.admit(1'001), 0u);
+  EXPECT_FALSE(limit.admit(1'999));
 }
 
 TEST(Error, OnlyTransientErrnosAreRetryable) {

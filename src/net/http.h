@@ -36,6 +36,7 @@ class Headers {
 // Who is on the other side of a connection.
 struct Peer {
   std::string address;             // "127.0.0.1:40112" or "unix"
+  int64_t uid = -1;                // of the process that connected to a Unix socket, else -1
   std::string certificate_cn;      // common name of the verified client certificate, or ""
   std::string certificate_sha256;  // its SHA-256 fingerprint in lower-case hex, or ""
 };

@@ -18,10 +18,18 @@
 namespace skerry::net {
 namespace {
 
+constexpr std::string_view kUnixAddress = "unix";
+
 class PlainStream : public Stream {
  public:
   PlainStream(std::unique_ptr<Socket> socket, std::string address) : socket_(std::move(socket)) {
     peer_.address = std::move(address);
+    ucred other{};
+    socklen_t size = sizeof other;
+    if (peer_.address == kUnixAddress &&
+        getsockopt(socket_->fd(), SOL_SOCKET, SO_PEERCRED, &other, &size) == 0) {
+      peer_.uid = other.uid;
+    }
   }
 
   io::Task<Result<size_t>> read_some(char* data, size_t size) override {

@@ -2,11 +2,13 @@
 // drops those that do not speak in time or do not read.
 #include "nucleus/ipc_server.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <utility>
+#include <vector>
 
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "io/task.h"
 #include "net/stream.h"
 #include "nucleus/ipc_operations.h"
@@ -25,9 +27,10 @@ class IpcConnection {
   using Done = std::function<void()>;  // the connection may be destroyed; not called from its tasks
 
   IpcConnection(io::Loop& loop, std::unique_ptr<net::Stream> stream, const rpc::Service& service,
-                const IpcLimits& limits, Done done)
+                const IpcLimits& limits, log::Limit& log, Done done)
       : loop_(loop),
         stream_(std::move(stream)),
+        log_(log),
         done_(std::move(done)),
         linger_ms_(limits.linger_ms),
         rpc_(service, limits.connection, [this] { post_flush(); }) {
@@ -37,6 +40,9 @@ class IpcConnection {
     tasks_.spawn(read());
   }
   ~IpcConnection() { *alive_ = false; }
+
+  int64_t uid() const { return stream_->peer().uid; }
+  const std::string& component() const { return rpc_.principal(); }  // "" until it is known
 
  private:
   io::Task<void> read() {
@@ -81,8 +87,12 @@ class IpcConnection {
 
   void close(const std::string& reason) {
     if (std::exchange(closed_, true)) return;
-    log::write(rpc_.ended() ? log::Level::kWarn : log::Level::kDebug, "ipc",
-               "connection closed: " + reason, {{"component", rpc_.principal()}});
+    if (rpc_.ended()) {
+      log_.write(log::Level::kWarn, "ipc", "connection closed: " + reason,
+                 {{"component", component()}, {"uid", std::to_string(uid())}});
+    } else {
+      log::debug("ipc", "connection closed: " + reason, {{"component", component()}});
+    }
     // Not from inside the task that is running: it would destroy itself.
     post([this] { std::exchange(done_, nullptr)(); });
   }
@@ -95,6 +105,7 @@ class IpcConnection {
 
   io::Loop& loop_;
   std::unique_ptr<net::Stream> stream_;
+  log::Limit& log_;
   Done done_;
   const int64_t linger_ms_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // shared with what is posted
@@ -109,18 +120,58 @@ class IpcConnection {
 
 struct IpcServer::Impl {
   Impl(io::Loop& l, IpcHost& host, ConfigStore& config, IpcLimits limit)
-      : loop(l), limits(limit), context{host, config}, service(greengrass_service(context)) {}
+      : loop(l), limits(limit), context{host, config}, service(greengrass_service(context)) {
+    service.authenticate = [this, token_holder = std::move(service.authenticate)](
+                               const rpc::Frame& connect) -> Result<std::string> {
+      SKERRY_ASSIGN(std::string component, token_holder(connect));
+      SKERRY_TRY(check_place_for(component));
+      return component;
+    };
+  }
+
+  Result<void> check_place_for(const std::string& component) const {
+    size_t known = 0, of_component = 0;
+    for (const auto& [id, connection] : connections) {
+      known += !connection->component().empty();
+      of_component += connection->component() == component;
+    }
+    const auto full = [](size_t limit, const std::string& whose) {
+      return fail(Code::kResourceExhausted, "refused: " + std::to_string(limit) +
+                                                " connections of " + whose +
+                                                " are open, which is the limit");
+    };
+    if (known >= limits.connections) return full(limits.connections, "components");
+    if (of_component < limits.connections_per_component) return {};
+    return full(limits.connections_per_component, "component " + component);
+  }
+
+  // Closes the oldest connection whose client is not known yet: of `uid`, or where there are too
+  // many in all, of the user who has most of them.
+  void make_place_for(int64_t uid) {
+    std::map<int64_t, std::vector<uint64_t>> unknown;  // by user, oldest first
+    size_t count = 0;
+    for (const auto& [id, connection] : connections) {
+      if (!connection->component().empty()) continue;
+      unknown[connection->uid()].push_back(id);
+      ++count;
+    }
+    auto most = unknown.find(uid);
+    if (most == unknown.end() || most->second.size() < limits.unknown_per_user) {
+      if (count < limits.unknown) return;
+      most = std::ranges::max_element(unknown, {}, [](auto& user) { return user.second.size(); });
+    }
+    connections.erase(most->second.front());
+    refusals.write(log::Level::kWarn, "ipc",
+                   "too many connections without CONNECT; closed the oldest",
+                   {{"uid", std::to_string(most->first)}});
+  }
 
   void accept(std::unique_ptr<net::Stream> stream) {
-    if (connections.size() >= limits.connections) {
-      log::warn("ipc", "connection refused: " + std::to_string(limits.connections) +
-                           " are open, which is the limit");
-      return;
-    }
+    make_place_for(stream->peer().uid);
     const uint64_t id = next_id++;
-    connections.emplace(id,
-                        std::make_unique<IpcConnection>(loop, std::move(stream), service, limits,
-                                                        [this, id] { connections.erase(id); }));
+    connections.emplace(
+        id, std::make_unique<IpcConnection>(loop, std::move(stream), service, limits, refusals,
+                                            [this, id] { connections.erase(id); }));
   }
 
   io::Loop& loop;
@@ -128,6 +179,7 @@ struct IpcServer::Impl {
   IpcContext context;
   rpc::Service service;
   uint64_t next_id = 1;
+  log::Limit refusals;
   std::map<uint64_t, std::unique_ptr<IpcConnection>> connections;  // end before what they use
   std::unique_ptr<net::Listener> listener;
 };

@@ -31,7 +31,12 @@ class IpcHost {
 };
 
 struct IpcLimits {
-  size_t connections = 256;
+  size_t connections = 512;  // of components, in all; more are closed without an answer
+  size_t connections_per_component = 64;
+  // Of those who have not said who they are: a newer one takes the place of the oldest of the same
+  // user, so that nobody can keep another user's components out.
+  size_t unknown_per_user = 16;
+  size_t unknown = 128;                   // in all
   int64_t handshake_timeout_ms = 10'000;  // from accepting a connection to its CONNECT
   int64_t linger_ms = 1'000;              // for an ended connection to read what it was told last
   rpc::ServerLimits connection;
@@ -43,8 +48,8 @@ class IpcServer {
   IpcServer(io::Loop& loop, IpcHost& host, ConfigStore& config, IpcLimits limits = {});
   ~IpcServer();  // drops every connection
 
-  // Mode 0666 lets components of other users in (they need a token all the same), 0600 only our
-  // own.
+  // Mode 0666 lets components of other users in (they need a token all the same, and until they
+  // have shown it they are few and small), 0600 only our own.
   Result<void> listen(const std::string& socket_path, uint32_t mode);
   // Every message of the device's MQTT client comes through here; those that a component has
   // subscribed to go to it.

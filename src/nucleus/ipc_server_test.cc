@@ -167,6 +167,55 @@ TEST_F(IpcServerTest, ConnectionsAreLimited) {
   EXPECT_TRUE(again);
 }
 
+TEST_F(IpcServerTest, SilentConnectionsKeepNobodyOut) {
+  IpcLimits limits;
+  limits.unknown_per_user = 4;
+  start(limits);
+  IpcClient before = client();
+  std::vector<net::Fd> silent;
+  for (int i = 0; i < 50; ++i) silent.push_back(raw_socket());
+  IpcClient after = client("TOKEN-OTHER");
+  EXPECT_TRUE(before.call(kGet, "{}"));
+  EXPECT_TRUE(after.call(kGet, "{}"));
+  EXPECT_EQ(read_to_end(silent[0]), "") << "the oldest was closed";
+  EXPECT_LE(on_loop([this] { return server_->connections(); }), 6u);
+}
+
+TEST_F(IpcServerTest, OneComponentCannotTakeEveryConnection) {
+  IpcLimits limits;
+  limits.connections_per_component = 2;
+  start(limits);
+  IpcClient first = client(), second = client();
+  auto third = IpcClient::connect(socket_, "TOKEN-APP");
+  ASSERT_FALSE(third);
+  EXPECT_TRUE(third.error().retryable()) << third.error().message();
+  EXPECT_TRUE(client("TOKEN-OTHER").call(kGet, "{}"));
+}
+
+TEST_F(IpcServerTest, WhoIsUnknownMaySendLittle) {
+  start();
+  const net::Fd fd = raw_socket();
+  // The prelude of a message of 20,000 bytes: refused before its bytes are waited for.
+  std::string big;
+  ASSERT_TRUE(rpc::append_frame(big, {}, std::string(20'000, 'x')));
+  ASSERT_EQ(::write(fd.get(), big.data(), 12), 12);
+  EXPECT_EQ(read_to_end(fd), "");
+  // Once known, a component may.
+  const std::string large = json{{"keyPath", {std::string(100'000, 'k')}}}.dump();
+  auto answered = client().call(kGet, large);
+  ASSERT_TRUE(answered) << answered.error().message();
+  EXPECT_TRUE(answered->is_error);
+}
+
+TEST_F(IpcServerTest, RefusalsDoNotFillTheLog) {
+  start();
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 500; ++i) EXPECT_FALSE(IpcClient::connect(socket_, "WRONG"));
+  on_loop([this] { return server_->connections(); });
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_LE(std::ranges::count(log, '\n'), 20) << log;
+}
+
 TEST_F(IpcServerTest, AClientThatDoesNotReadIsDroppedAndOthersAreServed) {
   IpcLimits limits;
   limits.connection.outbound_bytes = 100'000;

@@ -73,6 +73,8 @@ class FrameDecoder {
       : max_message_bytes_(max_message_bytes) {}
 
   void feed(std::string_view bytes);
+  // From the next frame on.
+  void set_max_message_bytes(size_t bytes) { max_message_bytes_ = bytes; }
   // The next whole frame, or null where more bytes are needed. It lives until the next call of
   // next() or feed(). kCorrupt (or kResourceExhausted for a message over the limit) names the
   // cause; the stream cannot be continued then.

@@ -1,6 +1,7 @@
 // The rules of the protocol: what a server accepts in which state, and how it answers.
 #include "rpc/server_connection.h"
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <utility>
@@ -69,7 +70,7 @@ ServerConnection::ServerConnection(const Service& service, ServerLimits limits,
     : service_(service),
       limits_(limits),
       on_output_(std::move(on_output)),
-      decoder_(limits.message_bytes),
+      decoder_(std::min(limits.connect_bytes, limits.message_bytes)),
       principal_(std::make_shared<const std::string>()) {}
 
 ServerConnection::~ServerConnection() {
@@ -119,6 +120,7 @@ void ServerConnection::handle_connect(const Frame& frame) {
       fail(Code::kUnsupported, "protocol version " + std::string(version.value_or("missing")) +
                                    ", this server speaks " + std::string(kProtocolVersion));
   if (version == kProtocolVersion) principal = service_.authenticate(frame);
+  if (!principal && principal.error().retryable()) return end(principal.error().message());
   const std::array headers = {
       Header::int32(kMessageTypeHeader, static_cast<int32_t>(MessageType::kConnectAck)),
       Header::int32(kMessageFlagsHeader, principal ? kFlagConnectionAccepted : 0),
@@ -127,6 +129,7 @@ void ServerConnection::handle_connect(const Frame& frame) {
   if (!principal) return end("refused: " + principal.error().message());
   principal_ = std::make_shared<const std::string>(std::move(*principal));
   state_ = State::kConnected;
+  decoder_.set_max_message_bytes(limits_.message_bytes);
 }
 
 void ServerConnection::handle_connection_message(MessageType type, const Frame& frame) {

@@ -72,6 +72,8 @@ class ServerStream {
 // What a server offers.
 struct Service {
   // Called with the CONNECT message. Returns who the client is, or why it is refused (for the log).
+  // After a retryable error the connection ends without an answer: clients try such again, and give
+  // up after a refusal.
   std::function<Result<std::string>(const Frame& connect)> authenticate;
   // Operation name → handler. `payload` lives for the call only.
   using Handler = std::function<void(const ServerStream&, std::string_view payload)>;
@@ -80,6 +82,7 @@ struct Service {
 
 struct ServerLimits {
   size_t message_bytes = kMaxMessageBytes;
+  size_t connect_bytes = 16 << 10;               // of a message before the client is known
   size_t streams = 1024;                         // open at once
   size_t outbound_bytes = 2 * kMaxMessageBytes;  // produced and not yet taken
 };
