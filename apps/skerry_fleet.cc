@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "fleet/server.h"
 #include "io/env.h"
+#include "net/stream.h"
 
 namespace {
 
@@ -61,6 +62,7 @@ skerry::io::Task<void> stop(Program& program) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  skerry::net::raise_open_file_limit();
   CLI::App app{"skerry-fleet: the control plane of a fleet of Skerry and Greengrass devices"};
   FleetOptions options;
   std::string log_level = "info";

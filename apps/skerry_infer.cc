@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "net/stream.h"
 #include "serve/client.h"
 #include "serve/server.h"
 
@@ -247,6 +248,7 @@ int client_command(const std::string& command, Arguments& arguments) {
 }
 
 int main_program(int argc, char** argv) {
+  skerry::net::raise_open_file_limit();
   Arguments arguments;
   arguments.server.threads = std::max(1u, std::thread::hardware_concurrency());
   CLI::App app("Skerry's inference service: serves models over the Open Inference Protocol v2.",

@@ -10,8 +10,8 @@
 
 namespace {
 
-using skerry::net::BodyRouter;
 using skerry::net::HttpLimits;
+using skerry::net::RequestHooks;
 using skerry::net::RequestParser;
 
 // What the parser makes of `bytes` given `step` at a time: one line a request, and how it ended.
@@ -19,8 +19,9 @@ std::string outcome(const std::string& bytes, size_t step) {
   HttpLimits limits;
   limits.header_bytes = 2048;
   limits.body_bytes = 4096;
-  const BodyRouter no_router;
-  RequestParser parser(limits, no_router);
+  limits.decode_bodies = true;
+  const RequestHooks no_hooks;
+  RequestParser parser(limits, no_hooks);
   std::string result, pending;
   for (size_t given = 0; given < bytes.size();) {
     size_t count = std::min(step, bytes.size() - given);

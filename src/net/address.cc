@@ -134,6 +134,27 @@ std::string peer_address(int fd) {
   return address.str();
 }
 
+std::string peer_source(int fd) {
+  SocketAddress address;
+  address.size = sizeof address.storage;
+  getpeername(fd, reinterpret_cast<sockaddr*>(&address.storage), &address.size);
+  if (address.family() == AF_UNIX) {
+    ucred user{};
+    socklen_t size = sizeof user;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &user, &size) != 0) return "unix";
+    return "uid " + std::to_string(user.uid);
+  }
+  if (address.family() != AF_INET6) return address.host();
+  auto& ip = reinterpret_cast<sockaddr_in6*>(&address.storage)->sin6_addr;
+  if (IN6_IS_ADDR_V4MAPPED(&ip)) {
+    char text[INET_ADDRSTRLEN] = "";
+    inet_ntop(AF_INET, ip.s6_addr + 12, text, sizeof text);
+    return text;
+  }
+  std::memset(ip.s6_addr + 8, 0, 8);
+  return address.host() + "/64";
+}
+
 Result<UnixAddress> unix_address(const std::string& path) {
   UnixAddress result;
   result.address.sun_family = AF_UNIX;

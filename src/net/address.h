@@ -35,6 +35,9 @@ io::Task<Result<std::vector<SocketAddress>>> resolve(io::Loop& loop, std::string
 uint16_t bound_port(int fd);
 // Who is at the other end of a connected socket.
 std::string peer_address(int fd);
+// Whom limits count that one to: an IPv4 address, the /64 of an IPv6 address (whoever has one has
+// 2^64 of them), or the user of a Unix socket.
+std::string peer_source(int fd);
 
 // The address of a Unix socket. sockaddr_un holds 107 bytes; a longer path is reached through
 // /proc/self/fd of its directory, which `directory` keeps open until bind or connect has been

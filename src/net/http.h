@@ -23,6 +23,7 @@ class Headers {
     fields_.emplace_back(std::move(name), std::move(value));
   }
   void set(std::string_view name, std::string value);  // replaces every field of that name
+  void remove(std::string_view name);
   // The first field of that name, or "" where there is none.
   std::string_view get(std::string_view name) const;
   void reserve(size_t count) { fields_.reserve(count); }
@@ -37,15 +38,21 @@ class Headers {
 struct Peer {
   std::string address;             // "127.0.0.1:40112" or "unix"
   int64_t uid = -1;                // of the process that connected to a Unix socket, else -1
+  std::string source;              // whom limits count it to: "127.0.0.1", a /64 of IPv6, "uid 0"
   std::string certificate_cn;      // common name of the verified client certificate, or ""
   std::string certificate_sha256;  // its SHA-256 fingerprint in lower-case hex, or ""
 };
 
-// Where a request's body goes piece by piece instead of into HttpRequest::body.
+// Where a request's body goes piece by piece instead of into HttpRequest::body. An error of either
+// ends the request: kInvalidArgument as 400, kPermissionDenied 403, kResourceExhausted 507, others
+// 500.
 class BodySink {
  public:
   virtual ~BodySink() = default;
-  virtual Result<void> write(std::string_view bytes) = 0;  // an error ends the request
+  // On the loop: keeps the bytes, and does nothing that may block.
+  virtual Result<void> write(std::string_view bytes) = 0;
+  // Awaited after writes, before more is read from the client: the place to pass on what was kept.
+  virtual io::Task<Result<void>> drain() { co_return Result<void>(); }
 };
 
 struct HttpRequest {
@@ -84,12 +91,26 @@ std::string percent_encode(std::string_view text, std::string_view keep = "");
 // Decoded query parameters in order.
 Result<std::vector<std::pair<std::string, std::string>>> parse_query(std::string_view query);
 
+// A client that passes one of them gets an error and loses its connection. The last five are the
+// server's alone.
 struct HttpLimits {
-  uint32_t header_bytes = 32 << 10;
-  uint64_t body_bytes = 64 << 20;
-  int64_t idle_timeout_ms =
-      60'000;  // between requests, between reads, and for a request's whole head
-  uint32_t max_connections = 10'000;  // of each listener
+  uint32_t header_bytes = 32 << 10;  // of the head; chunk extensions and trailers have as much
+  uint32_t header_fields = 128;
+  uint64_t body_bytes = 64 << 20;  // decoded, where a coding is undone
+  // Between requests, between reads, and for a request's whole head.
+  int64_t idle_timeout_ms = 60'000;
+  uint32_t min_body_bytes_per_s = 512;  // slower bodies are given up after the idle timeout
+  // Of each listener, together and of one Peer::source. Where it is reached, a new connection
+  // displaces the one that has been idle longest (of that source), or waits where all are at work.
+  uint32_t max_connections = 10'000;
+  uint32_t max_connections_per_source = 2'500;
+  // Of requests in memory, of all connections together and of one Peer::source, from the first byte
+  // to the end of the answer. 0: four times body_bytes (at least 64 MiB), half of
+  // it for a source.
+  uint64_t buffered_bytes = 0;
+  uint64_t buffered_bytes_per_source = 0;
+  // Undo the Content-Encoding gzip or deflate of bodies without a sink; handlers never see it.
+  bool decode_bodies = false;
 };
 
 // Decides from a request's head (no body yet, no peer) where the body goes and how long it may be;
@@ -99,6 +120,16 @@ struct BodyRoute {
   uint64_t max_bytes = 0;
 };
 using BodyRouter = std::function<std::expected<BodyRoute, HttpResponse>(const HttpRequest& head)>;
+
+// The answer to a request that the server itself refuses, in the words of the program's protocol.
+// `head`: what is known of the request, which may be nothing. text/plain where there is none.
+using ErrorFormat =
+    std::function<HttpResponse(const HttpRequest& head, int status, std::string_view message)>;
+
+// "GET" for HEAD, whose answer is that of GET without the body, which the server leaves out.
+inline std::string_view routed_method(const HttpRequest& request) {
+  return request.method == "HEAD" ? std::string_view("GET") : request.method;
+}
 
 // One request in, one response out. May suspend. Destroyed with its connection.
 using HttpHandler = std::function<io::Task<HttpResponse>(HttpRequest)>;

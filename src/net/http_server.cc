@@ -9,10 +9,11 @@
 #include <cerrno>
 #include <charconv>
 #include <ctime>
-#include <unordered_set>
+#include <list>
 
 #include "base/log.h"
 #include "net/http_parser.h"
+#include "net/memory_budget.h"
 #include "net/socket.h"
 
 namespace skerry::net {
@@ -20,6 +21,7 @@ namespace {
 
 constexpr size_t kFirstBufferBytes = 4 << 10;
 constexpr size_t kLargeBufferBytes = 64 << 10;
+constexpr uint64_t kLeastBudgetBytes = 64 << 20;
 constexpr size_t kFilePieceBytes = 256 << 10;
 // A refused request is read on to this extent, so that the client sees the answer and not a reset.
 constexpr uint64_t kLingerBytes = 16 << 20;
@@ -42,6 +44,11 @@ Result<Fd> open_body(const HttpResponse& response) {
   return file;
 }
 
+uint64_t all_requests_bytes(const HttpLimits& limits) {
+  if (limits.buffered_bytes > 0) return limits.buffered_bytes;
+  return std::max(4 * limits.body_bytes, kLeastBudgetBytes);
+}
+
 bool has_no_body(int status) {
   return status < 200 || status == 204 || status == 304;
 }
@@ -51,22 +58,38 @@ bool has_no_body(int status) {
 struct HttpServer::Impl {
   // What the server must reach of a connection that its coroutine serves.
   struct Connection {
+    enum class Phase { kIdle, kHead, kBody, kBusy };
     std::unique_ptr<Stream> stream;
     IdleGuard guard;
+    MemoryBudget::Share memory;
     std::string buffer;  // bytes read and not yet parsed are [begin, end)
     size_t begin = 0;
     size_t end = 0;
     std::string head;  // of the answer; kept for its capacity
-    bool between_requests = true;
-    Connection(io::Loop& loop, std::unique_ptr<Stream> s, int64_t timeout_ms)
-        : stream(std::move(s)), guard(loop, *stream, timeout_ms) {}
+    Phase phase = Phase::kIdle;
+    bool displaced = false;
+    std::list<Connection*>::iterator position;
+    Connection(io::Loop& loop, std::unique_ptr<Stream> s, const HttpLimits& limits,
+               MemoryBudget& budget)
+        : stream(std::move(s)),
+          guard(loop, *stream, limits.idle_timeout_ms),
+          memory(budget, stream->peer().source) {}
   };
+  using Phase = Connection::Phase;
 
-  Impl(io::Loop& l, HttpHandler h, HttpLimits li) : loop(l), handler(std::move(h)), limits(li) {}
+  Impl(io::Loop& l, HttpHandler h, HttpLimits li)
+      : loop(l),
+        handler(std::move(h)),
+        limits(li),
+        budget(all_requests_bytes(li), li.buffered_bytes_per_source > 0
+                                           ? li.buffered_bytes_per_source
+                                           : all_requests_bytes(li) / 2) {}
 
   io::Task<void> serve(std::unique_ptr<Connection> connection);
   io::Task<Result<bool>> read_more(Connection& connection, bool large);
   io::Task<Result<bool>> read_request(Connection& connection, RequestParser& parser);
+  Result<void> take(Connection& connection, RequestParser& parser);
+  void enter(Connection& connection, Phase phase);
   io::Task<void> refuse(Connection& connection, HttpResponse response);
   io::Task<Result<void>> write_response(Connection& connection, HttpResponse response, bool is_head,
                                         bool keep_alive);
@@ -74,25 +97,69 @@ struct HttpServer::Impl {
   void write_head(std::string& out, const HttpResponse& response, uint64_t body_bytes,
                   bool keep_alive);
   std::string_view date();
+  bool make_room(const std::string& source);
 
   Listener::OnStream on_stream() {
     return [this](std::unique_ptr<Stream> stream) {
-      scope.spawn(
-          serve(std::make_unique<Connection>(loop, std::move(stream), limits.idle_timeout_ms)));
+      scope.spawn(serve(std::make_unique<Connection>(loop, std::move(stream), limits, budget)));
     };
+  }
+  ListenLimits listen_limits() {
+    return {limits.max_connections, limits.max_connections_per_source,
+            [this](const std::string& source) { return make_room(source); }};
   }
 
   io::Loop& loop;
   HttpHandler handler;
   HttpLimits limits;
-  BodyRouter router;
+  RequestHooks hooks;
+  io::InlinePool on_the_loop;
+  io::Pool* file_pool = &on_the_loop;
   bool stopping = false;
   std::time_t date_second = 0;
   std::string date_text;
   std::vector<std::unique_ptr<Listener>> listeners;
-  std::unordered_set<Connection*> open;
+  MemoryBudget budget;
+  std::list<Connection*> open;  // whoever has finished a request longest ago is first
   io::TaskScope scope;
 };
+
+void HttpServer::Impl::enter(Connection& connection, Phase phase) {
+  if (connection.phase == phase) return;
+  connection.phase = phase;
+  switch (phase) {
+    case Phase::kIdle:
+      open.splice(open.end(), open, connection.position);
+      connection.guard.set_min_bytes(1);
+      return;
+    case Phase::kHead:
+      // One byte now and then must not hold a connection: the head as a whole has a limit.
+      return connection.guard.set_mode(IdleGuard::Mode::kDeadline);
+    case Phase::kBody:
+      connection.guard.set_mode(IdleGuard::Mode::kProgress);
+      return connection.guard.set_min_bytes(static_cast<uint64_t>(limits.idle_timeout_ms) *
+                                            limits.min_body_bytes_per_s / 1000);
+    case Phase::kBusy:
+      connection.guard.set_min_bytes(1);
+      return connection.guard.set_mode(IdleGuard::Mode::kPaused);
+  }
+}
+
+// Displaces whoever does nothing for the longest time, and rather than nobody a body under way.
+bool HttpServer::Impl::make_room(const std::string& source) {
+  for (const bool bodies : {false, true}) {
+    for (Connection* connection : open) {
+      const bool waits = connection->phase == Phase::kIdle || connection->phase == Phase::kHead ||
+                         (bodies && connection->phase == Phase::kBody);
+      if (!waits || connection->displaced) continue;
+      if (!source.empty() && connection->stream->peer().source != source) continue;
+      connection->displaced = true;
+      connection->stream->abort();
+      return true;
+    }
+  }
+  return false;
+}
 
 // At least one more byte into the buffer; false at the end of the stream.
 io::Task<Result<bool>> HttpServer::Impl::read_more(Connection& connection, bool large) {
@@ -115,31 +182,45 @@ io::Task<Result<bool>> HttpServer::Impl::read_more(Connection& connection, bool 
   co_return count > 0;
 }
 
+// What is in the buffer into `parser`, within the limits of memory.
+Result<void> HttpServer::Impl::take(Connection& connection, RequestParser& parser) {
+  std::string_view bytes(connection.buffer.data() + connection.begin,
+                         connection.end - connection.begin);
+  SKERRY_ASSIGN(size_t used, parser.feed(bytes));
+  connection.begin += used;
+  const uint64_t spare = std::max(connection.buffer.capacity(), kFirstBufferBytes);
+  if (connection.memory.hold(spare - kFirstBufferBytes + parser.buffered_bytes())) return {};
+  parser.refuse(503, "too many requests are under way: try again");
+  return fail(Code::kResourceExhausted, "requests in memory");
+}
+
 // A whole request into `parser`; false where the client has closed between two.
 io::Task<Result<bool>> HttpServer::Impl::read_request(Connection& connection,
                                                       RequestParser& parser) {
   bool told_to_continue = false;
   for (;;) {
-    std::string_view bytes(connection.buffer.data() + connection.begin,
-                           connection.end - connection.begin);
-    if (!bytes.empty()) {
-      connection.between_requests = false;
-      SKERRY_CO_ASSIGN(size_t used, parser.feed(bytes));
-      connection.begin += used;
-      if (parser.done()) co_return true;
+    if (connection.begin != connection.end) {
+      SKERRY_CO_TRY(take(connection, parser));
       if (parser.head_done()) {
-        connection.guard.set_mode(IdleGuard::Mode::kProgress);
+        if (BodySink* sink = parser.request().sink.get()) {
+          auto drained = co_await sink->drain();
+          if (!drained) {
+            parser.refuse_sink(drained.error());
+            co_return fail(Code::kInvalidArgument, drained.error().message());
+          }
+        }
+        if (parser.done()) co_return true;
+        enter(connection, Phase::kBody);
         if (parser.expects_continue() && !std::exchange(told_to_continue, true)) {
           SKERRY_CO_TRY(co_await connection.stream->write_all("HTTP/1.1 100 Continue\r\n\r\n"));
         }
-      } else if (connection.guard.mode() != IdleGuard::Mode::kDeadline) {
-        // One byte now and then must not hold a connection: the head as a whole has a limit.
-        connection.guard.set_mode(IdleGuard::Mode::kDeadline);
+      } else {
+        enter(connection, Phase::kHead);
       }
     }
     SKERRY_CO_ASSIGN(bool more, co_await read_more(connection, parser.head_done()));
     if (!more) {
-      if (connection.between_requests) co_return false;
+      if (!parser.started()) co_return false;
       co_return fail(Code::kUnavailable, "the client closed in the middle of a request");
     }
   }
@@ -148,13 +229,14 @@ io::Task<Result<bool>> HttpServer::Impl::read_request(Connection& connection,
 io::Task<void> HttpServer::Impl::serve(std::unique_ptr<Connection> owned) {
   Connection& connection = *owned;
   struct Registered {
-    std::unordered_set<Connection*>& set;
-    Connection* connection;
-    ~Registered() { set.erase(connection); }
-  };
-  open.insert(&connection);
-  Registered registered{open, &connection};
-  RequestParser parser(limits, router);
+    std::list<Connection*>& list;
+    Connection& connection;
+    Registered(std::list<Connection*>& all, Connection& one) : list(all), connection(one) {
+      one.position = all.insert(all.end(), &one);
+    }
+    ~Registered() { list.erase(connection.position); }
+  } registered(open, connection);
+  RequestParser parser(limits, hooks);
   while (!stopping || connection.begin != connection.end) {
     auto read = co_await read_request(connection, parser);
     if (!read && (read.error().code() == Code::kInvalidArgument ||
@@ -167,7 +249,7 @@ io::Task<void> HttpServer::Impl::serve(std::unique_ptr<Connection> owned) {
     parser.reset();
     bool is_head = request.method == "HEAD";
     request.peer = connection.stream->peer();
-    connection.guard.set_mode(IdleGuard::Mode::kPaused);
+    enter(connection, Phase::kBusy);
     HttpResponse response = co_await handler(std::move(request));
     connection.guard.set_mode(IdleGuard::Mode::kProgress);
     keep_alive = keep_alive && !stopping;
@@ -177,18 +259,20 @@ io::Task<void> HttpServer::Impl::serve(std::unique_ptr<Connection> owned) {
       co_return;
     }
     if (!keep_alive) co_return;
-    connection.between_requests = true;
+    enter(connection, Phase::kIdle);
     // Idle connections are many: what one large request needed is given back.
     if (connection.begin == connection.end && connection.buffer.size() > kFirstBufferBytes) {
       connection.buffer = {};
       connection.begin = connection.end = 0;
     }
+    connection.memory.hold(0);
   }
 }
 
 // Answers what cannot be parsed, then reads on for a while: closing with bytes unread resets the
 // connection, and the client would lose the answer.
 io::Task<void> HttpServer::Impl::refuse(Connection& connection, HttpResponse response) {
+  enter(connection, Phase::kHead);
   connection.guard.set_mode(IdleGuard::Mode::kDeadline);
   auto written = co_await write_response(connection, std::move(response), false, false);
   if (!written) co_return;
@@ -258,15 +342,21 @@ io::Task<Result<void>> HttpServer::Impl::write_response(Connection& connection,
 
 io::Task<Result<void>> HttpServer::Impl::write_file(Connection& connection, Fd file,
                                                     uint64_t offset, uint64_t end) {
-  std::string piece(std::min<uint64_t>(kFilePieceBytes, end - offset), '\0');
+  // Shared with a read that is under way when the client goes.
+  auto shared = std::make_shared<Fd>(std::move(file));
   while (offset < end) {
-    size_t wanted = std::min<uint64_t>(piece.size(), end - offset);
-    ssize_t count = ::pread(file.get(), piece.data(), wanted, static_cast<off_t>(offset));
+    const size_t wanted = std::min<uint64_t>(kFilePieceBytes, end - offset);
+    auto piece =
+        co_await io::run_on(*file_pool, loop, [fd = shared->get(), shared, offset, wanted] {
+          std::string bytes(wanted, '\0');
+          ssize_t count = ::pread(fd, bytes.data(), wanted, static_cast<off_t>(offset));
+          bytes.resize(static_cast<size_t>(std::max<ssize_t>(count, 0)));
+          return bytes;
+        });
     // The head is out: only breaking the connection tells the client that the body is not whole.
-    if (count <= 0) co_return fail(errno_error("read", "the body's file", count < 0 ? errno : EIO));
-    SKERRY_CO_TRY(co_await connection.stream->write_all(
-        std::string_view(piece.data(), static_cast<size_t>(count))));
-    offset += static_cast<uint64_t>(count);
+    if (piece.empty()) co_return fail(errno_error("read", "the body's file", EIO));
+    SKERRY_CO_TRY(co_await connection.stream->write_all(piece));
+    offset += piece.size();
   }
   co_return {};
 }
@@ -276,20 +366,26 @@ HttpServer::HttpServer(io::Loop& loop, HttpHandler handler, HttpLimits limits)
 HttpServer::~HttpServer() = default;
 
 void HttpServer::set_body_router(BodyRouter router) {
-  impl_->router = std::move(router);
+  impl_->hooks.router = std::move(router);
+}
+void HttpServer::set_error_format(ErrorFormat format) {
+  impl_->hooks.error_format = std::move(format);
+}
+void HttpServer::set_file_pool(io::Pool& pool) {
+  impl_->file_pool = &pool;
 }
 
 Result<uint16_t> HttpServer::listen_tcp(const std::string& address, uint16_t port,
                                         std::shared_ptr<TlsContext> tls) {
   SKERRY_ASSIGN(auto listener, net::listen_tcp(impl_->loop, address, port, std::move(tls),
-                                               impl_->on_stream(), impl_->limits.max_connections));
+                                               impl_->on_stream(), impl_->listen_limits()));
   impl_->listeners.push_back(std::move(listener));
   return impl_->listeners.back()->port();
 }
 
 Result<void> HttpServer::listen_unix(const std::string& path, uint32_t mode) {
   SKERRY_ASSIGN(auto listener, net::listen_unix(impl_->loop, path, mode, impl_->on_stream(),
-                                                impl_->limits.max_connections));
+                                                impl_->listen_limits()));
   impl_->listeners.push_back(std::move(listener));
   return {};
 }
@@ -298,7 +394,7 @@ void HttpServer::stop_accepting() {
   impl_->stopping = true;
   impl_->listeners.clear();
   for (Impl::Connection* connection : impl_->open) {
-    if (connection->between_requests) connection->stream->abort();
+    if (connection->phase == Impl::Phase::kIdle) connection->stream->abort();
   }
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "io/pool.h"
 #include "net/http.h"
 #include "net/stream.h"
 
@@ -17,6 +18,9 @@ class HttpServer {
 
   // Before listening.
   void set_body_router(BodyRouter router);
+  void set_error_format(ErrorFormat format);
+  // Where the files of responses are read; without it, on the loop. Outlives the server.
+  void set_file_pool(io::Pool& pool);
   // Returns the port.
   Result<uint16_t> listen_tcp(const std::string& address, uint16_t port,
                               std::shared_ptr<TlsContext> tls);

@@ -1,84 +1,15 @@
 // The HTTP server against clients that write the bytes themselves: pipelines, limits, smuggling,
 // slow and vanishing clients, files.
-#include "net/http_server.h"
-
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include <fstream>
 
 #include "net/http_client.h"
-#include "net/test_support.h"
+#include "net/test_http_server.h"
 
 namespace skerry::net {
 namespace {
-
-io::Task<HttpResponse> echo(HttpRequest request) {
-  co_return text_response(200, request.method + " " + request.target + " " + request.body);
-}
-
-io::Task<Result<std::string>> read_to_end(Stream& stream) {
-  std::string all;
-  char piece[4096];
-  for (;;) {
-    SKERRY_CO_ASSIGN(size_t count, co_await stream.read_some(piece, sizeof piece));
-    if (count == 0) co_return all;
-    all.append(piece, count);
-  }
-}
-
-io::Task<Result<std::string>> read_until(Stream& stream, std::string end) {
-  std::string all;
-  char byte;
-  while (!all.ends_with(end)) {
-    SKERRY_CO_ASSIGN(size_t count, co_await stream.read_some(&byte, 1));
-    if (count == 0) co_return fail(Code::kUnavailable, "closed after: " + all);
-    all += byte;
-  }
-  co_return all;
-}
-
-class HttpServerTest : public testing::Test {
- protected:
-  void serve(HttpHandler handler, HttpLimits limits = {}) {
-    server_ = std::make_unique<HttpServer>(loop_, std::move(handler), limits);
-    auto port = server_->listen_tcp("127.0.0.1", 0, nullptr);
-    ASSERT_TRUE(port) << port.error().message();
-    port_ = *port;
-  }
-  std::unique_ptr<Stream> connect() {
-    auto stream = run_task(loop_, connect_tcp(loop_, "127.0.0.1", port_, nullptr));
-    EXPECT_TRUE(stream);
-    return std::move(*stream);
-  }
-  void write(Stream& stream, const std::string& bytes) {
-    EXPECT_TRUE(run_task(loop_, stream.write_all(bytes)));
-  }
-  std::string read_rest(Stream& stream) {
-    auto rest = run_task(loop_, read_to_end(stream));
-    EXPECT_TRUE(rest) << rest.error().message();
-    return rest.value_or("");
-  }
-  std::string read_through(Stream& stream, const std::string& end) {
-    auto text = run_task(loop_, read_until(stream, end));
-    EXPECT_TRUE(text) << text.error().message();
-    return text.value_or("");
-  }
-  // Everything that the server answers to `bytes` until it closes.
-  std::string answer(const std::string& bytes) {
-    auto stream = connect();
-    write(*stream, bytes);
-    return read_rest(*stream);
-  }
-  static int status_of(const std::string& answer) {
-    return answer.starts_with("HTTP/1.1 ") ? std::stoi(answer.substr(9, 3)) : 0;
-  }
-
-  io::RealLoop loop_;
-  ScratchDirectory scratch_;
-  std::unique_ptr<HttpServer> server_;
-  uint16_t port_ = 0;
-};
 
 TEST_F(HttpServerTest, AnswersAPipelineInOrder) {
   serve(echo);
@@ -312,6 +243,85 @@ TEST_F(HttpServerTest, SendsRangesOfFiles) {
   EXPECT_EQ(server_->connections(), 1u) << "an error of a file does not cost the connection";
 }
 
+TEST_F(HttpServerTest, TakesWhatOldAndProxiedClientsSend) {
+  serve([](HttpRequest request) -> io::Task<HttpResponse> {
+    co_return text_response(200, request.target + " " + std::string(request.headers.get("Host")));
+  });
+  const std::string end = "\r\nConnection: close\r\n\r\n";
+  EXPECT_TRUE(answer("\r\n\r\nGET /x HTTP/1.1\r\nHost: h" + end).ends_with("\r\n/x h"));
+  EXPECT_TRUE(answer("GET http://a:1/x?y HTTP/1.1\r\nHost: h" + end).ends_with("\r\n/x?y a:1"));
+  EXPECT_TRUE(answer("GET HTTPS://a HTTP/1.1\r\nHost: h" + end).ends_with("\r\n/ a"));
+  EXPECT_TRUE(answer("GET http://a?q HTTP/1.1\r\nHost: h" + end).ends_with("\r\n/?q a"));
+  EXPECT_TRUE(answer("OPTIONS * HTTP/1.1\r\nHost: h" + end).ends_with("\r\n* h"));
+  EXPECT_EQ(status_of(answer("GET ftp://a/x HTTP/1.1\r\nHost: h" + end)), 400);
+  EXPECT_EQ(status_of(answer("GET http:///x HTTP/1.1\r\nHost: h" + end)), 400);
+  EXPECT_EQ(status_of(answer("GET http://u@a/x HTTP/1.1\r\nHost: h" + end)), 400);
+  EXPECT_EQ(status_of(answer("GET x HTTP/1.1\r\nHost: h" + end)), 400);
+  EXPECT_EQ(status_of(answer("GET /x HTTP/1.1\r\nHost: h\r\nExpect: 200-ok" + end)), 417);
+  // Between two requests, and byte by byte.
+  auto stream = connect();
+  for (char c :
+       std::string("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n\r\n\r\nGET /2 HTTP/1.1\r\nHost: h")) {
+    write(*stream, std::string(1, c));
+  }
+  write(*stream, end);
+  const std::string both = read_rest(*stream);
+  EXPECT_NE(both.find("/1 h"), std::string::npos);
+  EXPECT_TRUE(both.ends_with("/2 h")) << both;
+}
+
+TEST_F(HttpServerTest, SaysItsOwnErrorsInTheWordsOfTheProgram) {
+  HttpLimits limits;
+  limits.body_bytes = 10;
+  server_ = std::make_unique<HttpServer>(loop_, echo, limits);
+  server_->set_error_format([](const HttpRequest& head, int status, std::string_view message) {
+    return json_response(
+        status, R"({"target":")" + head.target + R"(","error":")" + std::string(message) + "\"}");
+  });
+  port_ = *server_->listen_tcp("127.0.0.1", 0, nullptr);
+  const std::string large = answer("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n");
+  EXPECT_EQ(status_of(large), 413);
+  EXPECT_NE(large.find("application/json"), std::string::npos) << large;
+  EXPECT_NE(large.find(R"({"target":"/x","error":"HTTP request: the body)"), std::string::npos);
+  EXPECT_NE(answer("nonsense\r\n\r\n").find("{\"target\""), std::string::npos);
+}
+
+// Bytes that are passed on while the client waits.
+class SlowSink : public BodySink {
+ public:
+  explicit SlowSink(io::Loop& loop) : loop_(loop) {}
+  Result<void> write(std::string_view bytes) override {
+    kept_ += bytes.size();
+    most_kept_ = std::max(most_kept_, kept_);
+    if (bytes.find("bad") != std::string_view::npos) {
+      return fail(Code::kPermissionDenied, "not these bytes");
+    }
+    return {};
+  }
+  io::Task<Result<void>> drain() override {
+    co_await io::sleep(loop_, 1);
+    kept_ = 0;
+    co_return Result<void>();
+  }
+  size_t most_kept() const { return most_kept_; }
+
+ private:
+  io::Loop& loop_;
+  size_t kept_ = 0;
+  size_t most_kept_ = 0;
+};
+
+TEST_F(HttpServerTest, ReadsNoFasterThanItsSinkDrains) {
+  auto sink = std::make_shared<SlowSink>(loop_);
+  server_ = std::make_unique<HttpServer>(loop_, echo);
+  server_->set_body_router([&](const HttpRequest&) { return BodyRoute{sink, 100 << 20}; });
+  port_ = *server_->listen_tcp("127.0.0.1", 0, nullptr);
+  const std::string head = "PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ";
+  EXPECT_EQ(status_of(answer(head + "5000000\r\n\r\n" + std::string(5'000'000, 'x'))), 200);
+  EXPECT_LE(sink->most_kept(), 128u << 10);
+  EXPECT_EQ(status_of(answer(head + "3\r\n\r\nbad")), 403);
+}
+
 TEST_F(HttpServerTest, DropsHeaderValuesWithLineBreaks) {
   serve([](HttpRequest) -> io::Task<HttpResponse> {
     HttpResponse response = text_response(200, "");
@@ -325,17 +335,21 @@ TEST_F(HttpServerTest, DropsHeaderValuesWithLineBreaks) {
 TEST_F(HttpServerTest, AcceptsNoMoreThanItsLimitAtOnce) {
   HttpLimits limits;
   limits.max_connections = 2;
-  serve(echo, limits);
+  io::Completion<bool> first_done(loop_), others_done(loop_);
+  int begun = 0;
+  serve([&](HttpRequest) { return answer_when(begun++ == 0 ? first_done : others_done); }, limits);
   auto first = connect(), second = connect(), third = connect();
-  std::string request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-  for (auto* stream : {&first, &second}) {
-    write(**stream, request);
-    EXPECT_EQ(status_of(read_through(**stream, "GET / ")), 200);
+  for (auto* stream : {&first, &second, &third}) {
+    write(**stream, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    if (stream == &first) ASSERT_TRUE(run_until(loop_, [&] { return begun == 1; }));
   }
-  write(*third, request);
-  EXPECT_EQ(server_->connections(), 2u);
-  first.reset();
-  EXPECT_EQ(status_of(read_through(*third, "GET / ")), 200);
+  ASSERT_TRUE(run_until(loop_, [&] { return begun == 2; }));
+  for (int turn = 0; turn < 5; ++turn) loop_.run_for(5);
+  EXPECT_EQ(server_->connections(), 2u) << "the third waits: nobody is idle";
+  first_done.complete(true);
+  EXPECT_TRUE(run_until(loop_, [&] { return begun == 3; }));
+  others_done.complete(true);
+  EXPECT_EQ(status_of(read_rest(*third)), 200);
 }
 
 }  // namespace

@@ -9,8 +9,9 @@
 
 namespace skerry::net {
 
-// `address`: whom to name as the peer.
-std::unique_ptr<Stream> plain_stream(std::unique_ptr<Socket> socket, std::string address);
+// `address`, `source`: of the Peer.
+std::unique_ptr<Stream> plain_stream(std::unique_ptr<Socket> socket, std::string address,
+                                     std::string source = "");
 // Small writes leave at once.
 void set_no_delay(int fd);
 

@@ -22,7 +22,8 @@ constexpr std::string_view kUnixAddress = "unix";
 
 class PlainStream : public Stream {
  public:
-  PlainStream(std::unique_ptr<Socket> socket, std::string address) : socket_(std::move(socket)) {
+  PlainStream(std::unique_ptr<Socket> socket, std::string address, std::string source)
+      : socket_(std::move(socket)) {
     peer_.address = std::move(address);
     ucred other{};
     socklen_t size = sizeof other;
@@ -30,6 +31,7 @@ class PlainStream : public Stream {
         getsockopt(socket_->fd(), SOL_SOCKET, SO_PEERCRED, &other, &size) == 0) {
       peer_.uid = other.uid;
     }
+    peer_.source = std::move(source);
   }
 
   io::Task<Result<size_t>> read_some(char* data, size_t size) override {
@@ -99,8 +101,9 @@ class PlainStream : public Stream {
 
 }  // namespace
 
-std::unique_ptr<Stream> plain_stream(std::unique_ptr<Socket> socket, std::string address) {
-  return std::make_unique<PlainStream>(std::move(socket), std::move(address));
+std::unique_ptr<Stream> plain_stream(std::unique_ptr<Socket> socket, std::string address,
+                                     std::string source) {
+  return std::make_unique<PlainStream>(std::move(socket), std::move(address), std::move(source));
 }
 
 void set_no_delay(int fd) {
@@ -199,7 +202,7 @@ void IdleGuard::set_mode(Mode mode) {
 
 void IdleGuard::tick() {
   uint64_t bytes = stream_.bytes_moved();
-  bool moved = std::exchange(seen_bytes_, bytes) != bytes;
+  const bool moved = bytes - std::exchange(seen_bytes_, bytes) >= min_bytes_per_tick_;
   if (mode_ == Mode::kPaused) {
     quiet_ticks_ = 0;
   } else if (mode_ == Mode::kProgress && moved) {

@@ -1,6 +1,7 @@
 // Byte streams: TCP, Unix sockets and TLS over either, all awaited on one Loop.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -52,6 +53,8 @@ class IdleGuard {
   void set_mode(Mode mode);
   Mode mode() const { return mode_; }
   bool expired() const { return expired_; }
+  // In mode kProgress: what has to move in the timeout for it to be progress.
+  void set_min_bytes(uint64_t bytes) { min_bytes_per_tick_ = std::max<uint64_t>(1, bytes / 4); }
 
  private:
   void arm();
@@ -61,6 +64,7 @@ class IdleGuard {
   int64_t tick_ms_;
   Mode mode_ = Mode::kProgress;
   uint64_t seen_bytes_ = 0;
+  uint64_t min_bytes_per_tick_ = 1;
   int quiet_ticks_ = 0;
   bool expired_ = false;
   io::Timer timer_;
@@ -83,20 +87,32 @@ class Listener {
   virtual uint16_t port() const = 0;  // the real one where 0 was asked for; 0 for a Unix socket
 };
 
-// Connections at once, handshakes included; more wait in the kernel's queue.
-constexpr size_t kDefaultMaxConnections = 10'000;
+// How many connections a listener has at once, handshakes included. The process's limit of open
+// files lowers both: half of it at most.
+struct ListenLimits {
+  size_t max_connections = 10'000;
+  size_t max_per_source = 10'000;  // of one Peer::source
+  // Asked when somebody waits and a limit is reached: ends a connection of `source` ("": of
+  // anybody) that does nothing, or says false. Where it says false, one more of that source is
+  // refused, and one more of anybody waits in the kernel's queue. Handshakes that have not ended
+  // are displaced in any case.
+  std::function<bool(const std::string& source)> make_room;
+};
 
 // `address` is numeric or "localhost". `tls` may be null. A handshake that takes over 10 s is
 // dropped.
 Result<std::unique_ptr<Listener>> listen_tcp(io::Loop& loop, const std::string& address,
                                              uint16_t port, std::shared_ptr<TlsContext> tls,
                                              Listener::OnStream on_stream,
-                                             size_t max_connections = kDefaultMaxConnections);
+                                             ListenLimits limits = {});
 // Replaces a stale socket file; kAlreadyExists where a program still listens on it. `mode`:
 // permission bits of the socket. Paths over 107 bytes are reached through /proc/self/fd of their
 // directory.
 Result<std::unique_ptr<Listener>> listen_unix(io::Loop& loop, const std::string& path,
                                               uint32_t mode, Listener::OnStream on_stream,
-                                              size_t max_connections = kDefaultMaxConnections);
+                                              ListenLimits limits = {});
+
+// As many open files as the system lets this process have. Programs that serve call it first.
+void raise_open_file_limit();
 
 }  // namespace skerry::net

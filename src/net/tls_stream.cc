@@ -63,9 +63,10 @@ using Ssl = std::unique_ptr<SSL, SslFree>;
 class TlsStream : public Stream {
  public:
   TlsStream(std::unique_ptr<Socket> socket, std::shared_ptr<TlsContext> context, std::string host,
-            std::string address)
+            std::string address, std::string source)
       : context_(std::move(context)), host_(std::move(host)), socket_(std::move(socket)) {
     peer_.address = std::move(address);
+    peer_.source = std::move(source);
   }
   ~TlsStream() override { shutdown_write(); }
 
@@ -228,9 +229,10 @@ class TlsStream : public Stream {
 
 io::Task<Result<std::unique_ptr<Stream>>> tls_handshake(std::unique_ptr<Socket> socket,
                                                         std::shared_ptr<TlsContext> context,
-                                                        std::string host, std::string address) {
+                                                        std::string host, std::string address,
+                                                        std::string source) {
   auto stream = std::make_unique<TlsStream>(std::move(socket), std::move(context), std::move(host),
-                                            std::move(address));
+                                            std::move(address), std::move(source));
   SKERRY_CO_TRY(stream->prepare());
   SKERRY_CO_TRY(co_await stream->handshake());
   co_return stream;

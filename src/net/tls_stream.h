@@ -14,6 +14,7 @@ namespace skerry::net {
 // socket.
 io::Task<Result<std::unique_ptr<Stream>>> tls_handshake(std::unique_ptr<Socket> socket,
                                                         std::shared_ptr<TlsContext> context,
-                                                        std::string host, std::string address);
+                                                        std::string host, std::string address,
+                                                        std::string source = "");
 
 }  // namespace skerry::net

@@ -99,6 +99,10 @@ Result<std::vector<std::string>> split_path(std::string_view path) {
 
 }  // namespace
 
+HttpResponse HttpApi::refusal(const HttpRequest&, int status, std::string_view message) {
+  return error_response(status, message);
+}
+
 struct HttpApi::Route {
   enum class Kind {
     kUnknown,
@@ -184,10 +188,10 @@ io::Task<HttpResponse> HttpApi::handle(HttpRequest request) {
     co_return error_response(404,
                              fmt::format("{} is not served here; see GET /v2", request.target));
   }
-  if (request.method != route.method()) {
+  if (net::routed_method(request) != route.method()) {
     HttpResponse refused = error_response(
         405, fmt::format("{} takes {}, not {}", request.target, route.method(), request.method));
-    refused.headers.set("Allow", std::string(route.method()));
+    refused.headers.set("Allow", route.method() == "GET" ? "GET, HEAD" : "POST");
     co_return refused;
   }
   co_return co_await this->route(std::move(route), std::move(request));
@@ -270,8 +274,8 @@ io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request)
     model->stats.add_failure(now_ns() - started);
     return error_response(error);
   };
-  if (request.headers.has("Content-Encoding")) {
-    co_return error_response(415, "compressed requests are not supported; send the body as it is");
+  if (request.headers.has("Content-Encoding")) {  // one that the server has not undone
+    co_return error_response(415, "send the body as it is, or compressed with gzip or deflate");
   }
   const auto json_bytes = json_bytes_of(request);
   if (!json_bytes) co_return failed(json_bytes.error());

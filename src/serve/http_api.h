@@ -33,6 +33,9 @@ class HttpApi {
 
   // Answers one request. Errors are {"error":"…"} with the status of http_status().
   io::Task<net::HttpResponse> handle(net::HttpRequest request);
+  // What the server itself refuses, in the same words.
+  static net::HttpResponse refusal(const net::HttpRequest& head, int status,
+                                   std::string_view message);
 
   // /v2/health/ready says so from here on: the models of the last run are loaded.
   void set_ready() { ready_ = true; }

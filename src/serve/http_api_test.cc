@@ -130,6 +130,7 @@ TEST_F(HttpApiTest, InfersInBinary) {
 TEST_F(HttpApiTest, AnswersWrongRequestsWithTheReason) {
   serve(Package("1"));
   const std::vector<std::tuple<std::string, std::string, std::string, int, std::string>> cases = {
+      {"HEAD", "/v2/models/other", "", 404, "model 'other' is not loaded"},
       {"GET", "/", "", 404, "/ is not served here"},
       {"GET", "/v2/models/echo/nothing", "", 404, "is not served here"},
       {"GET", "/v2/health/other", "", 404, "not served here"},

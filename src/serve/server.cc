@@ -48,7 +48,9 @@ struct Parts {
         scheduler(loop, {.threads = options.threads, .max_queued = options.max_queued}),
         api(clock, repository, scheduler, {options.version, options.repository_over_tcp}),
         http(loop, [this](net::HttpRequest request) { return api.handle(std::move(request)); },
-             {.body_bytes = options.max_body_bytes}) {}
+             {.body_bytes = options.max_body_bytes, .decode_bodies = true}) {
+    http.set_error_format(HttpApi::refusal);
+  }
 };
 
 io::Task<void> restore(Parts* parts, std::function<void()> then) {
