@@ -11,7 +11,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "fleet/job_notifier.h"
+#include "fleet/effects.h"
 #include "io/env.h"
 #include "io/task.h"
 #include "net/tls.h"
@@ -30,13 +30,16 @@ struct BrokerOptions {
 };
 
 // Writes the fingerprints of all active, attached certificates to a file that the plugin watches.
-class BrokerRegistry : public CertificateNotifier {
+class BrokerRegistry : public EffectListener {
  public:
   BrokerRegistry(io::Env& env, Store& store, std::string path);
   Result<void> write();
   // Writes; where that fails (a full disk), logs it and tries again until it works, since a
   // revocation waits for it.
-  void certificates_changed() override;
+  void certificates_changed();
+  void committed(const Effects& effects) override {
+    if (!effects.certificates.empty()) certificates_changed();
+  }
 
  private:
   io::Env& env_;

@@ -270,7 +270,7 @@ TEST_F(BrokerTest, ANewCertificateWorksAtOnce) {
 
 TEST_F(BrokerTest, WhatIsQueuedForADeviceIsNotifiedWhenItSubscribes) {
   DeviceLink link(control_client());
-  JobsService jobs(fleet.env, *fleet.store, fleet.deployments, link);
+  JobsService jobs(fleet.env, fleet.stores, fleet.deployments, link);
   link.start();
   ASSERT_TRUE(until([&] { return link.connected(); }));
   fleet.deploy_to("thing/lathe");

@@ -131,22 +131,30 @@ const DataPlane::Route DataPlane::kRoutes[] = {
     {"GET", "/role-aliases/{alias}/credentials", &DataPlane::role_credentials},
 };
 
-net::HttpResponse DataPlane::handle(const net::HttpRequest& request) {
-  auto device = identify(request.peer);
+io::Task<net::HttpResponse> DataPlane::handle(net::HttpRequest request) {
+  auto answered = co_await stores_.read(
+      [this, request = std::move(request)](Store& store) -> Result<net::HttpResponse> {
+        return answer(store, request);
+      });
+  co_return answered ? std::move(*answered) : error_of(answered.error());
+}
+
+net::HttpResponse DataPlane::answer(Store& store, const net::HttpRequest& request) {
+  auto device = identify(store, request.peer);
   if (!device) return error_of(device.error());
   const std::string_view path = net::split_target(request.target).first;
   for (const Route& route : kRoutes) {
     if (route.method != request.method) continue;
     if (auto values = aws::match_path(route.path, path)) {
-      return (this->*route.handler)(*device, *values, request);
+      return (this->*route.handler)(store, *device, *values, request);
     }
   }
   return error_of(
       Error(Code::kNotFound, "the data plane has no " + request.method + " " + std::string(path)));
 }
 
-Result<DataPlane::Device> DataPlane::identify(const net::Peer& peer) {
-  auto certificate = store_.find_certificate(peer.certificate_sha256);
+Result<DataPlane::Device> DataPlane::identify(Store& store, const net::Peer& peer) {
+  auto certificate = store.find_certificate(peer.certificate_sha256);
   if (!certificate && certificate.error().code() == Code::kNotFound) {
     return fail(Code::kPermissionDenied, "this certificate is not registered");
   }
@@ -161,8 +169,8 @@ Result<DataPlane::Device> DataPlane::identify(const net::Peer& peer) {
   return Device{certificate->thing, certificate->id};
 }
 
-net::HttpResponse DataPlane::thing_groups(const Device& device, const Parameters& path,
-                                          const net::HttpRequest& request) {
+net::HttpResponse DataPlane::thing_groups(Store& store, const Device& device,
+                                          const Parameters& path, const net::HttpRequest& request) {
   if (path.at("thing") != device.thing.str()) {
     return error_of(Error(Code::kPermissionDenied, "a device may ask for its own groups only"));
   }
@@ -175,7 +183,7 @@ net::HttpResponse DataPlane::thing_groups(const Device& device, const Parameters
     if (!after) return error_of(Error(Code::kInvalidArgument, "nextToken is not of this list"));
     page.after = *after;
   }
-  auto groups = store_.list_groups_of_thing(device.thing, page);
+  auto groups = store.list_groups_of_thing(device.thing, page);
   if (!groups) return error_of(groups.error());
   json answer = {{"thingGroups", json::array()}};
   for (const ThingGroupName& name : groups->items) {
@@ -188,21 +196,21 @@ net::HttpResponse DataPlane::thing_groups(const Device& device, const Parameters
   return answer_of(answer);
 }
 
-net::HttpResponse DataPlane::resolve_candidates(const Device&, const Parameters&,
+net::HttpResponse DataPlane::resolve_candidates(Store& store, const Device&, const Parameters&,
                                                 const net::HttpRequest& request) {
-  return answer_of(resolve_all(store_, scope_, request.body));
+  return answer_of(resolve_all(store, scope_, request.body));
 }
 
-net::HttpResponse DataPlane::artifact(const Device&, const Parameters& path,
+net::HttpResponse DataPlane::artifact(Store& store, const Device&, const Parameters& path,
                                       const net::HttpRequest&) {
-  auto name = artifact_of_component(store_, path.at("arn"), path.at("name"));
+  auto name = artifact_of_component(store, path.at("arn"), path.at("name"));
   if (!name) return error_of(name.error());
   auto url = presign_(name->sha256);
   if (!url) return error_of(url.error());
   return answer_of(json{{"preSignedUrl", *url}});
 }
 
-net::HttpResponse DataPlane::role_credentials(const Device& device, const Parameters& path,
+net::HttpResponse DataPlane::role_credentials(Store&, const Device& device, const Parameters& path,
                                               const net::HttpRequest& request) {
   const std::string_view named = request.headers.get("x-amzn-iot-thingname");
   if (!named.empty() && named != device.thing.str()) {

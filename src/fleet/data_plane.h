@@ -11,28 +11,29 @@
 #include "base/error.h"
 #include "base/named_type.h"
 #include "fleet/credentials.h"
-#include "fleet/store.h"
+#include "fleet/store_pool.h"
 #include "formats/arn.h"
-#include "io/env.h"
+#include "io/task.h"
 #include "net/http.h"
 
 namespace skerry::fleet {
 
+// Each request is one unit of work of a reader.
 class DataPlane {
  public:
   // The URL under which a device may read content for a while.
   using Presign = std::function<Result<std::string>(const std::string& sha256)>;
 
-  DataPlane(Store& store, formats::ArnScope scope, TemporaryCredentials& credentials,
+  DataPlane(StorePool& stores, formats::ArnScope scope, TemporaryCredentials& credentials,
             std::string role_alias, Presign presign)
-      : store_(store),
+      : stores_(stores),
         scope_(std::move(scope)),
         credentials_(credentials),
         role_alias_(std::move(role_alias)),
         presign_(std::move(presign)) {}
 
   // A device may ask for itself only, and only while its certificate is active and attached.
-  net::HttpResponse handle(const net::HttpRequest& request);
+  io::Task<net::HttpResponse> handle(net::HttpRequest request);
 
  private:
   // Who asks, proven by the TLS handshake and the registry.
@@ -41,7 +42,7 @@ class DataPlane {
     std::string certificate_id;
   };
   using Parameters = std::map<std::string, std::string>;
-  using Handler = net::HttpResponse (DataPlane::*)(const Device&, const Parameters&,
+  using Handler = net::HttpResponse (DataPlane::*)(Store&, const Device&, const Parameters&,
                                                    const net::HttpRequest&);
   struct Route {
     std::string_view method;
@@ -50,17 +51,18 @@ class DataPlane {
   };
   static const Route kRoutes[];
 
-  Result<Device> identify(const net::Peer& peer);
-  net::HttpResponse thing_groups(const Device& device, const Parameters& path,
+  net::HttpResponse answer(Store& store, const net::HttpRequest& request);
+  static Result<Device> identify(Store& store, const net::Peer& peer);
+  net::HttpResponse thing_groups(Store& store, const Device& device, const Parameters& path,
                                  const net::HttpRequest& request);
-  net::HttpResponse resolve_candidates(const Device& device, const Parameters& path,
+  net::HttpResponse resolve_candidates(Store& store, const Device& device, const Parameters& path,
                                        const net::HttpRequest& request);
-  net::HttpResponse artifact(const Device& device, const Parameters& path,
+  net::HttpResponse artifact(Store& store, const Device& device, const Parameters& path,
                              const net::HttpRequest& request);
-  net::HttpResponse role_credentials(const Device& device, const Parameters& path,
+  net::HttpResponse role_credentials(Store& store, const Device& device, const Parameters& path,
                                      const net::HttpRequest& request);
 
-  Store& store_;
+  StorePool& stores_;
   formats::ArnScope scope_;
   TemporaryCredentials& credentials_;
   std::string role_alias_;

@@ -4,38 +4,40 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "fleet/test_fleet.h"
 
 namespace skerry::fleet {
 namespace {
 
-class RecordingNotifier : public JobNotifier {
+class RecordingListener : public EffectListener {
  public:
-  explicit RecordingNotifier(Store& store) : store_(store) {}
-  void job_changed(const ThingName& thing) override {
-    heard.push_back(thing.str());
-    // What a device asks for when it hears of it has to be stored.
-    EXPECT_TRUE(store_.next_pending(thing));
+  explicit RecordingListener(Store& store) : store_(store) {}
+  void committed(const Effects& effects) override {
+    for (const ThingName& thing : effects.jobs) {
+      heard.insert(thing.str());
+      // What a device asks for when it hears of it has to be stored.
+      EXPECT_TRUE(store_.next_pending(thing));
+    }
   }
-  std::vector<std::string> take() { return std::exchange(heard, {}); }
-  std::vector<std::string> heard;
+  std::set<std::string> take() { return std::exchange(heard, {}); }
+  std::set<std::string> heard;
 
  private:
   Store& store_;
 };
 
-using Names = std::vector<std::string>;
+using Names = std::set<std::string>;
 
 class DeploymentsTest : public testing::Test {
  protected:
-  DeploymentsTest() : notifier_(*fleet_.store) {
+  DeploymentsTest() : listener_(*fleet_.store) {
     fleet_.add_thing("a");
     fleet_.add_thing("b");
     fleet_.add_group("g", {"a", "b"});
-    fleet_.deployments.set_notifier(&notifier_);
+    fleet_.stores.add_listener(listener_);
   }
-  void TearDown() override { fleet_.deployments.set_notifier(nullptr); }
 
   ExecutionStatus status(const Deployment& deployment, const std::string& thing) {
     auto execution = fleet_.store->find_execution(deployment.job_id, ThingName(thing));
@@ -48,19 +50,32 @@ class DeploymentsTest : public testing::Test {
   void report(const Deployment& deployment, const std::string& thing, ExecutionStatus status) {
     Store::ExecutionChange change;
     change.status = status;
-    auto updated = fleet_.deployments.update_execution(deployment.job_id, ThingName(thing), change);
+    auto updated = fleet_.write([&](Store& store) {
+      return fleet_.deployments.update_execution(store, deployment.job_id, ThingName(thing),
+                                                 change);
+    });
     EXPECT_TRUE(updated) << updated.error().message();
+  }
+  Result<void> join(const std::string& thing) {
+    return fleet_.write([&](Store& store) {
+      return fleet_.deployments.add_to_group(store, ThingName(thing), ThingGroupName("g"));
+    });
+  }
+  Result<void> leave(const std::string& thing) {
+    return fleet_.write([&](Store& store) {
+      return fleet_.deployments.remove_from_group(store, ThingName(thing), ThingGroupName("g"));
+    });
   }
 
   TestFleet fleet_;
-  RecordingNotifier notifier_;
+  RecordingListener listener_;
 };
 
 TEST_F(DeploymentsTest, EveryThingOfTheGroupHearsOnce) {
   auto first = fleet_.deploy_to("thinggroup/g");
-  EXPECT_EQ(notifier_.take(), (Names{"a", "b"}));
+  EXPECT_EQ(listener_.take(), (Names{"a", "b"}));
   fleet_.deploy_to("thinggroup/g");  // ends the first's executions and queues new ones
-  EXPECT_EQ(notifier_.take(), (Names{"a", "b"}));
+  EXPECT_EQ(listener_.take(), (Names{"a", "b"}));
   EXPECT_EQ(status(first), DeploymentStatus::kInactive);
 }
 
@@ -71,9 +86,9 @@ TEST_F(DeploymentsTest, ADeviceFinishesWhatItHasBegun) {
   EXPECT_EQ(status(first, "a"), ExecutionStatus::kInProgress);
   EXPECT_EQ(status(first, "b"), ExecutionStatus::kCanceled);
   EXPECT_EQ(fleet_.store->next_pending(ThingName("a"))->value().job_id, first.job_id);
-  notifier_.take();
+  listener_.take();
   report(first, "a", ExecutionStatus::kSucceeded);
-  EXPECT_EQ(notifier_.take(), (Names{"a"}));
+  EXPECT_EQ(listener_.take(), (Names{"a"}));
   EXPECT_NE(fleet_.store->next_pending(ThingName("a"))->value().job_id, first.job_id);
   EXPECT_EQ(status(first), DeploymentStatus::kInactive);
 }
@@ -101,38 +116,40 @@ TEST_F(DeploymentsTest, AnotherTargetsDeploymentStays) {
 TEST_F(DeploymentsTest, AThingThatComesBackGetsTheDeploymentAgain) {
   auto deployment = fleet_.deploy_to("thinggroup/g");
   report(deployment, "a", ExecutionStatus::kSucceeded);
-  notifier_.take();
-  ASSERT_TRUE(fleet_.deployments.add_to_group(ThingName("a"), ThingGroupName("g")));
+  listener_.take();
+  ASSERT_TRUE(join("a"));
   EXPECT_EQ(status(deployment, "a"), ExecutionStatus::kSucceeded);
-  EXPECT_TRUE(notifier_.take().empty());
+  EXPECT_TRUE(listener_.take().empty());
 
-  ASSERT_TRUE(fleet_.deployments.remove_from_group(ThingName("a"), ThingGroupName("g")));
-  ASSERT_TRUE(fleet_.deployments.add_to_group(ThingName("a"), ThingGroupName("g")));
+  ASSERT_TRUE(leave("a"));
+  ASSERT_TRUE(join("a"));
   EXPECT_EQ(status(deployment, "a"), ExecutionStatus::kQueued);
-  EXPECT_EQ(notifier_.take(), (Names{"a"}));
+  EXPECT_EQ(listener_.take(), (Names{"a"}));
 }
 
 TEST_F(DeploymentsTest, JoiningACancelledDeploymentsGroupQueuesNothing) {
   auto deployment = fleet_.deploy_to("thinggroup/g");
-  ASSERT_TRUE(fleet_.deployments.cancel(deployment.id));
+  ASSERT_TRUE(
+      fleet_.write([&](Store& store) { return fleet_.deployments.cancel(store, deployment.id); }));
   fleet_.add_thing("late");
-  notifier_.take();
-  ASSERT_TRUE(fleet_.deployments.add_to_group(ThingName("late"), ThingGroupName("g")));
-  EXPECT_TRUE(notifier_.take().empty());
+  listener_.take();
+  ASSERT_TRUE(join("late"));
+  EXPECT_TRUE(listener_.take().empty());
   EXPECT_EQ(fleet_.store->find_execution(deployment.job_id, ThingName("late")).error().code(),
             Code::kNotFound);
 }
 
 TEST_F(DeploymentsTest, WhatFailsLeavesNothingBehindAndNobodyHears) {
   auto deployment = fleet_.deploy_to("thinggroup/g");
-  notifier_.take();
+  listener_.take();
   const nlohmann::json request = {{"targetArn", deployment.target_arn},
                                   {"components", nlohmann::json::object()}};
-  auto failed = fleet_.deployments.create(request, [](const Deployment&) -> Result<void> {
+  auto failed = fleet_.write([&](Store& store) -> Result<void> {
+    SKERRY_TRY(fleet_.deployments.create(store, request));
     return fail(Code::kUnavailable, "the last step failed");
   });
   EXPECT_EQ(failed.error().code(), Code::kUnavailable);
-  EXPECT_TRUE(notifier_.take().empty());
+  EXPECT_TRUE(listener_.take().empty());
   EXPECT_EQ(fleet_.store->latest_deployment(deployment.target_arn)->id, deployment.id);
   EXPECT_EQ(status(deployment, "a"), ExecutionStatus::kQueued);
   EXPECT_EQ(status(deployment), DeploymentStatus::kActive);

@@ -26,8 +26,10 @@ class DeviceLink {
 
   void start();
   bool connected() const { return client_->connected(); }
-  // True while the broker keeps up: bulk messages wait for it, answers do not.
-  bool has_room() const { return connected() && unacknowledged_ < kRoom; }
+  // For how many messages the broker keeps up: bulk messages wait for it, answers do not.
+  size_t room() const {
+    return connected() && unacknowledged_ < kRoom ? kRoom - unacknowledged_ : 0;
+  }
   // QoS 1. What cannot be sent is logged; devices ask again.
   void publish(std::string topic, std::string payload);
 

@@ -33,57 +33,59 @@ bool replaces(const formats::FleetStatus& status) {
          (!status.chunk || status.chunk->chunk_id <= 1);
 }
 
-}  // namespace
-
-FleetStatusService::FleetStatusService(io::Clock& clock, Store& store, DeviceLink& link)
-    : clock_(clock), store_(store) {
-  link.route(formats::fleet_status_topic(ThingName("+")),
-             [this](const net::MqttMessage& message) { on_message(message); });
+Result<void> store_components(Store& store, const formats::FleetStatus& status, int64_t now_ms) {
+  std::vector<InstalledComponent> installed;
+  for (const formats::ComponentStatus& component : status.components) {
+    if (component.status == kUninstalled) {
+      SKERRY_TRY(store.remove_installed_component(status.thing, component.name));
+    } else {
+      installed.push_back(to_record(component, now_ms));
+    }
+  }
+  return replaces(status) ? store.replace_installed_components(status.thing, installed)
+                          : store.merge_installed_components(status.thing, installed);
 }
 
-void FleetStatusService::on_message(const net::MqttMessage& message) {
-  const auto stored = [&]() -> Result<void> {
-    SKERRY_ASSIGN(auto status, formats::parse_fleet_status(message.payload));
-    const auto sender = formats::parse_fleet_status_topic(message.topic);
-    if (!sender || *sender != status.thing) {
-      return fail(Code::kInvalidArgument, "status of another thing: " + status.thing.str());
-    }
-    return store(status);
-  }();
+}  // namespace
+
+FleetStatusService::FleetStatusService(io::Clock& clock, StorePool& stores, DeviceLink& link)
+    : clock_(clock), stores_(stores) {
+  link.route(formats::fleet_status_topic(ThingName("+")), [this](const net::MqttMessage& message) {
+    tasks_.spawn(on_message(message.topic, message.payload));
+  });
+}
+
+io::Task<void> FleetStatusService::on_message(std::string topic, std::string payload) {
+  const int64_t now_ms = clock_.wall_ms();
+  auto stored = co_await stores_.write(
+      [topic, payload = std::move(payload), now_ms](Store& session) -> Result<void> {
+        SKERRY_ASSIGN(auto status, formats::parse_fleet_status(payload));
+        const auto sender = formats::parse_fleet_status_topic(topic);
+        if (!sender || *sender != status.thing) {
+          return fail(Code::kInvalidArgument, "status of another thing: " + status.thing.str());
+        }
+        return store(session, status, now_ms);
+      });
   if (!stored) {
-    log::warn(kModule, "message ignored",
-              {{"topic", message.topic}, {"error", stored.error().message()}});
+    log::warn(kModule, "message ignored", {{"topic", topic}, {"error", stored.error().message()}});
   }
 }
 
-Result<void> FleetStatusService::store(const formats::FleetStatus& status) {
+Result<void> FleetStatusService::store(Store& store, const formats::FleetStatus& status,
+                                       int64_t now_ms) {
   CoreDevice device;
   device.thing = status.thing;
   device.healthy = status.healthy;
-  device.last_status_ms = clock_.wall_ms();
+  device.last_status_ms = now_ms;
   device.nucleus_version = status.nucleus_version;
   device.platform = status.platform;
   device.architecture = status.architecture;
   device.runtime = status.runtime;
   device.sequence_number = status.sequence_number;
-  return store_.transaction([&]() -> Result<void> {
-    SKERRY_TRY(store_.upsert_core_device(device));
-    return store_components(status);
+  return store.transaction([&]() -> Result<void> {
+    SKERRY_TRY(store.upsert_core_device(device));
+    return store_components(store, status, now_ms);
   });
-}
-
-Result<void> FleetStatusService::store_components(const formats::FleetStatus& status) {
-  const int64_t now_ms = clock_.wall_ms();
-  std::vector<InstalledComponent> installed;
-  for (const formats::ComponentStatus& component : status.components) {
-    if (component.status == kUninstalled) {
-      SKERRY_TRY(store_.remove_installed_component(status.thing, component.name));
-    } else {
-      installed.push_back(to_record(component, now_ms));
-    }
-  }
-  return replaces(status) ? store_.replace_installed_components(status.thing, installed)
-                          : store_.merge_installed_components(status.thing, installed);
 }
 
 }  // namespace skerry::fleet

@@ -1,6 +1,7 @@
 // Job requests of devices, and notifications to them.
 #include "fleet/jobs.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
@@ -13,6 +14,10 @@ namespace {
 constexpr std::string_view kModule = "jobs";
 constexpr std::string_view kSubscribedPrefix = "$skerry/subscribed/";  // from the broker's plugin
 constexpr int64_t kBacklogRetryMs = 20;
+constexpr int64_t kFailureRetryMs = 1'000;
+// Of one unit of work: others get their turn in between.
+constexpr size_t kNotificationsAtOnce = 64;
+constexpr size_t kMessagesOfNotification = 2;
 // The stock lite nucleus drops a longer packet without a word.
 constexpr size_t kLitePacketBytes = 4'500;
 
@@ -73,46 +78,64 @@ formats::JobExecution to_format(const JobExecution& execution) {
   return result;
 }
 
+Result<formats::JobExecution> with_document(Store& store, const JobExecution& execution) {
+  SKERRY_ASSIGN(const auto deployment, store.find_deployment_of_job(execution.job_id));
+  SKERRY_ASSIGN(auto document, formats::parse_json(deployment.document_json));
+  formats::JobExecution result = to_format(execution);
+  result.job_document = formats::share(std::move(document));
+  return result;
+}
+
 }  // namespace
 
-JobsService::JobsService(io::Env& env, Store& store, Deployments& deployments, DeviceLink& link)
-    : env_(env), store_(store), deployments_(deployments), link_(link) {
+JobsService::JobsService(io::Env& env, StorePool& stores, const Deployments& deployments,
+                         DeviceLink& link)
+    : env_(env), stores_(stores), deployments_(deployments), link_(link) {
   const auto on_job_request = [this](const net::MqttMessage& message) { on_request(message); };
   link_.route("$aws/things/+/jobs/+/namespace-aws-gg-deployment/get", on_job_request);
   link_.route("$aws/things/+/jobs/+/namespace-aws-gg-deployment/update", on_job_request);
   link_.route(std::string(kSubscribedPrefix) + "+",
               [this](const net::MqttMessage& message) { on_subscribed(message); });
-  link_.on_connected([this] { notify_all(); });
-  deployments_.set_notifier(this);
+  link_.on_connected([this] { tasks_.spawn(notify_all()); });
+  stores_.add_listener(*this);
 }
 
 JobsService::~JobsService() {
-  deployments_.set_notifier(nullptr);
+  stores_.remove_listener(*this);
 }
 
 void JobsService::on_request(const net::MqttMessage& message) {
-  using formats::JobTopicKind;
   auto topic = formats::parse_job_topic(message.topic);
   if (!topic) {
     log::warn(kModule, "request on a topic with an invalid name", {{"topic", message.topic}});
     return;
   }
-  const bool is_get = topic->kind == JobTopicKind::kGet;
-  const Answer answer = is_get ? get(*topic, message.payload) : update(*topic, message.payload);
+  tasks_.spawn(answer(std::move(*topic), message.payload));
+}
+
+io::Task<void> JobsService::answer(formats::JobTopic topic, std::string payload) {
+  using formats::JobTopicKind;
+  const bool is_get = topic.kind == JobTopicKind::kGet;
+  auto answered = co_await stores_.write([=, this](Store& store) -> Result<Answer> {
+    return is_get ? get(store, topic, payload) : update(store, topic, payload);
+  });
+  const Answer answer =
+      answered ? std::move(*answered) : std::unexpected(rejection(answered.error(), ""));
   if (answer) {
-    topic->kind = is_get ? JobTopicKind::kGetAccepted : JobTopicKind::kUpdateAccepted;
-    link_.publish(topic->str(), *answer);
+    topic.kind = is_get ? JobTopicKind::kGetAccepted : JobTopicKind::kUpdateAccepted;
+    link_.publish(topic.str(), *answer);
   } else {
     log::warn(kModule, "request rejected",
-              {{"topic", message.topic},
+              {{"topic", topic.str()},
                {"code", answer.error().code},
                {"reason", answer.error().message}});
-    topic->kind = is_get ? JobTopicKind::kGetRejected : JobTopicKind::kUpdateRejected;
-    link_.publish(topic->str(), formats::to_text(answer.error()));
+    topic.kind = is_get ? JobTopicKind::kGetRejected : JobTopicKind::kUpdateRejected;
+    link_.publish(topic.str(), formats::to_text(answer.error()));
   }
 }
 
-JobsService::Answer JobsService::get(const formats::JobTopic& topic, std::string_view payload) {
+JobsService::Answer JobsService::get(Store& store, const formats::JobTopic& topic,
+                                     std::string_view payload) const {
   const auto request = formats::parse_job_get_request(payload.empty() ? "{}" : payload);
   if (!request) return std::unexpected(rejection(request.error(), ""));
   const auto answer = [&]() -> Result<formats::NextJob> {
@@ -120,12 +143,12 @@ JobsService::Answer JobsService::get(const formats::JobTopic& topic, std::string
         .timestamp = now_s(), .execution = {}, .client_token = request->client_token};
     std::optional<JobExecution> execution;
     if (topic.job == formats::kNextJob) {
-      SKERRY_ASSIGN(execution, store_.next_pending(topic.thing));
+      SKERRY_ASSIGN(execution, store.next_pending(topic.thing));
     } else {
-      SKERRY_ASSIGN(execution, store_.find_execution(JobId(topic.job), topic.thing));
+      SKERRY_ASSIGN(execution, store.find_execution(JobId(topic.job), topic.thing));
     }
     if (execution && request->include_job_document) {
-      SKERRY_ASSIGN(found.execution, with_document(*execution));
+      SKERRY_ASSIGN(found.execution, with_document(store, *execution));
     } else if (execution) {
       found.execution = to_format(*execution);
     }
@@ -135,7 +158,8 @@ JobsService::Answer JobsService::get(const formats::JobTopic& topic, std::string
   return formats::to_text(*answer);
 }
 
-JobsService::Answer JobsService::update(const formats::JobTopic& topic, std::string_view payload) {
+JobsService::Answer JobsService::update(Store& store, const formats::JobTopic& topic,
+                                        std::string_view payload) const {
   const auto request = formats::parse_job_update_request(payload);
   if (!request) return std::unexpected(rejection(request.error(), ""));
   const auto rejected = [&](std::string code, std::string message) {
@@ -147,7 +171,7 @@ JobsService::Answer JobsService::update(const formats::JobTopic& topic, std::str
     return rejected("InvalidRequest", "a device cannot set the status " +
                                           std::string(formats::name_of(request->status)));
   }
-  const auto before = store_.find_execution(JobId(topic.job), topic.thing);
+  const auto before = store.find_execution(JobId(topic.job), topic.thing);
   if (!before) return std::unexpected(rejection(before.error(), request->client_token));
   // The same report again: the device did not get our answer.
   if (is_terminal(before->status) && before->status == *status) return accepted(*before, *request);
@@ -165,12 +189,8 @@ JobsService::Answer JobsService::update(const formats::JobTopic& topic, std::str
   if (!request->status_details.empty()) {
     change.status_details_json = formats::json_text(nlohmann::json(request->status_details));
   }
-  const auto after = deployments_.update_execution(before->job_id, before->thing, change);
+  const auto after = deployments_.update_execution(store, before->job_id, before->thing, change);
   if (!after) return std::unexpected(rejection(after.error(), request->client_token));
-  log::info(kModule, "execution changed",
-            {{"thing", after->thing.str()},
-             {"job", after->job_id.str()},
-             {"status", std::string(to_string(after->status))}});
   return accepted(*after, *request);
 }
 
@@ -193,67 +213,94 @@ formats::JobRejected JobsService::rejection(const Error& error, std::string clie
 void JobsService::on_subscribed(const net::MqttMessage& message) {
   auto thing = formats::parse_thing_name(message.topic.substr(kSubscribedPrefix.size()));
   if (!thing) return;
-  const auto next = store_.next_pending(*thing);
-  if (!next || *next) job_changed(*thing);
+  tasks_.spawn([](JobsService& self, ThingName name) -> io::Task<void> {
+    const auto next =
+        co_await self.stores_.write([name](Store& store) { return store.next_pending(name); });
+    if (next && !*next) co_return;
+    self.to_notify_.insert(name);
+    self.notify_soon();
+  }(*this, *thing));
 }
 
-void JobsService::job_changed(const ThingName& thing) {
-  to_notify_.insert(thing);
-  if (to_notify_.size() == 1) notify_timer_ = env_.loop.after(0, [this] { send_notifications(); });
+void JobsService::committed(const Effects& effects) {
+  if (effects.jobs.empty()) return;
+  to_notify_.insert(effects.jobs.begin(), effects.jobs.end());
+  notify_soon();
 }
 
-void JobsService::notify_all() {
-  auto things = store_.things_with_pending();
+io::Task<void> JobsService::notify_all() {
+  auto things = co_await stores_.write([](Store& store) { return store.things_with_pending(); });
   if (!things) {
     log::error(kModule, "cannot find what devices have to do",
                {{"error", things.error().message()}});
-    return;
+    co_return;
   }
   to_notify_.insert(things->begin(), things->end());
-  send_notifications();
+  notify_soon();
 }
 
-void JobsService::send_notifications() {
-  while (!to_notify_.empty() && link_.has_room()) {
-    const ThingName thing = *to_notify_.begin();
-    to_notify_.erase(to_notify_.begin());
-    if (const auto notified = notify(thing); !notified) {
-      log::error(kModule, "device not notified",
-                 {{"thing", thing.str()}, {"error", notified.error().message()}});
-    }
-  }
+void JobsService::notify_soon() {
+  if (!to_notify_.empty() && !is_sending_) tasks_.spawn(send_notifications());
+}
+
+io::Task<void> JobsService::send_notifications() {
+  is_sending_ = true;
+  co_await io::sleep(env_.loop, 0);
   // Without a connection the next one sends them.
-  if (!to_notify_.empty() && link_.connected()) {
-    notify_timer_ = env_.loop.after(kBacklogRetryMs, [this] { send_notifications(); });
+  while (!to_notify_.empty() && link_.connected()) {
+    const size_t room = link_.room() / kMessagesOfNotification;
+    if (room == 0) {
+      co_await io::sleep(env_.loop, kBacklogRetryMs);
+      continue;
+    }
+    std::vector<ThingName> things;
+    while (!to_notify_.empty() && things.size() < std::min(room, kNotificationsAtOnce)) {
+      things.push_back(to_notify_.extract(to_notify_.begin()).value());
+    }
+    auto notifications = co_await stores_.write(
+        [this, things](Store& store) -> Result<std::vector<Result<Notification>>> {
+          std::vector<Result<Notification>> made;
+          for (const ThingName& thing : things) made.push_back(notification(store, thing));
+          return made;
+        });
+    if (!notifications) {
+      log::error(kModule, "devices not notified yet; trying again",
+                 {{"error", notifications.error().message()}});
+      to_notify_.insert(things.begin(), things.end());
+      co_await io::sleep(env_.loop, kFailureRetryMs);
+      continue;
+    }
+    for (size_t i = 0; i < notifications->size(); ++i) send((*notifications)[i], things[i]);
   }
+  is_sending_ = false;
 }
 
-Result<void> JobsService::notify(const ThingName& thing) {
+void JobsService::send(const Result<Notification>& notification, const ThingName& thing) {
   using formats::JobTopicKind;
-  SKERRY_ASSIGN(const auto pending, store_.pending_executions(thing));
+  if (!notification) {
+    log::error(kModule, "device not notified",
+               {{"thing", thing.str()}, {"error", notification.error().message()}});
+    return;
+  }
+  if (notification->next.size() > kLitePacketBytes) {
+    log::warn(kModule,
+              "job document is too long for the stock lite nucleus, which would not see it",
+              {{"thing", thing.str()}, {"bytes", std::to_string(notification->next.size())}});
+  }
+  link_.publish(formats::JobTopic{JobTopicKind::kNotifyNext, thing}.str(), notification->next);
+  link_.publish(formats::JobTopic{JobTopicKind::kNotify, thing}.str(), notification->list);
+}
+
+Result<JobsService::Notification> JobsService::notification(Store& store,
+                                                            const ThingName& thing) const {
+  SKERRY_ASSIGN(const auto pending, store.pending_executions(thing));
   formats::NextJob next{.timestamp = now_s(), .execution = {}, .client_token = {}};
   formats::JobsChanged changed{.timestamp = next.timestamp, .executions = {}};
   if (!pending.empty()) {
-    SKERRY_ASSIGN(next.execution, with_document(pending.front()));
+    SKERRY_ASSIGN(next.execution, with_document(store, pending.front()));
   }
   for (const JobExecution& execution : pending) changed.executions.push_back(to_format(execution));
-  const std::string next_text = formats::to_text(next);
-  if (next_text.size() > kLitePacketBytes) {
-    log::warn(kModule,
-              "job document is too long for the stock lite nucleus, which would not see it",
-              {{"thing", thing.str()}, {"bytes", std::to_string(next_text.size())}});
-  }
-  link_.publish(formats::JobTopic{JobTopicKind::kNotifyNext, thing}.str(), next_text);
-  link_.publish(formats::JobTopic{JobTopicKind::kNotify, thing}.str(), formats::to_text(changed));
-  return {};
-}
-
-Result<formats::JobExecution> JobsService::with_document(const JobExecution& execution) {
-  SKERRY_ASSIGN(const auto deployment, store_.find_deployment_of_job(execution.job_id));
-  SKERRY_ASSIGN(auto document, formats::parse_json(deployment.document_json));
-  formats::JobExecution result = to_format(execution);
-  result.job_document = formats::share(std::move(document));
-  return result;
+  return Notification{formats::to_text(next), formats::to_text(changed)};
 }
 
 }  // namespace skerry::fleet

@@ -1,60 +1,74 @@
 // AWS IoT Jobs over MQTT, the control plane's side: answers what devices ask for, takes their
 // updates, and notifies them when what they have to do has changed. The store is the record; every
 // message is made from it anew, so that a lost one is repaired by the next.
+//
+// Questions and notifications, too, go through the store's writer: so messages leave in the order
+// of the changes they speak of, and no device hears of a job again that it has just ended.
 #pragma once
 
 #include <expected>
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/named_type.h"
 #include "fleet/deployments.h"
 #include "fleet/device_link.h"
-#include "fleet/job_notifier.h"
-#include "fleet/store.h"
+#include "fleet/effects.h"
+#include "fleet/store_pool.h"
 #include "formats/jobs.h"
 #include "io/env.h"
+#include "io/task.h"
 
 namespace skerry::fleet {
 
-class JobsService : public JobNotifier {
+class JobsService : public EffectListener {
  public:
-  // Registers its routes with `link`, and itself with `deployments`, both of which must outlive it.
-  JobsService(io::Env& env, Store& store, Deployments& deployments, DeviceLink& link);
+  // Registers its routes with `link`, and itself with `stores`, both of which must outlive it.
+  JobsService(io::Env& env, StorePool& stores, const Deployments& deployments, DeviceLink& link);
   ~JobsService() override;
   JobsService(const JobsService&) = delete;
   JobsService& operator=(const JobsService&) = delete;
 
   // Sends the notifications from the loop, after the answer to whatever caused the change, and no
   // faster than the broker takes them.
-  void job_changed(const ThingName& thing) override;
+  void committed(const Effects& effects) override;
 
  private:
   // What goes back on …/accepted, or on …/rejected.
   using Answer = std::expected<std::string, formats::JobRejected>;
+  // What is due to one thing: its next job, and the list of all.
+  struct Notification {
+    std::string next;
+    std::string list;
+  };
 
   void on_request(const net::MqttMessage& message);
-  Answer get(const formats::JobTopic& topic, std::string_view payload);
-  Answer update(const formats::JobTopic& topic, std::string_view payload);
+  io::Task<void> answer(formats::JobTopic topic, std::string payload);
+  void on_subscribed(const net::MqttMessage& message);
+  // Every thing with something to do: after a connect, because the broker may have lost messages.
+  io::Task<void> notify_all();
+  void notify_soon();
+  io::Task<void> send_notifications();
+  void send(const Result<Notification>& notification, const ThingName& thing);
+
+  // Within units of work, on the writer's thread.
+  Answer get(Store& store, const formats::JobTopic& topic, std::string_view payload) const;
+  Answer update(Store& store, const formats::JobTopic& topic, std::string_view payload) const;
   Answer accepted(const JobExecution& execution, const formats::JobUpdateRequest& request) const;
   formats::JobRejected rejection(const Error& error, std::string client_token) const;
-  void on_subscribed(const net::MqttMessage& message);
-
-  // Every thing with something to do: after a connect, because the broker may have lost messages.
-  void notify_all();
-  void send_notifications();
-  Result<void> notify(const ThingName& thing);
-  Result<formats::JobExecution> with_document(const JobExecution& execution);
+  Result<Notification> notification(Store& store, const ThingName& thing) const;
   int64_t now_s() const { return env_.clock.wall_ms() / 1000; }
 
   io::Env& env_;
-  Store& store_;
-  Deployments& deployments_;
+  StorePool& stores_;
+  const Deployments& deployments_;
   DeviceLink& link_;
   std::set<ThingName> to_notify_;
-  io::Timer notify_timer_;
+  bool is_sending_ = false;  // one after the other, so that an older state never comes last
+  io::TaskScope tasks_;
 };
 
 }  // namespace skerry::fleet

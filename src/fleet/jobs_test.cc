@@ -23,7 +23,7 @@ std::string update_topic(const JobId& job) {
 
 class JobsTest : public testing::Test {
  protected:
-  JobsTest() : jobs(fleet.env, *fleet.store, fleet.deployments, fleet.link) {
+  JobsTest() : jobs(fleet.env, fleet.stores, fleet.deployments, fleet.link) {
     fleet.add_thing("T");
     fleet.link.start();
     fleet.mqtt->connect();
@@ -217,7 +217,7 @@ TEST_F(JobsTest, ManyDevicesAreNotifiedNoFasterThanTheBrokerAcknowledges) {
 
 class FleetStatusTest : public testing::Test {
  protected:
-  FleetStatusTest() : service(fleet.clock, *fleet.store, fleet.link) {
+  FleetStatusTest() : service(fleet.clock, fleet.stores, fleet.link) {
     fleet.add_thing("T");
     fleet.link.start();
   }

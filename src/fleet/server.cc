@@ -21,6 +21,7 @@
 #include "fleet/instance_lock.h"
 #include "fleet/jobs.h"
 #include "fleet/store.h"
+#include "fleet/store_pool.h"
 #include "net/http_server.h"
 
 namespace skerry::fleet {
@@ -91,13 +92,14 @@ struct FleetServer::Parts {
   io::Task<Result<void>> start_link();
   Result<void> listen();
   Result<std::string> presign(const std::string& sha256) const;
-  net::HttpResponse answer_api(const net::HttpRequest& request);
+  io::Task<net::HttpResponse> answer_api(net::HttpRequest request);
 
   io::Env& env;
   const FleetOptions options;
   const formats::ArnScope scope;
   std::optional<InstanceLock> lock;
-  std::unique_ptr<Store> store;
+  std::unique_ptr<Store> store;  // the loop's own session, for short questions
+  std::unique_ptr<StorePool> stores;
   std::unique_ptr<CertificateAuthority> authority;
   std::unique_ptr<ArtifactStore> artifacts;
   net::AwsCredentials access_key;
@@ -111,7 +113,6 @@ struct FleetServer::Parts {
   std::unique_ptr<DeviceLink> link;
   std::optional<JobsService> jobs;
 
-  std::optional<aws::ApiContext> context;
   std::optional<aws::Router> router;
   std::optional<aws::ArtifactApi> artifact_api;
   std::optional<DataPlane> data_plane;
@@ -145,6 +146,7 @@ Result<void> FleetServer::Parts::open_state() {
     SKERRY_TRY(env.files.remove(path("fleet.json")));
   }
   SKERRY_ASSIGN(store, Store::open(path("fleet.db")));
+  SKERRY_ASSIGN(stores, StorePool::open(env.loop, path("fleet.db")));
   SKERRY_ASSIGN(authority, CertificateAuthority::open(env, path("ca")));
   SKERRY_ASSIGN(artifacts, ArtifactStore::open(env, path("artifacts")));
   SKERRY_ASSIGN(access_key, open_access_key(env, path("access-key.json")));
@@ -152,7 +154,7 @@ Result<void> FleetServer::Parts::open_state() {
   std::vector<std::string> names = {options.host};
   if (!is_wildcard(options.bind_address)) names.push_back(options.bind_address);
   SKERRY_ASSIGN(server_files, authority->server_files(names));
-  deployments.emplace(env, *store, scope);
+  deployments.emplace(env, scope);
   return {};
 }
 
@@ -165,6 +167,7 @@ io::Task<Result<void>> FleetServer::Parts::start_broker() {
   broker.emplace(env, broker_options);
   registry.emplace(env, *store, broker->registry_path());
   SKERRY_CO_TRY(registry->write());
+  stores->add_listener(*registry);
   co_return co_await broker->start();
 }
 
@@ -178,8 +181,8 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   SKERRY_CO_ASSIGN(mqtt.tls, authority->client_files());
   SKERRY_CO_ASSIGN(auto client, net::make_mqtt_client(env, mqtt));
   link = std::make_unique<DeviceLink>(std::move(client));
-  jobs.emplace(env, *store, *deployments, *link);
-  fleet_status.emplace(env.clock, *store, *link);
+  jobs.emplace(env, *stores, *deployments, *link);
+  fleet_status.emplace(env.clock, *stores, *link);
   io::Completion<Result<bool>> connected(env.loop);
   link->on_connected([connected]() mutable { connected.complete(true); });
   link->start();
@@ -197,16 +200,16 @@ Result<std::string> FleetServer::Parts::presign(const std::string& sha256) const
   return api_url() + signed_target;
 }
 
-net::HttpResponse FleetServer::Parts::answer_api(const net::HttpRequest& request) {
-  if (aws::ArtifactApi::is_for(request.target)) return artifact_api->handle(request);
+io::Task<net::HttpResponse> FleetServer::Parts::answer_api(net::HttpRequest request) {
+  if (aws::ArtifactApi::is_for(request.target)) co_return artifact_api->handle(request);
   if (request.method == "GET" && request.target == "/skerry/v1/info") {
-    return net::json_response(200, json{{"name", "skerry-fleet"},
-                                        {"version", kVersion},
-                                        {"region", scope.region},
-                                        {"broker_connected", link->connected()}}
-                                       .dump());
+    co_return net::json_response(200, json{{"name", "skerry-fleet"},
+                                           {"version", kVersion},
+                                           {"region", scope.region},
+                                           {"broker_connected", link->connected()}}
+                                          .dump());
   }
-  return router->handle(request);
+  co_return co_await router->handle(std::move(request));
 }
 
 Result<void> FleetServer::Parts::listen() {
@@ -220,25 +223,18 @@ Result<void> FleetServer::Parts::listen() {
   };
   artifact_api.emplace(env, *store, *artifacts, scope.region,
                        aws::ArtifactApi::Keys{operator_secret, device_secret});
-  data_plane.emplace(*store, scope, *temporary, kRoleAlias,
+  data_plane.emplace(*stores, scope, *temporary, kRoleAlias,
                      [this](const std::string& sha256) { return presign(sha256); });
 
-  auto handle_api = [](Parts* parts, net::HttpRequest request) -> io::Task<net::HttpResponse> {
-    co_return parts->answer_api(request);
-  };
-  auto handle_device = [](Parts* parts, net::HttpRequest request) -> io::Task<net::HttpResponse> {
-    co_return parts->data_plane->handle(request);
-  };
   net::HttpLimits limits;
   limits.body_bytes = kMaxApiBodyBytes;
   api_server = std::make_unique<net::HttpServer>(
-      env.loop,
-      [=, this](net::HttpRequest request) { return handle_api(this, std::move(request)); }, limits);
+      env.loop, [this](net::HttpRequest request) { return answer_api(std::move(request)); },
+      limits);
   api_server->set_body_router(
       [this](const net::HttpRequest& head) { return artifact_api->route_body(head); });
   data_plane_server = std::make_unique<net::HttpServer>(
-      env.loop,
-      [=, this](net::HttpRequest request) { return handle_device(this, std::move(request)); },
+      env.loop, [this](net::HttpRequest request) { return data_plane->handle(std::move(request)); },
       limits);
 
   std::shared_ptr<net::TlsContext> api_tls;
@@ -258,15 +254,13 @@ Result<void> FleetServer::Parts::listen() {
   }
   api_port = *api;
   data_plane_port = *device;
-  context.emplace(aws::ApiContext{env,
-                                  *store,
+  router.emplace(aws::ApiServices{env,
                                   *deployments,
                                   *authority,
                                   *artifacts,
                                   scope,
-                                  {options.host, data_plane_authority(), options.host},
-                                  &*registry});
-  router.emplace(*context, operator_secret);
+                                  {options.host, data_plane_authority(), options.host}},
+                 *stores, operator_secret);
   return {};
 }
 

@@ -15,12 +15,22 @@ Store::Store(std::unique_ptr<Database> database) : database_(std::move(database)
 Store::~Store() = default;
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& path) {
+  if (path == kInMemory) return open_database(path);
   // SQLite would create the file with the umask's mode; its journal files inherit this one. SQLite
   // does its own I/O, so this does not go through io::Files either.
   int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return fail(errno_error("open", path, errno));
   ::close(fd);
-  SKERRY_ASSIGN(auto database, Database::open(path));
+  return open_database(path);
+}
+
+Result<std::unique_ptr<Store>> Store::open_reader(const std::string& path) {
+  SKERRY_ASSIGN(auto database, Database::open(path, Database::Access::kRead));
+  return std::unique_ptr<Store>(new Store(std::move(database)));
+}
+
+Result<std::unique_ptr<Store>> Store::open_database(const std::string& path) {
+  SKERRY_ASSIGN(auto database, Database::open(path, Database::Access::kReadWrite));
   if (auto migrated = migrate(*database, newest_schema_version()); !migrated) {
     return fail(migrated.error().with_context(path));
   }

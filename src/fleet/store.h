@@ -2,17 +2,21 @@
 // through SOCI, in SQL that PostgreSQL understands too. What a function has returned without an
 // error survives a power cut.
 //
-// Statements are short, so they run on the loop's thread. Not thread-safe. A record that is not
-// there is kNotFound; one that is there already is kAlreadyExists; the messages name it.
+// A Store is one session: one thread at a time uses it. The control plane's work goes through a
+// StorePool (store_pool.h), which has sessions on threads of their own. A record that is not there
+// is kNotFound; one that is there already is kAlreadyExists; the messages name it.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "fleet/effects.h"
 #include "fleet/records.h"
 
 namespace skerry::fleet {
@@ -24,10 +28,17 @@ class Store {
   // Creates the database where absent (mode 0600) and brings an older one forward. One made by a
   // newer program is kFailedPrecondition.
   static Result<std::unique_ptr<Store>> open(const std::string& path);
+  static constexpr std::string_view kInMemory = ":memory:";  // a path: gone with the session
+  // A further session on a database that open() has made; it cannot write.
+  static Result<std::unique_ptr<Store>> open_reader(const std::string& path);
   ~Store();
 
-  // All of what `work` does, or nothing where it returns an error. Nested calls join the outer one.
+  // All of what `work` does, or nothing where it returns an error; nested calls likewise.
   Result<void> transaction(const std::function<Result<void>()>& work);
+
+  // What the work in this session wants to happen after the commit; StorePool takes it from here.
+  Effects& effects() { return effects_; }
+  Effects take_effects() { return std::exchange(effects_, {}); }
 
   // Values of the installation, for example the key of temporary credentials.
   Result<std::string> setting(const std::string& name);  // "" where absent
@@ -102,6 +113,9 @@ class Store {
   // --- store_jobs.cc ---
   // QUEUED, version 1. `now_ms` is moved up where the thing has a later execution already.
   Result<JobExecution> queue_execution(const JobId& job_id, const ThingName& thing, int64_t now_ms);
+  // The same for every thing of the group, in one statement.
+  Result<void> queue_executions_of_group(const JobId& job_id, const ThingGroupName& group,
+                                         int64_t now_ms);
   Result<JobExecution> find_execution(const JobId& job_id, const ThingName& thing);
   // QUEUED and IN_PROGRESS ones: IN_PROGRESS first, then by queued_ms.
   Result<std::vector<JobExecution>> pending_executions(const ThingName& thing);
@@ -150,7 +164,10 @@ class Store {
 
  private:
   explicit Store(std::unique_ptr<Database> database);
+  static Result<std::unique_ptr<Store>> open_database(const std::string& path);
+
   std::unique_ptr<Database> database_;
+  Effects effects_;
 };
 
 }  // namespace skerry::fleet

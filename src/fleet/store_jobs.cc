@@ -56,6 +56,20 @@ Result<JobExecution> Store::queue_execution(const JobId& job_id, const ThingName
   return find_execution(job_id, thing);
 }
 
+Result<void> Store::queue_executions_of_group(const JobId& job_id, const ThingGroupName& group,
+                                              int64_t now_ms) {
+  SKERRY_TRY(database_->execute(
+      "INSERT INTO job_executions (" + kColumns +
+          ") SELECT :job, thing, 'QUEUED', '{}', "
+          "CASE WHEN latest > :now THEN latest ELSE :now_again END, 0, "
+          "CASE WHEN latest > :now_third THEN latest ELSE :now_fourth END, 1, 1 "
+          "FROM (SELECT memberships.thing AS thing, coalesce((SELECT max(before.queued_ms) "
+          "FROM job_executions before WHERE before.thing = memberships.thing), 0) AS latest "
+          "FROM memberships WHERE group_name = :group_name) members",
+      job_id.str(), now_ms, now_ms, now_ms, now_ms, group.str()));
+  return {};
+}
+
 Result<JobExecution> Store::find_execution(const JobId& job_id, const ThingName& thing) {
   return database_->select_one(
       "job " + job_id.str() + " has no execution on thing " + thing.str(),

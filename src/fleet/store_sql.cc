@@ -61,8 +61,8 @@ Result<void> Database::guard(const std::function<void()>& work) {
   }
 }
 
-Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
-  std::unique_ptr<Database> database(new Database);
+Result<std::unique_ptr<Database>> Database::open(const std::string& path, Access access) {
+  std::unique_ptr<Database> database(new Database(access));
   auto opened = guard([&] {
     soci::connection_parameters parameters(soci::sqlite3, "dbname=\"" + path + "\" timeout=5");
     database->session_.open(parameters);
@@ -70,23 +70,52 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
     database->session_ << "PRAGMA journal_mode = WAL";
     database->session_ << "PRAGMA synchronous = FULL";
     database->session_ << "PRAGMA foreign_keys = ON";
+    if (access == Access::kRead) database->session_ << "PRAGMA query_only = ON";
   });
   if (!opened) return fail(opened.error().with_context(path));
   return database;
 }
 
 Result<void> Database::transaction(const std::function<Result<void>()>& work) {
-  if (depth_ > 0) return work();
-  SKERRY_TRY(guard([&] { session_.begin(); }));
+  return depth_ == 0 ? outer_transaction(work) : savepoint(work);
+}
+
+Result<void> Database::outer_transaction(const std::function<Result<void>()>& work) {
+  // A writer takes its turn at the beginning: one that only reads at first could find later that
+  // another has written meanwhile, and would have to fail.
+  const char* begin = access_ == Access::kRead ? "BEGIN" : "BEGIN IMMEDIATE";
+  SKERRY_TRY(guard([&] { session_ << begin; }));
   ++depth_;
   Result<void> result = work();
   --depth_;
-  if (result) result = guard([&] { session_.commit(); });
-  if (!result) {
-    // SQLite may have rolled back by itself (disk full); the first error is the one that matters.
-    (void)guard([&] { session_.rollback(); });
+  if (result) result = guard([&] { session_ << "COMMIT"; });
+  if (!result && in_transaction()) (void)guard([&] { session_ << "ROLLBACK"; });
+  return result;
+}
+
+Result<void> Database::savepoint(const std::function<Result<void>()>& work) {
+  // A full disk ends the whole transaction; what came later would be committed on its own.
+  if (!in_transaction()) {
+    return fail(Code::kUnavailable,
+                "control-plane database: an error before ended the transaction");
+  }
+  const std::string name = "unit_" + std::to_string(depth_);
+  SKERRY_TRY(guard([&] { session_ << "SAVEPOINT " + name; }));
+  ++depth_;
+  Result<void> result = work();
+  --depth_;
+  if (!result && in_transaction()) {
+    (void)guard([&] { session_ << "ROLLBACK TO " + name; });
+  }
+  if (in_transaction()) {
+    if (auto released = guard([&] { session_ << "RELEASE " + name; }); result) result = released;
   }
   return result;
+}
+
+bool Database::in_transaction() {
+  auto* backend = static_cast<soci::sqlite3_session_backend*>(session_.get_backend());
+  return sqlite_api::sqlite3_get_autocommit(backend->conn_) == 0;
 }
 
 int64_t number_after(const Page& page, int64_t first) {

@@ -31,7 +31,9 @@ class Row {
 
 class Database {
  public:
-  static Result<std::unique_ptr<Database>> open(const std::string& path);
+  enum class Access { kReadWrite, kRead };
+  static Result<std::unique_ptr<Database>> open(const std::string& path,
+                                                Access access = Access::kReadWrite);
 
   // Runs a statement that returns no rows; the number of rows it touched.
   template <class... Parameters>
@@ -70,10 +72,14 @@ class Database {
     return std::move(found.front());
   }
 
+  // All of what `work` does, or nothing where it returns an error; within another transaction, too.
   Result<void> transaction(const std::function<Result<void>()>& work);
 
  private:
-  Database() = default;
+  explicit Database(Access access) : access_(access) {}
+  Result<void> outer_transaction(const std::function<Result<void>()>& work);
+  Result<void> savepoint(const std::function<Result<void>()>& work);
+  bool in_transaction();
   static void bind(soci::details::prepare_temp_type& prepared, const std::string& value) {
     prepared, soci::use(value);
   }
@@ -82,6 +88,7 @@ class Database {
   }
   static Result<void> guard(const std::function<void()>& work);
 
+  const Access access_;
   soci::session session_;
   int depth_ = 0;  // of nested transaction() calls
 };

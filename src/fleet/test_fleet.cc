@@ -59,8 +59,9 @@ ScratchDirectory::~ScratchDirectory() {
 }
 
 TestFleet::TestFleet(std::unique_ptr<RecordingMqtt> client)
-    : store(open_store(directory.path() + "/fleet.db")),
-      deployments(env, *store, {}),
+    : store(open_store(std::string(Store::kInMemory))),
+      stores(loop, *store),
+      deployments(env, {}),
       mqtt(client.get()),
       link(std::move(client)) {}
 
@@ -75,14 +76,15 @@ void TestFleet::add_group(const std::string& name, const std::vector<std::string
   group.id = random.uuid();
   ASSERT_TRUE(store->create_group(group));
   for (const std::string& thing : things) {
-    const auto added = deployments.add_to_group(ThingName(thing), group.name);
+    const auto added =
+        write([&](Store& s) { return deployments.add_to_group(s, ThingName(thing), group.name); });
     ASSERT_TRUE(added) << added.error().message();
   }
 }
 
 Deployment TestFleet::deploy_to(const std::string& target) {
-  const auto created =
-      deployments.create({{"targetArn", "arn:aws:iot:eu-west-1:000000000000:" + target}});
+  const nlohmann::json request = {{"targetArn", "arn:aws:iot:eu-west-1:000000000000:" + target}};
+  const auto created = write([&](Store& s) { return deployments.create(s, request); });
   EXPECT_TRUE(created) << created.error().message();
   return created ? *created : Deployment{};
 }

@@ -3,12 +3,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "fleet/deployments.h"
 #include "fleet/device_link.h"
-#include "fleet/store.h"
+#include "fleet/store_pool.h"
 #include "io/test_env.h"
 
 namespace skerry::fleet {
@@ -55,11 +56,22 @@ struct TestFleet : io::BasicTestEnv<io::ManualClock, io::RealFiles> {
   void add_group(const std::string& name, const std::vector<std::string>& things);
   // An empty deployment to "thing/T" or "thinggroup/G".
   Deployment deploy_to(const std::string& target);
+  // What `work(store)` returned, as one unit of work of the pool.
+  template <class Work>
+  auto write(Work work) {
+    std::optional<std::invoke_result_t<Work&, Store&>> answer;
+    io::TaskScope scope;
+    scope.spawn([](TestFleet& fleet, Work work, auto& answer) -> io::Task<void> {
+      answer = co_await fleet.stores.write(std::move(work));
+    }(*this, std::move(work), answer));
+    return std::move(*answer);  // inline: it is there
+  }
   // Runs what the loop has at hand.
   void settle();
 
   ScratchDirectory directory;
   std::unique_ptr<Store> store;
+  StorePool stores;  // inline, in `store`
   Deployments deployments;
   RecordingMqtt* mqtt;  // owned by `link`
   DeviceLink link;

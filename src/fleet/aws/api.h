@@ -10,7 +10,6 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "fleet/job_notifier.h"
 #include "formats/arn.h"
 #include "io/env.h"
 
@@ -30,15 +29,21 @@ struct Endpoints {
   std::string jobs;
 };
 
-struct ApiContext {
+// What all operations work with. They use it from the store's threads: clock and randomness are the
+// real ones, and the others are safe there.
+struct ApiServices {
   io::Env& env;
-  Store& store;
-  Deployments& deployments;
+  const Deployments& deployments;
   CertificateAuthority& authority;
   ArtifactStore& artifacts;
   formats::ArnScope scope;
   Endpoints endpoints;
-  CertificateNotifier* certificates = nullptr;  // null: nobody needs to hear of them
+};
+
+// The same with the session of one operation: it runs as one unit of work (store_pool.h), and its
+// effects are the session's.
+struct ApiContext : ApiServices {
+  Store& store;
 };
 
 struct ApiRequest {
@@ -61,14 +66,14 @@ struct ApiRequest {
 };
 
 // An operation answers with the JSON object of its output. Its errors become the service's modelled
-// exceptions by their code (router.cc).
+// exceptions by their code (router.cc). What it changed is undone where it returns one.
 using Operation = Result<nlohmann::json> (*)(ApiContext&, const ApiRequest&);
 
 struct Route {
   std::string_view service;  // of the signature: "greengrass" or "iot"
-  std::string_view method;
-  std::string_view path;  // "/things/{thingName}"; {name+} takes the rest of the path
-  int status;             // of the answer where it succeeds
+  std::string_view method;   // GET changes nothing: it runs in a reader's session
+  std::string_view path;     // "/things/{thingName}"; {name+} takes the rest of the path
+  int status;                // of the answer where it succeeds
   Operation operation;
 };
 

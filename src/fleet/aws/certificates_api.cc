@@ -19,8 +19,9 @@ std::string certificate_arn(const ApiContext& context, const std::string& id) {
       .str();
 }
 
-void changed(ApiContext& context) {
-  if (context.certificates) context.certificates->certificates_changed();
+// The broker hears of it before the caller's answer leaves.
+void changed(ApiContext& context, const std::string& id) {
+  context.store.effects().certificates.push_back(id);
 }
 
 Result<json> create_from_csr(ApiContext& context, const ApiRequest& request) {
@@ -36,7 +37,7 @@ Result<json> create_from_csr(ApiContext& context, const ApiRequest& request) {
   certificate.created_ms = context.env.clock.wall_ms();
   certificate.expires_ms = issued.expires_ms;
   SKERRY_TRY(context.store.add_certificate(certificate));
-  changed(context);
+  changed(context, certificate.id);
   return json{{"certificateArn", certificate_arn(context, certificate.id)},
               {"certificateId", certificate.id},
               {"certificatePem", certificate.pem}};
@@ -86,7 +87,7 @@ Result<json> update_certificate(ApiContext& context, const ApiRequest& request) 
                 "certificate " + id + " is revoked for good: issue a new one");
   }
   SKERRY_TRY(context.store.set_certificate_status(id, status));
-  changed(context);
+  changed(context, id);
   return json::object();
 }
 
@@ -110,7 +111,7 @@ Result<json> attach_principal(ApiContext& context, const ApiRequest& request) {
                                             ": request one with that common name");
   }
   SKERRY_TRY(context.store.attach_certificate(certificate.id, thing));
-  changed(context);
+  changed(context, certificate.id);
   return json::object();
 }
 
@@ -122,7 +123,7 @@ Result<json> detach_principal(ApiContext& context, const ApiRequest& request) {
                 "certificate " + certificate.id + " is not attached to thing " + thing.str());
   }
   SKERRY_TRY(context.store.detach_certificate(certificate.id));
-  changed(context);
+  changed(context, certificate.id);
   return json::object();
 }
 

@@ -69,24 +69,16 @@ Result<ComponentVersion> new_component(ApiContext& context, const json& body) {
 }
 
 Result<json> create_component_version(ApiContext& context, const ApiRequest& request) {
-  json answer;
-  SKERRY_TRY(context.store.transaction([&]() -> Result<void> {
-    SKERRY_ASSIGN(auto former, former_answer(context, "CreateComponentVersion", request.body));
-    if (former) {
-      answer = std::move(*former);
-      return {};
-    }
-    SKERRY_ASSIGN(ComponentVersion component, new_component(context, request.body));
-    if (auto created = context.store.create_component(component); !created) {
-      return fail(created.error());
-    }
-    answer = {{"arn", arn_of(context, component)},
-              {"componentName", component.name.str()},
-              {"componentVersion", component.version},
-              {"creationTimestamp", timestamp(component.created_ms)},
-              {"status", status_of_component()}};
-    return remember_answer(context, "CreateComponentVersion", request.body, answer);
-  }));
+  SKERRY_ASSIGN(auto former, former_answer(context, "CreateComponentVersion", request.body));
+  if (former) return std::move(*former);
+  SKERRY_ASSIGN(ComponentVersion component, new_component(context, request.body));
+  SKERRY_TRY(context.store.create_component(component));
+  json answer = {{"arn", arn_of(context, component)},
+                 {"componentName", component.name.str()},
+                 {"componentVersion", component.version},
+                 {"creationTimestamp", timestamp(component.created_ms)},
+                 {"status", status_of_component()}};
+  SKERRY_TRY(remember_answer(context, "CreateComponentVersion", request.body, answer));
   return answer;
 }
 

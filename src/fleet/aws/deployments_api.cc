@@ -95,13 +95,11 @@ Result<json> create_deployment(ApiContext& context, const ApiRequest& request) {
   SKERRY_TRY(tags_of(request.body));
   SKERRY_ASSIGN(auto former, former_answer(context, "CreateDeployment", request.body));
   if (former) return std::move(*former);
-  json answer;
-  SKERRY_TRY(context.deployments.create(request.body, [&](const Deployment& made) {
-    answer = {{"deploymentId", made.id.str()},
-              {"iotJobId", made.job_id.str()},
-              {"iotJobArn", job_arn(context, made.job_id)}};
-    return remember_answer(context, "CreateDeployment", request.body, answer);
-  }));
+  SKERRY_ASSIGN(auto made, context.deployments.create(context.store, request.body));
+  json answer = {{"deploymentId", made.id.str()},
+                 {"iotJobId", made.job_id.str()},
+                 {"iotJobArn", job_arn(context, made.job_id)}};
+  SKERRY_TRY(remember_answer(context, "CreateDeployment", request.body, answer));
   return answer;
 }
 
@@ -138,7 +136,7 @@ Result<json> list_deployments(ApiContext& context, const ApiRequest& request) {
 
 Result<json> cancel_deployment(ApiContext& context, const ApiRequest& request) {
   const DeploymentId id(request.parameter("deploymentId"));
-  SKERRY_TRY(context.deployments.cancel(id));
+  SKERRY_TRY(context.deployments.cancel(context.store, id));
   return json{{"message",
                "deployment " + id.str() + " is cancelled for every device that has not begun it"}};
 }

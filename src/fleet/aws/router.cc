@@ -42,14 +42,15 @@ constexpr Exception kIotExceptions[] = {
     {Code::kInternal, 500, "InternalFailureException"},
 };
 
-net::HttpResponse exception_response(std::string_view service, const Error& error) {
+net::HttpResponse exception_response(std::string_view service, const Error& error,
+                                     const std::string& request_id) {
   std::span<const Exception> table = kGreengrassExceptions;
   if (service == "iot") table = kIotExceptions;
   auto found =
       std::ranges::find_if(table, [&](const Exception& e) { return e.code == error.code(); });
   if (found == table.end() || error.code() == Code::kInternal) {
     // What went wrong inside is for the operator, not for the client.
-    log::error("api", "request failed", {{"error", error.message()}});
+    log::error("api", "request failed", {{"request", request_id}, {"error", error.message()}});
     const Exception& internal = table.back();
     return error_response(internal.status, internal.type,
                           "the control plane could not do this; its log says why");
@@ -89,6 +90,22 @@ std::string_view next_segment(std::string_view& path) {
   return segment;
 }
 
+// The request as its operation sees it. `body` holds what it refers to.
+Result<ApiRequest> read_request(const net::HttpRequest& request,
+                                std::map<std::string, std::string> path, const json& body) {
+  SKERRY_ASSIGN(auto options, net::parse_query(net::split_target(request.target).second));
+  ApiRequest parsed{std::move(path), {}, {}, body};
+  for (auto& [name, value] : options) parsed.query.emplace(std::move(name), std::move(value));
+  for (const auto& [name, value] : request.headers.fields()) {
+    std::string lower = name;
+    std::ranges::transform(lower, lower.begin(), [](char c) {
+      return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
+    parsed.headers.emplace(std::move(lower), value);
+  }
+  return parsed;
+}
+
 }  // namespace
 
 net::HttpResponse error_response(int status, std::string_view type, std::string_view message) {
@@ -121,53 +138,61 @@ std::optional<std::map<std::string, std::string>> match_path(std::string_view pa
   return values;
 }
 
-Router::Router(ApiContext& context, net::SecretLookup secret_of)
-    : context_(context), secret_of_(std::move(secret_of)) {
+Router::Router(ApiServices services, StorePool& stores, net::SecretLookup secret_of)
+    : services_(std::move(services)), stores_(stores), secret_of_(std::move(secret_of)) {
   for (auto table : {component_routes(), deployment_routes(), device_routes(), tag_routes(),
                      thing_routes(), certificate_routes(), job_routes()}) {
     routes_.insert(routes_.end(), table.begin(), table.end());
   }
 }
 
-net::HttpResponse Router::handle(const net::HttpRequest& request) {
-  const std::string_view path = net::split_target(request.target).first;
+io::Task<net::HttpResponse> Router::handle(net::HttpRequest request) {
+  const std::string path(net::split_target(request.target).first);
+  const std::string request_id = services_.env.random.uuid();
+  net::HttpResponse response =
+      error_response(404, "UnknownOperationException",
+                     "this control plane has no operation " + request.method + " " + path);
   for (const Route& route : routes_) {
     if (route.method != request.method) continue;
-    if (auto values = match_path(route.path, path)) return run(route, std::move(*values), request);
+    if (auto values = match_path(route.path, path)) {
+      response = co_await run(route, std::move(*values), std::move(request), request_id);
+      break;
+    }
   }
-  return error_response(
-      404, "UnknownOperationException",
-      "this control plane has no operation " + request.method + " " + std::string(path));
+  response.headers.set("x-amzn-RequestId", request_id);
+  co_return response;
 }
 
-net::HttpResponse Router::run(const Route& route, std::map<std::string, std::string> path,
-                              const net::HttpRequest& request) {
-  auto caller = net::sigv4_verify(request, secret_of_, context_.env.clock.wall_ms());
+std::optional<net::HttpResponse> Router::refuse(const Route& route,
+                                                const net::HttpRequest& request) {
+  auto caller = net::sigv4_verify(request, secret_of_, services_.env.clock.wall_ms());
   if (!caller) return refusal_response(caller.error());
-  if (caller->scope.service != route.service || caller->scope.region != context_.scope.region) {
+  const std::string& region = services_.scope.region;
+  if (caller->scope.service != route.service || caller->scope.region != region) {
     return error_response(403, "InvalidSignatureException",
-                          "credential should be scoped to region " + context_.scope.region +
-                              " and service " + std::string(route.service) + ", is for " +
-                              caller->scope.region + " and " + caller->scope.service);
+                          "credential should be scoped to region " + region + " and service " +
+                              std::string(route.service) + ", is for " + caller->scope.region +
+                              " and " + caller->scope.service);
   }
-  auto body = parse_body(request.body);
-  if (!body) return exception_response(route.service, body.error());
-  auto options = net::parse_query(net::split_target(request.target).second);
-  if (!options) return exception_response(route.service, options.error());
+  return std::nullopt;
+}
 
-  ApiRequest parsed{std::move(path), {}, {}, *body};
-  for (auto& [name, value] : *options) parsed.query.emplace(std::move(name), std::move(value));
-  for (const auto& [name, value] : request.headers.fields()) {
-    std::string lower = name;
-    std::ranges::transform(lower, lower.begin(), [](char c) {
-      return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
-    parsed.headers.emplace(std::move(lower), value);
-  }
-  auto answer = route.operation(context_, parsed);
-  if (!answer) return exception_response(route.service, answer.error());
-  if (route.status == 204) return {.status = 204};
-  return net::json_response(route.status, formats::json_text(*answer));
+io::Task<net::HttpResponse> Router::run(const Route& route, std::map<std::string, std::string> path,
+                                        net::HttpRequest request, std::string request_id) {
+  if (auto refused = refuse(route, request)) co_return std::move(*refused);
+  auto work = [this, &route, path = std::move(path),
+               request = std::move(request)](Store& store) mutable -> Result<std::string> {
+    SKERRY_ASSIGN(const json body, parse_body(request.body));
+    SKERRY_ASSIGN(ApiRequest parsed, read_request(request, std::move(path), body));
+    ApiContext context{services_, store};
+    SKERRY_ASSIGN(json answer, route.operation(context, parsed));
+    return formats::json_text(answer);
+  };
+  auto answer = route.method == "GET" ? co_await stores_.read(std::move(work))
+                                      : co_await stores_.write(std::move(work));
+  if (!answer) co_return exception_response(route.service, answer.error(), request_id);
+  if (route.status == 204) co_return net::HttpResponse{.status = 204};
+  co_return net::json_response(route.status, std::move(*answer));
 }
 
 }  // namespace skerry::fleet::aws

@@ -1,6 +1,6 @@
 // The AWS-shaped HTTP API: finds the operation of a request, checks its signature, and turns
-// results into what AWS clients expect. Operations run on the loop's thread; they only touch the
-// store.
+// results into what AWS clients expect. Each operation is one unit of work of the store: reading
+// the request, doing it and printing the answer happen off the loop's thread.
 #pragma once
 
 #include <functional>
@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "fleet/aws/api.h"
+#include "fleet/store_pool.h"
+#include "io/task.h"
 #include "net/http.h"
 #include "net/sigv4.h"
 
@@ -23,15 +25,18 @@ std::optional<std::map<std::string, std::string>> match_path(std::string_view pa
 class Router {
  public:
   // `secret_of` knows the keys that may use the API.
-  Router(ApiContext& context, net::SecretLookup secret_of);
+  Router(ApiServices services, StorePool& stores, net::SecretLookup secret_of);
 
-  net::HttpResponse handle(const net::HttpRequest& request);
+  // Every answer carries x-amzn-RequestId; the log names a failure inside by it.
+  io::Task<net::HttpResponse> handle(net::HttpRequest request);
 
  private:
-  net::HttpResponse run(const Route& route, std::map<std::string, std::string> path,
-                        const net::HttpRequest& request);
+  io::Task<net::HttpResponse> run(const Route& route, std::map<std::string, std::string> path,
+                                  net::HttpRequest request, std::string request_id);
+  std::optional<net::HttpResponse> refuse(const Route& route, const net::HttpRequest& request);
 
-  ApiContext& context_;
+  ApiServices services_;
+  StorePool& stores_;
   net::SecretLookup secret_of_;
   std::vector<Route> routes_;
 };

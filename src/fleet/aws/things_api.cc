@@ -185,13 +185,14 @@ Result<Membership> membership_of(const json& body) {
 
 Result<json> add_to_group(ApiContext& context, const ApiRequest& request) {
   SKERRY_ASSIGN(Membership membership, membership_of(request.body));
-  SKERRY_TRY(context.deployments.add_to_group(membership.thing, membership.group));
+  SKERRY_TRY(context.deployments.add_to_group(context.store, membership.thing, membership.group));
   return json::object();
 }
 
 Result<json> remove_from_group(ApiContext& context, const ApiRequest& request) {
   SKERRY_ASSIGN(Membership membership, membership_of(request.body));
-  SKERRY_TRY(context.deployments.remove_from_group(membership.thing, membership.group));
+  SKERRY_TRY(
+      context.deployments.remove_from_group(context.store, membership.thing, membership.group));
   return json::object();
 }
 

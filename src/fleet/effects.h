@@ -1,0 +1,28 @@
+// What a unit of work on the store asks to happen once it is stored: who has to be told. Collected
+// by the store's session while the unit runs, delivered on the loop's thread after the commit,
+// dropped where the unit fails.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/named_type.h"
+
+namespace skerry::fleet {
+
+struct Effects {
+  // A job execution of these was queued, ended or removed.
+  std::vector<ThingName> jobs;
+  // These certificates were added, attached, detached, removed, or got another status.
+  std::vector<std::string> certificates;
+
+  bool empty() const { return jobs.empty() && certificates.empty(); }
+};
+
+class EffectListener {
+ public:
+  virtual ~EffectListener() = default;
+  virtual void committed(const Effects& effects) = 0;
+};
+
+}  // namespace skerry::fleet
