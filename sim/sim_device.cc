@@ -110,8 +110,8 @@ std::string check_generation(Device& device) {
   for (const auto& [name, component] : components) {
     if (component.version != version)
       return "two generations mixed: " + version + " and " + component.version;
-    const std::string path =
-        std::string(kRoot) + "/packages/artifacts/" + name.str() + "/" + version + "/data";
+    const std::string path = std::string(kRoot) + "/packages/" + name.str() + "/" +
+                             component.package() + "/artifacts/data";
     auto bytes = io::read_file(device.files_, path);
     const std::string* published = device.fleet_.artifact(name.str() + ":" + version + "/data");
     if (!bytes || *bytes != *published) return "the artifact " + path + " is missing or damaged";

@@ -206,12 +206,12 @@ io::Task<Result<void>> SimCloud::download(std::string url, uint64_t offset,
   if (fleet_.chance(fleet_.faults().corrupt_download) && offset < bytes.size())
     bytes[bytes.size() - 1] ^= 1;
   if (fleet_.chance(0.1)) offset = 0;  // a server without ranges
-  SKERRY_CO_TRY(sink->begin(offset, bytes.size() - offset));
+  SKERRY_CO_TRY(co_await sink->begin(offset, bytes.size() - offset));
   for (; offset < bytes.size(); offset += kPieceBytes) {
     co_await io::sleep(fleet_.loop(), 1);
     if (fleet_.chance(fleet_.faults().cut_download))
       co_return fail(Code::kUnavailable, "the connection broke");
-    SKERRY_CO_TRY(sink->write(std::string_view(bytes).substr(offset, kPieceBytes)));
+    SKERRY_CO_TRY(co_await sink->write(bytes.substr(offset, kPieceBytes)));
   }
   co_return Result<void>();
 }

@@ -31,6 +31,12 @@ std::string Sha256::finish() {
   return digest;
 }
 
+std::string Sha256::digest_so_far() const {
+  Sha256 copy;
+  if (EVP_MD_CTX_copy_ex(copy.context_, context_) != 1) std::abort();  // out of memory
+  return copy.finish();
+}
+
 std::string sha256(std::string_view bytes) {
   Sha256 hash;
   hash.update(bytes);

@@ -19,6 +19,8 @@ class Sha256 {
   void update(std::string_view bytes);
   // The 32 raw bytes; call once. Hex or Base64 them with base/encoding.h.
   std::string finish();
+  // What finish() would return now; more can follow.
+  std::string digest_so_far() const;
 
  private:
   evp_md_ctx_st* context_;

@@ -240,6 +240,30 @@ std::string Artifact::file_name() const {
   return uri.substr(uri.find(':') + 1);
 }
 
+std::string Artifact::unarchived_name() const {
+  std::string name = file_name();
+  if (const size_t dot = name.rfind('.'); dot != std::string::npos && dot > 0) name.resize(dot);
+  return name;
+}
+
+Result<void> check_artifacts_apart(const Manifest& manifest) {
+  std::map<std::string, std::string> taken;  // a place in the package → whose it is
+  auto take = [&](std::string place, const Artifact& artifact) -> Result<void> {
+    std::ranges::transform(place, place.begin(), [](unsigned char c) { return std::tolower(c); });
+    const auto [found, is_free] = taken.emplace(std::move(place), artifact.uri);
+    if (is_free) return {};
+    return fail(Code::kInvalidArgument,
+                "the artifacts " + found->second + " and " + artifact.uri +
+                    " would lie on one another on the device: give them different names");
+  };
+  for (const Artifact& artifact : manifest.artifacts) {
+    SKERRY_TRY(take("artifacts/" + artifact.file_name(), artifact));
+    if (artifact.unarchive == Unarchive::kZip)
+      SKERRY_TRY(take("unarchived/" + artifact.unarchived_name(), artifact));
+  }
+  return {};
+}
+
 const Dependency* Recipe::find_dependency(const ComponentName& component) const {
   auto dependency = dependencies.find(component);
   return dependency == dependencies.end() ? nullptr : &dependency->second;

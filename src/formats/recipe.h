@@ -40,6 +40,8 @@ struct Artifact {
   std::string algorithm;  // "SHA-256"; empty: none given
 
   std::string file_name() const;  // what follows the last slash of the URI
+  std::string unarchived_name()
+      const;  // the folder it is unpacked to: file_name() up to its last dot
 };
 
 enum class StepKind { kBootstrap, kInstall, kStartup, kRun, kShutdown, kRecover, kUninstall };
@@ -92,6 +94,10 @@ struct Recipe {
 // Untrusted text; JSON where it starts with "{", else YAML. Unknown keys are ignored. Errors name
 // the place in the document.
 Result<Recipe> parse_recipe(std::string_view text);
+
+// kInvalidArgument where two artifacts of the manifest would become one file, or would be unpacked
+// into one folder. Case counts for neither, so that it holds on every file system.
+Result<void> check_artifacts_apart(const Manifest& manifest);
 
 // Attributes of a device: {"os", "linux"}, {"architecture", "amd64"}, …
 using PlatformAttributes = std::map<std::string, std::string>;

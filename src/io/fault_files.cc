@@ -81,7 +81,9 @@ std::string surviving_content(std::string content, const std::vector<ContentChan
 
 struct FaultFiles::Node {
   bool is_directory = false;
-  uint32_t mode = 0;
+  uint32_t mode = 0, uid = 0, gid = 0;
+  uint64_t inode = 0;
+  int64_t modified_ns = 0;
   std::string content, durable_content;
   std::vector<ContentChange> unsynced;
   Entries entries, durable_entries;
@@ -114,6 +116,7 @@ class FaultFiles::OpenFile : public File {
     const bool full = take > room;
     if (full) take = static_cast<size_t>(room);
     node_->change({.offset = node_->content.size(), .bytes = std::string(bytes.substr(0, take))});
+    node_->modified_ns = files_.next_change_ns_++;
     if (error) return fail(*error);
     if (full) return fail(errno_error("write", path_, ENOSPC));
     return files_.alive();
@@ -132,6 +135,7 @@ class FaultFiles::OpenFile : public File {
     SKERRY_TRY(usable("truncate", true));
     if (auto error = files_.begin("truncate", path_)) return fail(*error);
     node_->change({.truncates = true, .offset = size, .bytes = {}});
+    node_->modified_ns = files_.next_change_ns_++;
     return files_.alive();
   }
   Result<void> sync() override {
@@ -302,6 +306,7 @@ Result<std::unique_ptr<File>> FaultFiles::open(const std::string& path, OpenMode
     if (open_mode == OpenMode::kTruncate) {
       if (auto error = begin("empty", path)) return fail(*error);
       node->change({.truncates = true, .offset = 0, .bytes = {}});
+      node->modified_ns = next_change_ns_++;
       node->mode = mode;
     }
   } else {
@@ -309,6 +314,8 @@ Result<std::unique_ptr<File>> FaultFiles::open(const std::string& path, OpenMode
     if (auto error = begin("create", path)) return fail(*error);
     node = std::make_shared<Node>();
     node->mode = mode;
+    node->inode = next_inode_++;
+    node->modified_ns = next_change_ns_++;
     change_name({.directory = place.directory, .name = place.name, .node = node});
   }
   SKERRY_TRY(alive());
@@ -317,7 +324,16 @@ Result<std::unique_ptr<File>> FaultFiles::open(const std::string& path, OpenMode
 
 Result<FileInfo> FaultFiles::stat(const std::string& path) {
   SKERRY_ASSIGN(NodePtr node, find(path, "stat"));
-  return FileInfo{node->is_directory, node->content.size(), node->mode};
+  FileInfo info;
+  info.is_directory = node->is_directory;
+  info.is_regular = !node->is_directory;
+  info.size_bytes = node->content.size();
+  info.mode = node->mode;
+  info.uid = node->uid;
+  info.gid = node->gid;
+  info.inode = node->inode;
+  info.modified_ns = node->modified_ns;
+  return info;
 }
 
 Result<std::vector<std::string>> FaultFiles::list(const std::string& directory) {
@@ -339,6 +355,7 @@ Result<void> FaultFiles::make_directory(const std::string& path, uint32_t mode) 
   auto node = std::make_shared<Node>();
   node->is_directory = true;
   node->mode = mode;
+  node->inode = next_inode_++;
   change_name({.directory = place.directory, .name = place.name, .node = node});
   return alive();
 }
@@ -377,6 +394,15 @@ Result<void> FaultFiles::remove(const std::string& path) {
   return alive();
 }
 
+// One operation for each name, from the leaves up, as the real one does.
+Result<void> FaultFiles::remove_tree(const std::string& path) {
+  SKERRY_ASSIGN(NodePtr node, find(path, "remove"));
+  while (!node->entries.empty()) {
+    SKERRY_TRY(remove_tree(path + "/" + node->entries.begin()->first));
+  }
+  return remove(path);
+}
+
 Result<void> FaultFiles::set_mode(const std::string& path, uint32_t mode) {
   SKERRY_ASSIGN(NodePtr node, find(path, "chmod"));
   if (auto error = begin("chmod", path)) return fail(*error);
@@ -384,9 +410,11 @@ Result<void> FaultFiles::set_mode(const std::string& path, uint32_t mode) {
   return alive();
 }
 
-Result<void> FaultFiles::set_owner(const std::string& path, uint32_t, uint32_t) {
-  SKERRY_TRY(find(path, "chown"));
+Result<void> FaultFiles::set_owner(const std::string& path, uint32_t uid, uint32_t gid) {
+  SKERRY_ASSIGN(NodePtr node, find(path, "chown"));
   if (auto error = begin("chown", path)) return fail(*error);
+  node->uid = uid;
+  node->gid = gid;
   return alive();
 }
 

@@ -7,7 +7,7 @@
 //   whatever happened to the file. Until then each operation may be kept or lost by itself; a
 //   rename is never half done.
 // - What a failed sync was to write is lost, even when a later sync succeeds (as on Linux).
-// - Modes and owners are durable at once: nothing here depends on them.
+// - Modes, owners and times are durable at once: nothing here depends on them.
 // No links, no permissions checks. One thread.
 #pragma once
 
@@ -66,6 +66,7 @@ class FaultFiles : public Files {
   Result<void> make_directory(const std::string& path, uint32_t mode) override;
   Result<void> rename(const std::string& from, const std::string& to) override;
   Result<void> remove(const std::string& path) override;
+  Result<void> remove_tree(const std::string& path) override;
   Result<void> set_mode(const std::string& path, uint32_t mode) override;
   Result<void> set_owner(const std::string& path, uint32_t uid, uint32_t gid) override;
   Result<void> sync_directory(const std::string& path) override;
@@ -114,6 +115,8 @@ class FaultFiles : public Files {
   std::optional<Fault> fault_;
   uint64_t capacity_ = UINT64_MAX;
   uint64_t boots_ = 0;  // files opened in an earlier one are dead
+  uint64_t next_inode_ = 1;
+  int64_t next_change_ns_ = 1;  // a clock that advances with every change of content
   bool crashed_ = false;
 };
 

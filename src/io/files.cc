@@ -64,6 +64,139 @@ class RealFile : public File {
   std::string path_;
 };
 
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+std::vector<std::string> names_in(DIR* stream) {
+  std::vector<std::string> names;
+  while (dirent* entry = ::readdir(stream)) {
+    std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(std::move(name));
+  }
+  return names;
+}
+
+// Empties directories by descriptors: whatever names are swapped meanwhile, what is removed is in
+// a directory that was reached from the root of the tree without a link.
+class TreeRemover {
+ public:
+  // `parent` and `path` as they are; `name` is the tree's in `parent`.
+  TreeRemover(int parent, std::string name, std::string path)
+      : parent_(parent), name_(std::move(name)), path_(std::move(path)) {}
+
+  Result<void> run() {
+    if (::unlinkat(parent_, name_.c_str(), 0) == 0) return {};
+    if (errno != EISDIR && errno != EPERM) return fail(errno_error("remove", path_, errno));
+    Descriptor top(::openat(parent_, name_.c_str(), kDirectory));
+    if (top.get() < 0) return fail(errno_error("remove", path_, errno));
+    struct stat info{};
+    if (::fstat(top.get(), &info) != 0) return fail(errno_error("stat", path_, errno));
+    device_ = info.st_dev;
+    top_ = top.get();
+    // What was too deep has been moved up: until nothing is left.
+    do {
+      moved_up_ = false;
+      SKERRY_TRY(empty(top.get(), 0));
+    } while (moved_up_);
+    if (::unlinkat(parent_, name_.c_str(), AT_REMOVEDIR) == 0) return {};
+    return fail(errno_error("remove", path_, errno));
+  }
+
+ private:
+  static constexpr int kDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  static constexpr int kMaxDepth = 64;  // descriptors and stack that a hostile tree may cost
+
+  Result<void> empty(int directory, int depth) {
+    const int listed = ::fcntl(directory, F_DUPFD_CLOEXEC, 0);
+    DIR* stream = listed < 0 ? nullptr : ::fdopendir(listed);
+    if (!stream) {
+      const int error = errno;
+      if (listed >= 0) ::close(listed);
+      return fail(errno_error("list", path_, error));
+    }
+    ::rewinddir(stream);
+    const std::vector<std::string> names = names_in(stream);
+    ::closedir(stream);
+    for (const std::string& name : names) SKERRY_TRY(remove(directory, name, depth));
+    return {};
+  }
+
+  Result<void> remove(int directory, const std::string& name, int depth) {
+    if (::unlinkat(directory, name.c_str(), 0) == 0 || errno == ENOENT) return {};
+    if (errno != EISDIR && errno != EPERM) return fail(errno_error("remove", inside(name), errno));
+    if (depth == kMaxDepth) return move_up(directory, name);
+    Descriptor below(::openat(directory, name.c_str(), kDirectory));
+    if (below.get() < 0) return fail(errno_error("open", inside(name), errno));
+    struct stat info{};
+    if (::fstat(below.get(), &info) != 0) return fail(errno_error("stat", inside(name), errno));
+    if (info.st_dev != device_) {
+      return fail(Code::kFailedPrecondition,
+                  "another file system is mounted on " + inside(name) + ": unmount it first");
+    }
+    SKERRY_TRY(empty(below.get(), depth + 1));
+    if (::unlinkat(directory, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return {};
+    return fail(errno_error("remove", inside(name), errno));
+  }
+
+  Result<void> move_up(int directory, const std::string& name) {
+    for (;;) {
+      const std::string to = ".skerry-removed-" + std::to_string(++moved_);
+      if (::renameat(directory, name.c_str(), top_, to.c_str()) == 0) break;
+      const bool taken = errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR;
+      if (!taken) return fail(errno_error("rename", inside(name), errno));
+    }
+    moved_up_ = true;
+    return {};
+  }
+
+  std::string inside(const std::string& name) const { return path_ + "/…/" + name; }
+
+  int parent_;
+  std::string name_, path_;
+  int top_ = -1;
+  dev_t device_ = 0;
+  bool moved_up_ = false;
+  uint64_t moved_ = 0;
+};
+
+// `path` itself, pinned: what is done through it cannot be diverted by a change of the name.
+class Pinned {
+ public:
+  static Result<Pinned> open(const std::string& path, std::string_view what) {
+    Pinned pinned(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (pinned.fd_->get() < 0) return fail(errno_error(what, path, errno));
+    struct stat info{};
+    if (::fstat(pinned.fd_->get(), &info) != 0) return fail(errno_error("stat", path, errno));
+    if (S_ISLNK(info.st_mode)) {
+      return fail(Code::kPermissionDenied,
+                  std::string(what) + " " + path + ": it is a link, which is not followed");
+    }
+    if (!S_ISDIR(info.st_mode) && info.st_nlink > 1) {
+      return fail(Code::kPermissionDenied,
+                  std::string(what) + " " + path + ": the file has another name elsewhere");
+    }
+    return pinned;
+  }
+  int fd() const { return fd_->get(); }
+  // A descriptor of this kind can be used by its name only.
+  std::string name() const { return "/proc/self/fd/" + std::to_string(fd_->get()); }
+
+ private:
+  explicit Pinned(int fd) : fd_(std::make_unique<Descriptor>(fd)) {}
+  std::unique_ptr<Descriptor> fd_;
+};
+
 }  // namespace
 
 Result<std::unique_ptr<File>> RealFiles::open(const std::string& path, OpenMode open_mode,
@@ -93,18 +226,23 @@ Result<std::unique_ptr<File>> RealFiles::open(const std::string& path, OpenMode 
 Result<FileInfo> RealFiles::stat(const std::string& path) {
   struct stat info{};
   SKERRY_TRY(check(::lstat(path.c_str(), &info), "stat", path));
-  return FileInfo{S_ISDIR(info.st_mode), static_cast<uint64_t>(info.st_size),
-                  static_cast<uint32_t>(info.st_mode & 07777)};
+  FileInfo found;
+  found.is_directory = S_ISDIR(info.st_mode);
+  found.is_regular = S_ISREG(info.st_mode);
+  found.size_bytes = static_cast<uint64_t>(info.st_size);
+  found.mode = static_cast<uint32_t>(info.st_mode & 07777);
+  found.uid = info.st_uid;
+  found.gid = info.st_gid;
+  found.links = info.st_nlink;
+  found.inode = info.st_ino;
+  found.modified_ns = int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
+  return found;
 }
 
 Result<std::vector<std::string>> RealFiles::list(const std::string& directory) {
   DIR* stream = ::opendir(directory.c_str());
   if (!stream) return fail(errno_error("list", directory, errno));
-  std::vector<std::string> names;
-  while (dirent* entry = ::readdir(stream)) {
-    std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(std::move(name));
-  }
+  std::vector<std::string> names = names_in(stream);
   ::closedir(stream);
   std::sort(names.begin(), names.end());
   return names;
@@ -124,11 +262,19 @@ Result<void> RealFiles::rename(const std::string& from, const std::string& to) {
 Result<void> RealFiles::remove(const std::string& path) {
   return check(std::remove(path.c_str()), "remove", path);
 }
+Result<void> RealFiles::remove_tree(const std::string& path) {
+  const std::string directory = parent_of(path);
+  Descriptor parent(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (parent.get() < 0) return fail(errno_error("open", directory, errno));
+  return TreeRemover(parent.get(), path.substr(path.find_last_of('/') + 1), path).run();
+}
 Result<void> RealFiles::set_mode(const std::string& path, uint32_t mode) {
-  return check(::chmod(path.c_str(), mode), "chmod", path);
+  SKERRY_ASSIGN(const Pinned file, Pinned::open(path, "chmod"));
+  return check(::chmod(file.name().c_str(), mode), "chmod", path);
 }
 Result<void> RealFiles::set_owner(const std::string& path, uint32_t uid, uint32_t gid) {
-  return check(::lchown(path.c_str(), uid, gid), "chown", path);
+  SKERRY_ASSIGN(const Pinned file, Pinned::open(path, "chown"));
+  return check(::fchownat(file.fd(), "", uid, gid, AT_EMPTY_PATH), "chown", path);
 }
 
 Result<void> RealFiles::sync_directory(const std::string& path) {
@@ -184,16 +330,9 @@ Result<void> make_directories(Files& files, const std::string& path, uint32_t mo
 }
 
 Result<void> remove_all(Files& files, const std::string& path) {
-  auto info = files.stat(path);
-  if (!info) {
-    if (info.error().code() == Code::kNotFound) return {};
-    return fail(info.error());
-  }
-  if (info->is_directory) {
-    SKERRY_ASSIGN(auto names, files.list(path));
-    for (const std::string& name : names) SKERRY_TRY(remove_all(files, path + "/" + name));
-  }
-  return files.remove(path);
+  auto removed = files.remove_tree(path);
+  if (!removed && removed.error().code() == Code::kNotFound) return {};
+  return removed;
 }
 
 std::string parent_of(const std::string& path) {

@@ -20,8 +20,14 @@ enum class OpenMode {
 
 struct FileInfo {
   bool is_directory = false;
+  bool is_regular = false;  // neither of the two: a link, a device, a pipe, a socket
   uint64_t size_bytes = 0;
   uint32_t mode = 0;  // permission bits
+  uint32_t uid = 0, gid = 0;
+  uint64_t links = 1;  // names that it has
+  // What tells cheaply whether a file is still the one that it was.
+  uint64_t inode = 0;
+  int64_t modified_ns = 0;
 };
 
 class File {
@@ -35,6 +41,9 @@ class File {
   virtual Result<void> sync() = 0;  // fsync: written bytes survive a power cut
 };
 
+// Whoever may write to a directory of `path` can make the path mean something else at any time.
+// The nucleus is root and components are not its friends: below a folder that belongs to one, only
+// remove_tree() may be used.
 class Files {
  public:
   virtual ~Files() = default;
@@ -47,6 +56,11 @@ class Files {
                                       uint32_t mode = 0755) = 0;  // fine if there
   virtual Result<void> rename(const std::string& from, const std::string& to) = 0;
   virtual Result<void> remove(const std::string& path) = 0;  // file, link or empty directory
+  // `path` and all below it, on one file system, however its owner changes it meanwhile: no link is
+  // followed and nothing outside is touched. kNotFound where absent.
+  virtual Result<void> remove_tree(const std::string& path) = 0;
+  // These two refuse (kPermissionDenied) links, and files that have another name as well: that
+  // name may be a trap.
   virtual Result<void> set_mode(const std::string& path, uint32_t mode) = 0;
   virtual Result<void> set_owner(const std::string& path, uint32_t uid, uint32_t gid) = 0;
   virtual Result<void> sync_directory(const std::string& path) = 0;  // entries survive a power cut
@@ -62,6 +76,7 @@ class RealFiles : public Files {
   Result<void> make_directory(const std::string& path, uint32_t mode) override;
   Result<void> rename(const std::string& from, const std::string& to) override;
   Result<void> remove(const std::string& path) override;
+  Result<void> remove_tree(const std::string& path) override;
   Result<void> set_mode(const std::string& path, uint32_t mode) override;
   Result<void> set_owner(const std::string& path, uint32_t uid, uint32_t gid) override;
   Result<void> sync_directory(const std::string& path) override;
@@ -79,7 +94,7 @@ Result<void> write_file_atomic(Files& files, const std::string& path, std::strin
                                uint32_t mode = 0600);
 // `path` and its parents; those it creates survive a power cut.
 Result<void> make_directories(Files& files, const std::string& path, uint32_t mode = 0755);
-// `path` and what is below it; fine where absent. Does not follow links.
+// Files::remove_tree(), fine where there is nothing.
 Result<void> remove_all(Files& files, const std::string& path);
 // The directory part: "/a/b" → "/a", "x" → ".".
 std::string parent_of(const std::string& path);

@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <thread>
 
 #include "io/fault_files.h"
 
@@ -144,6 +146,47 @@ TEST_P(FilesTest, RemovesFilesAndEmptyDirectories) {
   EXPECT_TRUE(remove_all(files(), at("x")));
 }
 
+TEST_P(FilesTest, StatTellsWhetherAFileIsStillTheSame) {
+  put("a", "1");
+  const FileInfo before = files().stat(at("a")).value();
+  EXPECT_TRUE(before.is_regular);
+  EXPECT_FALSE(before.is_directory);
+  EXPECT_EQ(before.links, 1u);
+  EXPECT_FALSE(files().stat(subject_.root)->is_regular);
+  ASSERT_TRUE(files().rename(at("a"), at("b")));
+  EXPECT_EQ(files().stat(at("b"))->inode, before.inode);
+  EXPECT_EQ(files().stat(at("b"))->modified_ns, before.modified_ns);
+  ASSERT_TRUE(files().set_mode(at("b"), 0400));
+  EXPECT_EQ(files().stat(at("b"))->modified_ns, before.modified_ns);
+  put("a", "1");
+  EXPECT_NE(files().stat(at("a"))->inode, before.inode);
+}
+
+TEST_P(FilesTest, OwnersAreSetAndSeen) {
+  put("a", "");
+  const uint32_t gid = ::getgid();
+  ASSERT_TRUE(files().set_owner(at("a"), ::getuid(), gid));
+  EXPECT_EQ(files().stat(at("a"))->uid, ::getuid());
+  EXPECT_EQ(files().stat(at("a"))->gid, gid);
+}
+
+TEST_P(FilesTest, RemovesTreesHoweverDeep) {
+  std::string path = at("tree");
+  ASSERT_TRUE(files().make_directory(path, 0700));
+  for (int i = 0; i < 300; ++i) {
+    path += "/d";
+    ASSERT_TRUE(files().make_directory(path, 0700));
+    if (i % 50 == 0) put(path.substr(subject_.root.size() + 1) + "/file", "x");
+  }
+  put("tree/.skerry-removed-1", "x");
+  ASSERT_TRUE(files().remove_tree(at("tree")));
+  EXPECT_FALSE(exists(files(), at("tree")));
+  EXPECT_EQ(files().remove_tree(at("tree")).error().code(), Code::kNotFound);
+  EXPECT_EQ(files().remove_tree(at("no/where")).error().code(), Code::kNotFound);
+  put("file", "x");
+  ASSERT_TRUE(files().remove_tree(at("file")));
+}
+
 TEST_P(FilesTest, HelpersReplaceAndLimit) {
   ASSERT_TRUE(write_file_atomic(files(), at("a"), "one"));
   ASSERT_TRUE(write_file_atomic(files(), at("a"), "two", 0644));
@@ -171,6 +214,49 @@ TEST(Files, RemoveAllDoesNotFollowLinks) {
   ASSERT_TRUE(write_file_atomic(*real.files, kept + "/file", "x"));
   ASSERT_EQ(::symlink(kept.c_str(), (doomed + "/link").c_str()), 0);
   ASSERT_TRUE(remove_all(*real.files, doomed));
+  EXPECT_TRUE(exists(*real.files, kept + "/file"));
+  ASSERT_TRUE(remove_all(*real.files, real.root));
+}
+
+// A component that owns a folder may make anything of its names while the nucleus, as root, works
+// on it.
+TEST(Files, OwnersAndModesAreNotChangedThroughLinksOrOtherNames) {
+  Subject real = real_subject();
+  const std::string secret = real.root + "/secret";
+  ASSERT_TRUE(write_file_atomic(*real.files, secret, "x", 0600));
+  ASSERT_EQ(::symlink(secret.c_str(), (real.root + "/link").c_str()), 0);
+  ASSERT_EQ(::link(secret.c_str(), (real.root + "/hard").c_str()), 0);
+  for (const char* name : {"/link", "/hard", "/secret"}) {
+    EXPECT_EQ(real.files->set_mode(real.root + name, 0666).error().code(), Code::kPermissionDenied);
+    EXPECT_EQ(real.files->set_owner(real.root + name, ::getuid(), ::getgid()).error().code(),
+              Code::kPermissionDenied);
+  }
+  EXPECT_EQ(real.files->stat(secret)->mode, 0600u);
+  EXPECT_EQ(real.files->stat(secret)->links, 2u);
+  EXPECT_FALSE(real.files->stat(real.root + "/link")->is_regular);
+  ASSERT_TRUE(remove_all(*real.files, real.root));
+}
+
+TEST(Files, ATreeThatIsSwappedForALinkWhileItIsRemovedTakesNothingElseAlong) {
+  Subject real = real_subject();
+  const std::string kept = real.root + "/kept", tree = real.root + "/tree";
+  ASSERT_TRUE(make_directories(*real.files, kept));
+  ASSERT_TRUE(write_file_atomic(*real.files, kept + "/file", "x"));
+  std::atomic<bool> stop = false;
+  std::thread component([&] {
+    while (!stop) {
+      (void)::rename((tree + "/a").c_str(), (tree + "/b").c_str());
+      (void)::symlink(kept.c_str(), (tree + "/a").c_str());
+      (void)::unlink((tree + "/a").c_str());
+      (void)::rename((tree + "/b").c_str(), (tree + "/a").c_str());
+    }
+  });
+  for (int round = 0; round < 300; ++round) {
+    (void)make_directories(*real.files, tree + "/a/deep");
+    (void)real.files->remove_tree(tree);  // it may lose against the other side, no more than that
+  }
+  stop = true;
+  component.join();
   EXPECT_TRUE(exists(*real.files, kept + "/file"));
   ASSERT_TRUE(remove_all(*real.files, real.root));
 }

@@ -150,6 +150,7 @@ class Delegate : public Files {
     return files_.rename(from, to);
   }
   Result<void> remove(const std::string& path) override { return files_.remove(path); }
+  Result<void> remove_tree(const std::string& path) override { return files_.remove_tree(path); }
   Result<void> set_mode(const std::string& path, uint32_t mode) override {
     return files_.set_mode(path, mode);
   }

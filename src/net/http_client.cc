@@ -231,7 +231,7 @@ class StreamHttpClient : public HttpClient {
         std::copy(buffer.begin() + static_cast<ptrdiff_t>(used),
                   buffer.begin() + static_cast<ptrdiff_t>(end), buffer.begin());
         end -= used;
-        SKERRY_CO_TRY(deliver(parser, head_told, options));
+        SKERRY_CO_TRY(co_await deliver(parser, head_told, options));
         if (parser.done()) break;
       }
       if (end == buffer.size()) buffer.resize(buffer.size() * 2);  // the header's limit ends this
@@ -248,25 +248,24 @@ class StreamHttpClient : public HttpClient {
   }
 
   // Hands what has arrived to the sink.
-  static Result<void> deliver(ResponseParser& parser, bool& head_told,
-                              const FetchOptions& options) {
+  static io::Task<Result<void>> deliver(ResponseParser& parser, bool& head_told,
+                                        const FetchOptions& options) {
     HttpResponse& response = parser.response();
-    if (!parser.head_done()) return {};
+    if (!parser.head_done()) co_return {};
     if (response.status / 100 != 2) {
-      if (response.body.size() <= options.max_body_bytes) return {};
-      return fail(Code::kResourceExhausted,
-                  "the answer is larger than " + std::to_string(options.max_body_bytes) + " bytes");
+      if (response.body.size() <= options.max_body_bytes) co_return {};
+      co_return fail(
+          Code::kResourceExhausted,
+          "the answer is larger than " + std::to_string(options.max_body_bytes) + " bytes");
     }
     if (options.on_head && !std::exchange(head_told, true)) {
       HttpResponse head;
       head.status = response.status;
       head.headers = response.headers;
-      SKERRY_TRY(options.on_head(head));
+      SKERRY_CO_TRY(options.on_head(head));
     }
-    if (!options.sink || response.body.empty()) return {};
-    SKERRY_TRY(options.sink(response.body));
-    response.body.clear();
-    return {};
+    if (!options.sink || response.body.empty()) co_return {};
+    co_return co_await options.sink(std::exchange(response.body, {}));
   }
 
   io::Loop& loop_;

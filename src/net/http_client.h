@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "io/task.h"
 #include "net/http.h"
 #include "net/tls.h"
 
@@ -15,9 +16,9 @@ namespace skerry::net {
 struct FetchOptions {
   int64_t timeout_ms = 30'000;         // to the response's head, and between body reads
   uint64_t max_body_bytes = 64 << 20;  // kResourceExhausted above
-  // Where set, a 2xx body goes here piece by piece instead of into HttpResponse::body; an error
-  // ends the fetch.
-  std::function<Result<void>(std::string_view)> sink;
+  // Where set, a 2xx body goes here piece by piece instead of into HttpResponse::body. The next
+  // piece is read when it is done with one; an error ends the fetch.
+  std::function<io::Task<Result<void>>(std::string)> sink;
   // Called with the head of a 2xx answer (status, headers, empty body) before a byte reaches
   // `sink`.
   std::function<Result<void>(const HttpResponse&)> on_head;

@@ -122,6 +122,18 @@ TEST_F(HttpClientTest, RefusesGarbage) {
   EXPECT_EQ(fetch(url).error().code(), Code::kResourceExhausted);
 }
 
+io::Task<Result<void>> append_to(std::string* sunk, std::string piece) {
+  *sunk += piece;
+  co_return Result<void>();
+}
+
+// Fails at the third call.
+io::Task<Result<void>> note_or_fail(std::vector<std::string>* calls, std::string piece) {
+  calls->push_back(std::move(piece));
+  if (calls->size() > 2) co_return fail(Code::kResourceExhausted, "disk full");
+  co_return Result<void>();
+}
+
 TEST_F(HttpClientTest, LimitsBodiesInMemoryButNotThroughASink) {
   std::string large(100'000, 'x');
   std::string chunked =
@@ -135,10 +147,7 @@ TEST_F(HttpClientTest, LimitsBodiesInMemoryButNotThroughASink) {
   EXPECT_EQ(fetch(url, {}, options).error().code(), Code::kResourceExhausted);
   EXPECT_EQ(fetch(url, {}, options).error().code(), Code::kResourceExhausted);
   std::string sunk;
-  options.sink = [&](std::string_view piece) -> Result<void> {
-    sunk += piece;
-    return {};
-  };
+  options.sink = [&sunk](std::string piece) { return append_to(&sunk, std::move(piece)); };
   auto response = fetch(url, {}, options);
   ASSERT_TRUE(response) << response.error().message();
   EXPECT_EQ(sunk, large);
@@ -155,11 +164,7 @@ TEST_F(HttpClientTest, TellsTheHeadBeforeTheBodyAndStopsWhereTheSinkFails) {
     calls.push_back("head " + std::to_string(head.status));
     return {};
   };
-  options.sink = [&](std::string_view piece) -> Result<void> {
-    calls.emplace_back(piece);
-    if (calls.size() > 2) return fail(Code::kResourceExhausted, "disk full");
-    return {};
-  };
+  options.sink = [&calls](std::string piece) { return note_or_fail(&calls, std::move(piece)); };
   ASSERT_TRUE(fetch(url, {}, options));
   EXPECT_EQ(calls, (std::vector<std::string>{"head 200", "body"}));
   auto failed = fetch(url, {}, options);

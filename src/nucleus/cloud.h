@@ -29,12 +29,13 @@ struct Candidate {
 };
 
 // Takes a download. `begin` says where the bytes start: the offset that was asked for, or 0 where
-// the server cannot resume; `remaining_bytes` is what is to come. An error ends the download.
+// the server cannot resume; `remaining_bytes` is what is to come. Both are awaited before more is
+// read, and an error ends the download.
 class DownloadSink {
  public:
   virtual ~DownloadSink() = default;
-  virtual Result<void> begin(uint64_t offset, uint64_t remaining_bytes) = 0;
-  virtual Result<void> write(std::string_view bytes) = 0;
+  virtual io::Task<Result<void>> begin(uint64_t offset, uint64_t remaining_bytes) = 0;
+  virtual io::Task<Result<void>> write(std::string bytes) = 0;
 };
 
 // Every call may fail with kUnavailable or kTimeout: try again later.

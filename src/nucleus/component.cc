@@ -36,6 +36,16 @@ std::string readable(std::string_view line) {
 
 }  // namespace
 
+std::optional<int64_t> longest_start_ms(const ComponentSpec& spec) {
+  int64_t once_ms = 0;
+  for (const auto* step : {&spec.bootstrap, &spec.install, &spec.startup}) {
+    if (!*step) continue;
+    if ((*step)->timeout_ms == 0) return std::nullopt;
+    once_ms += (*step)->timeout_ms;
+  }
+  return kMaxFailures * (once_ms + (kFirstRetryDelayMs << kMaxFailures));
+}
+
 std::string duration_text(int64_t duration_ms) {
   if (duration_ms % 1000 != 0) return std::to_string(duration_ms) + " ms";
   return std::to_string(duration_ms / 1000) + " s";

@@ -33,6 +33,7 @@ struct Step {
 struct ComponentSpec {
   ComponentName name;
   std::string version;
+  std::string package;  // another one of the same version is another content: Install runs again
   std::vector<ComponentName> hard_dependencies;
   std::optional<Step> bootstrap, install, startup, run, shutdown, recover;
   std::vector<std::pair<std::string, std::string>> environment;
@@ -44,6 +45,10 @@ struct ComponentSpec {
   bool operator==(const ComponentSpec&) const = default;
 };
 
+// The longest that it can take until it is up or broken, by its steps' timeouts; nothing where a
+// step has none.
+std::optional<int64_t> longest_start_ms(const ComponentSpec& spec);
+
 class ComponentLog;
 
 // "1500 ms", "120 s": for messages.
@@ -54,7 +59,7 @@ class Component {
   struct Hooks {
     // After each change of state; from inside the component: only take note, never stop it here.
     std::function<void(Component&)> on_state;
-    // The install script of this version has succeeded (it runs once in a version's life).
+    // The install script of this package has succeeded (it runs once in a package's life).
     std::function<void(const Component&)> on_installed;
   };
 

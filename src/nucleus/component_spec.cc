@@ -33,9 +33,9 @@ class Variables {
       return value ? formats::configuration_text(*value, key) : std::nullopt;
     }
     if (space == "artifacts" && component != components_.end()) {
-      if (key == "path") return packages_.artifacts_path(name, component->second.version);
+      if (key == "path") return packages_.artifacts_path(name, component->second.package());
       if (key == "decompressedPath")
-        return packages_.unarchived_path(name, component->second.version);
+        return packages_.unarchived_path(name, component->second.package());
     }
     if (space == "work" && key == "path") return info_.work_directory(name);
     if (!dependency.empty()) return std::nullopt;
@@ -103,6 +103,7 @@ Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const Package
   ComponentSpec spec;
   spec.name = recipe.name;
   spec.version = installed.version;
+  spec.package = installed.package();
   spec.work_directory = info.work_directory(recipe.name);
   spec.log_path = info.log_path(recipe.name);
   spec.environment = environment_of(info, recipe.name);

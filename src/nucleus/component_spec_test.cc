@@ -26,6 +26,7 @@ class ComponentSpecTest : public ::testing::Test, protected io::TestEnv {
       return fail(Code::kNotFound, "the user '" + text + "' does not exist");
     };
     components_[ComponentName("app")].version = "1.0.0";
+    components_[ComponentName("app")].digest = "abc";
   }
 
   Result<ComponentSpec> spec(const json& recipe) {
@@ -50,8 +51,8 @@ class ComponentSpecTest : public ::testing::Test, protected io::TestEnv {
 TEST_F(ComponentSpecTest, Variables) {
   ASSERT_TRUE(config_.merge(ComponentName("app"), {},
                             {{"port", 80}, {"name", "a b"}, {"list", {1, "x"}}}, 5));
-  EXPECT_EQ(filled("{artifacts:path}/x"), "/gg/packages/artifacts/app/1.0.0/x");
-  EXPECT_EQ(filled("{artifacts:decompressedPath}"), "/gg/packages/artifacts-unarchived/app/1.0.0");
+  EXPECT_EQ(filled("{artifacts:path}/x"), "/gg/packages/app/1.0.0@abc/artifacts/x");
+  EXPECT_EQ(filled("{artifacts:decompressedPath}"), "/gg/packages/app/1.0.0@abc/unarchived");
   EXPECT_EQ(filled("{work:path} {kernel:rootPath} {iot:thingName}"), "/gg/work/app /gg press-7");
   EXPECT_EQ(filled("{configuration:/port} '{configuration:/name}' {configuration:/list}"),
             R"(80 'a b' [1,"x"])");
@@ -62,7 +63,7 @@ TEST_F(ComponentSpecTest, VariablesOfDirectDependenciesOnly) {
   components_[ComponentName("stranger")].version = "3.0.0";
   ASSERT_TRUE(config_.merge(ComponentName("lib"), {}, {{"key", "value"}}, 5));
   const std::map<std::string, std::string> lib = {{"lib", "!*"}};
-  EXPECT_EQ(filled("{lib:artifacts:path}", lib), "/gg/packages/artifacts/lib/2.0.0");
+  EXPECT_EQ(filled("{lib:artifacts:path}", lib), "/gg/packages/lib/2.0.0@/artifacts");
   EXPECT_EQ(filled("{lib:work:path} {lib:configuration:/key}", lib), "/gg/work/lib value");
   EXPECT_EQ(filled("{lib:iot:thingName}", lib), "{lib:iot:thingName}");
   EXPECT_EQ(filled("{stranger:artifacts:path}", lib), "{stranger:artifacts:path}");

@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kFirstRetryMs = 500;
 constexpr int64_t kLongestRetryMs = 60'000;
 constexpr int64_t kFullDiskRetryMs = 5'000;
+constexpr int64_t kNeverMs = int64_t{10} * 365 * 86'400'000;
 constexpr int kMaxFetchAttempts =
     1'000'000;  // only an operator's cancel ends a download that cannot progress
 // A generation that brings the program down this often while it is being switched to is rolled
@@ -20,6 +21,13 @@ constexpr int kMaxBootsInPhase = 3;
 
 bool worth_waiting_for(const Error& error) {
   return error.code() == Code::kUnavailable || error.code() == Code::kTimeout;
+}
+
+Result<void> make_folders(io::Files& files, const std::string& logs, const std::string& work,
+                          const std::optional<UserId>& user) {
+  SKERRY_TRY(io::make_directories(files, logs));
+  SKERRY_TRY(io::make_directories(files, work));
+  return user ? files.set_owner(work, user->first, user->second) : Result<void>();
 }
 
 JobResult outcome(JobResult job, std::string status, std::string detailed_status,
@@ -39,6 +47,8 @@ Result<std::string> target_of(const formats::Deployment& document) {
 }
 
 io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment document) {
+  background_.cancel_all();
+  cancelled_.reset();
   auto target = target_of(document);
   JobResult result{job, document.id, target.value_or(""), document.configuration_arn, "", "", ""};
   if (!target) {
@@ -103,16 +113,18 @@ io::Task<Result<void>> DeploymentEngine::finish_activation() {
     log::info("deployment", "succeeded", {{"job", job.job.str()}});
     SKERRY_CO_TRY(co_await persist(
         [&] { return state_.commit(outcome(job, "SUCCEEDED", "SUCCESSFUL", "")); }));
-    collect_garbage();
+    damaged_.clear();  // all of it was fetched
+    tend();
     co_return Result<void>();
   }
   std::string reason = activated.error().message();
   log::warn("deployment", "failed", {{"job", job.job.str()}, {"reason", reason}});
-  if (!state_.roll_back_on_failure()) {
+  if (!state_.roll_back_on_failure() && !cancelled_) {
     SKERRY_CO_TRY(co_await persist([&] {
       return state_.commit(outcome(job, "FAILED", "FAILED_ROLLBACK_NOT_REQUESTED", reason));
     }));
-    collect_garbage();
+    damaged_.clear();
+    tend();
     co_return Result<void>();
   }
   co_return co_await roll_back(std::move(reason));
@@ -126,6 +138,7 @@ io::Task<Result<void>> DeploymentEngine::roll_back(std::string reason) {
   JobResult job = state_.pending_job();
   auto activated = co_await activate();
   JobResult result = outcome(job, "FAILED", "FAILED_ROLLBACK_COMPLETE", reason);
+  if (cancelled_) result.reason += "; the previous versions were started and not waited for";
   if (activated) {
     log::info("deployment", "rolled back", {{"job", job.job.str()}});
   } else {
@@ -135,7 +148,7 @@ io::Task<Result<void>> DeploymentEngine::roll_back(std::string reason) {
                {{"job", job.job.str()}, {"reason", activated.error().message()}});
   }
   SKERRY_CO_TRY(co_await persist([&] { return state_.finish_rollback(result); }));
-  collect_garbage();
+  tend();
   co_return Result<void>();
 }
 
@@ -158,18 +171,15 @@ io::Task<Result<void>> DeploymentEngine::persist(std::function<Result<void>()> w
 
 io::Task<Result<void>> DeploymentEngine::resume() {
   if (state_.phase() == Phase::kIdle) {
-    std::vector<ComponentSpec> specs;
-    for (const auto& [name, installed] : state_.components()) {
-      auto spec = prepare(name, installed);
-      if (spec) {
-        specs.push_back(std::move(*spec));
-      } else {
-        // The others run, and a new deployment can repair this one.
-        log::error("deployment", "an installed component cannot be started",
-                   {{"component", name.str()}, {"reason", spec.error().message()}});
-      }
+    for (const auto& [name, installed] : ComponentSet(state_.components())) {
+      auto whole = co_await keeper_.mend(nullptr, name);
+      if (whole) continue;
+      damaged_.insert(name);
+      log::error("packages", "a package is damaged and cannot be mended from what is here",
+                 {{"component", name.str()}, {"reason", whole.error().message()}});
     }
-    co_await supervisor_.apply(std::move(specs));
+    co_await apply_what_can_run();
+    if (!damaged_.empty()) background_.spawn(mend_damaged());
     co_return Result<void>();
   }
   SKERRY_CO_TRY(co_await persist([&] { return state_.note_boot(); }));
@@ -206,6 +216,7 @@ io::Task<Result<DeploymentEngine::Plan>> DeploymentEngine::plan(
   for (const auto& [name, component] : plan.resolution) {
     InstalledComponent installed;
     installed.version = component.candidate.version;
+    installed.digest = formats::package_digest(component.candidate.recipe);
     installed.arn = component.candidate.arn;
     installed.is_root = component.is_root;
     for (const auto& [target_name, deployment] : plan.next.targets) {
@@ -306,47 +317,127 @@ io::Task<Result<void>> DeploymentEngine::fetch(const Resolution* resolution) {
   co_return Result<void>();
 }
 
-io::Task<Result<void>> DeploymentEngine::activate() {
-  auto specs = prepare_current();
-  if (!specs) co_return fail(specs.error());
-  co_await supervisor_.apply(std::move(*specs));
-  co_return co_await supervisor_.wait_healthy(info_.healthy_for_ms, info_.healthy_within_ms);
+void DeploymentEngine::cancel(std::string reason) {
+  if (cancelled_ || state_.phase() == Phase::kIdle) return;
+  log::info("deployment", "cancelled", {{"job", state_.pending_job().job.str()}, {"why", reason}});
+  cancelled_ = Error(Code::kCancelled, std::move(reason));
+  if (!up_) return;
+  if (state_.phase() == Phase::kActivating) {
+    up_->complete(fail(*cancelled_));
+  } else {
+    up_->complete(Result<void>());
+  }
 }
 
-// The specs of the current generation, their folders and files in place.
-Result<std::vector<ComponentSpec>> DeploymentEngine::prepare_current() {
+// Ends early where it is cancelled.
+io::Task<Result<void>> DeploymentEngine::activate() {
+  if (cancelled_ && state_.phase() == Phase::kActivating) co_return fail(*cancelled_);
+  up_.emplace(env_.loop);
+  io::Completion<Result<void>> up = *up_;
+  io::TaskScope work;
+  work.spawn(bring_up(up));
+  auto result = co_await up;
+  up_.reset();
+  co_return result;
+}
+
+io::Task<void> DeploymentEngine::bring_up(io::Completion<Result<void>> up) {
+  up.complete(co_await bring_up_current());
+}
+
+io::Task<Result<void>> DeploymentEngine::bring_up_current() {
   std::vector<ComponentSpec> specs;
-  for (const auto& [name, installed] : state_.components()) {
-    SKERRY_ASSIGN(ComponentSpec spec, prepare(name, installed));
+  std::optional<int64_t> within_ms = info_.healthy_within_ms;
+  const ComponentSet components = state_.components();
+  for (const auto& [name, installed] : components) {
+    if (installed.digest.empty()) SKERRY_CO_TRY(co_await keeper_.mend(nullptr, name));
+    SKERRY_CO_ASSIGN(ComponentSpec spec, co_await prepare(name));
+    // The recipes' timeouts hold; what is left of the limit is for waiting on one another.
+    const auto longest_ms = longest_start_ms(spec);
+    within_ms = within_ms && longest_ms ? std::optional(*within_ms + *longest_ms) : std::nullopt;
     specs.push_back(std::move(spec));
   }
-  return specs;
+  co_await supervisor_.apply(std::move(specs));
+  if (cancelled_) co_return Result<void>();
+  co_return co_await supervisor_.wait_healthy(info_.healthy_for_ms, within_ms.value_or(kNeverMs));
 }
 
-Result<ComponentSpec> DeploymentEngine::prepare(const ComponentName& name,
-                                                const InstalledComponent& installed) {
-  SKERRY_ASSIGN(std::string text, packages_.recipe(name, installed.version));
-  SKERRY_ASSIGN(auto recipe, formats::parse_recipe(text));
+// The spec of a component of the current generation, its folders and files in place.
+io::Task<Result<ComponentSpec>> DeploymentEngine::prepare(ComponentName name) {
+  const InstalledComponent installed = state_.components().at(name);
+  SKERRY_CO_ASSIGN(std::string text, packages_.recipe(name, installed));
+  SKERRY_CO_ASSIGN(auto recipe, formats::parse_recipe(text));
   if (recipe.name != name) {
-    return fail(Code::kCorrupt, "the stored recipe of " + name.str() + " is that of " +
-                                    recipe.name.str() + ": deploy it again");
+    co_return fail(Code::kCorrupt, "the stored recipe of " + name.str() + " is that of " +
+                                       recipe.name.str() + ": deploy it again");
   }
-  const formats::Manifest* manifest =
-      formats::choose_manifest(recipe, {{"os", info_.platform.os},
-                                        {"architecture", info_.platform.architecture},
-                                        {"runtime", "skerry"}});
-  if (!manifest) {
-    return fail(Code::kFailedPrecondition, name.str() + ": no manifest for this platform any more");
-  }
-  SKERRY_ASSIGN(ComponentSpec spec, make_component_spec(info_, packages_, state_.components(),
-                                                        state_.config().tree(), recipe, *manifest));
-  SKERRY_TRY(io::make_directories(env_.files, io::parent_of(spec.log_path)));
-  SKERRY_TRY(io::make_directories(env_.files, spec.work_directory));
+  SKERRY_CO_ASSIGN(const auto manifest, manifest_for(info_, recipe));
+  SKERRY_CO_ASSIGN(ComponentSpec spec,
+                   make_component_spec(info_, packages_, state_.components(),
+                                       state_.config().tree(), recipe, manifest));
+  SKERRY_CO_TRY(co_await io::run_on(
+      env_.pool, env_.loop,
+      [&files = env_.files, work = spec.work_directory, logs = io::parent_of(spec.log_path),
+       user = spec.user] { return make_folders(files, logs, work, user); }));
   if (spec.user) {
-    SKERRY_TRY(env_.files.set_owner(spec.work_directory, spec.user->first, spec.user->second));
-    SKERRY_TRY(packages_.set_owner(spec.name, spec.version, *manifest, *spec.user));
+    SKERRY_CO_TRY(co_await packages_.give_to_group(name, spec.package, spec.user->second));
   }
-  return spec;
+  co_return spec;
+}
+
+// Between deployments, where one that cannot be prepared must not hold up the others.
+io::Task<void> DeploymentEngine::apply_what_can_run() {
+  std::vector<ComponentSpec> specs;
+  for (const auto& [name, installed] : ComponentSet(state_.components())) {
+    if (damaged_.contains(name)) continue;
+    auto spec = co_await prepare(name);
+    if (spec) {
+      specs.push_back(std::move(*spec));
+    } else {
+      // A new deployment can repair this one.
+      log::error("deployment", "an installed component cannot be started",
+                 {{"component", name.str()}, {"reason", spec.error().message()}});
+    }
+  }
+  co_await supervisor_.apply(std::move(specs));
+}
+
+io::Task<void> DeploymentEngine::mend_damaged() {
+  for (int attempt = 0; !damaged_.empty(); ++attempt) {
+    std::optional<Error> last_error;  // that may pass
+    bool any_mended = false;
+    for (const ComponentName& name : std::set(damaged_)) {
+      auto mended = co_await keeper_.mend(&cloud_, name);
+      if (mended) {
+        log::info("packages", "a damaged package is whole again", {{"component", name.str()}});
+        damaged_.erase(name);
+        any_mended = true;
+      } else if (worth_waiting_for(mended.error()) ||
+                 mended.error().code() == Code::kResourceExhausted ||
+                 mended.error().code() == Code::kInternal) {
+        last_error = mended.error();
+      } else {
+        log::error("packages", "a damaged package stays so until it is deployed again",
+                   {{"component", name.str()}, {"reason", mended.error().message()}});
+      }
+    }
+    if (any_mended) co_await apply_what_can_run();
+    if (!last_error) co_return;
+    co_await wait_before_retry(attempt, &*last_error);
+  }
+}
+
+void DeploymentEngine::tend() {
+  if (background_.size() == 0) background_.spawn(mend_and_clean_up());
+}
+
+// A full disk or a damaged folder must not fail a deployment that is done.
+io::Task<void> DeploymentEngine::mend_and_clean_up() {
+  co_await mend_damaged();
+  if (auto cleaned = co_await keeper_.clean_up(); !cleaned) {
+    log::warn("packages", "what is not needed could not be removed",
+              {{"reason", cleaned.error().message()}});
+  }
 }
 
 io::Task<void> DeploymentEngine::wait_before_retry(int attempt, const Error* error) {
@@ -355,14 +446,6 @@ io::Task<void> DeploymentEngine::wait_before_retry(int attempt, const Error* err
   log::warn("deployment", "waiting to try again",
             {{"delay_ms", std::to_string(delay_ms)}, {"reason", error->message()}});
   co_await io::sleep(env_.loop, delay_ms);
-}
-
-// A full disk or a damaged folder must not fail a deployment that is done.
-void DeploymentEngine::collect_garbage() {
-  if (auto collected = packages_.collect_garbage(state_.components()); !collected) {
-    log::warn("packages", "old versions could not be removed",
-              {{"reason", collected.error().message()}});
-  }
 }
 
 }  // namespace skerry::nucleus

@@ -3,11 +3,14 @@
 #pragma once
 
 #include <functional>
+#include <optional>
+#include <set>
 #include <string>
 
 #include "formats/deployment.h"
 #include "nucleus/cloud.h"
 #include "nucleus/device_state.h"
+#include "nucleus/housekeeper.h"
 #include "nucleus/nucleus_info.h"
 #include "nucleus/package_store.h"
 #include "nucleus/resolver.h"
@@ -24,23 +27,30 @@ class DeploymentEngine {
         state_(state),
         packages_(packages),
         cloud_(cloud),
-        supervisor_(supervisor) {}
+        supervisor_(supervisor),
+        keeper_(env, info, state, packages) {}
 
-  // Runs the job to its end; the result is in the state's unreported results when it returns. Only
-  // before the switch (state.phase() == kIdle) may the task be destroyed: that cancels the job.
+  // Runs the job to its end; the result is in the state's unreported results when it returns.
+  // Before the switch (state.phase() == kIdle) destroying the task cancels the job; after it
+  // cancel() does.
   // An error means that the state itself could not be written: restart the program.
   io::Task<Result<void>> deploy(JobId job, formats::Deployment document);
 
+  // The deployment that is past its switch is not wanted any more: it rolls back, whatever step it
+  // is in and whatever its failure policy says, and does not wait for what it rolls back to.
+  void cancel(std::string reason);
+
   // At start: brings up what runs here and ends a switch or roll-back that a crash interrupted.
-  // Components that cannot be prepared (a user is gone, a file is damaged) are left out.
+  // Components that cannot be prepared (a user is gone, a file is damaged) are left out; damaged
+  // ones are downloaded again once the control plane can be reached.
   io::Task<Result<void>> resume();
 
   // Ends a job without running it; cancelling and errors as in deploy().
   io::Task<Result<void>> end_without_change(JobResult result);
 
-  // Removes versions and downloads that do not belong to the current generation. In kIdle only, and
-  // when no deployment may want to continue its downloads.
-  void collect_garbage();
+  // Mends what is damaged and removes what is not needed, in the background until the next
+  // deployment. In kIdle only, and when none may want to continue its downloads.
+  void tend();
 
  private:
   struct Plan {
@@ -54,11 +64,15 @@ class DeploymentEngine {
   Result<ConfigTree> next_config(const formats::Deployment& document,
                                  const Resolution& resolution) const;
   io::Task<Result<void>> activate();
+  io::Task<void> bring_up(io::Completion<Result<void>> up);
+  io::Task<Result<void>> bring_up_current();
   io::Task<Result<void>> finish_activation();
   io::Task<Result<void>> roll_back(std::string reason);
   io::Task<Result<void>> persist(std::function<Result<void>()> write);
-  Result<std::vector<ComponentSpec>> prepare_current();
-  Result<ComponentSpec> prepare(const ComponentName& name, const InstalledComponent& installed);
+  io::Task<Result<ComponentSpec>> prepare(ComponentName name);
+  io::Task<void> apply_what_can_run();
+  io::Task<void> mend_damaged();
+  io::Task<void> mend_and_clean_up();
   io::Task<void> wait_before_retry(int attempt, const Error* error);
 
   io::Env& env_;
@@ -67,6 +81,11 @@ class DeploymentEngine {
   PackageStore& packages_;
   Cloud& cloud_;
   Supervisor& supervisor_;
+  Housekeeper keeper_;
+  std::optional<Error> cancelled_;                  // why
+  std::optional<io::Completion<Result<void>>> up_;  // while a generation is brought up
+  std::set<ComponentName> damaged_;                 // installed, and not startable for that
+  io::TaskScope background_;                        // of tend()
 };
 
 // "thinggroup/G" of a configuration ARN; kInvalidArgument where it is not one.

@@ -36,9 +36,13 @@ formats::ResourceLimits limits_from(const json& in) {
 json to_json(const ComponentSet& components) {
   json out = json::object();
   for (const auto& [name, component] : components) {
-    out[name.str()] = {{"version", component.version}, {"arn", component.arn},
-                       {"user", component.posix_user}, {"limits", to_json(component.limits)},
-                       {"root", component.is_root},    {"arns", component.configuration_arns}};
+    out[name.str()] = {{"version", component.version},
+                       {"digest", component.digest},
+                       {"arn", component.arn},
+                       {"user", component.posix_user},
+                       {"limits", to_json(component.limits)},
+                       {"root", component.is_root},
+                       {"arns", component.configuration_arns}};
   }
   return out;
 }
@@ -46,10 +50,13 @@ json to_json(const ComponentSet& components) {
 ComponentSet components_from(const json& in) {
   ComponentSet components;
   for (const auto& [name, value] : in.items()) {
-    components[ComponentName(name)] = {
-        value.at("version"), value.at("arn"),
-        value.at("user"),    limits_from(value.value("limits", json::object())),
-        value.at("root"),    value.at("arns").get<std::vector<std::string>>()};
+    components[ComponentName(name)] = {value.at("version"),
+                                       value.value("digest", ""),
+                                       value.at("arn"),
+                                       value.at("user"),
+                                       limits_from(value.value("limits", json::object())),
+                                       value.at("root"),
+                                       value.at("arns").get<std::vector<std::string>>()};
   }
   return components;
 }
@@ -182,14 +189,21 @@ Result<void> DeviceState::note_boot() {
   return apply(record);
 }
 
-Result<void> DeviceState::mark_installed(const ComponentName& name, const std::string& version) {
-  json record = {{"t", "installed"}, {"name", name.str()}, {"version", version}};
+Result<void> DeviceState::mark_installed(const ComponentName& name, const std::string& package) {
+  json record = {{"t", "installed"}, {"name", name.str()}, {"package", package}};
   SKERRY_TRY(append(record));
   return apply(record);
 }
 
-bool DeviceState::is_installed(const ComponentName& name, const std::string& version) const {
-  return installed_.contains({name.str(), version});
+Result<void> DeviceState::set_digest(const ComponentName& name, const std::string& version,
+                                     const std::string& digest) {
+  json record = {{"t", "digest"}, {"name", name.str()}, {"version", version}, {"digest", digest}};
+  SKERRY_TRY(append(record));
+  return apply(record);
+}
+
+bool DeviceState::is_installed(const ComponentName& name, const std::string& package) const {
+  return installed_.contains({name.str(), package});
 }
 
 Result<void> DeviceState::apply(const json& record) {
@@ -229,8 +243,11 @@ Result<void> DeviceState::apply(const json& record) {
     } else if (type == "boot") {
       ++boots_;
     } else if (type == "installed") {
-      installed_.insert(
-          {record.at("name").get<std::string>(), record.at("version").get<std::string>()});
+      // Earlier releases had no packages: see set_digest().
+      const json& package = record.contains("package") ? record["package"] : record.at("version");
+      installed_.insert({record.at("name").get<std::string>(), package.get<std::string>()});
+    } else if (type == "digest") {
+      adopt_digest(record.at("name"), record.at("version"), record.at("digest"));
     } else {
       return fail(Code::kUnsupported,
                   "the device state has a record of type '" + type +
@@ -249,11 +266,26 @@ void DeviceState::adopt(Generation generation) {
   config_->replace(std::move(generation.config));
 }
 
-// An install counts only for versions that can still run.
+void DeviceState::adopt_digest(const std::string& name, const std::string& version,
+                               const std::string& digest) {
+  for (ComponentSet* components : {&components_, &previous_.components}) {
+    auto found = components->find(ComponentName(name));
+    if (found != components->end() && found->second.version == version &&
+        found->second.digest.empty()) {
+      found->second.digest = digest;
+    }
+  }
+  if (installed_.erase({name, version}) > 0)
+    installed_.insert({name, InstalledComponent::package_of(version, digest)});
+}
+
+// An install counts only for packages that can still run.
 void DeviceState::drop_stale_installs() {
   std::erase_if(installed_, [this](const auto& entry) {
     auto found = components_.find(ComponentName(entry.first));
-    return found == components_.end() || found->second.version != entry.second;
+    if (found == components_.end()) return true;
+    const InstalledComponent& component = found->second;
+    return entry.second != (component.digest.empty() ? component.version : component.package());
   });
 }
 
@@ -261,7 +293,7 @@ json DeviceState::snapshot() const {
   json results = json::array();
   for (const JobResult& result : unreported_) results.push_back(to_json(result));
   json installed = json::array();
-  for (const auto& [name, version] : installed_) installed.push_back({name, version});
+  for (const auto& [name, package] : installed_) installed.push_back({name, package});
   json state = {{"current", to_json(Generation{components_, targets_, config_->tree()})},
                 {"phase", static_cast<int>(phase_)},
                 {"previous", to_json(previous_)},

@@ -26,6 +26,7 @@ namespace skerry::nucleus {
 
 struct InstalledComponent {
   std::string version;
+  std::string digest;  // of its package; empty where an earlier release installed it
   std::string arn;
   std::string posix_user;  // "user" or "user:group" of the deployment; empty: the device's default
   formats::ResourceLimits limits;  // of the deployment; empty: the device's default
@@ -33,6 +34,11 @@ struct InstalledComponent {
   std::vector<std::string> configuration_arns;  // of the deployments that want it
 
   bool operator==(const InstalledComponent&) const = default;
+  static std::string package_of(const std::string& version, const std::string& digest) {
+    return version + "@" + digest;
+  }
+  // What its folder is called, and what an Install counts for.
+  std::string package() const { return package_of(version, digest); }
 };
 using ComponentSet = std::map<ComponentName, InstalledComponent>;
 
@@ -97,8 +103,11 @@ class DeviceState {
   Result<void> forget_result(const JobId& job);
   Result<void> note_boot();
 
-  bool is_installed(const ComponentName& name, const std::string& version) const;
-  Result<void> mark_installed(const ComponentName& name, const std::string& version);
+  bool is_installed(const ComponentName& name, const std::string& package) const;
+  Result<void> mark_installed(const ComponentName& name, const std::string& package);
+  // Of a component that an earlier release installed, once its package is there.
+  Result<void> set_digest(const ComponentName& name, const std::string& version,
+                          const std::string& digest);
 
  private:
   DeviceState();
@@ -106,6 +115,7 @@ class DeviceState {
   Result<void> apply(const nlohmann::json& record);
   void adopt(Generation generation);
   void drop_stale_installs();
+  void adopt_digest(const std::string& name, const std::string& version, const std::string& digest);
   nlohmann::json snapshot() const;
   Result<void> restore(const nlohmann::json& snapshot);
 
@@ -121,7 +131,7 @@ class DeviceState {
   int boots_ = 0;
   std::vector<JobResult> unreported_;
   std::optional<JobResult> last_result_;
-  std::set<std::pair<std::string, std::string>> installed_;
+  std::set<std::pair<std::string, std::string>> installed_;  // name, package
 };
 
 }  // namespace skerry::nucleus

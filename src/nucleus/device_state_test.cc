@@ -23,7 +23,7 @@ std::string text_of(const JobResult& result) {
 std::string text_of(const ComponentSet& components) {
   std::string text;
   for (const auto& [name, component] : components) {
-    text += " " + name.str() + "=" + component.version + "," + component.arn + "," +
+    text += " " + name.str() + "=" + component.package() + "," + component.arn + "," +
             component.posix_user + "," + (component.is_root ? "root" : "") + "," +
             std::to_string(component.limits.memory_kb.value_or(0)) + "," +
             std::to_string(component.limits.cpus.value_or(0));
@@ -49,7 +49,7 @@ std::string text_of(const DeviceState& state) {
   for (const JobResult& result : state.unreported()) text += "\nunreported " + text_of(result);
   if (state.last_result()) text += "\nlast " + text_of(*state.last_result());
   for (const char* name : {"app", "lib", "tool"}) {
-    for (const char* version : {"1.0.0", "2.0.0", "3.0.0"}) {
+    for (const char* version : {"1.0.0@digest1", "2.0.0@digest2", "3.0.0@digest3", "1.0.0"}) {
       if (state.is_installed(ComponentName(name), version))
         text += std::string("\ninstalled ") + name + " " + version;
     }
@@ -57,11 +57,16 @@ std::string text_of(const DeviceState& state) {
   return text;
 }
 
+std::string digest_of(const std::string& version) {
+  return "digest" + version.substr(0, 1);
+}
+
 Generation generation(const std::string& version, const std::string& value = "v") {
   Generation made;
-  made.components[kApp] = {version, "arn:" + version, "user:group", {65536, 1.5},
-                           true,    {"c1", "c2"}};
-  made.components[ComponentName("lib")] = {version, "arn:lib", "", {}, false, {}};
+  const std::string digest = digest_of(version);
+  made.components[kApp] = {version,      digest, "arn:" + version, "user:group",
+                           {65536, 1.5}, true,   {"c1", "c2"}};
+  made.components[ComponentName("lib")] = {version, digest, "arn:lib", "", {}, false, {}};
   made.targets["thinggroup/G"] = {"d-" + version, "arn:config", 7, {{kApp, "=" + version}}};
   EXPECT_TRUE(made.config.merge(kApp, {}, {{"key", value}, {"map", {{"a", 1}}}}, 100));
   return made;
@@ -115,12 +120,12 @@ TEST_F(DeviceStateTest, ADeploymentThatSucceeds) {
   EXPECT_EQ(state_->components().at(kApp).version, "1.0.0");
   expect_same_after_reopening();
   ASSERT_TRUE(state_->note_boot());
-  ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0"));
+  ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0@digest1"));
   EXPECT_EQ(state_->boots_in_phase(), 1);
   expect_same_after_reopening();
   ASSERT_TRUE(state_->commit(job("j1", "SUCCEEDED")));
   EXPECT_EQ(state_->phase(), Phase::kIdle);
-  EXPECT_TRUE(state_->is_installed(kApp, "1.0.0"));
+  EXPECT_TRUE(state_->is_installed(kApp, "1.0.0@digest1"));
   EXPECT_EQ(state_->unreported().size(), 1u);
   EXPECT_EQ(state_->last_result()->status, "SUCCEEDED");
   expect_same_after_reopening();
@@ -130,12 +135,53 @@ TEST_F(DeviceStateTest, ADeploymentThatSucceeds) {
   expect_same_after_reopening();
 }
 
+TEST_F(DeviceStateTest, AnotherPackageOfTheSameVersionIsNotInstalledYet) {
+  ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j1"), true));
+  ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0@digest1"));
+  ASSERT_TRUE(state_->commit(job("j1", "SUCCEEDED")));
+  Generation again = generation("1.0.0");
+  again.components[kApp].digest = "other";
+  ASSERT_TRUE(state_->switch_to(again, job("j2"), true));
+  EXPECT_FALSE(state_->is_installed(kApp, "1.0.0@other"));
+  EXPECT_TRUE(state_->is_installed(kApp, "1.0.0@digest1"));  // a roll-back may need it
+  ASSERT_TRUE(state_->commit(job("j2", "SUCCEEDED")));
+  EXPECT_FALSE(state_->is_installed(kApp, "1.0.0@digest1"));
+  expect_same_after_reopening();
+}
+
+TEST_F(DeviceStateTest, ARecordOfAnEarlierReleaseGetsItsDigestLater) {
+  const json components = {{"app",
+                            {{"version", "1.0.0"},
+                             {"arn", "a"},
+                             {"user", ""},
+                             {"root", true},
+                             {"arns", json::array()}}}};
+  const json result = {{"job", "j"},   {"deployment", "d"}, {"target", "t"}, {"arn", "a"},
+                       {"status", ""}, {"detailed", ""},    {"reason", ""}};
+  write_records({{{"t", "switch"},
+                  {"next",
+                   {{"components", components},
+                    {"targets", json::object()},
+                    {"config", ConfigTree().to_json()}}},
+                  {"job", result},
+                  {"roll_back", true}},
+                 {{"t", "installed"}, {"name", "app"}, {"version", "1.0.0"}},
+                 {{"t", "commit"}, {"result", result}}});
+  open();
+  ASSERT_TRUE(state_);
+  EXPECT_EQ(state_->components().at(kApp).digest, "");
+  ASSERT_TRUE(state_->set_digest(kApp, "1.0.0", "digest1"));
+  EXPECT_EQ(state_->components().at(kApp).package(), "1.0.0@digest1");
+  EXPECT_TRUE(state_->is_installed(kApp, "1.0.0@digest1"));  // its Install does not run again
+  expect_same_after_reopening();
+}
+
 TEST_F(DeviceStateTest, ADeploymentThatIsRolledBack) {
   ASSERT_TRUE(state_->switch_to(generation("1.0.0", "old"), job("j1"), true));
   ASSERT_TRUE(state_->commit(job("j1", "SUCCEEDED")));
-  ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0"));
+  ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0@digest1"));
   ASSERT_TRUE(state_->switch_to(generation("2.0.0", "new"), job("j2"), true));
-  ASSERT_TRUE(state_->mark_installed(kApp, "2.0.0"));
+  ASSERT_TRUE(state_->mark_installed(kApp, "2.0.0@digest2"));
   EXPECT_EQ(state_->previous().at(kApp).version, "1.0.0");
   ASSERT_TRUE(state_->note_boot());
   ASSERT_TRUE(state_->begin_rollback("it is broken"));
@@ -147,8 +193,8 @@ TEST_F(DeviceStateTest, ADeploymentThatIsRolledBack) {
   expect_same_after_reopening();
   ASSERT_TRUE(state_->finish_rollback(job("j2", "FAILED")));
   // An Install of the version that did not stay counts no more; that of the old one does.
-  EXPECT_FALSE(state_->is_installed(kApp, "2.0.0"));
-  EXPECT_TRUE(state_->is_installed(kApp, "1.0.0"));
+  EXPECT_FALSE(state_->is_installed(kApp, "2.0.0@digest2"));
+  EXPECT_TRUE(state_->is_installed(kApp, "1.0.0@digest1"));
   expect_same_after_reopening();
   ASSERT_TRUE(state_->forget_result(JobId("j2")));
   EXPECT_EQ(text_of(state_->components()), text_of(generation("1.0.0").components));
@@ -210,11 +256,11 @@ TEST_F(DeviceStateTest, CompactionKeepsEverything) {
     expect_same_after_reopening();
   };
   ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j0"), true));
-  ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0"));
+  ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0@digest1"));
   ASSERT_TRUE(state_->commit(job("j0", "SUCCEEDED")));
   grow();
   ASSERT_TRUE(state_->switch_to(generation("2.0.0"), job("j1"), false));
-  ASSERT_TRUE(state_->mark_installed(kApp, "2.0.0"));
+  ASSERT_TRUE(state_->mark_installed(kApp, "2.0.0@digest2"));
   ASSERT_TRUE(state_->note_boot());
   grow();
   ASSERT_TRUE(state_->begin_rollback("why"));

@@ -11,6 +11,7 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMaxReplyBytes = 4 << 20;
+constexpr uint64_t kMaxErrorBytes = 64 << 10;  // of an answer that is not the artifact
 
 // The Error for an HTTP answer that is not a success, with the server's own message.
 Error error_of(const net::HttpResponse& response, const std::string& what) {
@@ -39,6 +40,34 @@ Error error_of(const net::HttpResponse& response, const std::string& what) {
 Error malformed(const std::string& what) {
   return {Code::kCorrupt, what + ": the control plane's answer is not what the protocol says"};
 }
+
+// One download on its way to a sink.
+struct Incoming {
+  DownloadSink* sink;
+  uint64_t offset;  // asked for, then that of the answer
+  uint64_t remaining_bytes = 0;
+  bool begun = false;
+
+  Result<void> on_head(const net::HttpResponse& head) {
+    if (head.status != 200 && head.status != 206) return {};
+    std::string_view length = head.headers.get("Content-Length");
+    const auto parsed =
+        std::from_chars(length.data(), length.data() + length.size(), remaining_bytes);
+    if (length.empty() || parsed.ec != std::errc()) {
+      return fail(Code::kCorrupt, "download: the server does not say how long the artifact is");
+    }
+    if (head.status == 200) offset = 0;
+    return {};
+  }
+  io::Task<Result<void>> begin() {
+    if (std::exchange(begun, true)) co_return Result<void>();
+    co_return co_await sink->begin(offset, remaining_bytes);
+  }
+  io::Task<Result<void>> write(std::string bytes) {
+    SKERRY_CO_TRY(co_await begin());
+    co_return co_await sink->write(std::move(bytes));
+  }
+};
 
 class HttpCloud : public Cloud {
  public:
@@ -102,24 +131,16 @@ class HttpCloud : public Cloud {
   io::Task<Result<void>> download(std::string url, uint64_t offset, DownloadSink* sink) override {
     net::HttpRequest request;
     if (offset > 0) request.headers.set("Range", "bytes=" + std::to_string(offset) + "-");
+    Incoming incoming{sink, offset};
     net::FetchOptions fetch;
-    fetch.max_body_bytes = UINT64_MAX;
-    fetch.on_head = [sink, offset](const net::HttpResponse& head) -> Result<void> {
-      if (head.status != 200 && head.status != 206) return {};
-      std::string_view length = head.headers.get("Content-Length");
-      uint64_t remaining = 0;
-      const auto parsed = std::from_chars(length.data(), length.data() + length.size(), remaining);
-      if (length.empty() || parsed.ec != std::errc()) {
-        return fail(Code::kCorrupt, "download: the server does not say how long the artifact is");
-      }
-      return sink->begin(head.status == 206 ? offset : 0, remaining);
-    };
-    fetch.sink = [sink](std::string_view bytes) { return sink->write(bytes); };
+    fetch.max_body_bytes = kMaxErrorBytes;  // what goes to the sink is the sink's to limit
+    fetch.on_head = [&incoming](const net::HttpResponse& head) { return incoming.on_head(head); };
+    fetch.sink = [&incoming](std::string bytes) { return incoming.write(std::move(bytes)); };
     SKERRY_CO_ASSIGN(auto response,
                      co_await client_.fetch(std::move(url), std::move(request), std::move(fetch)));
     if (response.status != 200 && response.status != 206)
       co_return fail(error_of(response, "download"));
-    co_return Result<void>();
+    co_return co_await incoming.begin();  // of an artifact without a byte
   }
 
  private:

@@ -64,16 +64,17 @@ io::Task<void> JobsClient::resume() {
 
 void JobsClient::on_connected() {
   report_results();
-  ask_for_next();
+  doubt_token_ = ask_for_next();
 }
 
-void JobsClient::ask_for_next() {
-  if (!ready_ || !mqtt_.connected()) return;
+std::string JobsClient::ask_for_next() {
+  if ((!ready_ && !running_) || !mqtt_.connected()) return "";
   formats::JobGetRequest request;
   request.thing = info_.thing;
   request.client_token = env_.random.token(12);
   mqtt_.publish(
       {topic(JobTopicKind::kGet, std::string(formats::kNextJob)), formats::to_text(request), 1});
+  return request.client_token;
 }
 
 bool JobsClient::on_message(const net::MqttMessage& message) {
@@ -86,7 +87,7 @@ bool JobsClient::on_message(const net::MqttMessage& message) {
              job_topic->kind == JobTopicKind::kNotifyNext) {
     auto next = formats::parse_next_job(message.payload);
     if (next) {
-      on_next(next->execution);
+      on_next(*next);
     } else {
       log::warn("jobs", "unusable message",
                 {{"topic", message.topic}, {"reason", next.error().message()}});
@@ -98,21 +99,20 @@ bool JobsClient::on_message(const net::MqttMessage& message) {
   return true;
 }
 
-void JobsClient::on_next(const std::optional<formats::JobExecution>& execution) {
-  if (!ready_) return;  // asked again when it is
+void JobsClient::on_next(const formats::NextJob& next) {
+  const auto& execution = next.execution;
+  if (running_ && execution && execution->job_id == *running_) return;
+  if (running_ && state_.phase() != Phase::kIdle) return doubt(next);
+  if (!ready_) return;
   if (running_) {
-    if (execution && execution->job_id == *running_) return;
-    // Another job, or none: the one that runs was cancelled. After the switch it must run to its
-    // end.
-    if (state_.phase() != Phase::kIdle) return;
     log::info("jobs", "cancelled before the switch", {{"job", running_->str()}});
     work_.cancel_all();
     running_.reset();
     // "None" may be an old message, overtaken by the one that brought the job.
-    if (!execution) return ask_for_next();
+    if (!execution) return void(ask_for_next());
   }
   // Nothing is to come: what a cancelled or interrupted job has downloaded is not needed.
-  if (!execution) return engine_.collect_garbage();
+  if (!execution) return engine_.tend();
   // Ended already: the report was lost, or this message overtaken by it. Never run a job twice.
   if (const auto& last = state_.last_result(); last && last->job == execution->job_id) {
     return report(*last);
@@ -120,8 +120,19 @@ void JobsClient::on_next(const std::optional<formats::JobExecution>& execution) 
   for (const JobResult& result : state_.unreported()) {
     if (result.job == execution->job_id) return report(result);
   }
-  if (!execution->job_document) return ask_for_next();
+  if (!execution->job_document) return void(ask_for_next());
   begin(*execution);
+}
+
+// Another job, or none, while one is past its switch: it was cancelled or replaced, unless the
+// message is an old one. Only the answer to a question asked since ends what runs.
+void JobsClient::doubt(const formats::NextJob& next) {
+  if (doubt_token_.empty() || next.client_token != doubt_token_) {
+    doubt_token_ = ask_for_next();
+    return;
+  }
+  doubt_token_.clear();
+  engine_.cancel(next.execution ? "replaced by " + next.execution->job_id.str() : "cancelled");
 }
 
 void JobsClient::begin(const formats::JobExecution& execution) {
@@ -161,6 +172,7 @@ io::Task<void> JobsClient::run(JobId job, formats::Deployment document) {
 
 void JobsClient::finished() {
   running_.reset();
+  doubt_token_.clear();
   if (!state_.unreported().empty()) hooks_.on_finished(state_.unreported().back());
   report_results();
   ask_for_next();

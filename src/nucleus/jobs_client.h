@@ -37,8 +37,10 @@ class JobsClient {
  private:
   io::Task<void> resume();
   io::Task<void> run(JobId job, formats::Deployment document);
-  void ask_for_next();
-  void on_next(const std::optional<formats::JobExecution>& execution);
+  // The token of the question; empty where it could not be asked.
+  std::string ask_for_next();
+  void on_next(const formats::NextJob& next);
+  void doubt(const formats::NextJob& next);
   void begin(const formats::JobExecution& execution);
   io::Task<void> reject(JobId job, std::string reason);
   void finished();
@@ -57,6 +59,7 @@ class JobsClient {
   Hooks hooks_;
   bool ready_ = false;  // resume() is done
   std::optional<JobId> running_;
+  std::string doubt_token_;  // of the question whether `running_` is still wanted
   io::TaskScope work_;
   io::Timer report_again_;
 };

@@ -21,15 +21,15 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
               {{"component", status.name.str()}, {"version", status.version}});
     reporter_->on_component_change();
   };
-  supervising.mark_installed = [this](const ComponentName& name, const std::string& version) {
-    auto marked = state_->mark_installed(name, version);
+  supervising.mark_installed = [this](const ComponentName& name, const std::string& package) {
+    auto marked = state_->mark_installed(name, package);
     if (marked) return;
     if (marked.error().code() != Code::kResourceExhausted) return hooks_.on_fatal(marked.error());
     log::warn("component", "its Install will run again after a restart",
               {{"component", name.str()}, {"reason", marked.error().message()}});
   };
-  supervising.is_installed = [this](const ComponentName& name, const std::string& version) {
-    return state_->is_installed(name, version);
+  supervising.is_installed = [this](const ComponentName& name, const std::string& package) {
+    return state_->is_installed(name, package);
   };
   supervisor_ = std::make_unique<Supervisor>(env, std::move(supervising));
   engine_ = std::make_unique<DeploymentEngine>(env, info, *state_, packages_, cloud, *supervisor_);

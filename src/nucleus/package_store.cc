@@ -3,194 +3,219 @@
 
 #include "base/encoding.h"
 #include "base/log.h"
-#include "base/sha256.h"
-#include "nucleus/unarchive.h"
+#include "nucleus/part_file.h"
 
 namespace skerry::nucleus {
 namespace {
 
-constexpr size_t kReadChunkBytes = 1 << 20;
+using formats::PackageChecker;
+
 constexpr std::string_view kScheme = "greengrass:";
 
-uint32_t mode_of(const formats::Artifact& artifact) {
-  uint32_t mode = 0;
-  if (artifact.read != formats::Access::kNone) mode |= 0400;
-  if (artifact.read == formats::Access::kAll) mode |= 0044;
-  if (artifact.execute != formats::Access::kNone) mode |= 0100;
-  if (artifact.execute == formats::Access::kAll) mode |= 0011;
-  return mode;
+// Where the release before packages had a digest kept things.
+std::string old_recipe_path(const NucleusInfo& info, const ComponentName& name,
+                            const std::string& version) {
+  return info.packages() + "/recipes/" + name.str() + "/" + version;
+}
+std::string old_artifacts_path(const NucleusInfo& info, const ComponentName& name,
+                               const std::string& version) {
+  return info.packages() + "/artifacts/" + name.str() + "/" + version;
 }
 
-// Adds what is in `file` to `hash`, with a turn for the loop between pieces. The file's size.
-io::Task<Result<uint64_t>> hash_file(io::Loop* loop, io::File* file, Sha256* hash) {
-  for (uint64_t at = 0;;) {
-    SKERRY_CO_ASSIGN(std::string bytes, file->read_at(at, kReadChunkBytes));
-    if (bytes.empty()) co_return at;
-    hash->update(bytes);
-    at += bytes.size();
-    co_await io::sleep(*loop, 0);
+Result<void> check_usable(const formats::Artifact& artifact) {
+  if (!artifact.uri.starts_with(kScheme)) {
+    return fail(Code::kUnsupported, "the URI " + artifact.uri +
+                                        " cannot be downloaded by this nucleus; publish the "
+                                        "component with its artifacts in the fleet (skerry "
+                                        "component publish)");
   }
-}
-
-// Whether `path` is there with this digest (base64 SHA-256).
-io::Task<Result<bool>> has_digest(io::Env* env, std::string path, std::string digest) {
-  if (!io::exists(env->files, path)) co_return false;
-  SKERRY_CO_ASSIGN(auto file, env->files.open(path, io::OpenMode::kRead));
-  Sha256 hash;
-  SKERRY_CO_TRY(co_await hash_file(&env->loop, file.get(), &hash));
-  co_return base64_encode(hash.finish()) == digest;
-}
-
-// Appends to the .part file and hashes what is in it.
-class PartFile : public DownloadSink {
- public:
-  PartFile(io::Files& files, std::string path) : files_(files), path_(std::move(path)) {}
-
-  // Takes up what an earlier, interrupted download left: its size.
-  io::Task<Result<uint64_t>> open(io::Loop* loop) {
-    SKERRY_CO_ASSIGN(file_, files_.open(path_, io::OpenMode::kAppend, 0600));
-    SKERRY_CO_ASSIGN(size_bytes_, co_await hash_file(loop, file_.get(), &hash_));
-    co_return size_bytes_;
+  if (artifact.digest.empty() || artifact.algorithm != "SHA-256") {
+    return fail(Code::kInvalidArgument,
+                "the recipe gives no SHA-256 digest; nothing unverified is installed");
   }
+  return {};
+}
 
-  Result<void> begin(uint64_t offset, uint64_t remaining_bytes) override {
-    if (offset != size_bytes_) {
-      SKERRY_TRY(file_->truncate(0));
-      size_bytes_ = 0;
-      hash_ = Sha256();
+// A removal that is cut off must not leave half a package: it loses its name first, durably.
+Result<void> retire(io::Files& files, const std::string& path, const std::string& staging) {
+  SKERRY_TRY(io::make_directories(files, staging, 0700));
+  const std::string doomed = staging + "/removed";
+  SKERRY_TRY(io::remove_all(files, doomed));
+  SKERRY_TRY(files.rename(path, doomed));
+  SKERRY_TRY(files.sync_directory(io::parent_of(path)));
+  return files.remove_tree(doomed);
+}
+
+// Where the packages of one component are, and which of them are needed.
+struct Collection {
+  std::string directory, staging;
+  std::set<std::string> needed;  // "VERSION@DIGEST"
+
+  Result<void> run(io::Files& files) const {
+    SKERRY_ASSIGN(const io::FileInfo info, files.stat(directory));
+    if (!info.is_directory) return retire(files, directory, staging);
+    SKERRY_ASSIGN(const auto packages, files.list(directory));
+    for (const std::string& package : packages) {
+      if (!needed.contains(package)) SKERRY_TRY(retire(files, directory + "/" + package, staging));
     }
-    SKERRY_ASSIGN(uint64_t free, files_.free_bytes(io::parent_of(path_)));
-    if (free < kDiskReserveBytes || remaining_bytes > free - kDiskReserveBytes) {
-      return fail(Code::kResourceExhausted,
-                  "no space for " + std::to_string(remaining_bytes) + " bytes in " +
-                      io::parent_of(path_) + ": " + std::to_string(free) + " are free and " +
-                      std::to_string(kDiskReserveBytes) +
-                      " are kept for roll-back; free some and deploy again");
-    }
-    return {};
+    return needed.empty() ? files.remove(directory) : Result<void>();
   }
-
-  Result<void> write(std::string_view bytes) override {
-    SKERRY_TRY(file_->write(bytes));
-    hash_.update(bytes);
-    size_bytes_ += bytes.size();
-    return {};
-  }
-
-  Result<std::string> finish() {
-    SKERRY_TRY(file_->sync());
-    file_.reset();
-    return base64_encode(hash_.finish());
-  }
-
- private:
-  io::Files& files_;
-  std::string path_;
-  std::unique_ptr<io::File> file_;
-  uint64_t size_bytes_ = 0;
-  Sha256 hash_;
 };
+
+Result<void> give_tree_to_group(io::Files& files, const std::string& place, uint32_t group) {
+  SKERRY_ASSIGN(const io::FileInfo top, files.stat(place));
+  if (top.gid == group) return {};
+  // The folder of the package last: it says that all of it is done.
+  std::vector<std::string> pending = {place}, found;
+  while (!pending.empty()) {
+    const std::string path = std::move(pending.back());
+    pending.pop_back();
+    found.push_back(path);
+    SKERRY_ASSIGN(const io::FileInfo info, files.stat(path));
+    if (!info.is_directory) continue;
+    SKERRY_ASSIGN(const auto names, files.list(path));
+    for (const std::string& name : names) pending.push_back(path + "/" + name);
+  }
+  for (auto path = found.rbegin(); path != found.rend(); ++path)
+    SKERRY_TRY(files.set_owner(*path, 0, group));
+  return {};
+}
 
 }  // namespace
 
 PackageStore::PackageStore(io::Env& env, const NucleusInfo& info) : env_(env), info_(info) {}
 
-std::string PackageStore::recipe_path(const ComponentName& name, const std::string& version) const {
-  return info_.packages() + "/recipes/" + name.str() + "/" + version;
+std::string PackageStore::place(const ComponentName& name, const std::string& package) const {
+  return info_.packages() + "/" + name.str() + "/" + package;
 }
 std::string PackageStore::artifacts_path(const ComponentName& name,
-                                         const std::string& version) const {
-  return info_.packages() + "/artifacts/" + name.str() + "/" + version;
+                                         const std::string& package) const {
+  return place(name, package) + "/" + formats::kPackageArtifacts;
 }
 std::string PackageStore::unarchived_path(const ComponentName& name,
-                                          const std::string& version) const {
-  return info_.packages() + "/artifacts-unarchived/" + name.str() + "/" + version;
+                                          const std::string& package) const {
+  return place(name, package) + "/" + formats::kPackageUnarchived;
 }
 
-Result<std::string> PackageStore::recipe(const ComponentName& name, const std::string& version) {
-  return io::read_file(env_.files, recipe_path(name, version), formats::kMaxRecipeBytes);
+Result<std::string> PackageStore::recipe(const ComponentName& name,
+                                         const InstalledComponent& installed) {
+  const std::string path = installed.digest.empty()
+                               ? old_recipe_path(info_, name, installed.version)
+                               : place(name, installed.package()) + "/" + formats::kPackageRecipe;
+  SKERRY_ASSIGN(std::string text, io::read_file(env_.files, path, formats::kMaxRecipeBytes));
+  if (installed.digest.empty() || formats::package_digest(text) == installed.digest) return text;
+  return fail(Code::kCorrupt, path + " is damaged: deploy " + name.str() + " again");
+}
+
+io::Task<Result<PackageStore::Faults>> PackageStore::look(std::string directory,
+                                                          PackageChecker::How how) {
+  auto checker = std::make_shared<PackageChecker>(env_.files, directory, how);
+  for (bool more = true; more;) {
+    SKERRY_CO_ASSIGN(more, co_await on_pool([checker] { return checker->step(); }));
+  }
+  if (how == PackageChecker::How::kFull && checker->faults().empty()) {
+    // Times and inodes were other ones: from a backup, or touched.
+    SKERRY_CO_TRY(co_await on_pool([&files = env_.files, checker, directory] {
+      return io::write_file_atomic(files, directory + "/" + formats::kPackageContents,
+                                   checker->contents().text(), 0644);
+    }));
+  }
+  co_return checker->faults();
+}
+
+io::Task<Result<bool>> PackageStore::is_whole(ComponentName name, std::string package) {
+  const std::string directory = place(name, package);
+  SKERRY_CO_ASSIGN(Faults faults, co_await look(directory, PackageChecker::How::kQuick));
+  if (!faults.empty() && faults[0].path != formats::kPackageContents) {
+    SKERRY_CO_ASSIGN(faults, co_await look(directory, PackageChecker::How::kFull));
+  }
+  if (faults.empty()) co_return true;
+  if (io::exists(env_.files, directory)) {
+    log::error("packages", "an installed package is damaged",
+               {{"component", name.str()},
+                {"package", package},
+                {"file", faults[0].path},
+                {"problem", faults[0].problem}});
+  }
+  co_return false;
 }
 
 io::Task<Result<void>> PackageStore::fetch(Cloud* cloud, Candidate candidate,
-                                           const formats::Manifest* manifest) {
-  if (auto stored = recipe(candidate.name, candidate.version)) {
+                                           const formats::Manifest* manifest, bool old_layout) {
+  const std::string package =
+      InstalledComponent::package_of(candidate.version, formats::package_digest(candidate.recipe));
+  SKERRY_CO_ASSIGN(const bool whole, co_await is_whole(candidate.name, package));
+  if (whole) {
     // Synced again: an earlier publication may have failed just there.
-    const std::string recipes = io::parent_of(recipe_path(candidate.name, candidate.version));
-    if (*stored == candidate.recipe) co_return env_.files.sync_directory(recipes);
-    // Published again under the same version: what is on disk belongs to the old recipe.
-    SKERRY_CO_TRY(drop_version(candidate.name.str(), candidate.version));
+    co_return co_await on_pool([&files = env_.files, name = place(candidate.name, "")] {
+      return files.sync_directory(name);
+    });
   }
-  SKERRY_CO_TRY(io::make_directories(env_.files, info_.staging(), 0700));
-  const std::string artifacts = artifacts_path(candidate.name, candidate.version);
-  SKERRY_CO_TRY(io::make_directories(env_.files, artifacts));
+  SKERRY_CO_TRY(formats::check_artifacts_apart(*manifest));
+  PackageBuilder::Plan plan;
+  plan.staging = info_.staging();
+  plan.place = place(candidate.name, package);
+  if (old_layout) plan.old_artifacts = old_artifacts_path(info_, candidate.name, candidate.version);
+  plan.recipe = candidate.recipe;
+  plan.manifest = *manifest;
+  plan.privileged = info_.privileged;
+  auto builder = std::make_shared<PackageBuilder>(env_.files, std::move(plan));
+  SKERRY_CO_TRY(co_await on_pool([builder] { return builder->begin(); }));
   for (const formats::Artifact& artifact : manifest->artifacts) {
-    auto fetched = co_await fetch_artifact(cloud, &candidate, artifact);
+    auto fetched = co_await fetch_artifact(cloud, &candidate, artifact, builder);
     if (!fetched) {
       co_return fail(fetched.error().with_context(candidate.name.str() + " " + candidate.version +
                                                   ", artifact " + artifact.file_name()));
     }
   }
-  co_return publish_recipe(candidate);
+  co_return co_await on_pool([builder] { return builder->publish(); });
 }
 
 io::Task<Result<void>> PackageStore::fetch_artifact(Cloud* cloud, const Candidate* candidate,
-                                                    formats::Artifact artifact) {
-  if (!artifact.uri.starts_with(kScheme)) {
-    co_return fail(Code::kUnsupported,
-                   "the URI " + artifact.uri +
-                       " cannot be downloaded by this nucleus; publish the "
-                       "component with its artifacts in the fleet (skerry component publish)");
+                                                    formats::Artifact artifact,
+                                                    std::shared_ptr<PackageBuilder> builder) {
+  SKERRY_CO_TRY(check_usable(artifact));
+  SKERRY_CO_TRY(base64_decode(artifact.digest));
+  SKERRY_CO_TRY(co_await download(cloud, candidate, artifact, builder->part_path(artifact)));
+  using Unpacker = std::shared_ptr<ZipUnpacker>;
+  SKERRY_CO_ASSIGN(const Unpacker unpacker,
+                   co_await on_pool([builder, artifact]() -> Result<Unpacker> {
+                     SKERRY_TRY(builder->add(artifact));
+                     SKERRY_ASSIGN(auto opened, builder->unpacker(artifact));
+                     return Unpacker(std::move(opened));
+                   }));
+  if (!unpacker) co_return Result<void>();
+  for (bool more = true; more;) {
+    SKERRY_CO_ASSIGN(more, co_await on_pool([unpacker] { return unpacker->step(); }));
   }
-  if (artifact.digest.empty() || artifact.algorithm != "SHA-256") {
-    co_return fail(Code::kInvalidArgument,
-                   "the recipe gives no SHA-256 digest; nothing unverified is installed");
-  }
-  const std::string target =
-      artifacts_path(candidate->name, candidate->version) + "/" + artifact.file_name();
-  // It may be there from an earlier try, and then from a recipe that has been replaced since.
-  SKERRY_CO_ASSIGN(const bool there, co_await has_digest(&env_, target, artifact.digest));
-  if (!there) {
-    SKERRY_CO_ASSIGN(std::string digest, base64_decode(artifact.digest));
-    const std::string part = info_.staging() + "/" + hex_encode(digest) + ".part";
-    SKERRY_CO_TRY(co_await download(cloud, candidate, artifact, part, artifact.digest));
-    SKERRY_CO_TRY(env_.files.set_mode(part, mode_of(artifact)));
-    SKERRY_CO_TRY(env_.files.rename(part, target));
-  }
-  // Also where it was there already: that it is visible does not say that an earlier sync
-  // succeeded.
-  SKERRY_CO_TRY(env_.files.sync_directory(io::parent_of(target)));
-  if (artifact.unarchive == formats::Unarchive::kZip) {
-    std::string stem = artifact.file_name();
-    if (size_t dot = stem.find_last_of('.'); dot != std::string::npos && dot > 0) stem.resize(dot);
-    const std::string unarchived = unarchived_path(candidate->name, candidate->version);
-    SKERRY_CO_TRY(io::make_directories(env_.files, unarchived));
-    SKERRY_CO_TRY(
-        co_await unarchive_zip(&env_, target, unarchived + "/" + stem, mode_of(artifact)));
-  }
-  co_return Result<void>();
+  co_return co_await on_pool(
+      [builder, unpacker, artifact] { return builder->add_unpacked(artifact, *unpacker); });
 }
 
 io::Task<Result<void>> PackageStore::download(Cloud* cloud, const Candidate* candidate,
-                                              formats::Artifact artifact, std::string part,
-                                              std::string digest) {
+                                              formats::Artifact artifact, std::string part) {
   for (;;) {
-    SKERRY_CO_ASSIGN(std::string url, co_await cloud->artifact_url(
-                                          candidate->arn, artifact.uri.substr(kScheme.size())));
-    PartFile file(env_.files, part);
-    SKERRY_CO_ASSIGN(const uint64_t resumed_at, co_await file.open(&env_.loop));
-    auto downloaded = co_await cloud->download(url, resumed_at, &file);
+    PartFile file(env_, part);
+    SKERRY_CO_ASSIGN(const uint64_t resumed_at, co_await file.open());
+    Result<void> downloaded;
+    if (file.digest() != artifact.digest) {
+      if (!cloud) co_return fail(Code::kUnavailable, "is not on this device");
+      SKERRY_CO_ASSIGN(std::string url, co_await cloud->artifact_url(
+                                            candidate->arn, artifact.uri.substr(kScheme.size())));
+      downloaded = co_await cloud->download(url, resumed_at, &file);
+    }
     if (downloaded) {
-      auto received = file.finish();
-      if (!received) {
+      if (auto finished = co_await file.finish(); !finished) {
         // After a failed sync the bytes may be gone however whole they look: they must not be
         // resumed.
         SKERRY_CO_TRY(env_.files.remove(part));
-        co_return fail(received.error());
+        co_return finished;
       }
-      if (*received == digest) co_return Result<void>();
+      const std::string received = file.digest();
+      if (received == artifact.digest) co_return Result<void>();
       downloaded =
           fail(Code::kCorrupt,
-               "the SHA-256 digest is " + *received + " and not the recipe's " + digest +
+               "the SHA-256 digest is " + received + " and not the recipe's " + artifact.digest +
                    ": what was downloaded is not what was published; nothing was installed");
     } else if (downloaded.error().code() == Code::kResourceExhausted ||
                downloaded.error().retryable()) {
@@ -205,66 +230,27 @@ io::Task<Result<void>> PackageStore::download(Cloud* cloud, const Candidate* can
   }
 }
 
-Result<void> PackageStore::publish_recipe(const Candidate& candidate) {
-  const std::string path = recipe_path(candidate.name, candidate.version);
-  SKERRY_TRY(io::make_directories(env_.files, io::parent_of(path)));
-  return io::write_file_atomic(env_.files, path, candidate.recipe, 0644);
+io::Task<Result<void>> PackageStore::give_to_group(ComponentName name, std::string package,
+                                                   uint32_t group) {
+  return on_pool([&files = env_.files, directory = place(name, package), group] {
+    return give_tree_to_group(files, directory, group);
+  });
 }
 
-Result<void> PackageStore::set_owner(const ComponentName& name, const std::string& version,
-                                     const formats::Manifest& manifest, UserId user) {
-  for (const formats::Artifact& artifact : manifest.artifacts) {
-    const std::string path = artifacts_path(name, version) + "/" + artifact.file_name();
-    SKERRY_TRY(env_.files.set_owner(path, user.first, user.second));
-    SKERRY_TRY(env_.files.set_mode(path, mode_of(artifact)));
-  }
-  const std::string unarchived = unarchived_path(name, version);
-  if (!io::exists(env_.files, unarchived)) return {};
-  std::vector<std::string> pending = {unarchived};
-  while (!pending.empty()) {
-    std::string path = std::move(pending.back());
-    pending.pop_back();
-    SKERRY_TRY(env_.files.set_owner(path, user.first, user.second));
-    SKERRY_ASSIGN(auto entry, env_.files.stat(path));
-    if (!entry.is_directory) continue;
-    SKERRY_ASSIGN(auto names, env_.files.list(path));
-    for (const std::string& child : names) pending.push_back(path + "/" + child);
-  }
-  return {};
-}
-
-// The recipe first, durably: without it the version does not exist, whatever else is still there.
-Result<void> PackageStore::drop_version(const std::string& name, const std::string& version) {
-  ComponentName component(name);
-  const std::string recipe = recipe_path(component, version);
-  if (io::exists(env_.files, recipe)) {
-    SKERRY_TRY(env_.files.remove(recipe));
-    SKERRY_TRY(env_.files.sync_directory(io::parent_of(recipe)));
-  }
-  SKERRY_TRY(io::remove_all(env_.files, artifacts_path(component, version)));
-  return io::remove_all(env_.files, unarchived_path(component, version));
-}
-
-Result<void> PackageStore::collect_garbage(const ComponentSet& needed) {
-  for (std::string kind : {"/recipes", "/artifacts", "/artifacts-unarchived"}) {
-    auto names = env_.files.list(info_.packages() + kind);
-    if (!names) continue;  // nothing was ever installed
+// The folders of the old layout look like components that nobody needs.
+io::Task<Result<void>> PackageStore::collect_garbage(Needed needed) {
+  auto names = env_.files.list(info_.packages());
+  if (names) {  // else nothing was ever installed
     for (const std::string& name : *names) {
-      const std::string directory = info_.packages() + kind + "/" + name;
-      SKERRY_ASSIGN(auto versions, env_.files.list(directory));
-      size_t kept = 0;
-      for (const std::string& version : versions) {
-        auto found = needed.find(ComponentName(name));
-        if (found != needed.end() && found->second.version == version) {
-          ++kept;
-        } else {
-          SKERRY_TRY(drop_version(name, version));
-        }
-      }
-      if (kept == 0) SKERRY_TRY(io::remove_all(env_.files, directory));
+      Collection component{info_.packages() + "/" + name, info_.staging(),
+                           needed[ComponentName(name)]};
+      SKERRY_CO_TRY(co_await on_pool([&files = env_.files, component = std::move(component)] {
+        return component.run(files);
+      }));
     }
   }
-  return io::remove_all(env_.files, info_.staging());
+  co_return co_await on_pool(
+      [&files = env_.files, staging = info_.staging()] { return io::remove_all(files, staging); });
 }
 
 }  // namespace skerry::nucleus

@@ -4,6 +4,8 @@
 
 #include <deque>
 
+#include "nucleus/housekeeper.h"
+
 namespace skerry::nucleus {
 namespace {
 
@@ -133,24 +135,16 @@ io::Task<Result<ResolvedComponent>> Resolver::choose(ComponentName name,
     co_return fail(Code::kFailedPrecondition,
                    "no version of " + name.str() + " satisfies everyone: " + describe(wants));
   }
-  const formats::Manifest* manifest =
-      formats::choose_manifest(*recipe, {{"os", info_.platform.os},
-                                         {"architecture", info_.platform.architecture},
-                                         {"runtime", "skerry"}});
-  if (!manifest) {
-    co_return fail(Code::kFailedPrecondition, name.str() + " " + candidate->version +
-                                                  " has no manifest for os=" + info_.platform.os +
-                                                  " architecture=" + info_.platform.architecture);
-  }
-  formats::Manifest own = *manifest;
-  co_return ResolvedComponent{std::move(*candidate), std::move(*recipe), std::move(own), false};
+  SKERRY_CO_ASSIGN(auto manifest, manifest_for(info_, *recipe));
+  co_return ResolvedComponent{std::move(*candidate), std::move(*recipe), std::move(manifest),
+                              false};
 }
 
 Result<Candidate> Resolver::running_version(const ComponentName& name) {
   auto found = state_.components().find(name);
   if (found == state_.components().end())
     return fail(Code::kNotFound, name.str() + " does not run here");
-  SKERRY_ASSIGN(std::string recipe, packages_.recipe(name, found->second.version));
+  SKERRY_ASSIGN(std::string recipe, packages_.recipe(name, found->second));
   return Candidate{found->second.arn, name, found->second.version, std::move(recipe)};
 }
 

@@ -40,11 +40,14 @@ class ResolverTest : public ::testing::Test, protected io::TestEnv {
   void run_here(const nlohmann::json& recipe) {
     const ComponentName name(recipe.at("ComponentName").get<std::string>());
     const std::string version = recipe.at("ComponentVersion").get<std::string>();
-    const std::string directory = info_.packages() + "/recipes/" + name.str();
-    ASSERT_TRUE(io::make_directories(files, directory));
-    ASSERT_TRUE(io::write_file_atomic(files, directory + "/" + version, recipe.dump()));
+    const std::string text = recipe.dump();
     Generation next;
     next.components[name].version = version;
+    next.components[name].digest = formats::package_digest(text);
+    const std::string package =
+        info_.packages() + "/" + name.str() + "/" + next.components[name].package();
+    ASSERT_TRUE(io::make_directories(files, package));
+    ASSERT_TRUE(io::write_file_atomic(files, package + "/recipe", text));
     ASSERT_TRUE(state_->switch_to(next, {}, true));
     ASSERT_TRUE(state_->commit({}));
   }
@@ -154,7 +157,8 @@ TEST_F(ResolverTest, TheManifestHasToFitThePlatform) {
   recipe["Manifests"][0]["Platform"]["architecture"] = "aarch64";
   cloud_.publish(recipe);
   EXPECT_EQ(versions_of(resolve(roots({{"app", "*"}}))),
-            "app 1.0.0 has no manifest for os=linux architecture=amd64");
+            "app 1.0.0 has no manifest for os=linux architecture=amd64: it has manifests for "
+            "architecture=aarch64 os=linux");
   info_.platform.architecture = "aarch64";
   EXPECT_EQ(versions_of(resolve(roots({{"app", "*"}}))), "app=1.0.0!");
 }

@@ -90,10 +90,10 @@ void Supervisor::start_one(const ComponentSpec& spec) {
   Component::Hooks hooks;
   hooks.on_state = [this](Component& component) { on_component_state(component); };
   hooks.on_installed = [this](const Component& component) {
-    hooks_.mark_installed(component.spec().name, component.spec().version);
+    hooks_.mark_installed(component.spec().name, component.spec().package);
   };
   auto component =
-      std::make_unique<Component>(env_, spec, hooks_.is_installed(spec.name, spec.version),
+      std::make_unique<Component>(env_, spec, hooks_.is_installed(spec.name, spec.package),
                                   env_.random.token(16), std::move(hooks));
   components_.emplace(spec.name, std::move(component)).first->second->start();
 }

@@ -26,9 +26,9 @@ class Supervisor {
   struct Hooks {
     // A component's state or reason changed.
     std::function<void(const ComponentStatus&)> on_state;
-    // Remember that this version's Install has succeeded / ask whether it has.
-    std::function<void(const ComponentName&, const std::string& version)> mark_installed;
-    std::function<bool(const ComponentName&, const std::string& version)> is_installed;
+    // Remember that this package's Install has succeeded / ask whether it has.
+    std::function<void(const ComponentName&, const std::string& package)> mark_installed;
+    std::function<bool(const ComponentName&, const std::string& package)> is_installed;
   };
   Supervisor(io::Env& env, Hooks hooks);
   ~Supervisor();  // kills what still runs, without Shutdown scripts

@@ -80,8 +80,8 @@ io::Task<Result<void>> TestCloud::download(std::string url, uint64_t offset, Dow
   if (offset > bytes.size()) co_return fail(Code::kInvalidArgument, "HTTP 416");
   if (!has_ranges) offset = 0;
   bytes.remove_prefix(offset);
-  SKERRY_CO_TRY(sink->begin(offset, bytes.size()));
-  SKERRY_CO_TRY(sink->write(bytes.substr(0, cut_after_bytes)));
+  SKERRY_CO_TRY(co_await sink->begin(offset, bytes.size()));
+  SKERRY_CO_TRY(co_await sink->write(std::string(bytes.substr(0, cut_after_bytes))));
   if (bytes.size() > cut_after_bytes) co_return fail(Code::kUnavailable, "the connection broke");
   co_return Result<void>();
 }

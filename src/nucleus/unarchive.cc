@@ -5,13 +5,20 @@
 #include <archive_entry.h>
 #include <locale.h>
 
+#include <algorithm>
 #include <set>
-#include <vector>
+
+#include "base/encoding.h"
+#include "base/sha256.h"
 
 namespace skerry::nucleus {
 namespace {
 
 constexpr size_t kBlockBytes = 256 << 10;
+// A ZIP that starts with the end of its directory; libarchive takes that for no ZIP at all.
+constexpr std::string_view kEmptyZip = "PK\x05\x06";
+constexpr uint64_t kStepBytes = 4 << 20;
+constexpr int kStepFiles = 16;  // each costs a sync
 
 struct Source {
   std::unique_ptr<io::File> file;
@@ -83,96 +90,154 @@ int next_entry(archive* reader, archive_entry** entry) {
   return archive_read_next_header(reader, entry);
 }
 
-// The entry's place below the target, or an error where it would be somewhere else.
+// The entry's path below the target, empty for the target itself, or an error where it would be
+// somewhere else.
 Result<std::string> safe_name(archive_entry* entry) {
   const char* raw = archive_entry_pathname(entry);
-  std::string name = raw ? raw : "";
-  while (name.ends_with('/')) name.pop_back();
-  bool safe = name.find('\\') == std::string::npos;
-  for (size_t at = 0; safe && at <= name.size();) {
-    size_t end = std::min(name.find('/', at), name.size());
-    std::string_view part = std::string_view(name).substr(at, end - at);
-    safe = !part.empty() && part != ".." && part != ".";
-    at = end + 1;
-  }
-  auto type = archive_entry_filetype(entry);
-  if (!safe || (type != AE_IFREG && type != AE_IFDIR)) {
-    return fail(Code::kInvalidArgument,
-                "the archive's entry '" + name + "' is not a plain file or folder below it");
-  }
-  return name;
-}
-
-struct Target {
+  const std::string name = raw ? raw : "";
+  bool safe = !name.empty() && !name.starts_with('/');
   std::string path;
-  uint32_t mode = 0;
-  uint64_t allowed_bytes = 0;
-  uint64_t keep_free_bytes = 0;
-};
-
-io::Task<Result<uint64_t>> extract_file(io::Env* env, archive* reader, Target target) {
-  SKERRY_CO_ASSIGN(auto file, env->files.open(target.path, io::OpenMode::kTruncate, 0600));
-  uint64_t total = 0;
-  std::string buffer(kBlockBytes, '\0');
-  for (;;) {
-    la_ssize_t got = archive_read_data(reader, buffer.data(), buffer.size());
-    if (got < 0) co_return fail(archive_error(reader, target.path));
-    if (got == 0) break;
-    total += static_cast<uint64_t>(got);
-    if (total > target.allowed_bytes)
-      co_return fail(Code::kResourceExhausted, "the archive unpacks to more than its limit");
-    SKERRY_CO_ASSIGN(uint64_t free, env->files.free_bytes(io::parent_of(target.path)));
-    if (free < target.keep_free_bytes + static_cast<uint64_t>(got)) {
-      co_return fail(Code::kResourceExhausted,
-                     "no space to unpack the archive: " + std::to_string(free) +
-                         " bytes are free and " + std::to_string(target.keep_free_bytes) +
-                         " are kept for roll-back; free some and deploy again");
-    }
-    SKERRY_CO_TRY(file->write(std::string_view(buffer.data(), static_cast<size_t>(got))));
-    co_await io::sleep(env->loop, 0);
+  for (size_t at = 0; safe && at < name.size();) {
+    const size_t end = std::min(name.find('/', at), name.size());
+    const std::string_view part = std::string_view(name).substr(at, end - at);
+    at = end + 1;
+    if (part.empty() || part == ".") continue;
+    safe = part != ".." && std::ranges::none_of(part, [](unsigned char c) {
+             return c == '\\' || c < 0x20 || c == 0x7f;
+           });
+    path.append(path.empty() ? "" : "/").append(part);
   }
-  SKERRY_CO_TRY(file->sync());
-  SKERRY_CO_TRY(env->files.set_mode(target.path, target.mode));
-  co_return total;
+  const auto type = archive_entry_filetype(entry);
+  safe = safe && (type == AE_IFDIR || (type == AE_IFREG && !path.empty() && !name.ends_with('/')));
+  if (safe) return path;
+  return fail(Code::kInvalidArgument,
+              "the archive's entry '" + name + "' is not a plain file or folder below it");
 }
+
+class Unpacker : public ZipUnpacker {
+ public:
+  Unpacker(io::Files& files, std::string archive_path, std::string target, uint32_t file_mode,
+           UnarchiveLimits limits)
+      : files_(files),
+        archive_path_(std::move(archive_path)),
+        target_(std::move(target)),
+        file_mode_(file_mode),
+        limits_(limits),
+        buffer_(kBlockBytes, '\0') {}
+
+  Result<void> open() {
+    SKERRY_ASSIGN(source_.file, files_.open(archive_path_, io::OpenMode::kRead));
+    SKERRY_ASSIGN(source_.size, source_.file->size());
+    SKERRY_ASSIGN(const std::string start, source_.file->read_at(0, kEmptyZip.size()));
+    if (start != kEmptyZip) {
+      SKERRY_ASSIGN(reader_, open_zip(archive_path_, &source_));
+    }
+    SKERRY_TRY(io::make_directories(files_, target_));
+    directories_.insert(target_);
+    return {};
+  }
+
+  Result<bool> step() override {
+    const uint64_t end_bytes = total_bytes_ + kStepBytes;
+    for (int files = 0; files < kStepFiles && total_bytes_ < end_bytes;) {
+      if (file_) {
+        SKERRY_ASSIGN(const bool more, extract_block());
+        if (!more) ++files;
+        continue;
+      }
+      SKERRY_ASSIGN(const bool more, begin_entry());
+      if (!more) return finish();
+    }
+    return true;
+  }
+
+  const std::vector<UnpackedFile>& unpacked() const override { return unpacked_; }
+
+ private:
+  // False at the archive's end.
+  Result<bool> begin_entry() {
+    if (!reader_) return false;
+    archive_entry* entry = nullptr;
+    const int status = next_entry(reader_.get(), &entry);
+    if (status == ARCHIVE_EOF) return false;
+    if (status != ARCHIVE_OK) return fail(archive_error(reader_.get(), archive_path_));
+    if (++entries_ > limits_.entries)
+      return fail(Code::kResourceExhausted, "the archive has too many entries");
+    SKERRY_ASSIGN(std::string name, safe_name(entry));
+    const bool is_directory = archive_entry_filetype(entry) == AE_IFDIR;
+    const std::string path = name.empty() ? target_ : target_ + "/" + name;
+    std::string directory = is_directory ? path : io::parent_of(path);
+    SKERRY_TRY(io::make_directories(files_, directory));
+    for (; directory.size() > target_.size(); directory = io::parent_of(directory))
+      directories_.insert(directory);
+    if (is_directory) return true;
+    if (io::exists(files_, path))
+      return fail(Code::kInvalidArgument, "the archive has '" + name + "' twice");
+    SKERRY_ASSIGN(file_, files_.open(path, io::OpenMode::kTruncate, 0600));
+    hash_ = Sha256();
+    mode_ = file_mode_;
+    // Whoever may read it may run it, where the archive says that it is a program.
+    if (archive_entry_perm(entry) & 0100) mode_ |= (file_mode_ & 0444) >> 2;
+    unpacked_.push_back({std::move(name), ""});
+    return true;
+  }
+
+  // False where that was the file's last.
+  Result<bool> extract_block() {
+    const std::string path = target_ + "/" + unpacked_.back().path;
+    const la_ssize_t got = archive_read_data(reader_.get(), buffer_.data(), buffer_.size());
+    if (got < 0) return fail(archive_error(reader_.get(), path));
+    const std::string_view bytes(buffer_.data(), static_cast<size_t>(got));
+    if (bytes.empty()) {
+      SKERRY_TRY(file_->sync());
+      file_.reset();
+      SKERRY_TRY(files_.set_mode(path, mode_));
+      unpacked_.back().sha256 = hex_encode(hash_.finish());
+      return false;
+    }
+    total_bytes_ += bytes.size();
+    if (total_bytes_ > limits_.total_bytes)
+      return fail(Code::kResourceExhausted, "the archive unpacks to more than its limit");
+    SKERRY_ASSIGN(const uint64_t free, files_.free_bytes(target_));
+    if (free < limits_.keep_free_bytes + bytes.size()) {
+      return fail(Code::kResourceExhausted,
+                  "no space to unpack the archive: " + std::to_string(free) +
+                      " bytes are free and " + std::to_string(limits_.keep_free_bytes) +
+                      " are kept for roll-back; free some and deploy again");
+    }
+    SKERRY_TRY(file_->write(bytes));
+    hash_.update(bytes);
+    return true;
+  }
+
+  Result<bool> finish() {
+    for (const std::string& directory : directories_) SKERRY_TRY(files_.sync_directory(directory));
+    return false;
+  }
+
+  io::Files& files_;
+  const std::string archive_path_, target_;
+  const uint32_t file_mode_;
+  const UnarchiveLimits limits_;
+  Source source_;
+  Reader reader_;  // null for an archive without entries
+  std::string buffer_;
+  std::set<std::string> directories_;
+  uint64_t entries_ = 0, total_bytes_ = 0;
+  std::unique_ptr<io::File> file_;  // of the entry that is being unpacked
+  uint32_t mode_ = 0;
+  Sha256 hash_;
+  std::vector<UnpackedFile> unpacked_;
+};
 
 }  // namespace
 
-io::Task<Result<void>> unarchive_zip(io::Env* env, std::string archive_path, std::string target,
-                                     uint32_t file_mode, UnarchiveLimits limits) {
-  io::Files& files = env->files;
-  SKERRY_CO_TRY(io::remove_all(files, target));
-  SKERRY_CO_TRY(io::make_directories(files, target));
-  Source source;
-  SKERRY_CO_ASSIGN(source.file, files.open(archive_path, io::OpenMode::kRead));
-  SKERRY_CO_ASSIGN(source.size, source.file->size());
-  SKERRY_CO_ASSIGN(Reader reader, open_zip(archive_path, &source));
-
-  std::set<std::string> directories = {target};
-  uint64_t bytes = 0, entries = 0;
-  archive_entry* entry = nullptr;
-  for (;;) {
-    int status = next_entry(reader.get(), &entry);
-    if (status == ARCHIVE_EOF) break;
-    if (status != ARCHIVE_OK) co_return fail(archive_error(reader.get(), archive_path));
-    if (++entries > limits.entries)
-      co_return fail(Code::kResourceExhausted, "the archive has too many entries");
-    SKERRY_CO_ASSIGN(std::string name, safe_name(entry));
-    std::string path = target + "/" + name;
-    bool is_directory = archive_entry_filetype(entry) == AE_IFDIR;
-    std::string directory = is_directory ? path : io::parent_of(path);
-    SKERRY_CO_TRY(io::make_directories(files, directory));
-    for (; directory.size() > target.size(); directory = io::parent_of(directory))
-      directories.insert(directory);
-    if (is_directory) continue;
-    uint32_t mode = file_mode | ((archive_entry_perm(entry) & 0100) ? 0100 : 0);
-    SKERRY_CO_ASSIGN(uint64_t size, co_await extract_file(env, reader.get(),
-                                                          {path, mode, limits.total_bytes - bytes,
-                                                           limits.keep_free_bytes}));
-    bytes += size;
-  }
-  for (const std::string& directory : directories) SKERRY_CO_TRY(files.sync_directory(directory));
-  co_return Result<void>();
+Result<std::unique_ptr<ZipUnpacker>> ZipUnpacker::open(io::Files& files, const std::string& archive,
+                                                       std::string target, uint32_t file_mode,
+                                                       UnarchiveLimits limits) {
+  auto unpacker = std::make_unique<Unpacker>(files, archive, std::move(target), file_mode, limits);
+  SKERRY_TRY(unpacker->open());
+  return unpacker;
 }
 
 }  // namespace skerry::nucleus

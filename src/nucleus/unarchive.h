@@ -3,15 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
-#include "io/env.h"
-#include "io/task.h"
+#include "io/files.h"
+#include "nucleus/part_file.h"
 
 namespace skerry::nucleus {
-
-// Left free on the disk for the journal, logs and a roll-back, by everything that brings packages.
-inline constexpr uint64_t kDiskReserveBytes = 16 << 20;
 
 struct UnarchiveLimits {
   uint64_t total_bytes = uint64_t{8} << 30;
@@ -19,11 +18,27 @@ struct UnarchiveLimits {
   uint64_t keep_free_bytes = kDiskReserveBytes;
 };
 
-// Replaces `target` (a directory) by the files of `archive`, synced. Links and special files,
-// absolute names and ".." are refused (kInvalidArgument). Files that were executable stay so; the
-// rest get `file_mode`. Gives the loop a turn after each piece. kCorrupt: not a ZIP, or damaged;
-// kResourceExhausted: above a limit.
-io::Task<Result<void>> unarchive_zip(io::Env* env, std::string archive, std::string target,
-                                     uint32_t file_mode, UnarchiveLimits limits = {});
+struct UnpackedFile {
+  std::string path;    // below the target
+  std::string sha256;  // in hex
+};
+
+// Makes `target` (a directory that is not there yet) from the files of an archive. Links and
+// special files, absolute names and ".." are refused (kInvalidArgument); "./x" and "a//b" are what
+// they mean. Files that were executable become so for whoever may read them; the rest get
+// `file_mode`.
+class ZipUnpacker {
+ public:
+  // kCorrupt: not a ZIP.
+  static Result<std::unique_ptr<ZipUnpacker>> open(io::Files& files, const std::string& archive,
+                                                   std::string target, uint32_t file_mode,
+                                                   UnarchiveLimits limits = {});
+  virtual ~ZipUnpacker() = default;
+
+  // Unpacks the next piece, some MiB at most; false once all is there, synced. kCorrupt: damaged;
+  // kResourceExhausted: above a limit.
+  virtual Result<bool> step() = 0;
+  virtual const std::vector<UnpackedFile>& unpacked() const = 0;
+};
 
 }  // namespace skerry::nucleus

@@ -4,14 +4,14 @@
 
 #include <gtest/gtest.h>
 
-#include "io/test_env.h"
-#include "nucleus/test_cloud.h"
-#include "test_paths.h"
+#include "base/encoding.h"
+#include "base/sha256.h"
+#include "io/fault_files.h"
 
 namespace skerry::nucleus {
 namespace {
 
-class UnarchiveTest : public ::testing::Test, protected io::TestEnv {
+class UnarchiveTest : public ::testing::Test {
  protected:
   Result<void> unarchive(const std::string& name, UnarchiveLimits limits = {}) {
     io::RealFiles real;
@@ -21,13 +21,21 @@ class UnarchiveTest : public ::testing::Test, protected io::TestEnv {
     return unarchive_bytes(*bytes, limits);
   }
   Result<void> unarchive_bytes(const std::string& bytes, UnarchiveLimits limits = {}) {
-    SKERRY_TRY(io::write_file_atomic(files, "/archive.zip", bytes));
-    return run_task(loop, unarchive_zip(&env, "/archive.zip", "/out", 0440, limits));
+    SKERRY_TRY(io::write_file_atomic(files_, "/archive.zip", bytes));
+    SKERRY_TRY(io::remove_all(files_, "/out"));
+    SKERRY_ASSIGN(unpacker_, ZipUnpacker::open(files_, "/archive.zip", "/out", 0440, limits));
+    for (bool more = true; more;) {
+      SKERRY_ASSIGN(more, unpacker_->step());
+    }
+    return {};
   }
   std::string contents(const std::string& path) {
-    return io::read_file(files, path).value_or("(absent)");
+    return io::read_file(files_, path).value_or("(absent)");
   }
-  uint32_t mode(const std::string& path) { return files.stat(path).value().mode; }
+  uint32_t mode(const std::string& path) { return files_.stat(path).value().mode; }
+
+  io::FaultFiles files_;
+  std::unique_ptr<ZipUnpacker> unpacker_;
 };
 
 TEST_F(UnarchiveTest, FoldersFilesAndTheExecutableBit) {
@@ -35,39 +43,64 @@ TEST_F(UnarchiveTest, FoldersFilesAndTheExecutableBit) {
   ASSERT_TRUE(done) << done.error().message();
   EXPECT_EQ(contents("/out/top.txt"), "top\n");
   EXPECT_EQ(contents("/out/a/b/größe.txt"), "data\n");
-  EXPECT_TRUE(files.stat("/out/empty")->is_directory);
+  EXPECT_TRUE(files_.stat("/out/empty")->is_directory);
   EXPECT_EQ(mode("/out/top.txt"), 0440u);
-  EXPECT_EQ(mode("/out/a/b/run.sh"), 0540u);
+  EXPECT_EQ(mode("/out/a/b/run.sh"), 0550u);
 }
 
-TEST_F(UnarchiveTest, WhatWasThereIsReplaced) {
-  ASSERT_TRUE(io::make_directories(files, "/out/old"));
-  ASSERT_TRUE(io::write_file_atomic(files, "/out/old/file", "x"));
+TEST_F(UnarchiveTest, ListsWhatItUnpackedWithItsHashes) {
   ASSERT_TRUE(unarchive("nested.zip"));
-  EXPECT_FALSE(io::exists(files, "/out/old"));
+  std::map<std::string, std::string> listed;
+  for (const auto& file : unpacker_->unpacked()) listed[file.path] = file.sha256;
+  EXPECT_EQ(listed.size(), 3u);
+  EXPECT_EQ(listed["top.txt"], hex_encode(sha256("top\n")));
+  EXPECT_TRUE(listed.contains("a/b/größe.txt"));
+}
+
+TEST_F(UnarchiveTest, DotsAndDoubledSlashesMeanWhatTheySay) {
+  auto done = unarchive("harmless.zip");
+  ASSERT_TRUE(done) << done.error().message();
+  EXPECT_EQ(contents("/out/x.txt"), "x\n");
+  EXPECT_EQ(contents("/out/a/b.txt"), "b\n");
+  EXPECT_EQ(contents("/out/c/d.txt"), "d\n");
+}
+
+TEST_F(UnarchiveTest, AnEmptyArchiveIsAnEmptyFolder) {
+  auto done = unarchive("empty.zip");
+  ASSERT_TRUE(done) << done.error().message();
+  EXPECT_TRUE(files_.list("/out").value().empty());
+}
+
+TEST_F(UnarchiveTest, LargeArchivesAreUnpackedInPieces) {
+  ASSERT_TRUE(unarchive("bomb.zip"));  // 2 MiB
+  ASSERT_TRUE(unarchive("many.zip"));  // 20 files
+  ASSERT_TRUE(io::remove_all(files_, "/out"));
+  auto unpacker = ZipUnpacker::open(files_, "/archive.zip", "/out", 0440).value();
+  EXPECT_TRUE(unpacker->step().value());
 }
 
 TEST_F(UnarchiveTest, SurvivesAPowerCut) {
   ASSERT_TRUE(unarchive("nested.zip"));
-  ASSERT_TRUE(files.sync_directory("/"));
-  files.crash_now();
-  files.reboot(io::CrashPolicy::kDropUnsynced);
+  ASSERT_TRUE(files_.sync_directory("/"));
+  files_.crash_now();
+  files_.reboot(io::CrashPolicy::kDropUnsynced);
   EXPECT_EQ(contents("/out/top.txt"), "top\n");
   EXPECT_EQ(contents("/out/a/b/run.sh"), "#!/bin/sh\n");
-  EXPECT_TRUE(io::exists(files, "/out/empty"));
+  EXPECT_TRUE(io::exists(files_, "/out/empty"));
 }
 
 TEST_F(UnarchiveTest, NothingOutsideTheTarget) {
-  for (const char* name : {"traversal.zip", "absolute.zip", "backslash.zip", "symlink.zip"}) {
+  for (const char* name :
+       {"traversal.zip", "absolute.zip", "backslash.zip", "symlink.zip", "newline.zip"}) {
     auto done = unarchive(name);
     ASSERT_FALSE(done) << name;
     EXPECT_EQ(done.error().code(), Code::kInvalidArgument) << name;
     EXPECT_NE(done.error().message().find("is not a plain file or folder below it"),
               std::string::npos)
         << done.error().message();
-    EXPECT_FALSE(io::exists(files, "/evil.txt"));
-    EXPECT_FALSE(io::exists(files, "/tmp"));
-    EXPECT_FALSE(io::exists(files, "/out/link"));
+    EXPECT_FALSE(io::exists(files_, "/evil.txt"));
+    EXPECT_FALSE(io::exists(files_, "/tmp"));
+    EXPECT_FALSE(io::exists(files_, "/out/link"));
   }
 }
 
@@ -90,12 +123,12 @@ TEST_F(UnarchiveTest, Limits) {
 }
 
 TEST_F(UnarchiveTest, LeavesTheReserveOfTheDiskAlone) {
-  files.set_capacity(kDiskReserveBytes + (1 << 20));
+  files_.set_capacity(kDiskReserveBytes + (1 << 20));
   auto done = unarchive("bomb.zip");
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code(), Code::kResourceExhausted);
   EXPECT_NE(done.error().message().find("free some and deploy again"), std::string::npos);
-  EXPECT_GE(files.free_bytes("/").value(), kDiskReserveBytes);
+  EXPECT_GE(files_.free_bytes("/").value(), kDiskReserveBytes);
 }
 
 TEST_F(UnarchiveTest, DamagedArchives) {

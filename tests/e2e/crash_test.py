@@ -55,9 +55,9 @@ class Crash(e2e.EndToEnd):
         if is_good:
             self.running = version
         self.wait_for_components({NAME: (self.running, "RUNNING")})
-        packages = self.device.root / "packages"
-        archive = packages / "artifacts" / NAME / self.running / "files.zip"
-        unpacked = packages / "artifacts-unarchived" / NAME / self.running / "files/data"
+        [package] = (self.device.root / "packages" / NAME).glob(self.running + "@*")
+        archive = package / "artifacts/files.zip"
+        unpacked = package / "unarchived/files/data"
         self.assertEqual(archive.read_bytes(), archive_of(self.running))
         self.assertEqual(unpacked.read_bytes(), content_of(self.running))
         self.assertEqual(self.device.component_log(NAME).read_text().split()[-1], self.running)

@@ -31,6 +31,14 @@ archive("symlink.zip", [
     ("link", b"/etc", stat.S_IFLNK | 0o777),
     ("link/passwd", b"evil", FILE),
 ])
+archive("newline.zip", [("a\nb", b"evil", FILE)])
+archive("harmless.zip", [
+    ("./", b"", stat.S_IFDIR | 0o755),
+    ("./x.txt", b"x\n", FILE),
+    ("a//b.txt", b"b\n", FILE),
+    ("c/./d.txt", b"d\n", FILE),
+])
+archive("empty.zip", [])
 archive("many.zip", [(f"{number}", b"", FILE) for number in range(20)])
 archive("bomb.zip", [("zeros", bytes(2 << 20), FILE)])
 (HERE / "truncated.zip").write_bytes((HERE / "bomb.zip").read_bytes()[:-40])
