@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "cli/device_config.h"
+#include "cli/device_verify.h"
 #include "cli/identity.h"
 #include "cli/local_files.h"
 #include "formats/names.h"
@@ -149,6 +150,19 @@ Examples:
   run_command->footer("\nExample:\n  skerry device run ./press-7");
   run_command->callback(
       [&session, directory] { session.action = [directory] { return run_device(*directory); }; });
+
+  auto root = std::make_shared<std::string>();
+  CLI::App* verify_command =
+      device->add_subcommand("verify", "Check every byte of what is installed on a device");
+  verify_command->add_option("ROOT", *root, "Its root folder, or what `device provision` wrote")
+      ->required();
+  verify_command->footer(R"(
+Reads files only: the device may run or not, and no fleet is needed. Exit code 1 where anything is damaged.
+Example:
+  skerry device verify ./press-7)");
+  verify_command->callback([&session, root] {
+    session.action = [&session, root] { return verify_device(session.output, *root); };
+  });
 }
 
 }  // namespace skerry::cli

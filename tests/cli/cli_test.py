@@ -269,6 +269,7 @@ class WithFleet(unittest.TestCase):
                                   if each["name"] == "com.example.Saw"), {})
         wait_for("the fleet knows", lambda: component().get("status") == "RUNNING")
         self.assertIn("sawing", skerry("logs", "com.example.Saw", "--root", out / "root").stdout)
+        self.check_verify(out)
 
         failed = self.cli("--json", "deploy", "--group", "saws", "--component", "com.example.Saw=1.1.0", "--wait", code=1)
         [result] = json.loads(failed.stdout)["devices"]
@@ -278,6 +279,23 @@ class WithFleet(unittest.TestCase):
         wait_for("the former version runs again",
                  lambda: (component().get("version"), component().get("status")) == ("1.0.0", "RUNNING"))
         self.assertIn(result["reason"], self.cli("status", "--device", "saw-1").stdout)
+
+    def check_verify(self, out):
+        [package] = (out / "root/packages/com.example.Saw").iterdir()
+        [whole] = self.cli_json("device", "verify", out)["packages"]
+        self.assertEqual((whole["component"], whole["status"]), ("com.example.Saw", "WHOLE"))
+        self.assertEqual(f"{whole['version']}@{whole['digest']}", package.name)
+        recipe = (package / "recipe").read_bytes()
+        (package / "recipe").unlink()
+        (package / "recipe").write_bytes(recipe[:-1] + b" ")
+        damaged = self.cli("--json", "device", "verify", out / "root", code=1)
+        self.assertEqual(json.loads(damaged.stdout)["packages"][0]["faults"],
+                         [{"file": "recipe", "problem": "has other bytes"}])
+        self.assertIn("damaged", json.loads(damaged.stderr)["error"]["message"])
+        self.assertIn("has other bytes", self.cli("device", "verify", out, code=1).stdout)
+        (package / "recipe").write_bytes(recipe)
+        self.cli("device", "verify", out)
+        self.assertIn("root folder", self.cli("device", "verify", self.directory / "none", code=1).stderr)
 
     def test_models_become_components_with_their_contract(self):
         model = self.directory / "some.onnx"

@@ -7,16 +7,21 @@ deployment or a roll-back makes, each distinct call site at least once. The oper
 cuts, all of them, are the simulator's (`sim/`); here it is the real process on the real kernel.
 """
 
+import base64
 import collections
+import functools
 import hashlib
 import io
+import json
 import os
 import random
 import re
 import shutil
+import ssl
 import subprocess
 import time
 import unittest
+import urllib.request
 import zipfile
 
 import e2e
@@ -153,11 +158,32 @@ class Crash(e2e.EndToEnd):
         if file.startswith("logs/"):
             return None
         newest = f"1.0.{self.count}"
-        return file.replace(digest_of(newest), "DIGEST").replace(newest, "NEWEST").replace(self.running, "RUNNING")
+        for text, name in self.names_of(newest):
+            file = file.replace(text, name)
+        return file
 
     def file_of(self, pattern, version):
-        file = pattern.replace("DIGEST", digest_of(version)).replace("NEWEST", version)
-        return self.device.root / file.replace("RUNNING", self.running)
+        for text, name in self.names_of(version):
+            pattern = pattern.replace(name, text)
+        return self.device.root / pattern
+
+    def names_of(self, version):
+        return [(digest_of(version), "DIGEST"), (self.package_of(version), "NEWEST"),
+                (self.package_of(self.running), "RUNNING")]
+
+    @functools.cache
+    def package_of(self, version):
+        """VERSION@DIGEST: the digest is that of the recipe as devices get it."""
+        directory = self.device.directory
+        context = ssl.create_default_context(cafile=directory / "ca.pem")
+        context.load_cert_chain(directory / "device.pem", directory / "device.key")
+        wanted = {"componentCandidates": [{"componentName": NAME, "versionRequirements": {"test": f"={version}"}}],
+                  "platform": {"name": "linux", "attributes": {"os": "linux"}}}
+        url = json.loads((self.fleet.directory / "fleet.json").read_text())["data_plane_url"]
+        with urllib.request.urlopen(f"{url}/greengrass/v2/resolveComponentCandidates",
+                                    json.dumps(wanted).encode(), context=context) as answer:
+            [found] = json.load(answer)["resolvedComponentVersions"]
+        return f"{version}@{hashlib.sha256(base64.b64decode(found['recipe'])).hexdigest()[:32]}"
 
 
 def content_of(version):
