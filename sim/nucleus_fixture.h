@@ -15,6 +15,7 @@
 #include "sim/sim_clock.h"
 #include "sim/sim_loop.h"
 #include "sim/sim_processes.h"
+#include "sim/test_mqtt.h"
 
 namespace skerry::sim {
 
@@ -23,33 +24,6 @@ using nlohmann::json;
 using nucleus::test_recipe;
 
 inline const ThingName kThing("press-7");
-
-class TestMqtt : public net::MqttClient {
- public:
-  void start(Events events) override { events_ = std::move(events); }
-  bool connected() const override { return connected_; }
-  void publish(net::MqttMessage message, Done) override { sent.push_back(std::move(message)); }
-  void subscribe(std::string, uint8_t, Done) override {}
-  void unsubscribe(std::string) override {}
-
-  void connect() {
-    connected_ = true;
-    events_.on_connected(false);
-  }
-  void deliver(const formats::JobTopic& topic, std::string payload) {
-    events_.on_message({topic.str(), std::move(payload), 1});
-  }
-  std::vector<net::MqttMessage> sent;
-
- private:
-  Events events_;
-  bool connected_ = false;
-};
-
-struct Update {
-  std::string job;
-  formats::JobUpdateRequest request;
-};
 
 class NucleusJobs : public ::testing::Test {
  protected:
