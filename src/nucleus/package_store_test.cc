@@ -11,6 +11,7 @@
 #include "io/test_env.h"
 #include "nucleus/test_cloud.h"
 #include "nucleus/unarchive.h"
+#include "test_paths.h"
 
 namespace skerry::nucleus {
 namespace {

@@ -7,6 +7,7 @@
 #include "base/encoding.h"
 #include "base/sha256.h"
 #include "io/fault_files.h"
+#include "test_paths.h"
 
 namespace skerry::nucleus {
 namespace {
