@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -39,6 +40,9 @@ struct Arguments {
   std::string socket_mode = "0660";
   int drain_timeout_s = 10;
   int max_body_mb = 64;
+  int max_model_mb = 4096;
+  int inference_timeout_s = 60;
+  int load_timeout_s = 300;
   std::string log_level = "info";
   bool log_json = false;
 
@@ -58,20 +62,40 @@ void add_serve(CLI::App& app, Arguments& arguments) {
       ->add_option("--socket-mode", arguments.socket_mode,
                    "Its permission bits; who can open it can load models")
       ->capture_default_str();
-  serve->add_option("--http-port", server.http_port, "TCP port to listen on; 0 takes a free one");
+  serve->add_option("--http-port", server.http_port, "TCP port to listen on; 0 takes a free one")
+      ->check(CLI::Range(0, 65'535));
   serve->add_option("--http-address", server.http_address, "Address for --http-port")
       ->capture_default_str();
   serve->add_option("--runtime", arguments.runtimes,
                     "NAME=PATH of a runtime's library (onnxruntime=…/libonnxruntime.so), or null");
-  serve->add_option("--threads", server.threads, "Long inferences at once (default: cores)")
+  serve
+      ->add_option("--threads", server.threads,
+                   "Inferences of one model at once that are not short (default: cores)")
       ->check(CLI::Range(1, 1024));
   serve
       ->add_option("--threads-per-inference", server.threads_per_inference,
                    "Threads of one of them")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
-  serve->add_option("--max-queue", server.max_queued, "Long inferences that may wait; more get 503")
-      ->capture_default_str();
+  serve
+      ->add_option("--max-queue", server.max_queued,
+                   "Inferences of one model that may wait for a thread; more get 503")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1'000'000));
+  serve
+      ->add_option("--inference-timeout", arguments.inference_timeout_s,
+                   "Seconds after which an inference is ended; a model that cannot be ended is "
+                   "refused until it is loaded again")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86'400));
+  serve
+      ->add_option("--load-timeout", arguments.load_timeout_s,
+                   "Seconds after which loading a model is given up")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86'400));
+  serve->add_option("--max-model-mb", arguments.max_model_mb, "Largest file of a model in MiB")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
   serve->add_option("--max-body-mb", arguments.max_body_mb, "Largest request body in MiB")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
@@ -84,7 +108,8 @@ void add_serve(CLI::App& app, Arguments& arguments) {
   serve->add_flag("--repository-over-tcp", server.repository_over_tcp,
                   "Allow loading and unloading through TCP too");
   serve->add_option("--log-level", arguments.log_level, "debug, info, warn or error")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
   serve->add_flag("--log-json", arguments.log_json, "One JSON object a log line");
   serve->add_flag("--json", arguments.as_json, "Print the ready line as JSON");
 }
@@ -129,14 +154,18 @@ std::optional<std::string> complete(Arguments& arguments) {
   }
   for (const std::string& runtime : arguments.runtimes) {
     const size_t equals = runtime.find('=');
-    if (equals == std::string::npos && runtime != "null") {
-      return fmt::format("--runtime '{}' must be NAME=PATH or null", runtime);
+    const std::string name = runtime.substr(0, equals);
+    for (const auto& [other, path] : server.runtimes) {
+      if (other == name) return fmt::format("--runtime {} is given twice", name);
     }
-    server.runtimes.emplace_back(runtime.substr(0, equals),
+    server.runtimes.emplace_back(name,
                                  equals == std::string::npos ? "" : runtime.substr(equals + 1));
   }
   server.drain_timeout_ms = int64_t{arguments.drain_timeout_s} * 1000;
+  server.inference_timeout_ms = int64_t{arguments.inference_timeout_s} * 1000;
+  server.load_timeout_ms = int64_t{arguments.load_timeout_s} * 1000;
   server.max_body_bytes = static_cast<uint64_t>(arguments.max_body_mb) << 20;
+  server.max_model_bytes = static_cast<uint64_t>(arguments.max_model_mb) << 20;
   server.version = SKERRY_VERSION;
   return std::nullopt;
 }
@@ -166,8 +195,14 @@ int serve_command(Arguments& arguments) {
   io::RealClock clock;
   auto served = run_server(loop, files, clock, arguments.server,
                            [&](std::optional<uint16_t> port) { print_ready(arguments, port); });
-  if (!served) return complain(kExitFailed, served.error().message());
-  return 0;
+  if (!served) {
+    const bool wrong = served.error().code() == Code::kInvalidArgument;
+    return complain(wrong ? kExitUsage : kExitFailed, served.error().message());
+  }
+  // Not through exit(): a model that never ends may still run on a thread, on what static
+  // destructors would take away.
+  std::fflush(nullptr);
+  std::_Exit(0);
 }
 
 void print_index(const json& rows) {

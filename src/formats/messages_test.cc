@@ -92,16 +92,51 @@ TEST(ModelPackageTest, BothWays) {
   const auto package = parse_model_package(model().dump());
   ASSERT_TRUE(package) << package.error().message();
   EXPECT_EQ(json::parse(to_text(*package)), model());
-  EXPECT_EQ(package->inputs.at(0), (ModelTensor{"input", "FP32", {-1, 576}}));
+  EXPECT_EQ(package->inputs.at(0),
+            (tensor::TensorSpec{"input", tensor::DataType::kFp32, {-1, 576}}));
   EXPECT_TRUE(package->inputs.at(1).shape.empty());
+}
+
+TEST(ModelPackageTest, FilesAndTrialRunBothWays) {
+  json document = model();
+  document["files"] = {{"weights/a.bin", std::string(64, 'a')}};
+  document["trial_run"] = "optional";
+  document["inputs"] = json::array({{{"name", "x"}, {"datatype", "FP32"}, {"shape", {-1, 3}}},
+                                    {{"name", "sizes"}, {"datatype", "INT64"}, {"shape", {4}}},
+                                    {{"name", "text"}, {"datatype", "BYTES"}, {"shape", {-1}}}});
+  document["warmup"] = {{"x", {{"shape", {2, 3}}, {"value", 0.5}}},
+                        {"sizes", {1, 3, 8, 8}},
+                        {"text", {{"shape", {2}}}}};
+  const auto package = parse_model_package(document.dump());
+  ASSERT_TRUE(package) << package.error().message();
+  EXPECT_EQ(json::parse(to_text(*package)), document);
+}
+
+TEST(ModelPackageTest, RefusesFilesElsewhereAndValuesThatDoNotFit) {
+  const std::string digest(64, 'a');
+  for (const char* path :
+       {"../a", "/a", "a/../b", "a//b", "", ".", "model.json", "model.onnx", "a\\b"}) {
+    EXPECT_NE(model_error("/files", {{path, digest}}).find("must be the path of another file"),
+              std::string::npos)
+        << path;
+  }
+  EXPECT_EQ(model_error("/files", {{"a.bin", "12"}}),
+            "model.json: files.a.bin: must be 64 lower-case hexadecimal digits");
+  EXPECT_EQ(model_error("/trial_run", "never"),
+            "model.json: trial_run: 'never' is neither \"required\" nor \"optional\"");
+  EXPECT_EQ(model_error("/warmup", {{"input", {{"shape", {1, 2}}}}}),
+            "model.json: warmup.input.shape: does not fit the input's FP32[-1,576]");
+  EXPECT_EQ(model_error("/warmup", {{"input", "loud"}}),
+            "model.json: warmup.input: is no number, as the input is numeric");
+  EXPECT_EQ(model_error("/warmup", {{"input", json::array()}}),
+            "model.json: warmup.input: must have one value at least");
 }
 
 TEST(ModelPackageTest, ErrorsNameThePlace) {
   EXPECT_EQ(model_error("/format", 2), "model.json: format: 2 is not supported, only 1");
   EXPECT_EQ(model_error("/inputs/0/datatype", "FLOAT"),
-            "model.json: inputs[0]: datatype 'FLOAT' is not one of BOOL, UINT8, UINT16, UINT32, "
-            "UINT64, INT8, "
-            "INT16, INT32, INT64, FP16, FP32, FP64, BYTES");
+            "model.json: inputs[0]: unknown datatype 'FLOAT'; use one of BOOL, INT8, INT16, INT32, "
+            "INT64, UINT8, UINT16, UINT32, UINT64, FP16, FP32, FP64, BYTES");
   EXPECT_EQ(model_error("/inputs/0/shape/1", 0),
             "model.json: inputs[0].shape[1]: must be 1 or more, or -1 for any size");
   EXPECT_EQ(model_error("/inputs/1/name", "input"),

@@ -2,10 +2,8 @@
 #include "formats/model_package.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -17,15 +15,11 @@ namespace skerry::formats {
 namespace {
 
 using nlohmann::json;
+using tensor::TensorSpec;
 
 constexpr int64_t kFormat = 1;
 constexpr size_t kMaxBytes = 64 * 1024;
 constexpr size_t kMaxRank = 16;
-
-// The Open Inference Protocol's names.
-constexpr std::array<std::string_view, 13> kDatatypes = {
-    "BOOL",  "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16",
-    "INT32", "INT64", "FP16",   "FP32",   "FP64",   "BYTES"};
 
 Result<std::string> required_string(const Node& node, std::string_view key) {
   SKERRY_ASSIGN(auto member, node.require(key));
@@ -34,14 +28,13 @@ Result<std::string> required_string(const Node& node, std::string_view key) {
   return text;
 }
 
-Result<ModelTensor> parse_tensor(const Node& node) {
-  ModelTensor tensor;
-  SKERRY_ASSIGN(tensor.name, required_string(node, "name"));
-  SKERRY_ASSIGN(tensor.datatype, required_string(node, "datatype"));
-  if (std::ranges::find(kDatatypes, tensor.datatype) == kDatatypes.end()) {
-    return node.wrong(fmt::format("datatype '{}' is not one of {}", tensor.datatype,
-                                  fmt::join(kDatatypes, ", ")));
-  }
+Result<TensorSpec> parse_tensor(const Node& node) {
+  TensorSpec spec;
+  SKERRY_ASSIGN(spec.name, required_string(node, "name"));
+  SKERRY_ASSIGN(const std::string datatype, required_string(node, "datatype"));
+  auto type = tensor::parse_data_type(datatype);
+  if (!type) return node.wrong(type.error().message());
+  spec.type = *type;
   SKERRY_ASSIGN(auto shape, node.require("shape"));
   SKERRY_ASSIGN(auto dimensions, shape.elements());
   if (dimensions.size() > kMaxRank) {
@@ -50,54 +43,141 @@ Result<ModelTensor> parse_tensor(const Node& node) {
   for (const Node& dimension : dimensions) {
     SKERRY_ASSIGN(const int64_t size, dimension.as_integer());
     if (size < -1 || size == 0) return dimension.wrong("must be 1 or more, or -1 for any size");
-    tensor.shape.push_back(size);
+    spec.shape.push_back(size);
   }
-  return tensor;
+  return spec;
 }
 
-Result<std::vector<ModelTensor>> parse_tensors(const Node& root, std::string_view key) {
+Result<std::vector<TensorSpec>> parse_tensors(const Node& root, std::string_view key) {
   SKERRY_ASSIGN(auto node, root.require(key));
   SKERRY_ASSIGN(auto elements, node.elements());
-  std::vector<ModelTensor> tensors;
+  std::vector<TensorSpec> tensors;
   std::set<std::string> names;
   for (const Node& element : elements) {
-    SKERRY_ASSIGN(auto tensor, parse_tensor(element));
-    if (!names.insert(tensor.name).second) {
-      return element.wrong(fmt::format("the name '{}' stands here twice", tensor.name));
+    SKERRY_ASSIGN(auto spec, parse_tensor(element));
+    if (!names.insert(spec.name).second) {
+      return element.wrong(fmt::format("the name '{}' stands here twice", spec.name));
     }
-    tensors.push_back(std::move(tensor));
+    tensors.push_back(std::move(spec));
   }
   return tensors;
 }
 
-Result<> parse_file(const Node& root, ModelPackage& package) {
+Result<> check_digest(std::string_view key, const std::string& digest) {
+  const auto is_hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
+  if (digest.size() == 64 && std::ranges::all_of(digest, is_hex)) return {};
+  return fail(Code::kInvalidArgument,
+              fmt::format("{}: must be 64 lower-case hexadecimal digits", key));
+}
+
+// "a/b" is below the folder; "/a", "../a", "a//b" and "a\\b" are not, or not everywhere.
+bool is_path_below(std::string_view path) {
+  if (path.empty() || path.find('\\') != std::string_view::npos) return false;
+  while (true) {
+    const size_t slash = path.find('/');
+    const std::string_view part = path.substr(0, slash);
+    if (part.find_first_not_of('.') == std::string_view::npos) return false;
+    if (slash == std::string_view::npos) return true;
+    path.remove_prefix(slash + 1);
+  }
+}
+
+Result<> parse_files(const Node& root, ModelPackage& package) {
   SKERRY_ASSIGN(package.file, required_string(root, "file"));
-  const bool is_elsewhere = package.file.find_first_of("/\\") != std::string::npos ||
-                            package.file.find_first_not_of('.') == std::string::npos;
-  if (is_elsewhere || package.file == kModelManifestFile) {
+  const bool is_beside = package.file.find('/') == std::string::npos && is_path_below(package.file);
+  if (!is_beside || package.file == kModelManifestFile) {
     return fail(Code::kInvalidArgument,
                 fmt::format("file: '{}' must be the name of a model file beside {}", package.file,
                             kModelManifestFile));
   }
   SKERRY_ASSIGN(package.sha256, required_string(root, "sha256"));
-  const auto is_hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
-  if (package.sha256.size() != 64 || !std::ranges::all_of(package.sha256, is_hex)) {
-    return fail(Code::kInvalidArgument, "sha256: must be 64 lower-case hexadecimal digits");
+  SKERRY_TRY(check_digest("sha256", package.sha256));
+  SKERRY_ASSIGN(auto files, root.find("files"));
+  if (!files) return {};
+  SKERRY_ASSIGN(auto members, files->members());
+  for (const auto& [path, digest] : members) {
+    if (!is_path_below(path) || path == kModelManifestFile || path == package.file) {
+      return digest.wrong("must be the path of another file of the package, below its folder");
+    }
+    SKERRY_ASSIGN(package.files[path], digest.as_string());
+    SKERRY_TRY(check_digest(digest.path(), package.files[path]));
   }
   return {};
 }
 
-Result<> parse_warmup(const Node& root, ModelPackage& package) {
-  SKERRY_ASSIGN(auto node, root.find("warmup"));
-  if (!node) return {};
-  SKERRY_ASSIGN(auto members, node->members());
-  for (const auto& [name, value] : members) {
-    const auto input = std::ranges::find(package.inputs, name, &ModelTensor::name);
-    if (input == package.inputs.end() || input->datatype == "BYTES") {
-      return value.wrong("is no numeric input of this model");
-    }
-    SKERRY_ASSIGN(package.warmup[name], value.as_number());
+Result<> parse_warmup_value(const Node& value, const TensorSpec& input, WarmupInput& warmup) {
+  if (input.type == tensor::DataType::kBytes) {
+    if (!value.is_string()) return value.wrong("must be a string: the input is BYTES");
+    SKERRY_ASSIGN(auto text, value.as_string());
+    warmup.strings.push_back(std::move(text));
+    return {};
   }
+  if (value.value().is_boolean()) {
+    warmup.numbers.push_back(value.value().get<bool>() ? 1 : 0);
+    return {};
+  }
+  if (value.is_string()) return value.wrong("is no number, as the input is numeric");
+  SKERRY_ASSIGN(const double number, value.as_number());
+  warmup.numbers.push_back(number);
+  return {};
+}
+
+Result<> parse_warmup_values(const Node& value, const TensorSpec& input, WarmupInput& warmup) {
+  if (!value.value().is_array()) return parse_warmup_value(value, input, warmup);
+  SKERRY_ASSIGN(auto elements, value.elements());
+  if (elements.empty()) return value.wrong("must have one value at least");
+  for (const Node& element : elements) SKERRY_TRY(parse_warmup_value(element, input, warmup));
+  return {};
+}
+
+Result<> parse_warmup_shape(const Node& node, const TensorSpec& input, WarmupInput& warmup) {
+  SKERRY_ASSIGN(auto dimensions, node.elements());
+  std::vector<int64_t> shape;
+  for (const Node& dimension : dimensions) {
+    SKERRY_ASSIGN(const int64_t size, dimension.as_integer());
+    if (size < 0) return dimension.wrong("must be 0 or more");
+    shape.push_back(size);
+  }
+  if (!tensor::fits(shape, input.shape)) {
+    return node.wrong(
+        fmt::format("does not fit the input's {}", tensor::describe(input.type, input.shape)));
+  }
+  warmup.shape = std::move(shape);
+  return {};
+}
+
+// A value for every element, a list of one for each, or {"shape": […], "value": either}.
+Result<WarmupInput> parse_warmup_input(const Node& node, const TensorSpec& input) {
+  WarmupInput warmup;
+  if (!node.is_object()) {
+    SKERRY_TRY(parse_warmup_values(node, input, warmup));
+    return warmup;
+  }
+  SKERRY_ASSIGN(auto shape, node.find("shape"));
+  if (shape) SKERRY_TRY(parse_warmup_shape(*shape, input, warmup));
+  SKERRY_ASSIGN(auto value, node.find("value"));
+  if (value) SKERRY_TRY(parse_warmup_values(*value, input, warmup));
+  if (!shape && !value) return node.wrong("must have \"shape\", \"value\" or both");
+  return warmup;
+}
+
+Result<> parse_trial(const Node& root, ModelPackage& package) {
+  SKERRY_ASSIGN(auto node, root.find("warmup"));
+  if (node) {
+    SKERRY_ASSIGN(auto members, node->members());
+    for (const auto& [name, value] : members) {
+      const auto input = std::ranges::find(package.inputs, name, &TensorSpec::name);
+      if (input == package.inputs.end()) return value.wrong("is no input of this model");
+      SKERRY_ASSIGN(package.warmup[name], parse_warmup_input(value, *input));
+    }
+  }
+  SKERRY_ASSIGN(auto trial, root.find("trial_run"));
+  if (!trial) return {};
+  SKERRY_ASSIGN(const std::string text, trial->as_string());
+  if (text != "required" && text != "optional") {
+    return trial->wrong(fmt::format("'{}' is neither \"required\" nor \"optional\"", text));
+  }
+  package.trial_optional = text == "optional";
   return {};
 }
 
@@ -119,22 +199,33 @@ Result<ModelPackage> read_package(const Node& root) {
     return version_node.wrong("must have 1 to 64 characters");
   }
   SKERRY_ASSIGN(package.runtime, required_string(root, "runtime"));
-  SKERRY_TRY(parse_file(root, package));
+  SKERRY_TRY(parse_files(root, package));
   SKERRY_ASSIGN(package.inputs, parse_tensors(root, "inputs"));
   SKERRY_ASSIGN(package.outputs, parse_tensors(root, "outputs"));
   if (package.outputs.empty()) {
     return fail(Code::kInvalidArgument, "outputs: a model has one output at least");
   }
-  SKERRY_TRY(parse_warmup(root, package));
+  SKERRY_TRY(parse_trial(root, package));
   return package;
 }
 
-json to_json(const std::vector<ModelTensor>& tensors) {
+json to_json(const std::vector<TensorSpec>& tensors) {
   json result = json::array();
-  for (const ModelTensor& tensor : tensors) {
+  for (const TensorSpec& spec : tensors) {
     result.push_back(
-        {{"name", tensor.name}, {"datatype", tensor.datatype}, {"shape", tensor.shape}});
+        {{"name", spec.name}, {"datatype", tensor::name_of(spec.type)}, {"shape", spec.shape}});
   }
+  return result;
+}
+
+json to_json(const WarmupInput& warmup) {
+  json values = json::array();
+  for (const double number : warmup.numbers) values.push_back(number);
+  for (const std::string& text : warmup.strings) values.push_back(text);
+  json value = values.size() == 1 ? values[0] : values;
+  if (!warmup.shape) return value;
+  json result = {{"shape", *warmup.shape}};
+  if (!values.empty()) result["value"] = std::move(value);
   return result;
 }
 
@@ -161,7 +252,9 @@ std::string to_text(const ModelPackage& package) {
                    {"sha256", package.sha256},
                    {"inputs", to_json(package.inputs)},
                    {"outputs", to_json(package.outputs)}};
-  if (!package.warmup.empty()) document["warmup"] = package.warmup;
+  if (!package.files.empty()) document["files"] = package.files;
+  for (const auto& [name, input] : package.warmup) document["warmup"][name] = to_json(input);
+  if (package.trial_optional) document["trial_run"] = "optional";
   return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 

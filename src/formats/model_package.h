@@ -1,25 +1,29 @@
 // The model package: a folder with a model file and model.json, which says what runs it, what its
-// bytes are, and which inputs and outputs callers may rely on.
+// bytes are, and which inputs and outputs callers may rely on. docs/data/model-package.md shows
+// one.
 #pragma once
 
-#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "tensor/tensor.h"
 
 namespace skerry::formats {
 
 inline constexpr std::string_view kModelManifestFile = "model.json";
 
-struct ModelTensor {
-  std::string name;
-  std::string datatype;        // its name in the Open Inference Protocol: "FP32", "INT64", …
-  std::vector<int64_t> shape;  // -1: any size
+// What an input is in the trial run.
+struct WarmupInput {
+  std::optional<std::vector<int64_t>> shape;
+  // Of all elements where it is one, of one each where it is more; BYTES inputs take strings.
+  std::vector<double> numbers;  // booleans as 0 and 1
+  std::vector<std::string> strings;
 
-  bool operator==(const ModelTensor&) const = default;
+  bool operator==(const WarmupInput&) const = default;
 };
 
 struct ModelPackage {
@@ -28,15 +32,19 @@ struct ModelPackage {
   std::string runtime;  // "onnxruntime"
   std::string file;     // in the same folder
   std::string sha256;   // of the file, 64 lower-case hex digits
-  std::vector<ModelTensor> inputs;
-  std::vector<ModelTensor> outputs;
-  // What fills an input in the trial run at loading; zeros where it is not named here. For inputs
-  // that zeros make invalid, such as a sample rate.
-  std::map<std::string, double> warmup;
+  std::vector<tensor::TensorSpec> inputs;
+  std::vector<tensor::TensorSpec> outputs;
+  // More files that the runtime needs, such as an ONNX model's external data: path below the folder
+  // and SHA-256.
+  std::map<std::string, std::string> files;
+  // Inputs of the trial run, by name: for what zeros make invalid, such as a sample rate, and for
+  // shapes that cannot be guessed.
+  std::map<std::string, WarmupInput> warmup;
+  bool trial_optional = false;  // served although no trial run succeeds
 };
 
-// Untrusted. The file may not name another folder, tensors are unique by name,
-// `warmup` names numeric inputs.
+// Untrusted. Files lie in the package's folder or below, tensors are unique by name, `warmup` names
+// inputs and gives values of their type and shapes that the contract allows.
 Result<ModelPackage> parse_model_package(std::string_view text);
 
 // Indented JSON that parse_model_package reads back to the same value.

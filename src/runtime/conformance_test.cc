@@ -9,30 +9,24 @@
 #include <fstream>
 #include <thread>
 
-#include "runtime/null/null_runtime.h"
-#include "runtime/onnxruntime/onnx_runtime.h"
-#include "runtime/tensor.h"
+#include "runtime/runtimes.h"
 #include "test_paths.h"
 
 namespace skerry::runtime {
 namespace {
 
+using tensor::DataType;
 using testing::HasSubstr;
 
 struct Subject {
   std::string name;
   std::string extension;  // of its models in testdata/
-  std::function<Result<std::unique_ptr<Runtime>>(io::Files&)> open;
+  std::string library;
 };
 
 std::vector<Subject> subjects() {
-  return {{"null", ".json",
-           [](io::Files& files) -> Result<std::unique_ptr<Runtime>> {
-             return std::make_unique<NullRuntime>(files);
-           }},
-          {"onnxruntime", ".onnx", [](io::Files& files) {
-             return open_onnx_runtime(files, SKERRY_CACHE_DIR "/onnxruntime/lib/libonnxruntime.so");
-           }}};
+  return {{"null", ".json", ""},
+          {"onnxruntime", ".onnx", SKERRY_CACHE_DIR "/onnxruntime/lib/libonnxruntime.so"}};
 }
 
 template <class T>
@@ -53,17 +47,18 @@ std::vector<TensorView> views(const std::vector<Tensor>& tensors) {
 class Conformance : public testing::TestWithParam<Subject> {
  protected:
   void SetUp() override {
-    auto opened = GetParam().open(files_);
+    auto opened = open_runtime(GetParam().name, GetParam().library);
     ASSERT_TRUE(opened) << opened.error().message();
     runtime_ = std::move(*opened);
   }
 
-  std::string path(const std::string& model) const {
-    return SKERRY_SOURCE_DIR "/src/runtime/testdata/" + model + GetParam().extension;
+  ModelSource source(const std::string& model) const {
+    const std::string file = model + GetParam().extension;
+    return {SKERRY_SOURCE_DIR "/src/runtime/testdata", file, {{file, ""}}};
   }
 
   std::unique_ptr<Model> load(const std::string& model) {
-    auto loaded = runtime_->load(path(model), {});
+    auto loaded = runtime_->load(source(model), {});
     EXPECT_TRUE(loaded) << loaded.error().message();
     return loaded ? std::move(*loaded) : nullptr;
   }
@@ -77,7 +72,6 @@ class Conformance : public testing::TestWithParam<Subject> {
   const Tensor a_ = tensor<float>("a", DataType::kFp32, {1, 4}, {1, 2, 3, 4});
   const Tensor b_ = tensor<int64_t>("b", DataType::kInt64, {2}, {7, -7});
 
-  io::RealFiles files_;
   std::unique_ptr<Runtime> runtime_;
 };
 
@@ -90,12 +84,12 @@ TEST_P(Conformance, DeclaresInputsAndOutputs) {
   const auto model = load("pair");
   ASSERT_EQ(model->inputs().size(), 2u);
   EXPECT_EQ(model->inputs()[0].name, "a");
-  EXPECT_EQ(describe(model->inputs()[0].type, model->inputs()[0].shape), "FP32[-1,4]");
+  EXPECT_EQ(tensor::describe(model->inputs()[0].type, model->inputs()[0].shape), "FP32[-1,4]");
   EXPECT_EQ(model->inputs()[1].name, "b");
-  EXPECT_EQ(describe(model->inputs()[1].type, model->inputs()[1].shape), "INT64[2]");
+  EXPECT_EQ(tensor::describe(model->inputs()[1].type, model->inputs()[1].shape), "INT64[2]");
   ASSERT_EQ(model->outputs().size(), 2u);
   EXPECT_EQ(model->outputs()[0].name, "c");
-  EXPECT_EQ(describe(model->outputs()[1].type, model->outputs()[1].shape), "INT64[2]");
+  EXPECT_EQ(tensor::describe(model->outputs()[1].type, model->outputs()[1].shape), "INT64[2]");
 }
 
 TEST_P(Conformance, RunsWithInputsInAnyOrder) {
@@ -145,9 +139,9 @@ TEST_P(Conformance, GivesWantedOutputsInTheirOrder) {
 
 TEST_P(Conformance, CarriesStringsWhole) {
   Tensor text{"text", DataType::kBytes, {3}, {}};
-  append_bytes(text.bytes, "first");
-  append_bytes(text.bytes, "");
-  append_bytes(text.bytes, std::string_view("nul\0inside", 10));
+  tensor::append_bytes(text.bytes, "first");
+  tensor::append_bytes(text.bytes, "");
+  tensor::append_bytes(text.bytes, std::string_view("nul\0inside", 10));
   const auto result = load("text")->run(views({text}), {});
   ASSERT_TRUE(result) << result.error().message();
   EXPECT_EQ((*result)[0].type, DataType::kBytes);
@@ -221,14 +215,19 @@ TEST_P(Conformance, ModelsAreIndependentAndOutliveTheRuntime) {
 }
 
 TEST_P(Conformance, RefusesMissingAndDamagedFiles) {
-  EXPECT_EQ(runtime_->load(path("absent"), {}).error().code(), Code::kNotFound);
+  EXPECT_EQ(runtime_->load(source("absent"), {}).error().code(), Code::kNotFound);
 
-  const std::string whole = *io::read_file(files_, path("pair"));
-  const std::string damaged = testing::TempDir() + "damaged_" + GetParam().name + ".model";
+  const std::string name = "pair" + GetParam().extension;
+  const tensor::Bytes whole = *source("pair").read(name, 1 << 20);
+  const std::string damaged = "damaged_" + GetParam().name + ".model";
+  const ModelSource source(testing::TempDir(), damaged, {{damaged, ""}});
+  const auto write = [&](std::string_view bytes) {
+    std::ofstream(testing::TempDir() + damaged, std::ios::binary | std::ios::trunc) << bytes;
+  };
   // Every prefix: a download that was cut anywhere.
   for (size_t size = 0; size + 1 < whole.size(); ++size) {
-    std::ofstream(damaged, std::ios::binary | std::ios::trunc) << whole.substr(0, size);
-    const auto loaded = runtime_->load(damaged, {});
+    write({reinterpret_cast<const char*>(whole.data()), size});
+    const auto loaded = runtime_->load(source, {});
     if (loaded) {
       // ONNX has no end mark: a prefix that ends between fields can be a whole, valid model.
       EXPECT_EQ((*loaded)->inputs().size(), 2u) << "cut to " << size;
@@ -237,9 +236,57 @@ TEST_P(Conformance, RefusesMissingAndDamagedFiles) {
     EXPECT_EQ(loaded.error().code(), Code::kCorrupt) << loaded.error().message();
     EXPECT_THAT(loaded.error().message(), HasSubstr(damaged));
   }
-  std::ofstream(damaged, std::ios::binary | std::ios::trunc) << "this is no model";
-  EXPECT_EQ(runtime_->load(damaged, {}).error().code(), Code::kCorrupt);
-  std::filesystem::remove(damaged);
+  write("this is no model");
+  EXPECT_EQ(runtime_->load(source, {}).error().code(), Code::kCorrupt);
+  std::filesystem::remove(testing::TempDir() + damaged);
+}
+
+TEST_P(Conformance, RunsNothingThatIsNotWhatThePackagePromises) {
+  const std::string name = "pair" + GetParam().extension;
+  const ModelSource other(SKERRY_SOURCE_DIR "/src/runtime/testdata", name,
+                          {{name, std::string(64, '0')}});
+  const auto loaded = runtime_->load(other, {});
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(loaded.error().code(), Code::kCorrupt);
+  EXPECT_THAT(loaded.error().message(), HasSubstr("has SHA-256"));
+}
+
+TEST_P(Conformance, AStopEndsARunThatWouldNeverEnd) {
+  if (!runtime_->capabilities().interruptible) GTEST_SKIP() << "it says that it cannot";
+  const auto model = load("hang");
+  EXPECT_FALSE(model->is_bounded());
+  const Tensor n = tensor<int64_t>("n", DataType::kInt64, {}, {INT64_MAX});
+  std::stop_source stop;
+  std::jthread stopper([&] { stop.request_stop(); });
+  const auto result = model->run(views({n}), {}, stop.get_token());
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code(), Code::kCancelled) << result.error().message();
+}
+
+TEST_P(Conformance, KnowsThatPlainModelsAreBounded) {
+  EXPECT_TRUE(load("pair")->is_bounded());
+}
+
+// One model per element type, x → y of any length.
+TEST_P(Conformance, CarriesEveryElementType) {
+  const std::vector<std::pair<std::string, DataType>> types = {
+      {"bool", DataType::kBool},     {"int8", DataType::kInt8},     {"int16", DataType::kInt16},
+      {"int32", DataType::kInt32},   {"int64", DataType::kInt64},   {"uint8", DataType::kUint8},
+      {"uint16", DataType::kUint16}, {"uint32", DataType::kUint32}, {"uint64", DataType::kUint64},
+      {"fp16", DataType::kFp16},     {"fp32", DataType::kFp32},     {"fp64", DataType::kFp64}};
+  for (const auto& [name, type] : types) {
+    const auto model = load("type_" + name);
+    ASSERT_NE(model, nullptr) << name;
+    for (const int64_t count : {0, 1, 5}) {
+      Tensor x{"x", type, {count}, {}};
+      x.bytes.resize(static_cast<size_t>(count) * tensor::size_of(type), std::byte{1});
+      const auto result = model->run(views({x}), {});
+      ASSERT_TRUE(result) << name << ": " << result.error().message();
+      EXPECT_EQ((*result)[0].type, type) << name;
+      EXPECT_EQ((*result)[0].shape, x.shape) << name;
+      EXPECT_EQ((*result)[0].bytes, x.bytes) << name;
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Runtimes, Conformance, testing::ValuesIn(subjects()),

@@ -1,81 +1,51 @@
-// The Runtime interface: loads a model file and runs it. One folder per implementation; null/ is
-// the smallest, to copy. Every implementation passes runtime/conformance_test.cc.
+// The Runtime interface: loads a model and runs it. One folder per implementation; null/ is the
+// smallest, to copy. Every implementation passes runtime/conformance_test.cc.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "runtime/model_source.h"
+#include "tensor/tensor.h"
 
 namespace skerry::runtime {
 
-// Element types under their Open Inference Protocol names ("FP32", "INT64", …). BYTES is a list of
-// strings, each with a 4-byte little-endian length before it.
-enum class DataType {
-  kBool,
-  kInt8,
-  kInt16,
-  kInt32,
-  kInt64,
-  kUint8,
-  kUint16,
-  kUint32,
-  kUint64,
-  kFp16,
-  kFp32,
-  kFp64,
-  kBytes
-};
+using tensor::Tensor;
+using tensor::TensorSpec;
+using tensor::TensorView;
 
-std::string_view name_of(DataType type);                  // "FP32"
-Result<DataType> parse_data_type(std::string_view name);  // kInvalidArgument lists the known names
-size_t size_of(DataType type);                            // bytes of one element; 0 for kBytes
-
-struct TensorSpec {
-  std::string name;
-  DataType type = DataType::kFp32;
-  std::vector<int64_t> shape;  // -1: any size
-};
-
-// Row-major, little-endian, dense. The bytes belong to whoever made the view.
-struct TensorView {
-  std::string_view name;
-  DataType type = DataType::kFp32;
-  std::span<const int64_t> shape;
-  std::span<const std::byte> bytes;
-};
-
-struct Tensor {
-  std::string name;
-  DataType type = DataType::kFp32;
-  std::vector<int64_t> shape;
-  std::vector<std::byte> bytes;
-  TensorView view() const { return {name, type, shape, bytes}; }
-};
-
-// Product of a shape; kInvalidArgument on a negative dimension or overflow.
-Result<size_t> element_count(std::span<const int64_t> shape);
-
-// A loaded model. run() may be called from several threads at once.
+// A loaded model.
 class Model {
  public:
   virtual ~Model() = default;
   virtual const std::vector<TensorSpec>& inputs() const = 0;
   virtual const std::vector<TensorSpec>& outputs() const = 0;
+  // True where a run's time depends on the shapes of its inputs alone: no loop that an input's
+  // value ends, no output whose size an input's value says.
+  virtual bool is_bounded() const { return false; }
   // Every input once, in any order. Outputs: those named in `wanted` in that order, all where it is
   // empty. kInvalidArgument names the input and what was expected; kInternal carries the runtime's
-  // own message.
+  // own message; kCancelled where `stop` was requested and the runtime could end the run.
   virtual Result<std::vector<Tensor>> run(std::span<const TensorView> inputs,
-                                          std::span<const std::string> wanted) = 0;
+                                          std::span<const std::string> wanted,
+                                          const std::stop_token& stop = {}) = 0;
 };
 
 struct LoadOptions {
-  int threads = 1;  // of one run()
+  int threads = 1;                              // of one run()
+  uint64_t max_file_bytes = uint64_t{4} << 30;  // of each file of the package
+};
+
+// What a runtime's models can do; the conformance suite holds it to this.
+struct Capabilities {
+  bool concurrent_runs = false;  // run() of one model from several threads at once
+  bool interruptible = false;    // a stop request ends even a run that would never end
+  bool several_files = false;    // reads more of a package than its main file
 };
 
 class Runtime {
@@ -83,8 +53,10 @@ class Runtime {
   virtual ~Runtime() = default;
   virtual std::string_view name() const = 0;  // "onnxruntime"
   virtual std::string version() const = 0;    // the vendor's
-  // Untrusted bytes: a damaged model is kCorrupt, an operator it lacks kUnsupported.
-  virtual Result<std::unique_ptr<Model>> load(const std::string& path,
+  virtual Capabilities capabilities() const = 0;
+  // Thread-safe. Untrusted bytes: a damaged model is kCorrupt, an operator it lacks kUnsupported.
+  // Every file that it uses is verified before any of it is run.
+  virtual Result<std::unique_ptr<Model>> load(const ModelSource& source,
                                               const LoadOptions& options) = 0;
 };
 

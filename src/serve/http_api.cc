@@ -6,6 +6,8 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "serve/memory_guard.h"
+
 namespace skerry::serve {
 namespace {
 
@@ -14,25 +16,21 @@ using net::HttpResponse;
 using nlohmann::json;
 
 constexpr std::string_view kJsonBytesHeader = "Inference-Header-Content-Length";
-
-HttpResponse error_response(int status, std::string_view message) {
-  std::string body = "{\"error\":";
-  append_json_string(body, message);
-  body += "}";
-  return net::json_response(status, std::move(body));
-}
+// What is read and written on the loop takes some 100 µs at most.
+constexpr size_t kMaxJsonOnLoop = 16 << 10;
+constexpr size_t kMaxBinaryOnLoop = 256 << 10;
 
 HttpResponse error_response(const Error& error) {
-  return error_response(http_status(error.code()), error.message());
+  return serve::error_response(http_status(error.code()), error.message());
 }
 
 HttpResponse json_response(const json& document) {
   return net::json_response(200, document.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
-json describe(const std::vector<runtime::TensorSpec>& specs) {
+json describe(const std::vector<tensor::TensorSpec>& specs) {
   json result = json::array();
-  for (const runtime::TensorSpec& spec : specs) {
+  for (const tensor::TensorSpec& spec : specs) {
     result.push_back(
         {{"name", spec.name}, {"datatype", name_of(spec.type)}, {"shape", spec.shape}});
   }
@@ -55,10 +53,10 @@ json metadata_of(const ServedModel& model) {
 // In Triton's terms. max_batch_size 0: a batch dimension, where there is one, is part of the
 // shapes.
 json config_of(const ServedModel& model) {
-  const auto tensors = [](const std::vector<runtime::TensorSpec>& specs) {
+  const auto tensors = [](const std::vector<tensor::TensorSpec>& specs) {
     json result = json::array();
-    for (const runtime::TensorSpec& spec : specs) {
-      const bool is_bytes = spec.type == runtime::DataType::kBytes;
+    for (const tensor::TensorSpec& spec : specs) {
+      const bool is_bytes = spec.type == tensor::DataType::kBytes;
       result.push_back(
           {{"name", spec.name},
            {"data_type", fmt::format("TYPE_{}", is_bytes ? "STRING" : name_of(spec.type))},
@@ -97,7 +95,37 @@ Result<std::vector<std::string>> split_path(std::string_view path) {
   return parts;
 }
 
+// What a load is asked for beside the model's name. Parameters that are not honoured are refused.
+Result<std::string> load_directory(std::string_view body, bool is_load) {
+  if (body.empty()) return "";
+  const json document = json::parse(body, nullptr, false);
+  if (!document.is_object()) return fail(Code::kInvalidArgument, "the body is not a JSON object");
+  const json parameters = document.value("parameters", json::object());
+  if (!parameters.is_object()) {
+    return fail(Code::kInvalidArgument, "'parameters' must be an object");
+  }
+  for (const auto& [key, value] : parameters.items()) {
+    // Models depend on no others here: both answers to the question come to the same.
+    if (!is_load && key == "unload_dependents" && value.is_boolean()) continue;
+    if (!is_load || key != "path") {
+      return fail(Code::kUnsupported,
+                  fmt::format("parameter '{}' is not supported: a model comes from the folder in "
+                              "'path', and its model.json describes it",
+                              key));
+    }
+    if (!value.is_string()) return fail(Code::kInvalidArgument, "'path' must be a string");
+  }
+  return parameters.value("path", "");
+}
+
 }  // namespace
+
+HttpResponse error_response(int status, std::string_view message) {
+  std::string body = "{\"error\":";
+  append_json_string(body, message);
+  body += "}";
+  return net::json_response(status, std::move(body));
+}
 
 HttpResponse HttpApi::refusal(const HttpRequest&, int status, std::string_view message) {
   return error_response(status, message);
@@ -267,6 +295,35 @@ Result<ServedModelPtr> HttpApi::find(const std::string& name, const std::string&
   return model;
 }
 
+io::Task<Result<DecodedRequest>> HttpApi::decode(ServedModelPtr model, std::string body,
+                                                 std::optional<size_t> json_bytes) {
+  const bool is_raw = json_bytes == 0u;
+  const bool is_large =
+      body.size() > kMaxBinaryOnLoop || json_bytes.value_or(body.size()) > kMaxJsonOnLoop;
+  auto work = [model = std::move(model), body = std::move(body), json_bytes, is_raw] {
+    return within_memory("the request", [&] {
+      return is_raw ? decode_raw_request(body, model->inputs) : decode_request(body, json_bytes);
+    });
+  };
+  if (!is_large) co_return work();
+  co_return co_await io::run_on(codec_, loop_, std::move(work));
+}
+
+io::Task<Result<EncodedAnswer>> HttpApi::encode(ServedModelPtr model, AnswerForm form,
+                                                std::vector<tensor::Tensor> outputs) {
+  size_t json_bytes = 0;
+  size_t binary_bytes = 0;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    (wants_binary(form, i) ? binary_bytes : json_bytes) += outputs[i].bytes.size();
+  }
+  auto work = [model = std::move(model), form = std::move(form), outputs = std::move(outputs)] {
+    return within_memory("the answer",
+                         [&] { return encode_answer(model->name, model->version, form, outputs); });
+  };
+  if (binary_bytes <= kMaxBinaryOnLoop && json_bytes <= kMaxJsonOnLoop) co_return work();
+  co_return co_await io::run_on(codec_, loop_, std::move(work));
+}
+
 io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request) {
   RequestTimes times;
   const int64_t started = now_ns();
@@ -279,17 +336,17 @@ io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request)
   }
   const auto json_bytes = json_bytes_of(request);
   if (!json_bytes) co_return failed(json_bytes.error());
-  auto decoded = decoder_.decode(std::move(request.body), *json_bytes);
+  auto decoded = co_await decode(model, std::move(request.body), *json_bytes);
   if (!decoded) co_return failed(decoded.error());
   times.input_ns = now_ns() - started;
 
-  auto outcome = co_await scheduler_.run(model, std::move(*decoded));
+  auto outcome = co_await inference_.infer(model, std::move(decoded->inference));
   if (!outcome.outputs) co_return failed(outcome.outputs.error());
   times.queue_ns = outcome.queue_ns;
   times.infer_ns = outcome.infer_ns;
 
   const int64_t inferred = now_ns();
-  auto answer = encode_answer(model->name, model->version, outcome.request, *outcome.outputs);
+  auto answer = co_await encode(model, std::move(decoded->form), std::move(*outcome.outputs));
   if (!answer) co_return failed(answer.error());
   HttpResponse response;
   if (answer->json_bytes) {
@@ -311,24 +368,13 @@ io::Task<HttpResponse> HttpApi::change_repository(std::string name, std::string 
                              "models are loaded and unloaded through the Unix socket; start "
                              "skerry-infer with --repository-over-tcp to allow it here");
   }
-  std::string directory;
-  if (!request.body.empty()) {
-    const json document = json::parse(request.body, nullptr, false);
-    if (!document.is_object()) co_return error_response(400, "the body is not a JSON object");
-    const json parameters = document.value("parameters", json::object());
-    if (!parameters.is_object()) co_return error_response(400, "'parameters' must be an object");
-    const json path = parameters.value("path", json(""));
-    if (!path.is_string()) co_return error_response(400, "'path' must be a string");
-    directory = path.get<std::string>();
-    if (parameters.contains("config")) {
-      co_return error_response(400, "'config' is not supported: a model's package describes it");
-    }
-  }
+  auto directory = load_directory(request.body, action == "load");
+  if (!directory) co_return error_response(directory.error());
   if (action == "unload") {
     auto unloaded = co_await repository_.unload(std::move(name));
     co_return unloaded ? json_response(json::object()) : error_response(unloaded.error());
   }
-  auto report = co_await repository_.load(std::move(name), std::move(directory));
+  auto report = co_await repository_.load(std::move(name), std::move(*directory));
   if (!report) co_return error_response(report.error());
   co_return json_response({{"name", report->name},
                            {"version", report->version},

@@ -3,14 +3,18 @@
 // response out.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "io/clock.h"
+#include "io/loop.h"
+#include "io/pool.h"
 #include "io/task.h"
 #include "net/http.h"
+#include "serve/inference_service.h"
 #include "serve/model_repository.h"
-#include "serve/scheduler.h"
 #include "serve/tensor_codec.h"
 
 namespace skerry::serve {
@@ -25,10 +29,14 @@ class HttpApi {
     bool repository_over_tcp = false;
   };
 
-  HttpApi(io::Clock& clock, ModelRepository& repository, Scheduler& scheduler, Options options)
-      : clock_(clock),
+  // All references outlive it. On `codec` large bodies are read and written.
+  HttpApi(io::Loop& loop, io::Clock& clock, io::Pool& codec, ModelRepository& repository,
+          InferenceService& inference, Options options)
+      : loop_(loop),
+        clock_(clock),
+        codec_(codec),
         repository_(repository),
-        scheduler_(scheduler),
+        inference_(inference),
         options_(std::move(options)) {}
 
   // Answers one request. Errors are {"error":"…"} with the status of http_status().
@@ -45,6 +53,10 @@ class HttpApi {
 
   io::Task<net::HttpResponse> route(Route route, net::HttpRequest request);
   io::Task<net::HttpResponse> infer(ServedModelPtr model, net::HttpRequest request);
+  io::Task<Result<DecodedRequest>> decode(ServedModelPtr model, std::string body,
+                                          std::optional<size_t> json_bytes);
+  io::Task<Result<EncodedAnswer>> encode(ServedModelPtr model, AnswerForm form,
+                                         std::vector<tensor::Tensor> outputs);
   io::Task<net::HttpResponse> change_repository(std::string name, std::string action,
                                                 net::HttpRequest request);
   Result<net::HttpResponse> read(const Route& route) const;
@@ -53,13 +65,17 @@ class HttpApi {
   Result<ServedModelPtr> find(const std::string& name, const std::string& version) const;
   std::string metrics() const;
 
+  io::Loop& loop_;
   io::Clock& clock_;
+  io::Pool& codec_;
   ModelRepository& repository_;
-  Scheduler& scheduler_;
+  InferenceService& inference_;
   Options options_;
-  RequestDecoder decoder_;
   bool ready_ = false;
 };
+
+// {"error": MESSAGE}, the form of every error of this protocol.
+net::HttpResponse error_response(int status, std::string_view message);
 
 // The status that stands for an error: 4xx for the caller's, 503 for "try later", 500 otherwise.
 int http_status(Code code);

@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "serve/test_runtimes.h"
 #include "serve/test_support.h"
 
 namespace skerry::serve {
@@ -22,11 +23,8 @@ constexpr const char* kInfer =
 
 class HttpApiTest : public testing::Test {
  protected:
-  HttpApiTest() {
-    runtimes_["null"] = std::make_unique<runtime::NullRuntime>(files_);
-    runtimes_["gated"] = std::make_unique<test::GatedRuntime>(files_, gate_);
-    api_.set_ready();
-  }
+  HttpApiTest() { api_.set_ready(); }
+  ~HttpApiTest() override { gate_->open(); }
 
   static HttpRequest request(const std::string& method, const std::string& target,
                              const std::string& body = "") {
@@ -58,19 +56,18 @@ class HttpApiTest : public testing::Test {
     Package package("slow");
     package.manifest["runtime"] = "gated";
     serve(package);
-    repository_.find("echo")->expected_infer_ns = 1'000'000'000;
-    gate_.close();
+    gate_->close();
   }
 
   test::TempDir dir_;
   io::RealFiles files_;
   io::RealClock clock_;
-  test::Gate gate_;
-  Runtimes runtimes_;
+  std::shared_ptr<test::Gate> gate_ = std::make_shared<test::Gate>();
   io::RealLoop loop_;
-  ModelRepository repository_{loop_, files_, runtimes_, {}};
-  Scheduler scheduler_{loop_, {.threads = 1, .max_queued = 1}};
-  HttpApi api_{clock_, repository_, scheduler_, {.server_version = "9.9"}};
+  io::ThreadPool codec_{"codec", 1};
+  ModelRepository repository_{loop_, files_, test::runtimes(gate_), {}};
+  InferenceService inference_{loop_, {.threads = 1, .max_queued = 1}};
+  HttpApi api_{loop_, clock_, codec_, repository_, inference_, {.server_version = "9.9"}};
 };
 
 TEST_F(HttpApiTest, DescribesServerAndModel) {
@@ -94,7 +91,7 @@ TEST_F(HttpApiTest, DescribesServerAndModel) {
 }
 
 TEST_F(HttpApiTest, IsNotReadyBeforeTheModelsOfTheLastRun) {
-  HttpApi starting(clock_, repository_, scheduler_, {});
+  HttpApi starting(loop_, clock_, codec_, repository_, inference_, {});
   EXPECT_EQ(test::run(loop_, starting.handle(request("GET", "/v2/health/live"))).status, 200);
   EXPECT_EQ(test::run(loop_, starting.handle(request("GET", "/v2/health/ready"))).status, 503);
 }
@@ -173,7 +170,7 @@ TEST_F(HttpApiTest, LoadsOverTcpOnlyWhereAllowed) {
   const HttpResponse response = send(load);
   EXPECT_EQ(response.status, 403);
   EXPECT_THAT(error_of(response), HasSubstr("--repository-over-tcp"));
-  HttpApi open(clock_, repository_, scheduler_,
+  HttpApi open(loop_, clock_, codec_, repository_, inference_,
                {.server_version = "", .repository_over_tcp = true});
   EXPECT_EQ(test::run(loop_, open.handle(load)).status, 400);  // no path, but allowed
 }
@@ -212,13 +209,13 @@ TEST_F(HttpApiTest, ASlowInferenceHoldsNobodyUpAndTheQueueHasALimit) {
     scope.spawn(
         test::store(api_.handle(request("POST", "/v2/models/echo/infer", kInfer)), &response));
   }
-  ASSERT_TRUE(test::run_until(loop_, [&] { return gate_.waiting() == 1; }));
+  ASSERT_TRUE(test::run_until(loop_, [&] { return gate_->waiting() == 1; }));
   EXPECT_EQ(get("/v2/health/live").status, 200);  // the loop is free
   ASSERT_TRUE(slow[2]);                           // one runs, one waits, the third is too much
   EXPECT_EQ(slow[2]->status, 503);
   EXPECT_THAT(error_of(*slow[2]), HasSubstr("--threads"));
   EXPECT_FALSE(slow[0] || slow[1]);
-  gate_.open();
+  gate_->open();
   ASSERT_TRUE(test::run_until(loop_, [&] { return slow[0] && slow[1]; }));
   EXPECT_EQ(slow[0]->status, 200);
   EXPECT_EQ(slow[1]->status, 200);
@@ -229,12 +226,12 @@ TEST_F(HttpApiTest, AnInferenceOnTheOldVersionOutlastsTheSwitch) {
   io::TaskScope scope;
   std::optional<HttpResponse> slow;
   scope.spawn(test::store(api_.handle(request("POST", "/v2/models/echo/infer", kInfer)), &slow));
-  ASSERT_TRUE(test::run_until(loop_, [&] { return gate_.waiting() == 1; }));
+  ASSERT_TRUE(test::run_until(loop_, [&] { return gate_->waiting() == 1; }));
   serve(Package("fast"));
   const HttpResponse fast = post("/v2/models/echo/infer", kInfer);
   EXPECT_EQ(json::parse(fast.body)["model_version"], "fast");
   EXPECT_FALSE(slow);
-  gate_.open();
+  gate_->open();
   ASSERT_TRUE(test::run_until(loop_, [&] { return slow.has_value(); }));
   EXPECT_EQ(slow->status, 200);
   EXPECT_EQ(json::parse(slow->body)["model_version"], "slow");
@@ -247,11 +244,82 @@ TEST_F(HttpApiTest, ACallerMayLeaveDuringAnInference) {
     io::TaskScope scope;
     scope.spawn(
         test::store(api_.handle(request("POST", "/v2/models/echo/infer", kInfer)), &response));
-    ASSERT_TRUE(test::run_until(loop_, [&] { return gate_.waiting() == 1; }));
+    ASSERT_TRUE(test::run_until(loop_, [&] { return gate_->waiting() == 1; }));
   }
-  gate_.open();
+  gate_->open();
   EXPECT_EQ(post("/v2/models/echo/infer", kInfer).status, 200);  // behind it in the queue
   EXPECT_FALSE(response);
+}
+
+TEST_F(HttpApiTest, TakesARawTensorAsTheWholeBody) {
+  serve(Package("1"));
+  const std::string tensor("\x00\x00\x80\x3f\x00\x00\x00\x40", 8);
+  HttpRequest raw = request("POST", "/v2/models/echo/infer", tensor + tensor);
+  raw.headers.set("Inference-Header-Content-Length", "0");
+  const HttpResponse response = send(raw);
+  ASSERT_EQ(response.status, 200) << response.body;
+  const size_t json_bytes =
+      std::stoul(std::string(response.headers.get("inference-header-content-length")));
+  EXPECT_EQ(json::parse(response.body.substr(0, json_bytes))["outputs"][0]["shape"],
+            json::array({2, 2}));
+  EXPECT_EQ(response.body.substr(json_bytes), tensor + tensor);
+  raw.body.pop_back();
+  EXPECT_THAT(error_of(send(raw)), HasSubstr("does not follow from 15 bytes"));
+  raw.body.resize(4);
+  EXPECT_THAT(error_of(send(raw)), HasSubstr("does not follow from 4 bytes"));
+}
+
+TEST_F(HttpApiTest, AnswersHeadAsGet) {
+  EXPECT_EQ(send(request("HEAD", "/v2/health/live")).status, 200);
+  EXPECT_EQ(send(request("HEAD", "/v2/models/echo/infer")).status, 405);
+  EXPECT_EQ(send(request("PUT", "/v2")).status, 405);
+}
+
+TEST_F(HttpApiTest, EveryErrorIsJsonInUtf8) {
+  const HttpResponse response = get("/v2/models/caf%e9%00%22");
+  EXPECT_EQ(response.status, 404);
+  EXPECT_THAT(error_of(response), HasSubstr("model 'caf\uFFFD"));
+}
+
+TEST_F(HttpApiTest, WhatIsNotHonouredIsRefused) {
+  const std::string load = "/v2/repository/models/echo/load";
+  EXPECT_THAT(error_of(post(load, R"({"parameters":{"config":"{}","path":"/"}})")),
+              HasSubstr("parameter 'config' is not supported"));
+  EXPECT_THAT(error_of(post(load, R"({"parameters":{"file:1/model.onnx":"AA=="}})")),
+              HasSubstr("parameter 'file:1/model.onnx' is not supported"));
+  serve(Package("1"));
+  EXPECT_THAT(
+      error_of(post("/v2/models/echo/infer", R"({"parameters":{"sequence_id":7},"inputs":[]})")),
+      HasSubstr("parameter 'sequence_id' is not supported"));
+  EXPECT_EQ(
+      post("/v2/repository/models/echo/unload", R"({"parameters":{"unload_dependents":true}})")
+          .status,
+      200);
+}
+
+TEST_F(HttpApiTest, ACallersTimeoutIsKept) {
+  serve_gated();
+  const std::string body = R"({"parameters":{"timeout":20000},"inputs":
+      [{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]})";
+  const HttpResponse response = post("/v2/models/echo/infer", body);
+  EXPECT_EQ(response.status, 503);
+  EXPECT_THAT(error_of(response), HasSubstr("within its timeout of 21 ms"));
+}
+
+TEST_F(HttpApiTest, LargeBodiesAreReadAndWrittenOffTheLoop) {
+  Package package("1");
+  serve(package.shape({-1}));
+  std::string data = "0.5";
+  for (int i = 1; i < 50'000; ++i) data += ",0.5";
+  const std::string body =
+      R"({"inputs":[{"data":[)" + data + R"(],"name":"x","datatype":"FP32","shape":[50000]}]})";
+  io::TaskScope scope;
+  std::optional<HttpResponse> response;
+  scope.spawn(test::store(api_.handle(request("POST", "/v2/models/echo/infer", body)), &response));
+  EXPECT_FALSE(response);  // nothing of it has happened on this thread
+  ASSERT_TRUE(test::run_until(loop_, [&] { return response.has_value(); }));
+  ASSERT_EQ(response->status, 200) << response->body;
+  EXPECT_EQ(json::parse(response->body)["outputs"][0]["data"].size(), 50'000u);
 }
 
 }  // namespace

@@ -1,9 +1,8 @@
-// Loading queue, switch, index and the remembered list of models.
+// Loads in progress, switch, index and the remembered list of models.
 #include "serve/model_repository.h"
 
 #include <fmt/format.h>
 
-#include <list>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
@@ -14,7 +13,8 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMaxStateBytes = 1 << 20;
-constexpr size_t kMaxNames = 1000;  // the index remembers refused names too
+constexpr size_t kMaxRefusals = 100;  // that the index remembers, of names that serve nothing
+constexpr size_t kMaxLeftBehind = 32;
 
 struct Remembered {
   std::string name;
@@ -36,12 +36,18 @@ Result<std::vector<Remembered>> parse_state(const std::string& text) {
 
 }  // namespace
 
-ModelRepository::ModelRepository(io::Loop& loop, io::Files& files, const Runtimes& runtimes,
-                                 Options options)
-    : loop_(loop), files_(files), runtimes_(runtimes), options_(std::move(options)) {}
+ModelRepository::ModelRepository(io::Loop& loop, io::Files& files,
+                                 std::shared_ptr<const runtime::Runtimes> runtimes, Options options)
+    : loop_(loop),
+      files_(files),
+      runtimes_(std::move(runtimes)),
+      options_(std::move(options)),
+      loaders_(std::make_shared<Workers>("loader", options_.loads_at_once)) {}
 
 ModelRepository::~ModelRepository() {
-  loader_->stop();
+  for (auto& [name, entry] : entries_) {
+    for (Load& load : entry.loads) load.stop.request_stop();
+  }
 }
 
 void ModelRepository::post(io::Callback work) {
@@ -50,102 +56,168 @@ void ModelRepository::post(io::Callback work) {
   });
 }
 
-void ModelRepository::after_loads(io::Callback work) {
-  loader_->submit([this, work = std::move(work)]() mutable { post(std::move(work)); });
-}
-
 io::Task<Result<LoadReport>> ModelRepository::load(std::string name, std::string directory) {
-  if (entries_.size() >= kMaxNames && !entries_.contains(name)) {
-    co_return fail(Code::kResourceExhausted,
-                   fmt::format("{} model names are known already; restart skerry-infer to forget "
-                               "those that are not served",
-                               kMaxNames));
-  }
-  Entry& entry = entries_[name];
-  if (directory.empty()) directory = entry.directory;
+  const auto known = entries_.find(name);
+  if (directory.empty() && known != entries_.end()) directory = known->second.directory;
   if (directory.empty()) {
-    if (entry.loads_waiting == 0 && entry.refused_reason.empty()) entries_.erase(name);
     co_return fail(Code::kInvalidArgument,
                    fmt::format("model '{}' was never loaded; give its package's folder as "
                                "{{\"parameters\":{{\"path\":…}}}}",
                                name));
   }
-  ++entry.loads_waiting;
+  if (loaders_->given_up() >= kMaxLeftBehind) {
+    co_return fail(Code::kResourceExhausted,
+                   fmt::format("{} loads hang already; restart skerry-infer", kMaxLeftBehind));
+  }
   io::Completion<Result<LoadReport>> done(loop_);
-  loader_->submit([this, name, directory, done] {
-    // Step 1, on this thread: everything slow. Nothing served has changed when it fails.
-    auto staged = stage_model(files_, runtimes_, name, directory, options_.load);
-    post([this, name, done, staged = std::move(staged)]() mutable {
-      // Step 2, on the loop: from here on new requests run on the new version.
-      auto report = adopt(name, std::move(staged));
-      if (!report) return done.complete(std::move(report));
-      // Step 3: a restart finds it too. Only then is the load acknowledged.
-      save_state(
-          [done, report = std::move(report)]() mutable { done.complete(std::move(report)); });
-    });
-  });
+  Entry& entry = entries_[name];
+  start(name, directory, entry.loads.emplace_back(++last_number_, done));
   co_return co_await done;
 }
 
-Result<LoadReport> ModelRepository::adopt(const std::string& name,
-                                          Result<std::unique_ptr<ServedModel>> staged) {
-  Entry& entry = entries_[name];
-  --entry.loads_waiting;
-  auto report = staged ? switch_to(entry, std::move(*staged)) : fail(std::move(staged.error()));
-  if (report) {
-    entry.refused_reason.clear();
-    log::info("serve", "model is served",
-              {{"model", name}, {"version", report->version}, {"was", report->previous_version}});
-  } else {
-    entry.refused_reason = report.error().message();
+void ModelRepository::start(const std::string& name, const std::string& directory, Load& load) {
+  const uint64_t number = load.number;
+  // The job owns all that it touches: it may be left behind.
+  load.ticket = loaders_->submit([this, &loop = loop_, alive = std::weak_ptr(alive_),
+                                  runtimes = runtimes_, name, directory, number,
+                                  options = options_.load, stop = load.stop.get_token()] {
+    auto model = std::make_shared<Staged>(stage_model(*runtimes, name, directory, options, stop));
+    if (stop.stop_requested()) return;  // nobody waits any more; destroyed here, not on the loop
+    loop.post([this, alive, name, number, model]() mutable {
+      if (!alive.expired()) staged(name, number, std::move(*model));
+    });
+  });
+  watch_slow(name, number);
+  load.timeout = loop_.after(options_.load_timeout_ms, [this, name, number] {
+    end(name, number,
+        fail(Code::kTimeout, fmt::format("loading '{}' did not end within {} s; it is given up",
+                                         name, options_.load_timeout_ms / 1000)));
+  });
+}
+
+// A load that takes long may never end: another one gets a thread.
+void ModelRepository::watch_slow(const std::string& name, uint64_t number) {
+  Load* load = find_load(name, number);
+  if (load == nullptr) return;
+  load->slow = loop_.after(options_.slow_load_ms, [this, name, number] {
+    Load* waiting = find_load(name, number);
+    if (waiting != nullptr && !loaders_->give_up(waiting->ticket)) watch_slow(name, number);
+  });
+}
+
+ModelRepository::Load* ModelRepository::find_load(const std::string& name, uint64_t number) {
+  const auto entry = entries_.find(name);
+  if (entry == entries_.end()) return nullptr;
+  const auto load = std::ranges::find(entry->second.loads, number, &Load::number);
+  return load == entry->second.loads.end() ? nullptr : &*load;
+}
+
+void ModelRepository::staged(const std::string& name, uint64_t number, Staged staged) {
+  if (find_load(name, number) == nullptr) {
+    if (staged) dispose(std::move(*staged));
+    return;
   }
-  return report;
+  if (!staged) return end(name, number, fail(std::move(staged.error())));
+  Entry& entry = entries_[name];
+  // From here on new requests run on the new version.
+  auto report = switch_to(entry, std::move(*staged));
+  if (!report) return end(name, number, std::move(report));
+  drop_older_loads(
+      entry, number,
+      fmt::format("a newer load of '{}' has brought version {}", name, report->version));
+  log::info("serve", "model is served",
+            {{"model", name}, {"version", report->version}, {"was", report->previous_version}});
+  // A restart finds it too. Only then is the load acknowledged.
+  save_state([this, name, number, report = std::move(report)]() mutable {
+    end(name, number, std::move(report));
+  });
 }
 
 Result<LoadReport> ModelRepository::switch_to(Entry& entry, std::unique_ptr<ServedModel> staged) {
   LoadReport report{staged->name, staged->version, ""};
   if (entry.served) {
-    SKERRY_TRY(check_replaces(*entry.served, *staged));
+    if (auto fits = check_replaces(*entry.served, *staged); !fits) {
+      dispose(std::move(staged));
+      return fail(std::move(fits.error()));
+    }
     report.previous_version = entry.served->version;
   }
   entry.directory = staged->directory;
   entry.remembered = true;
-  entry.served = ServedModelPtr(staged.release(), [loader = loader_](ServedModel* model) {
-    loader->submit([owned = std::unique_ptr<ServedModel>(model)] {});
+  entry.served = ServedModelPtr(staged.release(), [loaders = loaders_](ServedModel* model) {
+    loaders->submit([owned = std::unique_ptr<ServedModel>(model)] {});
   });
   return report;
 }
 
-io::Task<Result<void>> ModelRepository::unload(std::string name) {
-  io::Completion<Result<void>> done(loop_);
-  after_loads([this, name, done]() mutable {
-    auto removed = remove(name);
-    if (!removed) return done.complete(std::move(removed));
-    save_state([done]() mutable { done.complete({}); });
-  });
-  co_return co_await done;
+// Destroying a model takes milliseconds.
+void ModelRepository::dispose(std::unique_ptr<ServedModel> model) {
+  loaders_->submit([owned = std::move(model)] {});
 }
 
-Result<void> ModelRepository::remove(const std::string& name) {
-  const auto entry = entries_.find(name);
-  if (entry == entries_.end() || !(entry->second.served || entry->second.remembered)) {
-    return fail(Code::kNotFound, fmt::format("model '{}' is not loaded", name));
+// The load is over, however it went.
+void ModelRepository::end(const std::string& name, uint64_t number, Result<LoadReport> report) {
+  Load* load = find_load(name, number);
+  if (load == nullptr) return;
+  Entry& entry = entries_[name];
+  load->stop.request_stop();
+  loaders_->withdraw(load->ticket);
+  auto done = load->done;
+  entry.refused_reason = report ? "" : report.error().message();
+  entry.refused = number;
+  std::erase_if(entry.loads, [number](const Load& each) { return each.number == number; });
+  forget_oldest_refusals();
+  done.complete(std::move(report));
+}
+
+void ModelRepository::drop_older_loads(Entry& entry, uint64_t number, const std::string& why) {
+  std::erase_if(entry.loads, [&](Load& load) {
+    if (load.number >= number) return false;
+    load.stop.request_stop();
+    loaders_->withdraw(load.ticket);
+    load.done.complete(fail(Code::kCancelled, why));
+    return true;
+  });
+}
+
+void ModelRepository::forget_oldest_refusals() {
+  const auto only_refused = [](const auto& each) { return each.second.is_only_refused(); };
+  if (std::ranges::count_if(entries_, only_refused) <= static_cast<int64_t>(kMaxRefusals)) return;
+  auto oldest = entries_.end();
+  for (auto each = entries_.begin(); each != entries_.end(); ++each) {
+    if (!only_refused(*each)) continue;
+    if (oldest == entries_.end() || each->second.refused < oldest->second.refused) oldest = each;
   }
-  entry->second.served.reset();
-  entry->second.remembered = false;
-  entry->second.refused_reason.clear();
+  entries_.erase(oldest);
+}
+
+io::Task<Result<void>> ModelRepository::unload(std::string name) {
+  const auto found = entries_.find(name);
+  if (found == entries_.end() || found->second.is_only_refused()) {
+    co_return fail(Code::kNotFound, fmt::format("model '{}' is not loaded", name));
+  }
+  Entry& entry = found->second;
+  drop_older_loads(entry, ++last_number_, fmt::format("'{}' was unloaded meanwhile", name));
+  entry.served.reset();
+  entry.remembered = false;
+  entry.refused_reason.clear();
+  entry.refused = last_number_;
   log::info("serve", "model is unloaded", {{"model", name}});
-  return {};
+  forget_oldest_refusals();
+  io::Completion<bool> saved(loop_);
+  save_state([saved]() mutable { saved.complete(true); });
+  co_await saved;
+  co_return Result<void>();
 }
 
 void ModelRepository::save_state(io::Callback then) {
-  if (options_.state_file.empty()) return then();
+  if (options_.state_file.empty()) return post(std::move(then));
   json models = json::array();
   for (const auto& [name, entry] : entries_) {
     if (entry.remembered) models.push_back({{"name", name}, {"path", entry.directory}});
   }
   const std::string text = json{{"models", models}}.dump(2) + "\n";
-  loader_->submit([this, text, then = std::move(then)]() mutable {
+  writer_.submit([this, text, then = std::move(then)]() mutable {
     auto written = io::write_file_atomic(files_, options_.state_file, text);
     post([then = std::move(then), written = std::move(written)]() mutable {
       // The model is served all the same; only a restart would not find it.
@@ -182,13 +254,17 @@ io::Task<void> ModelRepository::restore() {
     entry.directory = model.directory;
     entry.remembered = true;
   }
-  // All are queued at once: a load() of the same name that comes meanwhile is newer and must be
-  // last.
+  // All are begun at once: a load() of the same name that comes meanwhile is newer and wins.
   std::list<io::Completion<bool>> ends;
   io::TaskScope loads;
   for (const Remembered& model : *models) {
     loads.spawn(restore_one(model.name, model.directory, ends.emplace_back(loop_)));
   }
+  // One that hangs must not keep the others from being asked for.
+  const io::Timer enough = loop_.after(options_.restore_wait_ms, [&ends] {
+    log::warn("serve", "some models of the last run are still being loaded");
+    for (io::Completion<bool>& end : ends) end.complete(false);
+  });
   for (const io::Completion<bool>& end : ends) co_await end;
 }
 
@@ -209,7 +285,7 @@ std::vector<IndexEntry> ModelRepository::index() const {
   std::vector<IndexEntry> rows;
   for (const auto& [name, entry] : entries_) {
     if (entry.served) rows.push_back({name, entry.served->version, "READY", entry.refused_reason});
-    if (entry.loads_waiting > 0) {
+    if (!entry.loads.empty()) {
       rows.push_back({name, "", "LOADING", ""});
     } else if (!entry.served) {
       rows.push_back({name, "", "UNAVAILABLE",

@@ -1,10 +1,12 @@
-// The models being served, by name. Loading happens on a thread of its own; the switch from one
-// version to the next is one assignment on the loop's thread, so that every request runs on one
-// whole version and none is lost.
+// The models being served, by name. Loading happens on threads that can be left behind; the switch
+// from one version to the next is one assignment on the loop's thread, so that every request runs
+// on one whole version and none is lost.
 #pragma once
 
+#include <list>
 #include <map>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -15,10 +17,6 @@
 #include "serve/served_model.h"
 
 namespace skerry::serve {
-
-// Shared by the repository and the requests in flight: a version that was replaced lives until its
-// last request has ended. It is then destroyed on the loading thread, as that takes milliseconds.
-using ServedModelPtr = std::shared_ptr<ServedModel>;
 
 struct LoadReport {
   std::string name;
@@ -41,21 +39,27 @@ class ModelRepository {
     runtime::LoadOptions load;
     // Where the served models are remembered over restarts; "" for nowhere.
     std::string state_file;
+    size_t loads_at_once = 2;
+    int64_t slow_load_ms = 2'000;  // a load that takes longer no longer keeps others waiting
+    int64_t load_timeout_ms = 300'000;
+    int64_t restore_wait_ms = 60'000;  // what restore() waits for loads at most
   };
 
-  // All references outlive the repository.
-  ModelRepository(io::Loop& loop, io::Files& files, const Runtimes& runtimes, Options options);
-  // Waits for the load in progress. Callers waiting in load() must be gone.
+  // Loads may outlive the repository, and with it own the runtimes. `files` outlives it.
+  ModelRepository(io::Loop& loop, io::Files& files,
+                  std::shared_ptr<const runtime::Runtimes> runtimes, Options options);
+  // Leaves loads in progress behind. Callers waiting in load() must be gone.
   ~ModelRepository();
 
   // Serves the package in `directory` as `name`; an empty directory loads the last one again. On
-  // failure what was served goes on unchanged. Loads and unloads happen in the order of the calls,
-  // and go on when the caller is destroyed.
+  // failure what was served goes on unchanged. The last call for a name wins, and none waits for
+  // another: a load that ends after a newer one, or after an unload, is dropped and says so. Goes
+  // on when the caller is destroyed.
   io::Task<Result<LoadReport>> load(std::string name, std::string directory);
-  // kNotFound where nothing is served under the name.
+  // kNotFound where nothing is served or being loaded under the name.
   io::Task<Result<void>> unload(std::string name);
-  // Loads what the state file names, before any load() that is called later. Failures are logged
-  // and stay in the index and in the file.
+  // Loads what the state file names; a load() that is called later is the newer one. Failures are
+  // logged and stay in the index and in the file.
   io::Task<void> restore();
 
   // Null where nothing is served under the name.
@@ -64,34 +68,51 @@ class ModelRepository {
   std::vector<IndexEntry> index() const;
 
  private:
+  struct Load {
+    uint64_t number = 0;  // later calls have higher ones
+    io::Completion<Result<LoadReport>> done;
+    std::stop_source stop;
+    Workers::Ticket ticket = 0;
+    io::Timer slow;
+    io::Timer timeout;
+  };
   struct Entry {
     ServedModelPtr served;
-    std::string directory;    // of the last load that succeeded
-    bool remembered = false;  // belongs into the state file
-    int loads_waiting = 0;
+    std::string directory;       // of the last load that succeeded
+    bool remembered = false;     // belongs into the state file
+    std::list<Load> loads;       // in progress, oldest first
     std::string refused_reason;  // of the last load, where it failed
+    uint64_t refused = 0;        // its number
+
+    bool is_only_refused() const { return !served && !remembered && loads.empty(); }
   };
+  using Staged = Result<std::unique_ptr<ServedModel>>;
 
   io::Task<void> restore_one(std::string name, std::string directory, io::Completion<bool> end);
-  Result<LoadReport> adopt(const std::string& name, Result<std::unique_ptr<ServedModel>> staged);
+  void start(const std::string& name, const std::string& directory, Load& load);
+  void watch_slow(const std::string& name, uint64_t number);
+  void staged(const std::string& name, uint64_t number, Staged staged);
   Result<LoadReport> switch_to(Entry& entry, std::unique_ptr<ServedModel> staged);
-  Result<void> remove(const std::string& name);
-  // Runs `work` on the loop after everything that the loading thread was given before; dropped
-  // where the repository is gone by then.
-  void after_loads(io::Callback work);
+  void end(const std::string& name, uint64_t number, Result<LoadReport> report);
+  Load* find_load(const std::string& name, uint64_t number);
+  void drop_older_loads(Entry& entry, uint64_t number, const std::string& why);
+  void forget_oldest_refusals();
+  void dispose(std::unique_ptr<ServedModel> model);
   void post(io::Callback work);
-  // Writes the state file on the loading thread, then runs `then` on the loop.
+  // Writes the state file on a thread, then runs `then` on the loop.
   void save_state(io::Callback then);
 
   io::Loop& loop_;
   io::Files& files_;
-  const Runtimes& runtimes_;
+  std::shared_ptr<const runtime::Runtimes> runtimes_;
   Options options_;
+  uint64_t last_number_ = 0;
   // Shared with the models' deleters, which may run after the repository.
-  std::shared_ptr<io::ThreadPool> loader_ = std::make_shared<io::ThreadPool>("loader", 1);
+  std::shared_ptr<Workers> loaders_;
   // Callbacks posted to the loop hold it weakly: they do nothing once the repository is gone.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::map<std::string, Entry, std::less<>> entries_;
+  io::ThreadPool writer_{"state", 1};  // last: what it still has to do needs the rest
 };
 
 }  // namespace skerry::serve

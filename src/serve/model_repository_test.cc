@@ -3,8 +3,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
-#include "runtime/onnxruntime/onnx_runtime.h"
+#include "serve/test_runtimes.h"
 #include "serve/test_support.h"
 #include "test_paths.h"
 
@@ -17,11 +18,8 @@ using testing::HasSubstr;
 
 class ModelRepositoryTest : public testing::Test {
  protected:
-  ModelRepositoryTest() {
-    runtimes_["null"] = std::make_unique<runtime::NullRuntime>(files_);
-    runtimes_["gated"] = std::make_unique<test::GatedRuntime>(files_, gate_);
-    restart();
-  }
+  ModelRepositoryTest() { restart(); }
+  ~ModelRepositoryTest() override { gate_->open(); }
 
   void restart(ModelRepository::Options options = {}) {
     repository_.reset();
@@ -50,8 +48,8 @@ class ModelRepositoryTest : public testing::Test {
   test::TempDir dir_;
   int packages_ = 0;
   io::RealFiles files_;
-  test::Gate gate_;
-  Runtimes runtimes_;
+  std::shared_ptr<test::Gate> gate_ = std::make_shared<test::Gate>();
+  std::shared_ptr<runtime::Runtimes> runtimes_ = test::runtimes(gate_);
   io::RealLoop loop_;
   std::unique_ptr<ModelRepository> repository_;
 };
@@ -161,34 +159,99 @@ TEST_F(ModelRepositoryTest, ARequestInFlightKeepsItsVersion) {
   EXPECT_EQ(in_flight->version, "1");
   const std::vector<int64_t> shape = {1, 2};
   const std::array<float, 2> values = {1, 2};
-  const runtime::TensorView x = {"x", runtime::DataType::kFp32, shape,
-                                 std::as_bytes(std::span(values))};
+  const tensor::TensorView x = {"x", tensor::DataType::kFp32, shape,
+                                std::as_bytes(std::span(values))};
   EXPECT_TRUE(in_flight->model->run(std::span(&x, 1), {}));
   in_flight.reset();
   EXPECT_TRUE(old.expired());
 }
 
-TEST_F(ModelRepositoryTest, LoadsHappenInOrderAndUnloadsAmongThem) {
-  std::array<std::optional<Result<LoadReport>>, 3> reports;
-  std::optional<Result<void>> unloaded;
+Package gated(const std::string& version, const std::string& name = "echo") {
+  Package package(version);
+  package.manifest["runtime"] = "gated";
+  package.manifest["name"] = name;
+  return package;
+}
+
+TEST_F(ModelRepositoryTest, TheLastCallForANameWinsAndNoneWaitsForAnother) {
+  std::array<std::optional<Result<LoadReport>>, 2> hanging;
   io::TaskScope scope;
-  gate_.close();
-  Package gated("1");
-  gated.manifest["runtime"] = "gated";
-  scope.spawn(test::store(repository_->load("echo", write(gated)), &reports[0]));
-  scope.spawn(test::store(repository_->load("echo", write(Package("2"))), &reports[1]));
-  scope.spawn(test::store(repository_->unload("echo"), &unloaded));
-  scope.spawn(test::store(repository_->load("echo", write(Package("3"))), &reports[2]));
-  ASSERT_TRUE(test::run_until(loop_, [&] { return gate_.waiting() == 1; }));
+  gate_->close();
+  scope.spawn(test::store(repository_->load("echo", write(gated("1"))), &hanging[0]));
+  ASSERT_TRUE(test::run_until(loop_, [&] { return gate_->waiting() == 1; }));
   EXPECT_EQ(repository_->index()[0].state, "LOADING");
-  EXPECT_FALSE(reports[0] || reports[1] || reports[2]);
-  gate_.open();
-  ASSERT_TRUE(test::run_until(loop_, [&] { return reports[2].has_value(); }));
-  EXPECT_EQ((*reports[0])->version, "1");
-  EXPECT_EQ((*reports[1])->previous_version, "1");
-  EXPECT_TRUE(*unloaded);
-  EXPECT_EQ((*reports[2])->previous_version, "");
-  EXPECT_EQ(served_version(), "3");
+  ASSERT_TRUE(load(Package("2")));
+  EXPECT_EQ(served_version(), "2");
+  ASSERT_TRUE(test::run_until(loop_, [&] { return hanging[0].has_value(); }));
+  EXPECT_THAT((*hanging[0]).error().message(), HasSubstr("has brought version 2"));
+
+  scope.spawn(test::store(repository_->load("echo", write(gated("3"))), &hanging[1]));
+  ASSERT_TRUE(test::run_until(loop_, [&] { return gate_->waiting() == 2; }));
+  EXPECT_TRUE(test::run(loop_, repository_->unload("echo")));
+  EXPECT_EQ(served_version(), "");
+  ASSERT_TRUE(test::run_until(loop_, [&] { return hanging[1].has_value(); }));
+  EXPECT_THAT((*hanging[1]).error().message(), HasSubstr("was unloaded meanwhile"));
+  gate_->open();
+  ASSERT_TRUE(load(Package("4")));
+  EXPECT_EQ(served_version(), "4");  // and neither 1 nor 3, which have ended by now or will
+}
+
+TEST_F(ModelRepositoryTest, LoadsThatNeverEndDoNotKeepOthersWaiting) {
+  restart({.loads_at_once = 2, .slow_load_ms = 20, .load_timeout_ms = 300'000});
+  io::TaskScope scope;
+  gate_->close();
+  std::array<std::optional<Result<LoadReport>>, 3> hanging;
+  for (size_t i = 0; i < hanging.size(); ++i) {
+    const std::string name = "hangs" + std::to_string(i);
+    scope.spawn(test::store(repository_->load(name, write(gated("1", name))), &hanging[i]));
+  }
+  ASSERT_TRUE(load(Package("2")));
+  EXPECT_TRUE(test::run(loop_, repository_->unload("echo")));
+  EXPECT_FALSE(hanging[0] || hanging[1] || hanging[2]);
+}
+
+TEST_F(ModelRepositoryTest, ALoadThatNeverEndsIsGivenUp) {
+  restart({.slow_load_ms = 20, .load_timeout_ms = 100});
+  gate_->close();
+  EXPECT_THAT(refusal(gated("1")), HasSubstr("did not end within"));
+  EXPECT_EQ(repository_->index()[0].state, "UNAVAILABLE");
+  // A trial run that can be told to end is.
+  Package endless("2");
+  endless.model["behaviour"] = "hang";
+  EXPECT_THAT(refusal(endless), HasSubstr("did not end within"));
+  ASSERT_TRUE(load(Package("3")));
+}
+
+TEST_F(ModelRepositoryTest, ReadsRegularFilesOfThePackageOnly) {
+  const std::string directory = write(Package("1"));
+  for (const char* target : {"/dev/zero", "/etc/passwd", "model.json"}) {
+    std::filesystem::remove(directory + "/model.bin");
+    std::filesystem::create_symlink(target, directory + "/model.bin");
+    EXPECT_THAT(test::run(loop_, repository_->load("echo", directory)).error().message(),
+                HasSubstr("symbolic link"))
+        << target;
+  }
+  std::filesystem::remove(directory + "/model.bin");
+  ASSERT_EQ(mkfifo((directory + "/model.bin").c_str(), 0600), 0);
+  EXPECT_THAT(test::run(loop_, repository_->load("echo", directory)).error().message(),
+              HasSubstr("is no regular file"));
+  const std::string manifest_fifo = dir_.path("fifo");
+  std::filesystem::create_directories(manifest_fifo);
+  ASSERT_EQ(mkfifo((manifest_fifo + "/model.json").c_str(), 0600), 0);
+  EXPECT_THAT(test::run(loop_, repository_->load("echo", manifest_fifo)).error().message(),
+              HasSubstr("is no regular file"));
+
+  restart({.load = {.max_file_bytes = 10}});
+  EXPECT_THAT(refusal(Package("1")), HasSubstr("more than the limit of 10"));
+}
+
+TEST_F(ModelRepositoryTest, RefusedNamesAreForgottenInTime) {
+  for (int i = 0; i < 150; ++i) {
+    EXPECT_FALSE(test::run(loop_, repository_->load("ghost" + std::to_string(i), "/nowhere")));
+  }
+  EXPECT_EQ(repository_->index().size(), 100u);
+  ASSERT_TRUE(load(Package("1")));
+  EXPECT_EQ(repository_->index().size(), 101u);
 }
 
 TEST_F(ModelRepositoryTest, GoesOnLoadingWhenTheCallerIsGone) {
@@ -207,7 +270,7 @@ TEST_F(ModelRepositoryTest, DestroyedWhileLoading) {
     scope.spawn(test::store(repository_->load("echo", write(Package("1"))), &report));
   }
   repository_.reset();
-  while (loop_.run_for(0)) {
+  while (loop_.run_for(100)) {
   }
   EXPECT_FALSE(report);
 }
@@ -238,8 +301,7 @@ io::Task<bool> restored(ModelRepository* repository) {
 }
 
 TEST_F(ModelRepositoryTest, RemembersWhatIsServedOverARestart) {
-  const ModelRepository::Options options = {.load = {},
-                                            .state_file = dir_.path("models-state.json")};
+  const ModelRepository::Options options = {.state_file = dir_.path("models-state.json")};
   restart(options);
   ASSERT_TRUE(load(Package("1")));
   ASSERT_TRUE(load(Package("2")));
@@ -283,40 +345,6 @@ TEST_F(ModelRepositoryTest, RemembersWhatIsServedOverARestart) {
   restart(options);
   test::run(loop_, restored(repository_.get()));  // says so in the log and serves nothing
   EXPECT_EQ(served_version(), "");
-}
-
-TEST_F(ModelRepositoryTest, RunsARealModelOnItsWarmupValues) {
-  auto onnx =
-      runtime::open_onnx_runtime(files_, SKERRY_CACHE_DIR "/onnxruntime/lib/libonnxruntime.so");
-  ASSERT_TRUE(onnx) << onnx.error().message();
-  runtimes_["onnxruntime"] = std::move(*onnx);
-  const std::string directory = dir_.path("vad");
-  std::filesystem::create_directories(directory);
-  std::filesystem::copy(SKERRY_CACHE_DIR "/silero-vad/silero_vad.onnx", directory + "/vad.onnx");
-  const std::string bytes = *io::read_file(files_, directory + "/vad.onnx");
-  test::json manifest = {
-      {"format", 1},
-      {"name", "vad"},
-      {"version", "6.2.3"},
-      {"runtime", "onnxruntime"},
-      {"file", "vad.onnx"},
-      {"sha256", hex_encode(sha256(bytes))},
-      {"inputs", test::json::array({test::tensor("input", "FP32", {1, 576}),
-                                    test::tensor("state", "FP32", {2, 1, 128}),
-                                    test::tensor("sr", "INT64", {})})},
-      {"outputs", test::json::array({test::tensor("output", "FP32", {1, 1}),
-                                     test::tensor("stateN", "FP32", {2, 1, 128})})}};
-  std::ofstream(directory + "/model.json") << manifest.dump();
-  const auto zero_rate = test::run(loop_, repository_->load("vad", directory));
-  ASSERT_FALSE(zero_rate);
-  EXPECT_THAT(zero_rate.error().message(),
-              HasSubstr("the trial run failed (model.json's \"warmup\""));
-
-  manifest["warmup"] = {{"sr", 16000}};
-  std::ofstream(directory + "/model.json") << manifest.dump();
-  const auto report = test::run(loop_, repository_->load("vad", directory));
-  ASSERT_TRUE(report) << report.error().message();
-  EXPECT_GT(repository_->find("vad")->expected_infer_ns, 0);
 }
 
 }  // namespace

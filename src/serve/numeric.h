@@ -14,8 +14,8 @@ namespace skerry::serve {
 
 // f(T{}) with the C++ type of `type`; kUnsupported for BOOL, FP16 and BYTES, which have none here.
 template <class F>
-auto visit_numeric(runtime::DataType type, F f) -> decltype(f(0)) {
-  using runtime::DataType;
+auto visit_numeric(tensor::DataType type, F f) -> decltype(f(0)) {
+  using tensor::DataType;
   switch (type) {
     case DataType::kInt8:
       return f(int8_t{});
@@ -41,7 +41,7 @@ auto visit_numeric(runtime::DataType type, F f) -> decltype(f(0)) {
       break;
   }
   return fail(Code::kUnsupported,
-              fmt::format("{} has no value as a number", runtime::name_of(type)));
+              fmt::format("{} has no value as a number", tensor::name_of(type)));
 }
 
 // The same value as a T; kInvalidArgument where T has no such value (floats may round).

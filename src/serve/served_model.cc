@@ -4,51 +4,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
-#include "base/encoding.h"
-#include "base/sha256.h"
 #include "formats/model_package.h"
-#include "runtime/tensor.h"
-#include "serve/numeric.h"
+#include "serve/memory_guard.h"
+#include "serve/trial_run.h"
 
 namespace skerry::serve {
 namespace {
 
-using runtime::DataType;
-using runtime::TensorSpec;
+using tensor::DataType;
+using tensor::TensorSpec;
 using Shape = std::vector<int64_t>;
 
 constexpr uint64_t kMaxManifestBytes = 64 << 10;
-constexpr size_t kHashPieceBytes = 1 << 20;
-constexpr size_t kMaxWarmupBytes = 256 << 20;
-
-Result<void> verify_digest(io::Files& files, const std::string& path, const std::string& expected) {
-  SKERRY_ASSIGN(auto file, files.open(path, io::OpenMode::kRead));
-  Sha256 hash;
-  for (uint64_t offset = 0;;) {
-    SKERRY_ASSIGN(const std::string piece, file->read_at(offset, kHashPieceBytes));
-    if (piece.empty()) break;
-    hash.update(piece);
-    offset += piece.size();
-  }
-  const std::string actual = hex_encode(hash.finish());
-  if (actual != expected) {
-    return fail(Code::kCorrupt, fmt::format("{} has SHA-256 {}, model.json says {}; the file is "
-                                            "damaged or not the one that was packaged",
-                                            path, actual, expected));
-  }
-  return {};
-}
-
-Result<std::vector<TensorSpec>> to_specs(const std::vector<formats::ModelTensor>& tensors) {
-  std::vector<TensorSpec> specs;
-  for (const formats::ModelTensor& tensor : tensors) {
-    SKERRY_ASSIGN(const DataType type, runtime::parse_data_type(tensor.datatype));
-    specs.push_back({tensor.name, type, tensor.shape});
-  }
-  return specs;
-}
+// Copies and checks grow with the bytes, whatever the model does.
+constexpr size_t kMaxKeyedBytes = 256 << 10;
 
 const TensorSpec* find(const std::vector<TensorSpec>& specs, std::string_view name) {
   const auto found = std::ranges::find(specs, name, &TensorSpec::name);
@@ -67,7 +37,7 @@ bool overlap(const Shape& a, const Shape& b) {
 }
 
 std::string describe(const TensorSpec& spec) {
-  return runtime::describe(spec.type, spec.shape);
+  return tensor::describe(spec.type, spec.shape);
 }
 
 // Checks declared tensors of the loaded model against the contract's.
@@ -99,65 +69,6 @@ Result<void> check_contract(const ServedModel& served) {
     if (actual == nullptr || actual->type != promised.type ||
         !(actual->shape.empty() || overlap(actual->shape, promised.shape))) {
       return broken("output", promised, actual);
-    }
-  }
-  return {};
-}
-
-Result<runtime::Tensor> warmup_input(const TensorSpec& spec, double value) {
-  runtime::Tensor tensor{spec.name, spec.type, spec.shape, {}};
-  std::ranges::replace(tensor.shape, -1, 1);
-  SKERRY_ASSIGN(const size_t count, runtime::element_count(tensor.shape));
-  // A BYTES element that is empty takes its length's four bytes.
-  const size_t element_bytes = spec.type == DataType::kBytes ? 4 : size_of(spec.type);
-  if (count > kMaxWarmupBytes / element_bytes) {
-    return fail(Code::kUnsupported, fmt::format("input '{}' of {} is over {} MiB", spec.name,
-                                                describe(spec), kMaxWarmupBytes >> 20));
-  }
-  tensor.bytes.resize(count * element_bytes);
-  if (value == 0) return tensor;
-  const auto filled = visit_numeric(spec.type, [&]<class T>(T) -> Result<void> {
-    SKERRY_ASSIGN(const T element, narrow<T>(value));
-    for (size_t i = 0; i < count; ++i) {
-      std::memcpy(tensor.bytes.data() + i * sizeof element, &element, sizeof element);
-    }
-    return {};
-  });
-  if (!filled) return fail(filled.error().with_context(fmt::format("warmup of '{}'", spec.name)));
-  return tensor;
-}
-
-// Runs the model twice: the first run allocates, the second one shows what a request costs.
-Result<void> warm_up(ServedModel& served, const std::map<std::string, double>& values) {
-  std::vector<runtime::Tensor> inputs;
-  for (const TensorSpec& spec : served.inputs) {
-    const auto value = values.find(spec.name);
-    SKERRY_ASSIGN(auto input, warmup_input(spec, value == values.end() ? 0 : value->second));
-    inputs.push_back(std::move(input));
-  }
-  std::vector<runtime::TensorView> views;
-  views.reserve(inputs.size());
-  for (const runtime::Tensor& input : inputs) views.push_back(input.view());
-  std::vector<std::string> wanted;
-  wanted.reserve(served.outputs.size());
-  for (const TensorSpec& spec : served.outputs) wanted.push_back(spec.name);
-
-  for (int round = 0; round < 2; ++round) {
-    const int64_t started = now_ns();
-    auto outputs = served.model->run(views, wanted);
-    served.expected_infer_ns = now_ns() - started;
-    if (!outputs) {
-      return fail(outputs.error().with_context(
-          "the trial run failed (model.json's \"warmup\" can set input values)"));
-    }
-    for (size_t i = 0; i < outputs->size(); ++i) {
-      const runtime::Tensor& output = (*outputs)[i];
-      if (!runtime::fits(output.shape, served.outputs[i].shape)) {
-        return fail(
-            Code::kInvalidArgument,
-            fmt::format("model.json promises output '{}' as {}, the trial run gave {}", output.name,
-                        describe(served.outputs[i]), runtime::describe(output.type, output.shape)));
-      }
     }
   }
   return {};
@@ -196,12 +107,20 @@ Result<void> check_compatible(const ServedModel& served, const ServedModel& next
   return {};
 }
 
-Result<std::unique_ptr<ServedModel>> stage(io::Files& files, const Runtimes& runtimes,
+Result<formats::ModelPackage> read_manifest(const std::string& directory) {
+  const std::string name(formats::kModelManifestFile);
+  // It names the digests of the others; what stands before it is the deployment.
+  const runtime::ModelSource source(directory, name, {{name, ""}});
+  SKERRY_ASSIGN(const tensor::Bytes bytes, source.read(name, kMaxManifestBytes));
+  return formats::parse_model_package(
+      std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+}
+
+Result<std::unique_ptr<ServedModel>> stage(const runtime::Runtimes& runtimes,
                                            const std::string& name, const std::string& directory,
-                                           const runtime::LoadOptions& options) {
-  const std::string manifest = fmt::format("{}/{}", directory, formats::kModelManifestFile);
-  SKERRY_ASSIGN(const std::string text, io::read_file(files, manifest, kMaxManifestBytes));
-  SKERRY_ASSIGN(const formats::ModelPackage package, formats::parse_model_package(text));
+                                           const runtime::LoadOptions& options,
+                                           const std::stop_token& stop) {
+  SKERRY_ASSIGN(const formats::ModelPackage package, read_manifest(directory));
   if (package.name != name) {
     return fail(Code::kInvalidArgument,
                 fmt::format("the package holds model '{}', not '{}'", package.name, name));
@@ -212,29 +131,65 @@ Result<std::unique_ptr<ServedModel>> stage(io::Files& files, const Runtimes& run
                 fmt::format("runtime '{}' is not loaded; start skerry-infer with --runtime {}=PATH",
                             package.runtime, package.runtime));
   }
-  const std::string path = fmt::format("{}/{}", directory, package.file);
-  SKERRY_TRY(verify_digest(files, path, package.sha256));
+  const runtime::Capabilities can = runtime->second->capabilities();
+  if (!package.files.empty() && !can.several_files) {
+    return fail(Code::kUnsupported,
+                fmt::format("runtime '{}' reads one file only; model.json lists more in \"files\"",
+                            package.runtime));
+  }
+  std::map<std::string, std::string, std::less<>> digests(package.files.begin(),
+                                                          package.files.end());
+  digests[package.file] = package.sha256;
+  const runtime::ModelSource source(directory, package.file, std::move(digests));
 
   auto served = std::make_unique<ServedModel>();
   served->name = name;
   served->version = package.version;
   served->runtime = package.runtime;
   served->directory = directory;
-  SKERRY_ASSIGN(served->inputs, to_specs(package.inputs));
-  SKERRY_ASSIGN(served->outputs, to_specs(package.outputs));
-  SKERRY_ASSIGN(served->model, runtime->second->load(path, options));
+  served->inputs = package.inputs;
+  served->outputs = package.outputs;
+  for (const TensorSpec& spec : served->outputs) served->output_names.push_back(spec.name);
+  served->concurrent = can.concurrent_runs;
+  SKERRY_ASSIGN(served->model, runtime->second->load(source, options));
   SKERRY_TRY(check_contract(*served));
-  SKERRY_TRY(warm_up(*served, package.warmup));
+  SKERRY_TRY(try_out(*served, package, stop));
   return served;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<ServedModel>> stage_model(io::Files& files, const Runtimes& runtimes,
+void CostTable::note(uint64_t shapes, int64_t ns) {
+  if (ns_.size() >= kMaxShapes && !ns_.contains(shapes)) ns_.clear();
+  int64_t& known = ns_[shapes];
+  known = std::max(ns, known - known / 8);
+}
+
+int64_t CostTable::expected_ns(uint64_t shapes) const {
+  const auto known = ns_.find(shapes);
+  return known == ns_.end() ? std::numeric_limits<int64_t>::max() : known->second;
+}
+
+uint64_t shapes_key(std::span<const tensor::Tensor> inputs) {
+  uint64_t key = 0xcbf29ce484222325;  // FNV-1a
+  const auto mix = [&key](uint64_t value) { key = (key ^ value) * 0x100000001b3; };
+  size_t bytes = 0;
+  for (const tensor::Tensor& input : inputs) {
+    if (input.type == DataType::kBytes) return 0;
+    bytes += input.bytes.size();
+    mix(input.shape.size() + 1);
+    for (const int64_t dimension : input.shape) mix(static_cast<uint64_t>(dimension));
+  }
+  return bytes > kMaxKeyedBytes ? 0 : key;
+}
+
+Result<std::unique_ptr<ServedModel>> stage_model(const runtime::Runtimes& runtimes,
                                                  const std::string& name,
                                                  const std::string& directory,
-                                                 const runtime::LoadOptions& options) {
-  auto staged = stage(files, runtimes, name, directory, options);
+                                                 const runtime::LoadOptions& options,
+                                                 const std::stop_token& stop) {
+  auto staged =
+      within_memory("the model", [&] { return stage(runtimes, name, directory, options, stop); });
   if (!staged) return fail(staged.error().with_context(directory));
   return staged;
 }

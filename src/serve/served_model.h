@@ -1,20 +1,33 @@
-// A model ready to answer: loaded from its package, proven to keep the package's contract, warmed
-// up.
+// A model ready to answer: loaded from its package, proven to keep the package's contract, tried
+// out.
 #pragma once
 
-#include <map>
+#include <limits>
 #include <memory>
+#include <span>
+#include <stop_token>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
-#include "io/files.h"
-#include "runtime/runtime.h"
+#include "runtime/runtimes.h"
 #include "serve/stats.h"
+#include "serve/workers.h"
 
 namespace skerry::serve {
 
-// By the name that model.json uses.
-using Runtimes = std::map<std::string, std::unique_ptr<runtime::Runtime>, std::less<>>;
+// What inferences took, by their inputs' shapes.
+class CostTable {
+ public:
+  // Rises at once and falls slowly: one slow run is believed, one fast run is not.
+  void note(uint64_t shapes, int64_t ns);
+  // The largest number where these shapes were never seen.
+  int64_t expected_ns(uint64_t shapes) const;
+
+ private:
+  static constexpr size_t kMaxShapes = 64;
+  std::unordered_map<uint64_t, int64_t> ns_;
+};
 
 struct ServedModel {
   std::string name;
@@ -22,22 +35,36 @@ struct ServedModel {
   std::string runtime;
   std::string directory;  // the package
   // The contract: what callers may rely on. The model itself may accept more.
-  std::vector<runtime::TensorSpec> inputs;
-  std::vector<runtime::TensorSpec> outputs;
+  std::vector<tensor::TensorSpec> inputs;
+  std::vector<tensor::TensorSpec> outputs;
+  std::vector<std::string> output_names;
   std::unique_ptr<runtime::Model> model;
+  bool concurrent = false;  // runs of it may overlap
 
   // On the loop's thread only:
   ModelStats stats;
-  int64_t expected_infer_ns = 0;  // smoothed; decides where a request runs
+  CostTable costs;
+  size_t in_flight = 0;              // on threads or waiting for one
+  size_t hung = 0;                   // that do not end
+  std::unique_ptr<Workers> workers;  // its own; made when first needed
 };
 
-// Loads the package in `directory`, slowly: reads and checks model.json, verifies the model file's
-// SHA-256, loads it, compares it with the contract and runs it twice on its warm-up input. Not on
-// the loop. Every error says what in the package to put right.
-Result<std::unique_ptr<ServedModel>> stage_model(io::Files& files, const Runtimes& runtimes,
+// Shared by the repository and the requests in flight: a version that was replaced lives until its
+// last request has ended.
+using ServedModelPtr = std::shared_ptr<ServedModel>;
+
+// What stands for the inputs' shapes in a CostTable; 0 where the time may depend on more.
+uint64_t shapes_key(std::span<const tensor::Tensor> inputs);
+
+// Loads the package in `directory`, slowly: reads and checks model.json, reads the model's files
+// while hashing them, loads them, compares the model with the contract and tries it out. Not on the
+// loop; touches nothing that it is not given, so that it can be left behind. Every error says what
+// in the package to put right.
+Result<std::unique_ptr<ServedModel>> stage_model(const runtime::Runtimes& runtimes,
                                                  const std::string& name,
                                                  const std::string& directory,
-                                                 const runtime::LoadOptions& options);
+                                                 const runtime::LoadOptions& options,
+                                                 const std::stop_token& stop);
 
 // Whether every request that `served` takes is answered by `next` in the same form: same inputs and
 // outputs by name and type; inputs at least as permissive, outputs within what was promised.

@@ -7,8 +7,6 @@
 
 #include "base/log.h"
 #include "net/http_server.h"
-#include "runtime/null/null_runtime.h"
-#include "runtime/onnxruntime/onnx_runtime.h"
 #include "serve/http_api.h"
 
 namespace skerry::serve {
@@ -16,37 +14,53 @@ namespace {
 
 constexpr int64_t kDrainPollMs = 10;
 
-Result<Runtimes> open_runtimes(io::Files& files, const ServerOptions& options) {
-  Runtimes runtimes;
+constexpr size_t kCodecThreads = 2;
+
+Result<std::shared_ptr<const runtime::Runtimes>> open_runtimes(const ServerOptions& options) {
+  auto runtimes = std::make_shared<runtime::Runtimes>();
   for (const auto& [name, path] : options.runtimes) {
-    if (name == "null") {
-      runtimes[name] = std::make_unique<runtime::NullRuntime>(files);
-    } else if (name == "onnxruntime") {
-      SKERRY_ASSIGN(runtimes[name], runtime::open_onnx_runtime(files, path));
-    } else {
-      return fail(Code::kInvalidArgument,
-                  fmt::format("unknown runtime '{}'; there are onnxruntime and null", name));
-    }
-    log::info("serve", "runtime is ready",
-              {{"runtime", name}, {"version", runtimes[name]->version()}});
+    SKERRY_ASSIGN(auto opened, runtime::open_runtime(name, path));
+    log::info("serve", "runtime is ready", {{"runtime", name}, {"version", opened->version()}});
+    (*runtimes)[name] = std::move(opened);
   }
   return runtimes;
 }
 
+// A state file that cannot be written would be noticed after the first load, when it is too late.
+Result<void> check_state_file(io::Files& files, const std::string& path) {
+  if (path.empty()) return {};
+  const auto there = files.stat(path);
+  if (there && there->is_directory) {
+    return fail(Code::kInvalidArgument,
+                fmt::format("--state {} is a folder; name a file in it", path));
+  }
+  const auto parent = files.stat(io::parent_of(path));
+  if (parent && parent->is_directory) return {};
+  return fail(Code::kInvalidArgument,
+              fmt::format("--state {}: there is no folder {}", path, io::parent_of(path)));
+}
+
 // In the order of construction: what stands further down uses what stands above and goes first.
 struct Parts {
+  io::ThreadPool codec{"codec", kCodecThreads};
   ModelRepository repository;
-  Scheduler scheduler;
+  InferenceService inference;
   HttpApi api;
   net::HttpServer http;
   io::TaskScope tasks;
 
-  Parts(io::Loop& loop, io::Files& files, io::Clock& clock, const Runtimes& runtimes,
-        const ServerOptions& options)
-      : repository(loop, files, runtimes,
-                   {{.threads = options.threads_per_inference}, options.state_file}),
-        scheduler(loop, {.threads = options.threads, .max_queued = options.max_queued}),
-        api(clock, repository, scheduler, {options.version, options.repository_over_tcp}),
+  Parts(io::Loop& loop, io::Files& files, io::Clock& clock,
+        std::shared_ptr<const runtime::Runtimes> runtimes, const ServerOptions& options)
+      : repository(loop, files, std::move(runtimes),
+                   {.load = {.threads = options.threads_per_inference,
+                             .max_file_bytes = options.max_model_bytes},
+                    .state_file = options.state_file,
+                    .load_timeout_ms = options.load_timeout_ms}),
+        inference(loop, {.threads = options.threads,
+                         .max_queued = options.max_queued,
+                         .run_timeout_ms = options.inference_timeout_ms}),
+        api(loop, clock, codec, repository, inference,
+            {options.version, options.repository_over_tcp}),
         http(loop, [this](net::HttpRequest request) { return api.handle(std::move(request)); },
              {.body_bytes = options.max_body_bytes, .decode_bodies = true}) {
     http.set_error_format(HttpApi::refusal);
@@ -78,8 +92,9 @@ Result<void> run_server(io::RealLoop& loop, io::Files& files, io::Clock& clock,
                         const ServerOptions& options,
                         std::function<void(std::optional<uint16_t> http_port)> on_ready) {
   // Step 1: runtimes, then the service around them. Nobody can reach it yet.
-  SKERRY_ASSIGN(const Runtimes runtimes, open_runtimes(files, options));
-  Parts parts(loop, files, clock, runtimes, options);
+  SKERRY_TRY(check_state_file(files, options.state_file));
+  SKERRY_ASSIGN(auto runtimes, open_runtimes(options));
+  Parts parts(loop, files, clock, std::move(runtimes), options);
 
   // Step 2: from here on requests are taken. Loads queue behind the models of the last run.
   std::optional<uint16_t> port;

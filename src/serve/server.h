@@ -21,9 +21,12 @@ struct ServerOptions {
   std::optional<uint16_t> http_port;  // 0: the kernel chooses
   // Name and library path: {"onnxruntime", "/…/libonnxruntime.so"}, {"null", ""}.
   std::vector<std::pair<std::string, std::string>> runtimes;
-  size_t threads = 1;
+  size_t threads = 1;  // of each model, for inferences that are not short
   int threads_per_inference = 1;
   size_t max_queued = 256;
+  int64_t inference_timeout_ms = 60'000;
+  int64_t load_timeout_ms = 300'000;
+  uint64_t max_model_bytes = uint64_t{4} << 30;
   uint64_t max_body_bytes = 64 << 20;
   int64_t drain_timeout_ms = 10'000;
   std::string state_file;  // "" for none
@@ -32,7 +35,8 @@ struct ServerOptions {
 
 // Serves until SIGTERM or SIGINT, then finishes the requests in flight, for drain_timeout_ms at
 // most (a second signal ends it at once). `on_ready` is called once with the port that HTTP listens
-// on, when the models of the last run are loaded as well.
+// on, when the models of the last run are loaded as well. Inferences and loads that do not end may
+// still run on threads of their own when it returns: leave the process without static destructors.
 Result<void> run_server(io::RealLoop& loop, io::Files& files, io::Clock& clock,
                         const ServerOptions& options,
                         std::function<void(std::optional<uint16_t> http_port)> on_ready);

@@ -25,6 +25,16 @@ json quantiles(const LatencyHistogram& histogram) {
           {"p99", histogram.quantile(0.99)}};
 }
 
+// A label's value between its quotes.
+std::string label(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c == '\n' ? std::string_view("\\n") : std::string_view(&c, 1);
+  }
+  return out;
+}
+
 }  // namespace
 
 int64_t now_ns() {
@@ -107,7 +117,6 @@ std::string ModelStats::to_json(std::string_view model, std::string_view version
 std::string to_prometheus(std::span<const StatsRow> rows) {
   std::string out;
   const auto to = std::back_inserter(out);
-  // Names and versions hold letters, digits and -_.+ only: no escapes are needed in labels.
   out +=
       "# HELP skerry_inference_requests_total Inference requests by outcome.\n"
       "# TYPE skerry_inference_requests_total counter\n";
@@ -116,7 +125,7 @@ std::string to_prometheus(std::span<const StatsRow> rows) {
                                          std::pair("failure", row.stats->failures())}) {
       fmt::format_to(
           to, "skerry_inference_requests_total{{model=\"{}\",version=\"{}\",outcome=\"{}\"}} {}\n",
-          row.model, row.version, outcome, count);
+          label(row.model), label(row.version), outcome, count);
     }
   }
   struct Summary {
@@ -134,7 +143,8 @@ std::string to_prometheus(std::span<const StatsRow> rows) {
     fmt::format_to(to, "# HELP {0} {1}\n# TYPE {0} summary\n", summary.name, summary.help);
     for (const StatsRow& row : rows) {
       const LatencyHistogram& histogram = (row.stats->*summary.of)();
-      const auto labels = fmt::format("model=\"{}\",version=\"{}\"", row.model, row.version);
+      const auto labels =
+          fmt::format("model=\"{}\",version=\"{}\"", label(row.model), label(row.version));
       for (const double q : {0.5, 0.9, 0.99}) {
         fmt::format_to(to, "{}{{{},quantile=\"{}\"}} {}\n", summary.name, labels, q,
                        static_cast<double>(histogram.quantile(q)) / 1e9);

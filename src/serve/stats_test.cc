@@ -73,5 +73,12 @@ TEST(ModelStats, ReportsWhatHappened) {
               HasSubstr("skerry_inference_compute_seconds_count{model=\"m\",version=\"2\"} 2\n"));
 }
 
+TEST(ModelStats, LabelsAreEscaped) {
+  const ModelStats stats;
+  const std::string page = to_prometheus(std::vector<StatsRow>{{"m", "a\"b\\c\nd", &stats}});
+  EXPECT_THAT(page, HasSubstr(R"(version="a\"b\\c\nd",outcome)"));
+  EXPECT_THAT(page, HasSubstr(R"(version="a\"b\\c\nd",quantile)"));
+}
+
 }  // namespace
 }  // namespace skerry::serve

@@ -3,72 +3,55 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "runtime/runtime.h"
+#include "serve/inference_service.h"
+#include "tensor/tensor.h"
 
 namespace skerry::serve {
 
-struct RequestedOutput {
-  std::string name;
-  std::optional<bool> binary;  // where absent, the request's own choice decides
-};
-
-struct InferRequest {
-  struct Input {
-    std::string name;
-    runtime::DataType type = runtime::DataType::kFp32;
-    std::vector<int64_t> shape;
-    // A binary tensor stays in the body; one from JSON has bytes of its own.
-    bool is_in_body = false;
-    size_t body_offset = 0;
-    size_t body_size = 0;
-    std::vector<std::byte> own_bytes;
-  };
-
-  std::string body;  // as received
+// How the caller wants to be answered.
+struct AnswerForm {
   std::string id;
-  std::vector<Input> inputs;
-  std::vector<RequestedOutput> outputs;  // empty: all
   bool binary_output = false;
-
-  // Valid until the request changes or moves.
-  std::vector<runtime::TensorView> views() const;
+  // Of each named output; where absent, binary_output decides.
+  std::vector<std::optional<bool>> binary;
 };
 
-// Reads requests one after another, keeping the parser's memory. One thread at a time.
-class RequestDecoder {
- public:
-  RequestDecoder();
-  ~RequestDecoder();
-
-  // `json_bytes`: the header Inference-Header-Content-Length; without it the whole body is JSON.
-  // Untrusted bytes. kInvalidArgument names the place; kUnsupported where an extension is asked for
-  // that this server does not have. Memory use is bounded by a small multiple of the body's size.
-  Result<InferRequest> decode(std::string body, std::optional<size_t> json_bytes);
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+struct DecodedRequest {
+  InferenceRequest inference;
+  AnswerForm form;
 };
+
+// `json_bytes`: the header Inference-Header-Content-Length; without it the whole body is JSON.
+// Untrusted bytes. kInvalidArgument names the place; kUnsupported where an extension is asked for
+// that this server does not have. Needs memory for the tensors beside the body, and no more.
+Result<DecodedRequest> decode_request(std::string_view body, std::optional<size_t> json_bytes);
+
+// A body that is the one input's tensor and nothing else (Inference-Header-Content-Length: 0). Its
+// shape follows from the size; a BYTES tensor gets the whole body as its one element.
+Result<DecodedRequest> decode_raw_request(std::string_view body,
+                                          std::span<const tensor::TensorSpec> inputs);
+
+// Whether output number `output` goes behind the JSON as it is.
+bool wants_binary(const AnswerForm& form, size_t output);
 
 struct EncodedAnswer {
   std::string body;
   std::optional<size_t> json_bytes;  // set where binary tensors follow the JSON
 };
 
-// The answer to `request`. kInvalidArgument where an output has no JSON form (FP16, NaN and
-// infinity, BYTES that are not UTF-8) and was not asked for as binary data.
+// kInvalidArgument where an output has no JSON form (FP16, NaN and infinity, BYTES that are not
+// UTF-8) and was not asked for as binary data.
 Result<EncodedAnswer> encode_answer(std::string_view model, std::string_view version,
-                                    const InferRequest& request,
-                                    std::span<const runtime::Tensor> outputs);
+                                    const AnswerForm& form,
+                                    std::span<const tensor::Tensor> outputs);
 
-// Appends `text` as a JSON string with quotes. Bytes that are not UTF-8 are the caller's concern.
+// Appends `text` as a JSON string with quotes. Bytes that are not UTF-8 become U+FFFD.
 void append_json_string(std::string& out, std::string_view text);
 
 }  // namespace skerry::serve

@@ -9,13 +9,13 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "runtime/tensor.h"
+#include "tensor/tensor.h"
 
 namespace skerry::serve {
 namespace {
 
 using nlohmann::json;
-using runtime::DataType;
+using tensor::DataType;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -27,16 +27,15 @@ std::vector<T> values_of(std::span<const std::byte> bytes) {
 }
 
 template <class T>
-runtime::Tensor tensor(DataType type, std::vector<int64_t> shape, const std::vector<T>& values) {
-  runtime::Tensor result{"y", type, std::move(shape), {}};
+tensor::Tensor tensor(DataType type, std::vector<int64_t> shape, const std::vector<T>& values) {
+  tensor::Tensor result{"y", type, std::move(shape), {}};
   result.bytes.resize(values.size() * sizeof(T));
   if (!values.empty()) std::memcpy(result.bytes.data(), values.data(), result.bytes.size());
   return result;
 }
 
-Result<InferRequest> decode(const std::string& body, std::optional<size_t> json_bytes = {}) {
-  RequestDecoder decoder;
-  return decoder.decode(body, json_bytes);
+Result<DecodedRequest> decode(const std::string& body, std::optional<size_t> json_bytes = {}) {
+  return decode_request(body, json_bytes);
 }
 
 // The request with one input of this datatype, shape and data.
@@ -51,7 +50,7 @@ std::vector<T> decoded(const std::string& datatype, const std::string& data) {
   const auto count = json::parse(data).size();
   const auto request = decode(one_input(datatype, "[" + std::to_string(count) + "]", data));
   EXPECT_TRUE(request) << request.error().message();
-  return request ? values_of<T>(request->views()[0].bytes) : std::vector<T>{};
+  return request ? values_of<T>(request->inference.inputs[0].bytes) : std::vector<T>{};
 }
 
 std::string refusal(const std::string& body, std::optional<size_t> json_bytes = {}) {
@@ -73,16 +72,15 @@ TEST(Decode, ReadsEveryTypeFromJson) {
 TEST(Decode, ReadsStringsNestedArraysAndMembersInAnyOrder) {
   auto request = decode(R"({"outputs":[{"name":"y","parameters":{"binary_data":true}},{"name":"z"}],
       "inputs":[{"data":[["a","é"],["","\u0001"]],"shape":[2,2],"datatype":"BYTES","name":"x"}],
-      "parameters":{"binary_data_output":true,"priority":3},"id":"n 7","unknown":null})");
+      "parameters":{"binary_data_output":true,"priority":0,"mine":[3]},"id":"n 7","unknown":null})");
   ASSERT_TRUE(request) << request.error().message();
-  EXPECT_EQ(request->id, "n 7");
-  EXPECT_TRUE(request->binary_output);
-  ASSERT_EQ(request->outputs.size(), 2u);
-  EXPECT_EQ(request->outputs[0].binary, true);
-  EXPECT_EQ(request->outputs[1].binary, std::nullopt);
-  const auto view = request->views()[0];
-  EXPECT_EQ(runtime::describe(view.type, view.shape), "BYTES[2,2]");
-  EXPECT_THAT(*runtime::split_bytes(view.bytes, 4), ElementsAre("a", "é", "", "\x01"));
+  EXPECT_EQ(request->form.id, "n 7");
+  EXPECT_TRUE(request->form.binary_output);
+  EXPECT_THAT(request->inference.outputs, ElementsAre("y", "z"));
+  EXPECT_THAT(request->form.binary, ElementsAre(true, std::nullopt));
+  const auto view = request->inference.inputs[0].view();
+  EXPECT_EQ(tensor::describe(view.type, view.shape), "BYTES[2,2]");
+  EXPECT_THAT(*tensor::split_bytes(view.bytes, 4), ElementsAre("a", "é", "", "\x01"));
 }
 
 TEST(Decode, TakesBinaryTensorsInOrderBesideJson) {
@@ -93,12 +91,13 @@ TEST(Decode, TakesBinaryTensorsInOrderBesideJson) {
   const std::string body = head + std::string("\x01\x00\xff\xff\x07\x08\x09", 7);
   auto request = decode(body, head.size());
   ASSERT_TRUE(request) << request.error().message();
-  const InferRequest moved = std::move(*request);  // views must not depend on where it was made
-  const auto views = moved.views();
+  const auto& views = request->inference.inputs;
   EXPECT_THAT(values_of<int16_t>(views[0].bytes), ElementsAre(1, -1));
   EXPECT_THAT(values_of<int8_t>(views[1].bytes), ElementsAre(5));
   EXPECT_THAT(values_of<int8_t>(views[2].bytes), ElementsAre(7, 8, 9));
-  EXPECT_EQ(static_cast<const void*>(views[2].bytes.data()), moved.body.data() + head.size() + 4);
+  for (const auto& view : views) {  // wherever they stood in the body
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(view.bytes.data()) % tensor::kAlignment, 0u);
+  }
 
   EXPECT_EQ(refusal(body + "!", head.size()), "1 bytes of the body belong to no input");
   EXPECT_EQ(refusal(body.substr(0, body.size() - 1), head.size()),
@@ -111,7 +110,7 @@ TEST(Decode, SaysWhatIsWrong) {
   EXPECT_THAT(refusal("[1]"), HasSubstr("not a JSON object"));
   EXPECT_EQ(refusal("{}"), "'inputs' is missing; it must be an array");
   EXPECT_EQ(refusal(R"({"inputs":7})"), "'inputs' must be an array");
-  EXPECT_EQ(refusal(R"({"inputs":[7]})"), "'inputs' must hold objects");
+  EXPECT_EQ(refusal(R"({"inputs":[7]})"), "'inputs' must be an array of objects");
   EXPECT_EQ(refusal(R"({"inputs":[{}]})"), "'name' is missing; it must be a string");
   EXPECT_THAT(refusal(one_input("FLOAT", "[1]", "[1]")),
               HasSubstr("input 'x': unknown datatype 'FLOAT'; use one of BOOL"));
@@ -143,13 +142,11 @@ TEST(Decode, SaysWhatIsWrong) {
       HasSubstr("output 'y': parameter 'classification' is not supported"));
 }
 
-InferRequest asking(bool binary) {
-  InferRequest request;
-  request.binary_output = binary;
-  return request;
+AnswerForm asking(bool binary) {
+  return {.id = "", .binary_output = binary, .binary = {}};
 }
 
-json encoded(const runtime::Tensor& output) {
+json encoded(const tensor::Tensor& output) {
   const auto answer = encode_answer("m", "1", asking(false), std::span(&output, 1));
   EXPECT_TRUE(answer) << answer.error().message();
   return answer ? json::parse(answer->body)["outputs"][0] : json();
@@ -174,20 +171,20 @@ TEST(Encode, JsonReadsBackToTheSameValues) {
             json::parse("[true,false]"));
   EXPECT_EQ(encoded(tensor<float>(DataType::kFp32, {0, 3}, {}))["data"], json::array());
 
-  runtime::Tensor text{"y", DataType::kBytes, {2}, {}};
-  runtime::append_bytes(text.bytes, "a\"\\\n\x01 é");
-  runtime::append_bytes(text.bytes, "");
+  tensor::Tensor text{"y", DataType::kBytes, {2}, {}};
+  tensor::append_bytes(text.bytes, "a\"\\\n\x01 é");
+  tensor::append_bytes(text.bytes, "");
   EXPECT_EQ(encoded(text)["data"], json::array({"a\"\\\n\x01 é", ""}));
 }
 
 TEST(Encode, BinaryOutputsFollowInOrder) {
-  InferRequest request = asking(true);
-  request.id = "q\"";
-  request.outputs = {{"y", {}}, {"y", false}, {"y", true}};
-  const std::vector<runtime::Tensor> outputs = {tensor<int8_t>(DataType::kInt8, {1}, {'A'}),
-                                                tensor<int8_t>(DataType::kInt8, {1}, {'B'}),
-                                                tensor<int8_t>(DataType::kInt8, {2}, {'C', 'D'})};
-  const auto answer = encode_answer("m", "3", request, outputs);
+  AnswerForm form = asking(true);
+  form.id = "q\"";
+  form.binary = {std::nullopt, false, true};
+  const std::vector<tensor::Tensor> outputs = {tensor<int8_t>(DataType::kInt8, {1}, {'A'}),
+                                               tensor<int8_t>(DataType::kInt8, {1}, {'B'}),
+                                               tensor<int8_t>(DataType::kInt8, {2}, {'C', 'D'})};
+  const auto answer = encode_answer("m", "3", form, outputs);
   ASSERT_TRUE(answer) << answer.error().message();
   ASSERT_TRUE(answer->json_bytes);
   const json head = json::parse(answer->body.substr(0, *answer->json_bytes));
@@ -201,7 +198,7 @@ TEST(Encode, BinaryOutputsFollowInOrder) {
 }
 
 TEST(Encode, RefusesWhatJsonCannotCarry) {
-  const auto refused = [](const runtime::Tensor& output) {
+  const auto refused = [](const tensor::Tensor& output) {
     const auto answer = encode_answer("m", "1", asking(false), std::span(&output, 1));
     return answer ? "was accepted" : answer.error().message();
   };
@@ -209,8 +206,8 @@ TEST(Encode, RefusesWhatJsonCannotCarry) {
   EXPECT_THAT(refused(tensor<float>(DataType::kFp32, {2}, {0, nan})),
               HasSubstr("output 'y': element 1 is nan"));
   EXPECT_THAT(refused(tensor<uint16_t>(DataType::kFp16, {1}, {0})), HasSubstr("FP16"));
-  runtime::Tensor text{"y", DataType::kBytes, {1}, {}};
-  runtime::append_bytes(text.bytes, "\xff");
+  tensor::Tensor text{"y", DataType::kBytes, {1}, {}};
+  tensor::append_bytes(text.bytes, "\xff");
   EXPECT_THAT(refused(text), HasSubstr("not UTF-8"));
 }
 

@@ -1,21 +1,17 @@
-// Helpers of this folder's tests: model packages on disk, a runtime whose runs can be held, tasks
-// run to their end.
+// Helpers of this folder's tests: model packages on disk, tasks run to their end.
 #pragma once
 
 #include <gtest/gtest.h>
 
-#include <condition_variable>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
 #include "base/sha256.h"
 #include "io/loop.h"
 #include "io/task.h"
-#include "runtime/null/null_runtime.h"
-#include "runtime/tensor.h"
+#include "test_paths.h"
 
 namespace skerry::serve::test {
 
@@ -108,66 +104,22 @@ struct Package {
   }
 };
 
-// Holds runs of a GatedRuntime's models.
-class Gate {
- public:
-  void pass() {
-    std::unique_lock lock(mutex_);
-    ++waiting_;
-    changed_.notify_all();
-    changed_.wait(lock, [this] { return open_; });
-    --waiting_;
-  }
-  void close() { set(false); }
-  void open() { set(true); }
-  int waiting() {
-    std::lock_guard lock(mutex_);
-    return waiting_;
-  }
-
- private:
-  void set(bool open) {
-    std::lock_guard lock(mutex_);
-    open_ = open;
-    changed_.notify_all();
-  }
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool open_ = true;
-  int waiting_ = 0;
-};
-
-// The null runtime with every run going through a gate first, under the name "gated".
-class GatedRuntime : public runtime::Runtime {
- public:
-  GatedRuntime(io::Files& files, Gate& gate) : null_(files), gate_(gate) {}
-  std::string_view name() const override { return "gated"; }
-  std::string version() const override { return "1"; }
-  Result<std::unique_ptr<runtime::Model>> load(const std::string& path,
-                                               const runtime::LoadOptions& options) override {
-    SKERRY_ASSIGN(auto model, null_.load(path, options));
-    return std::make_unique<GatedModel>(std::move(model), gate_);
-  }
-
- private:
-  class GatedModel : public runtime::Model {
-   public:
-    GatedModel(std::unique_ptr<Model> model, Gate& gate) : model_(std::move(model)), gate_(gate) {}
-    const std::vector<runtime::TensorSpec>& inputs() const override { return model_->inputs(); }
-    const std::vector<runtime::TensorSpec>& outputs() const override { return model_->outputs(); }
-    Result<std::vector<runtime::Tensor>> run(std::span<const runtime::TensorView> inputs,
-                                             std::span<const std::string> wanted) override {
-      gate_.pass();
-      return model_->run(inputs, wanted);
-    }
-
-   private:
-    std::unique_ptr<Model> model_;
-    Gate& gate_;
-  };
-
-  runtime::NullRuntime null_;
-  Gate& gate_;
-};
+// A package around one of src/runtime/testdata's ONNX models.
+inline std::string write_onnx(const std::string& directory, const std::string& file,
+                              json manifest) {
+  std::filesystem::create_directories(directory);
+  const std::string from = SKERRY_SOURCE_DIR "/src/runtime/testdata/" + file;
+  std::ifstream stream(from, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
+  std::ofstream(directory + "/" + file, std::ios::binary) << bytes;
+  manifest.update({{"format", 1},
+                   {"runtime", "onnxruntime"},
+                   {"file", file},
+                   {"sha256", hex_encode(sha256(bytes))}});
+  if (!manifest.contains("name")) manifest["name"] = "model";
+  if (!manifest.contains("version")) manifest["version"] = "1";
+  std::ofstream(directory + "/model.json") << manifest.dump();
+  return directory;
+}
 
 }  // namespace skerry::serve::test

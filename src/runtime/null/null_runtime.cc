@@ -3,9 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
 #include <nlohmann/json.hpp>
-
-#include "runtime/tensor.h"
 
 namespace skerry::runtime {
 namespace {
@@ -14,19 +15,26 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kMaxFileBytes = 1 << 20;
 
+enum class Behaviour { kIdentity, kFail, kHang };
+
 class NullModel : public Model {
  public:
-  NullModel(std::vector<TensorSpec> inputs, std::vector<TensorSpec> outputs, bool fails)
-      : inputs_(std::move(inputs)), outputs_(std::move(outputs)), fails_(fails) {}
+  NullModel(std::vector<TensorSpec> inputs, std::vector<TensorSpec> outputs, Behaviour behaviour)
+      : inputs_(std::move(inputs)), outputs_(std::move(outputs)), behaviour_(behaviour) {}
 
   const std::vector<TensorSpec>& inputs() const override { return inputs_; }
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
+  bool is_bounded() const override { return behaviour_ != Behaviour::kHang; }
 
   Result<std::vector<Tensor>> run(std::span<const TensorView> inputs,
-                                  std::span<const std::string> wanted) override {
+                                  std::span<const std::string> wanted,
+                                  const std::stop_token& stop) override {
     SKERRY_ASSIGN(auto matched, match_inputs(inputs_, inputs));
     SKERRY_ASSIGN(auto selected, select_outputs(outputs_, wanted));
-    if (fails_) return fail(Code::kInternal, "the null model's behaviour is to fail");
+    if (behaviour_ == Behaviour::kFail) {
+      return fail(Code::kInternal, "the null model's behaviour is to fail");
+    }
+    if (behaviour_ == Behaviour::kHang) return hang(stop);
     std::vector<Tensor> results;
     for (const size_t i : selected) {
       const TensorView& source = *matched[i];
@@ -39,24 +47,32 @@ class NullModel : public Model {
   }
 
  private:
+  static std::unexpected<Error> hang(const std::stop_token& stop) {
+    std::mutex mutex;
+    std::condition_variable_any never;
+    std::unique_lock lock(mutex);
+    never.wait(lock, stop, [] { return false; });
+    return fail(Code::kCancelled, "the run was stopped");
+  }
+
   std::vector<TensorSpec> inputs_;
   std::vector<TensorSpec> outputs_;
-  bool fails_;
+  Behaviour behaviour_;
 };
 
 // Throws nlohmann's exceptions, which load() catches.
 Result<std::vector<TensorSpec>> parse_specs(const Json& array) {
   std::vector<TensorSpec> specs;
   for (const Json& entry : array) {
-    SKERRY_ASSIGN(const DataType type,
-                  parse_data_type(entry.at("datatype").get_ref<const std::string&>()));
+    SKERRY_ASSIGN(const tensor::DataType type,
+                  tensor::parse_data_type(entry.at("datatype").get_ref<const std::string&>()));
     specs.push_back(
         {entry.at("name").get<std::string>(), type, entry.at("shape").get<std::vector<int64_t>>()});
   }
   return specs;
 }
 
-Result<std::unique_ptr<Model>> parse_model(const std::string& text) {
+Result<std::unique_ptr<Model>> parse_model(std::string_view text) {
   const Json json = Json::parse(text);
   if (json.at("null_model").get<int>() != 1) {
     return fail(Code::kUnsupported, "null_model is not 1, the only format there is");
@@ -64,9 +80,11 @@ Result<std::unique_ptr<Model>> parse_model(const std::string& text) {
   SKERRY_ASSIGN(auto inputs, parse_specs(json.at("inputs")));
   SKERRY_ASSIGN(auto outputs, parse_specs(json.at("outputs")));
   const auto behaviour = json.at("behaviour").get<std::string>();
-  if (behaviour != "identity" && behaviour != "fail") {
+  const bool fails = behaviour == "fail";
+  const bool hangs = behaviour == "hang";
+  if (behaviour != "identity" && !fails && !hangs) {
     return fail(Code::kUnsupported,
-                fmt::format("behaviour '{}' is neither identity nor fail", behaviour));
+                fmt::format("behaviour '{}' is neither identity, fail nor hang", behaviour));
   }
   if (outputs.size() > inputs.size()) {
     return fail(Code::kCorrupt, "more outputs than inputs: output i is a copy of input i");
@@ -78,19 +96,25 @@ Result<std::unique_ptr<Model>> parse_model(const std::string& text) {
                               outputs[i].name, inputs[i].name));
     }
   }
-  return std::make_unique<NullModel>(std::move(inputs), std::move(outputs), behaviour == "fail");
+  return std::make_unique<NullModel>(std::move(inputs), std::move(outputs),
+                                     fails   ? Behaviour::kFail
+                                     : hangs ? Behaviour::kHang
+                                             : Behaviour::kIdentity);
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Model>> NullRuntime::load(const std::string& path, const LoadOptions&) {
-  SKERRY_ASSIGN(const std::string text, io::read_file(files_, path, kMaxFileBytes));
+Result<std::unique_ptr<Model>> NullRuntime::load(const ModelSource& source,
+                                                 const LoadOptions& options) {
+  SKERRY_ASSIGN(const tensor::Bytes bytes,
+                source.read(source.main_file(), std::min(options.max_file_bytes, kMaxFileBytes)));
   try {
-    auto model = parse_model(text);
-    if (!model) return fail(model.error().with_context(path));
+    auto model = parse_model({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    if (!model) return fail(model.error().with_context(source.main_file()));
     return model;
   } catch (const Json::exception& e) {
-    return fail(Code::kCorrupt, fmt::format("{} is no null model: {}", path, e.what()));
+    return fail(Code::kCorrupt,
+                fmt::format("{} is no null model: {}", source.main_file(), e.what()));
   }
 }
 

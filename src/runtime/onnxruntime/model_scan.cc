@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -52,6 +53,9 @@ constexpr std::array<Child, 19> kChildren = {{
 }};
 
 constexpr uint32_t kModelGraph = 7;
+constexpr uint32_t kGraphInitializer = 5;
+constexpr uint32_t kNodeOperator = 4;
+constexpr uint32_t kNodeDomain = 7;
 constexpr uint32_t kTensorExternalData = 13;
 constexpr uint32_t kTensorDataLocation = 14;
 constexpr uint64_t kLocationExternal = 1;
@@ -119,37 +123,92 @@ class FieldReader {
   std::string_view rest_;
 };
 
-Result<void> scan(std::string_view bytes, Message message, int depth) {
-  if (depth > kMaxDepth) return fail(Code::kCorrupt, "its messages are nested too deep");
-  FieldReader reader(bytes);
-  bool has_graph = false;
-  while (!reader.at_end()) {
-    const auto field = reader.next();
-    if (!field) return fail(Code::kCorrupt, "the file is damaged or no ONNX model");
-    has_graph = has_graph || field->number == kModelGraph;
-    if (message == Message::kTensor &&
-        (field->number == kTensorExternalData ||
-         (field->number == kTensorDataLocation && field->value == kLocationExternal))) {
-      return fail(Code::kUnsupported,
-                  "a tensor's data stands in another file; save the model with all data inside");
-    }
-    if (!field->is_message) continue;
-    for (const Child& child : kChildren) {
-      if (child.parent == message && child.field == field->number) {
-        SKERRY_TRY(scan(field->bytes, child.message, depth + 1));
+// Operators whose time or output size depends on values, not shapes alone. Sorted.
+constexpr std::array<std::string_view, 19> kUnbounded = {
+    "AffineGrid",      "BlackmanWindow",  "CenterCropPad",
+    "Col2Im",          "ConstantOfShape", "Expand",
+    "HammingWindow",   "HannWindow",      "Loop",
+    "MelWeightMatrix", "OneHot",          "Pad",
+    "Range",           "Resize",          "Scan",
+    "SequenceMap",     "SplitToSequence", "Tile",
+    "Upsample"};
+
+bool is_bounded_node(std::string_view op, std::string_view domain) {
+  const bool known = domain.empty() || domain == "ai.onnx" || domain == "ai.onnx.ml";
+  return known && !std::ranges::binary_search(kUnbounded, op);
+}
+
+class Scanner {
+ public:
+  Result<void> scan(std::string_view bytes, Message message, int depth, bool may_be_external) {
+    if (depth > kMaxDepth) return fail(Code::kCorrupt, "its messages are nested too deep");
+    FieldReader reader(bytes);
+    bool has_graph = false;
+    std::string_view op;
+    std::string_view domain;
+    while (!reader.at_end()) {
+      const auto field = reader.next();
+      if (!field) return fail(Code::kCorrupt, "the file is damaged or no ONNX model");
+      has_graph = has_graph || field->number == kModelGraph;
+      if (message == Message::kNode && field->number == kNodeOperator) op = field->bytes;
+      if (message == Message::kNode && field->number == kNodeDomain) domain = field->bytes;
+      if (message == Message::kTensor) SKERRY_TRY(note_external(*field, may_be_external));
+      if (!field->is_message) continue;
+      for (const Child& child : kChildren) {
+        if (child.parent != message || child.field != field->number) continue;
+        const bool is_initializer =
+            message == Message::kGraph && depth == 1 && child.field == kGraphInitializer;
+        SKERRY_TRY(scan(field->bytes, child.message, depth + 1, is_initializer));
       }
     }
+    if (message == Message::kNode && !is_bounded_node(op, domain)) result_.is_bounded = false;
+    if (message == Message::kModel && !has_graph) {
+      return fail(Code::kCorrupt, "the file is damaged or no ONNX model: it has no graph");
+    }
+    return {};
   }
-  if (message == Message::kModel && !has_graph) {
-    return fail(Code::kCorrupt, "the file is damaged or no ONNX model: it has no graph");
+
+  ModelScan take() {
+    std::ranges::sort(result_.external_files);
+    const auto repeated = std::ranges::unique(result_.external_files);
+    result_.external_files.erase(repeated.begin(), repeated.end());
+    return std::move(result_);
   }
-  return {};
-}
+
+ private:
+  Result<void> note_external(const Field& field, bool may_be_external) {
+    const bool is_external =
+        field.number == kTensorExternalData ||
+        (field.number == kTensorDataLocation && field.value == kLocationExternal);
+    if (!is_external) return {};
+    if (!may_be_external) {
+      return fail(Code::kUnsupported,
+                  "a tensor inside of a node or subgraph has its data in another file; save the "
+                  "model with all data inside");
+    }
+    if (field.number != kTensorExternalData) return {};
+    FieldReader entry(field.bytes);  // StringStringEntryProto
+    std::string_view key;
+    std::string_view value;
+    while (!entry.at_end()) {
+      const auto part = entry.next();
+      if (!part) return fail(Code::kCorrupt, "the file is damaged or no ONNX model");
+      if (part->number == 1) key = part->bytes;
+      if (part->number == 2) value = part->bytes;
+    }
+    if (key == "location") result_.external_files.emplace_back(value);
+    return {};
+  }
+
+  ModelScan result_;
+};
 
 }  // namespace
 
-Result<void> check_self_contained(std::string_view model) {
-  return scan(model, Message::kModel, 0);
+Result<ModelScan> scan_model(std::string_view model) {
+  Scanner scanner;
+  SKERRY_TRY(scanner.scan(model, Message::kModel, 0, false));
+  return scanner.take();
 }
 
 }  // namespace skerry::runtime

@@ -3,15 +3,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "runtime/onnxruntime/model_scan.h"
 #include "runtime/onnxruntime/ort_library.h"
-#include "runtime/tensor.h"
 
 namespace skerry::runtime {
 namespace {
+
+using tensor::DataType;
 
 constexpr uint64_t kMaxModelBytes = uint64_t{2} << 30;  // protobuf's own limit
 
@@ -65,26 +67,32 @@ class OnnxModel : public Model {
  public:
   // `ort` is shared: every model needs the library, and may outlive the runtime that loaded it.
   OnnxModel(std::shared_ptr<const OrtLibrary> ort, OrtHandle<OrtSession> session,
-            OrtHandle<OrtMemoryInfo> memory)
-      : ort_(std::move(ort)), session_(std::move(session)), memory_(std::move(memory)) {}
+            OrtHandle<OrtMemoryInfo> memory, bool is_bounded)
+      : ort_(std::move(ort)),
+        session_(std::move(session)),
+        memory_(std::move(memory)),
+        is_bounded_(is_bounded) {}
 
   Result<void> read_specs();
 
   const std::vector<TensorSpec>& inputs() const override { return inputs_; }
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
+  bool is_bounded() const override { return is_bounded_; }
   Result<std::vector<Tensor>> run(std::span<const TensorView> inputs,
-                                  std::span<const std::string> wanted) override;
+                                  std::span<const std::string> wanted,
+                                  const std::stop_token& stop) override;
 
  private:
   Result<TensorSpec> read_spec(char* name, OrtTypeInfo* type) const;
   Result<OrtHandle<OrtValue>> to_value(const TensorView& view) const;
   Result<OrtHandle<OrtValue>> to_string_value(const TensorView& view) const;
   Result<Tensor> to_tensor(const std::string& name, OrtValue* value) const;
-  Result<std::vector<std::byte>> string_bytes(const OrtValue* value, size_t count) const;
+  Result<tensor::Bytes> string_bytes(const OrtValue* value, size_t count) const;
 
   std::shared_ptr<const OrtLibrary> ort_;
   OrtHandle<OrtSession> session_;
   OrtHandle<OrtMemoryInfo> memory_;
+  bool is_bounded_;
   std::vector<TensorSpec> inputs_;
   std::vector<TensorSpec> outputs_;
 };
@@ -147,8 +155,8 @@ Result<void> OnnxModel::read_specs() {
 
 Result<OrtHandle<OrtValue>> OnnxModel::to_string_value(const TensorView& view) const {
   const OrtApi& api = ort_->api();
-  SKERRY_ASSIGN(const size_t count, element_count(view.shape));
-  SKERRY_ASSIGN(const auto elements, split_bytes(view.bytes, count));
+  SKERRY_ASSIGN(const size_t count, tensor::element_count(view.shape));
+  SKERRY_ASSIGN(const auto elements, tensor::split_bytes(view.bytes, count));
   OrtAllocator* allocator = nullptr;
   SKERRY_TRY(
       ort_->check(api.GetAllocatorWithDefaultOptions(&allocator), Code::kInternal, "memory"));
@@ -180,9 +188,9 @@ Result<OrtHandle<OrtValue>> OnnxModel::to_value(const TensorView& view) const {
   return ort_->own(value, ort_->api().ReleaseValue);
 }
 
-Result<std::vector<std::byte>> OnnxModel::string_bytes(const OrtValue* value, size_t count) const {
+Result<tensor::Bytes> OnnxModel::string_bytes(const OrtValue* value, size_t count) const {
   const OrtApi& api = ort_->api();
-  std::vector<std::byte> bytes;
+  tensor::Bytes bytes;
   std::string element;
   for (size_t i = 0; i < count; ++i) {
     size_t length = 0;
@@ -191,7 +199,7 @@ Result<std::vector<std::byte>> OnnxModel::string_bytes(const OrtValue* value, si
     element.resize(length);
     SKERRY_TRY(ort_->check(api.GetStringTensorElement(value, length, i, element.data()),
                            Code::kInternal, "string output"));
-    append_bytes(bytes, element);
+    tensor::append_bytes(bytes, element);
   }
   return bytes;
 }
@@ -204,37 +212,37 @@ Result<Tensor> OnnxModel::to_tensor(const std::string& name, OrtValue* value) co
   const auto owned_info = ort_->own(info, api.ReleaseTensorTypeAndShapeInfo);
   ONNXTensorElementDataType element = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
   SKERRY_TRY(ort_->check(api.GetTensorElementType(info, &element), Code::kInternal, "type"));
-  Tensor tensor{.name = name};
-  SKERRY_ASSIGN(tensor.type, from_ort(element));
-  SKERRY_ASSIGN(tensor.shape, shape_of(*ort_, info));
-  SKERRY_ASSIGN(const size_t count, element_count(tensor.shape));
-  if (tensor.type == DataType::kBytes) {
-    SKERRY_ASSIGN(tensor.bytes, string_bytes(value, count));
-    return tensor;
+  Tensor result{.name = name};
+  SKERRY_ASSIGN(result.type, from_ort(element));
+  SKERRY_ASSIGN(result.shape, shape_of(*ort_, info));
+  SKERRY_ASSIGN(const size_t count, tensor::element_count(result.shape));
+  if (result.type == DataType::kBytes) {
+    SKERRY_ASSIGN(result.bytes, string_bytes(value, count));
+    return result;
   }
   void* data = nullptr;
   SKERRY_TRY(ort_->check(api.GetTensorMutableData(value, &data), Code::kInternal, "data"));
   const auto* first = static_cast<const std::byte*>(data);
-  tensor.bytes.assign(first, first + count * size_of(tensor.type));
-  return tensor;
+  result.bytes.assign(first, first + count * tensor::size_of(result.type));
+  return result;
 }
 
 Result<std::vector<Tensor>> OnnxModel::run(std::span<const TensorView> inputs,
-                                           std::span<const std::string> wanted) {
+                                           std::span<const std::string> wanted,
+                                           const std::stop_token& stop) {
   SKERRY_ASSIGN(auto matched, match_inputs(inputs_, inputs));
   SKERRY_ASSIGN(auto selected, select_outputs(outputs_, wanted));
 
   const OrtApi& api = ort_->api();
-  std::vector<std::vector<std::byte>> aligned;
+  std::vector<tensor::Bytes> aligned;
   aligned.reserve(matched.size());  // values refer to its elements' storage
   std::vector<OrtHandle<OrtValue>> values;
   std::vector<const char*> input_names;
   std::vector<const OrtValue*> raw_inputs;
   for (size_t i = 0; i < matched.size(); ++i) {
     TensorView view = *matched[i];
-    // Tensors in a request body follow text of any length; kernels expect natural alignment.
-    const size_t alignment = std::max<size_t>(size_of(view.type), 1);
-    if (reinterpret_cast<uintptr_t>(view.bytes.data()) % alignment != 0) {
+    // The same tensor gives the same bits, wherever the caller keeps it.
+    if (reinterpret_cast<uintptr_t>(view.bytes.data()) % tensor::kAlignment != 0) {
       aligned.emplace_back(view.bytes.begin(), view.bytes.end());
       view.bytes = aligned.back();
     }
@@ -247,37 +255,54 @@ Result<std::vector<Tensor>> OnnxModel::run(std::span<const TensorView> inputs,
   std::vector<const char*> output_names;
   for (const size_t i : selected) output_names.push_back(outputs_[i].name.c_str());
   std::vector<OrtValue*> raw_outputs(selected.size(), nullptr);
+  // A run that nobody can stop, such as a short one on the caller's loop, needs no options.
+  OrtRunOptions* options = nullptr;
+  if (stop.stop_possible()) {
+    SKERRY_TRY(ort_->check(api.CreateRunOptions(&options), Code::kInternal, "run options"));
+  }
+  const auto owned_options = ort_->own(options, api.ReleaseRunOptions);
+  // ONNX Runtime looks at it between two nodes, those of a loop's body too.
+  const std::stop_callback terminate(
+      stop, [&api, options] { api.ReleaseStatus(api.RunOptionsSetTerminate(options)); });
   auto ran = ort_->check(
-      api.Run(session_.get(), nullptr, input_names.data(), raw_inputs.data(), raw_inputs.size(),
+      api.Run(session_.get(), options, input_names.data(), raw_inputs.data(), raw_inputs.size(),
               output_names.data(), output_names.size(), raw_outputs.data()),
       Code::kInternal, "the model failed");
   for (OrtValue* output : raw_outputs) values.push_back(ort_->own(output, api.ReleaseValue));
+  if (!ran && stop.stop_requested()) return fail(Code::kCancelled, "the run was stopped");
   if (!ran) return fail(std::move(ran.error()));
 
   std::vector<Tensor> results;
   results.reserve(selected.size());
   for (size_t i = 0; i < selected.size(); ++i) {
-    SKERRY_ASSIGN(Tensor tensor, to_tensor(outputs_[selected[i]].name, raw_outputs[i]));
-    results.push_back(std::move(tensor));
+    SKERRY_ASSIGN(Tensor output, to_tensor(outputs_[selected[i]].name, raw_outputs[i]));
+    results.push_back(std::move(output));
   }
   return results;
 }
 
 class OnnxRuntime : public Runtime {
  public:
-  OnnxRuntime(io::Files& files, std::shared_ptr<const OrtLibrary> ort)
-      : files_(files), ort_(std::move(ort)) {}
+  explicit OnnxRuntime(std::shared_ptr<const OrtLibrary> ort) : ort_(std::move(ort)) {}
 
   std::string_view name() const override { return "onnxruntime"; }
   std::string version() const override { return ort_->version(); }
-  Result<std::unique_ptr<Model>> load(const std::string& path, const LoadOptions& options) override;
+  Capabilities capabilities() const override {
+    return {.concurrent_runs = true, .interruptible = true, .several_files = true};
+  }
+  Result<std::unique_ptr<Model>> load(const ModelSource& source,
+                                      const LoadOptions& options) override;
 
  private:
   Result<OrtHandle<OrtSessionOptions>> session_options(const LoadOptions& options) const;
-  Result<std::unique_ptr<Model>> load_bytes(std::string_view bytes,
-                                            const LoadOptions& options) const;
+  Result<void> add_external_files(OrtSessionOptions* session, const ModelSource& source,
+                                  const std::vector<std::string>& names,
+                                  std::vector<tensor::Bytes>& contents, uint64_t max_bytes) const;
+  Result<OrtHandle<OrtSession>> create_session(std::string_view bytes,
+                                               const OrtSessionOptions* options) const;
+  Result<std::unique_ptr<Model>> load_verified(const ModelSource& source,
+                                               const LoadOptions& options) const;
 
-  io::Files& files_;
   std::shared_ptr<const OrtLibrary> ort_;
 };
 
@@ -298,49 +323,85 @@ Result<OrtHandle<OrtSessionOptions>> OnnxRuntime::session_options(
   return owned;
 }
 
-Result<std::unique_ptr<Model>> OnnxRuntime::load_bytes(std::string_view bytes,
-                                                       const LoadOptions& options) const {
+// ONNX Runtime takes the data from `contents`, which must live until the session is made; it opens
+// no file itself.
+Result<void> OnnxRuntime::add_external_files(OrtSessionOptions* session, const ModelSource& source,
+                                             const std::vector<std::string>& names,
+                                             std::vector<tensor::Bytes>& contents,
+                                             uint64_t max_bytes) const {
+  std::vector<const char*> raw_names;
+  std::vector<char*> raw_contents;
+  std::vector<size_t> sizes;
+  for (const std::string& name : names) {
+    if (!source.has(name)) {
+      return fail(Code::kUnsupported,
+                  fmt::format("tensors have their data in '{}', which model.json does not list in "
+                              "\"files\"; list it, or save the model with all data inside",
+                              name));
+    }
+    SKERRY_ASSIGN(tensor::Bytes bytes, source.read(name, max_bytes));
+    contents.push_back(std::move(bytes));
+    raw_names.push_back(name.c_str());
+    raw_contents.push_back(reinterpret_cast<char*>(contents.back().data()));
+    sizes.push_back(contents.back().size());
+  }
+  if (names.empty()) return {};
+  return ort_->check(
+      ort_->api().AddExternalInitializersFromFilesInMemory(
+          session, raw_names.data(), raw_contents.data(), sizes.data(), names.size()),
+      Code::kCorrupt, "external data");
+}
+
+Result<OrtHandle<OrtSession>> OnnxRuntime::create_session(std::string_view bytes,
+                                                          const OrtSessionOptions* options) const {
   const OrtApi& api = ort_->api();
-  SKERRY_TRY(check_self_contained(bytes));
+  OrtSession* session = nullptr;
+  auto created = ort_->check(
+      api.CreateSessionFromArray(ort_->env(), bytes.data(), bytes.size(), options, &session),
+      Code::kCorrupt, "ONNX Runtime refuses the model");
+  if (created) return ort_->own(session, api.ReleaseSession);
+  // An operator or operator set that this version lacks has no error code of its own.
+  const std::string& text = created.error().message();
+  const bool lacks = text.find("No Op registered for") != std::string::npos ||
+                     text.find("is not a registered function/op") != std::string::npos ||
+                     text.find("official support for domain") != std::string::npos;
+  return fail(lacks ? Code::kUnsupported : created.error().code(), text);
+}
+
+Result<std::unique_ptr<Model>> OnnxRuntime::load_verified(const ModelSource& source,
+                                                          const LoadOptions& options) const {
+  const OrtApi& api = ort_->api();
+  SKERRY_ASSIGN(tensor::Bytes bytes,
+                source.read(source.main_file(), std::min(options.max_file_bytes, kMaxModelBytes)));
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  SKERRY_ASSIGN(const ModelScan scan, scan_model(text));
   SKERRY_ASSIGN(auto session_settings, session_options(options));
+  std::vector<tensor::Bytes> contents;
+  SKERRY_TRY(add_external_files(session_settings.get(), source, scan.external_files, contents,
+                                options.max_file_bytes));
   OrtMemoryInfo* memory = nullptr;
   SKERRY_TRY(ort_->check(api.CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory),
                          Code::kInternal, "memory"));
   auto owned_memory = ort_->own(memory, api.ReleaseMemoryInfo);
-
-  OrtSession* session = nullptr;
-  auto created = ort_->check(api.CreateSessionFromArray(ort_->env(), bytes.data(), bytes.size(),
-                                                        session_settings.get(), &session),
-                             Code::kCorrupt, "ONNX Runtime refuses the model");
-  if (!created) {
-    // An operator or operator set that this version lacks has no error code of its own.
-    const std::string& text = created.error().message();
-    const bool lacks = text.find("No Op registered for") != std::string::npos ||
-                       text.find("is not a registered function/op") != std::string::npos ||
-                       text.find("official support for domain") != std::string::npos;
-    return fail(lacks ? Code::kUnsupported : created.error().code(), text);
-  }
-  auto model = std::make_unique<OnnxModel>(ort_, ort_->own(session, api.ReleaseSession),
-                                           std::move(owned_memory));
+  SKERRY_ASSIGN(auto session, create_session(text, session_settings.get()));
+  auto model = std::make_unique<OnnxModel>(ort_, std::move(session), std::move(owned_memory),
+                                           scan.is_bounded);
   SKERRY_TRY(model->read_specs());
   return model;
 }
 
-Result<std::unique_ptr<Model>> OnnxRuntime::load(const std::string& path,
+Result<std::unique_ptr<Model>> OnnxRuntime::load(const ModelSource& source,
                                                  const LoadOptions& options) {
-  // From memory: a file that is replaced or cut while ONNX Runtime maps it would kill the process.
-  SKERRY_ASSIGN(const std::string bytes, io::read_file(files_, path, kMaxModelBytes));
-  auto model = load_bytes(bytes, options);
-  if (!model) return fail(model.error().with_context(path));
+  auto model = load_verified(source, options);
+  if (!model) return fail(model.error().with_context(source.main_file()));
   return model;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Runtime>> open_onnx_runtime(io::Files& files,
-                                                   const std::string& library_path) {
+Result<std::unique_ptr<Runtime>> open_onnx_runtime(const std::string& library_path) {
   SKERRY_ASSIGN(auto library, OrtLibrary::open(library_path));
-  return std::make_unique<OnnxRuntime>(files, std::move(library));
+  return std::make_unique<OnnxRuntime>(std::move(library));
 }
 
 }  // namespace skerry::runtime

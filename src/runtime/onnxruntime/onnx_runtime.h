@@ -4,15 +4,13 @@
 #include <memory>
 #include <string>
 
-#include "io/files.h"
 #include "runtime/runtime.h"
 
 namespace skerry::runtime {
 
-// Loads the shared library at `library_path` (1.21 or newer). `files` outlives the runtime; models
-// may outlive it. Models: .onnx files with all data inside, tensors only, no bfloat16 or complex
-// types.
-Result<std::unique_ptr<Runtime>> open_onnx_runtime(io::Files& files,
-                                                   const std::string& library_path);
+// Loads the shared library at `library_path` (1.21 or newer). Models may outlive the runtime. They
+// are .onnx files of tensors only, without bfloat16 and complex types; external data of the main
+// graph's initializers comes from files of the package.
+Result<std::unique_ptr<Runtime>> open_onnx_runtime(const std::string& library_path);
 
 }  // namespace skerry::runtime

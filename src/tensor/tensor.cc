@@ -1,15 +1,16 @@
 // Names and sizes of element types, and the checks that stand before every run.
-#include "runtime/tensor.h"
+#include "tensor/tensor.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
-namespace skerry::runtime {
+namespace skerry::tensor {
 namespace {
 
 struct TypeInfo {
@@ -184,7 +185,7 @@ Result<std::vector<std::string_view>> split_bytes(std::span<const std::byte> byt
   return elements;
 }
 
-void append_bytes(std::vector<std::byte>& bytes, std::string_view element) {
+void append_bytes(Bytes& bytes, std::string_view element) {
   const auto length = static_cast<uint32_t>(element.size());
   const size_t at = bytes.size();
   bytes.resize(at + sizeof length + element.size());
@@ -194,4 +195,24 @@ void append_bytes(std::vector<std::byte>& bytes, std::string_view element) {
   }
 }
 
-}  // namespace skerry::runtime
+uint16_t half_bits(double value) {
+  const auto sign = static_cast<uint16_t>(std::signbit(value) ? 0x8000 : 0);
+  const double size = std::fabs(value);
+  if (std::isnan(value)) return 0x7e00;
+  if (size >= 65520) return sign | 0x7c00;  // halfway between the largest half and the next one
+  if (size < 0x1p-24 / 2) return sign;
+  // As a count of the last bit's weight, which is the same below the smallest normal half.
+  const int exponent = std::max(std::ilogb(size), -14);
+  const auto count = static_cast<uint32_t>(std::nearbyint(std::ldexp(size, 10 - exponent)));
+  // A count that was rounded up to the next power of two carries into the exponent by itself.
+  return static_cast<uint16_t>(sign | ((static_cast<uint32_t>(exponent + 14) << 10) + count));
+}
+
+std::vector<TensorView> views_of(std::span<const Tensor> tensors) {
+  std::vector<TensorView> views;
+  views.reserve(tensors.size());
+  for (const Tensor& tensor : tensors) views.push_back(tensor.view());
+  return views;
+}
+
+}  // namespace skerry::tensor

@@ -1,10 +1,12 @@
 // Names, sizes, request matching and the BYTES layout.
-#include "runtime/tensor.h"
+#include "tensor/tensor.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace skerry::runtime {
+#include <cmath>
+
+namespace skerry::tensor {
 namespace {
 
 using testing::ElementsAre;
@@ -50,7 +52,7 @@ TEST(Tensor, ByteCountIsCheckedWithoutOverflow) {
 }
 
 TEST(Tensor, BytesElementsGoBothWays) {
-  std::vector<std::byte> bytes;
+  Bytes bytes;
   append_bytes(bytes, "one");
   append_bytes(bytes, "");
   append_bytes(bytes, std::string_view("\0z", 2));
@@ -67,5 +69,23 @@ TEST(Tensor, BytesElementsGoBothWays) {
   EXPECT_FALSE(split_bytes({}, SIZE_MAX));
 }
 
+TEST(Tensor, OwnBytesAreAligned) {
+  for (const size_t size : {1u, 7u, 64u, 100'000u}) {
+    const Bytes bytes(size);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(bytes.data()) % kAlignment, 0u) << size;
+  }
+}
+
+TEST(Tensor, HalvesAreRoundedToTheNearest) {
+  const std::vector<std::pair<double, uint16_t>> cases = {
+      {0.0, 0x0000},     {-0.0, 0x8000},    {1.0, 0x3c00},     {-2.0, 0xc000},
+      {0.1, 0x2e66},     {65504, 0x7bff},   {65519, 0x7bff},   {65520, 0x7c00},
+      {-1e300, 0xfc00},  {0x1p-14, 0x0400}, {0x1p-24, 0x0001}, {0x1p-25, 0x0000},
+      {0x1.8p-25, 0x1},  {2049, 0x6800},    {2051, 0x6802},    {0x1.ff8p-15, 0x03ff},
+      {INFINITY, 0x7c00}};
+  for (const auto& [value, bits] : cases) EXPECT_EQ(half_bits(value), bits) << value;
+  EXPECT_EQ(half_bits(NAN), 0x7e00);
+}
+
 }  // namespace
-}  // namespace skerry::runtime
+}  // namespace skerry::tensor

@@ -1,0 +1,90 @@
+// openat() step by step: O_NOFOLLOW guards only the last step of a path.
+#include "io/regular_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace skerry::io {
+namespace {
+
+constexpr int kCommonFlags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+
+Error open_error(const std::string& whole, int error) {
+  if (error == ELOOP || error == ENOTDIR) {
+    return Error(Code::kInvalidArgument,
+                 whole + " leads through a symbolic link or a file; put the file itself there");
+  }
+  if (error == ENXIO) return Error(Code::kInvalidArgument, whole + " is no regular file");
+  return errno_error("open", whole, error);
+}
+
+bool stays_below(std::string_view part) {
+  return !part.empty() && part != "." && part != "..";
+}
+
+}  // namespace
+
+Result<RegularFile> RegularFile::open(const std::string& directory, std::string_view path,
+                                      uint64_t max_bytes) {
+  const std::string whole = directory + "/" + std::string(path);
+  int at = ::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (at < 0) return fail(errno_error("open", whole, errno));
+  for (;;) {
+    const size_t slash = path.find('/');
+    const std::string part(path.substr(0, slash));
+    const bool is_last = slash == std::string_view::npos;
+    const bool below = stays_below(part);
+    const int fd = below ? ::openat(at, part.c_str(),
+                                    kCommonFlags | (is_last ? O_RDONLY : (O_PATH | O_DIRECTORY)))
+                         : -1;
+    const int error = errno;
+    ::close(at);
+    if (!below) {
+      return fail(Code::kInvalidArgument, whole + " must name a file below " + directory);
+    }
+    if (fd < 0) return fail(open_error(whole, error));
+    at = fd;
+    if (is_last) break;
+    path.remove_prefix(slash + 1);
+  }
+  RegularFile file(at, 0, whole);  // closes it on every way out
+  struct stat info{};
+  if (::fstat(at, &info) != 0) return fail(errno_error("stat", whole, errno));
+  if (!S_ISREG(info.st_mode)) {
+    return fail(Code::kInvalidArgument, whole + " is no regular file");
+  }
+  file.size_bytes_ = static_cast<uint64_t>(info.st_size);
+  if (file.size_bytes_ > max_bytes) {
+    return fail(Code::kResourceExhausted, whole + " has " + std::to_string(file.size_bytes_) +
+                                              " bytes, more than the limit of " +
+                                              std::to_string(max_bytes));
+  }
+  return file;
+}
+
+RegularFile::RegularFile(RegularFile&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)),
+      size_bytes_(other.size_bytes_),
+      path_(std::move(other.path_)) {}
+
+RegularFile::~RegularFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Result<size_t> RegularFile::read(std::span<std::byte> out) {
+  size_t filled = 0;
+  while (filled < out.size()) {
+    const ssize_t got = ::read(fd_, out.data() + filled, out.size() - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail(errno_error("read", path_, errno));
+    if (got == 0) break;
+    filled += static_cast<size_t>(got);
+  }
+  return filled;
+}
+
+}  // namespace skerry::io

@@ -1,0 +1,200 @@
+// Where an inference runs, and what becomes of one that does not end.
+#include "serve/inference_service.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <stop_token>
+
+#include "base/log.h"
+#include "serve/memory_guard.h"
+
+namespace skerry::serve {
+namespace {
+
+using Outputs = Result<std::vector<tensor::Tensor>>;
+
+constexpr int64_t kWatchMs = 50;
+constexpr int64_t kNsPerMs = 1'000'000;
+
+// Against the contract, not the model: a caller that relied on more than was promised would be
+// broken by the next version.
+Outputs run_checked(ServedModel& model, const InferenceRequest& request,
+                    const std::stop_token& stop) {
+  return within_memory("the inference", [&]() -> Outputs {
+    const std::vector<tensor::TensorView> views = tensor::views_of(request.inputs);
+    SKERRY_TRY(tensor::match_inputs(model.inputs, views));
+    SKERRY_ASSIGN(const auto selected, tensor::select_outputs(model.outputs, request.outputs));
+    if (!request.outputs.empty()) return model.model->run(views, request.outputs, stop);
+    return model.model->run(views, model.output_names, stop);
+  });
+}
+
+// A failure inside the model costs what it costs; a request that is refused says nothing.
+void note_cost(ServedModel& model, uint64_t shapes, const Outputs& outputs, int64_t infer_ns) {
+  if (outputs || outputs.error().code() != Code::kInvalidArgument) {
+    model.costs.note(shapes, infer_ns);
+  }
+}
+
+}  // namespace
+
+// Shared by the waiting coroutine, the watch and the thread that runs it.
+struct InferenceService::Job {
+  ServedModelPtr model;
+  InferenceRequest request;
+  uint64_t shapes = 0;
+  io::Completion<Result<void>>
+      done;  // the first to say so: the run, the caller's timeout, the watch
+  std::stop_source stop;
+  int64_t submitted_ns = 0;
+  std::atomic<int64_t> started_ns = 0;
+  // Written by the thread, read on the loop after it has posted:
+  Outputs outputs = fail(Code::kCancelled, "not run");
+  int64_t finished_ns = 0;
+  // On the loop:
+  Workers::Ticket ticket = 0;
+  std::list<JobPtr>::iterator position;
+  bool in_list = false;
+  bool given_up = false;
+
+  explicit Job(io::Loop& loop) : done(loop) {}
+
+  void run() {
+    started_ns = now_ns();
+    outputs = run_checked(*model, request, stop.get_token());
+    request = {};
+    finished_ns = now_ns();
+  }
+};
+
+Result<void> InferenceService::admit(const ServedModel& model) const {
+  if (model.hung > 0) {
+    return fail(Code::kUnavailable,
+                fmt::format("model '{}' hangs: an inference did not end within {} s and cannot be "
+                            "stopped; load the model again",
+                            model.name, options_.run_timeout_ms / 1000));
+  }
+  if (model.in_flight >= options_.max_queued + options_.threads) {
+    return fail(Code::kResourceExhausted,
+                fmt::format("{} requests to model '{}' are waiting; send fewer at once, or start "
+                            "skerry-infer with more --threads",
+                            model.in_flight, model.name));
+  }
+  return {};
+}
+
+void InferenceService::submit(const JobPtr& job) {
+  ServedModel& model = *job->model;
+  if (!model.workers) {
+    model.workers = std::make_unique<Workers>("infer", model.concurrent ? options_.threads : 1);
+  }
+  ++model.in_flight;
+  job->position = jobs_.insert(jobs_.end(), job);
+  job->in_list = true;
+  job->submitted_ns = now_ns();
+  job->ticket = model.workers->submit([this, &loop = loop_, alive = std::weak_ptr(alive_), job] {
+    job->run();
+    loop.post([this, alive, job] {
+      if (!alive.expired()) finished(job);
+    });
+  });
+  if (!watching_) watch();
+}
+
+void InferenceService::finished(const JobPtr& job) {
+  ServedModel& model = *job->model;
+  const int64_t infer_ns = job->finished_ns - job->started_ns;
+  if (job->shapes != 0) note_cost(model, job->shapes, job->outputs, infer_ns);
+  if (job->given_up) {
+    --model.hung;
+    log::info("serve", "an inference that hung has ended", {{"model", model.name}});
+  }
+  leave(job);
+  job->done.complete({});
+}
+
+void InferenceService::leave(const JobPtr& job) {
+  if (!std::exchange(job->in_list, false)) return;
+  --job->model->in_flight;
+  jobs_.erase(job->position);
+}
+
+// One timer for all, and none while nothing runs on threads.
+void InferenceService::watch() {
+  watching_ = !jobs_.empty();
+  if (!watching_) return;
+  watch_timer_ = loop_.after(kWatchMs, [this] {
+    const int64_t now = now_ns();
+    for (auto job = jobs_.begin(); job != jobs_.end();) watch_one(*job++, now);
+    watch();
+  });
+}
+
+void InferenceService::watch_one(const JobPtr& job, int64_t now) {
+  if (job->started_ns == 0 || job->given_up) return;
+  const int64_t over_ms = (now - job->started_ns) / kNsPerMs - options_.run_timeout_ms;
+  if (over_ms < 0) return;
+  ServedModel& model = *job->model;
+  if (job->stop.request_stop()) {
+    job->done.complete(fail(
+        Code::kTimeout, fmt::format("model '{}' did not end within {} s; the inference was stopped",
+                                    model.name, options_.run_timeout_ms / 1000)));
+  }
+  if (over_ms < options_.grace_ms || !model.workers->give_up(job->ticket)) return;
+  job->given_up = true;
+  ++model.hung;
+  log::error("serve", "an inference hangs; its thread is given up, its model refused",
+             {{"model", model.name}, {"version", model.version}});
+}
+
+InferenceService::Outcome InferenceService::run_inline(ServedModel& model,
+                                                       const InferenceRequest& request,
+                                                       uint64_t shapes) {
+  const int64_t started = now_ns();
+  Outputs outputs = run_checked(model, request, {});
+  const int64_t infer_ns = now_ns() - started;
+  note_cost(model, shapes, outputs, infer_ns);
+  return {std::move(outputs), 0, infer_ns};
+}
+
+io::Task<InferenceService::Outcome> InferenceService::infer(ServedModelPtr model,
+                                                            InferenceRequest request) {
+  const uint64_t shapes = model->model->is_bounded() ? shapes_key(request.inputs) : 0;
+  const bool is_short = shapes != 0 && model->costs.expected_ns(shapes) <= options_.inline_limit_ns;
+  if (is_short && (model->concurrent || model->in_flight == 0)) {
+    co_return run_inline(*model, request, shapes);
+  }
+  if (auto admitted = admit(*model); !admitted) co_return Outcome{fail(admitted.error())};
+
+  auto job = std::make_shared<Job>(loop_);
+  job->model = std::move(model);
+  job->shapes = shapes;
+  const std::optional<int64_t> timeout_ms = request.timeout_ms;
+  job->request = std::move(request);
+  // Runs when the caller is answered, and when the caller is destroyed.
+  struct Leave {
+    InferenceService& service;
+    JobPtr job;
+    ~Leave() {
+      if (!job->in_list) return;
+      job->stop.request_stop();
+      if (job->model->workers->withdraw(job->ticket)) service.leave(job);
+    }
+  } leave{*this, job};
+  submit(job);
+  io::Timer timer;
+  if (timeout_ms) {
+    timer = loop_.after(*timeout_ms, [job, ms = *timeout_ms] {
+      job->done.complete(
+          fail(Code::kTimeout,
+               fmt::format("the inference did not end within its timeout of {} ms", ms)));
+    });
+  }
+  auto done = co_await job->done;
+  if (!done) co_return Outcome{fail(std::move(done.error()))};
+  co_return Outcome{std::move(job->outputs), job->started_ns - job->submitted_ns,
+                    job->finished_ns - job->started_ns};
+}
+
+}  // namespace skerry::serve

@@ -1,0 +1,75 @@
+// Runs inferences, whatever the protocol: decides where one runs, holds callers to the contract,
+// watches what takes long and answers for it.
+//
+// On the loop run only inferences known to be short: the runtime promises that a model's time
+// depends on its inputs' shapes alone, and these very shapes took a short time before. Everything
+// else runs on threads of the model's own, so that a model that hangs keeps nobody waiting but its
+// own callers: they get an error, its threads are given up, and it is refused until it is loaded
+// again.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/loop.h"
+#include "io/task.h"
+#include "serve/served_model.h"
+#include "tensor/tensor.h"
+
+namespace skerry::serve {
+
+struct InferenceRequest {
+  std::vector<tensor::Tensor> inputs;
+  std::vector<std::string> outputs;   // empty: all
+  std::optional<int64_t> timeout_ms;  // the caller waits no longer
+};
+
+// Belongs to the loop's thread.
+class InferenceService {
+ public:
+  struct Options {
+    size_t threads = 1;       // inferences of one model at once, besides the short ones on the loop
+    size_t max_queued = 256;  // of one model, waiting for a thread; above: kResourceExhausted
+    // A hand-off to a thread and back costs 10–20 µs.
+    int64_t inline_limit_ns = 100'000;
+    int64_t run_timeout_ms = 60'000;  // an inference that takes longer is ended
+    int64_t grace_ms = 2'000;         // until one that was told to end is given up
+  };
+
+  struct Outcome {
+    Result<std::vector<tensor::Tensor>> outputs;
+    int64_t queue_ns = 0;
+    int64_t infer_ns = 0;
+  };
+
+  InferenceService(io::Loop& loop, Options options) : loop_(loop), options_(options) {}
+
+  // Checks the request against the model's contract and runs it. Where the caller is destroyed
+  // before it begins, it is dropped; where it runs already, the runtime is asked to end it.
+  io::Task<Outcome> infer(ServedModelPtr model, InferenceRequest request);
+
+ private:
+  struct Job;
+  using JobPtr = std::shared_ptr<Job>;
+
+  Outcome run_inline(ServedModel& model, const InferenceRequest& request, uint64_t shapes);
+  Result<void> admit(const ServedModel& model) const;
+  void submit(const JobPtr& job);
+  void finished(const JobPtr& job);
+  void leave(const JobPtr& job);
+  void watch();
+  void watch_one(const JobPtr& job, int64_t now);
+
+  io::Loop& loop_;
+  Options options_;
+  std::list<JobPtr> jobs_;  // on threads or waiting for one
+  io::Timer watch_timer_;
+  bool watching_ = false;
+  // Callbacks from threads hold it weakly: they do nothing once the service is gone.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace skerry::serve

@@ -1,0 +1,94 @@
+// The runtimes of this folder's tests, among them one whose runs can be held.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+
+#include "runtime/null/null_runtime.h"
+#include "runtime/runtimes.h"
+#include "test_paths.h"
+
+namespace skerry::serve::test {
+
+// Holds runs of a GatedRuntime's models.
+class Gate {
+ public:
+  void pass() {
+    std::unique_lock lock(mutex_);
+    ++waiting_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return open_; });
+    --waiting_;
+  }
+  void close() { set(false); }
+  void open() { set(true); }
+  int waiting() {
+    std::lock_guard lock(mutex_);
+    return waiting_;
+  }
+
+ private:
+  void set(bool open) {
+    std::lock_guard lock(mutex_);
+    open_ = open;
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = true;
+  int waiting_ = 0;
+};
+
+// The null runtime with every run going through a gate first, deaf to stop requests, under the name
+// "gated".
+class GatedRuntime : public runtime::Runtime {
+ public:
+  explicit GatedRuntime(std::shared_ptr<Gate> gate) : gate_(std::move(gate)) {}
+  std::string_view name() const override { return "gated"; }
+  std::string version() const override { return "1"; }
+  runtime::Capabilities capabilities() const override { return {.concurrent_runs = true}; }
+  Result<std::unique_ptr<runtime::Model>> load(const runtime::ModelSource& source,
+                                               const runtime::LoadOptions& options) override {
+    SKERRY_ASSIGN(auto model, null_.load(source, options));
+    return std::make_unique<GatedModel>(std::move(model), gate_);
+  }
+
+ private:
+  class GatedModel : public runtime::Model {
+   public:
+    GatedModel(std::unique_ptr<Model> model, std::shared_ptr<Gate> gate)
+        : model_(std::move(model)), gate_(std::move(gate)) {}
+    const std::vector<tensor::TensorSpec>& inputs() const override { return model_->inputs(); }
+    const std::vector<tensor::TensorSpec>& outputs() const override { return model_->outputs(); }
+    Result<std::vector<tensor::Tensor>> run(std::span<const tensor::TensorView> inputs,
+                                            std::span<const std::string> wanted,
+                                            const std::stop_token& stop) override {
+      gate_->pass();
+      return model_->run(inputs, wanted, stop);
+    }
+
+   private:
+    std::unique_ptr<Model> model_;
+    std::shared_ptr<Gate> gate_;
+  };
+
+  runtime::NullRuntime null_;
+  std::shared_ptr<Gate> gate_;
+};
+
+// All runtimes of these tests.
+inline std::shared_ptr<runtime::Runtimes> runtimes(std::shared_ptr<Gate> gate) {
+  auto result = std::make_shared<runtime::Runtimes>();
+  (*result)["null"] = std::make_unique<runtime::NullRuntime>();
+  (*result)["gated"] = std::make_unique<GatedRuntime>(std::move(gate));
+  auto onnx =
+      runtime::open_runtime("onnxruntime", SKERRY_CACHE_DIR "/onnxruntime/lib/libonnxruntime.so");
+  EXPECT_TRUE(onnx) << onnx.error().message();
+  if (onnx) (*result)["onnxruntime"] = std::move(*onnx);
+  return result;
+}
+
+}  // namespace skerry::serve::test
