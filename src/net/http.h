@@ -63,6 +63,9 @@ struct HttpRequest {
   Peer peer;  // server side only
   // Server side: what took the body, where a BodyRouter chose it. Shared, as requests are copied.
   std::shared_ptr<BodySink> sink;
+  // Server side: whether the client has closed since, so that nobody waits for the answer. Valid
+  // while the handler runs; for those whose answer takes long to ask now and then.
+  std::function<bool()> client_is_gone;
 };
 
 struct HttpResponse {

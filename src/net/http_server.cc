@@ -249,6 +249,9 @@ io::Task<void> HttpServer::Impl::serve(std::unique_ptr<Connection> owned) {
     parser.reset();
     bool is_head = request.method == "HEAD";
     request.peer = connection.stream->peer();
+    request.client_is_gone = [stream = connection.stream.get()] {
+      return stream->is_closed_by_peer();
+    };
     enter(connection, Phase::kBusy);
     HttpResponse response = co_await handler(std::move(request));
     connection.guard.set_mode(IdleGuard::Mode::kProgress);

@@ -1,9 +1,15 @@
 // Readiness of a socket as something to co_await.
 #include "net/socket.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 namespace skerry::net {
+
+bool Socket::is_closed_by_peer() const {
+  pollfd socket{fd_.get(), POLLRDHUP, 0};
+  return ::poll(&socket, 1, 0) > 0;
+}
 
 Socket::~Socket() {
   for (Side& side : sides_) {

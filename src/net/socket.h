@@ -63,6 +63,8 @@ class Socket {
   Readiness writable() { return Readiness(this, 1); }
 
   int fd() const { return fd_.get(); }
+  // The other side has closed or is gone, even where bytes of it are still to be read.
+  bool is_closed_by_peer() const;
   // Both directions end; whoever waits wakes up.
   void abort();
 

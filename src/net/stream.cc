@@ -84,6 +84,7 @@ class PlainStream : public Stream {
     ssize_t count = ::recv(socket_->fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return count >= 0 || errno != EAGAIN;
   }
+  bool is_closed_by_peer() const override { return socket_->is_closed_by_peer(); }
   uint64_t bytes_moved() const override { return bytes_moved_; }
   const Peer& peer() const override { return peer_; }
 

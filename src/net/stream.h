@@ -33,6 +33,8 @@ class Stream {
   // True where the other side has closed, or sent something nobody asked for, while nothing was
   // awaited.
   virtual bool is_stale() = 0;
+  // True where the other side has closed, whatever it sent before.
+  virtual bool is_closed_by_peer() const = 0;
   // Bytes read and written so far; tells a slow stream from a dead one.
   virtual uint64_t bytes_moved() const = 0;
   virtual const Peer& peer() const = 0;

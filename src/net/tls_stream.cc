@@ -170,6 +170,7 @@ class TlsStream : public Stream {
     return result == 1 || SSL_get_error(ssl_.get(), result) != SSL_ERROR_WANT_READ;
   }
 
+  bool is_closed_by_peer() const override { return socket_->is_closed_by_peer(); }
   uint64_t bytes_moved() const override { return bytes_moved_; }
   const Peer& peer() const override { return peer_; }
 

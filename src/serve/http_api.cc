@@ -340,6 +340,7 @@ io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request)
   if (!decoded) co_return failed(decoded.error());
   times.input_ns = now_ns() - started;
 
+  decoded->inference.caller_is_gone = std::move(request.client_is_gone);
   auto outcome = co_await inference_.infer(model, std::move(decoded->inference));
   if (!outcome.outputs) co_return failed(outcome.outputs.error());
   times.queue_ns = outcome.queue_ns;

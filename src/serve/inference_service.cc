@@ -57,6 +57,7 @@ struct InferenceService::Job {
   std::list<JobPtr>::iterator position;
   bool in_list = false;
   bool given_up = false;
+  std::function<bool()> caller_is_gone;
 
   explicit Job(io::Loop& loop) : done(loop) {}
 
@@ -131,7 +132,14 @@ void InferenceService::watch() {
   });
 }
 
-void InferenceService::watch_one(const JobPtr& job, int64_t now) {
+void InferenceService::watch_one(JobPtr job, int64_t now) {
+  if (job->caller_is_gone && job->caller_is_gone()) {
+    job->caller_is_gone = {};
+    job->stop.request_stop();
+    if (job->model->workers->withdraw(job->ticket)) leave(job);
+    job->done.complete(fail(Code::kCancelled, "the caller is gone"));
+    if (!job->in_list) return;
+  }
   if (job->started_ns == 0 || job->given_up) return;
   const int64_t over_ms = (now - job->started_ns) / kNsPerMs - options_.run_timeout_ms;
   if (over_ms < 0) return;
@@ -171,12 +179,14 @@ io::Task<InferenceService::Outcome> InferenceService::infer(ServedModelPtr model
   job->model = std::move(model);
   job->shapes = shapes;
   const std::optional<int64_t> timeout_ms = request.timeout_ms;
+  job->caller_is_gone = std::move(request.caller_is_gone);
   job->request = std::move(request);
   // Runs when the caller is answered, and when the caller is destroyed.
   struct Leave {
     InferenceService& service;
     JobPtr job;
     ~Leave() {
+      job->caller_is_gone = {};
       if (!job->in_list) return;
       job->stop.request_stop();
       if (job->model->workers->withdraw(job->ticket)) service.leave(job);

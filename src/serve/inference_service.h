@@ -8,6 +8,7 @@
 // again.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
@@ -25,6 +26,8 @@ struct InferenceRequest {
   std::vector<tensor::Tensor> inputs;
   std::vector<std::string> outputs;   // empty: all
   std::optional<int64_t> timeout_ms;  // the caller waits no longer
+  // Asked now and then while the inference waits or runs; what nobody waits for is dropped.
+  std::function<bool()> caller_is_gone;
 };
 
 // Belongs to the loop's thread.
@@ -61,7 +64,7 @@ class InferenceService {
   void finished(const JobPtr& job);
   void leave(const JobPtr& job);
   void watch();
-  void watch_one(const JobPtr& job, int64_t now);
+  void watch_one(JobPtr job, int64_t now);
 
   io::Loop& loop_;
   Options options_;

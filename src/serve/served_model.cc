@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "formats/model_package.h"
 #include "serve/memory_guard.h"
@@ -160,14 +161,15 @@ Result<std::unique_ptr<ServedModel>> stage(const runtime::Runtimes& runtimes,
 }  // namespace
 
 void CostTable::note(uint64_t shapes, int64_t ns) {
-  if (ns_.size() >= kMaxShapes && !ns_.contains(shapes)) ns_.clear();
-  int64_t& known = ns_[shapes];
-  known = std::max(ns, known - known / 8);
+  if (runs_.size() >= kMaxShapes && !runs_.contains(shapes)) runs_.clear();
+  Runs& runs = runs_[shapes];
+  runs.before_ns = std::exchange(runs.last_ns, ns);
 }
 
 int64_t CostTable::expected_ns(uint64_t shapes) const {
-  const auto known = ns_.find(shapes);
-  return known == ns_.end() ? std::numeric_limits<int64_t>::max() : known->second;
+  const auto known = runs_.find(shapes);
+  return known == runs_.end() ? std::numeric_limits<int64_t>::max()
+                              : std::min(known->second.last_ns, known->second.before_ns);
 }
 
 uint64_t shapes_key(std::span<const tensor::Tensor> inputs) {

@@ -19,14 +19,18 @@ namespace skerry::serve {
 // What inferences took, by their inputs' shapes.
 class CostTable {
  public:
-  // Rises at once and falls slowly: one slow run is believed, one fast run is not.
   void note(uint64_t shapes, int64_t ns);
-  // The largest number where these shapes were never seen.
+  // The shorter one of the last two runs: one long run may have been interrupted by the rest of the
+  // machine, two are the model. The largest number where these shapes were never seen.
   int64_t expected_ns(uint64_t shapes) const;
 
  private:
   static constexpr size_t kMaxShapes = 64;
-  std::unordered_map<uint64_t, int64_t> ns_;
+  struct Runs {
+    int64_t last_ns = std::numeric_limits<int64_t>::max();
+    int64_t before_ns = std::numeric_limits<int64_t>::max();
+  };
+  std::unordered_map<uint64_t, Runs> runs_;
 };
 
 struct ServedModel {

@@ -3,14 +3,11 @@
     tritonclient_test.py SKERRY_INFER SKERRY_CACHE SOURCE_DIR
 """
 
-import hashlib
 import json
 import pathlib
-import runpy
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import unittest
@@ -21,63 +18,10 @@ import onnxruntime
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-SOURCE = pathlib.Path(sys.argv.pop())
-CACHE = pathlib.Path(sys.argv.pop())
-PROGRAM = sys.argv.pop()
-ONNX_MODELS = runpy.run_path(str(SOURCE / "src/runtime/testdata/make_models.py"))["MODELS"]
+from infer_server import CACHE, DEADLINE_S, ONNX_MODELS, PROGRAM, Server, affine_package, null_package, tensor, write_package
+
 SILERO = CACHE / "silero-vad/silero_vad.onnx"
 SOUNDS = pathlib.Path("/usr/share/sounds/alsa")
-DEADLINE_S = 30
-
-
-def tensor(name, datatype, shape):
-    return {"name": name, "datatype": datatype, "shape": shape}
-
-
-def write_package(directory, name, version, runtime, model, inputs, outputs, **more):
-    directory.mkdir(parents=True)
-    (directory / "model.bin").write_bytes(model)
-    manifest = {"format": 1, "name": name, "version": version, "runtime": runtime, "file": "model.bin",
-                "sha256": hashlib.sha256(model).hexdigest(), "inputs": inputs, "outputs": outputs, **more}
-    (directory / "model.json").write_text(json.dumps(manifest))
-    return directory
-
-
-def affine_package(directory, version, onnx_name, columns=2):
-    return write_package(directory, "affine", version, "onnxruntime", ONNX_MODELS[onnx_name],
-                         [tensor("x", "FP32", [-1, columns])], [tensor("y", "FP32", [-1, columns])])
-
-
-def null_package(directory, name, datatype, shape):
-    model = {"null_model": 1, "behaviour": "identity", "inputs": [tensor("x", datatype, shape)],
-             "outputs": [tensor("y", datatype, shape)]}
-    return write_package(directory, name, "1", "null", json.dumps(model).encode(), model["inputs"], model["outputs"])
-
-
-class Server:
-    """A skerry-infer of its own."""
-
-    def __init__(self, directory, *options):
-        self.socket = directory / "infer.sock"
-        self.process = subprocess.Popen(
-            [PROGRAM, "serve", "--socket", self.socket, "--http-port", "0", "--json", "--runtime", "null",
-             "--runtime", f"onnxruntime={CACHE}/onnxruntime/lib/libonnxruntime.so", *options],
-            stdout=subprocess.PIPE, text=True)
-        ready = json.loads(self.process.stdout.readline())
-        self.url = f"127.0.0.1:{ready['http_port']}"
-
-    def stop(self, number=signal.SIGTERM):
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        self.process.stdout.close()
-        return self.process.wait(DEADLINE_S)
-
-    def command(self, name, *arguments):
-        return subprocess.run([PROGRAM, name, "--socket", self.socket, *arguments], capture_output=True, text=True,
-                              timeout=DEADLINE_S, check=False)
-
-    def load(self, name, package):
-        return self.command("load", name, package)
 
 
 class InferTest(unittest.TestCase):

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 
+#include "runtime/onnxruntime/memory_file.h"
 #include "runtime/onnxruntime/model_scan.h"
 #include "runtime/onnxruntime/ort_library.h"
 
@@ -298,7 +299,7 @@ class OnnxRuntime : public Runtime {
   Result<void> add_external_files(OrtSessionOptions* session, const ModelSource& source,
                                   const std::vector<std::string>& names,
                                   std::vector<tensor::Bytes>& contents, uint64_t max_bytes) const;
-  Result<OrtHandle<OrtSession>> create_session(std::string_view bytes,
+  Result<OrtHandle<OrtSession>> create_session(const std::string& path,
                                                const OrtSessionOptions* options) const;
   Result<std::unique_ptr<Model>> load_verified(const ModelSource& source,
                                                const LoadOptions& options) const;
@@ -352,13 +353,12 @@ Result<void> OnnxRuntime::add_external_files(OrtSessionOptions* session, const M
       Code::kCorrupt, "external data");
 }
 
-Result<OrtHandle<OrtSession>> OnnxRuntime::create_session(std::string_view bytes,
+Result<OrtHandle<OrtSession>> OnnxRuntime::create_session(const std::string& path,
                                                           const OrtSessionOptions* options) const {
   const OrtApi& api = ort_->api();
   OrtSession* session = nullptr;
-  auto created = ort_->check(
-      api.CreateSessionFromArray(ort_->env(), bytes.data(), bytes.size(), options, &session),
-      Code::kCorrupt, "ONNX Runtime refuses the model");
+  auto created = ort_->check(api.CreateSession(ort_->env(), path.c_str(), options, &session),
+                             Code::kCorrupt, "ONNX Runtime refuses the model");
   if (created) return ort_->own(session, api.ReleaseSession);
   // An operator or operator set that this version lacks has no error code of its own.
   const std::string& text = created.error().message();
@@ -371,10 +371,10 @@ Result<OrtHandle<OrtSession>> OnnxRuntime::create_session(std::string_view bytes
 Result<std::unique_ptr<Model>> OnnxRuntime::load_verified(const ModelSource& source,
                                                           const LoadOptions& options) const {
   const OrtApi& api = ort_->api();
-  SKERRY_ASSIGN(tensor::Bytes bytes,
-                source.read(source.main_file(), std::min(options.max_file_bytes, kMaxModelBytes)));
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  SKERRY_ASSIGN(const ModelScan scan, scan_model(text));
+  SKERRY_ASSIGN(auto file,
+                source.open(source.main_file(), std::min(options.max_file_bytes, kMaxModelBytes)));
+  SKERRY_ASSIGN(const MemoryFile model_file, MemoryFile::copy(std::move(file)));
+  SKERRY_ASSIGN(const ModelScan scan, scan_model(model_file.bytes()));
   SKERRY_ASSIGN(auto session_settings, session_options(options));
   std::vector<tensor::Bytes> contents;
   SKERRY_TRY(add_external_files(session_settings.get(), source, scan.external_files, contents,
@@ -383,7 +383,7 @@ Result<std::unique_ptr<Model>> OnnxRuntime::load_verified(const ModelSource& sou
   SKERRY_TRY(ort_->check(api.CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory),
                          Code::kInternal, "memory"));
   auto owned_memory = ort_->own(memory, api.ReleaseMemoryInfo);
-  SKERRY_ASSIGN(auto session, create_session(text, session_settings.get()));
+  SKERRY_ASSIGN(auto session, create_session(model_file.path(), session_settings.get()));
   auto model = std::make_unique<OnnxModel>(ort_, std::move(session), std::move(owned_memory),
                                            scan.is_bounded);
   SKERRY_TRY(model->read_specs());

@@ -1,0 +1,38 @@
+// A model file's bytes in anonymous memory that nobody can change, under a path. Internal to this
+// folder.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "runtime/model_source.h"
+
+namespace skerry::runtime {
+
+// ONNX Runtime reads a file piece by piece and needs a third of the memory that it needs for the
+// same bytes given as an array; but the file that was verified might be another one by then.
+class MemoryFile {
+ public:
+  // All of `file`, verified.
+  static Result<MemoryFile> copy(ModelFile file);
+  MemoryFile(MemoryFile&& other) noexcept;
+  MemoryFile& operator=(MemoryFile&&) = delete;
+  ~MemoryFile();
+
+  std::string path() const;  // within this process
+  // Only the pages that are looked at take memory.
+  std::string_view bytes() const { return {static_cast<const char*>(mapped_), size_bytes_}; }
+
+ private:
+  MemoryFile(int fd, uint64_t size_bytes) : fd_(fd), size_bytes_(size_bytes) {}
+  Result<void> fill(ModelFile& file) const;
+  Result<void> seal();
+
+  int fd_;
+  uint64_t size_bytes_;
+  void* mapped_ = nullptr;
+};
+
+}  // namespace skerry::runtime
