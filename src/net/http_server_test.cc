@@ -338,12 +338,18 @@ TEST_F(HttpServerTest, AcceptsNoMoreThanItsLimitAtOnce) {
   io::Completion<bool> first_done(loop_), others_done(loop_);
   int begun = 0;
   serve([&](HttpRequest) { return answer_when(begun++ == 0 ? first_done : others_done); }, limits);
-  auto first = connect(), second = connect(), third = connect();
-  for (auto* stream : {&first, &second, &third}) {
-    write(**stream, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    if (stream == &first) ASSERT_TRUE(run_until(loop_, [&] { return begun == 1; }));
-  }
+  // Each has its request in work before the next comes: an idle one would make room for it.
+  auto ask = [&](Stream& stream) {
+    write(stream, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  };
+  auto first = connect();
+  ask(*first);
+  ASSERT_TRUE(run_until(loop_, [&] { return begun == 1; }));
+  auto second = connect();
+  ask(*second);
   ASSERT_TRUE(run_until(loop_, [&] { return begun == 2; }));
+  auto third = connect();
+  ask(*third);
   for (int turn = 0; turn < 5; ++turn) loop_.run_for(5);
   EXPECT_EQ(server_->connections(), 2u) << "the third waits: nobody is idle";
   first_done.complete(true);
