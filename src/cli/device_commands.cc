@@ -12,6 +12,7 @@
 #include "cli/local_files.h"
 #include "formats/names.h"
 #include "io/files.h"
+#include "io/journal.h"
 
 namespace skerry::cli {
 namespace {
@@ -115,6 +116,45 @@ Result<void> run_device(const std::string& directory) {
   return fail(errno_error("execute", program, errno));
 }
 
+// The records of the device's journal, for people and for support. Changes nothing.
+Result<void> print_state(const Session& session, const std::string& root) {
+  io::RealFiles files;
+  SKERRY_ASSIGN(const auto contents, io::Journal::look(files, absolute_path(root) + "/state"));
+  if (!session.output.json) {
+    for (const std::string& record : contents.records) session.output.print_line(record);
+    for (const std::string& note : {contents.found.lost, contents.found.repaired}) {
+      if (!note.empty()) session.output.hint(note);
+    }
+    return {};
+  }
+  json records = json::array();
+  for (const std::string& record : contents.records) {
+    json parsed = json::parse(record, nullptr, false);
+    records.push_back(parsed.is_discarded() ? json(record) : std::move(parsed));
+  }
+  session.output.print_json({{"generation", contents.generation},
+                             {"damaged", contents.found.repaired},
+                             {"lost", contents.found.lost},
+                             {"torn_bytes", contents.found.torn_bytes},
+                             {"records", std::move(records)}});
+  return {};
+}
+
+void add_state_command(CLI::App& device, Session& session) {
+  auto root = std::make_shared<std::string>();
+  CLI::App* command = device.add_subcommand("state", "Print what a device remembers");
+  command->add_option("--root", *root, "The nucleus's root folder (rootPath in config.yaml)")
+      ->required();
+  command->footer(R"(
+The records of the journal, oldest first, one JSON object a line; --json gives one document that also says whether
+one of the two copies is damaged. Nothing is changed; the nucleus may run.
+Example:
+  skerry device state --root ./press-7/root)");
+  command->callback([&session, root] {
+    session.action = [&session, root] { return print_state(session, *root); };
+  });
+}
+
 }  // namespace
 
 void add_device_commands(CLI::App& app, Session& session) {
@@ -163,6 +203,7 @@ Example:
   verify_command->callback([&session, root] {
     session.action = [&session, root] { return verify_device(session.output, *root); };
   });
+  add_state_command(*device, session);
 }
 
 }  // namespace skerry::cli

@@ -2,6 +2,8 @@
 // it after its commit, so that what they then ask for is stored.
 #include "fleet/deployments.h"
 
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "formats/deployment.h"
@@ -39,6 +41,31 @@ Result<void> check_components(Store& store, const json& request) {
     if (!found) return fail(found.error());
   }
   return {};
+}
+
+// Whether what is deployed to the target concerns the thing.
+Result<bool> concerns(Store& store, const std::string& target_arn, const ThingName& thing) {
+  SKERRY_ASSIGN(auto target, formats::parse_target_arn(target_arn));
+  if (target.kind == formats::Target::Kind::kThing) return target.name == thing.str();
+  SKERRY_ASSIGN(auto members, store.things_in_group(ThingGroupName(target.name)));
+  return std::ranges::find(members, thing) != members.end();
+}
+
+// By target: the newest deployment that succeeded on the thing.
+Result<std::map<std::string, Deployment>> last_successes(Store& store, const ThingName& thing) {
+  std::map<std::string, Deployment> last;
+  Page page;
+  do {
+    SKERRY_ASSIGN(auto slice, store.list_executions_of_thing(thing, page));
+    for (const JobExecution& execution : slice.items) {
+      if (!succeeded(execution.status)) continue;
+      SKERRY_ASSIGN(auto deployment, store.find_deployment_of_job(execution.job_id));
+      Deployment& known = last[deployment.target_arn];
+      if (known.sequence < deployment.sequence) known = std::move(deployment);
+    }
+    page.after = slice.next;
+  } while (!page.after.empty());
+  return last;
 }
 
 }  // namespace
@@ -160,6 +187,25 @@ Result<void> Deployments::remove_from_group(Store& store, const ThingName& thing
     }
     return {};
   });
+}
+
+Result<int64_t> Deployments::redeploy(Store& store, const ThingName& thing) const {
+  int64_t queued = 0;
+  SKERRY_TRY(store.transaction([&]() -> Result<void> {
+    SKERRY_ASSIGN(auto last, last_successes(store, thing));
+    std::map<int64_t, JobId> again;  // in the order in which they were made
+    for (const auto& [target_arn, deployment] : last) {
+      SKERRY_ASSIGN(const bool still, concerns(store, target_arn, thing));
+      if (still) again.emplace(deployment.sequence, deployment.job_id);
+    }
+    for (const auto& [sequence, job] : again) {
+      SKERRY_TRY(store.queue_execution(job, thing, env_.clock.wall_ms()));
+    }
+    if (!again.empty()) tell(store, {thing});
+    queued = static_cast<int64_t>(again.size());
+    return {};
+  }));
+  return queued;
 }
 
 Result<JobExecution> Deployments::update_execution(Store& store, const JobId& job_id,

@@ -34,6 +34,11 @@ class Deployments {
   Result<void> remove_from_group(Store& store, const ThingName& thing,
                                  const ThingGroupName& group) const;
 
+  // For a thing that lost its records: of each target that it still belongs to, what last worked
+  // there is queued again, behind what is pending (where that succeeds, the thing refuses what is
+  // older). Returns how many were.
+  Result<int64_t> redeploy(Store& store, const ThingName& thing) const;
+
   // What a device says about its execution. A deployment to a single thing ends with it.
   Result<JobExecution> update_execution(Store& store, const JobId& job_id, const ThingName& thing,
                                         const Store::ExecutionChange& change) const;

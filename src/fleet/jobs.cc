@@ -142,6 +142,13 @@ JobsService::Answer JobsService::get(Store& store, const formats::JobTopic& topi
     formats::NextJob found{
         .timestamp = now_s(), .execution = {}, .client_token = request->client_token};
     std::optional<JobExecution> execution;
+    if (topic.job == formats::kNextJob &&
+        request->client_token.starts_with(formats::kRepairToken)) {
+      SKERRY_ASSIGN(found.redeployed, deployments_.redeploy(store, topic.thing));
+      log::warn(
+          kModule, "a device lost its records",
+          {{"thing", topic.thing.str()}, {"deployed_again", std::to_string(*found.redeployed)}});
+    }
     if (topic.job == formats::kNextJob) {
       SKERRY_ASSIGN(execution, store.next_pending(topic.thing));
     } else {

@@ -217,6 +217,7 @@ std::string to_text(const JobGetRequest& message) {
 std::string to_text(const NextJob& message) {
   json result = {{"timestamp", message.timestamp}};
   if (message.execution) result["execution"] = execution_json(*message.execution);
+  if (message.redeployed) result["redeployed"] = *message.redeployed;
   set_token(result, message.client_token);
   return json_text(result);
 }
@@ -280,6 +281,8 @@ Result<NextJob> parse_next_job(std::string_view text) {
   if (has_execution) {
     SKERRY_ASSIGN(result.execution, parse_execution(*execution));
   }
+  SKERRY_ASSIGN(auto redeployed, root.find("redeployed"));
+  if (redeployed) SKERRY_TRY(root.read("redeployed", result.redeployed.emplace()));
   return result;
 }
 

@@ -85,7 +85,14 @@ struct NextJob {
   int64_t timestamp = 0;
   std::optional<JobExecution> execution;
   std::string client_token;  // empty in notifications
+  // Answer to a get whose token begins with kRepairToken: how many deployments were queued again.
+  // AWS IoT does not know it and leaves it out.
+  std::optional<int64_t> redeployed;
 };
+
+// A device that lost its records starts the token of its gets with this: it asks to be sent again
+// what last worked for each of its targets.
+inline constexpr std::string_view kRepairToken = "repair-";
 
 struct JobsChanged {
   int64_t timestamp = 0;

@@ -8,6 +8,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/check.h"
+
 namespace skerry::io {
 
 template <class T>
@@ -71,6 +73,7 @@ class [[nodiscard]] Task {
 
   bool await_ready() const noexcept { return false; }
   std::coroutine_handle<> await_suspend(std::coroutine_handle<> waiter) noexcept {
+    SKERRY_CHECK(handle_ && !handle_.promise().continuation, "a task is awaited once");
     handle_.promise().continuation = waiter;
     return handle_;
   }

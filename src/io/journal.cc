@@ -1,143 +1,36 @@
-// Journal: framing, recovery and the two ways to change it. See the header for format and
-// guarantees.
+// Journal: recovery and the two ways to change it. See the header for the guarantees.
 #include "io/journal.h"
 
-#include <array>
-#include <cstdio>
-#include <optional>
+#include <algorithm>
 #include <utility>
-#include <vector>
 
-#include "io/crc32c.h"
+#include "base/check.h"
 
 namespace skerry::io {
 namespace {
 
-constexpr std::string_view kMagic = "SKRYJRNL";
-constexpr uint32_t kVersion = 1;
-constexpr size_t kHeaderBytes = 24;
-constexpr size_t kFrameHeaderBytes = 12;
+namespace format = journal_format;
+
 constexpr size_t kWriteBytes = 256 << 10;  // of a new generation at a time
-constexpr size_t kScanBytes = 1 << 20;
-constexpr std::string_view kPrefix = "journal-";
 
-// Numbers as bytes.
-
-void put(std::string& out, uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
-}
-
-uint64_t get(std::string_view bytes, size_t at, size_t count) {
-  uint64_t value = 0;
-  for (size_t i = 0; i < count; ++i) {
-    value |= uint64_t{static_cast<uint8_t>(bytes[at + i])} << (8 * i);
-  }
-  return value;
-}
-uint32_t get_u32(std::string_view bytes, size_t at) {
-  return static_cast<uint32_t>(get(bytes, at, 4));
-}
-
-// Headers and frames.
-
-std::string file_header(uint64_t generation) {
-  std::string header(kMagic);
-  put(header, kVersion, 4);
-  put(header, generation, 8);
-  put(header, crc32c(header), 4);
-  return header;
-}
-
-// A frame is good at its own place only: old bytes of another generation or offset are not frames.
-uint32_t frame_header_crc(uint64_t generation, uint64_t offset, std::string_view length_and_crc) {
-  std::string place;
-  put(place, generation, 8);
-  put(place, offset, 8);
-  return crc32c(length_and_crc, crc32c(place));
-}
-
-void put_frame(std::string& out, uint64_t generation, uint64_t offset, std::string_view body) {
-  std::string header;
-  put(header, body.size(), 4);
-  put(header, crc32c(body), 4);
-  put(header, frame_header_crc(generation, offset, header), 4);
-  out += header;
-  out += body;
-}
-
-void put_record(std::string& body, std::string_view record) {
-  put(body, record.size(), 4);
-  body += record;
-}
-
-Result<void> check_record(std::string_view record) {
-  if (record.size() <= kMaxRecordBytes) return {};
-  return fail(Code::kInvalidArgument, "a journal record of " + std::to_string(record.size()) +
-                                          " bytes is above the limit of " +
-                                          std::to_string(kMaxRecordBytes));
-}
-
-// The body of the frame at `offset` of a file of `size` bytes; nothing where no intact frame is
-// there.
-Result<std::optional<std::string>> read_frame(File& file, uint64_t size, uint64_t generation,
-                                              uint64_t offset) {
-  std::optional<std::string> nothing;
-  if (size - offset < kFrameHeaderBytes) return nothing;
-  SKERRY_ASSIGN(std::string header, file.read_at(offset, kFrameHeaderBytes));
-  if (header.size() < kFrameHeaderBytes) return nothing;
-  const std::string_view fields = std::string_view(header).substr(0, 8);
-  if (get_u32(header, 8) != frame_header_crc(generation, offset, fields)) return nothing;
-  const uint32_t length = get_u32(header, 0);
-  if (length > size - offset - kFrameHeaderBytes) return nothing;
-  SKERRY_ASSIGN(std::string body, file.read_at(offset + kFrameHeaderBytes, length));
-  if (body.size() != length || crc32c(body) != get_u32(header, 4)) return nothing;
-  return body;
-}
-
-// Whether an intact frame begins anywhere after `offset`. Runs only when the frame there is not
-// intact.
-Result<bool> intact_frame_behind(File& file, uint64_t size, uint64_t generation, uint64_t offset) {
-  for (uint64_t begin = offset + 1; begin < size; begin += kScanBytes) {
-    SKERRY_ASSIGN(std::string bytes, file.read_at(begin, kScanBytes + kFrameHeaderBytes - 1));
-    const std::string_view window = bytes;
-    for (size_t i = 0; i < kScanBytes && i + kFrameHeaderBytes <= window.size(); ++i) {
-      if (get_u32(window, i + 8) != frame_header_crc(generation, begin + i, window.substr(i, 8))) {
-        continue;
-      }
-      SKERRY_ASSIGN(auto body, read_frame(file, size, generation, begin + i));
-      if (body) return true;
-    }
-  }
-  return false;
-}
-
-// Hands the records of `body` to `replay`; false when the body is not a list of records.
-Result<bool> replay_body(std::string_view body, const Journal::Replay& replay, uint64_t& count) {
-  while (!body.empty()) {
-    if (body.size() < 4) return false;
-    const uint32_t length = get_u32(body, 0);
-    if (length > body.size() - 4) return false;
-    SKERRY_TRY(replay(body.substr(4, length)));
-    body.remove_prefix(4 + length);
-    ++count;
-  }
-  return true;
-}
-
-// The generation in a file's name; nothing for other names.
-std::optional<uint64_t> generation_of(std::string_view name) {
-  if (!name.starts_with(kPrefix)) return std::nullopt;
-  name.remove_prefix(kPrefix.size());
-  if (name.size() != 10) return std::nullopt;
-  uint64_t generation = 0;
-  for (char c : name) {
-    if (c < '0' || c > '9') return std::nullopt;
-    generation = generation * 10 + static_cast<uint64_t>(c - '0');
-  }
-  return generation;
+std::string temporary(const std::string& path) {
+  return path + ".tmp";
 }
 
 }  // namespace
+
+struct Journal::Found {
+  uint64_t generation = 0;
+  std::string main, copy;  // what the files hold; empty where one is missing
+  bool has_main = false, has_copy = false;
+  format::Merged merged;
+};
+
+Journal::Journal(Files& files, std::string directory, JournalOptions options)
+    : files_(&files),
+      directory_(std::move(directory)),
+      copy_directory_(directory_ + ".copy"),
+      options_(options) {}
 
 Result<Journal> Journal::open(Files& files, std::string directory, const Replay& replay,
                               JournalOptions options) {
@@ -147,208 +40,358 @@ Result<Journal> Journal::open(Files& files, std::string directory, const Replay&
 }
 
 std::string Journal::path_of(uint64_t generation) const {
-  char digits[24];
-  std::snprintf(digits, sizeof digits, "%010llu", static_cast<unsigned long long>(generation));
-  return directory_ + "/" + std::string(kPrefix) + digits;
+  return directory_ + "/" + format::file_name(generation);
+}
+std::string Journal::copy_of(uint64_t generation) const {
+  return copy_directory_ + "/" + format::file_name(generation);
 }
 
 // Opening.
 
 Result<void> Journal::load(const Replay& replay) {
-  SKERRY_TRY(make_directories(*files_, directory_, 0700));
   // 1. What is seen now must not vanish later: an earlier process may have been killed between a
   //    change of names and its sync.
+  SKERRY_TRY(make_directories(*files_, directory_, 0700));
   SKERRY_TRY(files_->sync_directory(parent_of(directory_)));
   SKERRY_TRY(files_->sync_directory(directory_));
-  // 2. The highest generation counts.
-  SKERRY_ASSIGN(std::vector<std::string> names, files_->list(directory_));
-  for (const std::string& name : names) {
-    generation_ = std::max(generation_, generation_of(name).value_or(0));
+  // One copy is enough to start with: a disk may be too full for a second.
+  if (make_directories(*files_, copy_directory_, 0700)) {
+    (void)files_->sync_directory(copy_directory_);
   }
-  if (generation_ == 0) {
-    SKERRY_TRY(start_generation(1, {}));
+  // 2. The newest generation that can be read counts. An older one is there after a crash during a
+  //    compaction.
+  SKERRY_ASSIGN(const std::vector<uint64_t> generations, this->generations());
+  newest_ = generations.empty() ? 0 : generations.front();
+  SKERRY_ASSIGN(Found found, newest(generations));
+  // 3. Its records; one that makes no sense ends them.
+  SKERRY_TRY(this->replay(found, replay));
+  // 4. Both copies are made whole, or a new generation holds what is left.
+  if (generations.empty()) {
+    SKERRY_TRY(start_from(found, {}));
+    recovery_.fresh = true;
+  } else if (recovery_.lost.empty()) {
+    SKERRY_TRY(adopt(found));
   } else {
-    SKERRY_TRY(replay_file(replay));
+    SKERRY_TRY(start_from(found, generations));
   }
-  // 3. Leftovers of compactions that were cut short.
-  for (const std::string& name : names) {
-    const bool older = generation_of(name).value_or(generation_) < generation_;
-    const bool unfinished = name.starts_with(kPrefix) && name.ends_with(".tmp");
-    const std::string path = directory_ + "/" + name;
-    if ((older || unfinished) && exists(*files_, path)) SKERRY_TRY(files_->remove(path));
-  }
+  remove_others();
   return {};
 }
 
-Result<void> Journal::replay_file(const Replay& replay) {
-  const std::string path = path_of(generation_);
-  SKERRY_ASSIGN(file_, files_->open(path, OpenMode::kAppend));
-  SKERRY_ASSIGN(const uint64_t file_size, file_->size());
-  SKERRY_ASSIGN(const std::string header, file_->read_at(0, kHeaderBytes));
-  size_ = kHeaderBytes;
-  if (header.size() < kHeaderBytes || !header.starts_with(kMagic) ||
-      crc32c(std::string_view(header).substr(0, 20)) != get_u32(header, 20) ||
-      get(header, 12, 8) != generation_) {
-    return salvage("its header is damaged");
+Result<std::vector<uint64_t>> Journal::generations() {
+  SKERRY_ASSIGN(std::vector<std::string> names, files_->list(directory_));
+  if (const auto copies = files_->list(copy_directory_)) {
+    names.insert(names.end(), copies->begin(), copies->end());
   }
-  if (const uint32_t version = get_u32(header, 8); version != kVersion) {
+  std::vector<uint64_t> all;
+  for (const std::string& name : names) {
+    if (auto generation = format::generation_of(name)) all.push_back(*generation);
+  }
+  std::sort(all.begin(), all.end(), std::greater<>());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  return all;
+}
+
+Result<Journal::Found> Journal::read(uint64_t generation) {
+  Found found{.generation = generation};
+  auto load = [&](const std::string& path, std::string& bytes, bool& there) -> Result<void> {
+    there = exists(*files_, path);
+    if (!there) return {};
+    SKERRY_ASSIGN(auto file, files_->open(path, OpenMode::kRead));
+    // A file that grew beyond all limits is damaged there.
+    SKERRY_ASSIGN(const uint64_t size, file->size());
+    SKERRY_ASSIGN(bytes, file->read_at(0, std::min(size, options_.max_bytes + 1)));
+    const uint32_t version = format::version_of(bytes).value_or(format::kVersion);
+    if (version == format::kVersion) return {};
     return fail(Code::kUnsupported, path + " has format version " + std::to_string(version) +
                                         ", this program reads version 1: use a newer one");
-  }
-  while (size_ < file_size) {
-    SKERRY_ASSIGN(const auto body, read_frame(*file_, file_size, generation_, size_));
-    if (!body) break;
-    SKERRY_ASSIGN(const bool whole, replay_body(*body, replay, recovery_.records));
-    if (!whole) return salvage("the record at byte " + std::to_string(size_) + " is malformed");
-    size_ += kFrameHeaderBytes + body->size();
-  }
-  if (size_ < file_size) {
-    SKERRY_ASSIGN(const bool more, intact_frame_behind(*file_, file_size, generation_, size_));
-    if (more) return salvage("the record at byte " + std::to_string(size_) + " is damaged");
-    recovery_.torn_bytes = file_size - size_;
-    SKERRY_TRY(file_->truncate(size_));
-  }
-  // The last frame may come from a process that was killed before its sync; its records count now.
-  return file_->sync();
+  };
+  SKERRY_TRY(load(path_of(generation), found.main, found.has_main));
+  SKERRY_TRY(load(copy_of(generation), found.copy, found.has_copy));
+  found.merged = format::merge(found.main, found.copy, generation);
+  return found;
 }
 
-// Bytes that were acknowledged are damaged: the end, unless the owner asked to go on without them.
-Result<void> Journal::salvage(const std::string& damage) {
-  const std::string path = path_of(generation_);
-  const std::string aside = path + ".corrupt";
-  if (!options_.salvage) {
-    return fail(Code::kCorrupt,
-                path + ": " + damage +
-                    "; the disk or another program changed it. Restore it from a copy, or move it "
-                    "away to start empty");
+// The newest that can be read; what is wrong with it and with newer ones is noted.
+Result<Journal::Found> Journal::newest(std::span<const uint64_t> generations) {
+  const auto note = [](std::string& notes, const std::string& text) {
+    notes += (notes.empty() ? "" : "; ") + text;
+  };
+  Found found;
+  for (uint64_t generation : generations) {
+    SKERRY_ASSIGN(found, read(generation));
+    if (!found.merged.damaged) break;
+    note(recovery_.lost, path_of(generation) + " is damaged at byte " +
+                             std::to_string(found.merged.bytes.size()) + ", and so is its copy");
+    if (found.merged.frames > 0) break;
   }
-  std::vector<std::string> bodies;
-  for (uint64_t offset = kHeaderBytes; offset < size_;) {
-    SKERRY_ASSIGN(auto body, read_frame(*file_, size_, generation_, offset));
-    if (!body) return fail(Code::kInternal, path + " reads differently the second time");
-    offset += kFrameHeaderBytes + body->size();
-    bodies.push_back(std::move(*body));
+  if (generations.empty() || !recovery_.lost.empty()) return found;
+  recovery_.torn_bytes = found.merged.torn_bytes;
+  if (!found.main.starts_with(found.merged.bytes)) {
+    note(recovery_.repaired,
+         path_of(found.generation) + (found.has_main ? " was damaged" : " was missing"));
   }
-  // First the new file, then the old one aside: a crash between them costs the evidence, no record.
-  SKERRY_TRY(start_generation(generation_ + 1, bodies));
-  SKERRY_TRY(files_->rename(path, aside));
-  SKERRY_TRY(files_->sync_directory(directory_));
-  recovery_.salvaged = path + ": " + damage + "; kept as " + aside;
+  if (!found.copy.starts_with(found.merged.bytes)) {
+    note(recovery_.repaired,
+         copy_of(found.generation) + (found.has_copy ? " was damaged" : " was missing"));
+  }
+  return found;
+}
+
+Result<Journal::Contents> Journal::look(Files& files, std::string directory) {
+  Journal journal(files, std::move(directory), {});
+  SKERRY_ASSIGN(const std::vector<uint64_t> generations, journal.generations());
+  if (generations.empty()) {
+    return fail(Code::kNotFound, "there is no journal in " + journal.directory_);
+  }
+  SKERRY_ASSIGN(Found found, journal.newest(generations));
+  Contents contents{.generation = found.generation, .records = {}, .found = {}};
+  SKERRY_TRY(journal.replay(found, [&](std::string_view record) -> Result<void> {
+    contents.records.emplace_back(record);
+    return {};
+  }));
+  contents.found = std::move(journal.recovery_);
+  return contents;
+}
+
+Result<void> Journal::replay(Found& found, const Replay& replay) {
+  std::string& bytes = found.merged.bytes;
+  for (uint64_t offset = format::kHeaderBytes; offset < bytes.size();) {
+    const auto frame = format::frame_at(bytes, found.generation, offset);
+    SKERRY_CHECK(frame.has_value(), "a merged journal is made of intact frames");
+    const auto records = format::records_of(*frame);
+    Result<void> taken;
+    if (!records) taken = fail(Code::kCorrupt, "it is not a list of records");
+    for (size_t i = 0; taken && records && i < records->size(); ++i) {
+      taken = replay((*records)[i]);
+      recovery_.records += taken.has_value();
+    }
+    if (!taken && taken.error().code() != Code::kCorrupt) return taken;
+    if (!taken) {
+      if (!recovery_.lost.empty()) recovery_.lost += "; ";
+      recovery_.lost += path_of(found.generation) + ": the record at byte " +
+                        std::to_string(offset) + " makes no sense: " + taken.error().message();
+      bytes.resize(offset);
+      return {};
+    }
+    offset += frame->size();
+  }
   return {};
+}
+
+// The files of `found` become the journal.
+Result<void> Journal::adopt(const Found& found) {
+  generation_ = found.generation;
+  size_ = found.merged.bytes.size();
+  SKERRY_TRY(make_whole(path_of(generation_), found.main, found));
+  SKERRY_ASSIGN(file_, files_->open(path_of(generation_), OpenMode::kAppend));
+  // The last frame may come from a process that was killed before its sync; its records count now.
+  SKERRY_TRY(file_->sync());
+  auto copied = make_whole(copy_of(generation_), found.copy, found);
+  if (copied) {
+    auto opened = files_->open(copy_of(generation_), OpenMode::kAppend);
+    if (opened) copy_ = std::move(*opened);
+  }
+  if (!copy_) drop_copy();
+  return {};
+}
+
+Result<void> Journal::make_whole(const std::string& path, std::string_view on_disk,
+                                 const Found& found) {
+  const std::string& wanted = found.merged.bytes;
+  if (on_disk == wanted) return {};
+  if (!on_disk.starts_with(wanted)) return write_file_atomic(*files_, path, wanted);
+  SKERRY_ASSIGN(auto file, files_->open(path, OpenMode::kAppend));
+  SKERRY_TRY(file->truncate(wanted.size()));
+  return file->sync();
+}
+
+// A new generation with what is left of `found`, nothing at first. Damaged files stay as evidence.
+Result<void> Journal::start_from(const Found& found, std::span<const uint64_t> damaged) {
+  auto compaction = begin_compaction("");
+  std::string& bytes = compaction->bytes_;
+  bytes = format::header(compacting_);
+  for (uint64_t offset = format::kHeaderBytes; offset < found.merged.bytes.size();) {
+    const auto frame = format::frame_at(found.merged.bytes, found.generation, offset);
+    SKERRY_CHECK(frame.has_value(), "a merged journal is made of intact frames");
+    format::put_frame(bytes, compacting_, bytes.size(), frame->substr(format::kFrameHeaderBytes));
+    offset += frame->size();
+  }
+  if (bytes.size() == format::kHeaderBytes) format::put_frame(bytes, compacting_, bytes.size(), "");
+  compaction->write();
+  SKERRY_TRY(finish_compaction(*compaction));
+  // First the new files, then the old ones aside: a crash between them costs evidence, no record.
+  for (uint64_t generation : damaged) {
+    for (const std::string& path : {path_of(generation), copy_of(generation)}) {
+      if (exists(*files_, path)) SKERRY_TRY(files_->rename(path, path + ".corrupt"));
+    }
+  }
+  return {};
+}
+
+// Leftovers of compactions that were cut short; what cannot be removed does no harm.
+void Journal::remove_others() {
+  for (const std::string& directory : {directory_, copy_directory_}) {
+    const auto names = files_->list(directory);
+    for (size_t i = 0; names && i < names->size(); ++i) {
+      const std::string& name = (*names)[i];
+      const bool other = format::generation_of(name).value_or(generation_) != generation_;
+      const bool unfinished = name.starts_with("journal-") && name.ends_with(".tmp");
+      if (other || unfinished) (void)files_->remove(directory + "/" + name);
+    }
+  }
 }
 
 // Changing.
 
-Result<void> Journal::usable() const {
-  if (!poisoned_) return {};
-  return fail(
-      Code::kFailedPrecondition,
-      "journal " + directory_ +
-          ": an earlier write failed and may not have reached the disk; nothing is accepted "
-          "until the program starts again");
-}
-
 Result<void> Journal::append(std::string_view record) {
-  SKERRY_TRY(check_record(record));
-  std::string body;
-  body.reserve(4 + record.size());
-  put_record(body, record);
-  return write_frame(body);
-}
-
-Result<void> Journal::append_all(std::span<const std::string> records) {
-  std::string body;
-  for (const std::string& record : records) {
-    SKERRY_TRY(check_record(record));
-    put_record(body, record);
-    if (body.size() > kMaxAppendBytes) {
-      return fail(Code::kInvalidArgument,
-                  "journal records appended together are above the limit of " +
-                      std::to_string(kMaxAppendBytes) + " bytes");
-    }
+  SKERRY_CHECK(file_ != nullptr, "a journal is appended to after it is open");
+  if (broken_) {
+    return fail(Code::kUnavailable, "journal " + directory_ +
+                                        ": an earlier write failed and may not have reached the "
+                                        "disk; check the disk");
   }
-  return body.empty() ? Result<void>() : write_frame(body);
-}
-
-Result<void> Journal::write_frame(std::string_view body) {
-  SKERRY_TRY(usable());
-  if (size_ + kFrameHeaderBytes + body.size() > options_.max_bytes) {
+  if (record.size() > kMaxRecordBytes) {
+    return fail(Code::kInvalidArgument, "a journal record of " + std::to_string(record.size()) +
+                                            " bytes is above the limit of " +
+                                            std::to_string(kMaxRecordBytes));
+  }
+  std::string frame;
+  format::put_frame(frame, generation_, size_, format::body_of(record));
+  if (size_ + frame.size() > options_.max_bytes) {
     return fail(Code::kResourceExhausted, "journal " + directory_ + " is at its limit of " +
                                               std::to_string(options_.max_bytes) + " bytes");
   }
-  std::string frame;
-  frame.reserve(kFrameHeaderBytes + body.size());
-  put_frame(frame, generation_, size_, body);
   if (auto written = file_->write(frame); !written) {
     // Take back what was written of it, so that the next append starts at a frame's end.
-    poisoned_ = !file_->truncate(size_) || !file_->sync();
+    broken_ = !file_->truncate(size_) || !file_->sync();
     return fail(std::move(written.error()));
   }
   if (auto synced = file_->sync(); !synced) {
     // The kernel may now believe that the bytes are on the disk. Without them in the file, opening
     // it again cannot take them for acknowledged.
-    poisoned_ = true;
+    broken_ = true;
     (void)file_->truncate(size_);
     return fail(std::move(synced.error()));
   }
   size_ += frame.size();
+  if (copy_ && !copy_->write(frame)) drop_copy();
+  if (compacting_ != 0) meanwhile_.emplace_back(record);
   return {};
 }
 
-Result<void> Journal::compact(std::span<const std::string> records) {
-  SKERRY_TRY(usable());
-  std::vector<std::string> bodies;
-  uint64_t total = kHeaderBytes;
-  for (const std::string& record : records) {
-    SKERRY_TRY(check_record(record));
-    put_record(bodies.emplace_back(), record);
-    total += kFrameHeaderBytes + bodies.back().size();
-  }
-  if (total > options_.max_bytes) {
-    return fail(Code::kResourceExhausted, "journal " + directory_ + ": " + std::to_string(total) +
-                                              " bytes are above its limit of " +
-                                              std::to_string(options_.max_bytes));
-  }
-  const std::string old_path = path_of(generation_);
-  SKERRY_TRY(start_generation(generation_ + 1, bodies));
-  // Where this fails the file stays until the next open(), which removes it: nothing to report.
-  (void)files_->remove(old_path);
-  return {};
+// The first copy is enough until the next compaction; a part of a frame in the second is not.
+void Journal::drop_copy() {
+  copy_.reset();
+  (void)files_->remove(copy_of(generation_));
 }
 
-// Writes the file of `generation` under another name, syncs it, and gives it its name.
-Result<void> Journal::start_generation(uint64_t generation,
-                                       const std::vector<std::string>& bodies) {
-  const std::string path = path_of(generation);
-  const std::string temporary = path + ".tmp";
-  auto write = [&]() -> Result<uint64_t> {
-    SKERRY_ASSIGN(auto file, files_->open(temporary, OpenMode::kTruncate));
-    std::string bytes = file_header(generation);
-    uint64_t written = 0;
-    for (const std::string& body : bodies) {
-      put_frame(bytes, generation, written + bytes.size(), body);
-      if (bytes.size() < kWriteBytes) continue;
-      SKERRY_TRY(file->write(bytes));
-      written += std::exchange(bytes, {}).size();
-    }
-    SKERRY_TRY(file->write(bytes));
-    SKERRY_TRY(file->sync());
-    return written + bytes.size();
-  };
-  auto size = write();
-  if (!size) {
-    (void)files_->remove(temporary);  // gives its space back; what counts is the first error
-    return fail(std::move(size.error()));
+Result<void> Journal::compact(std::string snapshot) {
+  auto compaction = begin_compaction(std::move(snapshot));
+  compaction->write();
+  return finish_compaction(*compaction);
+}
+
+std::shared_ptr<Journal::Compaction> Journal::begin_compaction(std::string snapshot) {
+  auto compaction = std::make_shared<Compaction>();
+  compacting_ = ++newest_;
+  meanwhile_.clear();
+  compaction->files_ = files_;
+  compaction->generation_ = compacting_;
+  compaction->max_bytes_ = options_.max_bytes;
+  compaction->bytes_ = format::header(compacting_);
+  format::put_frame(compaction->bytes_, compacting_, compaction->bytes_.size(),
+                    format::body_of(snapshot));
+  compaction->main_.path = path_of(compacting_);
+  compaction->copy_.path = copy_of(compacting_);
+  return compaction;
+}
+
+Result<void> Journal::finish_compaction(Compaction& compaction) {
+  SKERRY_CHECK(compaction.size_ > 0, "a compaction is written before it is finished");
+  const bool current = compacting_ == compaction.generation_;
+  if (!current || !compaction.written_) {
+    compaction.abandon();
+    if (!current) return {};
+  }
+  compacting_ = 0;
+  const std::vector<std::string> meanwhile = std::exchange(meanwhile_, {});
+  SKERRY_TRY(std::move(compaction.written_));
+  // What was appended meanwhile follows the snapshot.
+  std::string tail;
+  for (const std::string& record : meanwhile) {
+    format::put_frame(tail, compaction.generation_, compaction.size_ + tail.size(),
+                      format::body_of(record));
+  }
+  auto appended = compaction.append(tail);
+  if (!appended) {
+    compaction.abandon();
+    return appended;
   }
   // From here on an error leaves open which of the two files a power cut would keep.
-  poisoned_ = true;
-  SKERRY_TRY(files_->rename(temporary, path));
+  broken_ = true;
+  SKERRY_TRY(files_->rename(temporary(compaction.main_.path), compaction.main_.path));
   SKERRY_TRY(files_->sync_directory(directory_));
-  SKERRY_ASSIGN(file_, files_->open(path, OpenMode::kAppend));
-  poisoned_ = false;
-  generation_ = generation;
-  size_ = *size;
+  broken_ = false;
+  const uint64_t old = std::exchange(generation_, compaction.generation_);
+  file_ = std::move(compaction.main_.file);
+  size_ = compaction.size_;
+  copy_ = std::move(compaction.copy_.file);
+  if (!copy_ || !files_->rename(temporary(compaction.copy_.path), compaction.copy_.path)) {
+    (void)files_->remove(temporary(compaction.copy_.path));
+    drop_copy();
+  }
+  // Where this fails the files stay until the next open(), which removes them: nothing to report.
+  if (old != 0) {
+    (void)files_->remove(path_of(old));
+    (void)files_->remove(copy_of(old));
+  }
   return {};
+}
+
+// A new generation.
+
+void Journal::Compaction::write() {
+  size_ = bytes_.size();
+  if (size_ > max_bytes_) {
+    written_ = fail(Code::kResourceExhausted,
+                    "journal " + main_.path + ": " + std::to_string(size_) +
+                        " bytes are above its limit of " + std::to_string(max_bytes_));
+    return;
+  }
+  written_ = write(main_);
+  if (written_ && !write(copy_)) {
+    copy_.file.reset();
+    (void)files_->remove(temporary(copy_.path));
+  }
+  bytes_.clear();
+}
+
+Result<void> Journal::Compaction::write(Part& part) {
+  SKERRY_ASSIGN(part.file, files_->open(temporary(part.path), OpenMode::kTruncate));
+  for (std::string_view rest = bytes_; !rest.empty();) {
+    SKERRY_TRY(part.file->write(rest.substr(0, kWriteBytes)));
+    rest.remove_prefix(std::min(rest.size(), kWriteBytes));
+  }
+  return part.file->sync();
+}
+
+// More frames behind it.
+Result<void> Journal::Compaction::append(std::string_view bytes) {
+  if (bytes.empty()) return {};
+  SKERRY_TRY(main_.file->write(bytes));
+  SKERRY_TRY(main_.file->sync());
+  size_ += bytes.size();
+  if (copy_.file && !copy_.file->write(bytes)) copy_.file.reset();
+  return {};
+}
+
+// Gives its space back.
+void Journal::Compaction::abandon() {
+  for (Part* part : {&main_, &copy_}) {
+    part->file.reset();
+    (void)files_->remove(temporary(part->path));
+  }
 }
 
 }  // namespace skerry::io

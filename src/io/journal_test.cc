@@ -1,5 +1,5 @@
-// The journal's promises: power cuts at every operation, mutants that the check must catch, damaged
-// bytes, failing disks, and real processes killed at any point.
+// The journal's promises: power cuts at every operation, mutants that the check must catch, failing
+// disks, and real processes killed at any point. Damaged bytes: journal_damage_test.cc.
 #include "io/journal.h"
 
 #include <gtest/gtest.h>
@@ -9,32 +9,10 @@
 #include <cerrno>
 #include <csignal>
 
-#include "io/fault_files.h"
+#include "io/test_journal.h"
 
 namespace skerry::io {
 namespace {
-
-using Records = std::vector<std::string>;
-constexpr char kDirectory[] = "/device/state";
-
-Result<Journal> open_into(Files& files, Records& records, JournalOptions options = {},
-                          const std::string& directory = kDirectory) {
-  records.clear();
-  return Journal::open(
-      files, directory,
-      [&records](std::string_view record) -> Result<void> {
-        records.emplace_back(record);
-        return {};
-      },
-      options);
-}
-
-Records replay(Files& files) {
-  Records records;
-  auto journal = open_into(files, records);
-  EXPECT_TRUE(journal) << journal.error().message();
-  return records;
-}
 
 // The script of changes that the crash tests cut short, and what a correct journal may hold then.
 struct Script {
@@ -56,22 +34,27 @@ struct Script {
       after.push_back(record);
       return step(after, [&] { return journal->append(record); });
     };
-    auto append_all = [&](const Records& records) {
-      Records after = acked;
+    auto compact = [&](const std::string& snapshot) {
+      return step({snapshot}, [&] { return journal->compact(snapshot); });
+    };
+    // With records appended between its begin and its end.
+    auto compact_meanwhile = [&](const std::string& snapshot, const Records& records) {
+      auto compaction = journal->begin_compaction(snapshot);
+      for (const std::string& record : records) {
+        if (!append(record)) return false;
+      }
+      compaction->write();
+      if (!append("late")) return false;
+      Records after{snapshot};
       after.insert(after.end(), records.begin(), records.end());
-      return step(after, [&] { return journal->append_all(records); });
+      after.push_back("late");
+      return step(after, [&] { return journal->finish_compaction(*compaction); });
     };
-    auto compact = [&](const Records& records) {
-      return step(records, [&] { return journal->compact(records); });
-    };
-    (void)(append("one") && append(std::string(1500, '2')) &&
-           append_all({"three", std::string(2000, '4'), "", "six"}) &&
-           compact({"snapshot", std::string(700, 's')}) && append("seven") && append("") &&
-           compact({}) && append("eight") && append_all({"nine", "ten"}));
+    (void)(append("one") && append(std::string(1500, '2')) && compact(std::string(700, 's')) &&
+           append("three") && append("") && compact_meanwhile("snapshot", {"four", "five"}) &&
+           append("six") && compact("") && append("seven"));
   }
 };
-
-using Wrap = std::function<std::unique_ptr<Files>(FaultFiles&)>;
 
 // Runs the script with a crash at operation `crash`, reboots, opens, crashes at operation `second`
 // of that, and opens again. Returns what is wrong, or nothing.
@@ -97,7 +80,7 @@ size_t operations_of_script() {
   FaultFiles disk;
   Script script;
   script.run(disk);
-  EXPECT_EQ(script.acked, (Records{"eight", "nine", "ten"}));
+  EXPECT_EQ(script.acked, (Records{"", "seven"}));
   return disk.operations().size();
 }
 
@@ -130,41 +113,6 @@ Verdict judge(const Wrap& wrap, uint64_t seeds) {
   }
   return verdict;
 }
-
-// Passes everything on; the mutants change one call.
-class Delegate : public Files {
- public:
-  explicit Delegate(Files& files) : files_(files) {}
-  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode open_mode,
-                                     uint32_t mode) override {
-    return files_.open(path, open_mode, mode);
-  }
-  Result<FileInfo> stat(const std::string& path) override { return files_.stat(path); }
-  Result<std::vector<std::string>> list(const std::string& path) override {
-    return files_.list(path);
-  }
-  Result<void> make_directory(const std::string& path, uint32_t mode) override {
-    return files_.make_directory(path, mode);
-  }
-  Result<void> rename(const std::string& from, const std::string& to) override {
-    return files_.rename(from, to);
-  }
-  Result<void> remove(const std::string& path) override { return files_.remove(path); }
-  Result<void> remove_tree(const std::string& path) override { return files_.remove_tree(path); }
-  Result<void> set_mode(const std::string& path, uint32_t mode) override {
-    return files_.set_mode(path, mode);
-  }
-  Result<void> set_owner(const std::string& path, uint32_t uid, uint32_t gid) override {
-    return files_.set_owner(path, uid, gid);
-  }
-  Result<void> sync_directory(const std::string& path) override {
-    return files_.sync_directory(path);
-  }
-  Result<uint64_t> free_bytes(const std::string& path) override { return files_.free_bytes(path); }
-
- protected:
-  Files& files_;
-};
 
 class ForgetsFileSync : public Delegate {
  public:
@@ -207,11 +155,6 @@ class CopiesInsteadOfRenaming : public Delegate {
     return files_.remove(from);
   }
 };
-
-template <class Wrapper>
-Wrap wrap_in() {
-  return [](FaultFiles& disk) { return std::make_unique<Wrapper>(disk); };
-}
 
 TEST(JournalCrash, EveryAcknowledgedRecordSurvivesACutAtEveryOperation) {
   const Verdict verdict = judge(wrap_in<Delegate>(), 20);
@@ -257,9 +200,41 @@ TEST(JournalFault, RefusesEverythingAfterAFailedSync) {
   ASSERT_TRUE(journal);
   disk.fail_at(disk.operations().size() + 1, EIO);
   EXPECT_FALSE(journal->append("lost"));
-  EXPECT_EQ(journal->append("later").error().code(), Code::kFailedPrecondition);
-  EXPECT_EQ(journal->compact({}).error().code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(journal->broken());
+  EXPECT_EQ(journal->append("later").error().code(), Code::kUnavailable);
   EXPECT_EQ(replay(disk), Records{});
+}
+
+// The file that nobody can be sure of is replaced by a new one, without a restart.
+TEST(JournalFault, ACompactionMendsAJournalWhoseSyncFailed) {
+  for (const auto policy : {CrashPolicy::kDropUnsynced, CrashPolicy::kKeepAll}) {
+    FaultFiles disk;
+    Records records;
+    auto journal = open_into(disk, records);
+    ASSERT_TRUE(journal && journal->append("first"));
+    disk.fail_at(disk.operations().size() + 1, EIO);
+    EXPECT_FALSE(journal->append("lost"));
+    ASSERT_TRUE(journal->compact("first"));
+    EXPECT_FALSE(journal->broken());
+    ASSERT_TRUE(journal->append("later"));
+    disk.reboot(policy);
+    EXPECT_EQ(replay(disk), (Records{"first", "later"}));
+  }
+}
+
+TEST(JournalFault, ACompactionThatIsOvertakenByAnotherChangesNothing) {
+  FaultFiles disk;
+  Records records;
+  auto journal = open_into(disk, records);
+  ASSERT_TRUE(journal && journal->append("first"));
+  auto slow = journal->begin_compaction("old snapshot");
+  slow->write();
+  ASSERT_TRUE(journal->append("second"));
+  ASSERT_TRUE(journal->compact("snapshot"));
+  ASSERT_TRUE(journal->append("third"));
+  ASSERT_TRUE(journal->finish_compaction(*slow));
+  ASSERT_TRUE(journal->append("fourth"));
+  EXPECT_EQ(replay(disk), (Records{"snapshot", "third", "fourth"}));
 }
 
 TEST(JournalFault, AFullDiskRefusesAndRecovers) {
@@ -267,13 +242,31 @@ TEST(JournalFault, AFullDiskRefusesAndRecovers) {
   Records records;
   auto journal = open_into(disk, records);
   ASSERT_TRUE(journal && journal->append("first"));
-  disk.set_capacity(journal->size_bytes() + 50);
+  disk.set_capacity(2 * journal->size_bytes() + 70);
   EXPECT_EQ(journal->append(std::string(100, 'x')).error().code(), Code::kResourceExhausted);
-  EXPECT_EQ(journal->compact(Records{std::string(100, 'x')}).error().code(),
-            Code::kResourceExhausted);
+  EXPECT_EQ(journal->compact(std::string(100, 'x')).error().code(), Code::kResourceExhausted);
+  EXPECT_TRUE(journal->has_copy());
   ASSERT_TRUE(journal->append("second"));
   disk.reboot(CrashPolicy::kDropUnsynced);
   EXPECT_EQ(replay(disk), (Records{"first", "second"}));
+}
+
+TEST(JournalFault, ADiskWithoutRoomForTheCopyLosesOnlyTheCopy) {
+  FaultFiles disk;
+  Records records;
+  {
+    auto journal = open_into(disk, records);
+    ASSERT_TRUE(journal && journal->append("first"));
+    disk.set_capacity(2 * journal->size_bytes() + 150);
+    ASSERT_TRUE(journal->append(std::string(100, 'x')));
+    EXPECT_FALSE(journal->has_copy());
+    ASSERT_TRUE(journal->append("third"));
+  }
+  EXPECT_EQ(replay(disk), (Records{"first", std::string(100, 'x'), "third"}));
+  disk.set_capacity(UINT64_MAX);
+  auto journal = open_into(disk, records);
+  ASSERT_TRUE(journal);
+  EXPECT_TRUE(journal->has_copy());
 }
 
 TEST(Journal, KeepsToItsLimits) {
@@ -286,10 +279,11 @@ TEST(Journal, KeepsToItsLimits) {
             Code::kInvalidArgument);
   ASSERT_TRUE(journal->append(std::string(900, 'x')));
   EXPECT_FALSE(journal->append(std::string(100, 'y')));
-  ASSERT_TRUE(journal->compact(Records{"short"}));
+  ASSERT_TRUE(journal->compact("short"));
   ASSERT_TRUE(journal->append(std::string(100, 'y')));
   EXPECT_EQ(journal->generation(), 2u);
   EXPECT_EQ(disk.list(kDirectory).value(), Records{"journal-0000000002"});
+  EXPECT_EQ(disk.list(std::string(kDirectory) + ".copy").value(), Records{"journal-0000000002"});
 }
 
 TEST(Journal, TakesRecordsUpToTheLargest) {
@@ -316,104 +310,38 @@ TEST(Journal, AnErrorOfTheReplayIsPassedOn) {
   EXPECT_EQ(journal.error().message(), "do not like it");
 }
 
-// Three frames, and their file, to be damaged.
-struct Sample {
-  FaultFiles disk;
-  Records records{"first", "second record", "third"};
-  std::string path = std::string(kDirectory) + "/journal-0000000001";
-  std::string bytes;
-  uint64_t last_frame = 0;
-
-  Sample() {
-    Records seen;
-    auto journal = open_into(disk, seen);
-    for (const std::string& record : records) {
-      last_frame = journal->size_bytes();
-      EXPECT_TRUE(journal->append(record));
+// Many records as one, and back.
+std::string text_of(const Records& records) {
+  std::string text = "all:";
+  for (const std::string& record : records) text += record + "\n";
+  return text;
+}
+Records records_of(const Records& stored) {
+  Records all;
+  for (const std::string& record : stored) {
+    if (!record.starts_with("all:")) {
+      all.push_back(record);
+      continue;
     }
-    bytes = read_file(disk, path).value();
+    all.clear();
+    for (size_t at = 4; at < record.size(); at = record.find('\n', at) + 1)
+      all.push_back(record.substr(at, record.find('\n', at) - at));
   }
-  void replace(std::string_view with) { EXPECT_TRUE(write_file_atomic(disk, path, with)); }
-};
-
-TEST(JournalDamage, AChangedBitAnywhereIsNoticed) {
-  Sample sample;
-  for (size_t at = 0; at < sample.bytes.size(); ++at) {
-    for (int bit = 0; bit < 8; ++bit) {
-      std::string damaged = sample.bytes;
-      damaged[at] = static_cast<char>(damaged[at] ^ (1 << bit));
-      sample.replace(damaged);
-      Records records;
-      auto journal = open_into(sample.disk, records);
-      if (at >= sample.last_frame) {  // looks like a torn write
-        ASSERT_TRUE(journal) << "byte " << at;
-        EXPECT_EQ(records, (Records{"first", "second record"}));
-        EXPECT_EQ(journal->recovery().torn_bytes, sample.bytes.size() - sample.last_frame);
-      } else {
-        ASSERT_FALSE(journal) << "byte " << at;
-        EXPECT_EQ(journal.error().code(), Code::kCorrupt);
-        EXPECT_NE(journal.error().message().find(sample.path), std::string::npos);
-      }
-    }
-  }
+  return all;
 }
 
-TEST(JournalDamage, AFileCutAnywhereGivesThePrefix) {
-  Sample sample;
-  for (size_t size = 24; size < sample.bytes.size(); ++size) {
-    sample.replace(std::string_view(sample.bytes).substr(0, size));
-    Records records;
-    auto journal = open_into(sample.disk, records);
-    ASSERT_TRUE(journal);
-    ASSERT_LT(records.size(), 3u);
-    EXPECT_TRUE(std::equal(records.begin(), records.end(), sample.records.begin()));
-    ASSERT_TRUE(journal->append("more"));
-    records.push_back("more");
-    EXPECT_EQ(replay(sample.disk), records);
-  }
-}
-
-TEST(JournalDamage, SalvageGoesOnWithThePrefixAndKeepsTheFile) {
-  Sample sample;
-  std::string damaged = sample.bytes;
-  damaged[sample.last_frame - 1] ^= 1;
-  sample.replace(damaged);
-  Records records;
-  {
-    auto journal = open_into(sample.disk, records, {.salvage = true});
-    ASSERT_TRUE(journal) << journal.error().message();
-    EXPECT_EQ(records, Records{"first"});
-    EXPECT_NE(journal->recovery().salvaged.find("is damaged; kept as"), std::string::npos);
-    ASSERT_TRUE(journal->append("next"));
-  }
-  EXPECT_EQ(read_file(sample.disk, sample.path + ".corrupt").value(), damaged);
-  sample.disk.reboot(CrashPolicy::kDropUnsynced);
-  EXPECT_EQ(replay(sample.disk), (Records{"first", "next"}));
-}
-
-TEST(JournalDamage, ANewerFormatIsLeftAlone) {
-  Sample sample;
-  // "SKRYJRNL", version 2, generation 1, and the checksum of those.
-  std::string newer = sample.bytes.substr(0, 24);
-  newer[8] = 2;
-  newer.replace(20, 4, std::string("\x31\x5b\xf0\x12", 4));
-  sample.replace(newer);
-  Records records;
-  EXPECT_EQ(open_into(sample.disk, records, {.salvage = true}).error().code(), Code::kUnsupported);
-}
-
-// A real process appends and reports each success; it is killed at a random point, over and over.
 [[noreturn]] void append_until_killed(const std::string& directory, int reports) {
   RealFiles files;
   Records records;
   auto journal = open_into(files, records, {}, directory);
   if (!journal) ::_exit(1);
+  records = records_of(records);
   for (uint64_t number = records.size();; ++number) {
     const std::string record = std::to_string(number) + std::string(number % 700, '.');
     if (!journal->append(record)) ::_exit(2);
     if (::write(reports, "+", 1) != 1) ::_exit(3);
     records.push_back(record);
-    if (number % 16 == 15 && !journal->compact(records)) ::_exit(4);
+    if (number % 16 == 15 && !journal->compact(text_of(records))) ::_exit(4);
   }
 }
 
@@ -447,6 +375,8 @@ TEST(JournalKill, AKilledProcessLosesNothingAcknowledged) {
     Records records;
     auto journal = open_into(files, records, {}, directory);
     ASSERT_TRUE(journal) << journal.error().message();
+    EXPECT_EQ(journal->recovery().lost, "");
+    records = records_of(records);
     ASSERT_GE(records.size(), known + acked);
     ASSERT_LE(records.size(), known + acked + 1);
     for (size_t i = 0; i < records.size(); ++i) {
@@ -455,6 +385,7 @@ TEST(JournalKill, AKilledProcessLosesNothingAcknowledged) {
     known = records.size();
   }
   EXPECT_TRUE(remove_all(files, directory));
+  EXPECT_TRUE(remove_all(files, directory + ".copy"));
 }
 
 }  // namespace

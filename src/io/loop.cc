@@ -1,12 +1,16 @@
 // RealLoop: Boost.Asio's io_context behind the Loop interface, so that its headers stop here.
 #include "io/loop.h"
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <thread>
 #include <unordered_map>
+
+#include "base/check.h"
 
 namespace skerry::io {
 namespace asio = boost::asio;
@@ -49,10 +53,31 @@ struct RealLoop::Impl {
   std::vector<std::unique_ptr<asio::signal_set>> signals;
   asio::io_context context{1};
   asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+  std::atomic<std::thread::id> runner;  // the thread inside run(); none between
+
+  // Before the loop runs and after it, its owner may do anything.
+  void check_thread() const {
+    const std::thread::id id = runner.load(std::memory_order_relaxed);
+    SKERRY_CHECK(id == std::thread::id() || id == std::this_thread::get_id(),
+                 "from another thread than the loop's only post() may be called");
+  }
 
   ~Impl() {
     timers.clear();
     signals.clear();
+  }
+
+  template <class Run>
+  auto run(Run run) {
+    struct Restore {
+      std::atomic<std::thread::id>& runner;
+      std::thread::id before;
+      ~Restore() { runner.store(before, std::memory_order_relaxed); }
+    };
+    check_thread();
+    const Restore restore{runner,
+                          runner.exchange(std::this_thread::get_id(), std::memory_order_relaxed)};
+    return run();
   }
 
   void await_signal(asio::signal_set& set, std::function<void(int)> handler) {
@@ -72,6 +97,7 @@ void RealLoop::post(Callback callback) {
 }
 
 Timer RealLoop::after(int64_t delay_ms, Callback callback) {
+  impl_->check_thread();
   uint64_t id = impl_->next_timer++;
   auto timer =
       std::make_unique<asio::steady_timer>(impl_->context, std::chrono::milliseconds(delay_ms));
@@ -86,14 +112,17 @@ Timer RealLoop::after(int64_t delay_ms, Callback callback) {
 }
 
 void RealLoop::cancel_timer(uint64_t id) {
+  impl_->check_thread();
   impl_->timers.erase(id);
 }
 
 std::unique_ptr<FdWatch> RealLoop::watch(int fd) {
+  impl_->check_thread();
   return std::make_unique<AsioWatch>(impl_->context, fd);
 }
 
 void RealLoop::on_signals(const std::vector<int>& signals, std::function<void(int)> handler) {
+  impl_->check_thread();
   auto set = std::make_unique<asio::signal_set>(impl_->context);
   for (int number : signals) set->add(number);
   impl_->await_signal(*set, std::move(handler));
@@ -101,11 +130,12 @@ void RealLoop::on_signals(const std::vector<int>& signals, std::function<void(in
 }
 
 void RealLoop::run() {
-  impl_->context.run();
+  impl_->run([this] { impl_->context.run(); });
 }
 
 bool RealLoop::run_for(int64_t limit_ms) {
-  return impl_->context.run_one_for(std::chrono::milliseconds(limit_ms)) > 0;
+  return impl_->run(
+      [&] { return impl_->context.run_one_for(std::chrono::milliseconds(limit_ms)) > 0; });
 }
 
 void RealLoop::stop() {

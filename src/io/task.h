@@ -14,6 +14,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "io/coroutine.h"
 #include "io/loop.h"
@@ -110,7 +111,10 @@ class Completion {
       if (state) state->waiter = {};
     }
     bool await_ready() const noexcept { return state->value.has_value(); }
-    void await_suspend(std::coroutine_handle<> handle) noexcept { state->waiter = handle; }
+    void await_suspend(std::coroutine_handle<> handle) noexcept {
+      SKERRY_CHECK(!state->waiter, "a completion is awaited by one");
+      state->waiter = handle;
+    }
     T await_resume() { return std::move(*state->value); }
   };
   std::shared_ptr<State> state_;

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <thread>
+
 namespace skerry::io {
 namespace {
 
@@ -93,6 +95,61 @@ TEST(Loop, DestructionDropsQueuedCallbacksThatHoldTimersAndWatches) {
   EXPECT_FALSE(ran);
   ::close(ends[0]);
   ::close(ends[1]);
+}
+
+// What the headers forbid ends the program, in release too.
+
+Task<void> await_twice(Loop& loop) {
+  auto task = add_later(loop, 1, 1);
+  (void)co_await task;
+  (void)co_await task;
+}
+
+Task<void> await_completion(Completion<bool> completion) {
+  co_await completion;
+}
+
+TEST(TaskDeathTest, ATaskIsAwaitedOnce) {
+  RealLoop loop;
+  EXPECT_DEATH(
+      {
+        TaskScope scope;
+        scope.spawn(await_twice(loop));
+        while (scope.size() > 0) loop.run_for(5000);
+      },
+      "broken invariant: a task is awaited once");
+}
+
+TEST(TaskDeathTest, ACompletionIsAwaitedByOne) {
+  RealLoop loop;
+  EXPECT_DEATH(
+      {
+        Completion<bool> completion(loop);
+        TaskScope scope;
+        scope.spawn(await_completion(completion));
+        scope.spawn(await_completion(completion));
+      },
+      "broken invariant: a completion is awaited by one");
+}
+
+TEST(LoopDeathTest, OnlyPostIsForOtherThreads) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        RealLoop loop;
+        loop.post([&] { std::thread([&] { (void)loop.after(1, [] {}); }).join(); });
+        loop.run();
+      },
+      "broken invariant: from another thread than the loop's only post");
+}
+
+TEST(Loop, BeforeItRunsAnyThreadMayPrepareIt) {
+  RealLoop loop;
+  bool rang = false;
+  Timer timer;
+  std::thread([&] { timer = loop.after(1, [&] { rang = true; }); }).join();
+  ASSERT_TRUE(loop.run_for(5000));
+  EXPECT_TRUE(rang);
 }
 
 }  // namespace

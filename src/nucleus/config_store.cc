@@ -51,7 +51,7 @@ Result<std::vector<KeyPath>> ConfigStore::update(const ComponentName& component,
   return changed;
 }
 
-Result<void> ConfigStore::apply_record(std::string_view record_json) {
+Result<ConfigStore::Change> ConfigStore::parse_record(std::string_view record_json) {
   const json record = json::parse(record_json, nullptr, false);
   const auto corrupt = [&] {
     return fail(Code::kCorrupt, "stored configuration change cannot be read: " +
@@ -72,9 +72,14 @@ Result<void> ConfigStore::apply_record(std::string_view record_json) {
     if (!key.is_string()) return corrupt();
     key_path.push_back(key.get<std::string>());
   }
+  return Change{ComponentName(component->get<std::string>()), std::move(key_path),
+                std::make_shared<const json>(*value), time->get<int64_t>()};
+}
+
+Result<void> ConfigStore::apply_record(std::string_view record_json) {
+  SKERRY_ASSIGN(const Change change, parse_record(record_json));
+  SKERRY_TRY(tree_.merge(change.component, change.key_path, *change.value, change.timestamp_ms));
   ++version_;
-  SKERRY_TRY(tree_.merge(ComponentName(component->get<std::string>()), key_path, *value,
-                         time->get<int64_t>()));
   return {};
 }
 

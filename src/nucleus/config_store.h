@@ -49,6 +49,14 @@ class ConfigStore {
   // Persists, applies, notifies. Returns what changed: nothing where newer values stand already.
   Result<std::vector<KeyPath>> update(const ComponentName& component, const KeyPath& key_path,
                                       const nlohmann::json& value, int64_t timestamp_ms);
+  // What a record that the persister was given says.
+  struct Change {
+    ComponentName component;
+    KeyPath key_path;
+    std::shared_ptr<const nlohmann::json> value;  // shared: json is incomplete here
+    int64_t timestamp_ms;
+  };
+  static Result<Change> parse_record(std::string_view record_json);
   // Replays a record that the persister was given, at start. Nobody is notified, nothing persisted.
   Result<void> apply_record(std::string_view record_json);
   // The switch of a deployment: `next` is durable already. Notifies of every difference.

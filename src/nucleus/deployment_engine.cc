@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kFirstRetryMs = 500;
 constexpr int64_t kLongestRetryMs = 60'000;
-constexpr int64_t kFullDiskRetryMs = 5'000;
+constexpr int64_t kDiskRetryMs = 5'000;
 constexpr int64_t kNeverMs = int64_t{10} * 365 * 86'400'000;
 constexpr int kMaxFetchAttempts =
     1'000'000;  // only an operator's cancel ends a download that cannot progress
@@ -95,11 +95,10 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
   auto switched =
       state_.switch_to(std::move(planned->next), result,
                        document.failure_handling == formats::FailureHandling::kRollback);
-  if (!switched && switched.error().code() == Code::kResourceExhausted) {
+  if (!switched) {  // no space, a damaged disk, a generation too large to be written
     co_return co_await end_without_change(
         outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", switched.error().message()));
   }
-  SKERRY_CO_TRY(switched);
   log::info("deployment", "switched", {{"job", job.str()}});
 
   // 4. Stop what changed, start the new, and watch it; 5. commit, or return to the old generation.
@@ -158,14 +157,15 @@ io::Task<Result<void>> DeploymentEngine::end_without_change(JobResult result) {
   co_return co_await persist([&] { return state_.record_result(result); });
 }
 
-// A full disk is waited out while the components run on; any other failure is the caller's.
+// A disk that is full or fails is waited out while the components run on: a restart would not mend
+// it. A record that can never be written is the caller's.
 io::Task<Result<void>> DeploymentEngine::persist(std::function<Result<void>()> write) {
   for (;;) {
     auto written = write();
-    if (written || written.error().code() != Code::kResourceExhausted) co_return written;
-    log::error("deployment", "the disk is full, waiting for space",
+    if (written || written.error().code() == Code::kInvalidArgument) co_return written;
+    log::error("deployment", "the state cannot be written, waiting for the disk",
                {{"reason", written.error().message()}});
-    co_await io::sleep(env_.loop, kFullDiskRetryMs);
+    co_await io::sleep(env_.loop, kDiskRetryMs);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/check.h"
 #include "base/log.h"
 
 namespace skerry::nucleus {
@@ -114,13 +115,16 @@ JobResult result_from(const json& in) {
 
 }  // namespace
 
-DeviceState::DeviceState() : compact_above_bytes_(kCompactAboveBytes) {}
+DeviceState::DeviceState(io::Env& env) : env_(env), compact_above_bytes_(kCompactAboveBytes) {}
 
-Result<std::unique_ptr<DeviceState>> DeviceState::open(io::Env& env, const std::string& directory) {
-  std::unique_ptr<DeviceState> state(new DeviceState());
+Result<std::unique_ptr<DeviceState>> DeviceState::open(io::Env& env, const std::string& directory,
+                                                       const std::string& packages) {
+  std::unique_ptr<DeviceState> state(new DeviceState(env));
   DeviceState* self = state.get();
-  state->config_ = std::make_unique<ConfigStore>([self](const std::string& change) {
-    return self->append({{"t", "config"}, {"change", change}});
+  state->config_ = std::make_unique<ConfigStore>([self](const std::string& change) -> Result<void> {
+    SKERRY_TRY(self->append({{"t", "config"}, {"change", change}}));
+    self->keep_for_rollback(change);
+    return {};
   });
   auto replay = [self](std::string_view record) -> Result<void> {
     json parsed = json::parse(record, nullptr, false);
@@ -130,76 +134,124 @@ Result<std::unique_ptr<DeviceState>> DeviceState::open(io::Env& env, const std::
   };
   SKERRY_ASSIGN(auto journal, io::Journal::open(env.files, directory, replay));
   state->journal_.emplace(std::move(journal));
+  const auto installed = env.files.list(packages);
+  SKERRY_TRY(state->note_loss(state->journal_->recovery(), installed && !installed->empty()));
   return state;
 }
 
-Result<void> DeviceState::append(const json& record) {
-  if (journal_->size_bytes() > compact_above_bytes_) {
-    const std::string whole = text_of({{"t", "snapshot"}, {"state", snapshot()}});
-    // Where this fails (a full disk has no room for a copy) the journal is as it was, or refuses
-    // the append below by itself.
-    (void)journal_->compact({&whole, 1});
-    compact_above_bytes_ = std::max(kCompactAboveBytes, 2 * journal_->size_bytes());
+// What opening the journal found, for people; and durable, where records are missing.
+Result<void> DeviceState::note_loss(const io::JournalRecovery& recovery, bool has_packages) {
+  if (!recovery.repaired.empty()) {
+    log::warn("state", "one of the two copies of the journal was made again from the other",
+              {{"reason", recovery.repaired}});
   }
-  return journal_->append(text_of(record));
+  if (recovery.torn_bytes > 0) {
+    log::info("state", "an unfinished record was dropped",
+              {{"bytes", std::to_string(recovery.torn_bytes)}});
+  }
+  std::string lost = recovery.lost;
+  // Packages come after the journal: without one, there was one.
+  if (recovery.fresh && has_packages) lost = "the journal is gone, packages are there";
+  if (lost.empty()) return {};
+  log::error("state", "records are lost: what is left is used, the rest must be deployed again",
+             {{"reason", lost}});
+  return change({{"t", "repair"}, {"reason", lost}});
+}
+
+// Durable, then applied. A journal whose sync failed is written anew first: what is in memory is
+// what was acknowledged, so nothing has to restart.
+Result<void> DeviceState::append(const json& record) {
+  const std::string text = text_of(record);
+  compact_where_long();
+  auto appended = journal_->append(text);
+  if (!appended && journal_->broken()) {
+    log::error("state", "the journal could not be written and is written anew",
+               {{"reason", appended.error().message()}});
+    SKERRY_TRY(journal_->compact(text_of({{"t", "snapshot"}, {"state", to_json()}})));
+    appended = journal_->append(text);
+  }
+  const bool one_copy = !journal_->has_copy();
+  if (!std::exchange(told_of_lost_copy_, one_copy) && one_copy) {
+    log::warn("state", "the second copy of the journal could not be written");
+  }
+  return appended;
+}
+
+Result<void> DeviceState::change(const json& record) {
+  SKERRY_TRY(append(record));
+  auto applied = apply(record);
+  SKERRY_CHECK(applied.has_value(), "a record that was written can be applied");
+  return applied;
+}
+
+// Off the loop: a large state takes long to write. Records meanwhile go to both places.
+void DeviceState::compact_where_long() {
+  if (journal_->size_bytes() <= compact_above_bytes_ || compacting_.size() > 0) return;
+  compacting_.spawn(compact(this));
+}
+
+io::Task<void> DeviceState::compact(DeviceState* self) {
+  auto compaction =
+      self->journal_->begin_compaction(text_of({{"t", "snapshot"}, {"state", self->to_json()}}));
+  co_await io::run_on(self->env_.pool, self->env_.loop, [compaction] {
+    compaction->write();
+    return true;
+  });
+  // Where this fails (a full disk has no room for a copy) the journal is as it was, or is written
+  // anew by the next append.
+  if (auto finished = self->journal_->finish_compaction(*compaction); !finished) {
+    log::warn("state", "the journal could not be shortened",
+              {{"reason", finished.error().message()}});
+  }
+  self->compact_above_bytes_ = std::max(kCompactAboveBytes, 2 * self->journal_->size_bytes());
 }
 
 Result<void> DeviceState::switch_to(Generation next, JobResult job, bool roll_back_on_failure) {
-  json record = {{"t", "switch"},
-                 {"next", to_json(next)},
-                 {"job", to_json(job)},
-                 {"roll_back", roll_back_on_failure}};
-  SKERRY_TRY(append(record));
-  return apply(record);
+  SKERRY_CHECK(phase_ == Phase::kIdle, "a switch begins where no other is under way");
+  return change({{"t", "switch"},
+                 {"next", nucleus::to_json(next)},
+                 {"job", nucleus::to_json(job)},
+                 {"roll_back", roll_back_on_failure}});
 }
 
 Result<void> DeviceState::commit(JobResult result) {
-  json record = {{"t", "commit"}, {"result", to_json(result)}};
-  SKERRY_TRY(append(record));
-  return apply(record);
+  SKERRY_CHECK(phase_ == Phase::kActivating, "only what is being activated is committed");
+  return change({{"t", "commit"}, {"result", nucleus::to_json(result)}});
 }
 
 Result<void> DeviceState::begin_rollback(std::string reason) {
-  json record = {{"t", "rollback"}, {"reason", std::move(reason)}};
-  SKERRY_TRY(append(record));
-  return apply(record);
+  SKERRY_CHECK(phase_ == Phase::kActivating, "only what is being activated is rolled back");
+  return change({{"t", "rollback"}, {"reason", std::move(reason)}});
 }
 
 Result<void> DeviceState::finish_rollback(JobResult result) {
-  json record = {{"t", "rolled_back"}, {"result", to_json(result)}};
-  SKERRY_TRY(append(record));
-  return apply(record);
+  SKERRY_CHECK(phase_ == Phase::kRollingBack, "a roll-back ends after it began");
+  return change({{"t", "rolled_back"}, {"result", nucleus::to_json(result)}});
 }
 
 Result<void> DeviceState::record_result(JobResult result) {
-  json record = {{"t", "result"}, {"result", to_json(result)}};
-  SKERRY_TRY(append(record));
-  return apply(record);
+  return change({{"t", "result"}, {"result", nucleus::to_json(result)}});
 }
 
 Result<void> DeviceState::forget_result(const JobId& job) {
-  json record = {{"t", "reported"}, {"job", job.str()}};
-  SKERRY_TRY(append(record));
-  return apply(record);
+  return change({{"t", "reported"}, {"job", job.str()}});
 }
 
 Result<void> DeviceState::note_boot() {
-  json record = {{"t", "boot"}};
-  SKERRY_TRY(append(record));
-  return apply(record);
+  return change({{"t", "boot"}});
+}
+
+Result<void> DeviceState::note_repaired() {
+  return change({{"t", "repaired"}});
 }
 
 Result<void> DeviceState::mark_installed(const ComponentName& name, const std::string& package) {
-  json record = {{"t", "installed"}, {"name", name.str()}, {"package", package}};
-  SKERRY_TRY(append(record));
-  return apply(record);
+  return change({{"t", "installed"}, {"name", name.str()}, {"package", package}});
 }
 
 Result<void> DeviceState::set_digest(const ComponentName& name, const std::string& version,
                                      const std::string& digest) {
-  json record = {{"t", "digest"}, {"name", name.str()}, {"version", version}, {"digest", digest}};
-  SKERRY_TRY(append(record));
-  return apply(record);
+  return change({{"t", "digest"}, {"name", name.str()}, {"version", version}, {"digest", digest}});
 }
 
 bool DeviceState::is_installed(const ComponentName& name, const std::string& package) const {
@@ -211,29 +263,11 @@ Result<void> DeviceState::apply(const json& record) {
     const std::string& type = record.at("t").get_ref<const std::string&>();
     if (type == "config") {
       // In normal operation the store applies its own change after this record is durable.
-      if (journal_) return {};
-      return config_->apply_record(record.at("change").get_ref<const std::string&>());
-    }
-    if (type == "snapshot") return restore(record.at("state"));
-    if (type == "switch") {
-      SKERRY_ASSIGN(Generation next, generation_from(record.at("next")));
-      previous_ = Generation{components_, targets_, config_->tree()};
-      pending_job_ = result_from(record.at("job"));
-      roll_back_on_failure_ = record.at("roll_back");
-      phase_ = Phase::kActivating;
-      boots_ = 0;
-      adopt(std::move(next));
-    } else if (type == "rollback") {
-      pending_job_.reason = record.at("reason").get<std::string>();
-      phase_ = Phase::kRollingBack;
-      boots_ = 0;
-      adopt(std::exchange(previous_, Generation()));
-    } else if (type == "commit" || type == "rolled_back") {
-      phase_ = Phase::kIdle;
-      previous_ = Generation();
-      unreported_.push_back(result_from(record.at("result")));
-      last_result_ = unreported_.back();
-      drop_stale_installs();
+      const auto& config_change = record.at("change").get_ref<const std::string&>();
+      SKERRY_TRY(config_->apply_record(config_change));
+      keep_for_rollback(config_change);
+    } else if (type == "snapshot") {
+      return restore(record.at("state"));
     } else if (type == "result") {
       unreported_.push_back(result_from(record.at("result")));
       last_result_ = unreported_.back();
@@ -245,19 +279,78 @@ Result<void> DeviceState::apply(const json& record) {
     } else if (type == "installed") {
       // Earlier releases had no packages: see set_digest().
       const json& package = record.contains("package") ? record["package"] : record.at("version");
-      installed_.insert({record.at("name").get<std::string>(), package.get<std::string>()});
+      std::pair installed{record.at("name").get<std::string>(), package.get<std::string>()};
+      installed_.insert(std::move(installed));
     } else if (type == "digest") {
       adopt_digest(record.at("name"), record.at("version"), record.at("digest"));
+    } else if (type == "repair") {
+      repair_ = record.at("reason").get<std::string>();
+      // Of jobs that the control plane may send again: they are to run, not to be answered.
+      unreported_.clear();
+      last_result_.reset();
+    } else if (type == "repaired") {
+      repair_.clear();
     } else {
-      return fail(Code::kUnsupported,
-                  "the device state has a record of type '" + type +
-                      "' that this version does not know: run the newer skerryd");
+      return apply_in_order(type, record);
     }
     return {};
   } catch (const json::exception& error) {
     return fail(Code::kCorrupt,
                 std::string("a record of the device state lacks a field: ") + error.what());
   }
+}
+
+// The records of a deployment, which only follow each other in one way.
+Result<void> DeviceState::apply_in_order(const std::string& type, const json& record) {
+  static const std::map<std::string, Phase, std::less<>> kFrom = {
+      {"switch", Phase::kIdle},
+      {"commit", Phase::kActivating},
+      {"rollback", Phase::kActivating},
+      {"rolled_back", Phase::kRollingBack}};
+  if (const auto from = kFrom.find(type); from != kFrom.end() && from->second != phase_) {
+    return fail(Code::kCorrupt, "a '" + type + "' record out of order");
+  }
+  if (type == "switch") {
+    SKERRY_ASSIGN(Generation next, generation_from(record.at("next")));
+    JobResult job = result_from(record.at("job"));
+    roll_back_on_failure_ = record.at("roll_back");
+    pending_job_ = std::move(job);
+    previous_ = Generation{components_, targets_, config_->tree()};
+    phase_ = Phase::kActivating;
+    boots_ = 0;
+    adopt(std::move(next));
+  } else if (type == "rollback") {
+    pending_job_.reason = record.at("reason").get<std::string>();
+    phase_ = Phase::kRollingBack;
+    boots_ = 0;
+    adopt(std::exchange(previous_, Generation()));
+  } else if (type == "commit" || type == "rolled_back") {
+    JobResult result = result_from(record.at("result"));
+    phase_ = Phase::kIdle;
+    previous_ = Generation();
+    unreported_.push_back(std::move(result));
+    last_result_ = unreported_.back();
+    drop_stale_installs();
+  } else {
+    return fail(Code::kUnsupported, "the device state has a record of type '" + type +
+                                        "' that this version does not know: run the newer skerryd");
+  }
+  return {};
+}
+
+// What a component sets that the switch did not change outlives a roll-back: to the component
+// nothing happened.
+void DeviceState::keep_for_rollback(std::string_view config_change) {
+  if (phase_ != Phase::kActivating) return;
+  const auto parsed = ConfigStore::parse_record(config_change);
+  if (!parsed) return;
+  const auto before = previous_.components.find(parsed->component);
+  const auto now = components_.find(parsed->component);
+  if (before == previous_.components.end() || now == components_.end()) return;
+  if (before->second.package() != now->second.package()) return;
+  // A value that has no room beside the old ones stays with the new generation.
+  (void)previous_.config.merge(parsed->component, parsed->key_path, *parsed->value,
+                               parsed->timestamp_ms);
 }
 
 void DeviceState::adopt(Generation generation) {
@@ -289,38 +382,51 @@ void DeviceState::drop_stale_installs() {
   });
 }
 
-json DeviceState::snapshot() const {
+json DeviceState::to_json() const {
   json results = json::array();
-  for (const JobResult& result : unreported_) results.push_back(to_json(result));
+  for (const JobResult& result : unreported_) results.push_back(nucleus::to_json(result));
   json installed = json::array();
   for (const auto& [name, package] : installed_) installed.push_back({name, package});
-  json state = {{"current", to_json(Generation{components_, targets_, config_->tree()})},
+  json state = {{"current", nucleus::to_json(Generation{components_, targets_, config_->tree()})},
                 {"phase", static_cast<int>(phase_)},
-                {"previous", to_json(previous_)},
-                {"pending", to_json(pending_job_)},
+                {"previous", nucleus::to_json(previous_)},
+                {"pending", nucleus::to_json(pending_job_)},
                 {"roll_back", roll_back_on_failure_},
                 {"boots", boots_},
                 {"unreported", results},
                 {"installed", installed}};
-  if (last_result_) state["last"] = to_json(*last_result_);
+  if (last_result_) state["last"] = nucleus::to_json(*last_result_);
+  if (!repair_.empty()) state["repair"] = repair_;
   return state;
 }
 
+// All is read before anything is changed.
 Result<void> DeviceState::restore(const json& state) {
   SKERRY_ASSIGN(Generation current, generation_from(state.at("current")));
-  SKERRY_ASSIGN(previous_, generation_from(state.at("previous")));
-  int phase = state.at("phase");
+  SKERRY_ASSIGN(Generation previous, generation_from(state.at("previous")));
+  const int phase = state.at("phase");
   if (phase < 0 || phase > 2) return fail(Code::kCorrupt, "the device state has an unknown phase");
-  phase_ = static_cast<Phase>(phase);
-  pending_job_ = result_from(state.at("pending"));
-  roll_back_on_failure_ = state.at("roll_back");
-  boots_ = state.at("boots");
-  unreported_.clear();
-  for (const json& result : state.at("unreported")) unreported_.push_back(result_from(result));
-  installed_.clear();
+  JobResult pending = result_from(state.at("pending"));
+  const bool roll_back = state.at("roll_back");
+  const int boots = state.at("boots");
+  std::vector<JobResult> unreported;
+  for (const json& result : state.at("unreported")) unreported.push_back(result_from(result));
+  std::set<std::pair<std::string, std::string>> installed;
   for (const json& entry : state.at("installed"))
-    installed_.emplace(entry.at(0).get<std::string>(), entry.at(1).get<std::string>());
-  if (state.contains("last")) last_result_ = result_from(state.at("last"));
+    installed.emplace(entry.at(0).get<std::string>(), entry.at(1).get<std::string>());
+  std::optional<JobResult> last;
+  if (state.contains("last")) last = result_from(state.at("last"));
+  std::string repair = state.value("repair", "");
+
+  phase_ = static_cast<Phase>(phase);
+  previous_ = std::move(previous);
+  pending_job_ = std::move(pending);
+  roll_back_on_failure_ = roll_back;
+  boots_ = boots;
+  unreported_ = std::move(unreported);
+  installed_ = std::move(installed);
+  last_result_ = std::move(last);
+  repair_ = std::move(repair);
   adopt(std::move(current));
   return {};
 }

@@ -1,11 +1,15 @@
 // What the device must never lose: which component versions run, their configuration, the
 // deployment that is being switched to or rolled back, and job results not yet reported. One
 // journal; every change is one record, durable when the call returns. After a crash the device is
-// in the state before the record or after it.
+// in the state before the record or after it. The records are described in docs/data/journal.md.
 //
 //   idle ──switch_to──► activating ──commit──────────────────► idle (new versions)
 //                           └──begin_rollback──► rolling back ──finish_rollback──► idle (old
 //                           versions)
+//
+// Where records were lost (damage to both copies of the journal) the newest good state is used, and
+// the device is to be repaired: needs_repair() says why until the control plane has deployed again
+// what its targets say.
 #pragma once
 
 #include <map>
@@ -20,6 +24,7 @@
 #include "formats/deployment.h"
 #include "io/env.h"
 #include "io/journal.h"
+#include "io/task.h"
 #include "nucleus/config_store.h"
 
 namespace skerry::nucleus {
@@ -75,8 +80,10 @@ enum class Phase { kIdle, kActivating, kRollingBack };
 
 class DeviceState {
  public:
-  // `directory` holds the journal and is made where absent.
-  static Result<std::unique_ptr<DeviceState>> open(io::Env& env, const std::string& directory);
+  // `directory` holds the journal and is made where absent. Something in `packages` without any
+  // journal means that it was lost. Fails where the disk does, never for damage.
+  static Result<std::unique_ptr<DeviceState>> open(io::Env& env, const std::string& directory,
+                                                   const std::string& packages);
 
   Phase phase() const { return phase_; }
   const ComponentSet& components() const { return components_; }
@@ -91,6 +98,10 @@ class DeviceState {
   const std::vector<JobResult>& unreported() const { return unreported_; }
   const std::optional<JobResult>& last_result() const { return last_result_; }
   const ComponentSet& previous() const { return previous_.components; }
+  // Why records are missing; empty: none are.
+  const std::string& needs_repair() const { return repair_; }
+  // All of it, as a snapshot record says it.
+  nlohmann::json to_json() const;
 
   // From kIdle. The new generation is current from here on, the old one kept.
   Result<void> switch_to(Generation next, JobResult job, bool roll_back_on_failure);
@@ -102,6 +113,8 @@ class DeviceState {
   Result<void> record_result(JobResult result);
   Result<void> forget_result(const JobId& job);
   Result<void> note_boot();
+  // All that was deployed again for it succeeded, or there was nothing.
+  Result<void> note_repaired();
 
   bool is_installed(const ComponentName& name, const std::string& package) const;
   Result<void> mark_installed(const ComponentName& name, const std::string& package);
@@ -110,15 +123,21 @@ class DeviceState {
                           const std::string& digest);
 
  private:
-  DeviceState();
+  explicit DeviceState(io::Env& env);
   Result<void> append(const nlohmann::json& record);
   Result<void> apply(const nlohmann::json& record);
+  Result<void> apply_in_order(const std::string& type, const nlohmann::json& record);
+  Result<void> change(const nlohmann::json& record);
+  Result<void> note_loss(const io::JournalRecovery& recovery, bool has_packages);
+  void keep_for_rollback(std::string_view config_change);
+  void compact_where_long();
+  static io::Task<void> compact(DeviceState* self);
   void adopt(Generation generation);
   void drop_stale_installs();
   void adopt_digest(const std::string& name, const std::string& version, const std::string& digest);
-  nlohmann::json snapshot() const;
   Result<void> restore(const nlohmann::json& snapshot);
 
+  io::Env& env_;
   std::optional<io::Journal> journal_;  // unset while it is replayed
   uint64_t compact_above_bytes_;
   std::unique_ptr<ConfigStore> config_;
@@ -132,6 +151,9 @@ class DeviceState {
   std::vector<JobResult> unreported_;
   std::optional<JobResult> last_result_;
   std::set<std::pair<std::string, std::string>> installed_;  // name, package
+  std::string repair_;
+  bool told_of_lost_copy_ = false;
+  io::TaskScope compacting_;
 };
 
 }  // namespace skerry::nucleus

@@ -7,6 +7,7 @@ namespace {
 
 constexpr int64_t kGatherMs = 300;
 constexpr int64_t kCadenceMs = 86'400'000;
+constexpr std::string_view kNucleusComponent = "aws.greengrass.Nucleus";
 
 }  // namespace
 
@@ -48,6 +49,15 @@ void FleetStatusReporter::send(std::string trigger, const JobResult* deployment)
   status.message_type = formats::FleetMessageType::kComplete;
   status.trigger = std::move(trigger);
   status.components = components();
+  if (!state_.needs_repair().empty()) {
+    formats::ComponentStatus self;
+    self.name = ComponentName(std::string(kNucleusComponent));
+    self.version = kNucleusVersion;
+    self.status = "BROKEN";
+    self.details =
+        formats::ComponentStatusDetails{{"NEEDS_REPAIR"}, "NEEDS_REPAIR: " + state_.needs_repair()};
+    status.components.push_back(std::move(self));
+  }
   for (const auto& component : status.components) {
     if (component.status == "ERRORED" || component.status == "BROKEN") status.healthy = false;
   }

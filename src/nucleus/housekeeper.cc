@@ -94,6 +94,8 @@ io::Task<Result<Candidate>> Housekeeper::candidate_of(Cloud* cloud, ComponentNam
 }
 
 io::Task<Result<void>> Housekeeper::clean_up() {
+  // What is to be deployed again may be there, and its work.
+  if (!state_.needs_repair().empty()) co_return Result<void>();
   PackageStore::Needed needed;
   Names kept;
   bool any_in_old_layout = false;

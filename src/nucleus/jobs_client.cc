@@ -11,6 +11,7 @@ namespace {
 using formats::JobTopicKind;
 
 constexpr int64_t kReportAgainMs = 10'000;
+constexpr int64_t kRepairAgainMs = 60'000;
 // How the client token of an update starts: its answer says by it what was answered.
 constexpr std::string_view kProgress = "progress-";
 constexpr std::string_view kResult = "result-";
@@ -72,6 +73,10 @@ std::string JobsClient::ask_for_next() {
   formats::JobGetRequest request;
   request.thing = info_.thing;
   request.client_token = env_.random.token(12);
+  if (!state_.needs_repair().empty() && !repair_answered_) {
+    request.client_token.insert(0, formats::kRepairToken);
+    ask_again_ = env_.loop.after(kRepairAgainMs, [this] { (void)ask_for_next(); });
+  }
   mqtt_.publish(
       {topic(JobTopicKind::kGet, std::string(formats::kNextJob)), formats::to_text(request), 1});
   return request.client_token;
@@ -87,6 +92,7 @@ bool JobsClient::on_message(const net::MqttMessage& message) {
              job_topic->kind == JobTopicKind::kNotifyNext) {
     auto next = formats::parse_next_job(message.payload);
     if (next) {
+      if (next->client_token.starts_with(formats::kRepairToken)) on_repair_answer(*next);
       on_next(*next);
     } else {
       log::warn("jobs", "unusable message",
@@ -97,6 +103,28 @@ bool JobsClient::on_message(const net::MqttMessage& message) {
               {{"answer", message.payload.substr(0, 300)}});
   }
   return true;
+}
+
+// Asked once in a run of the program: what fails again is not tried for ever.
+void JobsClient::on_repair_answer(const formats::NextJob& next) {
+  ask_again_.cancel();
+  if (state_.needs_repair().empty() || std::exchange(repair_answered_, true)) return;
+  if (!next.redeployed) {
+    log::warn("jobs",
+              "the control plane does not deploy again by itself; deploy again what is "
+              "missing");
+    return;
+  }
+  log::info("jobs", "the control plane deploys again what was lost",
+            {{"deployments", std::to_string(*next.redeployed)}});
+  if (*next.redeployed == 0) note_repaired();
+}
+
+void JobsClient::note_repaired() {
+  if (auto noted = state_.note_repaired(); !noted) {
+    log::warn("jobs", "nothing is to be repaired; asked again after a restart",
+              {{"reason", noted.error().message()}});
+  }
 }
 
 void JobsClient::on_next(const formats::NextJob& next) {
@@ -111,8 +139,16 @@ void JobsClient::on_next(const formats::NextJob& next) {
     // "None" may be an old message, overtaken by the one that brought the job.
     if (!execution) return void(ask_for_next());
   }
-  // Nothing is to come: what a cancelled or interrupted job has downloaded is not needed.
-  if (!execution) return engine_.tend();
+  if (!execution) {
+    // All that was to be repaired has run, where the question is newer than the last result.
+    const auto& result = state_.last_result();
+    if (!state_.needs_repair().empty() && !repair_failed_ && !next.client_token.empty() && result &&
+        result->status == "SUCCEEDED") {
+      note_repaired();
+    }
+    // Nothing is to come: what a cancelled or interrupted job has downloaded is not needed.
+    return engine_.tend();
+  }
   // Ended already: the report was lost, or this message overtaken by it. Never run a job twice.
   if (const auto& last = state_.last_result(); last && last->job == execution->job_id) {
     return report(*last);
@@ -171,6 +207,7 @@ io::Task<void> JobsClient::run(JobId job, formats::Deployment document) {
 }
 
 void JobsClient::finished() {
+  repair_failed_ |= state_.last_result() && state_.last_result()->status == "FAILED";
   running_.reset();
   doubt_token_.clear();
   if (!state_.unreported().empty()) hooks_.on_finished(state_.unreported().back());
@@ -218,9 +255,10 @@ void JobsClient::on_update_answer(const formats::JobTopic& answered,
     if (accepted && accepted->client_token.starts_with(kProgress)) return;
   }
   if (auto forgotten = state_.forget_result(job); !forgotten) {
-    // A full disk: the timer reports again, and the next answer finds space.
-    if (forgotten.error().code() == Code::kResourceExhausted) return;
-    return hooks_.on_fatal(forgotten.error());
+    // The disk is full or fails: the timer reports again, and the next answer may find it well.
+    log::warn("jobs", "a reported result could not be forgotten",
+              {{"reason", forgotten.error().message()}});
+    return;
   }
   if (state_.unreported().empty()) report_again_.cancel();
   ask_for_next();

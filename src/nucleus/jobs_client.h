@@ -41,6 +41,8 @@ class JobsClient {
   std::string ask_for_next();
   void on_next(const formats::NextJob& next);
   void doubt(const formats::NextJob& next);
+  void on_repair_answer(const formats::NextJob& next);
+  void note_repaired();
   void begin(const formats::JobExecution& execution);
   io::Task<void> reject(JobId job, std::string reason);
   void finished();
@@ -57,11 +59,13 @@ class JobsClient {
   DeploymentEngine& engine_;
   net::MqttClient& mqtt_;
   Hooks hooks_;
-  bool ready_ = false;  // resume() is done
+  bool ready_ = false;            // resume() is done
+  bool repair_answered_ = false;  // in this run
+  bool repair_failed_ = false;    // a deployment since then
   std::optional<JobId> running_;
   std::string doubt_token_;  // of the question whether `running_` is still wanted
   io::TaskScope work_;
-  io::Timer report_again_;
+  io::Timer report_again_, ask_again_;
 };
 
 }  // namespace skerry::nucleus

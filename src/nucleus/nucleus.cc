@@ -7,7 +7,7 @@ namespace skerry::nucleus {
 
 Result<std::unique_ptr<Nucleus>> Nucleus::open(io::Env& env, const NucleusInfo& info, Cloud& cloud,
                                                net::MqttClient& mqtt, Hooks hooks) {
-  SKERRY_ASSIGN(auto state, DeviceState::open(env, info.state_directory()));
+  SKERRY_ASSIGN(auto state, DeviceState::open(env, info.state_directory(), info.packages()));
   return std::unique_ptr<Nucleus>(
       new Nucleus(env, info, cloud, mqtt, std::move(hooks), std::move(state)));
 }
@@ -24,7 +24,6 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
   supervising.mark_installed = [this](const ComponentName& name, const std::string& package) {
     auto marked = state_->mark_installed(name, package);
     if (marked) return;
-    if (marked.error().code() != Code::kResourceExhausted) return hooks_.on_fatal(marked.error());
     log::warn("component", "its Install will run again after a restart",
               {{"component", name.str()}, {"reason", marked.error().message()}});
   };

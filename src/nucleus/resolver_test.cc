@@ -16,7 +16,7 @@ class ResolverTest : public ::testing::Test, protected io::TestEnv {
   ResolverTest() {
     info_.root = "/device";
     info_.platform.architecture = "amd64";
-    state_ = DeviceState::open(env, info_.state_directory()).value();
+    state_ = DeviceState::open(env, info_.state_directory(), info_.packages()).value();
   }
 
   Result<Resolution> resolve(Requirements roots) {
