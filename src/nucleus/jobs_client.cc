@@ -124,7 +124,10 @@ void JobsClient::note_repaired() {
   if (auto noted = state_.note_repaired(); !noted) {
     log::warn("jobs", "nothing is to be repaired; asked again after a restart",
               {{"reason", noted.error().message()}});
+    return;
   }
+  log::info("jobs", "nothing is left to repair");
+  hooks_.on_repaired();
 }
 
 void JobsClient::on_next(const formats::NextJob& next) {

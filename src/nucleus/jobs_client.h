@@ -21,6 +21,7 @@ class JobsClient {
   struct Hooks {
     // A job has ended and its result is in the state's unreported results.
     std::function<void(const JobResult&)> on_finished;
+    std::function<void()> on_repaired;
     // The state could not be written: the program must end and start again.
     std::function<void(const Error&)> on_fatal;
   };

@@ -35,6 +35,7 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
   reporter_ = std::make_unique<FleetStatusReporter>(env, info, *state_, *supervisor_, mqtt);
   JobsClient::Hooks jobs;
   jobs.on_finished = [this](const JobResult& result) { reporter_->on_deployment_finished(result); };
+  jobs.on_repaired = [this] { reporter_->on_component_change(); };
   jobs.on_fatal = [this](const Error& error) { hooks_.on_fatal(error); };
   jobs_ = std::make_unique<JobsClient>(env, info, *state_, *engine_, mqtt, std::move(jobs));
 }
