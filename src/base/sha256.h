@@ -26,6 +26,9 @@ class Sha256 {
   evp_md_ctx_st* context_;
 };
 
-std::string sha256(std::string_view bytes);  // 32 raw bytes
+std::string sha256(std::string_view bytes);                            // 32 raw bytes
+std::string hmac_sha256(std::string_view key, std::string_view text);  // 32 raw bytes
+// Takes as long for any two texts of one length: for comparing with secrets.
+bool equals_secretly(std::string_view a, std::string_view b);
 
 }  // namespace skerry

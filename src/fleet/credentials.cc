@@ -1,14 +1,11 @@
 // HMAC-SHA-256 over claims of the form 1.CERTIFICATE.EXPIRY.NONCE.
 #include "fleet/credentials.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
 #include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
+#include "base/sha256.h"
 #include "formats/json_ptr.h"
 
 namespace skerry::fleet {
@@ -25,18 +22,6 @@ std::string random_bytes(io::Env& env, size_t size) {
   std::string bytes(size, '\0');
   env.random.fill(bytes.data(), bytes.size());
   return bytes;
-}
-
-std::string hmac(std::string_view key, std::string_view text) {
-  unsigned char mac[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
-       reinterpret_cast<const unsigned char*>(text.data()), text.size(), mac, &size);
-  return std::string(reinterpret_cast<char*>(mac), size);
-}
-
-bool same_secret(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
 std::string_view take_part(std::string_view& text) {
@@ -88,10 +73,11 @@ Result<std::unique_ptr<TemporaryCredentials>> TemporaryCredentials::open(io::Env
 
 net::AwsCredentials TemporaryCredentials::derive(const std::string& claim) const {
   net::AwsCredentials credentials;
-  credentials.access_key_id = "ASIA" + hex_encode(hmac(key_, "id " + claim)).substr(0, 16);
+  credentials.access_key_id = "ASIA" + hex_encode(hmac_sha256(key_, "id " + claim)).substr(0, 16);
   credentials.secret_access_key =
-      base64_encode(hmac(key_, "secret " + claim)).substr(0, kSecretCharacters);
-  credentials.session_token = base64_encode(claim + "." + hex_encode(hmac(key_, "mac " + claim)));
+      base64_encode(hmac_sha256(key_, "secret " + claim)).substr(0, kSecretCharacters);
+  credentials.session_token =
+      base64_encode(claim + "." + hex_encode(hmac_sha256(key_, "mac " + claim)));
   return credentials;
 }
 
@@ -108,7 +94,7 @@ std::optional<std::string> TemporaryCredentials::secret_of(std::string_view acce
   if (!token || token->empty()) return std::nullopt;
   const std::string claim = token->substr(0, token->rfind('.'));
   const net::AwsCredentials derived = derive(claim);
-  if (!same_secret(derived.session_token, session_token) ||
+  if (!equals_secretly(derived.session_token, session_token) ||
       derived.access_key_id != access_key_id) {
     return std::nullopt;
   }
@@ -121,6 +107,7 @@ std::optional<std::string> TemporaryCredentials::secret_of(std::string_view acce
   if (env_.clock.wall_ms() >= expires_ms) return std::nullopt;
   auto certificate = store_.find_certificate(certificate_id);
   if (!certificate || certificate->status != CertificateStatus::kActive) return std::nullopt;
+  if (certificate->thing.empty()) return std::nullopt;  // detached, or its thing is gone
   return derived.secret_access_key;
 }
 

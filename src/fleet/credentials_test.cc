@@ -14,8 +14,9 @@ constexpr int64_t kHourMs = 3'600'000;
 class TemporaryCredentialsTest : public testing::Test {
  protected:
   TemporaryCredentialsTest() {
+    fleet_.add_thing("t");
     EXPECT_TRUE(fleet_.store->add_certificate(
-        {"c1", "PEM", CertificateStatus::kActive, "t", ThingName(), 1, 2}));
+        {"c1", "PEM", CertificateStatus::kActive, "t", ThingName("t"), 1, 2}));
     credentials_ = std::move(TemporaryCredentials::open(fleet_.env, *fleet_.store).value());
   }
   bool accepts(const net::AwsCredentials& given) {
@@ -48,6 +49,14 @@ TEST_F(TemporaryCredentialsTest, EndWithTheirCertificate) {
   ASSERT_TRUE(fleet_.store->set_certificate_status("c1", CertificateStatus::kRevoked));
   EXPECT_FALSE(accepts(issued.credentials));
   EXPECT_FALSE(accepts(credentials_->issue("unknown").credentials));
+}
+
+TEST_F(TemporaryCredentialsTest, EndWhenTheirCertificateIsDetached) {
+  auto issued = credentials_->issue("c1");
+  ASSERT_TRUE(fleet_.store->detach_certificate("c1"));
+  EXPECT_FALSE(accepts(issued.credentials));
+  ASSERT_TRUE(fleet_.store->attach_certificate("c1", ThingName("t")));
+  EXPECT_TRUE(accepts(issued.credentials));
 }
 
 TEST_F(TemporaryCredentialsTest, AForgedTokenIsRefused) {

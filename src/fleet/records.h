@@ -54,6 +54,13 @@ struct ArtifactObject {
   std::string sha256;  // lower-case hex
   uint64_t size_bytes = 0;
   int64_t modified_ms = 0;
+  std::string headers_json = "{}";  // that readers get with it: {"Content-Type": …}
+};
+
+// Where objects are; made by its first object, too.
+struct ArtifactBucket {
+  std::string name;
+  int64_t created_ms = 0;
 };
 
 enum class DeploymentStatus { kActive, kCompleted, kCanceled, kFailed, kInactive };

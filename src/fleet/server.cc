@@ -11,6 +11,7 @@
 #include "fleet/artifacts.h"
 #include "fleet/aws/artifact_api.h"
 #include "fleet/aws/router.h"
+#include "fleet/aws/s3_xml.h"
 #include "fleet/broker.h"
 #include "fleet/ca.h"
 #include "fleet/credentials.h"
@@ -34,6 +35,8 @@ constexpr const char* kAccount = "000000000000";
 constexpr const char* kRoleAlias = "SkerryDeviceRole";
 constexpr int64_t kPresignedLifeS = 3600;
 constexpr uint64_t kMaxApiBodyBytes = 16 << 20;
+constexpr int64_t kDayMs = 24 * 3'600'000;
+constexpr int64_t kCollectEveryMs = 3'600'000;
 constexpr int64_t kLinkTimeoutMs = 15'000;
 constexpr const char* kControlClientId = "skerry-fleet";
 
@@ -53,6 +56,19 @@ std::string host_name() {
   char name[256] = "localhost";
   ::gethostname(name, sizeof name - 1);
   return name;
+}
+
+bool is_info(const net::HttpRequest& request) {
+  return net::routed_method(request) == "GET" && request.target == "/skerry/v1/info";
+}
+
+// What the API's server refuses by itself, in the words of the protocol that was spoken.
+net::HttpResponse api_refusal(const net::HttpRequest& head, int status, std::string_view message) {
+  if (aws::ArtifactApi::is_for(head.target)) return aws::s3_refusal(status, message);
+  const std::string_view type = status == 503   ? "ServiceUnavailableException"
+                                : status >= 500 ? "InternalFailureException"
+                                                : "InvalidRequestException";
+  return aws::protocol_error(aws::protocol_of(head), status, type, message);
 }
 
 Result<FleetOptions> checked(FleetOptions options) {
@@ -82,6 +98,11 @@ struct FleetServer::Parts {
   std::string api_authority() const {
     return url_host(options.host) + ":" + std::to_string(api_port);
   }
+  // Stock nuclei trust the machine's own CAs for artifacts, and check them by digest.
+  std::string artifact_authority() const {
+    return options.api_tls ? url_host(options.host) + ":" + std::to_string(artifact_port)
+                           : api_authority();
+  }
   std::string data_plane_authority() const {
     return url_host(options.host) + ":" + std::to_string(data_plane_port);
   }
@@ -91,8 +112,11 @@ struct FleetServer::Parts {
   io::Task<Result<void>> start_broker();
   io::Task<Result<void>> start_link();
   Result<void> listen();
+  Result<void> listen_for_artifacts();
   Result<std::string> presign(const std::string& sha256) const;
   io::Task<net::HttpResponse> answer_api(net::HttpRequest request);
+  std::expected<net::BodyRoute, net::HttpResponse> route_body(const net::HttpRequest& head);
+  io::Task<void> collect_artifacts();
 
   io::Env& env;
   const FleetOptions options;
@@ -118,8 +142,11 @@ struct FleetServer::Parts {
   std::optional<DataPlane> data_plane;
   uint16_t api_port = 0;
   uint16_t data_plane_port = 0;
+  uint16_t artifact_port = 0;
   std::unique_ptr<net::HttpServer> api_server;
   std::unique_ptr<net::HttpServer> data_plane_server;
+  std::unique_ptr<net::HttpServer> artifact_server;  // with api_tls
+  io::TaskScope tasks;
 };
 
 json FleetServer::Parts::description() const {
@@ -148,7 +175,8 @@ Result<void> FleetServer::Parts::open_state() {
   SKERRY_ASSIGN(store, Store::open(path("fleet.db")));
   SKERRY_ASSIGN(stores, StorePool::open(env.loop, path("fleet.db")));
   SKERRY_ASSIGN(authority, CertificateAuthority::open(env, path("ca")));
-  SKERRY_ASSIGN(artifacts, ArtifactStore::open(env, path("artifacts")));
+  SKERRY_ASSIGN(artifacts,
+                ArtifactStore::open(env, path("artifacts"), options.artifact_quota_bytes));
   SKERRY_ASSIGN(access_key, open_access_key(env, path("access-key.json")));
   SKERRY_ASSIGN(temporary, TemporaryCredentials::open(env, *store));
   std::vector<std::string> names = {options.host};
@@ -195,14 +223,16 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
 Result<std::string> FleetServer::Parts::presign(const std::string& sha256) const {
   const std::string target = aws::ArtifactApi::content_target(sha256);
   SKERRY_ASSIGN(std::string signed_target,
-                net::sigv4_presign("GET", target, api_authority(), access_key, {scope.region, "s3"},
-                                   env.clock.wall_ms(), kPresignedLifeS));
-  return api_url() + signed_target;
+                net::sigv4_presign("GET", target, artifact_authority(), access_key,
+                                   {scope.region, "s3"}, env.clock.wall_ms(), kPresignedLifeS));
+  return "http://" + artifact_authority() + signed_target;
 }
 
 io::Task<net::HttpResponse> FleetServer::Parts::answer_api(net::HttpRequest request) {
-  if (aws::ArtifactApi::is_for(request.target)) co_return artifact_api->handle(request);
-  if (request.method == "GET" && request.target == "/skerry/v1/info") {
+  if (aws::ArtifactApi::is_for(request.target)) {
+    co_return co_await artifact_api->handle(std::move(request));
+  }
+  if (is_info(request)) {
     co_return net::json_response(200, json{{"name", "skerry-fleet"},
                                            {"version", kVersion},
                                            {"region", scope.region},
@@ -210,6 +240,51 @@ io::Task<net::HttpResponse> FleetServer::Parts::answer_api(net::HttpRequest requ
                                           .dump());
   }
   co_return co_await router->handle(std::move(request));
+}
+
+// Nobody whose key is not known has us read a body.
+std::expected<net::BodyRoute, net::HttpResponse> FleetServer::Parts::route_body(
+    const net::HttpRequest& head) {
+  if (aws::ArtifactApi::is_for(head.target)) return artifact_api->route_body(head);
+  if (is_info(head)) return net::BodyRoute{};
+  if (auto refused = router->refuse_head(head)) return std::unexpected(std::move(*refused));
+  return net::BodyRoute{};
+}
+
+// Whoever has a pre-signed URL may read what it names here, and nothing else.
+Result<void> FleetServer::Parts::listen_for_artifacts() {
+  artifact_server = std::make_unique<net::HttpServer>(env.loop, [this](net::HttpRequest request) {
+    return artifact_api->handle(std::move(request));
+  });
+  artifact_server->set_body_router(
+      [this](const net::HttpRequest& head) -> std::expected<net::BodyRoute, net::HttpResponse> {
+        if (net::routed_method(head) == "GET" &&
+            head.target.starts_with(aws::ArtifactApi::content_target(""))) {
+          return artifact_api->route_body(head);
+        }
+        return std::unexpected(aws::s3_error(
+            403, "AccessDenied", "this port gives pre-signed artifacts only: use the API's"));
+      });
+  artifact_server->set_error_format(api_refusal);
+  artifact_server->set_file_pool(env.pool);
+  auto port = artifact_server->listen_tcp(options.bind_address, options.artifact_port, nullptr);
+  if (!port) {
+    return fail(port.error().with_context(
+        "artifacts (choose another --artifact-port, 0 for any free one)"));
+  }
+  artifact_port = *port;
+  return {};
+}
+
+// Every hour; what goes wrong is tried again then.
+io::Task<void> FleetServer::Parts::collect_artifacts() {
+  for (;;) {
+    co_await io::sleep(env.loop, kCollectEveryMs);
+    auto collected = co_await artifact_api->collect(options.artifact_retention_days * kDayMs);
+    if (!collected) {
+      log::warn("fleet", "artifacts not collected", {{"error", collected.error().message()}});
+    }
+  }
 }
 
 Result<void> FleetServer::Parts::listen() {
@@ -221,7 +296,7 @@ Result<void> FleetServer::Parts::listen() {
   const net::SecretLookup device_secret = [this](std::string_view key, std::string_view token) {
     return temporary->secret_of(key, token);
   };
-  artifact_api.emplace(env, *store, *artifacts, scope.region,
+  artifact_api.emplace(env, *stores, *artifacts, scope.region,
                        aws::ArtifactApi::Keys{operator_secret, device_secret});
   data_plane.emplace(*stores, scope, *temporary, kRoleAlias,
                      [this](const std::string& sha256) { return presign(sha256); });
@@ -231,11 +306,13 @@ Result<void> FleetServer::Parts::listen() {
   api_server = std::make_unique<net::HttpServer>(
       env.loop, [this](net::HttpRequest request) { return answer_api(std::move(request)); },
       limits);
-  api_server->set_body_router(
-      [this](const net::HttpRequest& head) { return artifact_api->route_body(head); });
+  api_server->set_body_router([this](const net::HttpRequest& head) { return route_body(head); });
+  api_server->set_error_format(api_refusal);
+  api_server->set_file_pool(env.pool);
   data_plane_server = std::make_unique<net::HttpServer>(
       env.loop, [this](net::HttpRequest request) { return data_plane->handle(std::move(request)); },
       limits);
+  data_plane_server->set_error_format(api_refusal);
 
   std::shared_ptr<net::TlsContext> api_tls;
   if (options.api_tls) {
@@ -252,6 +329,7 @@ Result<void> FleetServer::Parts::listen() {
     return fail(device.error().with_context(
         "data plane (choose another --data-plane-port, 0 for any free one)"));
   }
+  if (options.api_tls) SKERRY_TRY(listen_for_artifacts());
   api_port = *api;
   data_plane_port = *device;
   router.emplace(aws::ApiServices{env,
@@ -261,6 +339,7 @@ Result<void> FleetServer::Parts::listen() {
                                   scope,
                                   {options.host, data_plane_authority(), options.host}},
                  *stores, operator_secret);
+  if (options.artifact_retention_days > 0) tasks.spawn(collect_artifacts());
   return {};
 }
 
@@ -298,6 +377,7 @@ io::Task<void> FleetServer::stop() {
   }
   parts_->api_server->stop_accepting();
   parts_->data_plane_server->stop_accepting();
+  if (parts_->artifact_server) parts_->artifact_server->stop_accepting();
   co_await parts_->broker->stop();
 }
 

@@ -18,7 +18,12 @@ struct FleetOptions {
   uint16_t api_port = 8080;  // each port: 0 for a free one
   uint16_t data_plane_port = 8443;
   uint16_t broker_port = 8883;
+  uint16_t artifact_port = 8081;  // with api_tls
   std::string region = "eu-west-1";
+  uint64_t artifact_quota_bytes = UINT64_MAX;
+  // Objects older than this are removed where no component version refers to their content; 0:
+  // never.
+  int64_t artifact_retention_days = 30;
   bool api_tls = false;  // required unless bind_address is a loopback one
 };
 

@@ -87,10 +87,23 @@ class Store {
   Result<void> set_component_tags(const ComponentName& name, const std::string& version,
                                   const std::string& tags_json);
   Result<void> delete_component(const ComponentName& name, const std::string& version);
-  Result<void> put_object(const ArtifactObject& object);  // replaces
+
+  // --- store_objects.cc: the names of artifacts ---
+  Result<void> put_object(const ArtifactObject& object);  // replaces; makes its bucket
   Result<ArtifactObject> find_object(const std::string& bucket, const std::string& key);
-  Result<void> delete_object(const std::string& bucket,
-                             const std::string& key);  // fine where absent
+  Result<bool> delete_object(const std::string& bucket, const std::string& key);  // false: absent
+  // By key, those that begin with `prefix`.
+  Result<std::vector<ArtifactObject>> list_objects(const std::string& bucket,
+                                                   const std::string& prefix, const Page& page);
+  Result<bool> create_bucket(const ArtifactBucket& bucket);  // false where it was there
+  Result<ArtifactBucket> find_bucket(const std::string& name);
+  Result<std::vector<ArtifactBucket>> list_buckets();
+  Result<void> delete_bucket(const std::string& name);  // kFailedPrecondition: not empty
+  // Removes objects modified before `before_ms`, unless a component's recipe, or a younger object,
+  // names their content.
+  Result<void> expire_objects(int64_t before_ms);
+  // Those of `digests` that no component's recipe and no object names.
+  Result<std::vector<std::string>> unused_content(const std::vector<std::string>& digests);
 
   // --- store_deployments.cc ---
   // 1 more than the target's highest one.

@@ -1,4 +1,4 @@
-// Component versions and the names of artifacts in the store.
+// Component versions in the store.
 #include "fleet/store.h"
 #include "fleet/store_sql.h"
 
@@ -11,13 +11,6 @@ ComponentVersion read_component(const Row& row) {
   return {ComponentName(row.text("name")), row.text("version"),   row.text("recipe"),
           row.text("description"),         row.text("publisher"), row.text("tags"),
           row.number("created_ms")};
-}
-
-const std::string kObjectColumns = "bucket, object_key, sha256, size_bytes, modified_ms";
-
-ArtifactObject read_object(const Row& row) {
-  return {row.text("bucket"), row.text("object_key"), row.text("sha256"),
-          static_cast<uint64_t>(row.number("size_bytes")), row.number("modified_ms")};
 }
 
 std::string missing(const ComponentName& name, const std::string& version) {
@@ -81,30 +74,6 @@ Result<void> Store::delete_component(const ComponentName& name, const std::strin
       database_->execute("DELETE FROM components WHERE name = :name AND version = :version",
                          name.str(), version));
   if (touched == 0) return fail(Code::kNotFound, missing(name, version));
-  return {};
-}
-
-Result<void> Store::put_object(const ArtifactObject& object) {
-  SKERRY_TRY(database_->execute(
-      "INSERT INTO objects (" + kObjectColumns +
-          ") VALUES (:bucket, :key, :sha256, :size, :modified) "
-          "ON CONFLICT (bucket, object_key) DO UPDATE SET sha256 = excluded.sha256, "
-          "size_bytes = excluded.size_bytes, modified_ms = excluded.modified_ms",
-      object.bucket, object.key, object.sha256, static_cast<int64_t>(object.size_bytes),
-      object.modified_ms));
-  return {};
-}
-
-Result<ArtifactObject> Store::find_object(const std::string& bucket, const std::string& key) {
-  return database_->select_one(
-      "s3://" + bucket + "/" + key + " does not exist in this artifact store",
-      "SELECT " + kObjectColumns + " FROM objects WHERE bucket = :bucket AND object_key = :key",
-      read_object, bucket, key);
-}
-
-Result<void> Store::delete_object(const std::string& bucket, const std::string& key) {
-  SKERRY_TRY(database_->execute("DELETE FROM objects WHERE bucket = :bucket AND object_key = :key",
-                                bucket, key));
   return {};
 }
 

@@ -68,6 +68,13 @@ const std::vector<Migration>& migrations() {
         "request_sha256 TEXT NOT NULL, response TEXT NOT NULL, created_ms BIGINT NOT NULL, "
         "PRIMARY KEY (operation, client_token))",
         "CREATE INDEX answers_by_time ON answers (created_ms)"}},
+      // 6: buckets, and what an object tells its readers besides its content.
+      {6,
+       {"CREATE TABLE buckets (name TEXT PRIMARY KEY, created_ms BIGINT NOT NULL)",
+        "INSERT INTO buckets (name, created_ms) SELECT bucket, MIN(modified_ms) FROM objects "
+        "GROUP BY bucket",
+        "ALTER TABLE objects ADD COLUMN headers TEXT NOT NULL DEFAULT '{}'",
+        "CREATE INDEX objects_by_content ON objects (sha256)"}},
   };
   return kMigrations;
 }

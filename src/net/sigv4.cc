@@ -2,10 +2,6 @@
 // process" of the AWS documentation; then signing and verifying, which share them.
 #include "net/sigv4.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
 #include <algorithm>
 #include <charconv>
 #include <ctime>
@@ -150,14 +146,6 @@ std::string join(const std::vector<std::string>& names) {
   return result;
 }
 
-std::string hmac(std::string_view key, std::string_view text) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
-       reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest, &size);
-  return {reinterpret_cast<const char*>(digest), size};
-}
-
 // What is signed of a request, apart from the request itself.
 struct Signing {
   std::string time;  // X-Amz-Date
@@ -171,6 +159,12 @@ struct Signing {
   }
 };
 
+std::string signing_key(const Signing& signing, const std::string& secret) {
+  std::string key = hmac_sha256("AWS4" + secret, signing.day());
+  key = hmac_sha256(key, signing.scope.region);
+  return hmac_sha256(hmac_sha256(key, signing.scope.service), "aws4_request");
+}
+
 Result<std::string> signature(const std::string& method, std::string_view path,
                               const Parameters& query, const Headers& headers,
                               const Signing& signing, const std::string& secret) {
@@ -180,9 +174,7 @@ Result<std::string> signature(const std::string& method, std::string_view path,
               "\n" + join(signing.signed_headers) + "\n" + signing.payload;
   std::string to_sign = std::string(kAlgorithm) + "\n" + signing.time + "\n" +
                         signing.credential_scope() + "\n" + hex_encode(sha256(canonical));
-  std::string key = hmac("AWS4" + secret, signing.day());
-  key = hmac(hmac(hmac(key, signing.scope.region), signing.scope.service), "aws4_request");
-  return hex_encode(hmac(key, to_sign));
+  return hex_encode(hmac_sha256(signing_key(signing, secret), to_sign));
 }
 
 // --- Signing ------------------------------------------------------------------------------------
@@ -352,22 +344,22 @@ std::expected<void, SigV4Refusal> check_time(const Claim& claim, int64_t wall_ms
   if (!signed_ms) {
     return refuse(Kind::kMalformed, "X-Amz-Date must look like 20260131T120000Z");
   }
+  const Kind kind = claim.expires_s ? Kind::kExpired : Kind::kSkewed;
   int64_t end_ms = *signed_ms + (claim.expires_s ? *claim.expires_s * 1000 : kClockSkewMs);
   if (wall_ms < *signed_ms - kClockSkewMs) {
-    return refuse(Kind::kExpired, "Signature not yet current: " + claim.time + " is ahead of " +
-                                      format_time(wall_ms) + ": check the clocks");
+    return refuse(kind, "Signature not yet current: " + claim.time + " is ahead of " +
+                            format_time(wall_ms) + ": check the clocks");
   }
   if (wall_ms > end_ms) {
-    return refuse(Kind::kExpired, "Signature expired: it was good until " + format_time(end_ms) +
-                                      ", and now it is " + format_time(wall_ms));
+    return refuse(kind, "Signature expired: it was good until " + format_time(end_ms) +
+                            ", and now it is " + format_time(wall_ms));
   }
   return {};
 }
 
 // The last line of the canonical request, after checking that it is true of the body.
 std::expected<std::string, SigV4Refusal> payload_of(const HttpRequest& request, const Claim& claim,
-                                                    const std::string& service,
-                                                    std::string_view body_sha256) {
+                                                    const std::string& service) {
   std::string announced(request.headers.get("X-Amz-Content-Sha256"));
   if (announced.empty() && claim.expires_s && service == "s3") return std::string(kUnsignedPayload);
   if (announced == kUnsignedPayload && service == "s3") return announced;
@@ -375,26 +367,39 @@ std::expected<std::string, SigV4Refusal> payload_of(const HttpRequest& request, 
     return refuse(Kind::kUnsupported, "x-amz-content-sha256: " + announced +
                                           " is not supported here; sign the body's SHA-256");
   }
-  std::string actual =
-      body_sha256.empty() ? hex_encode(sha256(request.body)) : std::string(body_sha256);
+  std::string actual = hex_encode(sha256(request.body));
   if (!announced.empty() && announced != actual) {
     return refuse(Kind::kMismatch, "x-amz-content-sha256 is not the SHA-256 of the body");
   }
   return actual;
 }
 
-bool same_secret_text(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+// Whoever can add such a header on the way could change what the request does.
+std::expected<void, SigV4Refusal> check_amz_headers(const Headers& headers,
+                                                    const std::vector<std::string>& signed_names) {
+  for (const auto& [name, value] : headers.fields()) {
+    const std::string key = lower(name);
+    if (!key.starts_with("x-amz") || stays_unsigned(key)) continue;
+    if (std::ranges::find(signed_names, key) == signed_names.end()) {
+      return refuse(Kind::kNotSigned,
+                    "There were headers present in the request which were not signed: " + key);
+    }
+  }
+  return {};
 }
 
-}  // namespace
+// A claim whose form and time are right.
+struct Checked {
+  Claim claim;
+  Signing signing;
+  Parameters query;
+  std::string access_key_id;
+  std::string secret;
+};
 
-std::expected<SigV4Caller, SigV4Refusal> sigv4_verify(const HttpRequest& request,
-                                                      const SecretLookup& secret_of,
-                                                      int64_t wall_ms,
-                                                      std::string_view body_sha256) {
-  auto [path, query_text] = split_target(request.target);
-  auto query = parse_query(query_text);
+std::expected<Checked, SigV4Refusal> check_claim(const HttpRequest& request,
+                                                 const SecretLookup& secret_of, int64_t wall_ms) {
+  auto query = parse_query(split_target(request.target).second);
   if (!query) return refuse(Kind::kMalformed, query.error().message());
   bool presigned = !parameter(*query, "X-Amz-Signature").empty();
   if (!presigned && !request.headers.has("Authorization")) {
@@ -413,23 +418,95 @@ std::expected<SigV4Caller, SigV4Refusal> sigv4_verify(const HttpRequest& request
   if (credential[1] != signing.day()) {
     return refuse(Kind::kMalformed, "the day of Credential is not that of X-Amz-Date");
   }
-  if (std::find(signing.signed_headers.begin(), signing.signed_headers.end(), "host") ==
-      signing.signed_headers.end()) {
+  if (std::ranges::find(signing.signed_headers, "host") == signing.signed_headers.end()) {
     return refuse(Kind::kMalformed, "Host must be among the signed headers");
+  }
+  if (auto all = check_amz_headers(request.headers, signing.signed_headers); !all) {
+    return std::unexpected(all.error());
   }
   auto secret = secret_of(credential[0], claim->session_token);
   if (!secret) return refuse(Kind::kUnknownKey, "the access key or its session token is not known");
-  auto payload = payload_of(request, *claim, signing.scope.service, body_sha256);
-  if (!payload) return std::unexpected(payload.error());
-  signing.payload = *payload;
+  return Checked{std::move(*claim), std::move(signing), std::move(*query), credential[0], *secret};
+}
 
-  auto expected = signature(request.method, path, *query, request.headers, signing, *secret);
+std::expected<SigV4Caller, SigV4Refusal> check_signature(const HttpRequest& request,
+                                                         Checked checked) {
+  const Signing& signing = checked.signing;
+  auto expected = signature(request.method, split_target(request.target).first, checked.query,
+                            request.headers, signing, checked.secret);
   if (!expected) return refuse(Kind::kMalformed, expected.error().message());
-  if (!same_secret_text(*expected, claim->signature)) {
+  if (!equals_secretly(*expected, checked.claim.signature)) {
     return refuse(Kind::kMismatch,
                   "the signature is not the one we calculate: check the secret access key");
   }
-  return SigV4Caller{credential[0], signing.scope, presigned};
+  return SigV4Caller{checked.access_key_id, signing.scope, checked.claim.expires_s.has_value(),
+                     signing.payload,
+                     SigV4Chain{*expected, signing_key(signing, checked.secret), signing.time,
+                                signing.credential_scope()}};
+}
+
+}  // namespace
+
+std::optional<SigV4Scope> sigv4_claimed_scope(const HttpRequest& request) {
+  auto query = parse_query(split_target(request.target).second);
+  std::string credential = query ? parameter(*query, "X-Amz-Credential") : "";
+  if (credential.empty()) {
+    auto claim = claim_of_header(request.headers);
+    if (claim) credential = claim->credential;
+  }
+  auto parts = split(credential, '/');
+  if (parts.size() != 5) return std::nullopt;
+  return SigV4Scope{parts[2], parts[3]};
+}
+
+std::expected<SigV4Caller, SigV4Refusal> sigv4_verify(const HttpRequest& request,
+                                                      const SecretLookup& secret_of,
+                                                      int64_t wall_ms) {
+  auto checked = check_claim(request, secret_of, wall_ms);
+  if (!checked) return std::unexpected(checked.error());
+  auto payload = payload_of(request, checked->claim, checked->signing.scope.service);
+  if (!payload) return std::unexpected(payload.error());
+  checked->signing.payload = *payload;
+  return check_signature(request, std::move(*checked));
+}
+
+std::expected<SigV4Caller, SigV4Refusal> sigv4_verify_head(const HttpRequest& head,
+                                                           const SecretLookup& secret_of,
+                                                           int64_t wall_ms) {
+  auto checked = check_claim(head, secret_of, wall_ms);
+  if (!checked) return std::unexpected(checked.error());
+  std::string payload(head.headers.get("X-Amz-Content-Sha256"));
+  const bool is_s3 = checked->signing.scope.service == "s3";
+  if (payload.empty() && is_s3 && checked->claim.expires_s) payload = kUnsignedPayload;
+  if (payload.empty()) {
+    return SigV4Caller{checked->access_key_id,
+                       checked->signing.scope,
+                       checked->claim.expires_s.has_value(),
+                       {},
+                       {}};
+  }
+  checked->signing.payload = std::move(payload);
+  return check_signature(head, std::move(*checked));
+}
+
+// --- Streamed bodies ----------------------------------------------------------------------------
+
+static bool accept(SigV4Chain& chain, std::string_view what, const std::string& middle,
+                   const std::string& digest, const std::string& given) {
+  const std::string to_sign = std::string(kAlgorithm) + std::string(what) + "\n" + chain.time +
+                              "\n" + chain.scope + "\n" + chain.signature + "\n" + middle + digest;
+  std::string expected = hex_encode(hmac_sha256(chain.key, to_sign));
+  if (!equals_secretly(expected, given)) return false;
+  chain.signature = std::move(expected);
+  return true;
+}
+
+bool SigV4Chain::accept_chunk(const std::string& sha256_hex, const std::string& given) {
+  return accept(*this, "-PAYLOAD", hex_encode(sha256("")) + "\n", sha256_hex, given);
+}
+
+bool SigV4Chain::accept_trailer(const std::string& trailers, const std::string& given) {
+  return accept(*this, "-TRAILER", "", hex_encode(sha256(trailers)), given);
 }
 
 }  // namespace skerry::net

@@ -38,11 +38,25 @@ Result<std::string> sigv4_presign(const std::string& method, const std::string& 
                                   const std::string& host, const AwsCredentials& credentials,
                                   const SigV4Scope& scope, int64_t wall_ms, int64_t expires_s);
 
+// The signatures of a body that is streamed in signed chunks; each one covers the one before it.
+struct SigV4Chain {
+  std::string signature;  // the last one, first that of the request
+  std::string key;
+  std::string time;
+  std::string scope;
+  // Whether `given` signs a chunk with this digest (hex); if so it is the last one now.
+  bool accept_chunk(const std::string& sha256_hex, const std::string& given);
+  // `trailers`: "name:value\n" of each.
+  bool accept_trailer(const std::string& trailers, const std::string& given);
+};
+
 // Who signed a request, and for what; whether that is allowed here is the caller's question.
 struct SigV4Caller {
   std::string access_key_id;
   SigV4Scope scope;
   bool presigned = false;
+  std::string payload;  // X-Amz-Content-Sha256: a hex digest, a word that stands for it, or ""
+  SigV4Chain chain;
 };
 
 struct SigV4Refusal {
@@ -50,7 +64,9 @@ struct SigV4Refusal {
     kUnsigned,     // neither an Authorization header nor a signed query
     kMalformed,    // a part is missing or cannot be read
     kUnknownKey,   // nobody has this access key (or session token)
-    kExpired,      // more than 15 minutes away from our clock, or a pre-signed URL past its end
+    kExpired,      // a pre-signed URL past its end, or before its beginning
+    kSkewed,       // more than 15 minutes away from our clock
+    kNotSigned,    // a header that means something to AWS and is not among the signed ones
     kMismatch,     // the signature, or the digest of the body, is not right
     kUnsupported,  // a payload mode that this program does not do
   };
@@ -63,10 +79,17 @@ struct SigV4Refusal {
 using SecretLookup = std::function<std::optional<std::string>(std::string_view access_key_id,
                                                               std::string_view session_token)>;
 
-// `wall_ms`: our clock. `body_sha256`: hex digest of the body where it is not in `request.body`.
+// For whom a request says that it is signed, unchecked; nothing where it does not say.
+std::optional<SigV4Scope> sigv4_claimed_scope(const HttpRequest& request);
+
+// `wall_ms`: our clock.
 std::expected<SigV4Caller, SigV4Refusal> sigv4_verify(const HttpRequest& request,
                                                       const SecretLookup& secret_of,
-                                                      int64_t wall_ms,
-                                                      std::string_view body_sha256 = {});
+                                                      int64_t wall_ms);
+// The same before the body is there. Whether the body is what `payload` of the result says is still
+// to be seen; and where that is "", whether the signature is right.
+std::expected<SigV4Caller, SigV4Refusal> sigv4_verify_head(const HttpRequest& head,
+                                                           const SecretLookup& secret_of,
+                                                           int64_t wall_ms);
 
 }  // namespace skerry::net

@@ -9,6 +9,7 @@
 
 #include "base/encoding.h"
 #include "base/sha256.h"
+#include "net/sigv2.h"
 #include "test_paths.h"
 
 namespace skerry::net {
@@ -134,16 +135,11 @@ TEST_F(SigV4Refuses, MissingAndUnknownParts) {
   EXPECT_EQ(refusal([](HttpRequest& r) { r.headers.set("X-Amz-Date", "yesterday"); }),
             Kind::kMalformed);
   EXPECT_EQ(refusal([](HttpRequest& r) { r.target = "/%zz?%zz=1"; }), Kind::kMalformed);
-  EXPECT_EQ(refusal([](HttpRequest& r) { r.headers.set("X-Amz-Security-Token", "t"); }),
-            Kind::kUnknownKey);
-  EXPECT_EQ(refusal([](HttpRequest& r) {
-              r.headers.set("X-Amz-Content-Sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
-            }),
-            Kind::kUnsupported);
-  // Leaving a body unsigned is for s3 only.
-  EXPECT_EQ(
-      refusal([](HttpRequest& r) { r.headers.set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD"); }),
-      Kind::kUnsupported);
+  // Leaving a body unsigned is for s3 only, and streaming it for whoever decodes it.
+  for (const char* payload : {"STREAMING-UNSIGNED-PAYLOAD-TRAILER", "UNSIGNED-PAYLOAD"}) {
+    request_.headers.set("X-Amz-Content-Sha256", payload);
+    EXPECT_EQ(refusal([](HttpRequest&) {}), Kind::kUnsupported);
+  }
   keys_.access_key_id = "AKIDOTHER";
   auto nobody = [](std::string_view, std::string_view) -> std::optional<std::string> { return {}; };
   HttpRequest request = request_;
@@ -153,8 +149,8 @@ TEST_F(SigV4Refuses, MissingAndUnknownParts) {
 
 TEST_F(SigV4Refuses, ClocksApart) {
   auto nothing = [](HttpRequest&) {};
-  EXPECT_EQ(refusal(nothing, 15 * 60 * 1000 + 1000), Kind::kExpired);
-  EXPECT_EQ(refusal(nothing, -15 * 60 * 1000 - 1000), Kind::kExpired);
+  EXPECT_EQ(refusal(nothing, 15 * 60 * 1000 + 1000), Kind::kSkewed);
+  EXPECT_EQ(refusal(nothing, -15 * 60 * 1000 - 1000), Kind::kSkewed);
 }
 
 TEST_F(SigV4Refuses, PresignedUrlsPastTheirEndOrForAnotherMethod) {
@@ -168,13 +164,88 @@ TEST_F(SigV4Refuses, PresignedUrlsPastTheirEndOrForAnotherMethod) {
   EXPECT_EQ(sigv4_verify(request, knows(keys_), now_ms_).error().kind, Kind::kMismatch);
 }
 
+TEST_F(SigV4Refuses, HeadersOfAwsThatAreNotSigned) {
+  for (const char* name : {"x-amzn-principal", "X-Amz-Security-Token", "x-amz-checksum-crc32",
+                           "x-amz-meta-owner", "X-Amz-Copy-Source"}) {
+    EXPECT_EQ(refusal([&](HttpRequest& r) { r.headers.add(name, "v"); }), Kind::kNotSigned) << name;
+  }
+  // Proxies add this one.
+  HttpRequest request = request_;
+  ASSERT_TRUE(sigv4_sign(request, "localhost", keys_, {"eu-west-1", "greengrass"}, now_ms_));
+  request.headers.add("X-Amzn-Trace-Id", "Root=1-2-3");
+  EXPECT_TRUE(sigv4_verify(request, knows(keys_), now_ms_));
+  // And with a pre-signed URL, which signs Host alone.
+  HttpRequest presigned;
+  presigned.headers.add("Host", "localhost");
+  presigned.target =
+      *sigv4_presign("GET", "/bucket/a", "localhost", keys_, {"eu-west-1", "s3"}, now_ms_, 60);
+  presigned.headers.add("x-amz-copy-source", "/other/key");
+  EXPECT_EQ(sigv4_verify(presigned, knows(keys_), now_ms_).error().kind, Kind::kNotSigned);
+}
+
+TEST_F(SigV4Refuses, BadKeysFromTheHeadAlone) {
+  HttpRequest head = request_;
+  ASSERT_TRUE(sigv4_sign(head, "localhost", keys_, {"eu-west-1", "greengrass"}, now_ms_));
+  head.body.clear();  // it has not come yet
+  EXPECT_TRUE(sigv4_verify_head(head, knows(keys_), now_ms_)) << "nothing is known of the body";
+  const AwsCredentials other{"AKIDOTHER", "secret", ""};
+  EXPECT_EQ(sigv4_verify_head(head, knows(other), now_ms_).error().kind, Kind::kUnknownKey);
+  EXPECT_EQ(sigv4_verify_head(head, knows(keys_), now_ms_ + 3'600'000).error().kind, Kind::kSkewed);
+  // Where the head says what the body is, its signature is checked at once.
+  head = request_;
+  head.headers.set("X-Amz-Content-Sha256", hex_encode(sha256(head.body)));
+  ASSERT_TRUE(sigv4_sign(head, "localhost", keys_, {"eu-west-1", "greengrass"}, now_ms_));
+  EXPECT_TRUE(sigv4_verify_head(head, knows(keys_), now_ms_));
+  head.method = "PUT";
+  EXPECT_EQ(sigv4_verify_head(head, knows(keys_), now_ms_).error().kind, Kind::kMismatch);
+}
+
+// URLs that botocore's HmacV1QueryAuth made for the endpoint http://localhost:8080/artifacts.
+TEST(SigV2, VerifiesWhatBotocorePresigns) {
+  const AwsCredentials keys{"AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", ""};
+  AwsCredentials temporary = keys;
+  temporary.session_token = "token+of/session==";
+  const std::string start = "/artifacts/bucket/a%20b.onnx?response-content-type=x%2Fy&";
+  const std::string plain = start +
+                            "AWSAccessKeyId=AKIDEXAMPLE&Signature=WRcatvxaqwZ7xcT9eckzv2GegNs%3D&"
+                            "Expires=1773501566";
+  const std::string with_token =
+      start +
+      "AWSAccessKeyId=AKIDEXAMPLE&Signature=aotTAoNsHkq9BiiJcHKJpJvuWqo%3D&"
+      "x-amz-security-token=token%2Bof%2Fsession%3D%3D&Expires=1773501566";
+  const int64_t now_ms = 1'773'500'966'000;
+  const auto kind = [&](const HttpRequest& request, const AwsCredentials& who, int64_t at_ms) {
+    auto caller = sigv2_verify(request, knows(who), at_ms, "/artifacts");
+    return caller ? std::optional<Kind>() : caller.error().kind;
+  };
+  HttpRequest request;
+  request.target = plain;
+  ASSERT_TRUE(is_sigv2_presigned(request.target));
+  EXPECT_EQ(kind(request, keys, now_ms), std::nullopt);
+  EXPECT_EQ(kind(request, keys, now_ms + 600'000), Kind::kExpired);
+  EXPECT_EQ(kind(request, temporary, now_ms), Kind::kUnknownKey);
+  request.method = "PUT";
+  EXPECT_EQ(kind(request, keys, now_ms), Kind::kMismatch);
+  request.method = "GET";
+  request.headers.add("x-amz-copy-source", "/other/key");
+  EXPECT_EQ(kind(request, keys, now_ms), Kind::kMismatch);
+  request = {};
+  request.target = with_token;
+  EXPECT_EQ(kind(request, temporary, now_ms), std::nullopt);
+  request.target = plain + "&Expires=9999999999";
+  EXPECT_EQ(kind(request, keys, now_ms + 600'000), Kind::kExpired) << "the first one counts";
+  EXPECT_FALSE(is_sigv2_presigned("/artifacts/bucket/key?AWSAccessKeyId=A"));
+}
+
 TEST(SigV4, TakesTheDigestOfAStreamedBody) {
   AwsCredentials keys{"AKID", "secret", ""};
   std::string digest = hex_encode(sha256("the file"));
   HttpRequest request{"PUT", "/bucket/key", {}, "", {}};
   request.headers.add("X-Amz-Content-Sha256", digest);
   ASSERT_TRUE(sigv4_sign(request, "localhost", keys, {"eu-west-1", "s3"}, 1'773'500'966'000));
-  EXPECT_TRUE(sigv4_verify(request, knows(keys), 1'773'500'966'000, digest));
+  auto caller = sigv4_verify_head(request, knows(keys), 1'773'500'966'000);
+  ASSERT_TRUE(caller);
+  EXPECT_EQ(caller->payload, digest);
   EXPECT_EQ(sigv4_verify(request, knows(keys), 1'773'500'966'000).error().kind, Kind::kMismatch);
 }
 

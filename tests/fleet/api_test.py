@@ -4,11 +4,14 @@
 """
 
 import base64
+import datetime
 import hashlib
 import json
+import socket
 import sys
 import tempfile
 import unittest
+import urllib.parse
 import uuid
 
 import yaml
@@ -70,6 +73,19 @@ class Authentication(ApiTest):
     def test_an_unknown_key_is_refused(self):
         client = fleet.client("iot", aws_access_key_id="AKIAUNKNOWN")
         self.assert_fails("UnrecognizedClientException", 403, client.list_things)
+
+    def test_bad_keys_are_refused_before_their_body_is_read(self):
+        address = urllib.parse.urlsplit(fleet.info["api_url"])
+        key = ("Authorization: AWS4-HMAC-SHA256 Credential=AKIANOBODY/{0:.8}/eu-west-1/greengrass/"
+               "aws4_request, SignedHeaders=host;x-amz-date, Signature=00\r\nX-Amz-Date: {0}\r\n")
+        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        for path in ("/greengrass/v2/deployments", "/artifacts/bucket/key", "/", "/things/t"):
+            for authorization in ("", key.format(now)):
+                with socket.create_connection((address.hostname, address.port), 60) as client:
+                    client.sendall((f"POST {path} HTTP/1.1\r\nHost: x\r\n{authorization}"
+                                    "Content-Length: 16000000\r\n\r\n").encode())
+                    answer = client.recv(4096)
+                self.assertTrue(answer.startswith(b"HTTP/1.1 403 "), answer)
 
     def test_another_region_is_refused(self):
         client = fleet.client("greengrassv2", region_name="us-east-1")

@@ -1,77 +1,66 @@
-// S3's requests, errors in its XML, and byte ranges.
+// Which operation a request is, who may do it, and the operations on objects.
 #include "fleet/aws/artifact_api.h"
 
+#include <fmt/format.h>
+#include <strings.h>
 #include <algorithm>
 #include <charconv>
-#include <optional>
+#include <ctime>
+#include <nlohmann/json.hpp>
 
-#include "base/log.h"
-#include "fleet/aws/router.h"
+#include "base/encoding.h"
+#include "fleet/aws/s3_upload.h"
+#include "fleet/aws/s3_xml.h"
+#include "formats/json_ptr.h"
+#include "net/sigv2.h"
 
 namespace skerry::fleet::aws {
 namespace {
 
+using net::HttpRequest;
+using net::HttpResponse;
+using nlohmann::json;
+
 constexpr uint64_t kMaxArtifactBytes = uint64_t{5} << 30;
+// What framing and signatures may add to a streamed body.
+constexpr uint64_t kMaxChunkedBytes = kMaxArtifactBytes + (uint64_t{1} << 30);
 constexpr size_t kMaxKeyBytes = 1024;
+constexpr size_t kMaxDeletes = 1000;
+constexpr int64_t kUploadLifeMs = int64_t{7} * 24 * 3'600'000;
 // Content by its digest, not by a name somebody gave it.
 constexpr std::string_view kContentBucket = "sha256";
-constexpr std::string_view kTemplate = "/artifacts/{bucket}/{key+}";
-constexpr std::string_view kUnsigned = "UNSIGNED-PAYLOAD";
 
-std::string xml_escape(std::string_view text) {
-  std::string escaped;
-  for (char c : text) {
-    if (c == '&') {
-      escaped += "&amp;";
-    } else if (c == '<') {
-      escaped += "&lt;";
-    } else {
-      escaped += c;
-    }
-  }
-  return escaped;
-}
-
-net::HttpResponse s3_error(int status, std::string_view code, std::string_view message) {
-  return net::text_response(status,
-                            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>" +
-                                std::string(code) + "</Code><Message>" + xml_escape(message) +
-                                "</Message></Error>",
-                            "application/xml");
-}
-
-net::HttpResponse s3_error(const Error& error) {
-  switch (error.code()) {
-    case Code::kInvalidArgument:
-      return s3_error(400, "InvalidRequest", error.message());
-    case Code::kNotFound:
-      return s3_error(404, "NoSuchKey", error.message());
-    case Code::kResourceExhausted:
-      return s3_error(507, "InsufficientStorage", error.message());
-    default:
-      log::error("artifacts", "request failed", {{"error", error.message()}});
-      return s3_error(500, "InternalError",
-                      "the control plane could not do this; its log says why");
-  }
-}
-
-net::HttpResponse s3_error(const net::SigV4Refusal& refusal) {
-  using Kind = net::SigV4Refusal::Kind;
-  switch (refusal.kind) {
-    case Kind::kUnknownKey:
-      return s3_error(403, "InvalidAccessKeyId", refusal.message);
-    case Kind::kMismatch:
-      return s3_error(403, "SignatureDoesNotMatch", refusal.message);
-    case Kind::kMalformed:
-      return s3_error(400, "AuthorizationHeaderMalformed", refusal.message);
-    case Kind::kUnsupported:
-      return s3_error(501, "NotImplemented", refusal.message);
-    case Kind::kUnsigned:
-    case Kind::kExpired:
-      break;
-  }
-  return s3_error(403, "AccessDenied", refusal.message);
-}
+// Parts of S3 that an artifact store has no use for; without a check they would pass for plain
+// reads and writes.
+constexpr std::string_view kUnknownSubresources[] = {"accelerate",
+                                                     "acl",
+                                                     "analytics",
+                                                     "attributes",
+                                                     "cors",
+                                                     "encryption",
+                                                     "inventory",
+                                                     "legal-hold",
+                                                     "lifecycle",
+                                                     "logging",
+                                                     "metrics",
+                                                     "notification",
+                                                     "object-lock",
+                                                     "ownershipControls",
+                                                     "policy",
+                                                     "policyStatus",
+                                                     "publicAccessBlock",
+                                                     "renameObject",
+                                                     "replication",
+                                                     "requestPayment",
+                                                     "restore",
+                                                     "retention",
+                                                     "select",
+                                                     "session",
+                                                     "tagging",
+                                                     "torrent",
+                                                     "versionId",
+                                                     "versions",
+                                                     "website"};
 
 struct Range {
   uint64_t first = 0;
@@ -110,19 +99,30 @@ std::optional<Range> range_of(std::string_view header, uint64_t size) {
   return Range{*first, end - *first};
 }
 
-// Where an upload goes while its body arrives.
-class UploadSink : public net::BodySink {
- public:
-  UploadSink(std::unique_ptr<ArtifactStore::Upload> upload, std::string expected_sha256)
-      : upload_(std::move(upload)), expected_sha256_(std::move(expected_sha256)) {}
-  Result<void> write(std::string_view bytes) override { return upload_->write(bytes); }
-  Result<std::string> finish() { return upload_->finish(expected_sha256_); }
-  uint64_t size_bytes() const { return upload_->size_bytes(); }
+std::string http_time(int64_t wall_ms) {
+  const std::time_t seconds = wall_ms / 1000;
+  std::tm parts{};
+  char text[40];
+  return {text, std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT",
+                              gmtime_r(&seconds, &parts))};
+}
 
- private:
-  std::unique_ptr<ArtifactStore::Upload> upload_;
-  std::string expected_sha256_;
-};
+std::optional<int64_t> parse_http_time(const std::string& text) {
+  std::tm parts{};
+  if (text.empty() || !::strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts)) {
+    return std::nullopt;
+  }
+  return static_cast<int64_t>(::timegm(&parts)) * 1000;
+}
+
+std::string etag_of(std::string_view etag) {
+  return fmt::format("\"{}\"", etag);
+}
+
+// Whether a list of ETags names `etag`.
+bool matches(std::string_view list, const std::string& etag) {
+  return list == "*" || list.find(etag) != std::string_view::npos;
+}
 
 bool is_bucket_name(std::string_view name) {
   return name.size() >= 3 && name.size() <= 63 && std::ranges::all_of(name, [](char c) {
@@ -130,139 +130,401 @@ bool is_bucket_name(std::string_view name) {
          });
 }
 
-// Multipart uploads and copies carry their wish in the query or a header.
-bool is_plain_put(const net::HttpRequest& request) {
-  auto query = net::parse_query(net::split_target(request.target).second);
-  if (!query || request.headers.has("x-amz-copy-source")) return false;
-  return std::ranges::all_of(*query, [](const auto& parameter) {
-    return parameter.first.starts_with("X-Amz-") || parameter.first == "x-id";
-  });
+// If-Match and If-None-Match of a write, of which `present` is what stands there now.
+Result<void> check_write(const net::Headers& headers, const Result<ArtifactObject>& present) {
+  if (!present && present.error().code() != Code::kNotFound) return fail(present.error());
+  const std::string_view none = headers.get("If-None-Match");
+  if (!none.empty() && present && matches(none, etag_of(present->sha256))) {
+    return fail(Code::kFailedPrecondition, "If-None-Match: the object exists");
+  }
+  const std::string_view match = headers.get("If-Match");
+  if (match.empty()) return {};
+  if (!present) return fail(Code::kNotFound, "If-Match: there is no such object");
+  if (!matches(match, etag_of(present->sha256)) && match != present->sha256) {
+    return fail(Code::kFailedPrecondition, "If-Match: the object has another ETag");
+  }
+  return {};
+}
+
+// 304 or 412 where the conditions of a read are not met.
+std::optional<HttpResponse> check_read(const net::Headers& headers, const ArtifactObject& object) {
+  const std::string etag = etag_of(object.sha256);
+  const auto refused = [] {
+    return s3_error(412, "PreconditionFailed",
+                    "At least one of the pre-conditions you specified did not hold");
+  };
+  const int64_t modified_ms = object.modified_ms / 1000 * 1000;
+  if (headers.has("If-Match")) {
+    if (!matches(headers.get("If-Match"), object.sha256)) return refused();
+  } else if (auto since = parse_http_time(std::string(headers.get("If-Unmodified-Since")));
+             since && modified_ms > *since) {
+    return refused();
+  }
+  bool unchanged = false;
+  if (headers.has("If-None-Match")) {
+    unchanged = matches(headers.get("If-None-Match"), object.sha256);
+  } else if (auto since = parse_http_time(std::string(headers.get("If-Modified-Since")))) {
+    unchanged = modified_ms <= *since;
+  }
+  if (!unchanged) return std::nullopt;
+  HttpResponse response;
+  response.status = 304;
+  response.headers.set("ETag", etag);
+  return response;
+}
+
+void set_object_headers(HttpResponse& response, const ArtifactObject& object,
+                        const std::map<std::string, std::string>& query) {
+  response.headers.set("ETag", etag_of(object.sha256));
+  response.headers.set("Last-Modified", http_time(object.modified_ms));
+  response.headers.set("Accept-Ranges", "bytes");
+  response.headers.set("Content-Type", "application/octet-stream");
+  auto kept = formats::parse_json(object.headers_json);
+  if (kept && kept->is_object()) {
+    for (const auto& [name, value] : kept->items()) {
+      if (value.is_string()) response.headers.set(name, value.get<std::string>());
+    }
+  }
+  constexpr std::string_view kOverride = "response-";
+  for (const auto& [name, value] : query) {
+    if (name.starts_with(kOverride)) response.headers.set(name.substr(kOverride.size()), value);
+  }
 }
 
 }  // namespace
 
+std::string kept_headers(const net::Headers& headers) {
+  json kept = json::object();
+  for (const char* name :
+       {"Content-Type", "Cache-Control", "Content-Disposition", "Content-Language", "Expires"}) {
+    if (headers.has(name)) kept[name] = std::string(headers.get(name));
+  }
+  // aws-chunked was how the bytes came here.
+  std::string coding(headers.get("Content-Encoding"));
+  if (coding.starts_with("aws-chunked")) coding.erase(0, 11);
+  coding.erase(0, coding.find_first_not_of(", "));
+  if (!coding.empty()) kept["Content-Encoding"] = coding;
+  for (const auto& [name, value] : headers.fields()) {
+    if (name.size() > 11 && strncasecmp(name.c_str(), "x-amz-meta-", 11) == 0) kept[name] = value;
+  }
+  return formats::json_text(kept);
+}
+
+// --- Dispatch -----------------------------------------------------------------------------------
+
+const ArtifactApi::Operation ArtifactApi::kOperations[] = {
+    {"GET", Operation::Level::kService, "", &ArtifactApi::list_buckets},
+    {"GET", Operation::Level::kBucket, "location", &ArtifactApi::bucket_location},
+    {"GET", Operation::Level::kBucket, "versioning", &ArtifactApi::bucket_versioning},
+    {"GET", Operation::Level::kBucket, "uploads", &ArtifactApi::list_uploads},
+    {"GET", Operation::Level::kBucket, "", &ArtifactApi::get_bucket},
+    {"PUT", Operation::Level::kBucket, "", &ArtifactApi::create_bucket},
+    {"DELETE", Operation::Level::kBucket, "", &ArtifactApi::delete_bucket},
+    {"POST", Operation::Level::kBucket, "delete", &ArtifactApi::delete_objects},
+    {"GET", Operation::Level::kObject, "uploadId", &ArtifactApi::list_parts},
+    {"GET", Operation::Level::kObject, "", &ArtifactApi::get_object},
+    {"PUT", Operation::Level::kObject, "uploadId", &ArtifactApi::upload_part},
+    {"PUT", Operation::Level::kObject, "", &ArtifactApi::put_object},
+    {"POST", Operation::Level::kObject, "uploads", &ArtifactApi::create_upload},
+    {"POST", Operation::Level::kObject, "uploadId", &ArtifactApi::complete_upload},
+    {"DELETE", Operation::Level::kObject, "uploadId", &ArtifactApi::abort_upload},
+    {"DELETE", Operation::Level::kObject, "", &ArtifactApi::delete_object},
+};
+
+std::string ArtifactApi::S3Request::option(const std::string& name) const {
+  auto found = query.find(name);
+  return found == query.end() ? "" : found->second;
+}
+
+bool ArtifactApi::is_for(std::string_view target) {
+  const std::string_view path = net::split_target(target).first;
+  return path == kPrefix || path.starts_with(std::string(kPrefix) + "/");
+}
+
 std::string ArtifactApi::content_target(std::string_view sha256) {
-  return "/artifacts/" + std::string(kContentBucket) + "/" + std::string(sha256);
+  return fmt::format("{}/{}/{}", kPrefix, kContentBucket, sha256);
 }
 
-Result<ArtifactApi::Place> ArtifactApi::place_of(std::string_view target) const {
-  auto values = match_path(kTemplate, net::split_target(target).first);
-  if (!values) {
-    return fail(Code::kInvalidArgument, "artifacts are at /artifacts/BUCKET/KEY");
+Result<ArtifactApi::S3Request> ArtifactApi::parse(HttpRequest request) {
+  S3Request parsed;
+  auto [path, query] = net::split_target(request.target);
+  path.remove_prefix(std::min(path.size(), kPrefix.size() + 1));
+  const size_t slash = std::min(path.find('/'), path.size());
+  SKERRY_ASSIGN(parsed.bucket, net::percent_decode(path.substr(0, slash)));
+  SKERRY_ASSIGN(parsed.key, net::percent_decode(path.substr(std::min(slash + 1, path.size()))));
+  SKERRY_ASSIGN(auto options, net::parse_query(query));
+  for (auto& [name, value] : options) parsed.query.emplace(std::move(name), std::move(value));
+  if (parsed.bucket.empty() && !parsed.key.empty()) {
+    return fail(Code::kInvalidArgument, "objects are at /artifacts/BUCKET/KEY");
   }
-  Place place{(*values)["bucket"], (*values)["key"]};
-  if (!is_bucket_name(place.bucket) || place.key.size() > kMaxKeyBytes) {
-    return fail(Code::kInvalidArgument,
-                "a bucket has 3 to 63 of a-z 0-9 - . and a key at most 1024 bytes");
+  if (!parsed.bucket.empty() && !is_bucket_name(parsed.bucket)) {
+    return fail(Code::kInvalidArgument, "a bucket's name has 3 to 63 of a-z 0-9 - .");
   }
-  return place;
+  if (parsed.key.size() > kMaxKeyBytes || parsed.key.find('\0') != std::string::npos) {
+    return fail(Code::kInvalidArgument, "a key has at most 1024 bytes, none of them 0");
+  }
+  parsed.http = std::move(request);
+  return parsed;
 }
 
-std::expected<void, net::HttpResponse> ArtifactApi::authorize(const net::HttpRequest& request,
-                                                              bool writes,
-                                                              std::string_view body_sha256) {
+const ArtifactApi::Operation* ArtifactApi::operation_of(const S3Request& request) {
+  using Level = Operation::Level;
+  const Level level = request.bucket.empty() ? Level::kService
+                      : request.key.empty()  ? Level::kBucket
+                                             : Level::kObject;
+  for (std::string_view name : kUnknownSubresources) {
+    const bool latest = name == "versionId" && request.option("versionId") == "null";
+    if (request.query.contains(std::string(name)) && !latest) return nullptr;
+  }
+  for (const Operation& operation : kOperations) {
+    const std::string subresource(operation.subresource);
+    if (operation.method == net::routed_method(request.http) && operation.level == level &&
+        (subresource.empty() || request.query.contains(subresource))) {
+      return &operation;
+    }
+  }
+  return nullptr;
+}
+
+std::expected<net::SigV4Caller, HttpResponse> ArtifactApi::authorize(const HttpRequest& request,
+                                                                     bool head_only) {
   bool is_operator = false;
   auto secret_of = [&](std::string_view key, std::string_view token) {
     auto secret = keys_.of_operator(key, token);
     is_operator = secret.has_value();
     return secret ? secret : keys_.of_device(key, token);
   };
-  auto caller = net::sigv4_verify(request, secret_of, env_.clock.wall_ms(), body_sha256);
+  const int64_t now_ms = env_.clock.wall_ms();
+  auto caller = net::is_sigv2_presigned(request.target)
+                    ? net::sigv2_verify(request, secret_of, now_ms, kPrefix)
+                : head_only ? net::sigv4_verify_head(request, secret_of, now_ms)
+                            : net::sigv4_verify(request, secret_of, now_ms);
   if (!caller) return std::unexpected(s3_error(caller.error()));
-  if (caller->scope.service != "s3" || caller->scope.region != region_) {
+  const auto& scope = caller->scope;
+  if (scope.service != "s3" || (!scope.region.empty() && scope.region != region_)) {
     return std::unexpected(
         s3_error(400, "AuthorizationHeaderMalformed",
                  "the credential's scope must be region " + region_ + " and service s3"));
   }
-  if (writes && !is_operator) {
+  if (net::routed_method(request) != "GET" && !is_operator) {
     return std::unexpected(s3_error(403, "AccessDenied", "devices may only read artifacts"));
   }
-  return {};
+  return std::move(*caller);
 }
 
-std::expected<net::BodyRoute, net::HttpResponse> ArtifactApi::route_body(
-    const net::HttpRequest& head) {
-  if (head.method != "PUT" || !is_for(head.target)) return net::BodyRoute{};
-  auto place = place_of(head.target);
-  if (!place) return std::unexpected(s3_error(place.error()));
-  std::string announced(head.headers.get("x-amz-content-sha256"));
-  if (announced == kUnsigned) announced.clear();
-  // The signature covers the announced digest, and the upload is compared with that at its end.
-  if (auto allowed = authorize(head, true, announced); !allowed) {
-    return std::unexpected(std::move(allowed.error()));
+std::expected<net::BodyRoute, HttpResponse> ArtifactApi::route_body(const HttpRequest& head) {
+  auto caller = authorize(head, true);
+  if (!caller) return std::unexpected(std::move(caller.error()));
+  auto request = parse(head);
+  if (!request) return std::unexpected(s3_error(request.error()));
+  const Operation* operation = operation_of(*request);
+  if (!operation) {
+    return std::unexpected(
+        s3_error(501, "NotImplemented",
+                 "this artifact store has no operation " + head.method + " " + head.target));
   }
-  if (place->bucket == kContentBucket) {
+  if (operation->method != "GET" && request->bucket == kContentBucket) {
     return std::unexpected(
         s3_error(403, "AccessDenied", "the bucket sha256 is read only: it names content"));
   }
-  if (!is_plain_put(head)) {
-    return std::unexpected(s3_error(501, "NotImplemented",
-                                    "multipart uploads and copies are not supported: PUT the "
-                                    "artifact in one request (up to 5 GiB)"));
+  const bool takes_content =
+      operation->run == &ArtifactApi::put_object || operation->run == &ArtifactApi::upload_part;
+  if (!takes_content || head.headers.has("x-amz-copy-source")) {
+    if (!caller->payload.starts_with("STREAMING-")) return net::BodyRoute{};
+    return std::unexpected(s3_error(501, "NotImplemented", "only content can be streamed"));
   }
-  auto upload = artifacts_.begin_upload();
-  if (!upload) return std::unexpected(s3_error(upload.error()));
-  return net::BodyRoute{std::make_shared<UploadSink>(std::move(*upload), announced),
-                        kMaxArtifactBytes};
-}
-
-net::HttpResponse ArtifactApi::handle(const net::HttpRequest& request) {
-  auto place = place_of(request.target);
-  if (!place) return s3_error(place.error());
-  if (request.method == "PUT") return put(request, *place);
-  if (request.method == "GET" || request.method == "HEAD") return get(request, *place);
-  return s3_error(501, "NotImplemented", "artifacts can be PUT, GET and HEAD, in one request each");
-}
-
-net::HttpResponse ArtifactApi::put(const net::HttpRequest& request, const Place& place) {
-  // route_body() has checked the request.
-  auto sink = std::static_pointer_cast<UploadSink>(request.sink);
-  auto sha256 = sink->finish();
-  if (!sha256) return s3_error(sha256.error());
-  auto stored = store_.put_object(
-      {place.bucket, place.key, *sha256, sink->size_bytes(), env_.clock.wall_ms()});
-  if (!stored) return s3_error(stored.error());
-  net::HttpResponse response;
-  response.headers.set("ETag", "\"" + *sha256 + "\"");
-  return response;
-}
-
-net::HttpResponse ArtifactApi::get(const net::HttpRequest& request, const Place& place) {
-  if (auto allowed = authorize(request, false, {}); !allowed) return std::move(allowed.error());
-  std::string sha256 = place.key;
-  if (place.bucket != kContentBucket) {
-    auto object = store_.find_object(place.bucket, place.key);
-    if (!object) return s3_error(object.error());
-    sha256 = object->sha256;
+  if (caller->payload.empty()) {
+    return std::unexpected(s3_error(400, "InvalidRequest",
+                                    "Missing required header for this request: "
+                                    "x-amz-content-sha256"));
   }
-  // The content bucket's keys come from outside: nothing but a digest may become a path.
-  auto size = sha256.find('/') == std::string::npos
-                  ? artifacts_.size_of(sha256)
-                  : fail(Code::kNotFound, "there is no such content");
-  if (!size) return s3_error(size.error());
+  auto sink = UploadSink::make(artifacts_, head, *caller);
+  if (!sink) return std::unexpected(std::move(sink.error()));
+  return net::BodyRoute{std::move(*sink), caller->payload.starts_with("STREAMING-")
+                                              ? kMaxChunkedBytes
+                                              : kMaxArtifactBytes};
+}
 
-  net::HttpResponse response;
-  response.file_path = artifacts_.path_of(sha256);
-  response.file_size = *size;
-  const std::string etag = "\"" + sha256 + "\"";
-  response.headers.set("ETag", etag);
-  response.headers.set("Accept-Ranges", "bytes");
-  response.headers.set("Content-Type", "application/octet-stream");
-  const std::string_view if_range = request.headers.get("If-Range");
-  auto range = range_of(request.headers.get("Range"), *size);
-  if (!range || (!if_range.empty() && if_range != etag)) return response;
+// route_body() has checked the request; what it could not see is the body that is signed.
+io::Task<HttpResponse> ArtifactApi::handle(HttpRequest http) {
+  if (!http.sink) {
+    if (auto caller = authorize(http, false); !caller) co_return std::move(caller.error());
+  }
+  auto request = parse(std::move(http));
+  if (!request) co_return s3_error(request.error());
+  const Operation* operation = operation_of(*request);
+  if (!operation) co_return s3_error(501, "NotImplemented", "no such operation");
+  HttpResponse response = co_await (this->*operation->run)(*request);
+  response.headers.set("x-amz-request-id", env_.random.uuid());
+  co_return response;
+}
+
+// --- Objects ------------------------------------------------------------------------------------
+
+// The name for content that is on the disk, if the request's conditions allow it.
+io::Task<Result<void>> ArtifactApi::name_content(const S3Request& request, ArtifactObject object) {
+  co_return co_await stores_.write([&artifacts = artifacts_, headers = request.http.headers,
+                                    object = std::move(object)](Store& store) -> Result<void> {
+    if (!artifacts.contains(object.sha256)) {
+      return fail(Code::kUnavailable, "the content was removed meanwhile: try again");
+    }
+    SKERRY_TRY(check_write(headers, store.find_object(object.bucket, object.key)));
+    return store.put_object(object);
+  });
+}
+
+io::Task<Result<ArtifactObject>> ArtifactApi::find(std::string bucket, std::string key) {
+  if (bucket == kContentBucket) {
+    SKERRY_CO_ASSIGN(uint64_t size, artifacts_.size_of(key));
+    // Content never changes, so it has no age.
+    co_return ArtifactObject{bucket, key, key, size, 0};
+  }
+  co_return co_await stores_.read(
+      [bucket, key](Store& store) { return store.find_object(bucket, key); });
+}
+
+io::Task<HttpResponse> ArtifactApi::put_object(const S3Request& request) {
+  if (request.http.headers.has("x-amz-copy-source")) co_return co_await copy_object(request);
+  auto sink = std::static_pointer_cast<UploadSink>(request.http.sink);
+  auto content = co_await sink->finish();
+  if (!content) co_return std::move(content.error());
+  auto committed = co_await sink->upload().commit();
+  if (!committed) co_return s3_error(committed.error());
+  auto named = co_await name_content(
+      request, {request.bucket, request.key, content->sha256, content->size_bytes,
+                env_.clock.wall_ms(), kept_headers(request.http.headers)});
+  if (!named) co_return s3_error(named.error());
+  HttpResponse response;
+  response.headers.set("ETag", etag_of(content->sha256));
+  add_checksum_headers(response, *content);
+  co_return response;
+}
+
+io::Task<HttpResponse> ArtifactApi::copy_object(const S3Request& request) {
+  const net::Headers& headers = request.http.headers;
+  std::string_view source = headers.get("x-amz-copy-source");
+  if (source.starts_with('/')) source.remove_prefix(1);
+  source = source.substr(0, source.find('?'));
+  const size_t slash = source.find('/');
+  auto key = net::percent_decode(source.substr(std::min(slash + 1, source.size())));
+  if (slash == std::string_view::npos || !key) {
+    co_return s3_error(400, "InvalidArgument", "x-amz-copy-source must be BUCKET/KEY");
+  }
+  auto object = co_await find(std::string(source.substr(0, slash)), *key);
+  if (!object) co_return s3_error(object.error());
+  const std::string_view wanted = headers.get("x-amz-copy-source-if-match");
+  if (!wanted.empty() && !matches(wanted, object->sha256)) {
+    co_return s3_error(412, "PreconditionFailed", "the source has another ETag");
+  }
+  if (headers.get("x-amz-metadata-directive") == "REPLACE") {
+    object->headers_json = kept_headers(headers);
+  }
+  object->bucket = request.bucket;
+  object->key = request.key;
+  object->modified_ms = env_.clock.wall_ms();
+  auto named = co_await name_content(request, *object);
+  if (!named) co_return s3_error(named.error());
+  co_return xml_response("CopyObjectResult",
+                         xml_element("LastModified", xml_time(object->modified_ms)) +
+                             xml_element("ETag", etag_of(object->sha256)));
+}
+
+io::Task<HttpResponse> ArtifactApi::get_object(const S3Request& request) {
+  auto object = co_await find(request.bucket, request.key);
+  if (!object) co_return s3_error(object.error());
+  const net::Headers& headers = request.http.headers;
+  if (auto refused = check_read(headers, *object)) co_return std::move(*refused);
+
+  HttpResponse response;
+  set_object_headers(response, *object, request.query);
+  response.file_path = artifacts_.path_of(object->sha256);
+  response.file_size = object->size_bytes;
+  const std::string_view if_range = headers.get("If-Range");
+  auto range = range_of(headers.get("Range"), object->size_bytes);
+  if (!range || (!if_range.empty() && if_range != etag_of(object->sha256))) {
+    if (headers.has("x-amz-checksum-mode")) {
+      std::string raw;
+      for (size_t i = 0; i < 64; i += 2) {
+        raw += static_cast<char>(std::stoi(object->sha256.substr(i, 2), nullptr, 16));
+      }
+      response.headers.set("x-amz-checksum-sha256", base64_encode(raw));
+      response.headers.set("x-amz-checksum-type", "FULL_OBJECT");
+    }
+    co_return response;
+  }
   if (range->size == 0) {
     response = s3_error(416, "InvalidRange", "the artifact has no such bytes");
-    response.headers.set("Content-Range", "bytes */" + std::to_string(*size));
-    return response;
+    response.headers.set("Content-Range", fmt::format("bytes */{}", object->size_bytes));
+    co_return response;
   }
   response.status = 206;
   response.file_offset = range->first;
   response.file_size = range->size;
-  response.headers.set("Content-Range", "bytes " + std::to_string(range->first) + "-" +
-                                            std::to_string(range->first + range->size - 1) + "/" +
-                                            std::to_string(*size));
-  return response;
+  response.headers.set("Content-Range",
+                       fmt::format("bytes {}-{}/{}", range->first, range->first + range->size - 1,
+                                   object->size_bytes));
+  co_return response;
+}
+
+// The content stays until collect(): a component may refer to it.
+io::Task<HttpResponse> ArtifactApi::delete_object(const S3Request& request) {
+  auto deleted = co_await stores_.write([headers = request.http.headers, bucket = request.bucket,
+                                         key = request.key](Store& store) -> Result<bool> {
+    SKERRY_TRY(check_write(headers, store.find_object(bucket, key)));
+    return store.delete_object(bucket, key);
+  });
+  if (!deleted) co_return s3_error(deleted.error());
+  co_return HttpResponse{.status = 204};
+}
+
+io::Task<HttpResponse> ArtifactApi::delete_objects(const S3Request& request) {
+  auto document = parse_xml(request.http.body);
+  if (!document) co_return s3_error(400, "MalformedXML", document.error().message());
+  std::vector<std::string> keys;
+  for (const XmlElement& child : document->children) {
+    if (child.name == "Object") keys.emplace_back(child.child_text("Key"));
+  }
+  if (document->name != "Delete" || keys.empty() || keys.size() > kMaxDeletes) {
+    co_return s3_error(400, "MalformedXML", "1 to 1000 objects can be deleted at once");
+  }
+  auto deleted =
+      co_await stores_.write([bucket = request.bucket, keys](Store& store) -> Result<void> {
+        for (const std::string& key : keys) SKERRY_TRY(store.delete_object(bucket, key));
+        return {};
+      });
+  if (!deleted) co_return s3_error(deleted.error());
+  std::string inner;
+  if (document->child_text("Quiet") != "true") {
+    for (const std::string& key : keys)
+      inner += "<Deleted>" + xml_element("Key", key) + "</Deleted>";
+  }
+  co_return xml_response("DeleteResult", inner);
+}
+
+// --- Retention ----------------------------------------------------------------------------------
+
+io::Task<Result<void>> ArtifactApi::collect(int64_t retention_ms) {
+  const int64_t now_ms = env_.clock.wall_ms();
+  SKERRY_CO_TRY(co_await io::run_on(env_.pool, env_.loop, [uploads = uploads_, now_ms]() mutable {
+    return uploads.remove_older(now_ms - kUploadLifeMs);
+  }));
+  SKERRY_CO_TRY(co_await stores_.write([before_ms = now_ms - retention_ms](Store& store) {
+    return store.expire_objects(before_ms);
+  }));
+  // Removed where whoever wants to name content looks for it, so that nobody names what is gone;
+  // and only what had no name an hour ago, either, so that uploads have the time to name theirs.
+  auto unused = co_await stores_.write([&artifacts = artifacts_, marked = std::move(unused_)](
+                                           Store& store) -> Result<std::vector<std::string>> {
+    SKERRY_ASSIGN(auto digests, artifacts.list());
+    SKERRY_ASSIGN(auto unused, store.unused_content(digests));
+    for (const std::string& digest : unused) {
+      if (std::ranges::binary_search(marked, digest)) SKERRY_TRY(artifacts.remove(digest));
+    }
+    return unused;
+  });
+  if (!unused) co_return fail(unused.error());
+  unused_ = std::move(*unused);
+  co_return Result<void>();
 }
 
 }  // namespace skerry::fleet::aws

@@ -1,16 +1,23 @@
-// The artifact store over HTTP, in the shapes of S3: PUT, GET (with Range) and HEAD of
-// /artifacts/BUCKET/KEY, signed or pre-signed for the service s3. Uploads stream to the disk.
+// The artifact store over HTTP, in the shapes of S3 with path-style addresses: buckets and objects
+// below /artifacts, signed or pre-signed (version 4, or version 2 as stock clients pre-sign) for
+// the service s3. Uploads stream to the disk, in one request or in parts.
+//
+// The bucket "sha256" is content by its digest: read only.
 #pragma once
 
 #include <cstdint>
 #include <expected>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
 #include "fleet/artifacts.h"
-#include "fleet/store.h"
+#include "fleet/multipart.h"
+#include "fleet/store_pool.h"
 #include "io/env.h"
+#include "io/task.h"
 #include "net/http.h"
 #include "net/sigv4.h"
 
@@ -23,37 +30,88 @@ class ArtifactApi {
     net::SecretLookup of_operator;
     net::SecretLookup of_device;
   };
-  ArtifactApi(io::Env& env, Store& store, ArtifactStore& artifacts, std::string region, Keys keys)
+  ArtifactApi(io::Env& env, StorePool& stores, ArtifactStore& artifacts, std::string region,
+              Keys keys)
       : env_(env),
-        store_(store),
+        stores_(stores),
         artifacts_(artifacts),
+        uploads_(env.files, artifacts.uploads_directory()),
         region_(std::move(region)),
         keys_(std::move(keys)) {}
 
-  static bool is_for(std::string_view target) { return target.starts_with("/artifacts/"); }
+  static constexpr std::string_view kPrefix = "/artifacts";
+  static bool is_for(std::string_view target);
   // The target under which content itself, whatever its names, can be read.
   static std::string content_target(std::string_view sha256);
 
-  // For HttpServer: an upload is checked before its body is read, and refused then if it must be.
+  // For HttpServer: a request is checked before its body is read, and refused then if it must be.
   std::expected<net::BodyRoute, net::HttpResponse> route_body(const net::HttpRequest& head);
-  net::HttpResponse handle(const net::HttpRequest& request);
+  io::Task<net::HttpResponse> handle(net::HttpRequest request);
+
+  // To be called every hour. Removes objects older than `retention_ms` whose content no component
+  // version refers to; content that neither an object nor a component version names, the second
+  // time it is found; and multipart uploads older than a week.
+  io::Task<Result<void>> collect(int64_t retention_ms);
 
  private:
-  struct Place {
-    std::string bucket;
-    std::string key;
+  struct S3Request {
+    net::HttpRequest http;
+    std::string bucket;  // "" for the service
+    std::string key;     // "" for a bucket
+    std::map<std::string, std::string> query;
+
+    std::string option(const std::string& name) const;
+    std::string resource() const { return "/" + bucket + (key.empty() ? "" : "/" + key); }
   };
-  Result<Place> place_of(std::string_view target) const;
-  std::expected<void, net::HttpResponse> authorize(const net::HttpRequest& request, bool writes,
-                                                   std::string_view body_sha256);
-  net::HttpResponse put(const net::HttpRequest& request, const Place& place);
-  net::HttpResponse get(const net::HttpRequest& request, const Place& place);
+  using Answer = io::Task<net::HttpResponse>;
+  struct Operation {
+    std::string_view method;
+    enum class Level { kService, kBucket, kObject } level;
+    std::string_view subresource;  // a parameter of the query that has to be there, or ""
+    Answer (ArtifactApi::*run)(const S3Request&);
+  };
+  static const Operation kOperations[];
+  static const Operation* operation_of(const S3Request& request);
+  static Result<S3Request> parse(net::HttpRequest request);
+  std::expected<net::SigV4Caller, net::HttpResponse> authorize(const net::HttpRequest& request,
+                                                               bool head_only);
+
+  // artifact_api.cc: objects
+  Answer put_object(const S3Request& request);
+  Answer copy_object(const S3Request& request);
+  Answer get_object(const S3Request& request);
+  Answer delete_object(const S3Request& request);
+  Answer delete_objects(const S3Request& request);
+  io::Task<Result<void>> name_content(const S3Request& request, ArtifactObject object);
+  io::Task<Result<ArtifactObject>> find(std::string bucket, std::string key);
+
+  // s3_buckets.cc
+  Answer list_buckets(const S3Request& request);
+  Answer create_bucket(const S3Request& request);
+  Answer get_bucket(const S3Request& request);  // HEAD, or a list of its objects
+  Answer bucket_location(const S3Request& request);
+  Answer bucket_versioning(const S3Request& request);
+  Answer delete_bucket(const S3Request& request);
+
+  // s3_multipart.cc
+  Answer create_upload(const S3Request& request);
+  Answer upload_part(const S3Request& request);
+  Answer complete_upload(const S3Request& request);
+  Answer abort_upload(const S3Request& request);
+  Answer list_parts(const S3Request& request);
+  Answer list_uploads(const S3Request& request);
+  io::Task<Result<MultipartUpload>> find_upload(const S3Request& request);
 
   io::Env& env_;
-  Store& store_;
+  StorePool& stores_;
   ArtifactStore& artifacts_;
+  MultipartUploads uploads_;
   std::string region_;
   Keys keys_;
+  std::vector<std::string> unused_;  // content without a name when collect() looked last, in order
 };
+
+// Headers of an upload that its readers get again, as ArtifactObject::headers_json.
+std::string kept_headers(const net::Headers& headers);
 
 }  // namespace skerry::fleet::aws

@@ -58,21 +58,23 @@ net::HttpResponse exception_response(std::string_view service, const Error& erro
   return error_response(found->status, found->type, error.message());
 }
 
-net::HttpResponse refusal_response(const net::SigV4Refusal& refusal) {
+net::HttpResponse refusal_response(Protocol protocol, const net::SigV4Refusal& refusal) {
   using Kind = net::SigV4Refusal::Kind;
   switch (refusal.kind) {
     case Kind::kUnsigned:
-      return error_response(403, "MissingAuthenticationTokenException", refusal.message);
+      return protocol_error(protocol, 403, "MissingAuthenticationTokenException", refusal.message);
     case Kind::kMalformed:
     case Kind::kUnsupported:
-      return error_response(403, "IncompleteSignatureException", refusal.message);
+      return protocol_error(protocol, 403, "IncompleteSignatureException", refusal.message);
     case Kind::kUnknownKey:
-      return error_response(403, "UnrecognizedClientException", refusal.message);
+      return protocol_error(protocol, 403, "UnrecognizedClientException", refusal.message);
     case Kind::kExpired:
+    case Kind::kSkewed:
+    case Kind::kNotSigned:
     case Kind::kMismatch:
       break;
   }
-  return error_response(403, "InvalidSignatureException", refusal.message);
+  return protocol_error(protocol, 403, "InvalidSignatureException", refusal.message);
 }
 
 Result<json> parse_body(const std::string& body) {
@@ -108,13 +110,6 @@ Result<ApiRequest> read_request(const net::HttpRequest& request,
 
 }  // namespace
 
-net::HttpResponse error_response(int status, std::string_view type, std::string_view message) {
-  net::HttpResponse response =
-      net::json_response(status, formats::json_text(json{{"message", std::string(message)}}));
-  response.headers.set("x-amzn-errortype", std::string(type));
-  return response;
-}
-
 std::optional<std::map<std::string, std::string>> match_path(std::string_view path_template,
                                                              std::string_view path) {
   std::map<std::string, std::string> values;
@@ -146,40 +141,48 @@ Router::Router(ApiServices services, StorePool& stores, net::SecretLookup secret
   }
 }
 
+std::optional<net::HttpResponse> Router::refuse_head(const net::HttpRequest& head) const {
+  auto caller = net::sigv4_verify_head(head, secret_of_, services_.env.clock.wall_ms());
+  if (caller) return std::nullopt;
+  return refusal_response(protocol_of(head), caller.error());
+}
+
 io::Task<net::HttpResponse> Router::handle(net::HttpRequest request) {
-  const std::string path(net::split_target(request.target).first);
   const std::string request_id = services_.env.random.uuid();
-  net::HttpResponse response =
-      error_response(404, "UnknownOperationException",
-                     "this control plane has no operation " + request.method + " " + path);
-  for (const Route& route : routes_) {
-    if (route.method != request.method) continue;
-    if (auto values = match_path(route.path, path)) {
-      response = co_await run(route, std::move(*values), std::move(request), request_id);
-      break;
-    }
-  }
+  net::HttpResponse response = co_await answer(std::move(request), request_id);
   response.headers.set("x-amzn-RequestId", request_id);
   co_return response;
 }
 
-std::optional<net::HttpResponse> Router::refuse(const Route& route,
-                                                const net::HttpRequest& request) {
+io::Task<net::HttpResponse> Router::answer(net::HttpRequest request, std::string request_id) {
+  const Protocol protocol = protocol_of(request);
   auto caller = net::sigv4_verify(request, secret_of_, services_.env.clock.wall_ms());
-  if (!caller) return refusal_response(caller.error());
-  const std::string& region = services_.scope.region;
-  if (caller->scope.service != route.service || caller->scope.region != region) {
-    return error_response(403, "InvalidSignatureException",
-                          "credential should be scoped to region " + region + " and service " +
-                              std::string(route.service) + ", is for " + caller->scope.region +
-                              " and " + caller->scope.service);
+  if (!caller) co_return refusal_response(protocol, caller.error());
+  const std::string& service = caller->scope.service;
+  if (service == "sts") co_return answer_sts(services_.scope, *caller, request, request_id);
+  const auto is_served = [&](const Route& route) { return route.service == service; };
+  if (std::ranges::none_of(routes_, is_served)) {
+    co_return protocol_error(protocol, 501, "NotImplementedException",
+                             "this control plane does not implement the service " + service);
   }
-  return std::nullopt;
+  if (const std::string& region = services_.scope.region; caller->scope.region != region) {
+    co_return protocol_error(
+        protocol, 403, "InvalidSignatureException",
+        "credential should be scoped to region " + region + ", is for " + caller->scope.region);
+  }
+  const std::string path(net::split_target(request.target).first);
+  for (const Route& route : routes_) {
+    if (route.method != request.method || !is_served(route)) continue;
+    if (auto values = match_path(route.path, path)) {
+      co_return co_await run(route, std::move(*values), std::move(request), std::move(request_id));
+    }
+  }
+  co_return protocol_error(protocol, 404, "UnknownOperationException",
+                           "this control plane has no operation " + request.method + " " + path);
 }
 
 io::Task<net::HttpResponse> Router::run(const Route& route, std::map<std::string, std::string> path,
                                         net::HttpRequest request, std::string request_id) {
-  if (auto refused = refuse(route, request)) co_return std::move(*refused);
   auto work = [this, &route, path = std::move(path),
                request = std::move(request)](Store& store) mutable -> Result<std::string> {
     SKERRY_ASSIGN(const json body, parse_body(request.body));

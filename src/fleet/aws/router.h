@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fleet/aws/api.h"
+#include "fleet/aws/protocols.h"
 #include "fleet/store_pool.h"
 #include "io/task.h"
 #include "net/http.h"
@@ -27,22 +28,21 @@ class Router {
   // `secret_of` knows the keys that may use the API.
   Router(ApiServices services, StorePool& stores, net::SecretLookup secret_of);
 
+  // What can be refused before the body is there: an unknown key, a wrong time, and, where the head
+  // says what the body is, a wrong signature.
+  std::optional<net::HttpResponse> refuse_head(const net::HttpRequest& head) const;
   // Every answer carries x-amzn-RequestId; the log names a failure inside by it.
   io::Task<net::HttpResponse> handle(net::HttpRequest request);
 
  private:
   io::Task<net::HttpResponse> run(const Route& route, std::map<std::string, std::string> path,
                                   net::HttpRequest request, std::string request_id);
-  std::optional<net::HttpResponse> refuse(const Route& route, const net::HttpRequest& request);
+  io::Task<net::HttpResponse> answer(net::HttpRequest request, std::string request_id);
 
   ApiServices services_;
   StorePool& stores_;
   net::SecretLookup secret_of_;
   std::vector<Route> routes_;
 };
-
-// An answer in the error shape of rest-json: {"message": …} and the exception's name in the header
-// x-amzn-errortype.
-net::HttpResponse error_response(int status, std::string_view type, std::string_view message);
 
 }  // namespace skerry::fleet::aws
