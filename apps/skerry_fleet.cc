@@ -76,16 +76,18 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--broker-port", options.broker_port, "Port that devices use for MQTT")
       ->capture_default_str();
-  app.add_option("--artifact-port", options.artifact_port,
-                 "With --api-tls: port of plain HTTP for pre-signed artifacts, which devices check by "
-                 "their digest and stock nuclei cannot fetch from our CA")
+  app.add_option(
+         "--artifact-port", options.artifact_port,
+         "With --api-tls: port of plain HTTP for pre-signed artifacts, which devices check by "
+         "their digest and stock nuclei cannot fetch from our CA")
       ->capture_default_str();
   uint64_t artifact_quota_gb = 0;
   app.add_option("--artifact-quota-gb", artifact_quota_gb,
                  "Most gigabytes of artifacts to keep; 0 for what the disk has")
       ->capture_default_str();
-  app.add_option("--artifact-retention-days", options.artifact_retention_days,
-                 "Remove uploads that no component version refers to after so many days; 0 for never")
+  app.add_option(
+         "--artifact-retention-days", options.artifact_retention_days,
+         "Remove uploads that no component version refers to after so many days; 0 for never")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--region", options.region, "AWS region to answer for")->capture_default_str();

@@ -107,7 +107,11 @@ std::expected<std::shared_ptr<UploadSink>, net::HttpResponse> UploadSink::make(
     ArtifactStore& artifacts, const net::HttpRequest& head, const net::SigV4Caller& caller) {
   auto claims = UploadClaims::of(head, caller);
   if (!claims) return std::unexpected(s3_error(claims.error()));
-  auto upload = artifacts.begin_upload(claims->length.value_or(0), claims->kinds());
+  if (!claims->length) {
+    return std::unexpected(
+        s3_error(411, "MissingContentLength", "You must provide the Content-Length HTTP header."));
+  }
+  auto upload = artifacts.begin_upload(*claims->length, claims->kinds());
   if (!upload) return std::unexpected(s3_error(upload.error()));
   std::shared_ptr<UploadSink> sink(new UploadSink(std::move(*upload), *claims));
   if (caller.payload.starts_with("STREAMING-")) {
