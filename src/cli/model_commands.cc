@@ -93,7 +93,7 @@ std::string recipe_of(const ModelOptions& options) {
   for (const std::string_view file : {std::string_view(kModelFile), formats::kModelManifestFile}) {
     files.push_back({{"URI", "file:" + std::string(file)}, {"Permission", {{"Read", "ALL"}}}});
   }
-  const json manifest = {{"Platform", {{"os", "linux"}}},
+  const json manifest = {{"Platform", {{"os", "linux"}, {"runtime", "*"}}},
                          {"Lifecycle",
                           {{"Startup", service + " load --socket " + socket + " " + options.name +
                                            " {artifacts:path}"}}},

@@ -2,11 +2,14 @@
 #include "fleet/components.h"
 
 #include <algorithm>
+#include <deque>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/encoding.h"
 #include "fleet/artifacts.h"
 #include "fleet/store.h"
+#include "formats/public_components.h"
 
 namespace skerry::fleet {
 namespace {
@@ -14,6 +17,8 @@ namespace {
 constexpr std::string_view kS3 = "s3://";
 constexpr std::string_view kGreengrass = "greengrass:";
 constexpr std::string_view kDocker = "docker:";
+// A deployment that can lead to more versions than this is a mistake.
+constexpr size_t kMaxClosure = 10'000;
 
 std::string base64_of_hex(std::string_view hex) {
   std::string bytes;
@@ -65,6 +70,17 @@ Result<std::optional<formats::ArtifactPlace>> place_of(Store& store, ArtifactSto
   return std::optional(formats::ArtifactPlace{name.uri(), digest});
 }
 
+std::string not_available(const ComponentName& name, const std::string& range,
+                          const std::string& by) {
+  const std::string what = "component " + name.str() + (by.empty() ? " version " : " ") + range +
+                           (by.empty() ? "" : ", which " + by + " depends on,");
+  const std::string_view elsewhere = formats::known_elsewhere(name);
+  if (!elsewhere.empty()) return what + " " + std::string(elsewhere);
+  const auto provided = formats::provided_versions(name);
+  if (!provided.empty()) return what + " is not what nuclei provide: " + provided.front().str();
+  return what + " does not exist: publish it first";
+}
+
 }  // namespace
 
 Result<ArtifactName> parse_artifact_name(std::string_view text) {
@@ -109,9 +125,75 @@ Result<std::vector<ComponentVersion>> versions_of(Store& store, const ComponentN
   return components;
 }
 
+Result<Closure> closure_of(Store& store, const Roots& roots) {
+  Closure closure;
+  std::deque<std::pair<ComponentName, formats::VersionRange>> open;
+  for (const auto& [name, version] : roots) {
+    open.emplace_back(name, formats::VersionRange::exactly(version));
+  }
+  std::set<std::pair<ComponentName, std::string>> expanded;
+  while (!open.empty()) {
+    const auto [name, range] = std::move(open.front());
+    open.pop_front();
+    if (formats::is_provided(name)) continue;
+    auto& ranges = closure[name];
+    if (std::ranges::find(ranges, range) != ranges.end()) continue;
+    ranges.push_back(range);
+    SKERRY_ASSIGN(const auto versions, store.component_versions(name));
+    for (const ComponentVersion& component : versions) {
+      SKERRY_ASSIGN(const auto version, formats::Version::parse(component.version));
+      if (!range.matches(version) || !expanded.emplace(name, component.version).second) continue;
+      if (expanded.size() > kMaxClosure) {
+        return fail(Code::kResourceExhausted, "the deployment can lead to more than " +
+                                                  std::to_string(kMaxClosure) +
+                                                  " component versions: narrow its dependencies");
+      }
+      SKERRY_ASSIGN(const auto recipe, formats::parse_recipe(component.recipe_json));
+      for (const auto& [dependency, wanted] : recipe.dependencies) {
+        open.emplace_back(dependency, wanted.requirement);
+      }
+    }
+  }
+  return closure;
+}
+
+Result<void> check_available(Store& store, const Roots& roots) {
+  struct Wanted {
+    ComponentName name;
+    formats::VersionRange range;
+    std::string by;
+  };
+  std::deque<Wanted> open;
+  for (const auto& [name, version] : roots) {
+    open.push_back({name, formats::VersionRange::exactly(version), ""});
+  }
+  std::set<std::pair<ComponentName, std::string>> seen;
+  for (; !open.empty(); open.pop_front()) {
+    const Wanted wanted = open.front();
+    if (formats::is_built_in(wanted.name)) continue;
+    SKERRY_ASSIGN(const auto versions, versions_of(store, wanted.name));
+    const auto fits = [&](const formats::Version& one) { return wanted.range.matches(one); };
+    const auto found = std::ranges::find_if(versions, [&](const ComponentVersion& one) {
+      const auto version = formats::Version::parse(one.version);
+      return version && fits(*version);
+    });
+    if (found == versions.end()) {
+      if (std::ranges::any_of(formats::provided_versions(wanted.name), fits)) continue;
+      return fail(Code::kNotFound, not_available(wanted.name, wanted.range.str(), wanted.by));
+    }
+    if (!seen.emplace(wanted.name, found->version).second) continue;
+    SKERRY_ASSIGN(const auto recipe, formats::parse_recipe(found->recipe_json));
+    for (const auto& [dependency, needed] : recipe.dependencies) {
+      open.push_back({dependency, needed.requirement, found->name.str() + " " + found->version});
+    }
+  }
+  return {};
+}
+
 Result<ComponentVersion> resolve(Store& store, const ComponentName& name,
                                  const std::map<std::string, formats::VersionRange>& requirements,
-                                 const formats::PlatformAttributes& platform) {
+                                 const formats::PlatformAttributes& platform,
+                                 std::span<const formats::VersionRange> within) {
   SKERRY_ASSIGN(auto versions, versions_of(store, name));
   if (versions.empty()) {
     return fail(Code::kNotFound, "component " + name.str() + " does not exist");
@@ -123,8 +205,11 @@ Result<ComponentVersion> resolve(Store& store, const ComponentName& name,
   bool version_fits = false;
   for (ComponentVersion& component : versions) {
     SKERRY_ASSIGN(auto version, formats::Version::parse(component.version));
-    if (!std::ranges::all_of(requirements,
-                             [&](const auto& one) { return one.second.matches(version); })) {
+    const bool is_within =
+        std::ranges::any_of(within, [&](const auto& range) { return range.matches(version); });
+    if (!is_within || !std::ranges::all_of(requirements, [&](const auto& one) {
+          return one.second.matches(version);
+        })) {
       continue;
     }
     version_fits = true;

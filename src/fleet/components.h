@@ -36,11 +36,22 @@ Result<ComponentVersion> component_from_recipe(Store& store, ArtifactStore& arti
 // Every version of the component, highest first; empty where it is unknown.
 Result<std::vector<ComponentVersion>> versions_of(Store& store, const ComponentName& name);
 
-// The highest version that every requirement matches and that has a manifest for the platform;
-// kNotFound says which of the three is missing: component, version or platform.
+// What a deployment's roots can lead to on some device: for each component the ranges of versions
+// that were asked of it. Provided components (formats/public_components.h) are not in it.
+using Closure = std::map<ComponentName, std::vector<formats::VersionRange>>;
+using Roots = std::map<ComponentName, formats::Version>;
+Result<Closure> closure_of(Store& store, const Roots& roots);
+
+// Fails, kNotFound, where a root or something that the roots depend on is neither published nor
+// provided by nuclei; says what to publish.
+Result<void> check_available(Store& store, const Roots& roots);
+
+// The highest version in `within` that every requirement matches and that has a manifest for the
+// platform; kNotFound says which of the three is missing: component, version or platform.
 Result<ComponentVersion> resolve(Store& store, const ComponentName& name,
                                  const std::map<std::string, formats::VersionRange>& requirements,
-                                 const formats::PlatformAttributes& platform);
+                                 const formats::PlatformAttributes& platform,
+                                 std::span<const formats::VersionRange> within);
 
 std::string component_version_arn(const formats::ArnScope& scope,
                                   const ComponentVersion& component);

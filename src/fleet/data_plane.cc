@@ -4,21 +4,29 @@
 #include <algorithm>
 #include <ctime>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 
 #include "base/encoding.h"
 #include "base/log.h"
 #include "fleet/aws/router.h"
 #include "fleet/components.h"
+#include "formats/canonical_recipe.h"
 #include "formats/json_ptr.h"
 #include "formats/names.h"
+#include "formats/public_components.h"
 
 namespace skerry::fleet {
 namespace {
 
 using nlohmann::json;
+using Requirements = std::map<std::string, formats::VersionRange>;
 
 constexpr size_t kMaxGroupsPerPage = 100;
-constexpr size_t kMaxRequestBytes = 1 << 20;
+constexpr size_t kMaxRequestBytes = 256 << 10;
+// Stock nuclei ask for one candidate at a time.
+constexpr size_t kMaxCandidates = 100;
+constexpr size_t kMaxRequirements = 200;
 
 net::HttpResponse error_of(const Error& error) {
   switch (error.code()) {
@@ -28,6 +36,8 @@ net::HttpResponse error_of(const Error& error) {
       return aws::error_response(404, "ResourceNotFoundException", error.message());
     case Code::kPermissionDenied:
       return aws::error_response(403, "AccessDeniedException", error.message());
+    case Code::kResourceExhausted:
+      return aws::error_response(429, "ThrottlingException", error.message());
     default:
       log::error("data-plane", "request failed", {{"error", error.message()}});
       return aws::error_response(500, "InternalServerException",
@@ -62,55 +72,87 @@ Result<formats::PlatformAttributes> platform_of(const json& body) {
   return platform;
 }
 
-Result<json> resolve_one(Store& store, const formats::ArnScope& scope, const json& candidate,
-                         const formats::PlatformAttributes& platform) {
-  if (!candidate.is_object() || !candidate.contains("componentName") ||
-      !candidate["componentName"].is_string()) {
-    return fail(Code::kInvalidArgument, "componentCandidates: each needs a componentName");
+Result<Requirements> requirements_of(const json& candidate) {
+  Requirements requirements;
+  const auto given = candidate.find("versionRequirements");
+  if (given == candidate.end() || !given->is_object()) return requirements;
+  if (given->size() > kMaxRequirements) {
+    return fail(Code::kInvalidArgument,
+                "versionRequirements: more than " + std::to_string(kMaxRequirements) + " of them");
   }
-  SKERRY_ASSIGN(ComponentName name,
-                formats::parse_component_name(candidate["componentName"].get<std::string>()));
-  std::map<std::string, formats::VersionRange> requirements;
-  if (candidate.contains("versionRequirements") && candidate["versionRequirements"].is_object()) {
-    for (const auto& [dependent, requirement] : candidate["versionRequirements"].items()) {
-      if (!requirement.is_string()) {
-        return fail(Code::kInvalidArgument, "versionRequirements: " + dependent + ": no string");
-      }
-      auto range = formats::VersionRange::parse(requirement.get<std::string>());
-      if (!range) return fail(range.error().with_context("versionRequirements: " + dependent));
-      requirements.emplace(dependent, std::move(*range));
+  for (const auto& [dependent, requirement] : given->items()) {
+    if (!requirement.is_string()) {
+      return fail(Code::kInvalidArgument, "versionRequirements: " + dependent + ": no string");
     }
+    auto range = formats::VersionRange::parse(requirement.get<std::string>());
+    if (!range) return fail(range.error().with_context("versionRequirements: " + dependent));
+    requirements.emplace(dependent, std::move(*range));
   }
-  SKERRY_ASSIGN(auto component, resolve(store, name, requirements, platform));
-  return json{{"arn", component_version_arn(scope, component)},
-              {"componentName", component.name.str()},
-              {"componentVersion", component.version},
-              {"recipe", base64_encode(component.recipe_json)},
-              {"vendorGuidance", "ACTIVE"}};
+  return requirements;
 }
 
-Result<json> resolve_all(Store& store, const formats::ArnScope& scope, std::string_view text) {
-  // nucleus lite sends the NUL at the end of its buffer along.
-  while (text.ends_with('\0')) text.remove_suffix(1);
-  auto body = formats::parse_json(text, {.size_bytes = kMaxRequestBytes, .depth = 16});
-  if (!body) return fail(Code::kInvalidArgument, "request body: " + body.error().message());
-  if (!body->is_object() || !body->contains("componentCandidates") ||
-      !(*body)["componentCandidates"].is_array()) {
-    return fail(Code::kInvalidArgument, "componentCandidates: must be a list");
+json resolved(const formats::ArnScope& scope, const ComponentName& name, const std::string& version,
+              const std::string& recipe) {
+  return {{"arn", formats::component_arn(scope, name) + ":versions:" + version},
+          {"componentName", name.str()},
+          {"componentVersion", version},
+          {"recipe", base64_encode(recipe)},
+          {"vendorGuidance", "ACTIVE"}};
+}
+
+// The highest of `versions` that fits, with the recipe of a component that nuclei provide.
+Result<json> resolve_provided(const formats::ArnScope& scope, const ComponentName& name,
+                              const std::vector<formats::Version>& versions,
+                              const Requirements& requirements) {
+  const auto fits = [&](const formats::Version& version) {
+    return std::ranges::all_of(requirements,
+                               [&](const auto& one) { return one.second.matches(version); });
+  };
+  const auto version = std::ranges::find_if(versions, fits);
+  if (version == versions.end()) {
+    return fail(Code::kNotFound,
+                "component " + name.str() + " is provided by the nucleus, in no version that fits");
   }
-  SKERRY_ASSIGN(auto platform, platform_of(*body));
-  json answer = {{"resolvedComponentVersions", json::array()}};
-  for (const json& candidate : (*body)["componentCandidates"]) {
-    SKERRY_ASSIGN(json resolved, resolve_one(store, scope, candidate, platform));
-    answer["resolvedComponentVersions"].push_back(std::move(resolved));
+  return resolved(scope, name, version->str(), formats::provided_recipe(name, *version));
+}
+
+// A stock nucleus names its own version and, told 404, stays what it is: a recipe of ours must not
+// take the place of its own. Another is told the version that its status reported.
+Result<std::string> version_of_nucleus(Store& store, const ThingName& thing,
+                                       const json& candidate) {
+  const auto named = candidate.find("componentVersion");
+  if (named != candidate.end() && !named->is_null()) {
+    return fail(Code::kNotFound,
+                "the nucleus itself does not exist here: the device keeps its own");
   }
-  return answer;
+  SKERRY_ASSIGN(const auto core, store.find_core_device(thing));
+  return core.nucleus_version;
+}
+
+std::optional<std::string> component_name_in(const json& candidate) {
+  if (!candidate.is_object()) return std::nullopt;
+  const auto name = candidate.find("componentName");
+  if (name == candidate.end() || !name->is_string()) return std::nullopt;
+  return name->get<std::string>();
+}
+
+Result<void> check_names(const json& candidates) {
+  std::set<std::string> names;
+  for (const json& candidate : candidates) {
+    const auto name = component_name_in(candidate);
+    if (!name) {
+      return fail(Code::kInvalidArgument, "componentCandidates: each needs a componentName");
+    }
+    if (!names.insert(*name).second) {
+      return fail(Code::kInvalidArgument, "componentCandidates: " + *name + " stands there twice");
+    }
+  }
+  return {};
 }
 
 // Fails unless the component version's recipe names the artifact.
-Result<ArtifactName> artifact_of_component(Store& store, const std::string& arn,
+Result<ArtifactName> artifact_of_component(Store& store, const formats::ComponentVersionId& id,
                                            const std::string& text) {
-  SKERRY_ASSIGN(auto id, formats::parse_component_version_arn(arn));
   SKERRY_ASSIGN(ArtifactName name, parse_artifact_name(text));
   SKERRY_ASSIGN(auto component, store.find_component(id.name, id.version.str()));
   SKERRY_ASSIGN(auto recipe, formats::parse_recipe(component.recipe_json));
@@ -119,7 +161,7 @@ Result<ArtifactName> artifact_of_component(Store& store, const std::string& arn,
       if (artifact.uri == name.uri()) return name;
     }
   }
-  return fail(Code::kNotFound, arn + " has no artifact " + text);
+  return fail(Code::kNotFound, id.name.str() + " " + id.version.str() + " has no artifact " + text);
 }
 
 }  // namespace
@@ -132,6 +174,14 @@ const DataPlane::Route DataPlane::kRoutes[] = {
 };
 
 io::Task<net::HttpResponse> DataPlane::handle(net::HttpRequest request) {
+  // Our CA has signed the name, whatever became of the certificate since.
+  const ThingName asking(request.peer.certificate_cn);
+  if (!budget_.spend(asking, 1 + static_cast<double>(request.body.size()) / kBytesPerUnit)) {
+    if (budget_.first_refusal(asking)) {
+      log::warn("data-plane", "too many requests; refusing some", {{"thing", asking.str()}});
+    }
+    co_return error_of(Error(Code::kResourceExhausted, "too many requests; try again later"));
+  }
   auto answered = co_await stores_.read(
       [this, request = std::move(request)](Store& store) -> Result<net::HttpResponse> {
         return answer(store, request);
@@ -196,14 +246,74 @@ net::HttpResponse DataPlane::thing_groups(Store& store, const Device& device,
   return answer_of(answer);
 }
 
-net::HttpResponse DataPlane::resolve_candidates(Store& store, const Device&, const Parameters&,
-                                                const net::HttpRequest& request) {
-  return answer_of(resolve_all(store, scope_, request.body));
+Result<json> DataPlane::resolve_all(Store& store, const Device& device, std::string_view text) {
+  // nucleus lite sends the NUL at the end of its buffer along.
+  while (text.ends_with('\0')) text.remove_suffix(1);
+  auto body = formats::parse_json(text, {.size_bytes = kMaxRequestBytes, .depth = 16});
+  if (!body) return fail(Code::kInvalidArgument, "request body: " + body.error().message());
+  if (!body->is_object() || !body->contains("componentCandidates") ||
+      !(*body)["componentCandidates"].is_array()) {
+    return fail(Code::kInvalidArgument, "componentCandidates: must be a list");
+  }
+  const json& candidates = (*body)["componentCandidates"];
+  if (candidates.size() > kMaxCandidates) {
+    return fail(Code::kInvalidArgument, "componentCandidates: more than " +
+                                            std::to_string(kMaxCandidates) +
+                                            ": ask for them in several requests");
+  }
+  SKERRY_ASSIGN(auto platform, platform_of(*body));
+  SKERRY_TRY(check_names(candidates));
+  json answer = {{"resolvedComponentVersions", json::array()}};
+  for (const json& candidate : candidates) {
+    SKERRY_ASSIGN(json resolved, resolve_one(store, device, candidate, platform));
+    answer["resolvedComponentVersions"].push_back(std::move(resolved));
+  }
+  return answer;
 }
 
-net::HttpResponse DataPlane::artifact(Store& store, const Device&, const Parameters& path,
+Result<json> DataPlane::resolve_one(Store& store, const Device& device, const json& candidate,
+                                    const formats::PlatformAttributes& platform) {
+  SKERRY_ASSIGN(ComponentName name,
+                formats::parse_component_name(component_name_in(candidate).value_or("")));
+  SKERRY_ASSIGN(const Requirements requirements, requirements_of(candidate));
+  if (formats::is_built_in(name)) {
+    SKERRY_ASSIGN(const std::string version, version_of_nucleus(store, device.thing, candidate));
+    SKERRY_ASSIGN(auto parsed, formats::Version::parse(version));
+    return resolve_provided(scope_, name, {std::move(parsed)}, requirements);
+  }
+  if (formats::is_provided(name)) {
+    return resolve_provided(scope_, name, formats::provided_versions(name), requirements);
+  }
+  SKERRY_ASSIGN(const auto within, device_scope_.ranges(store, device.thing, name));
+  if (within.empty()) {
+    // Nothing here says whether it is published for others.
+    return fail(Code::kNotFound, "component " + name.str() +
+                                     " does not exist for this device: no deployment that targets "
+                                     "it needs it");
+  }
+  SKERRY_ASSIGN(auto component, resolve(store, name, requirements, platform, within));
+  SKERRY_ASSIGN(const std::string recipe, formats::canonical_recipe(component.recipe_json));
+  return resolved(scope_, component.name, component.version, recipe);
+}
+
+net::HttpResponse DataPlane::resolve_candidates(Store& store, const Device& device,
+                                                const Parameters&,
+                                                const net::HttpRequest& request) {
+  return answer_of(resolve_all(store, device, request.body));
+}
+
+net::HttpResponse DataPlane::artifact(Store& store, const Device& device, const Parameters& path,
                                       const net::HttpRequest&) {
-  auto name = artifact_of_component(store, path.at("arn"), path.at("name"));
+  auto id = formats::parse_component_version_arn(path.at("arn"));
+  if (!id) return error_of(id.error());
+  auto included = device_scope_.includes(store, device.thing, id->name, id->version);
+  if (!included) return error_of(included.error());
+  if (!*included) {
+    return error_of(Error(Code::kNotFound, path.at("arn") +
+                                               " does not exist for this device: no deployment "
+                                               "that targets it needs it"));
+  }
+  auto name = artifact_of_component(store, *id, path.at("name"));
   if (!name) return error_of(name.error());
   auto url = presign_(name->sha256);
   if (!url) return error_of(url.error());

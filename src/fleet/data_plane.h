@@ -5,14 +5,18 @@
 
 #include <functional>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/named_type.h"
 #include "fleet/credentials.h"
+#include "fleet/device_scope.h"
 #include "fleet/store_pool.h"
+#include "fleet/thing_budget.h"
 #include "formats/arn.h"
+#include "formats/recipe.h"
 #include "io/task.h"
 #include "net/http.h"
 
@@ -24,15 +28,19 @@ class DataPlane {
   // The URL under which a device may read content for a while.
   using Presign = std::function<Result<std::string>(const std::string& sha256)>;
 
-  DataPlane(StorePool& stores, formats::ArnScope scope, TemporaryCredentials& credentials,
-            std::string role_alias, Presign presign)
+  DataPlane(io::Clock& clock, StorePool& stores, formats::ArnScope scope,
+            TemporaryCredentials& credentials, std::string role_alias, Presign presign)
       : stores_(stores),
-        scope_(std::move(scope)),
+        scope_(scope),
+        device_scope_(std::move(scope)),
+        budget_(clock, kBurst, kPerSecond),
         credentials_(credentials),
         role_alias_(std::move(role_alias)),
         presign_(std::move(presign)) {}
 
-  // A device may ask for itself only, and only while its certificate is active and attached.
+  // A device may ask for itself only, only while its certificate is active and attached, and only
+  // for components that deployments which target it lead to. One that asks for too much is told to
+  // wait (429).
   io::Task<net::HttpResponse> handle(net::HttpRequest request);
 
  private:
@@ -62,8 +70,20 @@ class DataPlane {
   net::HttpResponse role_credentials(Store& store, const Device& device, const Parameters& path,
                                      const net::HttpRequest& request);
 
+  Result<nlohmann::json> resolve_all(Store& store, const Device& device, std::string_view text);
+  Result<nlohmann::json> resolve_one(Store& store, const Device& device,
+                                     const nlohmann::json& candidate,
+                                     const formats::PlatformAttributes& platform);
+
+  // In requests, where one with a body counts for more (kBytesPerUnit): what a candidate takes in
+  // it. A deployment of 100 components with an artifact each is some 300 requests of a stock
+  // nucleus, 1,000 units.
+  static constexpr double kBurst = 4000, kPerSecond = 100, kBytesPerUnit = 50;
+
   StorePool& stores_;
   formats::ArnScope scope_;
+  DeviceScope device_scope_;
+  ThingBudget budget_;
   TemporaryCredentials& credentials_;
   std::string role_alias_;
   Presign presign_;

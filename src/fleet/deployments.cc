@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "fleet/components.h"
 #include "formats/deployment.h"
 
 namespace skerry::fleet {
@@ -13,10 +14,10 @@ namespace {
 
 using nlohmann::json;
 
-// Components that every nucleus brings along: a deployment may configure them, the fleet has no
-// recipe for them.
-bool is_built_in(std::string_view component) {
-  return component.starts_with("aws.greengrass.");
+Roots roots_of(const formats::Deployment& document) {
+  Roots roots;
+  for (const auto& [name, component] : document.components) roots.emplace(name, component.version);
+  return roots;
 }
 
 bool succeeded(ExecutionStatus status) {
@@ -28,19 +29,10 @@ void tell(Store& store, const std::vector<ThingName>& things) {
   told.insert(told.end(), things.begin(), things.end());
 }
 
-Result<void> check_components(Store& store, const json& request) {
-  auto components = request.find("components");
-  if (components == request.end()) return {};
-  for (const auto& [name, component] : components->items()) {
-    if (is_built_in(name)) continue;
-    const std::string version = component.value("componentVersion", "");
-    auto found = store.find_component(ComponentName(name), version);
-    if (!found && found.error().code() == Code::kNotFound) {
-      return fail(Code::kNotFound, found.error().message() + ": publish it first");
-    }
-    if (!found) return fail(found.error());
-  }
-  return {};
+Roots roots_of(const formats::Deployment& document) {
+  Roots roots;
+  for (const auto& [name, component] : document.components) roots.emplace(name, component.version);
+  return roots;
 }
 
 // Whether what is deployed to the target concerns the thing.
@@ -116,7 +108,7 @@ Result<Deployment> Deployments::create(Store& store, const json& request) const 
   deployment.created_ms = now_ms;
 
   SKERRY_TRY(store.transaction([&]() -> Result<void> {
-    SKERRY_TRY(check_components(store, request));
+    SKERRY_TRY(check_available(store, roots_of(document)));
     SKERRY_TRY(supersede(store, deployment.target_arn));
 
     SKERRY_ASSIGN(deployment.revision, store.next_revision(deployment.target_arn));

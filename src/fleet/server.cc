@@ -298,7 +298,7 @@ Result<void> FleetServer::Parts::listen() {
   };
   artifact_api.emplace(env, *stores, *artifacts, scope.region,
                        aws::ArtifactApi::Keys{operator_secret, device_secret});
-  data_plane.emplace(*stores, scope, *temporary, kRoleAlias,
+  data_plane.emplace(env.clock, *stores, scope, *temporary, kRoleAlias,
                      [this](const std::string& sha256) { return presign(sha256); });
 
   net::HttpLimits limits;

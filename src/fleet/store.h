@@ -84,6 +84,8 @@ class Store {
   // Every version, in no order; empty where the component is unknown.
   Result<std::vector<ComponentVersion>> component_versions(const ComponentName& name);
   Result<Slice<ComponentName>> list_component_names(const Page& page);
+  // Another text whenever a version was published or deleted.
+  Result<std::string> components_stamp();
   Result<void> set_component_tags(const ComponentName& name, const std::string& version,
                                   const std::string& tags_json);
   Result<void> delete_component(const ComponentName& name, const std::string& version);

@@ -58,6 +58,17 @@ Result<Slice<ComponentName>> Store::list_component_names(const Page& page) {
   return slice_of(std::move(rows), page, [](const ComponentName& name) { return name.str(); });
 }
 
+Result<std::string> Store::components_stamp() {
+  SKERRY_ASSIGN(auto stamps,
+                database_->select("SELECT COUNT(*) AS published, "
+                                  "COALESCE(MAX(created_ms), 0) AS newest FROM components",
+                                  [](const Row& row) {
+                                    return std::to_string(row.number("published")) + "/" +
+                                           std::to_string(row.number("newest"));
+                                  }));
+  return stamps.empty() ? std::string() : stamps.front();
+}
+
 Result<void> Store::set_component_tags(const ComponentName& name, const std::string& version,
                                        const std::string& tags_json) {
   SKERRY_ASSIGN(int64_t touched,

@@ -234,6 +234,12 @@ std::string_view name_of(ComponentType type) {
 std::string_view name_of(DependencyType type) {
   return enum_name(kDependencyTypes, type);
 }
+std::string_view name_of(Unarchive unarchive) {
+  return enum_name(kUnarchives, unarchive);
+}
+std::string_view name_of(Access access) {
+  return enum_name(kAccesses, access);
+}
 
 std::string Artifact::file_name() const {
   if (const size_t slash = uri.rfind('/'); slash != std::string::npos) return uri.substr(slash + 1);

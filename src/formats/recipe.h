@@ -25,6 +25,8 @@ enum class Access { kNone, kOwner, kAll };
 
 std::string_view name_of(ComponentType type);   // "aws.greengrass.generic"
 std::string_view name_of(DependencyType type);  // "HARD"
+std::string_view name_of(Unarchive unarchive);  // "NONE"
+std::string_view name_of(Access access);        // "OWNER"
 
 struct Dependency {
   VersionRange requirement;

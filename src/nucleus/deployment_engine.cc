@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "formats/public_components.h"
 #include "nucleus/component_spec.h"
 
 namespace skerry::nucleus {
@@ -279,7 +280,7 @@ Result<ConfigTree> DeploymentEngine::next_config(const formats::Deployment& docu
                                                  const Resolution& resolution) const {
   ConfigTree config = state_.config().tree();
   for (const ComponentName& name : config.components()) {
-    if (!resolution.contains(name) && !is_built_in(name)) config.remove(name);
+    if (!resolution.contains(name) && !formats::is_built_in(name)) config.remove(name);
   }
   const int64_t timestamp_ms =
       document.creation_timestamp_ms > 0 ? document.creation_timestamp_ms : env_.clock.wall_ms();
@@ -300,7 +301,7 @@ Result<ConfigTree> DeploymentEngine::next_config(const formats::Deployment& docu
     }
   }
   for (const auto& [name, component] : document.components) {
-    if (is_built_in(name)) SKERRY_TRY(update(name, nullptr));
+    if (formats::is_built_in(name)) SKERRY_TRY(update(name, nullptr));
   }
   return config;
 }

@@ -4,6 +4,7 @@
 
 #include <deque>
 
+#include "formats/public_components.h"
 #include "nucleus/housekeeper.h"
 
 namespace skerry::nucleus {
@@ -46,7 +47,7 @@ Result<void> check_graph(Resolution& chosen, const Requirements& roots) {
   std::map<ComponentName, Mark> marks;
   std::function<Result<void>(const ComponentName&, const std::string&)> visit =
       [&](const ComponentName& name, const std::string& path) -> Result<void> {
-    if (is_built_in(name)) return {};
+    if (formats::is_built_in(name)) return {};
     auto mark = marks.find(name);
     if (mark != marks.end() && mark->second == Mark::kDone) return {};
     if (mark != marks.end()) {
@@ -67,10 +68,6 @@ Result<void> check_graph(Resolution& chosen, const Requirements& roots) {
 
 }  // namespace
 
-bool is_built_in(const ComponentName& name) {
-  return name.str() == "aws.greengrass.Nucleus" || name.str() == "aws.greengrass.NucleusLite";
-}
-
 io::Task<Result<Resolution>> Resolver::resolve(Requirements roots) {
   Resolution chosen;
   Requirements wanted = roots;
@@ -80,7 +77,7 @@ io::Task<Result<Resolution>> Resolver::resolve(Requirements roots) {
   for (int choices = 0; !queue.empty();) {
     ComponentName name = std::move(queue.front());
     queue.pop_front();
-    if (is_built_in(name)) continue;
+    if (formats::is_built_in(name)) continue;
     const auto& wants = wanted[name];
     if (wants.empty()) continue;  // whoever wanted it was replaced
     if (auto found = chosen.find(name); found != chosen.end()) {
@@ -102,7 +99,7 @@ io::Task<Result<Resolution>> Resolver::resolve(Requirements roots) {
     chosen.emplace(name, std::move(component));
   }
   for (auto it = roots.begin(); it != roots.end();)
-    it = is_built_in(it->first) ? roots.erase(it) : std::next(it);
+    it = formats::is_built_in(it->first) ? roots.erase(it) : std::next(it);
   SKERRY_CO_TRY(check_graph(chosen, roots));
   co_return chosen;
 }

@@ -43,7 +43,4 @@ class Resolver {
   const NucleusInfo& info_;
 };
 
-// Components that the nucleus itself provides, whatever version is asked of them here.
-bool is_built_in(const ComponentName& name);
-
 }  // namespace skerry::nucleus

@@ -137,6 +137,19 @@ class DataPlane(unittest.TestCase):
         cls.device = Device(fleet, "press-7", scratch.name)
         cls.other = Device(fleet, "press-8", scratch.name)
 
+    def deploy(self, thing, components):
+        return fleet.client("greengrassv2").create_deployment(
+            targetArn=fleet.arn("iot", f"thing/{thing}"),
+            components={name: {"componentVersion": version}
+                        for name, version in components.items()})
+
+    def needs(self, name, requirements):
+        """A root for press-7 that depends on these."""
+        fleet.publish(name, "1.0.0", dependencies={
+            dependency: {"VersionRequirement": requirement}
+            for dependency, requirement in requirements.items()})
+        self.deploy("press-7", {name: "1.0.0"})
+
     def test_thing_groups(self):
         iot = fleet.client("iot")
         names = [f"g{i:03}" for i in range(103)]
@@ -163,6 +176,7 @@ class DataPlane(unittest.TestCase):
         for version, os_label in (("1.0.0", "linux"), ("1.2.0", "linux"), ("1.10.0", "linux"),
                                   ("1.11.0", "darwin"), ("2.0.0", "linux")):
             fleet.publish("com.example.R", version, os_label=os_label)
+        self.needs("com.example.NeedsR", {"com.example.R": ">=1.0.0"})
 
         def resolved(*arguments, **options):
             status, answer = self.device.resolve("com.example.R", *arguments, **options)
@@ -196,6 +210,7 @@ class DataPlane(unittest.TestCase):
         fleet.upload("com.example.A/1.0.0/model v1.onnx", content)
         arn = fleet.publish("com.example.A", "1.0.0",
                             [f"s3://{BUCKET}/com.example.A/1.0.0/model v1.onnx"])["arn"]
+        self.deploy("press-7", {"com.example.A": "1.0.0"})
         name = hashlib.sha256(content).hexdigest() + "/model%20v1.onnx"
         for arn_in_path in (arn, urllib.parse.quote(arn, safe="")):  # lite's way, and Java's
             status, answer = self.device.request(
@@ -211,6 +226,126 @@ class DataPlane(unittest.TestCase):
                       f"{arn.replace('1.0.0', '2.0.0')}/artifacts/{name}"):
             status, _ = self.device.request(f"/greengrass/v2/components/{wrong}")
             self.assertIn(status, (400, 404))
+
+    def test_recipes_come_in_the_spelling_of_awss_serialiser(self):
+        fleet.client("greengrassv2").create_component_version(inlineRecipe=json.dumps({
+            "recipeFormatVersion": "2020-01-25", "COMPONENTNAME": "com.example.Spelled",
+            "ComponentVersion": "1.0.0",
+            "Manifests": [{"platform": {"OS": "linux", "runtime": "*"},
+                           "lifecycle": {"Install": {"script": "true", "requiresprivilege": "true"},
+                                         "RUN": "sleep 1000"}}]}).encode())
+        self.deploy("press-7", {"com.example.Spelled": "1.0.0"})
+        status, answer = self.device.resolve("com.example.Spelled")
+        self.assertEqual(status, 200, answer)
+        self.assertEqual(decode_recipe(answer["resolvedComponentVersions"][0]["recipe"]), {
+            "RecipeFormatVersion": "2020-01-25", "ComponentName": "com.example.Spelled",
+            "ComponentVersion": "1.0.0", "ComponentType": "aws.greengrass.generic",
+            "ComponentDependencies": {}, "Lifecycle": {},
+            "Manifests": [{"Platform": {"os": "linux", "runtime": "*"}, "Artifacts": [],
+                           "Selections": [],
+                           "Lifecycle": {"install": {"Script": "true", "RequiresPrivilege": True},
+                                         "run": "sleep 1000"}}]})
+        published = fleet.client("greengrassv2").get_component(
+            arn=fleet.arn("greengrass", "components:com.example.Spelled:versions:1.0.0"))["recipe"]
+        self.assertIn(b'"requiresprivilege"', published)
+
+    def test_a_device_reads_only_what_its_deployments_lead_to(self):
+        content = os.urandom(100)
+        fleet.upload("secret/weights", content)
+        name = hashlib.sha256(content).hexdigest() + "/weights"
+        arns = {version: fleet.publish("com.example.Secret", version,
+                                       [f"s3://{BUCKET}/secret/weights"])["arn"]
+                for version in ("1.0.0", "1.1.0")}
+        fleet.publish("com.example.User", "1.0.0",
+                      dependencies={"com.example.Secret": {"VersionRequirement": "<1.1.0"}})
+
+        def artifact(device, version):
+            return device.request(
+                f"/greengrass/v2/components/{arns[version]}/artifacts/{name}")[0]
+        for component in ("com.example.Secret", "com.example.User"):
+            self.assertEqual(self.other.resolve(component)[0], 404)
+        self.assertEqual(artifact(self.other, "1.0.0"), 404)
+        iot = fleet.client("iot")
+        iot.create_thing_group(thingGroupName="users")
+        iot.add_thing_to_thing_group(thingName="press-8", thingGroupName="users")
+        fleet.client("greengrassv2").create_deployment(
+            targetArn=fleet.arn("iot", "thinggroup/users"),
+            components={"com.example.User": {"componentVersion": "1.0.0"}})
+        self.assertEqual(self.other.resolve("com.example.User")[0], 200)
+        status, answer = self.other.resolve("com.example.Secret")
+        self.assertEqual(status, 200, answer)
+        self.assertEqual(answer["resolvedComponentVersions"][0]["componentVersion"], "1.0.0")
+        self.assertEqual(artifact(self.other, "1.0.0"), 200)
+        self.assertEqual(artifact(self.other, "1.1.0"), 404)
+        self.assertEqual(self.device.resolve("com.example.Secret")[0], 404)
+        # A version that is published later and fits is in reach at once.
+        fleet.publish("com.example.Secret", "1.0.1")
+        self.assertEqual(self.other.resolve("com.example.Secret")[1]["resolvedComponentVersions"][
+            0]["componentVersion"], "1.0.1")
+        iot.remove_thing_from_thing_group(thingName="press-8", thingGroupName="users")
+        fleet.client("greengrassv2").cancel_deployment(deploymentId=fleet.client(
+            "greengrassv2").list_deployments(targetArn=fleet.arn("iot", "thinggroup/users"))[
+                "deployments"][0]["deploymentId"])
+        self.assertEqual(self.other.resolve("com.example.Secret")[0], 404)
+
+    def test_what_nuclei_provide_is_resolved_without_steps(self):
+        status, answer = self.device.resolve("aws.greengrass.TokenExchangeService", "~2.0.0")
+        self.assertEqual(status, 200, answer)
+        one = answer["resolvedComponentVersions"][0]
+        self.assertEqual(one["componentVersion"], "2.0.3")
+        recipe = decode_recipe(one["recipe"])
+        self.assertEqual(recipe["Manifests"][0]["Lifecycle"], {})
+        self.assertEqual(recipe["Manifests"][0]["Artifacts"], [])
+        self.assertEqual(self.device.resolve("aws.greengrass.TokenExchangeService", ">=3")[0], 404)
+        self.needs("com.example.NeedsTes", {"aws.greengrass.TokenExchangeService": "^2.0.0",
+                                            "aws.greengrass.Nucleus": ">=2.0.0"})
+        self.deploy("press-7", {"aws.greengrass.TokenExchangeService": "2.0.3",
+                                "aws.greengrass.Nucleus": "2.16.0"})
+
+    def test_what_nobody_has_is_refused_when_the_deployment_is_made(self):
+        fleet.publish("com.example.NeedsShadows", "1.0.0", dependencies={
+            "aws.greengrass.ShadowManager": {"VersionRequirement": "^2.0.0"}})
+        fleet.publish("com.example.NeedsNothingThere", "1.0.0", dependencies={
+            "com.example.NeedsShadows": {"VersionRequirement": "^2.0.0"}})
+        for components, reasons in (
+                ({"aws.greengrass.Cli": "2.13.0"}, ("aws.greengrass.Cli", "publish")),
+                ({"aws.greengrass.Nonsense": "1.0.0"}, ("aws.greengrass.Nonsense", "publish")),
+                ({"aws.greengrass.TokenExchangeService": "9.0.0"}, ("2.0.3",)),
+                ({"com.example.NeedsShadows": "1.0.0"},
+                 ("aws.greengrass.ShadowManager", "com.example.NeedsShadows 1.0.0")),
+                ({"com.example.NeedsNothingThere": "1.0.0"}, ("^2.0.0",))):
+            with self.subTest(components), self.assertRaises(ClientError) as raised:
+                self.deploy("press-7", components)
+            self.assertEqual(raised.exception.response["ResponseMetadata"]["HTTPStatusCode"], 404)
+            for reason in reasons:
+                self.assertIn(reason, raised.exception.response["Error"]["Message"])
+
+    def test_requests_are_bounded(self):
+        def resolve(candidates):
+            return self.device.request(
+                "/greengrass/v2/resolveComponentCandidates",
+                json.dumps({"componentCandidates": candidates, "platform": {}}).encode())
+        status, refusal = resolve([{"componentName": f"c{i}"} for i in range(101)])
+        self.assertEqual(status, 400, refusal)
+        status, refusal = resolve([{"componentName": "same"}] * 2)
+        self.assertEqual(status, 400)
+        self.assertIn("twice", refusal["message"])
+        status, _ = resolve([{"componentName": "c", "versionRequirements": {
+            f"d{i}": "*" for i in range(201)}}])
+        self.assertEqual(status, 400)
+
+    def test_a_device_that_asks_without_end_is_told_to_wait_and_others_are_served(self):
+        flooder = Device(fleet, "flooder", scratch.name)
+        body = json.dumps({"componentCandidates": [{"componentName": f"c{i}"} for i in range(100)],
+                           "platform": {}}).encode()
+        seen = set()
+        for _ in range(500):
+            seen.add(flooder.request("/greengrass/v2/resolveComponentCandidates", body)[0])
+            if 429 in seen:
+                break
+        self.assertIn(429, seen)
+        self.assertEqual(self.other.request("/greengrass/v2/coreDevices/press-8/thingGroups")[0],
+                         200)
 
     def credentials(self, device, **headers):
         return device.request(f"/role-aliases/{fleet.info['role_alias']}/credentials",
