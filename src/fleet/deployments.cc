@@ -29,12 +29,6 @@ void tell(Store& store, const std::vector<ThingName>& things) {
   told.insert(told.end(), things.begin(), things.end());
 }
 
-Roots roots_of(const formats::Deployment& document) {
-  Roots roots;
-  for (const auto& [name, component] : document.components) roots.emplace(name, component.version);
-  return roots;
-}
-
 // Whether what is deployed to the target concerns the thing.
 Result<bool> concerns(Store& store, const std::string& target_arn, const ThingName& thing) {
   SKERRY_ASSIGN(auto target, formats::parse_target_arn(target_arn));
