@@ -1,3 +1,4 @@
+// One thing that floods, others that do not.
 #include "fleet/thing_budget.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// The table of what nuclei provide, and the recipes made for it.
 #include "formats/public_components.h"
 
 #include <gtest/gtest.h>
