@@ -92,7 +92,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--region", options.region, "AWS region to answer for")->capture_default_str();
   app.add_flag("--api-tls", options.api_tls, "Speak HTTPS on the API port");
-  app.add_option("--log-level", log_level, "debug, info, warn or error")->capture_default_str();
+  app.add_option("--log-level", log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
   app.add_flag("--log-json", log_json, "Log JSON objects instead of text");
   app.footer(kFooter);
   try {

@@ -219,7 +219,9 @@ int main_program(int argc, char** argv) {
   std::string config_path, level = "info";
   bool json = false;
   app.add_option("--config", config_path, "The device's config.yaml")->required();
-  app.add_option("--log-level", level, "debug, info, warn or error");
+  app.add_option("--log-level", level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
   app.add_flag("--log-json", json, "One JSON object a log line");
   app.set_version_flag("--version",
                        std::string("skerryd 0.1.0 (Greengrass ") + kNucleusVersion + ")");

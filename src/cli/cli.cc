@@ -2,9 +2,13 @@
 #include "cli/cli.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <string_view>
 
 #include "base/log.h"
 #include "cli/command.h"
@@ -63,7 +67,31 @@ Result<void> run_action(const Session& session) {
 
 }  // namespace
 
-int run(int argc, const char* const* argv) {
+namespace {
+
+// Before the command line is understood, --json may be anywhere on it.
+bool asks_for_json(int argc, const char* const* argv) {
+  return std::any_of(argv, argv + argc,
+                     [](const char* argument) { return std::string_view(argument) == "--json"; });
+}
+
+int usage_error(const Session& session, const std::string& message, const std::string& command) {
+  session.output.error(
+      Error(Code::kInvalidArgument, message + "\nRun `" + command + " --help` for the commands."));
+  return kExitUsage;
+}
+
+// The command that was being parsed, "skerry device provision".
+std::string command_path(const CLI::App& app) {
+  std::string path = app.get_name();
+  for (const CLI::App* command = &app; !command->get_subcommands().empty();) {
+    command = command->get_subcommands().front();
+    path += " " + command->get_name();
+  }
+  return path;
+}
+
+int parse_and_run(int argc, const char* const* argv) {
   std::signal(SIGPIPE, SIG_DFL);  // `skerry logs -f | head` ends quietly
   log::configure(log::Level::kError, log::Format::kText);
   CLI::App app("Edge ML fleets: control plane, devices, components, models.", "skerry");
@@ -71,6 +99,7 @@ int run(int argc, const char* const* argv) {
   app.set_version_flag("--version", "skerry " SKERRY_VERSION);
   app.fallthrough();  // global options may follow the command
   Session session;
+  session.output.json = asks_for_json(argc, argv);
   add_global_options(app, session);
   add_fleet_commands(app, session);
   add_device_commands(app, session);
@@ -83,18 +112,24 @@ int run(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;  // --help and --version come here too
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
+    return usage_error(session, error.what(), command_path(app));
   }
-  if (!session.action) {
-    const auto groups = app.get_subcommands();
-    const std::string path = groups.empty() ? "skerry" : "skerry " + groups.front()->get_name();
-    std::fprintf(stderr, "a command is missing\nRun `%s --help` for the commands.\n", path.c_str());
-    return kExitUsage;
-  }
+  if (!session.action) return usage_error(session, "a command is missing", command_path(app));
   const auto done = run_action(session);
   if (done) return kExitOk;
   session.output.error(done.error());
   return exit_code_of(done.error());
+}
+
+}  // namespace
+
+int run(int argc, const char* const* argv) {
+  const int exit_code = parse_and_run(argc, argv);
+  // What nobody could read did not happen: a script must not take half a list for the whole.
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
+  std::fprintf(stderr, "skerry: cannot write the output: %s\n", std::strerror(errno));
+  return exit_code == kExitOk ? kExitFailed : exit_code;
 }
 
 }  // namespace skerry::cli

@@ -17,7 +17,7 @@ Result<void> publish_recipes(const Session& session, const std::vector<std::stri
   for (const std::string& path : recipes) {
     SKERRY_ASSIGN(const std::string text, read_local_file(path));
     const auto source = [&](const std::string& file) {
-      return read_local_file((std::filesystem::path(path).parent_path() / file).string());
+      return UploadContent::of_file((std::filesystem::path(path).parent_path() / file).string());
     };
     auto created = publish(fleet, session.output, text, source);
     if (!created) return fail(created.error().with_context(path));

@@ -23,6 +23,7 @@ struct DeployOptions {
   std::string file;
   std::string name;
   bool keep = false;
+  bool empty = false;
   bool wait = false;
   int64_t timeout_s = 600;
 };
@@ -110,6 +111,13 @@ Result<json> request_of(FleetClient& fleet, const DeployOptions& options) {
     SKERRY_ASSIGN(components[name]["configurationUpdate"], configuration_update(name, text));
   }
   if (components.is_null()) components = json::object();
+  if (components.empty() && !options.empty) {
+    return fail(Code::kInvalidArgument,
+                "no component is named, which would remove everything from the target: give "
+                "--component NAME=VERSION, or --empty to remove everything");
+  }
+  if (!components.empty() && options.empty)
+    return fail(Code::kInvalidArgument, "--empty and components exclude each other");
   return request;
 }
 
@@ -253,6 +261,7 @@ void add_deploy_command(CLI::App& app, Session& session) {
   command->add_option("--name", options->name, "A name for people");
   command->add_flag("--keep", options->keep,
                     "Keep the other components of the target's last deployment");
+  command->add_flag("--empty", options->empty, "Remove everything from the target");
   command->add_flag(
       "--wait", options->wait,
       "Wait until every device of the target has ended it; exit code 1 where one failed");
@@ -261,7 +270,7 @@ void add_deploy_command(CLI::App& app, Session& session) {
       ->needs("--wait");
   command->footer(R"(
 A deployment is the whole of what its target runs: components of the target's last deployment that are not named
-again are removed, unless --keep is given.
+again are removed, unless --keep is given. One without any component must be asked for by --empty.
 Examples:
   skerry deploy --group plant --component com.example.Hello=1.0.0 --wait
   skerry deploy --group plant --keep --component com.example.Hello=1.1.0 --config 'com.example.Hello={"message": "hi"}'

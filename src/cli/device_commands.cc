@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "cli/command.h"
 #include "cli/device_config.h"
@@ -24,6 +26,7 @@ struct ProvisionOptions {
   std::string out;
   std::string group;
   std::string user;
+  bool replace = false;
 };
 
 // Nothing of an earlier provisioning is overwritten: a lost key is a lost device.
@@ -38,6 +41,40 @@ Result<void> check_is_new(const std::string& directory) {
                       "remove it to make the device anew");
     }
   }
+  return {};
+}
+
+// ARNs of the certificates that a thing of this name has: none where it is new, or was only
+// registered. kAlreadyExists where they are not to be replaced.
+Result<std::vector<std::string>> former_certificates(FleetClient& fleet,
+                                                     const ProvisionOptions& options) {
+  const std::string thing = "/things/" + net::percent_encode(options.thing);
+  auto found = fleet.call({.service = "iot", .method = "GET", .path = thing});
+  if (!found && found.error().code() == Code::kNotFound) return std::vector<std::string>();
+  if (!found) return fail(found.error());
+  SKERRY_ASSIGN(const json answer,
+                fleet.call({.service = "iot", .method = "GET", .path = thing + "/principals"}));
+  auto certificates = answer.value("principals", std::vector<std::string>());
+  if (!certificates.empty() && !options.replace) {
+    return fail(Code::kAlreadyExists,
+                "the fleet has a device " + options.thing +
+                    " already, and a second one with its name would fight it: choose another "
+                    "name, or give --replace to revoke its certificates and make it anew");
+  }
+  return certificates;
+}
+
+// The device that had the name before is shut out.
+Result<void> revoke(FleetClient& fleet, const std::string& thing, const std::string& arn) {
+  const std::string id = arn.substr(arn.rfind('/') + 1);
+  SKERRY_TRY(fleet.call({.service = "iot",
+                         .method = "PUT",
+                         .path = "/certificates/" + net::percent_encode(id),
+                         .query = {{"newStatus", "INACTIVE"}}}));
+  SKERRY_TRY(fleet.call({.service = "iot",
+                         .method = "DELETE",
+                         .path = "/things/" + net::percent_encode(thing) + "/principals",
+                         .headers = {{"x-amzn-principal", arn}}}));
   return {};
 }
 
@@ -73,10 +110,12 @@ Result<void> provision(const Session& session, const ProvisionOptions& options) 
   SKERRY_ASSIGN(const json description, read_fleet_file(directory_of(session.connection)));
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(const std::string ca, read_local_file(description.value("ca_file", "")));
+  SKERRY_ASSIGN(const auto former, former_certificates(fleet, options));
   SKERRY_ASSIGN(const Identity identity, make_identity(options.thing));
   SKERRY_ASSIGN(const std::string certificate,
                 register_device(fleet, options, identity.request_pem));
 
+  for (const std::string& arn : former) SKERRY_TRY(revoke(fleet, options.thing, arn));
   // The key last of the identity: a directory with a key is complete enough to be used.
   SKERRY_TRY(write_new_file(directory + "/ca.pem", ca, 0644));
   SKERRY_TRY(write_new_file(directory + "/device.pem", certificate, 0644));
@@ -172,6 +211,8 @@ void add_device_commands(CLI::App& app, Session& session) {
   provision_command->add_option("--user", options->user,
                                 "USER[:GROUP] that components run as (default: the one who runs "
                                 "the nucleus; ggc_user for stock nuclei run as root)");
+  provision_command->add_flag("--replace", options->replace,
+                              "A device of this name exists: revoke its certificates");
   provision_command->footer(R"(
 The key is made here and never leaves the directory. It writes device.key, device.pem, ca.pem and config.yaml for
 skerryd, lite/config.yaml for the stock nucleus lite (as /etc/greengrass/config.yaml) and java/config.yaml for the

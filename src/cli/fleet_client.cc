@@ -15,6 +15,9 @@ namespace {
 
 using nlohmann::json;
 
+// Without a byte moved: the fleet syncs a large file to its disk before it answers.
+constexpr int64_t kUploadTimeoutMs = 300'000;
+
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value ? value : "";
@@ -80,8 +83,8 @@ Error error_of(const net::HttpResponse& response) {
 }
 
 io::Task<void> fetch(net::HttpClient* http, std::string url, net::HttpRequest request,
-                     std::optional<Result<net::HttpResponse>>* out) {
-  out->emplace(co_await http->fetch(std::move(url), std::move(request)));
+                     net::FetchOptions options, std::optional<Result<net::HttpResponse>>* out) {
+  out->emplace(co_await http->fetch(std::move(url), std::move(request), std::move(options)));
 }
 
 }  // namespace
@@ -141,14 +144,15 @@ Result<FleetClient> FleetClient::open(const ConnectionOptions& options) {
   return FleetClient(std::move(endpoint), std::move(credentials), std::move(scope), std::move(tls));
 }
 
-Result<net::HttpResponse> FleetClient::send(net::HttpRequest request, const std::string& service) {
+Result<net::HttpResponse> FleetClient::send(net::HttpRequest request, const std::string& service,
+                                            net::FetchOptions options) {
   const std::string host = endpoint_.substr(endpoint_.find("//") + 2);
   SKERRY_TRY(net::sigv4_sign(request, host, credentials_, {scope_.region, service},
                              io::RealClock().wall_ms()));
   const std::string url = endpoint_ + request.target;
   std::optional<Result<net::HttpResponse>> response;
   io::TaskScope scope;
-  scope.spawn(fetch(http_.get(), url, std::move(request), &response));
+  scope.spawn(fetch(http_.get(), url, std::move(request), std::move(options), &response));
   while (!response) loop_->run_for(1000);
   if (!*response) {
     const Error& error = response->error();
@@ -193,14 +197,19 @@ Result<json> FleetClient::list(ApiCall first, const std::string& member) {
 }
 
 Result<void> FleetClient::put_object(const std::string& bucket, const std::string& key,
-                                     std::string content) {
+                                     const UploadContent& content) {
   net::HttpRequest request;
   request.method = "PUT";
   request.target =
       "/artifacts/" + net::percent_encode(bucket) + "/" + net::percent_encode(key, "/");
   request.headers.add("Content-Type", "application/octet-stream");
-  request.body = std::move(content);
-  SKERRY_TRY(send(std::move(request), "s3"));
+  SKERRY_ASSIGN(const std::string digest, content.sha256_hex());
+  request.headers.add("X-Amz-Content-Sha256", digest);
+  net::FetchOptions options;
+  options.timeout_ms = kUploadTimeoutMs;
+  options.body = [&content](uint64_t offset) { return content.read(offset); };
+  options.body_bytes = content.size_bytes();
+  SKERRY_TRY(send(std::move(request), "s3", std::move(options)));
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cli/upload_content.h"
 #include "formats/arn.h"
 #include "io/loop.h"
 #include "net/http_client.h"
@@ -54,12 +55,14 @@ class FleetClient {
   // Every element of member `list` over all pages.
   Result<nlohmann::json> list(ApiCall call, const std::string& list);
   // Uploads to s3://BUCKET/KEY.
-  Result<void> put_object(const std::string& bucket, const std::string& key, std::string content);
+  Result<void> put_object(const std::string& bucket, const std::string& key,
+                          const UploadContent& content);
 
  private:
   FleetClient(std::string endpoint, net::AwsCredentials credentials, formats::ArnScope scope,
               std::shared_ptr<net::TlsContext> tls);
-  Result<net::HttpResponse> send(net::HttpRequest request, const std::string& service);
+  Result<net::HttpResponse> send(net::HttpRequest request, const std::string& service,
+                                 net::FetchOptions options = {});
 
   std::string endpoint_;  // "http://host:port"
   net::AwsCredentials credentials_;

@@ -2,8 +2,6 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "base/encoding.h"
-#include "base/sha256.h"
 #include "cli/command.h"
 #include "cli/local_files.h"
 #include "cli/publisher.h"
@@ -71,14 +69,14 @@ Result<json> contract_of(const ModelOptions& options) {
   return contract;
 }
 
-Result<std::string> manifest_of(const ModelOptions& options, const std::string& model) {
+Result<std::string> manifest_of(const ModelOptions& options, const std::string& sha256_hex) {
   SKERRY_ASSIGN(json manifest, contract_of(options));
   manifest.update({{"format", 1},
                    {"name", options.name},
                    {"version", options.version},
                    {"runtime", "onnxruntime"},
                    {"file", kModelFile},
-                   {"sha256", hex_encode(sha256(model))}});
+                   {"sha256", sha256_hex}});
   SKERRY_ASSIGN(const auto package, formats::parse_model_package(manifest.dump()));
   return formats::to_text(package);
 }
@@ -110,11 +108,12 @@ std::string recipe_of(const ModelOptions& options) {
 }
 
 Result<void> publish_model(const Session& session, const ModelOptions& options) {
-  SKERRY_ASSIGN(const std::string model, read_local_file(options.file));
-  SKERRY_ASSIGN(const std::string manifest, manifest_of(options, model));
+  SKERRY_ASSIGN(const UploadContent model, UploadContent::of_file(options.file));
+  SKERRY_ASSIGN(const std::string digest, model.sha256_hex());
+  SKERRY_ASSIGN(const std::string manifest, manifest_of(options, digest));
   SKERRY_ASSIGN(auto fleet, session.connect());
-  const auto source = [&](const std::string& file) -> Result<std::string> {
-    return file == kModelFile ? model : manifest;
+  const auto source = [&](const std::string& file) -> Result<UploadContent> {
+    return file == kModelFile ? model : UploadContent::of_bytes(manifest);
   };
   SKERRY_ASSIGN(const json created, publish(fleet, session.output, recipe_of(options), source));
   if (session.output.json) {

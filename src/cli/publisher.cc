@@ -15,7 +15,7 @@ constexpr std::string_view kLocal = "file:";
 constexpr const char* kBucket = "skerry-artifacts";
 
 // What is done with the bytes of an artifact that goes to `key`.
-using Deliver = std::function<Result<void>(const std::string& key, std::string content)>;
+using Deliver = std::function<Result<void>(const std::string& key, const UploadContent& content)>;
 
 // The recipe with every local artifact replaced by its place in the fleet's store, after `deliver`.
 Result<std::string> replace_local(std::string_view text, const ArtifactSource& source,
@@ -27,8 +27,8 @@ Result<std::string> replace_local(std::string_view text, const ArtifactSource& s
       [&](const formats::Artifact& artifact) -> Result<std::optional<formats::ArtifactPlace>> {
         if (!artifact.uri.starts_with(kLocal)) return std::optional<formats::ArtifactPlace>();
         const std::string key = folder + artifact.file_name();
-        SKERRY_ASSIGN(std::string content, source(artifact.uri.substr(kLocal.size())));
-        SKERRY_TRY(deliver(key, std::move(content)));
+        SKERRY_ASSIGN(const UploadContent content, source(artifact.uri.substr(kLocal.size())));
+        SKERRY_TRY(deliver(key, content));
         return formats::ArtifactPlace{.uri = std::string("s3://") + kBucket + "/" + key,
                                       .sha256_base64 = ""};
       });
@@ -39,16 +39,17 @@ Result<std::string> replace_local(std::string_view text, const ArtifactSource& s
 Result<json> publish(FleetClient& fleet, const Output& output, std::string_view recipe,
                      const ArtifactSource& source) {
   // Once without sending: a file that is missing is found before the first one is uploaded.
-  SKERRY_TRY(replace_local(recipe, source,
-                           [](const std::string&, std::string) { return Result<void>(); }));
-  SKERRY_ASSIGN(const std::string rewritten,
-                replace_local(recipe, source, [&](const std::string& key, std::string content) {
-                  output.progress("uploading " + key + ", " +
-                                  std::to_string(content.size() / 1024) + " KiB …");
-                  auto put = fleet.put_object(kBucket, key, std::move(content));
-                  output.progress("");
-                  return put;
-                }));
+  SKERRY_TRY(replace_local(
+      recipe, source, [](const std::string&, const UploadContent&) { return Result<void>(); }));
+  SKERRY_ASSIGN(
+      const std::string rewritten,
+      replace_local(recipe, source, [&](const std::string& key, const UploadContent& content) {
+        output.progress("uploading " + key + ", " + std::to_string(content.size_bytes() / 1024) +
+                        " KiB …");
+        auto put = fleet.put_object(kBucket, key, content);
+        output.progress("");
+        return put;
+      }));
   return fleet.call({.service = "greengrass",
                      .method = "POST",
                      .path = "/greengrass/v2/createComponentVersion",

@@ -9,11 +9,12 @@
 #include "base/error.h"
 #include "cli/fleet_client.h"
 #include "cli/output.h"
+#include "cli/upload_content.h"
 
 namespace skerry::cli {
 
 // The content of the artifact that a recipe names `file:PATH`.
-using ArtifactSource = std::function<Result<std::string>(const std::string& path)>;
+using ArtifactSource = std::function<Result<UploadContent>(const std::string& path)>;
 
 // Uploads every artifact whose URI is `file:PATH` to s3://skerry-artifacts/COMPONENT/VERSION/FILE,
 // then creates the component version. Recipe and files are checked before anything is sent. The

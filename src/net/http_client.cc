@@ -87,7 +87,7 @@ bool breaks_lines(std::string_view text) {
   return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
 }
 
-Result<std::string> request_head(const Url& url, const HttpRequest& request) {
+Result<std::string> request_head(const Url& url, const HttpRequest& request, uint64_t body_bytes) {
   std::string head = request.method + " " + url.target + " HTTP/1.1\r\n";
   if (request.method.find_first_of(" \r\n") != std::string::npos ||
       url.target.find_first_of(" \r\n") != std::string::npos) {
@@ -100,10 +100,10 @@ Result<std::string> request_head(const Url& url, const HttpRequest& request) {
     }
     head.append(name).append(": ").append(value).append("\r\n");
   }
-  bool wants_length = !request.body.empty() || request.method == "POST" ||
-                      request.method == "PUT" || request.method == "PATCH";
+  bool wants_length = body_bytes > 0 || request.method == "POST" || request.method == "PUT" ||
+                      request.method == "PATCH";
   if (wants_length && !request.headers.has("Content-Length")) {
-    head += "Content-Length: " + std::to_string(request.body.size()) + "\r\n";
+    head += "Content-Length: " + std::to_string(body_bytes) + "\r\n";
   }
   return head + "\r\n";
 }
@@ -121,7 +121,9 @@ class StreamHttpClient : public HttpClient {
   io::Task<Result<HttpResponse>> fetch(std::string url, HttpRequest request,
                                        FetchOptions options) override {
     SKERRY_CO_ASSIGN(Url target, parse_url(url));
-    SKERRY_CO_ASSIGN(std::string head, request_head(target, request));
+    SKERRY_CO_ASSIGN(
+        std::string head,
+        request_head(target, request, options.body ? options.body_bytes : request.body.size()));
     bool may_retry = is_idempotent(request.method);
     for (;;) {
       Exchange exchange;
@@ -201,7 +203,10 @@ class StreamHttpClient : public HttpClient {
     Stream& stream = *exchange.stream;
     // A server that refuses a body early answers and closes: its answer counts more than the
     // failure.
-    auto written = co_await stream.write_both(head, request.body);
+    auto written = options.body ? co_await write_pieces(stream, head, options)
+                                : co_await stream.write_both(head, request.body);
+    // The sender's own failure: the server would wait for the rest.
+    if (!written && written.error().code() != Code::kUnavailable) co_return fail(written.error());
     HttpLimits limits;
     // What goes to a sink is the sink's to limit; deliver() limits what stays here.
     if (options.sink)
@@ -218,6 +223,21 @@ class StreamHttpClient : public HttpClient {
       exchange.reusable = written && parser.keep_alive() && end == 0;
       co_return std::move(response);
     }
+  }
+
+  static io::Task<Result<void>> write_pieces(Stream& stream, const std::string& head,
+                                             const FetchOptions& options) {
+    SKERRY_CO_TRY(co_await stream.write_both(head, {}));
+    for (uint64_t sent = 0; sent < options.body_bytes;) {
+      SKERRY_CO_ASSIGN(const std::string piece, options.body(sent));
+      if (piece.empty() || piece.size() > options.body_bytes - sent) {
+        co_return fail(Code::kFailedPrecondition,
+                       "what is sent has changed its size meanwhile: try again");
+      }
+      SKERRY_CO_TRY(co_await stream.write_both(piece, {}));
+      sent += piece.size();
+    }
+    co_return {};
   }
 
   // Bytes of `buffer` up to `end` are read and not yet parsed.

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import pty
+import resource
 import shutil
 import signal
 import stat
@@ -76,6 +77,29 @@ class WithoutFleet(unittest.TestCase):
         ]:
             with self.subTest(arguments):
                 self.assertIn(reason, skerry(*arguments, code=2).stderr)
+
+    def test_wrong_command_lines_are_json_where_json_is_asked_for(self):
+        for arguments in (["--json"], ["--json", "deploi"], ["status", "--colour", "--json"], ["device", "--json"]):
+            with self.subTest(arguments):
+                done = skerry(*arguments, code=2)
+                self.assertEqual(json.loads(done.stderr)["error"]["code"], "invalid_argument")
+                self.assertEqual(done.stdout, "")
+
+    def test_output_that_cannot_be_written_is_a_failure(self):
+        with open("/dev/full", "wb") as full:
+            for arguments in (["--help"], ["--dir", self.directory, "down", "--json"]):
+                with self.subTest(arguments):
+                    done = subprocess.run([BIN / "skerry", *arguments], stdout=full, stderr=subprocess.PIPE, check=False)
+                    self.assertEqual(done.returncode, 1)
+                    self.assertIn(b"No space left", done.stderr)
+
+    def test_unknown_log_levels_are_refused(self):
+        for command in (["skerryd", "--config", "x"], ["skerry-fleet", "--dir", self.directory], ["skerry-infer", "serve"]):
+            with self.subTest(command):
+                done = subprocess.run([BIN / command[0], *command[1:], "--log-level", "bogus"], capture_output=True,
+                                      timeout=DEADLINE_S, check=False)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn(b"bogus", done.stderr)
 
     def test_without_a_fleet_commands_end_with_3_and_say_how_to_start_one(self):
         for command in (["status"], ["group", "list"], ["component", "list"]):
@@ -154,7 +178,7 @@ class WithFleet(unittest.TestCase):
         cls.fleet = cls.directory / "fleet"
         cls.info = json.loads(skerry("--dir", cls.fleet, "up", *FREE_PORTS, "--json").stdout)
         cls.addClassCleanup(skerry, "--dir", cls.fleet, "down")
-        key = json.loads(pathlib.Path(cls.info["access_key_file"]).read_text())
+        cls.key = key = json.loads(pathlib.Path(cls.info["access_key_file"]).read_text())
         cls.greengrass = boto3.client("greengrassv2", endpoint_url=cls.info["api_url"], region_name=cls.info["region"],
                                       aws_access_key_id=key["accessKeyId"], aws_secret_access_key=key["secretAccessKey"])
 
@@ -200,6 +224,35 @@ class WithFleet(unittest.TestCase):
         device = self.cli_json("status", "--device", "press-1")
         self.assertEqual((device["status"], device["components"]), ("NEVER_SEEN", []))
 
+    def test_a_name_that_is_taken_gets_no_second_identity_unless_it_replaces_the_first(self):
+        provision = ["device", "provision", "mill-1", "--out"]
+        self.cli(*provision, self.directory / "mill-a")
+        refused = self.cli(*provision, self.directory / "mill-b", code=1)
+        self.assertIn("--replace", refused.stderr)
+        self.assertFalse((self.directory / "mill-b").exists())
+        iot = boto3.client("iot", endpoint_url=self.info["api_url"], region_name=self.info["region"],
+                           aws_access_key_id=self.key["accessKeyId"], aws_secret_access_key=self.key["secretAccessKey"])
+        [first] = iot.list_thing_principals(thingName="mill-1")["principals"]
+        self.cli(*provision, self.directory / "mill-b", "--replace")
+        [second] = iot.list_thing_principals(thingName="mill-1")["principals"]
+        self.assertNotEqual(first, second)
+        former = iot.describe_certificate(certificateId=first.rsplit("/", 1)[1])["certificateDescription"]
+        self.assertEqual(former["status"], "INACTIVE")
+        iot.create_thing(thingName="mill-2")  # registered by other tools, without a certificate: nobody to fight
+        self.cli("device", "provision", "mill-2", "--out", self.directory / "mill-2")
+
+    def test_a_large_artifact_is_uploaded_in_little_memory(self):
+        folder = self.directory / "large"
+        folder.mkdir()
+        with open(folder / "weights", "wb") as file:
+            file.truncate(200 << 20)
+        recipe = {"RecipeFormatVersion": "2020-01-25", "ComponentName": "com.example.Large", "ComponentVersion": "1.0.0",
+                  "Manifests": [{"Platform": {"os": "linux"}, "Artifacts": [{"URI": "file:weights"}]}]}
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        self.cli("component", "publish", folder / "recipe.yaml")
+        self.assertLess(max(0, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before), 64 << 10)
+
     def test_wrong_names_are_refused_with_the_reason(self):
         self.assertIn("thing name", self.cli("device", "provision", "a/b", "--out", self.directory / "x", code=1).stderr)
         self.assertIn("press-9", self.cli("group", "add", "nobody-knows", "press-9", code=1).stderr)
@@ -242,13 +295,14 @@ class WithFleet(unittest.TestCase):
         third = deploy("--file", file)
         self.assertEqual(set(third["components"]), {"com.example.B"})
         self.assertEqual(third["deploymentPolicies"]["failureHandlingPolicy"], "DO_NOTHING")
-        self.assertEqual(self.cli_json("deploy", "--group", "lathes", "--wait")["devices"], [])
+        self.assertIn("--empty", self.cli("deploy", "--group", "lathes", code=1).stderr)
+        self.assertEqual(self.cli_json("deploy", "--group", "lathes", "--empty", "--wait")["devices"], [])
         unknown = self.cli("deploy", "--group", "lathes", "--component", "com.example.C=1.0.0", code=1)
         self.assertIn("com.example.C", unknown.stderr)
 
     def test_waiting_for_an_absent_device_ends_with_3(self):
         self.cli("device", "provision", "absent", "--out", self.directory / "absent")
-        done = self.cli("deploy", "--thing", "absent", "--wait", "--timeout", "0", code=3)
+        done = self.cli("deploy", "--thing", "absent", "--empty", "--wait", "--timeout", "0", code=3)
         self.assertIn("absent", done.stderr)
 
     def test_a_device_runs_what_it_is_told_and_a_failure_is_explained(self):
