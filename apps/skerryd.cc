@@ -18,6 +18,7 @@
 #include "io/process_guard.h"
 #include "net/http_client.h"
 #include "net/mqtt.h"
+#include "nucleus/device_clock.h"
 #include "nucleus/device_config.h"
 #include "nucleus/ipc_server.h"
 #include "nucleus/nucleus.h"
@@ -145,19 +146,28 @@ Result<void> contain(const io::ProcessGuard& guard, NucleusInfo& info) {
   return containment->limit_all(all);
 }
 
+io::Task<void> save_floor(io::Env* env, std::string path, std::string text) {
+  auto saved = co_await io::run_on(env->pool, env->loop, [env, path, text] {
+    return io::write_file_atomic(env->files, path, text);
+  });
+  if (!saved) log::warn("clock", "not saved", {{"reason", saved.error().message()}});
+}
+
 // Runs until SIGTERM or SIGINT (components are stopped in order) or a fatal error.
 Result<void> run(const DeviceConfig& config, io::Files& files, const io::ProcessGuard& guard) {
   io::RealLoop loop;
-  io::RealClock clock;
+  io::RealClock machine_clock;
+  NucleusInfo info = info_of(config);
+  const auto device_clock = std::make_shared<DeviceClock>(machine_clock, files, info.clock_file());
+  DeviceClock& clock = *device_clock;
   io::RealRandom random;
   io::RealProcesses processes(loop, guard.mark(), guard.containment());
   io::ThreadPool pool("files", 1);
   io::Env env{loop, clock, files, processes, random, pool};
-  NucleusInfo info = info_of(config);
   SKERRY_TRY(contain(guard, info));
 
   const net::TlsFiles identity{config.ca_file, config.certificate_file, config.key_file};
-  SKERRY_ASSIGN(auto tls, net::TlsContext::client(identity));
+  SKERRY_ASSIGN(auto tls, net::TlsContext::client(identity, device_clock));
   auto http = net::make_http_client(loop, tls);
   auto cloud = make_http_cloud(*http, {config.data_plane_url, config.thing, info.platform});
   net::MqttOptions broker;
@@ -165,8 +175,16 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
   broker.port = config.broker_port;
   broker.client_id = config.thing.str();
   broker.tls = identity;
+  broker.certificate_times = device_clock;
+  // Components subscribe again when they start: what they had subscribed to before is not to pile
+  // up in the broker's session.
+  broker.clean_start = true;
+  // More than components may use (MqttRouter::Limits).
+  broker.max_queued = 11'000;
+  broker.max_queued_bytes = 5 << 20;
   SKERRY_ASSIGN(auto mqtt, net::make_mqtt_client(env, broker));
 
+  io::TaskScope saving;
   std::optional<Error> fatal;
   std::unique_ptr<Nucleus> nucleus;
   std::optional<IpcServer> ipc;  // goes first: it watches the nucleus's configuration
@@ -176,8 +194,8 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
     log::info("nucleus", "connected",
               {{"ms_since_start", std::to_string(clock.monotonic_ms() - started_ms)}});
   };
-  hooks.on_message = [&](const net::MqttMessage& message) {
-    ipc->on_mqtt_message(message.topic, message.payload);
+  hooks.on_fleet_time = [&](int64_t fleet_ms) {
+    if (clock.hear(fleet_ms)) saving.spawn(save_floor(&env, clock.path(), clock.floor_text()));
   };
   hooks.on_fatal = [&](const Error& error) {
     if (!fatal) fatal = error;

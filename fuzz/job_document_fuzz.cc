@@ -44,7 +44,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (deployment) check_deployment(*deployment);
   }
   check_round_trip(text, formats::parse_next_job);
-  check_round_trip(text, formats::parse_jobs_changed);
   check_round_trip(text, formats::parse_job_get_request);
   check_round_trip(text, formats::parse_job_update_request);
   check_round_trip(text, formats::parse_job_update_accepted);

@@ -264,7 +264,7 @@ TEST_F(NucleusJobs, FleetStatusTellsAllAtStartAndGathersChanges) {
 
 TEST_F(NucleusJobs, ChangesThatDoNotEndAreToldAllTheSame) {
   nucleus::FleetStatusReporter reporter(env_, info_, nucleus_->state(), nucleus_->supervisor(),
-                                        *mqtt_);
+                                        *nucleus_->mqtt());
   reporter.on_connected();
   const size_t before = fleet_statuses().size();
   for (int i = 0; i < 10; ++i) {

@@ -224,7 +224,7 @@ void SimMqtt::start(Events events) {
 void SimMqtt::connect_after(int64_t delay_ms) {
   timer_ = fleet_.loop().after(delay_ms, [this] {
     connected_ = true;
-    for (const auto& message : std::exchange(queued_, {})) publish(message, {});
+    for (const auto& message : std::exchange(queued_, {})) (void)publish(message, {});
     events_.on_connected(false);
   });
 }
@@ -236,11 +236,11 @@ void SimMqtt::cut(int64_t for_ms) {
   connect_after(for_ms);
 }
 
-void SimMqtt::publish(net::MqttMessage message, Done) {
-  if (dead_) return;
+Result<void> SimMqtt::publish(net::MqttMessage message, Done) {
+  if (dead_) return {};
   if (!connected_) {
     queued_.push_back(std::move(message));
-    return;
+    return {};
   }
   int copies = fleet_.chance(fleet_.faults().lose)        ? 0
                : fleet_.chance(fleet_.faults().duplicate) ? 2
@@ -250,12 +250,14 @@ void SimMqtt::publish(net::MqttMessage message, Done) {
     fleet_.loop().post(
         [fleet = &fleet_, thing = thing_, message] { fleet->receive(thing, message); });
   }
+  return {};
 }
 
-void SimMqtt::subscribe(std::string filter, uint8_t, Done) {
-  filters_.push_back(std::move(filter));
+Result<void> SimMqtt::subscribe(net::MqttSubscription subscription, Done) {
+  filters_.push_back(std::move(subscription.filter));
+  return {};
 }
-void SimMqtt::unsubscribe(std::string filter) {
+void SimMqtt::unsubscribe(const std::string& filter) {
   std::erase(filters_, filter);
 }
 

@@ -106,9 +106,10 @@ class SimMqtt : public net::MqttClient {
   SimMqtt(SimFleet& fleet, ThingName thing) : fleet_(fleet), thing_(std::move(thing)) {}
   void start(Events events) override;
   bool connected() const override { return connected_; }
-  void publish(net::MqttMessage message, Done done) override;
-  void subscribe(std::string filter, uint8_t qos, Done done) override;
-  void unsubscribe(std::string filter) override;
+  Result<void> publish(net::MqttMessage message, Done done) override;
+  net::MqttBacklog backlog() const override { return {queued_.size(), 0}; }
+  Result<void> subscribe(net::MqttSubscription subscription, Done done) override;
+  void unsubscribe(const std::string& filter) override;
 
   void cut(int64_t for_ms);
   // A power cut: nothing leaves or arrives any more.

@@ -13,9 +13,13 @@ class TestMqtt : public net::MqttClient {
  public:
   void start(Events events) override { events_ = std::move(events); }
   bool connected() const override { return connected_; }
-  void publish(net::MqttMessage message, Done) override { sent.push_back(std::move(message)); }
-  void subscribe(std::string, uint8_t, Done) override {}
-  void unsubscribe(std::string) override {}
+  Result<void> publish(net::MqttMessage message, Done) override {
+    sent.push_back(std::move(message));
+    return {};
+  }
+  net::MqttBacklog backlog() const override { return {}; }
+  Result<void> subscribe(net::MqttSubscription, Done) override { return {}; }
+  void unsubscribe(const std::string&) override {}
 
   void connect() {
     connected_ = true;

@@ -181,15 +181,16 @@ class BrokerTest : public testing::Test {
   // "" where the broker granted it, else the reason.
   std::string subscribe(Client& client, const std::string& filter) {
     std::optional<std::string> outcome;
-    client.mqtt->subscribe(filter, 1,
-                           [&](const Error* error) { outcome = error ? error->message() : ""; });
+    (void)client.mqtt->subscribe(
+        {.filter = filter}, [&](const Error* error) { outcome = error ? error->message() : ""; });
     EXPECT_TRUE(until([&] { return outcome.has_value(); })) << filter;
     return outcome.value_or("no answer");
   }
   std::string publish(Client& client, const std::string& topic) {
     std::optional<std::string> outcome;
-    client.mqtt->publish({.topic = topic, .payload = "{}", .qos = 1, .retain = false},
-                         [&](const Error* error) { outcome = error ? error->message() : ""; });
+    (void)client.mqtt->publish(
+        {.topic = topic, .payload = "{}", .qos = 1},
+        [&](const Error* error) { outcome = error ? error->message() : ""; });
     EXPECT_TRUE(until([&] { return outcome.has_value(); })) << topic;
     return outcome.value_or("no answer");
   }

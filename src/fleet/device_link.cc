@@ -1,6 +1,7 @@
 // Subscriptions and dispatch of the control plane's MQTT connection.
 #include "fleet/device_link.h"
 
+#include "base/check.h"
 #include "base/log.h"
 
 namespace skerry::fleet {
@@ -23,25 +24,27 @@ void DeviceLink::start() {
   };
   events.on_message = [this](const net::MqttMessage& message) { dispatch(message); };
   for (const auto& route : routes_) {
-    client_->subscribe(route.first, 1, [filter = route.first](const Error* error) {
+    const auto on_answer = [filter = route.first](const Error* error) {
       if (error) {
         log::error(kModule, "cannot subscribe", {{"filter", filter}, {"error", error->message()}});
       }
-    });
+    };
+    auto asked = client_->subscribe({.filter = route.first}, on_answer);
+    SKERRY_CHECK(asked.has_value(), "the control plane's own filters are filters");
   }
   client_->start(std::move(events));
 }
 
 void DeviceLink::publish(std::string topic, std::string payload) {
   ++unacknowledged_;
-  client_->publish({.topic = topic, .payload = std::move(payload), .qos = 1, .retain = false},
-                   [this, topic](const Error* error) {
-                     --unacknowledged_;
-                     if (error) {
-                       log::warn(kModule, "message not sent",
-                                 {{"topic", topic}, {"error", error->message()}});
-                     }
-                   });
+  const auto on_answer = [this, topic](const Error* error) {
+    --unacknowledged_;
+    if (!error) return;
+    log::warn(kModule, "message not sent", {{"topic", topic}, {"error", error->message()}});
+  };
+  auto accepted =
+      client_->publish({.topic = topic, .payload = std::move(payload), .qos = 1}, on_answer);
+  if (!accepted) on_answer(&accepted.error());
 }
 
 void DeviceLink::dispatch(const net::MqttMessage& message) const {

@@ -18,13 +18,14 @@ std::unique_ptr<Store> open_store(const std::string& path) {
 
 }  // namespace
 
-void RecordingMqtt::publish(net::MqttMessage message, Done done) {
+Result<void> RecordingMqtt::publish(net::MqttMessage message, Done done) {
   sent_.push_back(std::move(message));
   if (hold_) {
     held_.push_back(std::move(done));
   } else if (done) {
     done(nullptr);
   }
+  return {};
 }
 
 void RecordingMqtt::connect() {

@@ -18,9 +18,10 @@ class RecordingMqtt : public net::MqttClient {
  public:
   void start(Events events) override { events_ = std::move(events); }
   bool connected() const override { return connected_; }
-  void publish(net::MqttMessage message, Done done) override;
-  void subscribe(std::string, uint8_t, Done) override {}
-  void unsubscribe(std::string) override {}
+  Result<void> publish(net::MqttMessage message, Done done) override;
+  net::MqttBacklog backlog() const override { return {held_.size(), 0}; }
+  Result<void> subscribe(net::MqttSubscription, Done) override { return {}; }
+  void unsubscribe(const std::string&) override {}
 
   void connect();
   void disconnect() { connected_ = false; }

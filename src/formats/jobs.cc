@@ -286,26 +286,6 @@ Result<NextJob> parse_next_job(std::string_view text) {
   return result;
 }
 
-Result<JobsChanged> parse_jobs_changed(std::string_view text) {
-  SKERRY_ASSIGN(const json message, parse_message(text));
-  const Node root(message, "");
-  JobsChanged result;
-  SKERRY_TRY(read_time(root, "timestamp", result.timestamp));
-  SKERRY_ASSIGN(auto jobs, root.require("jobs"));
-  SKERRY_ASSIGN(auto lists, jobs.members());
-  for (const auto& [name, list] : lists) {
-    const auto status = parse_job_status(name);
-    if (!status) continue;  // a status of a newer service
-    SKERRY_ASSIGN(auto elements, list.elements());
-    for (const Node& element : elements) {
-      SKERRY_ASSIGN(auto execution, parse_execution(element));
-      execution.status = *status;
-      result.executions.push_back(std::move(execution));
-    }
-  }
-  return result;
-}
-
 Result<JobUpdateRequest> parse_job_update_request(std::string_view text) {
   SKERRY_ASSIGN(const json message, parse_message(text));
   const Node root(message, "");

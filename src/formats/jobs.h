@@ -132,7 +132,6 @@ std::string to_text(const JobRejected& message);
 // Untrusted.
 Result<JobGetRequest> parse_job_get_request(std::string_view text);
 Result<NextJob> parse_next_job(std::string_view text);
-Result<JobsChanged> parse_jobs_changed(std::string_view text);
 Result<JobUpdateRequest> parse_job_update_request(std::string_view text);
 Result<JobUpdateAccepted> parse_job_update_accepted(std::string_view text);
 Result<JobRejected> parse_job_rejected(std::string_view text);

@@ -111,18 +111,14 @@ TEST(JobMessageTest, NoJobIsNoExecution) {
   EXPECT_FALSE(parse_next_job(R"({"timestamp":130.7,"execution":{}})")->execution);
 }
 
-TEST(JobMessageTest, JobsChangedBothWays) {
+TEST(JobMessageTest, JobsChangedListsByStatus) {
   JobExecution queued = execution();
   queued.status = JobStatus::kQueued;
   const std::string text = to_text(JobsChanged{130, {queued, execution()}});
   const json message = json::parse(text);
   EXPECT_EQ(message["jobs"]["QUEUED"][0]["queuedAt"], 100);
   EXPECT_FALSE(message["jobs"]["QUEUED"][0].contains("jobDocument"));
-  const auto parsed = parse_jobs_changed(text);
-  ASSERT_TRUE(parsed) << parsed.error().message();
-  ASSERT_EQ(parsed->executions.size(), 2u);
-  EXPECT_EQ(parsed->executions[0].status, JobStatus::kInProgress);
-  EXPECT_EQ(parsed->executions[1].status, JobStatus::kQueued);
+  EXPECT_EQ(message["jobs"]["IN_PROGRESS"].size(), 1u);
   // An empty list is an object: the Java nucleus takes {"jobs":{}} for "cancelled".
   EXPECT_EQ(to_text(JobsChanged{130, {}}), R"({"jobs":{},"timestamp":130})");
 }
@@ -168,7 +164,6 @@ TEST(JobMessageTest, RefusesWhatIsWrong) {
   EXPECT_FALSE(parse_next_job(R"({"timestamp":-1})"));
   EXPECT_FALSE(parse_next_job(R"({"timestamp":1e300})"));
   EXPECT_FALSE(parse_next_job("[]"));
-  EXPECT_FALSE(parse_jobs_changed("{}"));
   EXPECT_FALSE(parse_job_get_request(json{{"clientToken", std::string(65, 'x')}}.dump()));
 }
 

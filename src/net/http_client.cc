@@ -29,8 +29,21 @@ struct Url {
   }
 };
 
+// A URL as text for people: without its query, which in a pre-signed one is a key to the object,
+// and without credentials. Every URL that gets into an error does so through here.
+std::string shown(const std::string& url) {
+  std::string text = url.substr(0, url.find_first_of("?#"));
+  const size_t authority = text.find("://");
+  if (authority != std::string::npos) {
+    const size_t path = text.find('/', authority + 3);
+    const size_t at = text.substr(0, path).rfind('@');
+    if (at != std::string::npos) text.replace(authority + 3, at - authority - 3, "...");
+  }
+  return url.find('?') == std::string::npos ? text : text + "?...";
+}
+
 Error bad_url(const std::string& url, const std::string& why) {
-  return Error(Code::kInvalidArgument, "URL '" + url + "': " + why);
+  return Error(Code::kInvalidArgument, "URL '" + shown(url) + "': " + why);
 }
 
 Result<Url> parse_unix_url(const std::string& url) {
@@ -134,7 +147,8 @@ class StreamHttpClient : public HttpClient {
       bool stale = !response && exchange.reused && !exchange.answered &&
                    response.error().code() == Code::kUnavailable;
       if (stale && std::exchange(may_retry, false)) continue;
-      if (!response) co_return fail(response.error().with_context(request.method + " " + url));
+      if (!response)
+        co_return fail(response.error().with_context(request.method + " " + shown(url)));
       if (exchange.reusable) put_back(target, std::move(exchange.stream));
       co_return response;
     }
@@ -220,7 +234,7 @@ class StreamHttpClient : public HttpClient {
       SKERRY_CO_TRY(co_await read_response(exchange, parser, buffer, end, options));
       HttpResponse& response = parser.response();
       if (response.status / 100 == 1) continue;
-      exchange.reusable = written && parser.keep_alive() && end == 0;
+      exchange.reusable = written && parser.done() && parser.keep_alive() && end == 0;
       co_return std::move(response);
     }
   }
@@ -252,7 +266,7 @@ class StreamHttpClient : public HttpClient {
                   buffer.begin() + static_cast<ptrdiff_t>(end), buffer.begin());
         end -= used;
         SKERRY_CO_TRY(co_await deliver(parser, head_told, options));
-        if (parser.done()) break;
+        if (parser.done() || is_cut(parser.response(), options)) break;
       }
       if (end == buffer.size()) buffer.resize(buffer.size() * 2);  // the header's limit ends this
       auto count = co_await exchange.stream->read_some(buffer.data() + end, buffer.size() - end);
@@ -267,16 +281,19 @@ class StreamHttpClient : public HttpClient {
     co_return {};
   }
 
+  // An error is told by its beginning; the rest of its body is not read.
+  static bool is_cut(const HttpResponse& response, const FetchOptions& options) {
+    return response.status / 100 != 2 && response.body.size() >= options.max_body_bytes;
+  }
+
   // Hands what has arrived to the sink.
   static io::Task<Result<void>> deliver(ResponseParser& parser, bool& head_told,
                                         const FetchOptions& options) {
     HttpResponse& response = parser.response();
     if (!parser.head_done()) co_return {};
     if (response.status / 100 != 2) {
-      if (response.body.size() <= options.max_body_bytes) co_return {};
-      co_return fail(
-          Code::kResourceExhausted,
-          "the answer is larger than " + std::to_string(options.max_body_bytes) + " bytes");
+      if (is_cut(response, options)) response.body.resize(options.max_body_bytes);
+      co_return {};
     }
     if (options.on_head && !std::exchange(head_told, true)) {
       HttpResponse head;

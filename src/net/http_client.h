@@ -14,8 +14,9 @@
 namespace skerry::net {
 
 struct FetchOptions {
-  int64_t timeout_ms = 30'000;         // to the response's head, and between body reads
-  uint64_t max_body_bytes = 64 << 20;  // kResourceExhausted above
+  int64_t timeout_ms = 30'000;  // to the response's head, and between body reads
+  // Of a 2xx answer: kResourceExhausted above. Of another with a `sink`: cut off there.
+  uint64_t max_body_bytes = 64 << 20;
   // Where set, a 2xx body goes here piece by piece instead of into HttpResponse::body. The next
   // piece is read when it is done with one; an error ends the fetch.
   std::function<io::Task<Result<void>>(std::string)> sink;

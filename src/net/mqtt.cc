@@ -1,6 +1,7 @@
-// MQTT 5 by libmosquitto 2.0, driven by the loop. The library connects, frames, keeps what is not
-// acknowledged and sends it again; this file gives it readiness, time, addresses and a policy for
-// reconnecting, and calls back only after the library has returned.
+// MQTT 5 by libmosquitto 2.0, driven by the loop. The library connects and frames; this file gives
+// it readiness, time, addresses and a policy for reconnecting, and calls back only after the
+// library has returned. Each connection has a client of the library of its own: what lasts longer
+// (the messages that are not acknowledged, the subscriptions) is kept here.
 #include "net/mqtt.h"
 
 #include <fcntl.h>
@@ -18,6 +19,8 @@
 
 #include "base/log.h"
 #include "net/address.h"
+#include "net/mqtt_outbox.h"
+#include "net/mqtt_properties.h"
 #include "net/mqtt_tls.h"
 
 namespace skerry::net {
@@ -25,6 +28,11 @@ namespace {
 
 constexpr int64_t kConnectTimeoutMs = 30'000;  // from the first packet to CONNACK
 constexpr int64_t kResolveTimeoutMs = 10'000;
+// A connection that lasted this long was a good one: the next attempt follows soon. One that ended
+// without a word (mosquitto 2.0 does so where another client with our name connects), or that was
+// taken over, says nothing of the kind until it has lasted longer than two such clients would wait.
+constexpr int64_t kStableMs = 10'000;
+constexpr int64_t kUndisputedMs = 120'000;
 
 struct Destroy {
   void operator()(mosquitto* client) const { mosquitto_destroy(client); }
@@ -43,15 +51,13 @@ struct Connection {
 
 class MosquittoClient : public MqttClient {
  public:
-  MosquittoClient(io::Env& env, MqttOptions options, std::unique_ptr<MqttTls> tls, Handle handle)
-      : env_(env), options_(std::move(options)), tls_(std::move(tls)), handle_(std::move(handle)) {
-    mosquitto_user_data_set(handle_.get(), this);
-    mosquitto_connect_v5_callback_set(handle_.get(), on_connack);
-    mosquitto_disconnect_v5_callback_set(handle_.get(), on_disconnect);
-    mosquitto_message_v5_callback_set(handle_.get(), on_message);
-    mosquitto_publish_v5_callback_set(handle_.get(), on_puback);
-    mosquitto_subscribe_v5_callback_set(handle_.get(), on_suback);
-  }
+  MosquittoClient(io::Env& env, MqttOptions options, std::unique_ptr<MqttTls> tls)
+      : env_(env),
+        options_(std::move(options)),
+        tls_(std::move(tls)),
+        outbox_(options_.max_queued, options_.max_queued_bytes) {}
+  // For the next connection; also tells whether the options can be used.
+  Result<void> make_handle();
   ~MosquittoClient() override {
     *alive_ = false;
     // Best effort: the broker learns that this end is deliberate.
@@ -63,15 +69,16 @@ class MosquittoClient : public MqttClient {
     scope_.spawn(run());
   }
   bool connected() const override { return connected_; }
-  void publish(MqttMessage message, Done done) override;
-  void subscribe(std::string filter, uint8_t qos, Done done) override;
-  void unsubscribe(std::string filter) override;
+  Result<void> publish(MqttMessage message, Done done) override;
+  MqttBacklog backlog() const override { return outbox_.backlog(); }
+  Result<void> subscribe(MqttSubscription subscription, Done done) override;
+  void unsubscribe(const std::string& filter) override;
 
  private:
   struct Subscription {
-    uint8_t qos;
+    MqttSubscription wanted;
     bool acknowledged = false;  // the broker's session has it
-    Done done;
+    std::vector<Done> waiting;  // for the answer
   };
   io::Task<void> run();
   io::Task<Error> session();
@@ -84,10 +91,16 @@ class MosquittoClient : public MqttClient {
   bool lost_in_handshake();
   void await_writable();
   Error reason_of(int status);
+  std::string broker_name() const;
+  Error connect_error(int system_error) const;
   void call_back();
   void later(std::function<void()> callback);
+  void answer(Done done, std::optional<Error> error);
   void renew_subscriptions(bool session_present);
-  void send_subscribe(const std::string& filter, Subscription& subscription);
+  void send_subscribe(const Subscription& subscription);
+  void send_unsubscribe(const std::string& filter);
+  int send(const MqttMessage& message, int* packet_id);
+  void send_queued();
 
   static MosquittoClient& self(void* pointer) { return *static_cast<MosquittoClient*>(pointer); }
   static void on_connack(mosquitto*, void* pointer, int code, int flags, const mosquitto_property*);
@@ -95,6 +108,7 @@ class MosquittoClient : public MqttClient {
   static void on_message(mosquitto*, void* pointer, const mosquitto_message* message,
                          const mosquitto_property*);
   static void on_puback(mosquitto*, void* pointer, int id, int code, const mosquitto_property*);
+  static void on_unsuback(mosquitto*, void* pointer, int id, const mosquitto_property*);
   static void on_suback(mosquitto*, void* pointer, int id, int count, const int* codes,
                         const mosquitto_property*);
 
@@ -105,13 +119,19 @@ class MosquittoClient : public MqttClient {
   std::shared_ptr<const Events> events_;  // held by a callback that may destroy this client
   bool connected_ = false;
   uint32_t attempts_ = 0;
+  bool was_connected_ = false;    // ever
   std::optional<Error> refusal_;  // what the broker said before it closed
+  int refusal_code_ = 0;
+  bool unexplained_ = false;  // it closed an accepted connection without a word
+  BrokerCapabilities broker_;
   std::optional<Connection> connection_;
   std::optional<io::Completion<Error>> ended_;
-  std::unordered_map<int, Done> unacknowledged_;  // publishes of QoS 1, by packet id
+  MqttOutbox outbox_;
+  size_t unsent_bytes_ = 0;  // of QoS 0, since the connection has last taken everything
   std::unordered_map<int, std::string> subscribing_;
   std::map<std::string, Subscription> subscriptions_;
-  std::deque<std::string> unsubscribing_;  // to be said at the next connection
+  std::vector<std::string> unsubscribing_;  // until the broker has answered
+  std::unordered_map<int, std::string> unsubscribe_requests_;
   // Calls of our user, made when no function of the library is on the stack.
   std::deque<std::function<void()>> callbacks_;
   bool calling_back_ = false;
@@ -130,10 +150,19 @@ Error mqtt_error(const std::string& what, int status) {
 
 io::Task<void> MosquittoClient::run() {
   for (uint32_t failures = 0;; ++failures) {
+    const int64_t since_ms = env_.clock.monotonic_ms();
     Error reason = co_await session();
-    if (std::exchange(connected_, false)) failures = 0;
+    const int64_t lasted_ms = env_.clock.monotonic_ms() - since_ms;
+    const bool disputed = unexplained_ || refusal_code_ == MQTT_RC_SESSION_TAKEN_OVER;
+    if (std::exchange(connected_, false) && lasted_ms >= (disputed ? kUndisputedMs : kStableMs)) {
+      failures = 0;
+    }
     connection_.reset();
     subscribing_.clear();
+    unsubscribe_requests_.clear();
+    if (auto refused = outbox_.connection_lost(blames_packet(refusal_code_))) {
+      answer(std::move(*refused), reason);
+    }
     later([events = events_, reason] {
       if (events->on_disconnected) events->on_disconnected(reason);
     });
@@ -147,29 +176,52 @@ io::Task<void> MosquittoClient::run() {
 
 // One connection from its beginning to its end; why it ended.
 io::Task<Error> MosquittoClient::session() {
+  refusal_.reset();
+  refusal_code_ = 0;
+  unexplained_ = false;
   auto addresses = co_await resolve(env_.loop, options_.host, options_.port, kResolveTimeoutMs);
   if (!addresses) co_return addresses.error();
   const SocketAddress& address = (*addresses)[attempts_++ % addresses->size()];
   ended_.emplace(env_.loop);
   io::Completion<Error> ended = *ended_;
-  refusal_.reset();
   if (tls_) tls_->take_failure();
+  if (auto made = make_handle(); !made) co_return made.error();
   // The library resolves and connects without blocking only where it is given an address.
+  errno = 0;
   int status = mosquitto_connect_bind_async(handle_.get(), address.host().c_str(), options_.port,
                                             options_.keep_alive_s, nullptr);
+  const int system_error = errno;
   int descriptor = mosquitto_socket(handle_.get());
-  if (status > 0 || descriptor < 0) co_return reason_of(status);
+  if (status > 0 || descriptor < 0) {
+    errno = system_error;
+    co_return reason_of(status);
+  }
+  // Nobody listens on this machine: the library has begun the TLS handshake all the same, and taken
+  // the socket's error.
+  pollfd state{.fd = descriptor, .events = 0, .revents = 0};
+  if (::poll(&state, 1, 0) > 0 && (state.revents & POLLHUP) && system_error == ECONNREFUSED) {
+    co_return connect_error(system_error);
+  }
   Connection& connection = connection_.emplace();
   ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
   connection.fd = Fd(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
   if (!connection.fd) co_return errno_error("watching the connection to", address.str(), errno);
   connection.watch = env_.loop.watch(connection.fd.get());
   connection.timer = env_.loop.after(kConnectTimeoutMs, [this] {
-    end(Error(Code::kTimeout, "no answer from the broker within 30 s"));
+    end(Error(Code::kTimeout, "no answer from the broker " + broker_name() + " within 30 s"));
   });
   await_readable();
   await_writable();
   co_return co_await ended;
+}
+
+std::string MosquittoClient::broker_name() const {
+  return options_.host + ":" + std::to_string(options_.port);
+}
+
+Error MosquittoClient::connect_error(int system_error) const {
+  return Error(Code::kUnavailable,
+               errno_error("connecting to", broker_name(), system_error).message());
 }
 
 void MosquittoClient::await_readable() {
@@ -203,10 +255,7 @@ void MosquittoClient::ready(bool readable) {
     int error = 0;
     socklen_t size = sizeof error;
     getsockopt(connection_->fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error != 0) {
-      std::string peer = options_.host + ":" + std::to_string(options_.port);
-      return end(Error(Code::kUnavailable, errno_error("connecting to", peer, error).message()));
-    }
+    if (error != 0) return end(connect_error(error));
   }
   auto alive = alive_;
   // Only reading goes on with a handshake, whatever that waits for.
@@ -232,6 +281,8 @@ void MosquittoClient::settle(int status) {
     end(reason_of(status));
   } else if (wants_write()) {
     await_writable();
+  } else {
+    unsent_bytes_ = 0;
   }
   call_back();
 }
@@ -248,14 +299,18 @@ Error MosquittoClient::reason_of(int status) {
   if (auto failure = tls_ ? tls_->take_failure() : std::nullopt) return *failure;
   if (refusal_) return *refusal_;
   if (status == MOSQ_ERR_SUCCESS || status == MOSQ_ERR_CONN_LOST) {
-    return Error(Code::kUnavailable, "the broker closed the connection");
+    unexplained_ = connected_;
+    return Error(Code::kUnavailable,
+                 connected_
+                     ? "the broker closed the connection and did not say why; if it goes on, "
+                       "look for another client with the name '" +
+                           options_.client_id + "'"
+                     : broker_name() + " closed the connection before it accepted us");
   }
   if (status == MOSQ_ERR_KEEPALIVE)
     return Error(Code::kTimeout, "the broker does not answer pings");
   if (status == MOSQ_ERR_ERRNO) {
-    std::string broker = options_.host + ":" + std::to_string(options_.port);
-    return Error(Code::kUnavailable,
-                 errno_error("the connection to", broker, system_error).message());
+    return connect_error(system_error);
   }
   return mqtt_error("the connection to the broker failed", status);
 }
@@ -281,17 +336,25 @@ void MosquittoClient::call_back() {
   if (*alive) calling_back_ = false;
 }
 
+void MosquittoClient::answer(Done done, std::optional<Error> error) {
+  if (!done) return;
+  later([done = std::move(done), error = std::move(error)] { done(error ? &*error : nullptr); });
+}
+
 void MosquittoClient::on_connack(mosquitto*, void* pointer, int code, int flags,
-                                 const mosquitto_property*) {
+                                 const mosquitto_property* properties) {
   MosquittoClient& client = self(pointer);
   if (code != MQTT_RC_SUCCESS) {
     client.refusal_ = mqtt_error("the broker refuses the connection", code);
     return;
   }
+  client.broker_ = read_capabilities(properties);
   client.callbacks_.push_back([&client, session_present = (flags & 1) != 0] {
     client.connected_ = true;
+    client.was_connected_ = true;
     client.tick();
     client.renew_subscriptions(session_present);
+    client.send_queued();
     auto events = client.events_;
     if (events->on_connected) events->on_connected(session_present);
   });
@@ -301,35 +364,48 @@ void MosquittoClient::on_disconnect(mosquitto*, void* pointer, int code,
                                     const mosquitto_property*) {
   // Codes of the protocol begin at 128; smaller ones are the library's and come back as its status
   // too.
-  if (code >= 128) self(pointer).refusal_ = mqtt_error("the broker ended the connection", code);
+  if (code < 128) return;
+  MosquittoClient& client = self(pointer);
+  client.refusal_code_ = code;
+  if (code == MQTT_RC_SESSION_TAKEN_OVER) {
+    client.refusal_ =
+        Error(Code::kUnavailable, "the session was taken over: another client has connected as '" +
+                                      client.options_.client_id +
+                                      "'. Does a second one run with this name?");
+  } else {
+    client.refusal_ = mqtt_error("the broker ended the connection", code);
+  }
 }
 
 void MosquittoClient::on_message(mosquitto*, void* pointer, const mosquitto_message* message,
-                                 const mosquitto_property*) {
+                                 const mosquitto_property* properties) {
   MosquittoClient& client = self(pointer);
-  std::string payload(static_cast<const char*>(message->payload),
-                      static_cast<size_t>(message->payloadlen));
-  client.callbacks_.push_back(
-      [events = client.events_,
-       received = MqttMessage{message->topic, std::move(payload),
-                              static_cast<uint8_t>(message->qos), message->retain}] {
-        if (events->on_message) events->on_message(received);
-      });
+  MqttMessage received{.topic = message->topic,
+                       .payload = std::string(static_cast<const char*>(message->payload),
+                                              static_cast<size_t>(message->payloadlen)),
+                       .qos = static_cast<uint8_t>(message->qos),
+                       .retain = message->retain};
+  read_properties(properties, received);
+  client.callbacks_.push_back([events = client.events_, received = std::move(received)] {
+    if (events->on_message) events->on_message(received);
+  });
 }
 
 void MosquittoClient::on_puback(mosquitto*, void* pointer, int id, int code,
                                 const mosquitto_property*) {
   MosquittoClient& client = self(pointer);
-  auto entry = client.unacknowledged_.find(id);
-  if (entry == client.unacknowledged_.end()) return;
-  Done done = std::move(entry->second);
-  client.unacknowledged_.erase(entry);
+  auto done = client.outbox_.answered(id);
   if (!done) return;
-  client.callbacks_.push_back([done = std::move(done), code] {
-    if (code < 128) return done(nullptr);
-    Error error = mqtt_error("the broker refuses the message", code);
-    done(&error);
-  });
+  std::optional<Error> error;
+  if (code >= 128) error = mqtt_error("the broker refuses the message", code);
+  client.answer(std::move(*done), std::move(error));
+  client.callbacks_.push_back([&client] { client.send_queued(); });
+}
+
+void MosquittoClient::on_unsuback(mosquitto*, void* pointer, int id, const mosquitto_property*) {
+  MosquittoClient& client = self(pointer);
+  auto request = client.unsubscribe_requests_.extract(id);
+  if (request) std::erase(client.unsubscribing_, request.mapped());
 }
 
 void MosquittoClient::on_suback(mosquitto*, void* pointer, int id, int count, const int* codes,
@@ -341,150 +417,153 @@ void MosquittoClient::on_suback(mosquitto*, void* pointer, int id, int count, co
   client.subscribing_.erase(request);
   auto entry = client.subscriptions_.find(filter);
   if (entry == client.subscriptions_.end()) return;
-  Done done = std::exchange(entry->second.done, {});
-  int code = codes[0];
+  std::vector<Done> waiting = std::exchange(entry->second.waiting, {});
+  const int code = codes[0];
+  std::optional<Error> error;
   if (code < 128) {
     entry->second.acknowledged = true;
-    if (done) client.callbacks_.push_back([done = std::move(done)] { done(nullptr); });
-    return;
+  } else {
+    client.subscriptions_.erase(entry);
+    error = mqtt_error("the broker refuses the subscription to " + filter, code);
+    if (waiting.empty()) log::warn("mqtt", error->message());
   }
-  client.subscriptions_.erase(entry);
-  Error error = mqtt_error("the broker refuses the subscription to " + filter, code);
-  if (!done) return log::warn("mqtt", error.message());
-  client.callbacks_.push_back([done = std::move(done), error] { done(&error); });
+  for (Done& done : waiting) client.answer(std::move(done), error);
 }
 
 // --- What our user asks -------------------------------------------------------------------------
 
-void MosquittoClient::publish(MqttMessage message, Done done) {
-  auto refuse = [&](Error error) {
-    if (done) later([done = std::move(done), error = std::move(error)] { done(&error); });
-  };
-  if (message.qos > 1) return refuse(Error(Code::kUnsupported, "QoS 2 is not supported"));
-  if (message.qos == 0 && !connected_) {
-    return refuse(Error(Code::kUnavailable, "not connected to the broker"));
-  }
-  if (message.qos == 1 && unacknowledged_.size() >= options_.max_queued) {
-    return refuse(Error(Code::kResourceExhausted, std::to_string(options_.max_queued) +
-                                                      " messages wait for the broker already"));
-  }
-  int id = 0;
-  int status = mosquitto_publish_v5(handle_.get(), &id, message.topic.c_str(),
-                                    static_cast<int>(message.payload.size()),
-                                    message.payload.data(), message.qos, message.retain, nullptr);
-  if (status == MOSQ_ERR_INVAL || status == MOSQ_ERR_MALFORMED_UTF8 ||
-      status == MOSQ_ERR_PAYLOAD_SIZE || status == MOSQ_ERR_OVERSIZE_PACKET ||
-      status == MOSQ_ERR_QOS_NOT_SUPPORTED || status == MOSQ_ERR_NOMEM) {
-    return refuse(Error(Code::kInvalidArgument, "cannot publish to '" + message.topic +
-                                                    "': " + mosquitto_strerror(status)));
-  }
-  // Any other failure is the connection's, which ends by itself; a message of QoS 1 is kept for the
-  // next.
+Result<void> MosquittoClient::publish(MqttMessage message, Done done) {
+  SKERRY_TRY(
+      check_mqtt_message(message, std::min(options_.max_packet_bytes, broker_.max_packet_bytes)));
   if (message.qos == 1) {
-    unacknowledged_.emplace(id, std::move(done));
-  } else if (status != MOSQ_ERR_SUCCESS) {
-    return refuse(mqtt_error("not written", status));
-  } else if (done) {
-    later([done = std::move(done)] { done(nullptr); });
+    SKERRY_TRY(outbox_.add(std::move(message), std::move(done)));
+    if (connected_) send_queued();
+    return {};
   }
-  if (wants_write()) await_writable();
-}
-
-void MosquittoClient::subscribe(std::string filter, uint8_t qos, Done done) {
-  if (mosquitto_sub_topic_check(filter.c_str()) != MOSQ_ERR_SUCCESS) {
-    Error error(Code::kInvalidArgument, "not a topic filter: '" + filter + "'");
-    if (done) later([done = std::move(done), error] { done(&error); });
-    return;
+  if (!connected_) return fail(Code::kUnavailable, "not connected to the broker");
+  if (unsent_bytes_ + message.payload.size() > options_.max_queued_bytes) {
+    return fail(Code::kResourceExhausted, "the connection to the broker does not keep up");
   }
-  std::erase(unsubscribing_, filter);
-  Subscription& subscription = subscriptions_[filter];
-  subscription = Subscription{qos, false, std::move(done)};
-  if (connected_) send_subscribe(filter, subscription);
-}
-
-void MosquittoClient::send_subscribe(const std::string& filter, Subscription& subscription) {
   int id = 0;
-  int status =
-      mosquitto_subscribe_v5(handle_.get(), &id, filter.c_str(), subscription.qos, 0, nullptr);
-  // Otherwise the connection is broken, and the next one asks again.
-  if (status == MOSQ_ERR_SUCCESS) subscribing_[id] = filter;
+  const int status = send(message, &id);
+  if (status != MOSQ_ERR_SUCCESS) return fail(mqtt_error("not sent", status));
+  unsent_bytes_ += message.payload.size() + message.topic.size();
+  answer(std::move(done), std::nullopt);
+  if (wants_write()) await_writable();
+  return {};
 }
 
-void MosquittoClient::unsubscribe(std::string filter) {
-  if (subscriptions_.erase(filter) == 0) return;
-  if (!connected_ || mosquitto_unsubscribe_v5(handle_.get(), nullptr, filter.c_str(), nullptr) !=
-                         MOSQ_ERR_SUCCESS) {
-    unsubscribing_.push_back(std::move(filter));
+int MosquittoClient::send(const MqttMessage& message, int* packet_id) {
+  MqttPropertyList properties;
+  const int status = append_properties(properties, message.properties);
+  if (status != MOSQ_ERR_SUCCESS) return status;
+  return mosquitto_publish_v5(handle_.get(), packet_id, message.topic.c_str(),
+                              static_cast<int>(message.payload.size()), message.payload.data(),
+                              message.qos, message.retain, properties.get());
+}
+
+void MosquittoClient::send_queued() {
+  while (const MqttMessage* message = connected_ ? outbox_.next() : nullptr) {
+    int id = 0;
+    const int status = send(*message, &id);
+    if (status == MOSQ_ERR_INVAL || status == MOSQ_ERR_MALFORMED_UTF8 ||
+        status == MOSQ_ERR_PAYLOAD_SIZE || status == MOSQ_ERR_OVERSIZE_PACKET ||
+        status == MOSQ_ERR_QOS_NOT_SUPPORTED || status == MOSQ_ERR_RETAIN_NOT_SUPPORTED) {
+      answer(outbox_.drop_next(),
+             Error(Code::kInvalidArgument, std::string("the broker does not take this message: ") +
+                                               mosquitto_strerror(status)));
+    } else if (status == MOSQ_ERR_SUCCESS) {
+      outbox_.sent(id);
+    } else {
+      break;  // the connection is broken, which ends by itself; the message is kept for the next
+    }
   }
+  if (connected_ && wants_write()) await_writable();
+}
+
+Result<void> MosquittoClient::subscribe(MqttSubscription wanted, Done done) {
+  SKERRY_TRY(check_mqtt_filter(wanted.filter));
+  std::erase(unsubscribing_, wanted.filter);
+  Subscription& subscription = subscriptions_[wanted.filter];
+  subscription.wanted = std::move(wanted);
+  subscription.acknowledged = false;
+  if (done) subscription.waiting.push_back(std::move(done));
+  if (connected_) send_subscribe(subscription);
+  return {};
+}
+
+void MosquittoClient::send_subscribe(const Subscription& subscription) {
+  const MqttSubscription& wanted = subscription.wanted;
+  mosquitto_property* list = nullptr;
+  if (wanted.id != 0 && broker_.subscription_ids) {
+    mosquitto_property_add_varint(&list, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, wanted.id);
+  }
+  const MqttPropertyList properties(list);
+  const int options =
+      wanted.retained ? MQTT_SUB_OPT_SEND_RETAIN_ALWAYS : MQTT_SUB_OPT_SEND_RETAIN_NEVER;
+  int id = 0;
+  int status = mosquitto_subscribe_v5(handle_.get(), &id, wanted.filter.c_str(), wanted.qos,
+                                      options, properties.get());
+  // Otherwise the connection is broken, and the next one asks again.
+  if (status == MOSQ_ERR_SUCCESS) subscribing_[id] = wanted.filter;
+}
+
+void MosquittoClient::unsubscribe(const std::string& filter) {
+  if (subscriptions_.erase(filter) == 0) return;
+  unsubscribing_.push_back(filter);
+  if (connected_) send_unsubscribe(filter);
+}
+
+void MosquittoClient::send_unsubscribe(const std::string& filter) {
+  int id = 0;
+  const int status = mosquitto_unsubscribe_v5(handle_.get(), &id, filter.c_str(), nullptr);
+  if (status == MOSQ_ERR_SUCCESS) unsubscribe_requests_[id] = filter;
 }
 
 void MosquittoClient::renew_subscriptions(bool session_present) {
   for (auto& [filter, subscription] : subscriptions_) {
     if (!session_present) subscription.acknowledged = false;
-    if (!subscription.acknowledged) send_subscribe(filter, subscription);
+    if (!subscription.acknowledged) send_subscribe(subscription);
   }
-  for (const std::string& filter : std::exchange(unsubscribing_, {})) {
-    if (session_present) mosquitto_unsubscribe_v5(handle_.get(), nullptr, filter.c_str(), nullptr);
-  }
+  if (!session_present) unsubscribing_.clear();
+  for (const std::string& filter : unsubscribing_) send_unsubscribe(filter);
 }
 
-Result<void> check(int status, const char* what) {
-  if (status == MOSQ_ERR_SUCCESS) return {};
-  return fail(Code::kInvalidArgument,
-              std::string("MQTT: ") + what + ": " + mosquitto_strerror(status));
-}
-
-struct FreeProperties {
-  void operator()(mosquitto_property* list) const { mosquitto_property_free_all(&list); }
-};
-
-// The properties of every CONNECT. The library stores them in its blocking connect function only;
-// called without a host it stores them and refuses the rest.
-Result<void> set_connect_properties(mosquitto* client, const MqttOptions& options) {
-  mosquitto_property* list = nullptr;
-  int status = mosquitto_property_add_int32(&list, MQTT_PROP_SESSION_EXPIRY_INTERVAL,
-                                            options.session_expiry_s);
-  if (status == MOSQ_ERR_SUCCESS) {
-    status = mosquitto_property_add_int32(&list, MQTT_PROP_MAXIMUM_PACKET_SIZE,
-                                          options.max_packet_bytes);
+Result<void> MosquittoClient::make_handle() {
+  const bool clean_start = options_.clean_start && !was_connected_;
+  Handle handle(mosquitto_new(options_.client_id.c_str(), clean_start, this));
+  if (!handle) {
+    return fail(Code::kInvalidArgument, "MQTT: not a client id: '" + options_.client_id + "'");
   }
-  std::unique_ptr<mosquitto_property, FreeProperties> owned(list);
-  SKERRY_TRY(check(status, "properties"));
-  status =
-      mosquitto_connect_bind_v5(client, nullptr, options.port, options.keep_alive_s, nullptr, list);
-  return status == MOSQ_ERR_INVAL ? Result<void>() : check(status, "properties");
-}
-
-Result<void> configure(mosquitto* client, const MqttOptions& options, MqttTls* tls) {
-  SKERRY_TRY(check(mosquitto_int_option(client, MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5),
-                   "protocol version"));
-  SKERRY_TRY(check(mosquitto_int_option(client, MOSQ_OPT_TCP_NODELAY, 1), "no delay"));
-  if (tls) {
-    SKERRY_TRY(check(mosquitto_void_option(client, MOSQ_OPT_SSL_CTX, tls->native()), "TLS"));
-    SKERRY_TRY(check(mosquitto_int_option(client, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0), "TLS"));
-  }
-  return set_connect_properties(client, options);
+  SKERRY_TRY(configure_mqtt(handle.get(), options_, tls_.get()));
+  mosquitto_connect_v5_callback_set(handle.get(), on_connack);
+  mosquitto_disconnect_v5_callback_set(handle.get(), on_disconnect);
+  mosquitto_message_v5_callback_set(handle.get(), on_message);
+  mosquitto_publish_v5_callback_set(handle.get(), on_puback);
+  mosquitto_subscribe_v5_callback_set(handle.get(), on_suback);
+  mosquitto_unsubscribe_v5_callback_set(handle.get(), on_unsuback);
+  handle_ = std::move(handle);
+  unsent_bytes_ = 0;
+  return {};
 }
 
 }  // namespace
 
 Result<std::unique_ptr<MqttClient>> make_mqtt_client(io::Env& env, MqttOptions options) {
   static const int library = mosquitto_lib_init();
-  SKERRY_TRY(check(library, "libmosquitto"));
+  if (library != MOSQ_ERR_SUCCESS) {
+    return fail(Code::kInternal, std::string("libmosquitto: ") + mosquitto_strerror(library));
+  }
   if (options.keep_alive_s < 5) {
     return fail(Code::kInvalidArgument, "MQTT: the keep-alive time must be 5 s or more");
   }
   std::unique_ptr<MqttTls> tls;
   if (!options.tls.ca_file.empty() || !options.tls.certificate_file.empty()) {
-    SKERRY_ASSIGN(tls, MqttTls::make(options.tls, options.host));
+    SKERRY_ASSIGN(tls, MqttTls::make(options.tls, options.host, options.certificate_times));
   }
-  Handle handle(mosquitto_new(options.client_id.c_str(), false, nullptr));
-  if (!handle) {
-    return fail(Code::kInvalidArgument, "MQTT: not a client id: '" + options.client_id + "'");
-  }
-  SKERRY_TRY(configure(handle.get(), options, tls.get()));
-  return std::make_unique<MosquittoClient>(env, std::move(options), std::move(tls),
-                                           std::move(handle));
+  auto client = std::make_unique<MosquittoClient>(env, std::move(options), std::move(tls));
+  SKERRY_TRY(client->make_handle());
+  return client;
 }
 
 }  // namespace skerry::net

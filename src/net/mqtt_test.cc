@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
+#include "net/mqtt_outbox.h"
 #include "net/stream.h"
 #include "net/test_broker.h"
 #include "net/test_support.h"
@@ -62,10 +63,11 @@ class Mqtt : public testing::Test {
   std::optional<Error> publish(MqttClient& mqtt, const std::string& topic, std::string payload) {
     bool ended = false;
     std::optional<Error> failure;
-    mqtt.publish({topic, std::move(payload), 1, false}, [&](const Error* error) {
+    auto accepted = mqtt.publish({topic, std::move(payload), 1, false}, [&](const Error* error) {
       ended = true;
       if (error) failure = *error;
     });
+    if (!accepted) return accepted.error();
     EXPECT_FALSE(ended) << "called back from inside publish()";
     EXPECT_TRUE(until([&] { return ended; }));
     return failure;
@@ -73,7 +75,7 @@ class Mqtt : public testing::Test {
   std::optional<Error> subscribe(MqttClient& mqtt, const std::string& filter) {
     bool ended = false;
     std::optional<Error> failure;
-    mqtt.subscribe(filter, 1, [&](const Error* error) {
+    (void)mqtt.subscribe({.filter = filter}, [&](const Error* error) {
       ended = true;
       if (error) failure = *error;
     });
@@ -126,11 +128,12 @@ TEST_F(Mqtt, KeepsItsSessionOverARestartOfTheBroker) {
   // Asked for while nobody is there: kept, and done at the next connection.
   int acknowledged = 0;
   for (int i = 0; i < 50; ++i) {
-    mqtt->publish({"jobs/" + std::to_string(i), "queued", 1, false},
-                  [&](const Error* error) { acknowledged += error == nullptr; });
+    EXPECT_TRUE(mqtt->publish({"jobs/" + std::to_string(i), "queued", 1, false},
+                              [&](const Error* error) { acknowledged += error == nullptr; }));
   }
   bool subscribed = false;
-  mqtt->subscribe("late/#", 1, [&](const Error* error) { subscribed = error == nullptr; });
+  (void)mqtt->subscribe({.filter = "late/#"},
+                        [&](const Error* error) { subscribed = error == nullptr; });
   broker.start();
   ASSERT_TRUE(until([&] { return acknowledged == 50 && seen_.messages.size() == 50; }));
   EXPECT_TRUE(seen_.session_present);
@@ -253,20 +256,99 @@ TEST_F(Mqtt, NeverFallsBackToPlaintext) {
   EXPECT_EQ(seen_.reasons[0].code(), Code::kUnavailable) << seen_.reasons[0].message();
 }
 
-TEST_F(Mqtt, LimitsWhatWaitsAndDropsQos0WhileOffline) {
-  MqttOptions wanted = options(1, {});
-  wanted.max_queued = 2;
+// The library begins the TLS handshake before the kernel has told it that nobody is there.
+TEST_F(Mqtt, NamesTheCauseWhereNobodyListens) {
+  uint16_t free_port = TestBroker(scratch_, "").port();
+  for (const TlsFiles& files : {TlsFiles{}, ca_.issue({"pump-7", ""})}) {
+    seen_ = {};
+    auto mqtt = client(options(free_port, files));
+    mqtt->start(record());
+    ASSERT_TRUE(until([&] { return !seen_.reasons.empty(); }));
+    EXPECT_EQ(seen_.reasons[0].message(),
+              "connecting to 127.0.0.1:" + std::to_string(free_port) + ": Connection refused");
+  }
+}
+
+TEST_F(Mqtt, NamesTheCauseWhereTheNameIsUnknown) {
+  MqttOptions wanted = options(1883, {});
+  wanted.host = "no-such-host.invalid";
   auto mqtt = client(wanted);
-  std::vector<std::string> results;
-  auto note = [&](const Error* error) {
-    results.push_back(std::string(error ? code_name(error->code()) : "done"));
+  mqtt->start(record());
+  ASSERT_TRUE(until([&] { return !seen_.reasons.empty(); }));
+  EXPECT_NE(seen_.reasons[0].message().find("no-such-host.invalid"), std::string::npos)
+      << seen_.reasons[0].message();
+}
+
+// Two nuclei with one certificate must not throw each other out several times a second for ever.
+TEST_F(Mqtt, TwoClientsOfOneNameBackOff) {
+  TestBroker broker(scratch_, "allow_anonymous true\n");
+  broker.start();
+  MqttOptions wanted = options(broker.port(), {});
+  wanted.reconnect_min_ms = 1;
+  wanted.reconnect_max_ms = 3'600'000;
+  int connects = 0;
+  auto count = [&] {
+    MqttClient::Events events = record();
+    events.on_connected = [&](bool) { ++connects; };
+    return events;
   };
-  for (int i = 0; i < 3; ++i) mqtt->publish({"a", "", 1, false}, note);
-  mqtt->publish({"a", "", 0, false}, note);
-  mqtt->publish({"a/#", "", 1, false}, note);
-  ASSERT_TRUE(until([&] { return results.size() == 3; }));
-  EXPECT_EQ(results,
-            (std::vector<std::string>{"resource_exhausted", "unavailable", "resource_exhausted"}));
+  auto first = client(wanted), second = client(wanted);
+  first->start(count());
+  second->start(count());
+  ASSERT_TRUE(until([&] { return seen_.reasons.size() >= 6; }));
+  for (int i = 0; i < 20; ++i) loop_.run_for(50);
+  EXPECT_LE(connects, 40) << "each attempt waits twice as long as the one before";
+  EXPECT_NE(seen_.reasons.back().message().find("another client"), std::string::npos)
+      << seen_.reasons.back().message();
+}
+
+TEST_F(Mqtt, AMessageThatTheBrokerCannotTakeEndsAloneAndNotTheConnection) {
+  TestBroker broker(scratch_, "allow_anonymous true\nmax_packet_size 20000\n");
+  auto mqtt = client(options(broker.port(), {}));
+  // Accepted before the broker's limit is known.
+  std::optional<bool> large, small;
+  ASSERT_TRUE(mqtt->publish({.topic = "a", .payload = std::string(30'000, 'x'), .qos = 1},
+                            [&](const Error* error) { large = error == nullptr; }));
+  ASSERT_TRUE(mqtt->publish({.topic = "a", .payload = "x", .qos = 1},
+                            [&](const Error* error) { small = error == nullptr; }));
+  broker.start();
+  mqtt->start(record());
+  ASSERT_TRUE(until([&] { return large && small; }));
+  EXPECT_FALSE(*large);
+  EXPECT_TRUE(*small);
+  EXPECT_TRUE(seen_.reasons.empty());
+  auto refused = publish(*mqtt, "a", std::string(30'000, 'x'));
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->code(), Code::kInvalidArgument);
+}
+
+TEST(MqttOutbox, AMessageThatEndsEveryConnectionIsGivenUp) {
+  MqttOutbox outbox(10, 1 << 20);
+  std::string log;
+  for (const char* name : {"a", "bad", "c"}) {
+    ASSERT_TRUE(outbox.add({.topic = name, .qos = 1}, [&log, name](const Error* error) {
+      log += std::string(error ? "-" : "+") + name;
+    }));
+  }
+  const auto send_all = [&] {
+    for (int id = 1; outbox.next(); ++id) outbox.sent(id);
+  };
+  send_all();
+  EXPECT_FALSE(outbox.connection_lost(true)) << "any of the three";
+  send_all();
+  ASSERT_TRUE(outbox.next() == nullptr);
+  (*outbox.answered(1))(nullptr);  // "a" was fine
+  send_all();
+  EXPECT_FALSE(outbox.connection_lost(true));
+  send_all();
+  auto given_up = outbox.connection_lost(true);
+  ASSERT_TRUE(given_up);
+  const Error error(Code::kInvalidArgument, "");
+  (*given_up)(&error);
+  send_all();
+  (*outbox.answered(1))(nullptr);
+  EXPECT_EQ(log, "+a-bad+c");
+  EXPECT_EQ(outbox.backlog().bytes, 0u);
 }
 
 TEST_F(Mqtt, TellsWhatTheBrokersPolicyForbids) {

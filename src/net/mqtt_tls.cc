@@ -17,7 +17,7 @@ MqttTls* owner_of(const SSL* ssl) {
 }
 
 int on_verify(int accepted, X509_STORE_CTX* store) {
-  if (accepted == 1) return 1;
+  if (verify_times(accepted, store) == 1) return 1;
   void* ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
   owner_of(static_cast<SSL*>(ssl))->server_refused(X509_STORE_CTX_get_error(store));
   return 0;
@@ -33,8 +33,9 @@ void on_info(const SSL* ssl, int where, int value) {
 
 }  // namespace
 
-Result<std::unique_ptr<MqttTls>> MqttTls::make(const TlsFiles& files, const std::string& host) {
-  SKERRY_ASSIGN(auto context, TlsContext::client(files));
+Result<std::unique_ptr<MqttTls>> MqttTls::make(const TlsFiles& files, const std::string& host,
+                                               std::shared_ptr<const CertificateTimes> times) {
+  SKERRY_ASSIGN(auto context, TlsContext::client(files, std::move(times)));
   std::unique_ptr<MqttTls> tls(new MqttTls(std::move(context), host));
   unsigned char address[sizeof(in6_addr)];
   bool numeric = inet_pton(AF_INET, host.c_str(), address) == 1 ||

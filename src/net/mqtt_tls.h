@@ -17,7 +17,8 @@ namespace skerry::net {
 class MqttTls {
  public:
   // Trusts only servers whose certificate is for `host`.
-  static Result<std::unique_ptr<MqttTls>> make(const TlsFiles& files, const std::string& host);
+  static Result<std::unique_ptr<MqttTls>> make(const TlsFiles& files, const std::string& host,
+                                               std::shared_ptr<const CertificateTimes> times);
   ssl_ctx_st* native() const { return context_->native(); }
   // To be called when a connection has ended: what was wrong with a certificate, where something
   // was.

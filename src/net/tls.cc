@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <ctime>
 
 #include "net/tls_error.h"
 
@@ -126,14 +127,29 @@ Result<Context> make_context(const TlsFiles& files, const SSL_METHOD* method) {
 
 }  // namespace
 
-Result<std::shared_ptr<TlsContext>> TlsContext::client(const TlsFiles& files) {
+// Where in a context its CertificateTimes stand.
+static int times_index() {
+  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+static int64_t seconds_of(const ASN1_TIME* time) {
+  tm parts{};
+  return ASN1_TIME_to_tm(time, &parts) == 1 ? timegm(&parts) : INT64_MIN;
+}
+
+Result<std::shared_ptr<TlsContext>> TlsContext::client(
+    const TlsFiles& files, std::shared_ptr<const CertificateTimes> times) {
   if (files.ca_file.empty()) {
     return fail(Code::kInvalidArgument,
                 "TLS needs a CA file: without one no server can be trusted");
   }
   SKERRY_ASSIGN(Context context, make_context(files, TLS_client_method()));
-  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
-  return std::shared_ptr<TlsContext>(new TlsContext(context.release(), false));
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, verify_times);
+  SSL_CTX_set_ex_data(context.get(), times_index(), const_cast<CertificateTimes*>(times.get()));
+  std::shared_ptr<TlsContext> made(new TlsContext(context.release(), false));
+  made->times_ = std::move(times);
+  return made;
 }
 
 Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsFiles& files,
@@ -150,6 +166,26 @@ Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsFiles& files,
     SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   }
   return std::shared_ptr<TlsContext>(new TlsContext(context.release(), true));
+}
+
+int verify_times(int accepted, X509_STORE_CTX* store) {
+  const int error = X509_STORE_CTX_get_error(store);
+  if (accepted == 1 ||
+      (error != X509_V_ERR_CERT_NOT_YET_VALID && error != X509_V_ERR_CERT_HAS_EXPIRED)) {
+    return accepted;
+  }
+  const auto* ssl = static_cast<const SSL*>(
+      X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  const auto* times = static_cast<const CertificateTimes*>(
+      SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), times_index()));
+  const X509* certificate = X509_STORE_CTX_get_current_cert(store);
+  if (!times || !certificate ||
+      !times->may_be_valid(seconds_of(X509_get0_notBefore(certificate)),
+                           seconds_of(X509_get0_notAfter(certificate)))) {
+    return 0;
+  }
+  X509_STORE_CTX_set_error(store, X509_V_OK);
+  return 1;
 }
 
 TlsContext::~TlsContext() {

@@ -2,6 +2,7 @@
 // system's bundle is never loaded).
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -18,10 +19,21 @@ struct TlsFiles {
   std::string key_file;  // PEM
 };
 
+// Judges the times of certificates where the machine's clock cannot be relied on. Asked only about
+// a certificate that is fine but for its time.
+class CertificateTimes {
+ public:
+  virtual ~CertificateTimes() = default;
+  // Seconds since 1970.
+  virtual bool may_be_valid(int64_t not_before_s, int64_t not_after_s) const = 0;
+};
+
 class TlsContext {
  public:
-  // Every failure names the file and what is wrong with it.
-  static Result<std::shared_ptr<TlsContext>> client(const TlsFiles& files);
+  // Every failure names the file and what is wrong with it. Without `times` the machine's clock
+  // decides.
+  static Result<std::shared_ptr<TlsContext>> client(
+      const TlsFiles& files, std::shared_ptr<const CertificateTimes> times = nullptr);
   // With `require_client_certificate`, connections without a certificate of `ca_file` are refused.
   static Result<std::shared_ptr<TlsContext>> server(const TlsFiles& files,
                                                     bool require_client_certificate);
@@ -35,6 +47,7 @@ class TlsContext {
   TlsContext(ssl_ctx_st* context, bool is_server) : context_(context), is_server_(is_server) {}
   ssl_ctx_st* context_;
   bool is_server_;
+  std::shared_ptr<const CertificateTimes> times_;
 };
 
 }  // namespace skerry::net

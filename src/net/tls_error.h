@@ -6,12 +6,17 @@
 #include "base/error.h"
 
 struct ssl_st;
+struct x509_store_ctx_st;
 
 namespace skerry::net {
 
 // The last error of this thread's queue as text, without OpenSSL's file and function names; empties
 // it.
 std::string take_openssl_error();
+
+// OpenSSL's callback for each certificate of a chain: asks the context's CertificateTimes about one
+// that is not valid by the machine's clock.
+int verify_times(int accepted, x509_store_ctx_st* store);
 
 // Why a certificate was not accepted (X509_V_ERR_…); `host`: the name it had to have.
 std::string verification_failure(long result, const std::string& host);

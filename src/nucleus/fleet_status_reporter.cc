@@ -2,6 +2,8 @@
 // the next.
 #include "nucleus/fleet_status_reporter.h"
 
+#include "base/log.h"
+
 namespace skerry::nucleus {
 namespace {
 
@@ -13,7 +15,7 @@ constexpr std::string_view kNucleusComponent = "aws.greengrass.Nucleus";
 
 FleetStatusReporter::FleetStatusReporter(io::Env& env, const NucleusInfo& info,
                                          const DeviceState& state, const Supervisor& supervisor,
-                                         net::MqttClient& mqtt)
+                                         MqttRouter& mqtt)
     : env_(env), info_(info), state_(state), supervisor_(supervisor), mqtt_(mqtt) {}
 
 void FleetStatusReporter::on_connected() {
@@ -81,7 +83,13 @@ void FleetStatusReporter::send(std::string trigger, const JobResult* deployment)
     }
   }
   for (const auto& [name, component] : state_.components()) told_.insert(name);
-  mqtt_.publish({formats::fleet_status_topic(info_.thing), formats::to_text(status), 1});
+  auto accepted = mqtt_.publish(MqttRouter::Sender::kNucleus,
+                                {.topic = formats::fleet_status_topic(info_.thing),
+                                 .payload = formats::to_text(status),
+                                 .qos = 1});
+  if (!accepted) {
+    log::warn("fleet-status", "not sent", {{"reason", accepted.error().message()}});
+  }
   cadence_timer_ = env_.loop.after(kCadenceMs, [this] { send("CADENCE", nullptr); });
 }
 

@@ -8,8 +8,8 @@
 
 #include "formats/fleet_status.h"
 #include "io/env.h"
-#include "net/mqtt.h"
 #include "nucleus/device_state.h"
+#include "nucleus/mqtt_router.h"
 #include "nucleus/nucleus_info.h"
 #include "nucleus/supervisor.h"
 
@@ -18,7 +18,7 @@ namespace skerry::nucleus {
 class FleetStatusReporter {
  public:
   FleetStatusReporter(io::Env& env, const NucleusInfo& info, const DeviceState& state,
-                      const Supervisor& supervisor, net::MqttClient& mqtt);
+                      const Supervisor& supervisor, MqttRouter& mqtt);
 
   void on_connected();
   // Many changes within a moment become one message.
@@ -33,7 +33,7 @@ class FleetStatusReporter {
   const NucleusInfo& info_;
   const DeviceState& state_;
   const Supervisor& supervisor_;
-  net::MqttClient& mqtt_;
+  MqttRouter& mqtt_;
   bool launched_ = false;
   int64_t sequence_ = 0;
   std::set<ComponentName> told_;  // to be installed, to name what was uninstalled since

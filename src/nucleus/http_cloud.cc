@@ -12,6 +12,7 @@ using nlohmann::json;
 
 constexpr uint64_t kMaxReplyBytes = 4 << 20;
 constexpr uint64_t kMaxErrorBytes = 64 << 10;  // of an answer that is not the artifact
+constexpr size_t kMaxPages = 100;
 
 // The Error for an HTTP answer that is not a success, with the server's own message.
 Error error_of(const net::HttpResponse& response, const std::string& what) {
@@ -69,26 +70,37 @@ struct Incoming {
   }
 };
 
+// The groups of one page of thingGroups.
+Result<void> add_groups(const json& reply, std::vector<std::string>& groups) {
+  const auto list = reply.find("thingGroups");
+  if (list == reply.end() || !list->is_array()) return fail(malformed("thingGroups"));
+  for (const json& group : *list) {
+    if (!group.is_object() || !group.contains("thingGroupName") ||
+        !group["thingGroupName"].is_string()) {
+      return fail(malformed("thingGroups"));
+    }
+    groups.push_back("thinggroup/" + group["thingGroupName"].get<std::string>());
+  }
+  return {};
+}
+
 class HttpCloud : public Cloud {
  public:
   HttpCloud(net::HttpClient& client, HttpCloudOptions options)
       : client_(client), options_(std::move(options)) {}
 
   io::Task<Result<std::vector<std::string>>> thing_groups() override {
-    SKERRY_CO_ASSIGN(
-        json reply,
-        co_await call("GET", "coreDevices/" + options_.thing.str() + "/thingGroups", ""));
+    const std::string path = "coreDevices/" + options_.thing.str() + "/thingGroups";
     std::vector<std::string> groups;
-    if (!reply.contains("thingGroups") || !reply["thingGroups"].is_array())
-      co_return fail(malformed("thingGroups"));
-    for (const json& group : reply["thingGroups"]) {
-      if (!group.is_object() || !group.contains("thingGroupName") ||
-          !group["thingGroupName"].is_string()) {
-        co_return fail(malformed("thingGroups"));
-      }
-      groups.push_back("thinggroup/" + group["thingGroupName"].get<std::string>());
+    std::string page = path;
+    for (size_t pages = 1;; ++pages) {
+      SKERRY_CO_ASSIGN(json reply, co_await call("GET", page, ""));
+      SKERRY_CO_TRY(add_groups(reply, groups));
+      const auto next = reply.find("nextToken");
+      if (next == reply.end() || next->is_null()) co_return groups;
+      if (!next->is_string() || pages == kMaxPages) co_return fail(malformed("thingGroups"));
+      page = path + "?nextToken=" + net::percent_encode(next->get<std::string>());
     }
-    co_return groups;
   }
 
   io::Task<Result<Candidate>> resolve(ComponentName name,

@@ -16,38 +16,11 @@
 
 namespace skerry::nucleus {
 
-// The MQTT filters that components have subscribed to, shared on the device's one connection: the
-// broker sees each filter once, from its first subscriber to its last.
-class IotCoreTopics {
- public:
-  using Deliver = std::function<void(const std::string& topic, const std::string& payload)>;
-  explicit IotCoreTopics(IpcHost& host) : host_(host) {}
-  // `done` hears of the broker's answer, or at once where there is nothing to wait for.
-  uint64_t subscribe(std::string filter, uint8_t qos, Deliver deliver, net::MqttClient::Done done);
-  void unsubscribe(uint64_t id);
-  void deliver(const std::string& topic, const std::string& payload);
-
- private:
-  struct Subscription {
-    std::string filter;
-    std::shared_ptr<Deliver> deliver;  // shared: a delivery may end its own subscription
-  };
-  struct Filter {
-    size_t subscribers = 0;
-    uint8_t qos = 0;
-  };
-  IpcHost& host_;
-  uint64_t next_id_ = 1;
-  std::map<uint64_t, Subscription> subscriptions_;
-  std::map<std::string, Filter> filters_;
-};
-
 struct IpcContext {
   IpcHost& host;
   ConfigStore& config;
   AccessControl access{config};
   LocalTopics topics;
-  IotCoreTopics iot_core{host};
 };
 
 // An error as the model has it. Which shapes an operation may answer with is in the SDKs' models; a

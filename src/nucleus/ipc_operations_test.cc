@@ -35,6 +35,7 @@ class IpcOperationsTest : public testing::Test {
     configure("app", kAllAllowed);
     configure("other", kAllAllowed);
     configure("c", kAllAllowed);
+    while (!host_.router.connected()) loop_.run_for(10);
   }
   void configure(const char* component, std::string_view config, int64_t time = 1) {
     ASSERT_TRUE(config_.update(ComponentName(component), {}, json::parse(config), time));
@@ -70,6 +71,10 @@ class IpcOperationsTest : public testing::Test {
     EXPECT_EQ(client.got.size(), 1u);
     return client.got.empty() ? Got{} : client.got[0];
   }
+  // Everything under way to and from the broker arrives.
+  void settle() {
+    for (int i = 0; i < 50; ++i) loop_.run_for(2);
+  }
   void expect_error(const Got& got, std::string_view shape, std::string_view says) {
     EXPECT_TRUE(got.is_error && got.last) << got.body;
     EXPECT_EQ(got.shape, "aws.greengrass#" + std::string(shape));
@@ -78,7 +83,8 @@ class IpcOperationsTest : public testing::Test {
 
   Result<void> persist_result_;
   ConfigStore config_{[this](const std::string&) { return persist_result_; }};
-  FakeHost host_;
+  io::RealLoop loop_;
+  FakeHost host_{loop_};
   IpcContext context_{host_, config_};
   const rpc::Service service_ = greengrass_service(context_);
 };
@@ -280,24 +286,54 @@ TEST_F(IpcOperationsTest, LocalTopicsAreRefusedByTheModel) {
 
 TEST_F(IpcOperationsTest, PublishesToIotCoreAndWaitsForTheBroker) {
   Client client(service_, "TOKEN-APP");
-  host_.fake_mqtt.hold = true;
+  host_.broker.hold(true);
   client.call("PublishToIoTCore",
               {{"topicName", "out/1"}, {"qos", "1"}, {"payload", "aGVsbG8="}, {"retain", true}});
+  settle();
   EXPECT_TRUE(client.got.empty());
-  host_.fake_mqtt.release();
+  host_.broker.hold(false);
+  settle();
   EXPECT_EQ(client.news()[0].shape, "aws.greengrass#PublishToIoTCoreResponse");
-  ASSERT_EQ(host_.fake_mqtt.published.size(), 1u);
-  EXPECT_EQ(host_.fake_mqtt.published[0].topic, "out/1");
-  EXPECT_EQ(host_.fake_mqtt.published[0].payload, "hello");
-  EXPECT_EQ(host_.fake_mqtt.published[0].qos, 1);
-  EXPECT_TRUE(host_.fake_mqtt.published[0].retain);
+  ASSERT_EQ(host_.broker.published.size(), 1u);
+  EXPECT_EQ(host_.broker.published[0].topic, "out/1");
+  EXPECT_EQ(host_.broker.published[0].payload, "hello");
+  EXPECT_EQ(host_.broker.published[0].qos, 1);
+  EXPECT_TRUE(host_.broker.published[0].retain);
+}
+
+TEST_F(IpcOperationsTest, PropertiesGoOutAndComeBack) {
+  Client client(service_, "TOKEN-APP");
+  client.call("SubscribeToIoTCore", {{"topicName", "in"}, {"qos", "1"}});
+  settle();
+  client.news();
+  json message = json::parse(R"({"topicName":"in","payload":"aGVsbG8=",
+      "userProperties":[{"key":"a","value":"1"},{"key":"a","value":"2"}],
+      "messageExpiryIntervalSeconds":60,"correlationData":"AP8=","responseTopic":"out/answer",
+      "payloadFormat":"1","contentType":"text/plain"})");
+  json request = message;
+  request["qos"] = "1";
+  client.call("PublishToIoTCore", request);
+  settle();
+  json event;
+  for (const Got& got : client.news()) {
+    if (got.shape == "aws.greengrass#IoTCoreMessage") event = got.body["message"];
+  }
+  EXPECT_EQ(event, message);
 }
 
 TEST_F(IpcOperationsTest, OfflinePublishesAreAnsweredWhenQueued) {
-  host_.fake_mqtt.online = false;
-  const Got queued = ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "t"}, {"qos", "1"}});
-  EXPECT_FALSE(queued.is_error) << queued.body;
-  host_.fake_mqtt.release();  // the broker's late answer finds nobody, and that is fine
+  host_.broker.stop();
+  Client client(service_, "TOKEN-APP");
+  client.call("PublishToIoTCore", {{"topicName", "t"}, {"qos", "1"}});
+  settle();
+  const auto news = client.news();
+  ASSERT_EQ(news.size(), 1u);
+  EXPECT_FALSE(news[0].is_error) << news[0].body;
+  expect_error(ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "t"}, {"qos", "0"}}),
+               "ServiceError", "not connected");
+  host_.broker.start();
+  settle();
+  EXPECT_EQ(host_.broker.published.size(), 1u);
 }
 
 TEST_F(IpcOperationsTest, IotCoreIsRefusedByTheModel) {
@@ -305,74 +341,113 @@ TEST_F(IpcOperationsTest, IotCoreIsRefusedByTheModel) {
                "UnauthorizedError", "mqttproxy:aws.greengrass#PublishToIoTCore on resource t");
   expect_error(ask("TOKEN-BARE", "SubscribeToIoTCore", {{"topicName", "t"}, {"qos", "1"}}),
                "UnauthorizedError", "bare");
-  expect_error(ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "a/#"}}), "ServiceError",
-               "wildcard");
-  expect_error(ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "t"}, {"qos", "2"}}),
-               "ServiceError", "qos must be");
-  expect_error(ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "t"}, {"payload", "!"}}),
-               "ServiceError", "base64");
-  host_.fake_mqtt.refuse = Error(Code::kResourceExhausted, "1000 messages wait already");
-  expect_error(ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "t"}}), "ServiceError",
-               "1000 messages wait");
-  expect_error(ask("TOKEN-APP", "SubscribeToIoTCore", {{"topicName", "t"}}), "ServiceError",
-               "Subscribe failed");
-  EXPECT_EQ(host_.fake_mqtt.log.back(), "unsubscribe t");
+  const auto refused = [&](json request, std::string_view says) {
+    if (!request.contains("topicName")) request["topicName"] = "t";
+    expect_error(ask("TOKEN-APP", "PublishToIoTCore", request), "ServiceError", says);
+  };
+  refused({{"topicName", "a/#"}}, "wildcard");
+  refused({{"topicName", ""}}, "empty");
+  refused({{"topicName", "1/2/3/4/5/6/7/8/9"}}, "7 slashes");
+  refused({{"topicName", std::string(257, 'x')}}, "256 bytes");
+  refused({{"qos", "2"}}, "qos must be");
+  refused({{"payload", "!"}}, "base64");
+  refused({{"retain", "yes"}}, "retain must be");
+  refused({{"correlationData", 5}}, "base64");
+  refused({{"responseTopic", "a/#"}}, "wildcard");
+  refused({{"payloadFormat", "2"}}, "payloadFormat");
+  refused({{"messageExpiryIntervalSeconds", -1}}, "messageExpiryIntervalSeconds");
+  refused({{"messageExpiryIntervalSeconds", 1.5}}, "messageExpiryIntervalSeconds");
+  refused({{"userProperties", {{{"key", "k"}}}}}, "userProperties");
+  refused({{"userProperties", "k"}}, "userProperties");
+  refused({{"contentType", "a\x01"}}, "content type");
+  for (const char* filter : {"", "a/#/b", "a+", "$share/g", "1/2/3/4/5/6/7/8/9"}) {
+    expect_error(ask("TOKEN-APP", "SubscribeToIoTCore", {{"topicName", filter}}), "ServiceError",
+                 "topic");
+  }
   host_.has_mqtt = false;
-  expect_error(ask("TOKEN-APP", "PublishToIoTCore", {{"topicName", "t"}}), "ServiceError",
-               "iotDataEndpoint");
+  refused({}, "iotDataEndpoint");
 }
 
-TEST_F(IpcOperationsTest, SubscribersOfOneFilterShareIt) {
+TEST_F(IpcOperationsTest, WhatTheBrokerRefusesIsAnError) {
+  host_.broker.allow = [](const std::string&, const std::string&, bool) { return false; };
+  for (const char* operation : {"PublishToIoTCore", "SubscribeToIoTCore"}) {
+    Client client(service_, "TOKEN-APP");
+    client.call(operation, {{"topicName", "t"}});
+    settle();
+    const auto news = client.news();
+    ASSERT_EQ(news.size(), 1u);
+    expect_error(news[0], "ServiceError", "Not authorized");
+  }
+  EXPECT_EQ(host_.router.filters(), 0u);
+}
+
+TEST_F(IpcOperationsTest, TopicsAreCheckedBeforeThePolicyIsAsked) {
+  configure("bare", R"({"accessControl":{
+      "aws.greengrass.ipc.pubsub": {"p": {"operations": ["*"], "resources": ["*/public"]}},
+      "aws.greengrass.ipc.mqttproxy": {"p": {"operations": ["*"], "resources": ["*/public"]}}}})");
+  const json fine = {{"jsonMessage", {{"message", 1}}}};
+  for (const std::string& topic :
+       {std::string("secret\0/public", 14), std::string("secret\x01/public"),
+        std::string("\xef\xbf\xbf/public"), std::string("secret/#/public")}) {
+    expect_error(ask("TOKEN-BARE", "PublishToIoTCore", {{"topicName", topic}}), "ServiceError",
+                 "topic");
+    expect_error(ask("TOKEN-BARE", "SubscribeToIoTCore", {{"topicName", topic}}), "ServiceError",
+                 "topic");
+    const Got local =
+        ask("TOKEN-BARE", "PublishToTopic", {{"topic", topic}, {"publishMessage", fine}});
+    EXPECT_TRUE(local.is_error) << local.body;
+    expect_error(ask("TOKEN-BARE", "SubscribeToTopic", {{"topic", topic}}), "InvalidArgumentsError",
+                 "topic");
+  }
+  // The group of a shared subscription opens nothing: this one reads "public".
+  expect_error(ask("TOKEN-BARE", "SubscribeToIoTCore", {{"topicName", "$share/x/public"}}),
+               "UnauthorizedError", "on resource public");
+  EXPECT_TRUE(host_.broker.filters("device").empty());
+}
+
+TEST_F(IpcOperationsTest, MessagesOfTheCloudReachTheirSubscribers) {
   Client a(service_, "TOKEN-APP"), b(service_, "TOKEN-OTHER");
   const int32_t first = a.call("SubscribeToIoTCore", {{"topicName", "in/#"}, {"qos", "0"}});
-  b.call("SubscribeToIoTCore", {{"topicName", "in/#"}, {"qos", "1"}});
-  a.call("SubscribeToIoTCore", {{"topicName", "in/#"}, {"qos", "1"}});
-  EXPECT_EQ(host_.fake_mqtt.log,
-            (std::vector<std::string>{"subscribe in/# 0", "subscribe in/# 1"}));
-  EXPECT_EQ(a.news().size(), 2u);
+  b.call("SubscribeToIoTCore", {{"topicName", "in/+"}, {"qos", "1"}});
+  settle();
+  EXPECT_EQ(a.news().size(), 1u);
   EXPECT_EQ(b.news()[0].shape, "aws.greengrass#SubscribeToIoTCoreResponse");
-  context_.iot_core.deliver("in/x", "hello");
-  context_.iot_core.deliver("elsewhere", "hello");
+  host_.broker.publish({.topic = "in/x", .payload = "hello", .qos = 1});
+  host_.broker.publish({.topic = "elsewhere", .payload = "hello", .qos = 1});
+  settle();
   const auto events = b.news();
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].shape, "aws.greengrass#IoTCoreMessage");
   EXPECT_EQ(events[0].body,
             json::parse(R"({"message":{"topicName":"in/x","payload":"aGVsbG8="}})"));
-  EXPECT_EQ(a.news().size(), 2u);
+  EXPECT_EQ(a.news().size(), 1u);
   a.wire.client.close(first);
   a.news();
-  b.wire.server.receive("not a frame");  // ends the connection
-  EXPECT_EQ(host_.fake_mqtt.log.size(), 2u) << "one subscriber is left";
-}
-
-TEST_F(IpcOperationsTest, TheBrokerForgetsAFilterWithItsLastSubscriber) {
-  {
-    Client client(service_, "TOKEN-APP");
-    client.call("SubscribeToIoTCore", {{"topicName", "$share/g/in/+"}, {"qos", "1"}});
-    client.news();
-    context_.iot_core.deliver("in/1", "x");
-    EXPECT_EQ(client.news().size(), 1u) << "a shared subscription receives what its filter matches";
-  }
-  EXPECT_EQ(host_.fake_mqtt.log.back(), "unsubscribe $share/g/in/+");
+  settle();
+  EXPECT_EQ(host_.broker.filters("device"), (std::map<std::string, uint8_t>{{"in/+", 1}}));
+  b.wire.server.receive("this is not a frame");  // ends the connection
+  settle();
+  EXPECT_TRUE(host_.broker.filters("device").empty());
 }
 
 TEST_F(IpcOperationsTest, TheSubscribeResponseComesBeforeAnyMessage) {
-  host_.fake_mqtt.hold = true;
+  host_.broker.publish({.topic = "t", .payload = "kept", .qos = 1, .retain = true});
   Client client(service_, "TOKEN-APP");
   client.call("SubscribeToIoTCore", {{"topicName", "t"}, {"qos", "1"}});
   EXPECT_TRUE(client.got.empty());
-  context_.iot_core.deliver("t", "retained");
-  host_.fake_mqtt.release();
+  settle();
   const auto news = client.news();
   ASSERT_EQ(news.size(), 2u);
   EXPECT_EQ(news[0].shape, "aws.greengrass#SubscribeToIoTCoreResponse");
   EXPECT_EQ(news[1].shape, "aws.greengrass#IoTCoreMessage");
+  EXPECT_EQ(news[1].body["message"]["retain"], true);
 }
 
 TEST_F(IpcOperationsTest, OfflineSubscriptionsAreAnsweredAtOnce) {
-  host_.fake_mqtt.online = false;
+  host_.broker.stop();
   Client client(service_, "TOKEN-APP");
   client.call("SubscribeToIoTCore", {{"topicName", "t"}, {"qos", "1"}});
+  settle();
   EXPECT_EQ(client.news().size(), 1u);
 }
 

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
+#include "net/mqtt_topic.h"
 #include "nucleus/ipc_operations.h"
 
 namespace skerry::nucleus {
@@ -49,12 +50,16 @@ std::expected<LocalTopics::ReceiveMode, IpcError> receive_mode_of(const IpcCall&
 
 IpcOutcome publish_to_topic(const IpcCall& call) {
   SKERRY_IPC_ASSIGN(const std::string topic, call.text("topic"));
-  SKERRY_IPC_TRY(call.authorize(kPubSubService, topic));
+  // Before the access control is asked: what matches a policy must be what is matched later.
   if (topic.empty() || topic.find_first_of("+#*") != std::string::npos) {
     // Not in the SDKs' model of this operation, but what the existing nuclei answer.
     return std::unexpected(IpcError{
         kInvalidArguments, "Publish topic must not be empty or contain a wildcard.", {}, {}});
   }
+  if (auto checked = net::check_mqtt_topic(topic); !checked) {
+    return call.invalid(checked.error().message());
+  }
+  SKERRY_IPC_TRY(call.authorize(kPubSubService, topic));
   SKERRY_IPC_ASSIGN(const std::string event, event_of(call, topic));
   // Answered first: the publisher may be a subscriber, and its response is not to wait for that.
   call.stream.respond("aws.greengrass#PublishToTopicResponse", "{}");
@@ -64,8 +69,11 @@ IpcOutcome publish_to_topic(const IpcCall& call) {
 
 IpcOutcome subscribe_to_topic(const IpcCall& call) {
   SKERRY_IPC_ASSIGN(const std::string filter, call.text("topic"));
-  SKERRY_IPC_TRY(call.authorize(kPubSubService, filter));
   if (filter.empty()) return call.invalid("Subscribe topic must not be empty");
+  if (auto checked = net::check_mqtt_filter(filter); !checked) {
+    return call.invalid(checked.error().message());
+  }
+  SKERRY_IPC_TRY(call.authorize(kPubSubService, filter));
   SKERRY_IPC_ASSIGN(const LocalTopics::ReceiveMode mode, receive_mode_of(call, filter));
   const json response = {{"topicName", filter}};
   call.stream.start("aws.greengrass#SubscribeToTopicResponse", response.dump());

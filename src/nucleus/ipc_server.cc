@@ -198,10 +198,6 @@ Result<void> IpcServer::listen(const std::string& socket_path, uint32_t mode) {
   return {};
 }
 
-void IpcServer::on_mqtt_message(const std::string& topic, const std::string& payload) {
-  impl_->context.iot_core.deliver(topic, payload);
-}
-
 size_t IpcServer::connections() const {
   return impl_->connections.size();
 }

@@ -11,12 +11,13 @@
 #include "base/error.h"
 #include "base/named_type.h"
 #include "io/loop.h"
-#include "net/mqtt.h"
 #include "nucleus/component_state.h"
 #include "nucleus/config_store.h"
 #include "rpc/server_connection.h"
 
 namespace skerry::nucleus {
+
+class MqttRouter;
 
 // What the operations need from the nucleus.
 class IpcHost {
@@ -27,7 +28,7 @@ class IpcHost {
   // The component says it is kRunning, or kErrored. kNotFound where it is not (any more) here.
   virtual Result<void> report_state(const ComponentName& component, ComponentState reported) = 0;
   // Null where the device has no broker.
-  virtual net::MqttClient* mqtt() = 0;
+  virtual MqttRouter* mqtt() = 0;
 };
 
 struct IpcLimits {
@@ -51,9 +52,6 @@ class IpcServer {
   // Mode 0666 lets components of other users in (they need a token all the same, and until they
   // have shown it they are few and small), 0600 only our own.
   Result<void> listen(const std::string& socket_path, uint32_t mode);
-  // Every message of the device's MQTT client comes through here; those that a component has
-  // subscribed to go to it.
-  void on_mqtt_message(const std::string& topic, const std::string& payload);
   size_t connections() const;
   // The operations without the socket.
   const rpc::Service& service() const;

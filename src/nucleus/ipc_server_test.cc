@@ -89,7 +89,7 @@ class IpcServerTest : public testing::Test {
 
   std::filesystem::path directory_, socket_;
   io::RealLoop loop_;
-  FakeHost host_;
+  FakeHost host_{loop_};
   ConfigStore config_{[](const std::string&) -> Result<void> { return {}; }};
   std::unique_ptr<IpcServer> server_;
   std::thread thread_;

@@ -12,6 +12,7 @@ using formats::JobTopicKind;
 
 constexpr int64_t kReportAgainMs = 10'000;
 constexpr int64_t kRepairAgainMs = 60'000;
+constexpr int64_t kAnswerIsFreshMs = 60'000;
 // How the client token of an update starts: its answer says by it what was answered.
 constexpr std::string_view kProgress = "progress-";
 constexpr std::string_view kResult = "result-";
@@ -30,7 +31,7 @@ formats::StatusDetails details_of(const JobResult& result) {
 }  // namespace
 
 JobsClient::JobsClient(io::Env& env, const NucleusInfo& info, DeviceState& state,
-                       DeploymentEngine& engine, net::MqttClient& mqtt, Hooks hooks)
+                       DeploymentEngine& engine, MqttRouter& mqtt, Hooks hooks)
     : env_(env),
       info_(info),
       state_(state),
@@ -44,13 +45,32 @@ std::string JobsClient::topic(JobTopicKind kind, std::string job) const {
 
 void JobsClient::start() {
   const std::string next(formats::kNextJob);
-  mqtt_.subscribe(topic(JobTopicKind::kNotifyNext, next), 1);
-  mqtt_.subscribe(topic(JobTopicKind::kGetAccepted, next), 1);
-  mqtt_.subscribe(topic(JobTopicKind::kGetRejected, next), 1);
-  mqtt_.subscribe(topic(JobTopicKind::kUpdateAccepted, "+"), 1);
-  mqtt_.subscribe(topic(JobTopicKind::kUpdateRejected, "+"), 1);
+  listen(JobTopicKind::kNotifyNext, next);
+  listen(JobTopicKind::kGetAccepted, next);
+  listen(JobTopicKind::kGetRejected, next);
+  listen(JobTopicKind::kUpdateAccepted, "+");
+  listen(JobTopicKind::kUpdateRejected, "+");
   if (state_.phase() != Phase::kIdle) running_ = state_.pending_job().job;
   work_.spawn(resume());
+}
+
+void JobsClient::listen(JobTopicKind kind, std::string job) {
+  const std::string filter = topic(kind, std::move(job));
+  auto subscription = mqtt_.subscribe(
+      filter, 1, [this](const net::MqttMessage& message) { on_message(message); },
+      [filter](const Error* error) {
+        if (error) log::error("jobs", error->message(), {{"filter", filter}});
+      });
+  if (!subscription) return hooks_.on_fatal(subscription.error());
+  subscriptions_.push_back(std::move(*subscription));
+}
+
+bool JobsClient::publish(JobTopicKind kind, std::string job, std::string payload) {
+  auto accepted = mqtt_.publish(
+      MqttRouter::Sender::kNucleus,
+      {.topic = topic(kind, std::move(job)), .payload = std::move(payload), .qos = 1});
+  if (!accepted) log::warn("jobs", "not sent", {{"reason", accepted.error().message()}});
+  return accepted.has_value();
 }
 
 io::Task<void> JobsClient::resume() {
@@ -77,14 +97,18 @@ std::string JobsClient::ask_for_next() {
     request.client_token.insert(0, formats::kRepairToken);
     ask_again_ = env_.loop.after(kRepairAgainMs, [this] { (void)ask_for_next(); });
   }
-  mqtt_.publish(
-      {topic(JobTopicKind::kGet, std::string(formats::kNextJob)), formats::to_text(request), 1});
-  return request.client_token;
+  asked_token_ = request.client_token;
+  asked_ms_ = env_.clock.monotonic_ms();
+  if (publish(JobTopicKind::kGet, std::string(formats::kNextJob), formats::to_text(request))) {
+    return request.client_token;
+  }
+  ask_again_ = env_.loop.after(kReportAgainMs, [this] { (void)ask_for_next(); });
+  return "";
 }
 
-bool JobsClient::on_message(const net::MqttMessage& message) {
+void JobsClient::on_message(const net::MqttMessage& message) {
   auto job_topic = formats::parse_job_topic(message.topic);
-  if (!job_topic || job_topic->thing != info_.thing) return false;
+  if (!job_topic || job_topic->thing != info_.thing) return;
   if (job_topic->kind == JobTopicKind::kUpdateAccepted ||
       job_topic->kind == JobTopicKind::kUpdateRejected) {
     on_update_answer(*job_topic, message);
@@ -93,6 +117,7 @@ bool JobsClient::on_message(const net::MqttMessage& message) {
     auto next = formats::parse_next_job(message.payload);
     if (next) {
       if (next->client_token.starts_with(formats::kRepairToken)) on_repair_answer(*next);
+      take_time(*next);
       on_next(*next);
     } else {
       log::warn("jobs", "unusable message",
@@ -102,7 +127,14 @@ bool JobsClient::on_message(const net::MqttMessage& message) {
     log::warn("jobs", "the control plane refused to name the next job",
               {{"answer", message.payload.substr(0, 300)}});
   }
-  return true;
+}
+
+// Only an answer to a question of now: other messages may have lain in the session for days.
+void JobsClient::take_time(const formats::NextJob& answer) {
+  if (answer.client_token.empty() || answer.client_token != asked_token_) return;
+  asked_token_.clear();
+  if (env_.clock.monotonic_ms() - asked_ms_ > kAnswerIsFreshMs) return;
+  if (hooks_.on_time) hooks_.on_time(answer.timestamp * 1000);
 }
 
 // Asked once in a run of the program: what fails again is not tried for ever.
@@ -235,7 +267,7 @@ void JobsClient::update(const JobId& job, formats::JobStatus status, formats::St
   request.status = status;
   request.status_details = std::move(details);
   request.client_token = std::string(purpose) + env_.random.token(12);
-  mqtt_.publish({topic(JobTopicKind::kUpdate, job.str()), formats::to_text(request), 1});
+  publish(JobTopicKind::kUpdate, job.str(), formats::to_text(request));
 }
 
 void JobsClient::on_update_answer(const formats::JobTopic& answered,

@@ -5,13 +5,14 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "formats/jobs.h"
 #include "io/env.h"
 #include "io/task.h"
-#include "net/mqtt.h"
 #include "nucleus/deployment_engine.h"
 #include "nucleus/device_state.h"
+#include "nucleus/mqtt_router.h"
 #include "nucleus/nucleus_info.h"
 
 namespace skerry::nucleus {
@@ -22,20 +23,25 @@ class JobsClient {
     // A job has ended and its result is in the state's unreported results.
     std::function<void(const JobResult&)> on_finished;
     std::function<void()> on_repaired;
+    // The control plane says what time it is, in answer to a question asked moments ago.
+    std::function<void(int64_t fleet_ms)> on_time;
     // The state could not be written: the program must end and start again.
     std::function<void(const Error&)> on_fatal;
   };
   JobsClient(io::Env& env, const NucleusInfo& info, DeviceState& state, DeploymentEngine& engine,
-             net::MqttClient& mqtt, Hooks hooks);
+             MqttRouter& mqtt, Hooks hooks);
 
   // Runs what a crash interrupted, then is ready for jobs.
   void start();
   // After each CONNACK. With or without a session: replies may have been lost.
   void on_connected();
-  // True where the topic was one of a job.
-  bool on_message(const net::MqttMessage& message);
 
  private:
+  void listen(formats::JobTopicKind kind, std::string job);
+  void on_message(const net::MqttMessage& message);
+  void take_time(const formats::NextJob& answer);
+  // False where the message was not accepted, which is logged.
+  bool publish(formats::JobTopicKind kind, std::string job, std::string payload);
   io::Task<void> resume();
   io::Task<void> run(JobId job, formats::Deployment document);
   // The token of the question; empty where it could not be asked.
@@ -58,15 +64,18 @@ class JobsClient {
   const NucleusInfo& info_;
   DeviceState& state_;
   DeploymentEngine& engine_;
-  net::MqttClient& mqtt_;
+  MqttRouter& mqtt_;
   Hooks hooks_;
   bool ready_ = false;            // resume() is done
   bool repair_answered_ = false;  // in this run
   bool repair_failed_ = false;    // a deployment since then
   std::optional<JobId> running_;
   std::string doubt_token_;  // of the question whether `running_` is still wanted
+  std::string asked_token_;  // of the last question for the next job
+  int64_t asked_ms_ = 0;
   io::TaskScope work_;
   io::Timer report_again_, ask_again_;
+  std::vector<MqttRouter::Subscription> subscriptions_;
 };
 
 }  // namespace skerry::nucleus

@@ -14,7 +14,10 @@ Result<std::unique_ptr<Nucleus>> Nucleus::open(io::Env& env, const NucleusInfo& 
 
 Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttClient& mqtt,
                  Hooks hooks, std::unique_ptr<DeviceState> state)
-    : mqtt_(mqtt), hooks_(std::move(hooks)), state_(std::move(state)), packages_(env, info) {
+    : mqtt_(env.loop, mqtt),
+      hooks_(std::move(hooks)),
+      state_(std::move(state)),
+      packages_(env, info) {
   Supervisor::Hooks supervising;
   supervising.on_state = [this](const ComponentStatus& status) {
     log::info("component", std::string(name_of(status.state)),
@@ -32,12 +35,15 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
   };
   supervisor_ = std::make_unique<Supervisor>(env, std::move(supervising));
   engine_ = std::make_unique<DeploymentEngine>(env, info, *state_, packages_, cloud, *supervisor_);
-  reporter_ = std::make_unique<FleetStatusReporter>(env, info, *state_, *supervisor_, mqtt);
+  reporter_ = std::make_unique<FleetStatusReporter>(env, info, *state_, *supervisor_, mqtt_);
   JobsClient::Hooks jobs;
   jobs.on_finished = [this](const JobResult& result) { reporter_->on_deployment_finished(result); };
   jobs.on_repaired = [this] { reporter_->on_component_change(); };
+  jobs.on_time = [this](int64_t fleet_ms) {
+    if (hooks_.on_fleet_time) hooks_.on_fleet_time(fleet_ms);
+  };
   jobs.on_fatal = [this](const Error& error) { hooks_.on_fatal(error); };
-  jobs_ = std::make_unique<JobsClient>(env, info, *state_, *engine_, mqtt, std::move(jobs));
+  jobs_ = std::make_unique<JobsClient>(env, info, *state_, *engine_, mqtt_, std::move(jobs));
 }
 
 void Nucleus::start() {
@@ -51,10 +57,6 @@ void Nucleus::start() {
   };
   events.on_disconnected = [](const Error& reason) {
     log::warn("mqtt", "disconnected", {{"reason", reason.message()}});
-  };
-  events.on_message = [this](const net::MqttMessage& message) {
-    if (jobs_ && jobs_->on_message(message)) return;
-    if (hooks_.on_message) hooks_.on_message(message);
   };
   mqtt_.start(std::move(events));  // first: it connects while the components come up
   jobs_->start();

@@ -13,6 +13,7 @@
 #include "nucleus/fleet_status_reporter.h"
 #include "nucleus/ipc_server.h"
 #include "nucleus/jobs_client.h"
+#include "nucleus/mqtt_router.h"
 #include "nucleus/nucleus_info.h"
 #include "nucleus/package_store.h"
 #include "nucleus/supervisor.h"
@@ -23,8 +24,8 @@ class Nucleus : public IpcHost {
  public:
   struct Hooks {
     std::function<void()> on_first_connected;
-    std::function<void(const net::MqttMessage&)> on_message;  // what is not the nucleus's own
-    std::function<void(const Error&)> on_fatal;  // the program must end and start again
+    std::function<void(int64_t fleet_ms)> on_fleet_time;  // what the fleet says that it is now
+    std::function<void(const Error&)> on_fatal;           // the program must end and start again
   };
   // Replays the device state; nothing runs yet. All arguments must outlive it.
   static Result<std::unique_ptr<Nucleus>> open(io::Env& env, const NucleusInfo& info, Cloud& cloud,
@@ -36,7 +37,7 @@ class Nucleus : public IpcHost {
 
   std::optional<ComponentName> component_of_token(std::string_view svcuid) const override;
   Result<void> report_state(const ComponentName& component, ComponentState reported) override;
-  net::MqttClient* mqtt() override { return &mqtt_; }
+  MqttRouter* mqtt() override { return &mqtt_; }
 
   DeviceState& state() { return *state_; }
   Supervisor& supervisor() { return *supervisor_; }
@@ -44,7 +45,7 @@ class Nucleus : public IpcHost {
  private:
   Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttClient& mqtt, Hooks hooks,
           std::unique_ptr<DeviceState> state);
-  net::MqttClient& mqtt_;
+  MqttRouter mqtt_;
   Hooks hooks_;
   bool was_connected_ = false;
   std::unique_ptr<DeviceState> state_;

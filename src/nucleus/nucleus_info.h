@@ -40,6 +40,7 @@ struct NucleusInfo {
 
   std::string ipc_socket() const { return root + "/ipc.socket"; }
   std::string state_directory() const { return root + "/state"; }
+  std::string clock_file() const { return state_directory() + "/clock"; }
   std::string packages() const { return root + "/packages"; }
   std::string staging() const { return root + "/staging"; }
   std::string work_directory(const ComponentName& name) const {

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "net/mqtt.h"
+#include "net/mqtt_topic.h"
 
 namespace skerry::nucleus {
 

@@ -1,4 +1,4 @@
-// The real IPC server with a configuration in memory and an MQTT client that echoes, for the
+// The real IPC server with a configuration and an MQTT broker in memory, for the
 // clients of tests/ipc and bench/ipc:
 //
 //   ipc_test_server SOCKET
@@ -26,6 +26,7 @@ constexpr const char* kConfiguration = R"({
 
 class PrintingHost : public FakeHost {
  public:
+  using FakeHost::FakeHost;
   Result<void> report_state(const ComponentName& component, ComponentState state) override {
     std::printf("state %s %s\n", component.str().c_str(), std::string(name_of(state)).c_str());
     std::fflush(stdout);
@@ -45,7 +46,7 @@ void watch_stdin(io::RealLoop& loop, io::FdWatch& input) {
 int run(const char* socket_path) {
   io::RealLoop loop;
   ConfigStore config([](const std::string&) -> Result<void> { return {}; });
-  PrintingHost host;
+  PrintingHost host(loop);
   for (const char* name : {"app", "other"}) {
     if (!config.update(ComponentName(name), {}, nlohmann::json::parse(kConfiguration), 1)) return 1;
   }
@@ -53,9 +54,6 @@ int run(const char* socket_path) {
                  {"TOKEN-OTHER", ComponentName("other")},
                  {"TOKEN-BARE", ComponentName("bare")}};
   IpcServer server(loop, host, config);
-  host.fake_mqtt.on_publish = [&](const net::MqttMessage& message) {
-    loop.post([&server, message] { server.on_mqtt_message(message.topic, message.payload); });
-  };
   if (auto listening = server.listen(socket_path, 0600); !listening) {
     std::fprintf(stderr, "%s\n", listening.error().message().c_str());
     return 1;
