@@ -271,7 +271,10 @@ Result<HttpResponse> HttpApi::read(const Route& route) const {
 
 Result<HttpResponse> HttpApi::read_model(const Route& route) const {
   SKERRY_ASSIGN(const ServedModelPtr model, find(route.model, route.version));
-  if (route.action == "ready") return net::text_response(200, "");
+  if (route.action == "ready") {
+    if (model->hung == 0) return net::text_response(200, "");
+    return fail(Code::kUnavailable, fmt::format("model '{}' hangs; load it again", model->name));
+  }
   if (route.action == "config") return json_response(config_of(*model));
   if (route.action == "stats") {
     return net::json_response(200, fmt::format("{{\"model_stats\":[{}]}}",

@@ -78,17 +78,29 @@ io::Task<Result<LoadReport>> ModelRepository::load(std::string name, std::string
 void ModelRepository::start(const std::string& name, const std::string& directory, Load& load) {
   const uint64_t number = load.number;
   // The job owns all that it touches: it may be left behind.
-  load.ticket = loaders_->submit([this, &loop = loop_, alive = std::weak_ptr(alive_),
-                                  runtimes = runtimes_, name, directory, number,
-                                  options = options_.load, stop = load.stop.get_token()] {
-    auto model = std::make_shared<Staged>(stage_model(*runtimes, name, directory, options, stop));
-    if (stop.stop_requested()) return;  // nobody waits any more; destroyed here, not on the loop
-    loop.post([this, alive, name, number, model]() mutable {
-      if (!alive.expired()) staged(name, number, std::move(*model));
-    });
-  });
+  load.ticket = loaders_->submit(
+      [this, &loop = loop_, alive = std::weak_ptr(alive_), runtimes = runtimes_, name, directory,
+       number, options = options_.load, stop = load.stop.get_token(), begun = load.begun] {
+        *begun = true;
+        auto model =
+            std::make_shared<Staged>(stage_model(*runtimes, name, directory, options, stop));
+        if (stop.stop_requested())
+          return;  // nobody waits any more; destroyed here, not on the loop
+        loop.post([this, alive, name, number, model]() mutable {
+          if (!alive.expired()) staged(name, number, std::move(*model));
+        });
+      });
   watch_slow(name, number);
-  load.timeout = loop_.after(options_.load_timeout_ms, [this, name, number] {
+  watch_timeout(name, number);
+}
+
+// Counts from when the load had a thread, or from a little later.
+void ModelRepository::watch_timeout(const std::string& name, uint64_t number) {
+  Load* load = find_load(name, number);
+  if (load == nullptr) return;
+  load->timeout = loop_.after(options_.load_timeout_ms, [this, name, number] {
+    const Load* waiting = find_load(name, number);
+    if (waiting != nullptr && !*waiting->begun) return watch_timeout(name, number);
     end(name, number,
         fail(Code::kTimeout, fmt::format("loading '{}' did not end within {} s; it is given up",
                                          name, options_.load_timeout_ms / 1000)));

@@ -3,6 +3,7 @@
 // on one whole version and none is lost.
 #pragma once
 
+#include <atomic>
 #include <list>
 #include <map>
 #include <memory>
@@ -72,6 +73,7 @@ class ModelRepository {
     uint64_t number = 0;  // later calls have higher ones
     io::Completion<Result<LoadReport>> done;
     std::stop_source stop;
+    std::shared_ptr<std::atomic<bool>> begun = std::make_shared<std::atomic<bool>>(false);
     Workers::Ticket ticket = 0;
     io::Timer slow;
     io::Timer timeout;
@@ -91,6 +93,7 @@ class ModelRepository {
   io::Task<void> restore_one(std::string name, std::string directory, io::Completion<bool> end);
   void start(const std::string& name, const std::string& directory, Load& load);
   void watch_slow(const std::string& name, uint64_t number);
+  void watch_timeout(const std::string& name, uint64_t number);
   void staged(const std::string& name, uint64_t number, Staged staged);
   Result<LoadReport> switch_to(Entry& entry, std::unique_ptr<ServedModel> staged);
   void end(const std::string& name, uint64_t number, Result<LoadReport> report);

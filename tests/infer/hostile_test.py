@@ -45,7 +45,7 @@ class HostileTest(unittest.TestCase):
         self.server = self.start()
 
     def start(self, *options, **process):
-        server = Server(self.dir, *self.options, *options, **process)
+        server = Server(self.dir, *(options or self.options), **process)
         self.addCleanup(server.stop, signal.SIGKILL)
         return server
 
@@ -146,7 +146,7 @@ class Endless(HostileTest):
 
     def test_a_load_that_never_ends_is_given_up_and_holds_nobody_up(self):
         self.server.stop()
-        self.server = self.start("--load-timeout", "2")
+        self.server = self.start("--load-timeout", "4")
         package = counting_package(self.dir / "hangs", "hangs")
         manifest = json.loads((package / "model.json").read_text()) | {"warmup": {"n": 1e18}}
         (package / "model.json").write_text(json.dumps(manifest))
@@ -159,7 +159,7 @@ class Endless(HostileTest):
         for load in loads:
             error = load.communicate(timeout=DEADLINE_S)[1]
             self.assertEqual(load.returncode, 1)
-            self.assertIn("did not end within 2 s", error)
+            self.assertIn("did not end within 4 s", error)
 
 
 class Clients(HostileTest):
@@ -177,19 +177,16 @@ class Clients(HostileTest):
         self.assertIn("caf\ufffd", answer["error"])
 
     def test_a_thousand_refused_names_block_nobody(self):
-        host = socket.socket(socket.AF_UNIX)
-        host.connect(str(self.server.socket))
-        stream = host.makefile("rb")
-        for i in range(1100):
-            host.sendall(f"POST /v2/repository/models/ghost{i}/load HTTP/1.1\r\nHost: x\r\n"
-                         'Content-Length: 33\r\n\r\n{"parameters":{"path":"/nowhere"}}'.encode())
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                head += stream.readline()
-            length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n")
-                          if line.lower().startswith(b"content-length"))
-            stream.read(length)
-        host.close()
+        body = json.dumps({"parameters": {"path": "/nowhere"}})
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(self.server.socket))
+            for i in range(1100):
+                client.sendall(f"POST /v2/repository/models/ghost{i}/load HTTP/1.1\r\nHost: x\r\n"
+                               f"Content-Length: {len(body)}\r\n\r\n{body}".encode())
+                answer = http.client.HTTPResponse(client)
+                answer.begin()
+                self.assertEqual(answer.status, 404)
+                answer.read()
         self.load("affine", affine_package(self.dir / "affine", "1", "double.onnx"))
 
     def test_metrics_of_a_version_with_quotes(self):
@@ -247,20 +244,24 @@ class Memory(HostileTest):
         self.assertLess(self.peak_mb() - before, 5 * size_mb)
 
     def test_a_swap_takes_little_more_than_the_two_models(self):
-        side = 4096
+        side, layers = 2048, 10
+        message, number = MAKE["message"], MAKE["number"]
+
         def package(version):
-            weights = os.urandom(side * side * 2) * 2  # finite or not: nobody looks at the sums
-            onnx = MAKE["model"](MAKE["node"]("MatMul", ["x", "w"], ["y"]),
-                                 MAKE["message"](5, MAKE["number"](1, side), MAKE["number"](1, side), MAKE["number"](2, 1),
-                                                 MAKE["message"](8, "w"), MAKE["message"](9, weights)),
-                                 MAKE["value"](11, "x", 1, ["n", side]), MAKE["value"](12, "y", 1, ["n", side]))
+            names = ["x", *(f"h{i}" for i in range(1, layers)), "y"]
+            nodes = [MAKE["node"]("MatMul", [names[i], f"w{i}"], [names[i + 1]]) for i in range(layers)]
+            # Finite or not: nobody looks at the sums.
+            weights = [message(5, number(1, side), number(1, side), number(2, 1), message(8, f"w{i}"),
+                               message(9, os.urandom(side * side * 2) * 2)) for i in range(layers)]
+            onnx = MAKE["model"](*nodes, *weights, MAKE["value"](11, "x", 1, ["n", side]),
+                                 MAKE["value"](12, "y", 1, ["n", side]))
             return write_package(self.dir / version, "big", version, "onnxruntime", onnx,
                                  [tensor("x", "FP32", [-1, side])], [tensor("y", "FP32", [-1, side])])
         packages = [package("1"), package("2")]
         before = self.peak_mb()
         for directory in packages:
             self.load("big", directory)
-        self.assertLess(self.peak_mb() - before, 1.3 * 2 * side * side * 4 / 2**20)
+        self.assertLess(self.peak_mb() - before, 1.3 * 2 * layers * side * side * 4 / 2**20)
 
     def test_memory_that_is_not_there_is_an_answer(self):
         self.server.stop()

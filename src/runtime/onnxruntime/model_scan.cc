@@ -123,15 +123,31 @@ class FieldReader {
   std::string_view rest_;
 };
 
-// Operators whose time or output size depends on values, not shapes alone. Sorted.
-constexpr std::array<std::string_view, 19> kUnbounded = {
-    "AffineGrid",      "BlackmanWindow",  "CenterCropPad",
-    "Col2Im",          "ConstantOfShape", "Expand",
-    "HammingWindow",   "HannWindow",      "Loop",
-    "MelWeightMatrix", "OneHot",          "Pad",
-    "Range",           "Resize",          "Scan",
-    "SequenceMap",     "SplitToSequence", "Tile",
-    "Upsample"};
+// Operators whose time or output size depends on values, not shapes alone.
+constexpr std::array<std::string_view, 23> kUnbounded = {"AffineGrid",
+                                                         "BlackmanWindow",
+                                                         "CenterCropPad",
+                                                         "Col2Im",
+                                                         "ConstantOfShape",
+                                                         "DFT",
+                                                         "Expand",
+                                                         "HammingWindow",
+                                                         "HannWindow",
+                                                         "ImageDecoder",
+                                                         "Loop",
+                                                         "MaxUnpool",
+                                                         "MelWeightMatrix",
+                                                         "OneHot",
+                                                         "Pad",
+                                                         "Range",
+                                                         "Resize",
+                                                         "STFT",
+                                                         "Scan",
+                                                         "SequenceMap",
+                                                         "SplitToSequence",
+                                                         "Tile",
+                                                         "Upsample"};
+static_assert(std::ranges::is_sorted(kUnbounded));
 
 bool is_bounded_node(std::string_view op, std::string_view domain) {
   const bool known = domain.empty() || domain == "ai.onnx" || domain == "ai.onnx.ml";
