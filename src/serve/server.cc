@@ -2,6 +2,7 @@
 #include "serve/server.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <csignal>
 
@@ -15,6 +16,7 @@ namespace {
 constexpr int64_t kDrainPollMs = 10;
 
 constexpr size_t kCodecThreads = 2;
+constexpr int kLargeBlockBytes = 1 << 20;
 
 Result<std::shared_ptr<const runtime::Runtimes>> open_runtimes(const ServerOptions& options) {
   auto runtimes = std::make_shared<runtime::Runtimes>();
@@ -91,6 +93,10 @@ io::Task<void> drain(io::RealLoop* loop, Parts* parts, int64_t timeout_ms) {
 Result<void> run_server(io::RealLoop& loop, io::Files& files, io::Clock& clock,
                         const ServerOptions& options,
                         std::function<void(std::optional<uint16_t> http_port)> on_ready) {
+  // What a model or a large request needed goes back to the system when it is freed. By default
+  // malloc raises this threshold to 32 MiB, and a swap of models leaves holes of its own size.
+  ::mallopt(M_MMAP_THRESHOLD, kLargeBlockBytes);
+
   // Step 1: runtimes, then the service around them. Nobody can reach it yet.
   SKERRY_TRY(check_state_file(files, options.state_file));
   SKERRY_ASSIGN(auto runtimes, open_runtimes(options));

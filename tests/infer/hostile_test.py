@@ -244,7 +244,7 @@ class Memory(HostileTest):
         self.assertLess(self.peak_mb() - before, 5 * size_mb)
 
     def test_a_swap_takes_little_more_than_the_two_models(self):
-        side, layers = 2048, 10
+        side, layers = 3072, 5
         message, number = MAKE["message"], MAKE["number"]
 
         def package(version):
