@@ -16,7 +16,8 @@ class TemporaryCredentialsTest : public testing::Test {
   TemporaryCredentialsTest() {
     fleet_.add_thing("t");
     EXPECT_TRUE(fleet_.store->add_certificate(
-        {"c1", "PEM", CertificateStatus::kActive, "t", ThingName("t"), 1, 2}));
+        {"c1", "PEM", CertificateStatus::kActive, "t", ThingName(), 1, 2}));
+    EXPECT_TRUE(fleet_.store->attach_certificate("c1", ThingName("t")));
     credentials_ = std::move(TemporaryCredentials::open(fleet_.env, *fleet_.store).value());
   }
   bool accepts(const net::AwsCredentials& given) {

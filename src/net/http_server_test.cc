@@ -335,26 +335,27 @@ TEST_F(HttpServerTest, DropsHeaderValuesWithLineBreaks) {
 TEST_F(HttpServerTest, AcceptsNoMoreThanItsLimitAtOnce) {
   HttpLimits limits;
   limits.max_connections = 2;
-  io::Completion<bool> first_done(loop_), others_done(loop_);
-  int begun = 0;
-  serve([&](HttpRequest) { return answer_when(begun++ == 0 ? first_done : others_done); }, limits);
+  std::vector<io::Completion<bool>> done(3, io::Completion<bool>(loop_));
+  for (auto& one : done) one = io::Completion<bool>(loop_);  // copies would share their state
+  size_t begun = 0;
+  serve([&](HttpRequest) { return answer_when(done[begun++]); }, limits);
   // Each has its request in work before the next comes: an idle one would make room for it.
   auto ask = [&](Stream& stream) {
     write(stream, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   };
   auto first = connect();
   ask(*first);
-  ASSERT_TRUE(run_until(loop_, [&] { return begun == 1; }));
+  ASSERT_TRUE(run_until(loop_, [&] { return begun == 1u; }));
   auto second = connect();
   ask(*second);
-  ASSERT_TRUE(run_until(loop_, [&] { return begun == 2; }));
+  ASSERT_TRUE(run_until(loop_, [&] { return begun == 2u; }));
   auto third = connect();
   ask(*third);
   for (int turn = 0; turn < 5; ++turn) loop_.run_for(5);
   EXPECT_EQ(server_->connections(), 2u) << "the third waits: nobody is idle";
-  first_done.complete(true);
-  EXPECT_TRUE(run_until(loop_, [&] { return begun == 3; }));
-  others_done.complete(true);
+  done[0].complete(true);
+  EXPECT_TRUE(run_until(loop_, [&] { return begun == 3u; }));
+  for (size_t later : {1, 2}) done[later].complete(true);
   EXPECT_EQ(status_of(read_rest(*third)), 200);
 }
 
