@@ -75,8 +75,12 @@ class DeviceStateTest : public ::testing::Test, protected io::TestEnv {
   // With what goes on beside it.
   bool update_and_run(const std::string& value, int64_t time_ms) {
     const bool updated = state_->config().update(kApp, {"large"}, value, time_ms).has_value();
-    loop.run_for(0);
+    run_loop();
     return updated;
+  }
+  void run_loop() {
+    while (loop.run_for(1)) {
+    }
   }
   void remove_state() {
     state_.reset();
@@ -262,7 +266,7 @@ TEST_F(DeviceStateTest, ALargeStateIsNotRewrittenWithEveryRecord) {
   const size_t before = files.operations().size();
   for (int i = 0; i < 10; ++i) {
     ASSERT_TRUE(state_->note_boot());
-    loop.run_for(0);
+    run_loop();
   }
   const auto& all = files.operations();
   EXPECT_LE(std::count_if(all.begin() + static_cast<std::ptrdiff_t>(before), all.end(),
