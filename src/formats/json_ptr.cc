@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -170,13 +171,51 @@ class TreeBuilder : public YAML::EventHandler {
   bool has_key_ = false;
 };
 
+// Watches a text while it is parsed for keys that stand twice in one object: the first and the last
+// would mean different things to different readers.
+class UniqueKeys {
+ public:
+  bool operator()(json::parse_event_t event, const json& parsed) {
+    if (event == json::parse_event_t::object_start) {
+      objects_.emplace_back();
+    } else if (event == json::parse_event_t::object_end) {
+      objects_.pop_back();
+    } else if (event == json::parse_event_t::key && twice_.empty()) {
+      Object& object = objects_.back();
+      object.key = parsed.get_ref<const std::string&>();
+      if (!object.keys.insert(object.key).second) note();
+    }
+    return true;
+  }
+  // What is wrong; empty when nothing is.
+  const std::string& problem() const { return twice_; }
+
+ private:
+  struct Object {
+    std::set<std::string> keys;
+    std::string key;  // whose value is being read
+  };
+  void note() {
+    std::string path;
+    for (const Object& object : objects_) path += (path.empty() ? "" : ".") + object.key;
+    twice_ = fmt::format("the key '{}' stands here twice: {}", objects_.back().key, path);
+  }
+  std::vector<Object> objects_;  // that are open
+  std::string twice_;
+};
+
 }  // namespace
 
 Result<json> parse_json(std::string_view text, const JsonLimits& limits) {
   SKERRY_TRY(check_size(text, limits));
   if (is_deeper_than(text, limits.depth)) return fail(too_deep(limits.depth));
   try {
-    return json::parse(text);
+    UniqueKeys keys;
+    json document = json::parse(text, [&keys](int, json::parse_event_t event, json& parsed) {
+      return keys(event, parsed);
+    });
+    if (keys.problem().empty()) return document;
+    return fail(Code::kInvalidArgument, "not JSON: " + keys.problem());
   } catch (const json::exception& error) {
     std::string_view message = error.what();  // "[json.exception.parse_error.101] parse error at …"
     if (const size_t end = message.find("] "); end != std::string_view::npos) {

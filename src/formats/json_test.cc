@@ -94,6 +94,18 @@ TEST(JsonTest, SaysWhereTheTextIsWrong) {
   EXPECT_FALSE(parse_json(""));
 }
 
+TEST(JsonTest, AKeyThatStandsTwiceIsWrongAsInYaml) {
+  EXPECT_EQ(message_of(parse_json(R"({"a": 1, "a": 2})")),
+            "not JSON: the key 'a' stands here twice: a");
+  EXPECT_EQ(message_of(parse_json(R"({"x": [{"a": 1}, {"b": {"c": 1, "d": {}, "c": null}}]})")),
+            "not JSON: the key 'c' stands here twice: x.b.c");
+  EXPECT_EQ(message_of(parse_json(R"({"\u0061": 1, "a": 2})")),
+            "not JSON: the key 'a' stands here twice: a");
+  EXPECT_TRUE(parse_json(R"([{"a": {"a": 1}}, {"a": [{"a": 1}, {"a": 1}]}])"));
+  EXPECT_EQ(*parse_json(R"({"a": [1, {"b": null}], "c": "d"})"),
+            (json{{"a", {1, {{"b", nullptr}}}}, {"c", "d"}}));
+}
+
 TEST(JsonTest, PrintingNeverFails) {
   EXPECT_EQ(json_text(json("\xff")), "\"\xEF\xBF\xBD\"");
 }
@@ -110,6 +122,15 @@ TEST(NodeTest, TwoSpellingsOfOneKeyAreWrong) {
   const json tree = {{"outer", {{"Run", "a"}, {"run", "b"}}}};
   EXPECT_EQ(message_of(Node(tree, "").require("outer")->find("Run")),
             "outer.Run: stands here twice");
+}
+
+TEST(NodeTest, TheWordsOfYaml11AreBooleans) {
+  const json tree = {"yes", "Yes", "ON", "y", "true", "TRUE", "no", "No", "off", "n", "False"};
+  const Node root(tree, "");
+  size_t i = 0;
+  for (const Node& each : *root.elements()) EXPECT_EQ(each.as_bool(), i++ < 6) << each.path();
+  const json others = {"1", "ja", "", " yes", "yes!"};
+  for (const Node& each : *Node(others, "").elements()) EXPECT_FALSE(each.as_bool());
 }
 
 TEST(NodeTest, ScalarsMayBeStrings) {

@@ -128,8 +128,13 @@ Result<bool> Node::as_bool() const {
   if (value_->is_boolean()) return value_->get<bool>();
   if (value_->is_string()) {
     const auto& text = value_->get_ref<const std::string&>();
-    if (equal_ignoring_case(text, "true")) return true;
-    if (equal_ignoring_case(text, "false")) return false;
+    // YAML 1.1 has more words than two, and readers of recipes take them.
+    for (const char* word : {"true", "yes", "on", "y"}) {
+      if (equal_ignoring_case(text, word)) return true;
+    }
+    for (const char* word : {"false", "no", "off", "n"}) {
+      if (equal_ignoring_case(text, word)) return false;
+    }
   }
   return wrong("must be true or false");
 }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "formats/lifecycle.h"
@@ -37,8 +38,17 @@ constexpr EnumNames<Access, 3> kAccesses = {
 
 Result<json> parse_document(std::string_view text) {
   const JsonLimits limits{.size_bytes = kMaxRecipeBytes};
-  const size_t begin = text.find_first_not_of(" \t\r\n");
-  const bool is_json = begin != std::string_view::npos && text[begin] == '{';
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  const size_t begin = std::min(text.find_first_not_of(" \t\r\n"), text.size());
+  const std::string_view content = text.substr(begin);
+  if (content.starts_with("//") || content.starts_with("/*")) {
+    return fail(Code::kInvalidArgument,
+                fmt::format("recipe: line {}: a comment: JSON has none, take it out, or write the "
+                            "recipe in YAML, where a comment begins with #",
+                            1 + std::ranges::count(text.substr(0, begin), '\n')));
+  }
+  const bool is_json = content.starts_with('{') || content.starts_with('[');
   auto document = is_json ? parse_json(text, limits) : parse_yaml(text, limits);
   if (!document) return fail(document.error().with_context("recipe"));
   return document;

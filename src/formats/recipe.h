@@ -55,6 +55,8 @@ struct SkipIf {
   Kind kind = Kind::kOnPath;
   bool negated = false;
   std::string argument;  // a program's name, a file's path
+
+  bool operator==(const SkipIf&) const = default;
 };
 
 struct Step {

@@ -240,6 +240,42 @@ TEST(RecipeTest, ErrorsNameThePlace) {
   EXPECT_NE(error_of("{\"a\": }").find("recipe: not JSON"), std::string::npos);
 }
 
+TEST(RecipeTest, JsonIsTakenForJsonWhateverItStartsWith) {
+  EXPECT_EQ(error_of("\n// my recipe\n{}"),
+            "recipe: line 2: a comment: JSON has none, take it out, or write the recipe in YAML, "
+            "where a comment begins with #");
+  EXPECT_TRUE(error_of("/* mine */ {}").starts_with("recipe: line 1: a comment: JSON has none"));
+  const std::string within = error_of("{\n  // mine\n  \"a\": 1\n}");
+  EXPECT_TRUE(within.contains("not JSON") && within.contains("line 2")) << within;
+  EXPECT_TRUE(error_of("[1,\n 2,,]").contains("not JSON"));
+  EXPECT_EQ(error_of("\xEF\xBB\xBF{}"), error_of("{}"));
+  EXPECT_EQ(error_of("\xEF\xBB\xBF" + yaml("Manifests: []\n")), error_of(yaml("Manifests: []\n")));
+}
+
+TEST(RecipeTest, OneRuleForKeysThatStandTwiceInBothSyntaxes) {
+  EXPECT_TRUE(error_of("{\"ComponentName\": \"a\", \"ComponentName\": \"b\"}")
+                  .contains("the key 'ComponentName' stands here twice"));
+  EXPECT_TRUE(error_of("ComponentName: a\nComponentName: b\n")
+                  .contains("the key 'ComponentName' stands here twice"));
+  EXPECT_TRUE(error_of(yaml("Manifests: [{Lifecycle: {Run: a, RUN: b}}]\n"))
+                  .contains("Lifecycle.Run: stands here twice"));
+}
+
+TEST(LifecycleTest, BooleansInEveryFormThatRecipesUse) {
+  for (const char* written : {"yes", "Yes", "on", "true", "True", "'true'", "\"TRUE\""}) {
+    const Recipe recipe =
+        parse(yaml("Manifests: [{Lifecycle: {Run: {Script: a, RequiresPrivilege: " +
+                   std::string(written) + "}}}]\n"));
+    EXPECT_TRUE(recipe.manifests[0].lifecycle.find(StepKind::kRun)->requires_privilege) << written;
+  }
+  for (const char* written : {"no", "off", "False", "'false'"}) {
+    const Recipe recipe =
+        parse(yaml("Manifests: [{Lifecycle: {Run: {Script: a, RequiresPrivilege: " +
+                   std::string(written) + "}}}]\n"));
+    EXPECT_FALSE(recipe.manifests[0].lifecycle.find(StepKind::kRun)->requires_privilege) << written;
+  }
+}
+
 TEST(RecipeTest, LimitsOnWhatASmallRecipeCanAskFor) {
   EXPECT_NE(
       error_of(yaml("x: '" + std::string(kMaxRecipeBytes, 'x') + "'")).find("bytes, at most 65536"),

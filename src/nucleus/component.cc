@@ -8,6 +8,8 @@
 
 #include "base/log.h"
 #include "nucleus/component_log.h"
+#include "nucleus/skip_if.h"
+#include "nucleus/work_folder.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -16,6 +18,8 @@ constexpr int kMaxFailures = 3;
 constexpr int64_t kFailuresForgottenAfterMs = 3'600'000;
 constexpr int64_t kFirstRetryDelayMs = 200;
 constexpr int64_t kTermGraceMs = 5'000;
+constexpr int64_t kKillGraceMs = 5'000;  // the kernel may take its time with many
+constexpr int64_t kSettleMs = 200;       // for what a script that has ended did not wait for
 constexpr int64_t kLongestLookMs = 100;
 constexpr size_t kLastLines = 5;
 constexpr size_t kLastLineBytes = 300;
@@ -38,7 +42,8 @@ std::string readable(std::string_view line) {
 
 std::optional<int64_t> longest_start_ms(const ComponentSpec& spec) {
   int64_t once_ms = 0;
-  for (const auto* step : {&spec.bootstrap, &spec.install, &spec.startup}) {
+  for (const auto* step :
+       {&spec.bootstrap, &spec.install, &spec.startup, &spec.recover, &spec.shutdown}) {
     if (!*step) continue;
     if ((*step)->timeout_ms == 0) return std::nullopt;
     once_ms += (*step)->timeout_ms;
@@ -92,20 +97,21 @@ io::Task<void> Component::live() {
   while (state_ != ComponentState::kBroken) {
     auto result = co_await attempt();
     if (result) co_return;  // FINISHED, or RUNNING without a process
-    process_.reset();
     note_failure(result.error());
+    co_await clean_up_after_failure();
     if (state_ == ComponentState::kErrored) {
-      if (spec_.recover) {
-        auto recovered = co_await run_to_end("Recover", *spec_.recover);
-        process_.reset();
-        if (!recovered) {
-          log::warn("component", "Recover failed",
-                    {{"component", spec_.name.str()}, {"reason", recovered.error().message()}});
-        }
-      }
       co_await io::sleep(env_.loop, kFirstRetryDelayMs << (failures_ - 1));
     }
   }
+}
+
+// As the stock nucleus: Recover, then Shutdown of what had been started, then the rest is ended.
+io::Task<void> Component::clean_up_after_failure() {
+  if (state_ == ComponentState::kErrored && spec_.recover) {
+    co_await try_to_end("Recover", *spec_.recover);
+  }
+  co_await shut_down();
+  co_await end(&main_);
 }
 
 // From NEW to the end of what it runs. Success: it has finished, or is up and needs no process.
@@ -123,63 +129,105 @@ io::Task<Result<void>> Component::attempt() {
     waiting_for_dependencies_.reset();
   }
   set_state(ComponentState::kStarting);
-  started_once_ = true;
+  up_ = true;
   if (spec_.startup) {
-    SKERRY_CO_TRY(co_await run_to_end("Startup", *spec_.startup));
+    SKERRY_CO_TRY(co_await run_to_end("Startup", *spec_.startup, &main_));
     set_state(ComponentState::kRunning);
-    // process_ stays: it is how what Startup left in the background is ended. There is no exit to
+    // main_ stays: it is how what Startup left in the background is ended. There is no exit to
     // watch; only the component itself can say that it has failed.
     reported_failure_.emplace(env_.loop);
     co_await *reported_failure_;
     reported_failure_.reset();
     co_return fail(Code::kInternal, "the component reported that it has failed");
   }
-  if (!spec_.run || skipped(*spec_.run)) {
-    set_state(ComponentState::kFinished);
-    co_return Result<void>();
-  }
-  SKERRY_CO_TRY(launch(*spec_.run));
-  set_state(ComponentState::kRunning);
-  SKERRY_CO_ASSIGN(io::ExitStatus status, co_await *exit_);
-  if (!status.ok()) co_return fail(Code::kInternal, "Run failed: " + status.text());
-  process_.reset();
+  if (spec_.run && !skipped(*spec_.run)) SKERRY_CO_TRY(co_await run());
   set_state(ComponentState::kFinished);
   co_return Result<void>();
 }
 
 io::Task<Result<void>> Component::install() {
-  if (spec_.bootstrap) SKERRY_CO_TRY(co_await run_to_end("Bootstrap", *spec_.bootstrap));
-  process_.reset();
-  if (spec_.install) SKERRY_CO_TRY(co_await run_to_end("Install", *spec_.install));
-  process_.reset();
+  for (const auto& [name, step] :
+       {std::pair("Bootstrap", &spec_.bootstrap), std::pair("Install", &spec_.install)}) {
+    if (*step) SKERRY_CO_TRY(co_await run_to_end(name, **step, &main_));
+    main_ = {};
+  }
   co_return Result<void>();
 }
 
-// What the script left running lives on as long as process_.
-io::Task<Result<void>> Component::run_to_end(std::string name, Step step) {
-  if (skipped(step)) co_return Result<void>();
-  if (auto launched = launch(step); !launched) co_return fail(launched.error().with_context(name));
-  if (step.timeout_ms > 0) {
-    deadline_ =
-        env_.loop.after(step.timeout_ms, [exit = *exit_, name, ms = step.timeout_ms]() mutable {
-          exit.complete(fail(Code::kTimeout, name + " did not end within " + duration_text(ms)));
-        });
+io::Task<Result<void>> Component::run() {
+  SKERRY_CO_TRY(launch(*spec_.run, &main_));
+  set_state(ComponentState::kRunning);
+  limit_time("Run", *spec_.run, main_);
+  auto status = co_await *main_.exit;
+  deadline_.cancel();
+  if (!status) co_return fail(status.error());
+  if (!status->ok()) co_return fail(Code::kInternal, "Run failed: " + status->text());
+  co_await finish();
+  co_return Result<void>();
+}
+
+// Run has ended with 0: Shutdown follows, as in the stock nucleus. What Run left in the background
+// runs on, as there, but ends with the component; and people are told, because nobody watches it.
+io::Task<void> Component::finish() {
+  if (spec_.shutdown) set_state(ComponentState::kStopping);
+  co_await shut_down();
+  const int64_t deadline = env_.clock.monotonic_ms() + kSettleMs;
+  while (main_.process->running() && env_.clock.monotonic_ms() < deadline) {
+    co_await io::sleep(env_.loop, kSettleMs / 20);
   }
-  auto status = co_await *exit_;
+  if (main_.process->running()) {
+    note(
+        "Run has ended and left processes in the background, which nobody watches: start them "
+        "in Startup");
+  } else {
+    main_ = {};
+  }
+}
+
+io::Task<void> Component::shut_down() {
+  if (up_ && spec_.shutdown) co_await try_to_end("Shutdown", *spec_.shutdown);
+  up_ = false;
+}
+
+// A step beside the main one, whose failure changes nothing. What it leaves running is killed.
+io::Task<void> Component::try_to_end(std::string name, Step step) {
+  auto ended = co_await run_to_end(name, std::move(step), &aside_);
+  aside_ = {};
+  if (ended) co_return;
+  log::warn("component", name + " failed",
+            {{"component", spec_.name.str()}, {"reason", ended.error().message()}});
+}
+
+// What the step left running lives on as long as `script`.
+io::Task<Result<void>> Component::run_to_end(std::string name, Step step, Script* script) {
+  if (skipped(step)) co_return Result<void>();
+  if (auto launched = launch(step, script); !launched) {
+    co_return fail(launched.error().with_context(name));
+  }
+  limit_time(name, step, *script);
+  auto status = co_await *script->exit;
   deadline_.cancel();
   if (!status) co_return fail(status.error());
   if (name == "Bootstrap" && status->signal == 0 &&
       (status->code == kRestartNucleus || status->code == kRebootDevice)) {
-    log::warn("component", "Bootstrap asks for a restart, which is left to the operator",
-              {{"component", spec_.name.str()},
-               {"restart", status->code == kRebootDevice ? "device" : "skerryd"}});
+    const char* what = status->code == kRebootDevice ? "the device" : "skerryd";
+    note("Bootstrap ended with " + std::to_string(status->code) + ": it asks for a restart of " +
+         what + ", which is left to the operator");
     co_return Result<void>();
   }
   if (!status->ok()) co_return fail(Code::kInternal, name + " failed: " + status->text());
   co_return Result<void>();
 }
 
-Result<void> Component::launch(const Step& step) {
+void Component::limit_time(const std::string& name, const Step& step, const Script& script) {
+  if (step.timeout_ms <= 0) return;
+  auto out_of_time = [exit = *script.exit, name, ms = step.timeout_ms]() mutable {
+    exit.complete(fail(Code::kTimeout, name + " did not end within " + duration_text(ms)));
+  };
+  deadline_ = env_.loop.after(step.timeout_ms, std::move(out_of_time));
+}
+
+Result<void> Component::launch(const Step& step, Script* script) {
   io::ProcessSpec process;
   process.argv = {"/bin/sh", "-c", step.script};
   process.environment = environment_of(step);
@@ -191,16 +239,19 @@ Result<void> Component::launch(const Step& step) {
   process.no_new_privileges = !step.requires_privilege;
   process.oom_score = kOomScore;
   process.resource_limits = {{RLIMIT_CORE, 0, 0}, {RLIMIT_NOFILE, kOpenFiles, kMaxOpenFiles}};
+  // Each time: a component may do to its folder whatever it likes, also remove it.
+  SKERRY_TRY(prepare_work_folder(env_.files, spec_.work_directory, spec_.user));
   last_lines_.clear();
-  exit_.emplace(env_.loop);
+  *script = {};
+  script->exit.emplace(env_.loop);
   io::ProcessEvents events;
   events.on_line = [this](std::string_view line, bool is_stderr) {
     log_->write(line, is_stderr);
     last_lines_.push_back(readable(line));
     if (last_lines_.size() > kLastLines) last_lines_.pop_front();
   };
-  events.on_exit = [exit = *exit_](io::ExitStatus status) mutable { exit.complete(status); };
-  SKERRY_ASSIGN(process_, env_.processes.start(process, std::move(events)));
+  events.on_exit = [exit = *script->exit](io::ExitStatus status) mutable { exit.complete(status); };
+  SKERRY_ASSIGN(script->process, env_.processes.start(process, std::move(events)));
   return {};
 }
 
@@ -216,23 +267,8 @@ std::vector<std::pair<std::string, std::string>> Component::environment_of(const
 }
 
 bool Component::skipped(const Step& step) const {
-  std::string_view condition = step.skip_if;
-  if (condition.empty()) return false;
-  bool negated = condition.front() == '!';
-  if (negated) condition.remove_prefix(1);
-  size_t space = condition.find(' ');
-  std::string_view kind = condition.substr(0, space);
-  std::string argument(space == std::string_view::npos ? "" : condition.substr(space + 1));
-  bool holds = false;
-  if (kind == "exists") {
-    holds = io::exists(env_.files, argument);
-  } else if (kind == "onpath") {
-    for (const char* directory :
-         {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}) {
-      holds = holds || io::exists(env_.files, std::string(directory) + "/" + argument);
-    }
-  }
-  return holds != negated;
+  return step.skip_if &&
+         holds(env_.files, *step.skip_if, environment_of(step), spec_.work_directory);
 }
 
 io::Task<void> Component::stop() {
@@ -240,38 +276,29 @@ io::Task<void> Component::stop() {
   deadline_.cancel();
   waiting_for_dependencies_.reset();
   reported_failure_.reset();
+  aside_ = {};
   set_state(ComponentState::kStopping);
-  if (spec_.shutdown && started_once_) {
-    // The main process keeps running while its Shutdown script does its work.
-    auto main_process = std::move(process_);
-    auto main_exit = exit_;
-    auto ended = co_await run_to_end("Shutdown", *spec_.shutdown);
-    if (!ended) {
-      log::warn("component", "Shutdown failed",
-                {{"component", spec_.name.str()}, {"reason", ended.error().message()}});
-    }
-    process_ = std::move(main_process);
-    exit_ = main_exit;
-  }
-  co_await end_process();
-  started_once_ = false;
+  co_await shut_down();  // while the main process still runs
+  co_await end(&main_);
 }
 
-// SIGTERM, some time to end, SIGKILL. The shell of a script ends at once; the time is for the
-// program that it had started.
-io::Task<void> Component::end_process() {
-  if (!process_) co_return;
-  const int64_t deadline = env_.clock.monotonic_ms() + kTermGraceMs;
-  process_->signal(SIGTERM);
-  if (!exit_->done()) {
-    io::Completion<Result<io::ExitStatus>> exit = *exit_;
-    (void)co_await io::with_timeout(env_.loop, kTermGraceMs, exit, "SIGTERM");
+io::Task<void> Component::uninstall() {
+  if (spec_.uninstall) co_await try_to_end("Uninstall", *spec_.uninstall);
+}
+
+// SIGTERM to every process, some time to end, SIGKILL.
+io::Task<void> Component::end(Script* script) {
+  for (const auto& [signal, grace_ms] :
+       {std::pair(SIGTERM, kTermGraceMs), std::pair(SIGKILL, kKillGraceMs)}) {
+    if (!script->process || !script->process->running()) break;
+    script->process->signal(signal);
+    const int64_t deadline = env_.clock.monotonic_ms() + grace_ms;
+    for (int64_t look_ms = 1; script->process->running() && env_.clock.monotonic_ms() < deadline;) {
+      co_await io::sleep(env_.loop, look_ms);
+      look_ms = std::min(2 * look_ms, kLongestLookMs);
+    }
   }
-  for (int64_t look_ms = 1; process_->running() && env_.clock.monotonic_ms() < deadline;) {
-    co_await io::sleep(env_.loop, look_ms);
-    look_ms = std::min(2 * look_ms, kLongestLookMs);
-  }
-  process_.reset();
+  *script = {};
 }
 
 void Component::set_dependencies_ready(bool ready) {
@@ -287,8 +314,8 @@ void Component::report(ComponentState reported) {
   } else if (reported == ComponentState::kErrored && state_ != ComponentState::kStopping) {
     if (reported_failure_) {
       reported_failure_->complete(true);
-    } else if (exit_ && process_) {
-      exit_->complete(fail(Code::kInternal, "the component reported that it has failed"));
+    } else if (main_.exit && main_.process) {
+      main_.exit->complete(fail(Code::kInternal, "the component reported that it has failed"));
     }
   }
 }
@@ -296,8 +323,15 @@ void Component::report(ComponentState reported) {
 void Component::set_state(ComponentState state) {
   if (state == state_) return;
   state_ = state;
-  if (is_healthy(state)) reason_.clear();
+  if (is_healthy(state)) reason_ = notes_;
   hooks_.on_state(*this);
+}
+
+void Component::note(std::string text) {
+  log::warn("component", text, {{"component", spec_.name.str()}, {"version", spec_.version}});
+  if (notes_.contains(text)) return;
+  if (!notes_.empty()) notes_ += "; ";
+  notes_ += text;
 }
 
 void Component::note_failure(const Error& error) {

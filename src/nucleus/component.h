@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/named_type.h"
+#include "formats/recipe.h"
 #include "io/env.h"
 #include "io/task.h"
 #include "nucleus/component_state.h"
@@ -20,8 +21,8 @@ namespace skerry::nucleus {
 
 // One life-cycle script, ready to run: its placeholders are filled in.
 struct Step {
-  std::string script;   // for /bin/sh -c
-  std::string skip_if;  // "", "onpath X", "exists F", each with an optional "!" before it
+  std::string script;  // for /bin/sh -c
+  std::optional<formats::SkipIf> skip_if;
   bool requires_privilege = false;
   int64_t timeout_ms = 0;  // 0: none
   std::vector<std::pair<std::string, std::string>> environment;
@@ -35,7 +36,7 @@ struct ComponentSpec {
   std::string version;
   std::string package;  // another one of the same version is another content: Install runs again
   std::vector<ComponentName> hard_dependencies;
-  std::optional<Step> bootstrap, install, startup, run, shutdown, recover;
+  std::optional<Step> bootstrap, install, startup, run, shutdown, recover, uninstall;
   std::vector<std::pair<std::string, std::string>> environment;
   std::string work_directory;
   std::string log_path;
@@ -70,6 +71,9 @@ class Component {
   void start();
   // Ends whatever runs: Shutdown script, SIGTERM, then SIGKILL. Afterwards nothing of it is left.
   io::Task<void> stop();
+  // Runs the Uninstall script of one that is leaving the device, and was never started here or is
+  // stopped. A failure is logged and holds up nothing.
+  io::Task<void> uninstall();
   // Told by the supervisor whenever the answer may have changed.
   void set_dependencies_ready(bool ready);
   // UpdateState over IPC: the component says it runs, or that it has failed.
@@ -78,18 +82,31 @@ class Component {
   const ComponentSpec& spec() const { return spec_; }
   const std::string& token() const { return token_; }
   ComponentState state() const { return state_; }
-  // Why it is ERRORED or BROKEN, with the script's last lines of output.
+  // Why it is ERRORED or BROKEN, with the script's last lines of output; for one that is up, what
+  // people should know about it.
   const std::string& reason() const { return reason_; }
 
  private:
+  // A script in its process, from launch() until it is dropped, which kills what it left.
+  struct Script {
+    std::unique_ptr<io::Process> process;
+    std::optional<io::Completion<Result<io::ExitStatus>>> exit;
+  };
   io::Task<void> live();
   io::Task<Result<void>> attempt();
   io::Task<Result<void>> install();
-  io::Task<Result<void>> run_to_end(std::string name, Step step);
-  Result<void> launch(const Step& step);
-  io::Task<void> end_process();
+  io::Task<Result<void>> run();
+  io::Task<void> finish();
+  io::Task<void> clean_up_after_failure();
+  io::Task<void> shut_down();
+  io::Task<Result<void>> run_to_end(std::string name, Step step, Script* script);
+  io::Task<void> try_to_end(std::string name, Step step);
+  Result<void> launch(const Step& step, Script* script);
+  io::Task<void> end(Script* script);
+  void limit_time(const std::string& name, const Step& step, const Script& script);
   bool skipped(const Step& step) const;
   void set_state(ComponentState state);
+  void note(std::string text);
   void note_failure(const Error& error);
   std::vector<std::pair<std::string, std::string>> environment_of(const Step& step) const;
 
@@ -102,14 +119,15 @@ class Component {
   std::string reason_;
   bool dependencies_ready_ = false;
   std::optional<io::Completion<bool>> waiting_for_dependencies_;
-  std::unique_ptr<io::Process> process_;
-  std::optional<io::Completion<Result<io::ExitStatus>>> exit_;  // of process_
-  io::Timer deadline_;                                          // of the step that runs
-  std::optional<io::Completion<bool>> reported_failure_;        // while it is up after Startup
+  Script main_;                                           // Bootstrap, Install, Startup, Run
+  Script aside_;                                          // Recover, Shutdown, Uninstall
+  io::Timer deadline_;                                    // of the step that runs
+  std::optional<io::Completion<bool>> reported_failure_;  // while it is up after Startup
   std::deque<std::string> last_lines_;
   int failures_ = 0;             // in a row
   int64_t last_failure_ms_ = 0;  // monotonic
-  bool started_once_ = false;
+  bool up_ = false;              // Startup or Run has begun, and Shutdown has not ended since
+  std::string notes_;            // for people, while it is up
   std::unique_ptr<ComponentLog> log_;
   io::TaskScope life_;
 };

@@ -52,31 +52,40 @@ class Variables {
   const formats::Recipe& recipe_;
 };
 
-// Null for what the nucleus does not run.
-std::optional<Step>* step_of(ComponentSpec& spec, formats::StepKind kind) {
+std::optional<Step>& step_of(ComponentSpec& spec, formats::StepKind kind) {
   switch (kind) {
     case formats::StepKind::kBootstrap:
-      return &spec.bootstrap;
+      return spec.bootstrap;
     case formats::StepKind::kInstall:
-      return &spec.install;
+      return spec.install;
     case formats::StepKind::kStartup:
-      return &spec.startup;
+      return spec.startup;
     case formats::StepKind::kRun:
-      return &spec.run;
+      return spec.run;
     case formats::StepKind::kShutdown:
-      return &spec.shutdown;
+      return spec.shutdown;
     case formats::StepKind::kRecover:
-      return &spec.recover;
+      return spec.recover;
     case formats::StepKind::kUninstall:
-      return nullptr;
+      break;
   }
-  return nullptr;
+  return spec.uninstall;
 }
 
-std::string text_of(const formats::SkipIf& condition) {
-  std::string text = condition.negated ? "!" : "";
-  text += condition.kind == formats::SkipIf::Kind::kExists ? "exists " : "onpath ";
-  return text + condition.argument;
+// Other types need a program around them that is not this one. Without a script or an artifact
+// there is nothing to host: components that stand for a part of the nucleus are written so.
+Result<void> check_type(const formats::Recipe& recipe, const formats::Manifest& manifest) {
+  using formats::ComponentType;
+  if (recipe.type == ComponentType::kGeneric) return {};
+  if (manifest.lifecycle.steps.empty() && manifest.artifacts.empty()) return {};
+  std::string why = "a nucleus cannot be a component of another one";
+  if (recipe.type == ComponentType::kPlugin) why = "it is code that runs inside the Java nucleus";
+  if (recipe.type == ComponentType::kLambda) why = "it needs the Lambda manager of AWS";
+  return fail(Code::kUnsupported, recipe.name.str() + ": ComponentType " +
+                                      std::string(formats::name_of(recipe.type)) +
+                                      " cannot run here, " + why +
+                                      "; publish it as aws.greengrass.generic, or deploy it to a "
+                                      "device with the stock nucleus");
 }
 
 std::vector<std::pair<std::string, std::string>> environment_of(const NucleusInfo& info,
@@ -99,6 +108,7 @@ Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const Package
                                           const ComponentSet& components, const ConfigTree& config,
                                           const formats::Recipe& recipe,
                                           const formats::Manifest& manifest) {
+  SKERRY_TRY(check_type(recipe, manifest));
   const InstalledComponent& installed = components.at(recipe.name);
   ComponentSpec spec;
   spec.name = recipe.name;
@@ -124,11 +134,12 @@ Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const Package
     }
     Step filled;
     filled.script = fill(step.script);
-    if (step.skip_if) filled.skip_if = fill(text_of(*step.skip_if));
+    filled.skip_if = step.skip_if;
+    if (filled.skip_if) filled.skip_if->argument = fill(step.skip_if->argument);
     filled.requires_privilege = step.requires_privilege;
     filled.timeout_ms = step.timeout ? std::chrono::milliseconds(*step.timeout).count() : 0;
     for (const auto& [key, value] : step.setenv) filled.environment.emplace_back(key, fill(value));
-    if (auto* place = step_of(spec, kind)) *place = std::move(filled);
+    step_of(spec, kind) = std::move(filled);
   }
   return spec;
 }

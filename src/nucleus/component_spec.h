@@ -12,7 +12,8 @@
 namespace skerry::nucleus {
 
 // `components` is the generation it is part of (for variables of direct dependencies). Variables
-// that have no value stay as they are written. kPermissionDenied: a step requires privilege and the
+// that have no value stay as they are written. kUnsupported: a type of component that
+// this nucleus cannot host; kPermissionDenied: a step requires privilege and the
 // nucleus has none; errors of user_of() and
 // limits_of() (nucleus/run_with.h).
 Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const PackageStore& packages,

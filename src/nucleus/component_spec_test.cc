@@ -105,16 +105,20 @@ TEST_F(ComponentSpecTest, EveryStepWithItsConditionAndTimeout) {
                                 {"Install", step},
                                 {"Startup", "u"},
                                 {"Shutdown", "d"},
-                                {"Recover", "r"}}));
+                                {"Recover", "r"},
+                                {"Uninstall", "x"}}));
   ASSERT_TRUE(made);
   EXPECT_EQ(made->bootstrap->script, "b");
-  EXPECT_EQ(made->install->skip_if, "!exists /gg/work/app/done");
+  EXPECT_EQ(made->install->skip_if,
+            (formats::SkipIf{formats::SkipIf::Kind::kExists, true, "/gg/work/app/done"}));
   EXPECT_EQ(made->install->timeout_ms, 7'000);
   EXPECT_EQ(made->startup->script, "u");
   EXPECT_EQ(made->startup->timeout_ms, 120'000);
   EXPECT_FALSE(made->run);
   EXPECT_EQ(made->shutdown->timeout_ms, 15'000);
   EXPECT_EQ(made->recover->timeout_ms, 60'000);
+  EXPECT_EQ(made->uninstall->script, "x");
+  EXPECT_EQ(made->uninstall->timeout_ms, 120'000);
 }
 
 TEST_F(ComponentSpecTest, OnlyHardDependenciesThatAreThereHoldItBack) {
@@ -210,6 +214,21 @@ TEST_F(ComponentSpecTest, UsersAsRoot) {
   auto ghost = spec(test_recipe("app", "1.0.0"));
   ASSERT_FALSE(ghost);
   EXPECT_EQ(ghost.error().message(), "posixUser of app: the user 'ghost' does not exist");
+}
+
+TEST_F(ComponentSpecTest, TypesThatNeedAnotherHostAreRefused) {
+  for (const char* type :
+       {"aws.greengrass.plugin", "aws.greengrass.lambda", "aws.greengrass.nucleus"}) {
+    json recipe = test_recipe("app", "1.0.0");
+    recipe["ComponentType"] = type;
+    auto refused = spec(recipe);
+    ASSERT_FALSE(refused) << type;
+    EXPECT_EQ(refused.error().code(), Code::kUnsupported);
+    EXPECT_TRUE(refused.error().message().contains(type)) << refused.error().message();
+    recipe["Manifests"][0]["Lifecycle"] = json::object();  // stands for a part of the nucleus
+    recipe["Manifests"][0].erase("Artifacts");
+    EXPECT_TRUE(spec(recipe)) << type;
+  }
 }
 
 TEST_F(ComponentSpecTest, EqualInputsMakeEqualSpecs) {

@@ -24,13 +24,6 @@ bool worth_waiting_for(const Error& error) {
   return error.code() == Code::kUnavailable || error.code() == Code::kTimeout;
 }
 
-Result<void> make_folders(io::Files& files, const std::string& logs, const std::string& work,
-                          const std::optional<UserId>& user) {
-  SKERRY_TRY(io::make_directories(files, logs));
-  SKERRY_TRY(io::make_directories(files, work));
-  return user ? files.set_owner(work, user->first, user->second) : Result<void>();
-}
-
 JobResult outcome(JobResult job, std::string status, std::string detailed_status,
                   std::string reason) {
   job.status = std::move(status);
@@ -110,6 +103,8 @@ io::Task<Result<void>> DeploymentEngine::finish_activation() {
   JobResult job = state_.pending_job();
   auto activated = co_await activate();
   if (activated) {
+    // Before the commit: after a crash it is done again rather than not at all.
+    co_await supervisor_.uninstall(leavers(state_.previous()));
     log::info("deployment", "succeeded", {{"job", job.job.str()}});
     SKERRY_CO_TRY(co_await persist(
         [&] { return state_.commit(outcome(job, "SUCCEEDED", "SUCCESSFUL", "")); }));
@@ -131,6 +126,7 @@ io::Task<Result<void>> DeploymentEngine::finish_activation() {
 }
 
 io::Task<Result<void>> DeploymentEngine::roll_back(std::string reason) {
+  const Generation failed{state_.components(), {}, state_.config().tree()};
   // 6. One record again: from here on the old generation is current.
   if (state_.phase() == Phase::kActivating) {
     SKERRY_CO_TRY(co_await persist([&] { return state_.begin_rollback(reason); }));
@@ -147,6 +143,7 @@ io::Task<Result<void>> DeploymentEngine::roll_back(std::string reason) {
     log::error("deployment", "the previous versions do not come up either",
                {{"job", job.job.str()}, {"reason", activated.error().message()}});
   }
+  co_await supervisor_.uninstall(leavers(failed));
   SKERRY_CO_TRY(co_await persist([&] { return state_.finish_rollback(result); }));
   tend();
   co_return Result<void>();
@@ -363,23 +360,40 @@ io::Task<Result<void>> DeploymentEngine::bring_up_current() {
   co_return co_await supervisor_.wait_healthy(info_.healthy_for_ms, within_ms.value_or(kNeverMs));
 }
 
-// The spec of a component of the current generation, its folders and files in place.
-io::Task<Result<ComponentSpec>> DeploymentEngine::prepare(ComponentName name) {
-  const InstalledComponent installed = state_.components().at(name);
-  SKERRY_CO_ASSIGN(std::string text, packages_.recipe(name, installed));
-  SKERRY_CO_ASSIGN(auto recipe, formats::parse_recipe(text));
+// Of a component of the generation that has these components and this configuration.
+Result<ComponentSpec> DeploymentEngine::spec_of(const ComponentName& name,
+                                                const ComponentSet& components,
+                                                const ConfigTree& config) {
+  SKERRY_ASSIGN(std::string text, packages_.recipe(name, components.at(name)));
+  SKERRY_ASSIGN(auto recipe, formats::parse_recipe(text));
   if (recipe.name != name) {
-    co_return fail(Code::kCorrupt, "the stored recipe of " + name.str() + " is that of " +
-                                       recipe.name.str() + ": deploy it again");
+    return fail(Code::kCorrupt, "the stored recipe of " + name.str() + " is that of " +
+                                    recipe.name.str() + ": deploy it again");
   }
-  SKERRY_CO_ASSIGN(const auto manifest, manifest_for(info_, recipe));
-  SKERRY_CO_ASSIGN(ComponentSpec spec,
-                   make_component_spec(info_, packages_, state_.components(),
-                                       state_.config().tree(), recipe, manifest));
-  SKERRY_CO_TRY(co_await io::run_on(
-      env_.pool, env_.loop,
-      [&files = env_.files, work = spec.work_directory, logs = io::parent_of(spec.log_path),
-       user = spec.user] { return make_folders(files, logs, work, user); }));
+  SKERRY_ASSIGN(const auto manifest, manifest_for(info_, recipe));
+  return make_component_spec(info_, packages_, components, config, recipe, manifest);
+}
+
+// What the other generation has and the current one has not. Its packages are still on the disk.
+std::vector<ComponentSpec> DeploymentEngine::leavers(const Generation& other) {
+  std::vector<ComponentSpec> specs;
+  for (const auto& [name, installed] : other.components) {
+    if (state_.components().contains(name)) continue;
+    auto spec = spec_of(name, other.components, other.config);
+    if (spec) {
+      specs.push_back(std::move(*spec));
+    } else {
+      log::warn("deployment", "leaves without its Uninstall",
+                {{"component", name.str()}, {"reason", spec.error().message()}});
+    }
+  }
+  return specs;
+}
+
+// The spec of a component of the current generation, its files in place.
+io::Task<Result<ComponentSpec>> DeploymentEngine::prepare(ComponentName name) {
+  SKERRY_CO_ASSIGN(ComponentSpec spec, spec_of(name, state_.components(), state_.config().tree()));
+  SKERRY_CO_TRY(io::make_directories(env_.files, io::parent_of(spec.log_path)));
   if (spec.user) {
     SKERRY_CO_TRY(co_await packages_.give_to_group(name, spec.package, spec.user->second));
   }

@@ -69,6 +69,9 @@ class DeploymentEngine {
   io::Task<Result<void>> finish_activation();
   io::Task<Result<void>> roll_back(std::string reason);
   io::Task<Result<void>> persist(std::function<Result<void>()> write);
+  Result<ComponentSpec> spec_of(const ComponentName& name, const ComponentSet& components,
+                                const ConfigTree& config);
+  std::vector<ComponentSpec> leavers(const Generation& other);
   io::Task<Result<ComponentSpec>> prepare(ComponentName name);
   io::Task<void> apply_what_can_run();
   io::Task<void> mend_damaged();

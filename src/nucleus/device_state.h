@@ -97,7 +97,8 @@ class DeviceState {
   int boots_in_phase() const { return boots_; }
   const std::vector<JobResult>& unreported() const { return unreported_; }
   const std::optional<JobResult>& last_result() const { return last_result_; }
-  const ComponentSet& previous() const { return previous_.components; }
+  // What is returned to if the deployment fails; empty in kIdle and kRollingBack.
+  const Generation& previous() const { return previous_; }
   // Why records are missing; empty: none are.
   const std::string& needs_repair() const { return repair_; }
   // All of it, as a snapshot record says it.

@@ -99,7 +99,7 @@ io::Task<Result<void>> Housekeeper::clean_up() {
   PackageStore::Needed needed;
   Names kept;
   bool any_in_old_layout = false;
-  for (const ComponentSet* generation : {&state_.components(), &state_.previous()}) {
+  for (const ComponentSet* generation : {&state_.components(), &state_.previous().components}) {
     for (const auto& [name, component] : *generation) {
       kept.insert(name.str());
       needed[name].insert(component.package());

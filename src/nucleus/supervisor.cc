@@ -172,6 +172,17 @@ io::Task<Result<void>> Supervisor::wait_healthy(int64_t window_ms, int64_t timeo
   }
 }
 
+io::Task<void> Supervisor::uninstall(std::vector<ComponentSpec> leaving) {
+  for (ComponentSpec& spec : leaving) {
+    if (!spec.uninstall) continue;
+    log::info("supervisor", "uninstalling", {{"component", spec.name.str()}});
+    Component::Hooks nothing{.on_state = [](Component&) {},
+                             .on_installed = [](const Component&) {}};
+    Component component(env_, std::move(spec), true, env_.random.token(16), std::move(nothing));
+    co_await component.uninstall();
+  }
+}
+
 std::vector<ComponentStatus> Supervisor::statuses() const {
   std::vector<ComponentStatus> all;
   all.reserve(components_.size());

@@ -18,7 +18,7 @@ struct ComponentStatus {
   ComponentName name;
   std::string version;
   ComponentState state = ComponentState::kNew;
-  std::string reason;  // of ERRORED and BROKEN
+  std::string reason;  // of ERRORED and BROKEN; otherwise what people should know, mostly nothing
 };
 
 class Supervisor {
@@ -40,6 +40,9 @@ class Supervisor {
   // Until every component has been RUNNING or FINISHED without a break for `window_ms`. Fails with
   // the component's reason as soon as one is BROKEN, and with kTimeout after `timeout_ms`.
   io::Task<Result<void>> wait_healthy(int64_t window_ms, int64_t timeout_ms);
+
+  // Runs the Uninstall of components that are leaving the device; they are stopped already.
+  io::Task<void> uninstall(std::vector<ComponentSpec> leaving);
 
   std::vector<ComponentStatus> statuses() const;
   // The component whose processes carry this SVCUID.

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "io/test_env.h"
+#include "nucleus/test_cloud.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -71,6 +72,11 @@ class SupervisorTest : public ::testing::Test, protected io::RealTestEnv {
   Result<void> apply(std::vector<ComponentSpec> specs, int64_t window_ms = 50) {
     begin_apply(std::move(specs), window_ms);
     return end_apply();
+  }
+  // A zombie has ended; who reaps it is another matter.
+  static bool ended(pid_t pid) {
+    const std::string stat = io::read_group_file("/proc/" + std::to_string(pid), "stat");
+    return stat.empty() || stat.contains(") Z ");
   }
   template <class Condition>
   void run_until(Condition condition) {
@@ -196,6 +202,83 @@ TEST_F(SupervisorTest, BootstrapRunsBeforeInstallAndMayAskForARestart) {
   auto result = apply({failing}, kPatientMs);
   ASSERT_FALSE(result);
   EXPECT_NE(result.error().message().find("Bootstrap failed: exit code 7"), std::string::npos);
+}
+
+TEST_F(SupervisorTest, WhatBootstrapAsksForIsInTheStatus) {
+  auto asks = spec("asks", "");
+  asks.bootstrap = step("exit 101");
+  ASSERT_TRUE(apply({asks}));
+  EXPECT_TRUE(supervisor_->statuses()[0].reason.contains("asks for a restart of the device"))
+      << supervisor_->statuses()[0].reason;
+}
+
+TEST_F(SupervisorTest, ShutdownRunsWhenRunEndsWithZeroAndNotAgain) {
+  auto once = spec("once", "echo run >> order");
+  once.shutdown = step("echo shutdown >> order");
+  ASSERT_TRUE(apply({once}));
+  EXPECT_EQ(state("once"), ComponentState::kFinished);
+  EXPECT_EQ(contents("order"), "run\nshutdown\n");
+  ASSERT_TRUE(apply({}));
+  EXPECT_EQ(contents("order"), "run\nshutdown\n");
+}
+
+TEST_F(SupervisorTest, ShutdownRunsAfterAFailureOnceRecoverHasRun) {
+  auto failing = spec("failing", "echo run >> order; exit 1");
+  failing.recover = step("echo recover >> order");
+  failing.shutdown = step("echo shutdown >> order");
+  ASSERT_FALSE(apply({failing}, kPatientMs));
+  expect_contents("order", "run\nrecover\nshutdown\nrun\nrecover\nshutdown\nrun\nshutdown\n");
+}
+
+TEST_F(SupervisorTest, RunIsEndedAtItsTimeout) {
+  auto slow = spec("slow", "");
+  slow.run = step("trap 'echo term >> order; exit' TERM; echo run >> order; sleep 300 & wait", 300);
+  auto result = apply({slow}, kPatientMs);
+  ASSERT_FALSE(result);
+  EXPECT_TRUE(result.error().message().contains("Run did not end within 300 ms"))
+      << result.error().message();
+  expect_contents("order", "run\nterm\nrun\nterm\nrun\nterm\n");
+  auto quick = spec("quick", "");
+  quick.run = step("exit 0", 300);
+  ASSERT_TRUE(apply({quick}, 500));
+  EXPECT_EQ(state("quick"), ComponentState::kFinished);
+}
+
+TEST_F(SupervisorTest, ADaemonThatRunLeavesRunsOnIsToldAndEndsWithTheComponent) {
+  auto leaves = spec("leaves", "setsid sleep 300 & echo $! > pid");
+  ASSERT_TRUE(apply({leaves}));
+  EXPECT_EQ(state("leaves"), ComponentState::kFinished);
+  const pid_t daemon = std::stoi(contents("pid"));
+  EXPECT_EQ(kill(daemon, 0), 0);
+  EXPECT_TRUE(supervisor_->statuses()[0].reason.contains("left processes in the background"));
+  ASSERT_TRUE(apply({}));
+  EXPECT_TRUE(ended(daemon));
+}
+
+TEST_F(SupervisorTest, UninstallRunsForWhatLeavesAndItsFailureHoldsUpNothing) {
+  auto leaving = spec("leaving", "");
+  leaving.uninstall = step("echo uninstall >> order; exit 1");
+  auto hanging = spec("hanging", "");
+  hanging.uninstall = step("echo hanging >> order; sleep 300", 100);
+  auto silent = spec("silent", "echo never >> order");
+  run_task(loop, supervisor_->uninstall({leaving, hanging, silent}));
+  EXPECT_EQ(contents("order"), "uninstall\nhanging\n");
+}
+
+TEST_F(SupervisorTest, TheWorkFolderIsMadeAndRepairedBeforeEachScript) {
+  auto hostile = spec("hostile",
+                      "test -e tried && exec sleep 60; touch tried ../tried; cd /; "
+                      "rm -r \"$WORK\"; ln -s /etc \"$WORK\"; exit 1");
+  hostile.work_directory = directory_ + "/work";
+  hostile.environment.emplace_back("WORK", hostile.work_directory);
+  ASSERT_FALSE(apply({hostile}, kPatientMs));  // "tried" is gone each time
+  EXPECT_TRUE(std::filesystem::exists(directory_ + "/tried"));
+  hostile.run = step("sleep 60");
+  ASSERT_TRUE(apply({hostile}));
+  EXPECT_TRUE(
+      std::filesystem::is_directory(std::filesystem::symlink_status(hostile.work_directory)));
+  EXPECT_EQ(files.stat(hostile.work_directory)->mode, 0700u);
+  EXPECT_NE(files.stat("/etc")->mode, 0700u);
 }
 
 TEST_F(SupervisorTest, RecoverRunsAfterAFailure) {
