@@ -18,6 +18,7 @@
 #include "io/process_guard.h"
 #include "net/http_client.h"
 #include "net/mqtt.h"
+#include "nucleus/component_users.h"
 #include "nucleus/device_clock.h"
 #include "nucleus/device_config.h"
 #include "nucleus/ipc_server.h"
@@ -165,6 +166,11 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
   io::ThreadPool pool("files", 1);
   io::Env env{loop, clock, files, processes, random, pool};
   SKERRY_TRY(contain(guard, info));
+  SKERRY_ASSIGN(
+      auto users,
+      ComponentUsers::open(files, {info.state_directory() + "/users.json", info.root + "/work"},
+                           [](uint32_t uid) { return getpwuid(uid) != nullptr; }));
+  info.allocate_user = [&users](const ComponentName& name) { return users.uid_of(name); };
 
   const net::TlsFiles identity{config.ca_file, config.certificate_file, config.key_file};
   SKERRY_ASSIGN(auto tls, net::TlsContext::client(identity, device_clock));

@@ -418,6 +418,16 @@ Result<void> FaultFiles::set_owner(const std::string& path, uint32_t uid, uint32
   return alive();
 }
 
+Result<void> FaultFiles::hand_over(const std::string& path, uint32_t from, uint32_t uid,
+                                   uint32_t gid) {
+  SKERRY_ASSIGN(NodePtr node, find(path, "hand over"));
+  if (node->uid == from) SKERRY_TRY(set_owner(path, uid, gid));
+  for (const auto& [name, child] : Entries(node->entries)) {
+    SKERRY_TRY(hand_over(path + "/" + name, from, uid, gid));
+  }
+  return {};
+}
+
 Result<void> FaultFiles::sync_directory(const std::string& path) {
   SKERRY_ASSIGN(NodePtr node, find(path, "open"));
   if (!node->is_directory) return fail(errno_error("open", path, ENOTDIR));

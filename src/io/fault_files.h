@@ -69,6 +69,8 @@ class FaultFiles : public Files {
   Result<void> remove_tree(const std::string& path) override;
   Result<void> set_mode(const std::string& path, uint32_t mode) override;
   Result<void> set_owner(const std::string& path, uint32_t uid, uint32_t gid) override;
+  Result<void> hand_over(const std::string& path, uint32_t from, uint32_t uid,
+                         uint32_t gid) override;
   Result<void> sync_directory(const std::string& path) override;
   Result<uint64_t> free_bytes(const std::string& path) override;
 

@@ -170,6 +170,42 @@ class TreeRemover {
   uint64_t moved_ = 0;
 };
 
+// Gives what belongs to `from` to another user, by descriptors: a name that is swapped meanwhile
+// leads nowhere.
+class TreeGiver {
+ public:
+  TreeGiver(uint32_t from, uint32_t uid, uint32_t gid) : from_(from), uid_(uid), gid_(gid) {}
+
+  // `parent` is AT_FDCWD or a directory's.
+  Result<void> give(int parent, const std::string& name, int depth) {
+    Descriptor entry(::openat(parent, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    struct stat info{};
+    if (entry.get() < 0 || ::fstat(entry.get(), &info) != 0) {
+      if (errno == ENOENT && depth > 0) return {};
+      return fail(errno_error("hand over", name, errno));
+    }
+    const bool is_directory = S_ISDIR(info.st_mode);
+    if (depth == 0) device_ = info.st_dev;
+    if (info.st_dev != device_) return {};
+    if (info.st_uid == from_ && (is_directory || info.st_nlink == 1) &&
+        ::fchownat(entry.get(), "", uid_, gid_, AT_EMPTY_PATH) != 0) {
+      return fail(errno_error("hand over", name, errno));
+    }
+    if (!is_directory || depth == kMaxDepth) return {};
+    DIR* stream = ::fdopendir(::openat(entry.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!stream) return fail(errno_error("list", name, errno));
+    const std::vector<std::string> names = names_in(stream);
+    ::closedir(stream);
+    for (const std::string& each : names) SKERRY_TRY(give(entry.get(), each, depth + 1));
+    return {};
+  }
+
+ private:
+  static constexpr int kMaxDepth = 64;
+  uint32_t from_, uid_, gid_;
+  dev_t device_ = 0;
+};
+
 // `path` itself, pinned: what is done through it cannot be diverted by a change of the name.
 class Pinned {
  public:
@@ -275,6 +311,11 @@ Result<void> RealFiles::set_mode(const std::string& path, uint32_t mode) {
 Result<void> RealFiles::set_owner(const std::string& path, uint32_t uid, uint32_t gid) {
   SKERRY_ASSIGN(const Pinned file, Pinned::open(path, "chown"));
   return check(::fchownat(file.fd(), "", uid, gid, AT_EMPTY_PATH), "chown", path);
+}
+
+Result<void> RealFiles::hand_over(const std::string& path, uint32_t from, uint32_t uid,
+                                  uint32_t gid) {
+  return TreeGiver(from, uid, gid).give(AT_FDCWD, path, 0);
 }
 
 Result<void> RealFiles::sync_directory(const std::string& path) {

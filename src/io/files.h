@@ -43,7 +43,7 @@ class File {
 
 // Whoever may write to a directory of `path` can make the path mean something else at any time.
 // The nucleus is root and components are not its friends: below a folder that belongs to one, only
-// remove_tree() may be used.
+// remove_tree() and hand_over() may be used.
 class Files {
  public:
   virtual ~Files() = default;
@@ -63,6 +63,11 @@ class Files {
   // name may be a trap.
   virtual Result<void> set_mode(const std::string& path, uint32_t mode) = 0;
   virtual Result<void> set_owner(const std::string& path, uint32_t uid, uint32_t gid) = 0;
+  // `path` and what is below it, on one file system and at most 64 levels deep: what belongs to
+  // `from` is given to `uid` and `gid`, but no file that has another name as well. Links are not
+  // followed, whoever swaps them meanwhile.
+  virtual Result<void> hand_over(const std::string& path, uint32_t from, uint32_t uid,
+                                 uint32_t gid) = 0;
   virtual Result<void> sync_directory(const std::string& path) = 0;  // entries survive a power cut
   virtual Result<uint64_t> free_bytes(const std::string& path) = 0;
 };
@@ -79,6 +84,8 @@ class RealFiles : public Files {
   Result<void> remove_tree(const std::string& path) override;
   Result<void> set_mode(const std::string& path, uint32_t mode) override;
   Result<void> set_owner(const std::string& path, uint32_t uid, uint32_t gid) override;
+  Result<void> hand_over(const std::string& path, uint32_t from, uint32_t uid,
+                         uint32_t gid) override;
   Result<void> sync_directory(const std::string& path) override;
   Result<uint64_t> free_bytes(const std::string& path) override;
 };

@@ -200,6 +200,40 @@ TEST_P(FilesTest, HelpersReplaceAndLimit) {
   EXPECT_GT(files().free_bytes(subject_.root).value(), 0u);
 }
 
+TEST_P(FilesTest, HandsOverWhatBelongsToOneUser) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give files away";
+  ASSERT_TRUE(files().make_directory(at("tree"), 0700));
+  ASSERT_TRUE(files().make_directory(at("tree/below"), 0700));
+  put("tree/below/mine", "x");
+  put("tree/theirs", "x");
+  for (const char* mine : {"tree", "tree/below", "tree/below/mine"}) {
+    ASSERT_TRUE(files().set_owner(at(mine), 70'001, 7));
+  }
+  ASSERT_TRUE(files().hand_over(at("tree"), 70'001, 70'002, 8));
+  for (const char* mine : {"tree", "tree/below", "tree/below/mine"}) {
+    EXPECT_EQ(files().stat(at(mine))->uid, 70'002u) << mine;
+    EXPECT_EQ(files().stat(at(mine))->gid, 8u) << mine;
+  }
+  EXPECT_EQ(files().stat(at("tree/theirs"))->uid, 0u);
+  EXPECT_EQ(files().hand_over(at("none"), 0, 1, 1).error().code(), Code::kNotFound);
+}
+
+TEST(Files, NothingIsHandedOverThroughLinksOrOtherNames) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give files away";
+  Subject real = real_subject();
+  const std::string tree = real.root + "/tree", outside = real.root + "/outside";
+  ASSERT_TRUE(make_directories(*real.files, tree));
+  ASSERT_TRUE(make_directories(*real.files, outside));
+  ASSERT_TRUE(write_file_atomic(*real.files, outside + "/file", "x"));
+  ASSERT_EQ(::symlink(outside.c_str(), (tree + "/link").c_str()), 0);
+  ASSERT_EQ(::link((outside + "/file").c_str(), (tree + "/hard").c_str()), 0);
+  ASSERT_TRUE(real.files->hand_over(tree, 0, 70'002, 8));
+  EXPECT_EQ(real.files->stat(tree)->uid, 70'002u);
+  EXPECT_EQ(real.files->stat(outside)->uid, 0u);
+  EXPECT_EQ(real.files->stat(outside + "/file")->uid, 0u);
+  ASSERT_TRUE(real.files->remove_tree(real.root));
+}
+
 TEST(Files, ParentOf) {
   EXPECT_EQ(parent_of("/a/b"), "/a");
   EXPECT_EQ(parent_of("/a"), "/");

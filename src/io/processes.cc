@@ -86,11 +86,11 @@ class RealProcesses::Child : public std::enable_shared_from_this<Child> {
       (void)tracks_.group->kill(0);
     } else if (tracks_.group) {
       tracks_.group->signal(number);
-    } else if (reaped_) {
-      // Now the number of the process group may belong to strangers; the mark never does.
-      signal_marked(tracks_.mark, number);
     } else {
-      ::kill(-pid_, number);
+      // A process in the middle of exec shows no mark; SIGKILL must not miss it. After the child's
+      // end the number of its process group may belong to strangers.
+      if (number == SIGKILL && !reaped_) ::kill(-pid_, number);
+      signal_marked(tracks_.mark, number);
     }
   }
 

@@ -60,8 +60,7 @@ class Process {
  public:
   virtual ~Process() = default;
   virtual pid_t pid() const = 0;
-  // To the child and to whatever it started, sessions and daemons of their own included (without
-  // control groups: to its process group, and once it has ended to what it left running).
+  // To the child and to whatever it started, sessions and daemons of their own included.
   virtual void signal(int number) = 0;
   // Whether the child, or anything it started, still runs.
   virtual bool running() = 0;

@@ -132,6 +132,19 @@ TEST_F(ProcessesTest, SignalReachesTheWholeGroup) {
   EXPECT_EQ(seen.exit->code, 7);
 }
 
+TEST_F(ProcessesTest, SignalReachesSessionsOfTheirOwnWithoutControlGroups) {
+  Seen seen;
+  auto process = processes_.start(
+      shell("for i in 1 2; do setsid sh -c 'trap \"echo term; exit\" TERM; echo up; "
+            "while :; do sleep 0.01; done' & done; trap '' TERM; wait; wait; wait"),
+      seen.events());
+  ASSERT_TRUE(process);
+  run_until([&] { return seen.out.size() == 2; });
+  (*process)->signal(SIGTERM);
+  run_until([&] { return seen.exit.has_value(); });
+  EXPECT_EQ(seen.out, (std::vector<std::string>{"up", "up", "term", "term"}));
+}
+
 TEST_F(ProcessesTest, ReportsTheSignalThatEndedIt) {
   EXPECT_EQ(run(shell("kill -9 $$")).exit->text(), "killed by signal 9");
 }

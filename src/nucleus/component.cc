@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "io/pool.h"
 #include "nucleus/component_log.h"
 #include "nucleus/skip_if.h"
 #include "nucleus/work_folder.h"
@@ -117,6 +118,7 @@ io::Task<void> Component::clean_up_after_failure() {
 // From NEW to the end of what it runs. Success: it has finished, or is up and needs no process.
 io::Task<Result<void>> Component::attempt() {
   set_state(ComponentState::kNew);
+  SKERRY_CO_TRY(co_await take_over_work_folder());
   if (!installed_) {
     SKERRY_CO_TRY(co_await install());
     installed_ = true;
@@ -143,6 +145,19 @@ io::Task<Result<void>> Component::attempt() {
   if (spec_.run && !skipped(*spec_.run)) SKERRY_CO_TRY(co_await run());
   set_state(ComponentState::kFinished);
   co_return Result<void>();
+}
+
+// Where it ran as another user before, its files change hands first.
+io::Task<Result<void>> Component::take_over_work_folder() {
+  if (!spec_.user) co_return Result<void>();
+  const auto [uid, gid] = *spec_.user;
+  auto folder = env_.files.stat(spec_.work_directory);
+  if (!folder || !folder->is_directory || folder->uid == uid) co_return Result<void>();
+  co_return co_await io::run_on(
+      env_.pool, env_.loop,
+      [&files = env_.files, path = spec_.work_directory, from = folder->uid, uid, gid] {
+        return files.hand_over(path, from, uid, gid);
+      });
 }
 
 io::Task<Result<void>> Component::install() {

@@ -94,6 +94,7 @@ class Component {
   };
   io::Task<void> live();
   io::Task<Result<void>> attempt();
+  io::Task<Result<void>> take_over_work_folder();
   io::Task<Result<void>> install();
   io::Task<Result<void>> run();
   io::Task<void> finish();

@@ -196,11 +196,13 @@ TEST_F(ComponentSpecTest, PrivilegeThatIsNotThereIsRefused) {
 
 TEST_F(ComponentSpecTest, UsersAsRoot) {
   info_.privileged = true;
-  // Nothing configured: a user of its own, always the same, from systemd's dynamic range.
+  info_.allocate_user = [](const ComponentName& name) -> Result<uint32_t> {
+    if (name.str() == "lost") return fail(Code::kResourceExhausted, "no user id is left");
+    return name.str() == "app" ? 70'000 : 70'001;
+  };
   auto own = spec(test_recipe("app", "1.0.0"));
   ASSERT_TRUE(own && own->user);
-  EXPECT_GE(own->user->first, 61184u);
-  EXPECT_LE(own->user->first, 65519u);
+  EXPECT_EQ(own->user->first, 70'000u);
   EXPECT_EQ(spec(test_recipe("app", "1.0.0"))->user, own->user);
   components_[ComponentName("app2")].version = "1.0.0";
   auto other = spec(test_recipe("app2", "1.0.0"));

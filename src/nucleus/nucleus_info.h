@@ -35,6 +35,8 @@ struct NucleusInfo {
   uint64_t processes_of_one_component = 1024;
   int64_t healthy_for_ms = 500;  // a deployment succeeds after this long without a failure
   int64_t healthy_within_ms = 600'000;
+  // The user of a component for which nobody names one; called where the nucleus is privileged.
+  std::function<Result<uint32_t>(const ComponentName&)> allocate_user;
   // uid and gid of "user" or "user:group".
   std::function<Result<UserId>(const std::string&)> find_user;
 

@@ -6,22 +6,13 @@
 namespace skerry::nucleus {
 namespace {
 
-// Without a configured user each component gets an id of its own, from the range that systemd sets
-// aside for users without an entry in /etc/passwd. Derived from the name, so that it stays the
-// same. Their group is one for all components: by it they may share a socket, as the inference
-// service's, that is closed to the rest of the machine.
-constexpr uint32_t kFirstDynamicUser = 61184;
-constexpr uint32_t kDynamicUsers = 65519 - 61184 + 1;
-constexpr uint32_t kComponentsGroup = 61183;  // just below that range, in one that nobody uses
+// One for the components that have a user of their own: by it they may share a socket, as the
+// inference service's, that is closed to the rest of the machine. An id that nobody uses, just
+// below those that systemd gives out.
+constexpr uint32_t kComponentsGroup = 61183;
 
 constexpr uint64_t kSmallestReserveBytes = 32ULL << 20;
 constexpr uint64_t kLargestReserveBytes = 256ULL << 20;
-
-uint32_t dynamic_user(const std::string& name) {
-  uint32_t hash = 2166136261;  // FNV-1a
-  for (unsigned char c : name) hash = (hash ^ c) * 16777619;
-  return kFirstDynamicUser + hash % kDynamicUsers;
-}
 
 Error no_controller(const ComponentName& name, const std::string& field, const NucleusInfo& info) {
   return Error(Code::kFailedPrecondition,
@@ -39,7 +30,8 @@ Result<std::optional<UserId>> user_of(const NucleusInfo& info, const ComponentNa
   const std::string& wanted = of_deployment ? component.posix_user : info.default_user;
   if (wanted.empty()) {
     if (!info.privileged) return std::nullopt;
-    return UserId{dynamic_user(name.str()), kComponentsGroup};
+    SKERRY_ASSIGN(const uint32_t uid, info.allocate_user(name));
+    return UserId{uid, kComponentsGroup};
   }
   auto user = info.find_user(wanted);
   if (!user) return fail(user.error().with_context("posixUser of " + name.str()));
