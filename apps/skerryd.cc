@@ -125,7 +125,7 @@ uint64_t processes_of_machine() {
 }
 
 // Keeps the machine, and the nucleus on it, usable whatever components do.
-Result<void> contain(const io::ProcessGuard& guard, NucleusInfo& info) {
+void contain(const io::ProcessGuard& guard, NucleusInfo& info) {
   // Where memory runs out the nucleus ends last. Only root may ask for that.
   if (info.privileged) (void)io::write_group_file("/proc/self", "oom_score_adj", kOomScore);
   io::Containment* containment = guard.containment();
@@ -133,7 +133,7 @@ Result<void> contain(const io::ProcessGuard& guard, NucleusInfo& info) {
     info.containment = guard.uncontained().message();
     log::warn("nucleus", "components are not limited, and are found by marks in their environment",
               {{"reason", info.containment}});
-    return {};
+    return;
   }
   info.containment = containment->summary();
   info.limits_memory = containment->can_limit(io::Controller::kMemory);
@@ -144,7 +144,20 @@ Result<void> contain(const io::ProcessGuard& guard, NucleusInfo& info) {
   if (!info.limits_memory) all.memory_bytes.reset();
   if (!info.limits_processes) all.processes.reset();
   log::info("nucleus", "components are contained", {{"by", info.containment}});
-  return containment->limit_all(all);
+  if (auto limited = containment->limit_all(all); !limited) {
+    log::warn("nucleus", "components together are not limited",
+              {{"reason", limited.error().message()}});
+  }
+}
+
+Result<void> allocate_users(io::Files& files, NucleusInfo& info) {
+  SKERRY_ASSIGN(
+      auto opened,
+      ComponentUsers::open(files, {info.state_directory() + "/users.json", info.root + "/work"},
+                           [](uint32_t uid) { return getpwuid(uid) != nullptr; }));
+  auto users = std::make_shared<ComponentUsers>(std::move(opened));  // a function must be copyable
+  info.allocate_user = [users](const ComponentName& name) { return users->uid_of(name); };
+  return {};
 }
 
 io::Task<void> save_floor(io::Env* env, std::string path, std::string text) {
@@ -165,12 +178,8 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
   io::RealProcesses processes(loop, guard.mark(), guard.containment());
   io::ThreadPool pool("files", 1);
   io::Env env{loop, clock, files, processes, random, pool};
-  SKERRY_TRY(contain(guard, info));
-  SKERRY_ASSIGN(
-      auto users,
-      ComponentUsers::open(files, {info.state_directory() + "/users.json", info.root + "/work"},
-                           [](uint32_t uid) { return getpwuid(uid) != nullptr; }));
-  info.allocate_user = [&users](const ComponentName& name) { return users.uid_of(name); };
+  contain(guard, info);
+  SKERRY_TRY(allocate_users(files, info));
 
   const net::TlsFiles identity{config.ca_file, config.certificate_file, config.key_file};
   SKERRY_ASSIGN(auto tls, net::TlsContext::client(identity, device_clock));

@@ -208,6 +208,7 @@ Result<void> Containment::limit(const std::string& below, const GroupLimits& lim
                                           " for this program on this machine");
     }
     const auto& [tree, unified] = limiter->second;
+    SKERRY_TRY(make_group(tree));  // somebody may have tidied up
     SKERRY_TRY(make_group(tree + below));
     std::string text = limit_text(controller, unified, limits);
     if (controller == Controller::kCpu && unified) text += " " + std::to_string(kCpuPeriodUs);
@@ -221,6 +222,7 @@ Result<void> Containment::limit(const std::string& below, const GroupLimits& lim
 
 Result<Containment::Seat> Containment::seat(const std::string& unit, const GroupLimits& limits) {
   const std::string below = unit_directory(unit);
+  SKERRY_TRY(make_group(tracker_.directory));
   SKERRY_TRY(make_group(tracker_.directory + below));
   SKERRY_TRY(limit(below, limits));
   std::string leaf;

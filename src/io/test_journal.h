@@ -63,6 +63,10 @@ class Delegate : public Files {
   Result<void> set_owner(const std::string& path, uint32_t uid, uint32_t gid) override {
     return files_.set_owner(path, uid, gid);
   }
+  Result<void> hand_over(const std::string& path, uint32_t from, uint32_t uid,
+                         uint32_t gid) override {
+    return files_.hand_over(path, from, uid, gid);
+  }
   Result<void> sync_directory(const std::string& path) override {
     return files_.sync_directory(path);
   }
