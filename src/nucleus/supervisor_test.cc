@@ -8,7 +8,6 @@
 #include <gtest/gtest.h>
 
 #include "io/test_env.h"
-#include "nucleus/test_cloud.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -261,7 +260,8 @@ TEST_F(SupervisorTest, UninstallRunsForWhatLeavesAndItsFailureHoldsUpNothing) {
   auto hanging = spec("hanging", "");
   hanging.uninstall = step("echo hanging >> order; sleep 300", 100);
   auto silent = spec("silent", "echo never >> order");
-  run_task(loop, supervisor_->uninstall({leaving, hanging, silent}));
+  tasks_.spawn(supervisor_->uninstall({leaving, hanging, silent}));
+  run_until([&] { return tasks_.size() == 0; });
   EXPECT_EQ(contents("order"), "uninstall\nhanging\n");
 }
 
