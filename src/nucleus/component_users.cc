@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "formats/json_ptr.h"
 #include "formats/names.h"
 #include "formats/node.h"
 
