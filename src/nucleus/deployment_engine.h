@@ -51,6 +51,8 @@ class DeploymentEngine {
   // Mends what is damaged and removes what is not needed, in the background until the next
   // deployment. In kIdle only, and when none may want to continue its downloads.
   void tend();
+  // Ends that; for the shutdown.
+  void stop_tending() { background_.cancel_all(); }
 
  private:
   struct Plan {

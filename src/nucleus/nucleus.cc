@@ -65,6 +65,7 @@ void Nucleus::start() {
 io::Task<void> Nucleus::shut_down() {
   jobs_.reset();  // a deployment before its switch is dropped, one after it goes on at the next
                   // start
+  engine_->stop_tending();  // mending would start what is stopped here
   co_await supervisor_->apply({});
 }
 
