@@ -2,53 +2,48 @@
 // sessions of certificates that left the registry, and tells the control plane who came, went and
 // subscribed.
 //
-// Option `plugin_opt_registry FILE`: the active certificates (parse_registry). It is read again
-// when it changed: before each connect, and twice a second for the sessions that are open. While it
-// cannot be read, the last good list stays in force, so that a full disk locks nobody out.
+// Options:
+// - `plugin_opt_registry FILE`: the active certificates (apply_registry). The control plane appends
+//   what changes, and replaces the file now and then. It is looked at before each connect, and
+//   twice a second for the sessions that are open. While it cannot be read, the last good list
+//   stays in force, so that a full disk locks nobody out.
+// - `plugin_opt_topics FILE`: the topics that are open to things (parse_topics); looked at
+// likewise.
+//   Without it nothing is open.
 //
-// Message to the control plane, which alone may read it: `$skerry/subscribed/T` with the filter
-// that thing T subscribed to, where job notifications can arrive on it.
+// Messages to the control plane, which alone may read them:
+// - `$skerry/subscribed/T` with the filter that thing T subscribed to, where job notifications can
+//   arrive on it.
+// - `$skerry/presence/T` with "1" when thing T has a session again, "0" when its last one ended.
+//   Whoever subscribes to that hears of all who are there.
 //
 // The broker calls everything here from its one thread. `use_identity_as_username` must stay off:
 // with it the broker never asks a plugin about a connection.
-#include <openssl/evp.h>
-#include <openssl/x509.h>
-#include <sys/stat.h>
-
 #include <mosquitto.h>
 #include <mosquitto_broker.h>
 #include <mosquitto_plugin.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
 
 #include <chrono>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "followed_file.h"
 #include "policy.h"
+#include "quota.h"
 
 namespace skerry::broker {
 namespace {
 
-constexpr auto kRegistryInterval = std::chrono::milliseconds(500);
+constexpr auto kLookInterval = std::chrono::milliseconds(500);
 
 struct Session {
   std::string client_id;
   std::string sha256;
-};
-
-// What tells one content of the registry file from the next: it is replaced by rename.
-struct FileStamp {
-  ino_t inode = 0;
-  off_t size = -1;
-  timespec changed{};
-  bool operator==(const FileStamp& other) const {
-    return inode == other.inode && size == other.size && changed.tv_sec == other.changed.tv_sec &&
-           changed.tv_nsec == other.changed.tv_nsec;
-  }
 };
 
 std::string subject_entry(X509* certificate, int nid) {
@@ -78,29 +73,53 @@ std::string fingerprint(X509* certificate) {
 
 // Queued by the broker until the packet in hand is done: a notification that answers it finds the
 // subscription in place.
-void announce_subscription(std::string_view client_id, std::string_view filter) {
-  const std::string topic = "$skerry/subscribed/" + std::string(name_of(client_id));
-  mosquitto_broker_publish_copy(nullptr, topic.c_str(), static_cast<int>(filter.size()),
-                                filter.data(), 1, false, nullptr);
+void tell_control_plane(const std::string& topic, std::string_view payload) {
+  mosquitto_broker_publish_copy(nullptr, topic.c_str(), static_cast<int>(payload.size()),
+                                payload.data(), 1, false, nullptr);
 }
 
 class Plugin {
  public:
-  explicit Plugin(std::string registry_path) : registry_path_(std::move(registry_path)) {}
+  Plugin(std::string registry_path, std::string topics_path)
+      : registry_file_(std::move(registry_path)), topics_file_(std::move(topics_path)) {}
 
-  // Reads the registry file where it changed. True when a new list is in force.
+  // Reads the registry file where it changed. True when other certificates are in force.
   bool refresh_registry() {
-    struct stat info{};
-    if (::stat(registry_path_.c_str(), &info) != 0) return complain("cannot be found");
-    const FileStamp stamp{info.st_ino, info.st_size, info.st_mtim};
-    if (stamp == stamp_) return false;
-    std::ifstream file(registry_path_, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(file), {}};
-    if (!file) return complain("cannot be read");
-    stamp_ = stamp;
-    if (!parse_registry(text, registry_)) return complain("has a line that is no fingerprint");
+    FollowedFile::News news;
+    switch (registry_file_.look(news)) {
+      case FollowedFile::State::kSame:
+        return false;
+      case FollowedFile::State::kMissing:
+        return complain("cannot be found");
+      case FollowedFile::State::kUnreadable:
+        return complain("cannot be read");
+      case FollowedFile::State::kNews:
+        break;
+    }
+    Registry fresh;
+    const auto applied = apply_registry(news.text, news.replaced ? fresh : registry_);
+    if (!applied) return complain("has a line that is no fingerprint");
+    if (news.replaced) registry_ = std::move(fresh);
+    registry_file_.consume(*applied);
     complained_ = false;
     return true;
+  }
+
+  void refresh_topics() {
+    FollowedFile::News news;
+    const auto state = topics_file_.look(news);
+    if (state == FollowedFile::State::kMissing) topics_ = {};
+    if (state != FollowedFile::State::kNews) return;
+    // Always read whole: nothing of it is consumed.
+    if (const size_t line = parse_topics(news.text, topics_)) {
+      mosquitto_log_printf(MOSQ_LOG_ERR,
+                           "skerry: %s line %u is not publish, subscribe or retain with a filter; "
+                           "the previous topics stay open",
+                           topics_file_.path().c_str(), static_cast<unsigned>(line));
+    } else {
+      mosquitto_log_printf(MOSQ_LOG_NOTICE, "skerry: topics of %s are in force",
+                           topics_file_.path().c_str());
+    }
   }
 
   int connect(mosquitto* client) {
@@ -115,35 +134,41 @@ class Plugin {
     if (refresh_registry()) end_revoked_ = true;
     const std::string reason = check_connect(certificate, client_id, registry_);
     if (!reason.empty()) return refuse(client, client_id, reason);
+    disconnect(client);  // where the broker's memory for an earlier session serves again
     // By session and not by client id: when a client id connects anew, the old session's end is
     // reported after the new one's start.
     sessions_[client] = {client_id, certificate.sha256};
+    if (!is_control_plane(client_id) && ++sessions_of_[std::string(name_of(client_id))] == 1) {
+      announce_presence(name_of(client_id), true);
+    }
     return MOSQ_ERR_SUCCESS;
   }
 
-  void disconnect(const mosquitto* client) { sessions_.erase(client); }
+  void disconnect(const mosquitto* client) {
+    const auto session = sessions_.find(client);
+    if (session == sessions_.end()) return;
+    const std::string thing(name_of(session->second.client_id));
+    sessions_.erase(session);
+    const auto count = sessions_of_.find(thing);
+    if (count == sessions_of_.end() || --count->second > 0) return;
+    sessions_of_.erase(count);
+    announce_presence(thing, false);
+  }
 
-  int check_access(mosquitto_evt_acl_check& event) {
+  int check_access(const mosquitto_evt_acl_check& event) {
     const char* id = mosquitto_client_id(event.client);
     if (!id) return MOSQ_ERR_ACL_DENIED;
     const std::string_view client_id = id, topic = event.topic;
     switch (event.access) {
       case MOSQ_ACL_UNSUBSCRIBE:
+        quota_.unsubscribe(client_id, topic);
         return MOSQ_ERR_SUCCESS;
       case MOSQ_ACL_READ:
-        return may_receive(client_id, topic) ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
+        return may_receive(client_id, topic, topics_) ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
       case MOSQ_ACL_WRITE:
-        if (may_publish(client_id, topic)) return MOSQ_ERR_SUCCESS;
-        mosquitto_log_printf(MOSQ_LOG_NOTICE, "skerry: %s may not publish to %s", id, event.topic);
-        return MOSQ_ERR_ACL_DENIED;
+        return check_publish(client_id, event);
       case MOSQ_ACL_SUBSCRIBE:
-        if (!may_subscribe(client_id, topic)) {
-          mosquitto_log_printf(MOSQ_LOG_NOTICE, "skerry: %s may not subscribe to %s", id,
-                               event.topic);
-          return MOSQ_ERR_ACL_DENIED;
-        }
-        if (carries_job_notifications(client_id, topic)) announce_subscription(client_id, topic);
-        return MOSQ_ERR_SUCCESS;
+        return check_subscribe(client_id, topic);
       default:
         return MOSQ_ERR_ACL_DENIED;
     }
@@ -153,8 +178,12 @@ class Plugin {
   void tick() {
     const auto now = std::chrono::steady_clock::now();
     if (now >= next_refresh_) {
-      next_refresh_ = now + kRegistryInterval;
+      next_refresh_ = now + kLookInterval;
       if (refresh_registry()) end_revoked_ = true;
+      refresh_topics();
+    }
+    if (std::exchange(presence_asked_, false)) {
+      for (const auto& [thing, count] : sessions_of_) announce_presence(thing, true);
     }
     if (std::exchange(end_revoked_, false)) end_revoked_sessions();
   }
@@ -163,9 +192,55 @@ class Plugin {
   bool complain(const char* what) {
     if (!std::exchange(complained_, true)) {
       mosquitto_log_printf(MOSQ_LOG_ERR, "skerry: registry %s %s; the previous list stays in force",
-                           registry_path_.c_str(), what);
+                           registry_file_.path().c_str(), what);
     }
     return false;
+  }
+
+  static void announce_presence(std::string_view thing, bool is_there) {
+    tell_control_plane("$skerry/presence/" + std::string(thing), is_there ? "1" : "0");
+  }
+
+  int deny(std::string_view client_id, const char* what, const char* topic) {
+    if (quota_.may_complain(std::chrono::steady_clock::now(), name_of(client_id))) {
+      mosquitto_log_printf(MOSQ_LOG_NOTICE, "skerry: %s %s %s (further refusals are not logged)",
+                           std::string(client_id).c_str(), what, topic);
+    }
+    return MOSQ_ERR_ACL_DENIED;
+  }
+
+  int check_publish(std::string_view client_id, const mosquitto_evt_acl_check& event) {
+    const std::string_view topic = event.topic, thing = name_of(client_id);
+    if (!may_publish(client_id, topic, event.retain, topics_)) {
+      return deny(client_id, event.retain ? "may not retain a message on" : "may not publish to",
+                  event.topic);
+    }
+    if (is_control_plane(client_id)) return MOSQ_ERR_SUCCESS;
+    if (!quota_.publish(std::chrono::steady_clock::now(), thing, topic.starts_with('$'),
+                        event.payloadlen)) {
+      return deny(client_id, "publishes too much; refused", event.topic);
+    }
+    if (event.retain && !quota_.retain(thing, topic, event.payloadlen == 0)) {
+      return deny(client_id, "retains messages on too many topics; refused", event.topic);
+    }
+    return MOSQ_ERR_SUCCESS;
+  }
+
+  int check_subscribe(std::string_view client_id, std::string_view filter) {
+    if (!may_subscribe(client_id, filter, topics_)) {
+      return deny(client_id, "may not subscribe to", std::string(filter).c_str());
+    }
+    if (is_control_plane(client_id)) {
+      if (filter.starts_with("$skerry/presence/")) presence_asked_ = true;
+      return MOSQ_ERR_SUCCESS;
+    }
+    if (!quota_.subscribe(client_id, filter)) {
+      return deny(client_id, "has too many subscriptions; refused", std::string(filter).c_str());
+    }
+    if (carries_job_notifications(client_id, filter)) {
+      tell_control_plane("$skerry/subscribed/" + std::string(name_of(client_id)), filter);
+    }
+    return MOSQ_ERR_SUCCESS;
   }
 
   int refuse(mosquitto* client, const std::string& client_id, const std::string& reason) {
@@ -190,11 +265,14 @@ class Plugin {
     }
   }
 
-  const std::string registry_path_;
-  FileStamp stamp_;
+  FollowedFile registry_file_, topics_file_;
   bool complained_ = false;
   Registry registry_;
+  TopicPolicy topics_;
+  Quota quota_;
   std::unordered_map<const mosquitto*, Session> sessions_;
+  std::unordered_map<std::string, int> sessions_of_;  // by thing
+  bool presence_asked_ = false;
   bool end_revoked_ = false;
   std::chrono::steady_clock::time_point next_refresh_;
 };
@@ -230,11 +308,12 @@ SKERRY_EXPORT int mosquitto_plugin_version(int count, const int* versions) {
 SKERRY_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t* identifier, void** user_data,
                                         mosquitto_opt* options, int option_count) {
   using namespace skerry::broker;
-  std::string registry_path;
+  std::string registry_path, topics_path;
   for (int i = 0; i < option_count; ++i) {
     if (std::string_view(options[i].key) == "registry") registry_path = options[i].value;
+    if (std::string_view(options[i].key) == "topics") topics_path = options[i].value;
   }
-  auto plugin = std::make_unique<Plugin>(registry_path);
+  auto plugin = std::make_unique<Plugin>(registry_path, topics_path);
   if (!plugin->refresh_registry()) {
     mosquitto_log_printf(
         MOSQ_LOG_ERR,
@@ -243,6 +322,7 @@ SKERRY_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t* identifier, void*
         registry_path.c_str());
     return MOSQ_ERR_INVAL;
   }
+  plugin->refresh_topics();
   const std::pair<int, MOSQ_FUNC_generic_callback> callbacks[] = {
       {MOSQ_EVT_BASIC_AUTH, on_connect},
       {MOSQ_EVT_ACL_CHECK, on_access},

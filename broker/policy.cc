@@ -2,12 +2,14 @@
 #include "policy.h"
 
 #include <algorithm>
+#include <span>
 
 namespace skerry::broker {
 namespace {
 
 constexpr std::string_view kThings = "$aws/things/";
 constexpr std::string_view kShare = "$share/";
+constexpr std::string_view kThingVariable = "{thing}";
 constexpr size_t kFingerprintLength = 64;
 
 // The characters AWS IoT allows in a thing name. None of them means anything in a topic filter.
@@ -22,6 +24,15 @@ bool is_fingerprint(std::string_view line) {
   return line.size() == kFingerprintLength && std::all_of(line.begin(), line.end(), [](char c) {
            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
          });
+}
+
+// What stock nuclei put behind the thing's name for a second session. The number of sessions has to
+// have an end: the broker keeps each for weeks.
+bool is_session_suffix(std::string_view suffix) {
+  if (suffix.empty() || suffix == "#endpoint-switch") return true;
+  suffix.remove_prefix(1);
+  return !suffix.empty() && suffix.size() <= 2 &&
+         std::ranges::all_of(suffix, [](char c) { return c >= '0' && c <= '9'; });
 }
 
 // The part of `topic` below the thing's own reserved topics "$aws/things/T/"; empty where it is
@@ -54,19 +65,106 @@ bool is_answer(std::string_view reserved) {
          reserved.starts_with("jobs/notify");
 }
 
+// Takes the first line off `text`.
+std::string_view take_line(std::string_view& text) {
+  const std::string_view line = text.substr(0, text.find('\n'));
+  text.remove_prefix(std::min(text.size(), line.size() + 1));
+  return line;
+}
+
+std::string_view take_level(std::string_view& topic, bool& more) {
+  const size_t slash = topic.find('/');
+  const std::string_view level = topic.substr(0, slash);
+  more = slash != std::string_view::npos;
+  topic.remove_prefix(more ? slash + 1 : topic.size());
+  return level;
+}
+
+// As MQTT has it: '+' and '#' are a level of their own, '#' is the last one.
+bool is_filter(std::string_view filter) {
+  if (filter.empty()) return false;
+  for (bool more = true; more;) {
+    const std::string_view level = take_level(filter, more);
+    if (level == "#") return !more;
+    if (level != "+" && level.find_first_of("+#") != std::string_view::npos) return false;
+  }
+  return true;
+}
+
+std::string for_thing(std::string pattern, std::string_view thing) {
+  for (size_t at = 0; (at = pattern.find(kThingVariable, at)) != std::string::npos;) {
+    pattern.replace(at, kThingVariable.size(), thing);
+    at += thing.size();
+  }
+  return pattern;
+}
+
+bool is_own(std::string_view thing, std::string_view filter) {
+  return filter == thing ||
+         (filter.starts_with(thing) && filter.size() > thing.size() && filter[thing.size()] == '/');
+}
+
+bool is_open(std::string_view thing, std::span<const std::string> patterns,
+             std::string_view filter) {
+  return std::ranges::any_of(patterns, [&](const std::string& pattern) {
+    return covers(for_thing(pattern, thing), filter);
+  });
+}
+
 }  // namespace
 
-bool parse_registry(std::string_view text, Registry& registry) {
-  Registry parsed;
-  while (!text.empty()) {
-    const std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
+std::optional<size_t> apply_registry(std::string_view text, Registry& registry) {
+  const std::string_view complete = text.substr(0, text.rfind('\n') + 1);
+  for (std::string_view rest = complete; !rest.empty();) {
+    std::string_view line = take_line(rest);
     if (line.empty() || line.front() == '#') continue;
-    if (!is_fingerprint(line)) return false;
-    parsed.emplace(line);
+    if (line.front() == '-') line.remove_prefix(1);
+    if (!is_fingerprint(line)) return std::nullopt;
   }
-  registry = std::move(parsed);
-  return true;
+  for (std::string_view rest = complete; !rest.empty();) {
+    const std::string_view line = take_line(rest);
+    if (line.empty() || line.front() == '#') continue;
+    if (line.front() != '-') {
+      registry.emplace(line);
+    } else if (const auto found = registry.find(line.substr(1)); found != registry.end()) {
+      registry.erase(found);
+    }
+  }
+  return complete.size();
+}
+
+size_t parse_topics(std::string_view text, TopicPolicy& policy) {
+  TopicPolicy parsed;
+  for (size_t number = 1; !text.empty(); ++number) {
+    std::string_view line = take_line(text);
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
+    if (line.empty() || line.front() == '#') continue;
+    const std::string_view word = line.substr(0, line.find(' '));
+    std::string_view filter = line.substr(word.size());
+    filter.remove_prefix(std::min(filter.size(), filter.find_first_not_of(' ')));
+    std::vector<std::string>* list = word == "publish"     ? &parsed.publish
+                                     : word == "subscribe" ? &parsed.subscribe
+                                     : word == "retain"    ? &parsed.retain
+                                                           : nullptr;
+    const bool is_shared = list == &parsed.subscribe && filter.starts_with(kShare);
+    const std::string_view topics = is_shared ? unshared(filter) : filter;
+    if (!list || !is_application_topic(topics) || !is_filter(topics)) return number;
+    list->emplace_back(filter);
+  }
+  policy = std::move(parsed);
+  return 0;
+}
+
+bool covers(std::string_view pattern, std::string_view filter) {
+  for (bool more_pattern = true, more_filter = true;;) {
+    const std::string_view wanted = take_level(pattern, more_pattern);
+    if (wanted == "#") return true;
+    const std::string_view level = take_level(filter, more_filter);
+    if (level == "#" || (wanted != "+" && wanted != level)) return false;
+    // "a/#" matches "a" as well.
+    if (!more_filter) return !more_pattern || pattern == "#";
+    if (!more_pattern) return false;
+  }
 }
 
 std::string_view name_of(std::string_view client_id) {
@@ -89,6 +187,10 @@ std::string check_connect(const Certificate& certificate, std::string_view clien
     return "the name '" + name + "' belongs to the control plane";
   }
   if (!is_thing_name(name)) return "the certificate's common name '" + name + "' is no thing name";
+  if (!is_session_suffix(client_id.substr(name.size()))) {
+    return "client id '" + std::string(client_id) + "': further sessions of a thing are '" + name +
+           "#2' to '" + name + "#99' and '" + name + "#endpoint-switch'";
+  }
   if (!registry.contains(certificate.sha256)) {
     return "certificate " + certificate.sha256 + " of thing '" + name +
            "' is revoked or not registered";
@@ -96,20 +198,35 @@ std::string check_connect(const Certificate& certificate, std::string_view clien
   return {};
 }
 
-bool may_subscribe(std::string_view client_id, std::string_view filter) {
+bool may_subscribe(std::string_view client_id, std::string_view filter, const TopicPolicy& policy) {
   if (is_control_plane(client_id)) return true;
-  filter = unshared(filter);
-  // Wildcards at the front ("#", "+/…") match no topic that starts with '$'.
-  return is_application_topic(filter) || !own_reserved(client_id, filter).empty();
+  const std::string_view thing = name_of(client_id), topics = unshared(filter);
+  if (!own_reserved(client_id, topics).empty()) return true;
+  return is_application_topic(topics) &&
+         (is_own(thing, topics) || is_open(thing, policy.subscribe, filter));
 }
 
-bool may_receive(std::string_view client_id, std::string_view topic) {
-  return is_control_plane(client_id) || is_application_topic(topic) ||
-         !own_reserved(client_id, topic).empty();
+bool may_receive(std::string_view client_id, std::string_view topic, const TopicPolicy& policy) {
+  if (is_control_plane(client_id) || !own_reserved(client_id, topic).empty()) return true;
+  const std::string_view thing = name_of(client_id);
+  if (!is_application_topic(topic)) return false;
+  // The broker does not say by which subscription a message came: what a shared one may carry
+  // may be received.
+  return is_own(thing, topic) || is_open(thing, policy.subscribe, topic) ||
+         std::ranges::any_of(policy.subscribe, [&](const std::string& pattern) {
+           return pattern.starts_with(kShare) &&
+                  covers(for_thing(std::string(unshared(pattern)), thing), topic);
+         });
 }
 
-bool may_publish(std::string_view client_id, std::string_view topic) {
-  if (is_control_plane(client_id) || is_application_topic(topic)) return true;
+bool may_publish(std::string_view client_id, std::string_view topic, bool retain,
+                 const TopicPolicy& policy) {
+  if (is_control_plane(client_id)) return true;
+  const std::string_view thing = name_of(client_id);
+  if (retain && !is_open(thing, policy.retain, topic)) return false;
+  if (is_application_topic(topic)) {
+    return is_own(thing, topic) || is_open(thing, policy.publish, topic);
+  }
   const std::string_view reserved = own_reserved(client_id, topic);
   return !reserved.empty() && !is_answer(reserved);
 }

@@ -5,9 +5,12 @@
 // sessions whose client is away (queued messages, sessions restored from disk).
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace skerry::broker {
 
@@ -25,9 +28,28 @@ struct Certificate {
 // Fingerprints of the certificates that may connect.
 using Registry = std::set<std::string, std::less<>>;
 
-// One fingerprint a line; empty lines and lines that start with '#' are skipped. False, and
-// `registry` untouched, when a line is anything else.
-bool parse_registry(std::string_view text, Registry& registry);
+// Applies the complete lines of `text`: "FINGERPRINT" lets a certificate in, "-FINGERPRINT" takes
+// that back; empty lines and lines that start with '#' are skipped. Returns how many bytes were
+// applied: an unfinished last line waits for its rest. Nothing, and `registry` untouched, when a
+// line is anything else.
+std::optional<size_t> apply_registry(std::string_view text, Registry& registry);
+
+// Which application topics (those that do not start with '$') things may use, besides THING and
+// THING/…, which each has to itself. Filters of MQTT, in which "{thing}" stands for the name of the
+// thing that asks.
+struct TopicPolicy {
+  std::vector<std::string> publish;
+  std::vector<std::string> subscribe;
+  std::vector<std::string> retain;  // where messages may stay in the broker; nowhere by default
+};
+
+// One permission a line: "publish FILTER", "subscribe FILTER" or "retain FILTER"; empty lines and
+// lines that start with '#' are skipped. The number of the first line that is anything else, and
+// `policy` untouched; 0 where all is well.
+size_t parse_topics(std::string_view text, TopicPolicy& policy);
+
+// True where every topic that `filter` (or topic) matches is matched by `pattern` too.
+bool covers(std::string_view pattern, std::string_view filter);
 
 // The name a client id speaks for: "T" of "T", "T#2" and "T#endpoint-switch".
 std::string_view name_of(std::string_view client_id);
@@ -37,9 +59,12 @@ bool is_control_plane(std::string_view client_id);
 std::string check_connect(const Certificate& certificate, std::string_view client_id,
                           const Registry& registry);
 
-bool may_publish(std::string_view client_id, std::string_view topic);
-bool may_receive(std::string_view client_id, std::string_view topic);
-bool may_subscribe(std::string_view client_id, std::string_view filter);
+bool may_publish(std::string_view client_id, std::string_view topic, bool retain,
+                 const TopicPolicy& policy);
+bool may_receive(std::string_view client_id, std::string_view topic, const TopicPolicy& policy);
+// A shared subscription to application topics is opened by its whole text ("$share/GROUP/FILTER"):
+// it takes messages from whoever else is in the group.
+bool may_subscribe(std::string_view client_id, std::string_view filter, const TopicPolicy& policy);
 
 // True where a subscription to `filter` can carry job notifications, so that the control plane
 // should repeat the pending one: a device may have missed it before it subscribed.

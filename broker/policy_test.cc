@@ -15,23 +15,73 @@ Certificate device(std::string name) {
 
 TEST(Registry, TakesFingerprintsAndComments) {
   Registry registry;
-  ASSERT_TRUE(parse_registry(
-      "# active certificates\n" + kFingerprint + "\n\n" + std::string(64, '0'), registry));
+  const std::string text =
+      "# active certificates\n" + kFingerprint + "\n\n" + std::string(64, '0') + "\n";
+  ASSERT_EQ(apply_registry(text, registry), text.size());
   EXPECT_EQ(registry, (Registry{kFingerprint, std::string(64, '0')}));
+}
+
+TEST(Registry, ChangesAreAppliedAndAnUnfinishedLineWaits) {
+  Registry registry = kRegistry;
+  const std::string other(64, 'b');
+  const std::string whole = other + "\n-" + kFingerprint + "\n";
+  EXPECT_EQ(apply_registry(whole + other.substr(9), registry), whole.size());
+  EXPECT_EQ(registry, Registry{other});
+  EXPECT_EQ(apply_registry("-" + std::string(64, 'c') + "\n", registry), 66);  // never was in it
+  EXPECT_EQ(apply_registry("", registry), 0);
 }
 
 TEST(Registry, ADamagedLineLeavesTheOldListInForce) {
   Registry registry = kRegistry;
-  EXPECT_FALSE(parse_registry(kFingerprint.substr(1) + "\n", registry));
-  EXPECT_FALSE(parse_registry(std::string(64, 'A'), registry));
+  for (const std::string& line : {kFingerprint.substr(1), std::string(64, 'A'), std::string("-")}) {
+    EXPECT_FALSE(apply_registry("-" + kFingerprint + "\n" + line + "\n", registry));
+  }
   EXPECT_EQ(registry, kRegistry);
 }
 
+TopicPolicy topics(std::string_view text) {
+  TopicPolicy policy;
+  EXPECT_EQ(parse_topics(text, policy), 0);
+  return policy;
+}
+
+const TopicPolicy kNothingOpen;
+const TopicPolicy kOpen = topics(
+    "# the plant\npublish plant/+/alarm\nsubscribe plant/#\n\nretain  plant/+/alarm \r\n"
+    "subscribe $share/readers/orders/#\npublish fleet/{thing}/#\nretain {thing}/status\n");
+
+TEST(Topics, ALineThatIsNoPermissionIsNamedAndNothingChanges) {
+  TopicPolicy policy = kOpen;
+  for (const char* text : {"publish\n", "publish a\npublish a/#/b\n", "publish a\nallow a\n",
+                           "# x\nsubscribe $aws/#\n", "\npublish $share/g/a\n",
+                           "#\nsubscribe $share/g\n", "publish a\nretain a+\n"}) {
+    EXPECT_NE(parse_topics(text, policy), 0) << text;
+  }
+  EXPECT_EQ(parse_topics("publish a\npublish a/#/b\n", policy), 2);
+  EXPECT_EQ(policy.publish, kOpen.publish);
+}
+
+TEST(Topics, APatternCoversFiltersThatMatchNothingElse) {
+  const std::pair<const char*, const char*> covered[] = {
+      {"#", "a/b"}, {"#", "#"},     {"#", "+/b/#"}, {"a/#", "a"},     {"a/#", "a/#"},
+      {"+", "a"},   {"+/b", "+/b"}, {"a/+", "a/"},  {"a//b", "a//b"}, {"+/#", "a"}};
+  for (const auto& [pattern, filter] : covered) {
+    EXPECT_TRUE(covers(pattern, filter)) << pattern << " " << filter;
+  }
+  const std::pair<const char*, const char*> not_covered[] = {
+      {"a/#", "#"}, {"a/#", "ab"}, {"a/#", "+/b"}, {"+", "#"},   {"+", "a/b"},
+      {"a/+", "a"}, {"a", "a/"},   {"a", "a/b"},   {"a/b", "a"}, {"a/+/c", "a/#"}};
+  for (const auto& [pattern, filter] : not_covered) {
+    EXPECT_FALSE(covers(pattern, filter)) << pattern << " " << filter;
+  }
+}
+
 TEST(Connect, TheClientIdIsTheThingOrOneOfItsFurtherSessions) {
-  for (const char* id : {"lathe-1", "lathe-1#2", "lathe-1#endpoint-switch", "lathe-1#"}) {
+  for (const char* id : {"lathe-1", "lathe-1#2", "lathe-1#99", "lathe-1#endpoint-switch"}) {
     EXPECT_EQ(check_connect(device("lathe-1"), id, kRegistry), "") << id;
   }
-  for (const char* id : {"lathe-2", "lathe-10", "lathe-1x", "", "#lathe-1", "lathe-2#lathe-1"}) {
+  for (const char* id : {"lathe-2", "lathe-10", "lathe-1x", "", "#lathe-1", "lathe-2#lathe-1",
+                         "lathe-1#", "lathe-1#100", "lathe-1#a", "lathe-1#2#2"}) {
     EXPECT_NE(check_connect(device("lathe-1"), id, kRegistry), "") << id;
   }
 }
@@ -56,13 +106,25 @@ TEST(Connect, TheControlPlanesNameNeedsItsOrganization) {
   EXPECT_NE(check_connect(control, "lathe-1", {}), "");
 }
 
-TEST(Subscribe, OwnReservedTopicsAndApplicationTopics) {
+TEST(Subscribe, OwnTopicsAlwaysAndOthersWhereTheyAreOpen) {
   for (const char* filter :
        {"$aws/things/T/jobs/notify-next-namespace-aws-gg-deployment", "$aws/things/T/#",
-        "$aws/things/T/shadow/name/+/update/accepted", "#", "+/b", "plant/+/alarm",
-        "$share/readers/plant/#", "$share/readers/$aws/things/T/jobs/#"}) {
-    EXPECT_TRUE(may_subscribe("T", filter)) << filter;
-    EXPECT_TRUE(may_subscribe("T#2", filter)) << filter;
+        "$aws/things/T/shadow/name/+/update/accepted", "T", "T/#", "T/+/alarm", "$share/r/T/a",
+        "$share/readers/$aws/things/T/jobs/#"}) {
+    EXPECT_TRUE(may_subscribe("T", filter, kNothingOpen)) << filter;
+    EXPECT_TRUE(may_subscribe("T#2", filter, kNothingOpen)) << filter;
+  }
+  for (const char* filter :
+       {"#", "+", "+/b", "plant/+/alarm", "plant/#", "X/#", "TT/#", "$share/readers/plant/#",
+        "$share/readers/orders/#", "/T", "{thing}/a"}) {
+    EXPECT_FALSE(may_subscribe("T", filter, kNothingOpen)) << filter;
+  }
+  for (const char* filter : {"plant/+/alarm", "plant/#", "plant", "$share/readers/orders/1"}) {
+    EXPECT_TRUE(may_subscribe("T", filter, kOpen)) << filter;
+  }
+  // Opening topics opens no group in which others share them.
+  for (const char* filter : {"#", "+/#", "$share/g/plant/#", "$share/other/orders/1", "orders/1"}) {
+    EXPECT_FALSE(may_subscribe("T", filter, kOpen)) << filter;
   }
 }
 
@@ -70,17 +132,20 @@ TEST(Subscribe, NothingOfOtherThingsAndNothingOfTheBrokers) {
   for (const char* filter : {"$aws/things/X/jobs/#", "$aws/things/+/jobs/#", "$aws/things/#",
                              "$aws/#", "$aws/things/T", "$aws/things/TT/#", "$SYS/#",
                              "$skerry/subscribed/T", "$share/g/$aws/things/X/#", "$share/g", ""}) {
-    EXPECT_FALSE(may_subscribe("T", filter)) << filter;
-    EXPECT_TRUE(may_subscribe("skerry-fleet", filter)) << filter;
+    EXPECT_FALSE(may_subscribe("T", filter, topics("subscribe #\n"))) << filter;
+    EXPECT_TRUE(may_subscribe("skerry-fleet", filter, kNothingOpen)) << filter;
   }
 }
 
-TEST(Receive, WhateverTheFilterWasOnlyOwnAndApplicationTopics) {
-  EXPECT_TRUE(may_receive("T", "$aws/things/T/jobs/notify-next"));
-  EXPECT_TRUE(may_receive("T#2", "plant/alarm"));
-  EXPECT_FALSE(may_receive("T", "$aws/things/X/jobs/notify-next"));
-  EXPECT_FALSE(may_receive("T", "$skerry/subscribed/X"));
-  EXPECT_TRUE(may_receive("skerry-fleet", "$aws/things/X/jobs/$next/get"));
+TEST(Receive, WhateverTheFilterWasOnlyOwnAndOpenTopics) {
+  EXPECT_TRUE(may_receive("T", "$aws/things/T/jobs/notify-next", kNothingOpen));
+  EXPECT_TRUE(may_receive("T", "T/command", kNothingOpen));
+  EXPECT_FALSE(may_receive("T#2", "plant/alarm", kNothingOpen));
+  EXPECT_TRUE(may_receive("T#2", "plant/alarm", kOpen));
+  EXPECT_TRUE(may_receive("T", "orders/1", kOpen));
+  EXPECT_FALSE(may_receive("T", "$aws/things/X/jobs/notify-next", kOpen));
+  EXPECT_FALSE(may_receive("T", "$skerry/subscribed/X", kOpen));
+  EXPECT_TRUE(may_receive("skerry-fleet", "$aws/things/X/jobs/$next/get", kNothingOpen));
 }
 
 TEST(Publish, RequestsButNotTheAnswersToThem) {
@@ -88,8 +153,8 @@ TEST(Publish, RequestsButNotTheAnswersToThem) {
        {"$aws/things/T/jobs/$next/namespace-aws-gg-deployment/get",
         "$aws/things/T/greengrassv2/health/json",
         "$aws/things/T/jobs/j-1/namespace-aws-gg-deployment/update",
-        "$aws/things/T/shadow/name/AWSManagedGreengrassV2Deployment/update", "plant/accepted"}) {
-    EXPECT_TRUE(may_publish("T", topic)) << topic;
+        "$aws/things/T/shadow/name/AWSManagedGreengrassV2Deployment/update", "T/accepted"}) {
+    EXPECT_TRUE(may_publish("T", topic, false, kNothingOpen)) << topic;
   }
   for (const char* topic :
        {"$aws/things/T/jobs/$next/namespace-aws-gg-deployment/get/accepted",
@@ -97,9 +162,28 @@ TEST(Publish, RequestsButNotTheAnswersToThem) {
         "$aws/things/T/jobs/notify-next-namespace-aws-gg-deployment", "$aws/things/T/jobs/notify",
         "$aws/things/T/shadow/update/delta", "$aws/things/X/greengrassv2/health/json",
         "$skerry/subscribed/T", "$SYS/broker/uptime", "$aws/rules/r"}) {
-    EXPECT_FALSE(may_publish("T", topic)) << topic;
-    EXPECT_TRUE(may_publish("skerry-fleet", topic)) << topic;
+    EXPECT_FALSE(may_publish("T", topic, false, topics("publish #\n"))) << topic;
+    EXPECT_TRUE(may_publish("skerry-fleet", topic, false, kNothingOpen)) << topic;
   }
+}
+
+TEST(Publish, ApplicationTopicsWhereTheyAreOpen) {
+  for (const char* topic : {"X/command", "plant/1/alarm", "TT", "", "fleet/T/a"}) {
+    EXPECT_FALSE(may_publish("T", topic, false, kNothingOpen)) << topic;
+  }
+  EXPECT_TRUE(may_publish("T", "plant/1/alarm", false, kOpen));
+  EXPECT_TRUE(may_publish("T", "fleet/T/a", false, kOpen));
+  EXPECT_FALSE(may_publish("T", "plant/1/other", false, kOpen));
+  EXPECT_FALSE(may_publish("T", "fleet/X/a", false, kOpen));
+}
+
+TEST(Publish, NothingStaysInTheBrokerUnlessThatIsOpen) {
+  EXPECT_FALSE(may_publish("T", "T/status", true, kNothingOpen));
+  EXPECT_FALSE(may_publish("T", "$aws/things/T/greengrassv2/health/json", true, kOpen));
+  EXPECT_TRUE(may_publish("T", "T/status", true, kOpen));
+  EXPECT_TRUE(may_publish("T", "plant/1/alarm", true, kOpen));
+  EXPECT_FALSE(may_publish("T", "X/status", true, kOpen));
+  EXPECT_TRUE(may_publish("skerry-fleet", "anything", true, kNothingOpen));
 }
 
 TEST(JobNotifications, TheFiltersThatCanCarryThem) {

@@ -2,12 +2,16 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <cstdio>
 #include <deque>
 #include <filesystem>
 #include <fstream>
@@ -23,6 +27,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kStartTimeoutMs = 60'000, kStopTimeoutMs = 30'000, kPollMs = 20;
+constexpr int64_t kRestartDelayMinMs = 500, kRestartDelayMaxMs = 30'000;
 constexpr const char* kServer = "skerry-fleet";
 
 struct UpOptions {
@@ -32,14 +37,26 @@ struct UpOptions {
   bool api_tls = false;
 };
 
-// The description of the fleet that runs in `directory`. A fleet.json of one that was killed is
-// none.
+// Whether a control plane holds the lock of this directory. The kernel knows: a copied directory, a
+// fleet.json that a killed one left, or a process id that serves again say nothing.
+bool is_locked(const std::string& directory) {
+  const int fd = ::open((directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool locked = ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(fd);
+  return locked;
+}
+
+// The description of the fleet that runs in `directory`.
 Result<json> running_fleet(const std::string& directory) {
-  SKERRY_ASSIGN(json fleet, read_fleet_file(directory));
-  const std::string pid = std::to_string(fleet.value("pid", 0));
-  std::error_code error;
-  const auto program = std::filesystem::read_symlink("/proc/" + pid + "/exe", error);
-  if (!error && program.filename().string().starts_with(kServer)) return fleet;
+  if (is_locked(directory)) {
+    auto fleet = read_fleet_file(directory);
+    std::error_code error;
+    if (fleet && std::filesystem::equivalent(fleet->value("directory", ""), directory, error) &&
+        !error) {
+      return fleet;
+    }
+  }
   return fail(Code::kUnavailable, "no fleet runs in " + directory + ": start it with `skerry up`");
 }
 
@@ -55,22 +72,64 @@ std::string last_lines(const std::string& path, size_t count) {
   return text;
 }
 
-// Starts `argv` in a session of its own, its output at the end of `log`.
-Result<pid_t> start_in_background(std::vector<std::string> argv, const std::string& log) {
-  const int log_fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (log_fd < 0) return fail(errno_error("open", log, errno));
+void pause() {
+  std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
+}
+
+std::string port_in(const std::string& url) {
+  return url.substr(url.rfind(':') + 1);
+}
+
+pid_t start_program(std::vector<std::string> argv) {
   std::vector<char*> arguments;
   arguments.reserve(argv.size() + 1);
   for (std::string& argument : argv) arguments.push_back(argument.data());
   arguments.push_back(nullptr);
   const pid_t child = ::fork();
   if (child == 0) {
+    ::execv(arguments[0], arguments.data());
+    ::_exit(127);
+  }
+  return child;
+}
+
+// Runs the fleet until it ends on request or has never come up, and starts it again when it dies,
+// on the ports that it had. What it says goes to the fleet's log.
+int supervise(std::vector<std::string> argv, const std::string& directory) {
+  for (int64_t delay_ms = kRestartDelayMinMs;;) {
+    const auto started = std::chrono::steady_clock::now();
+    const pid_t child = start_program(argv);
+    int status = 0;
+    while (child > 0 && ::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    // It takes fleet.json away when it is asked to end, and makes it when it is up.
+    const auto fleet = read_fleet_file(directory);
+    if (child < 0 || !fleet || fleet->value("pid", 0) != child) return 1;
+    const bool settled = std::chrono::steady_clock::now() - started > std::chrono::minutes(1);
+    delay_ms = settled ? kRestartDelayMinMs : std::min(delay_ms * 2, kRestartDelayMaxMs);
+    std::fprintf(stderr, "skerry: the fleet (process %d) died of %s %d; starting it again\n", child,
+                 WIFSIGNALED(status) ? "signal" : "exit code",
+                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms));
+    if (!read_fleet_file(directory)) return 0;  // `skerry down` came meanwhile
+    argv.insert(argv.end(), {"--api-port", port_in(fleet->value("api_url", "")),
+                             "--data-plane-port", port_in(fleet->value("data_plane_url", "")),
+                             "--broker-port", std::to_string(fleet->value("broker_port", 0))});
+  }
+}
+
+// Starts and supervises `argv` in a session of its own, its output at the end of `log`.
+Result<pid_t> start_in_background(const std::vector<std::string>& argv,
+                                  const std::string& directory, const std::string& log) {
+  const int log_fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (log_fd < 0) return fail(errno_error("open", log, errno));
+  const pid_t child = ::fork();
+  if (child == 0) {
     ::setsid();
     ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
     ::dup2(log_fd, STDOUT_FILENO);
     ::dup2(log_fd, STDERR_FILENO);
-    ::execv(arguments[0], arguments.data());
-    ::_exit(127);
+    ::_exit(supervise(argv, directory));
   }
   const int error = errno;
   ::close(log_fd);
@@ -78,22 +137,20 @@ Result<pid_t> start_in_background(std::vector<std::string> argv, const std::stri
   return child;
 }
 
-void pause() {
-  std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
-}
-
-// Until the fleet that `child` is has described itself.
-Result<json> wait_until_up(const std::string& directory, pid_t child, const std::string& log) {
+// Until a fleet of this directory has described itself: the one that `supervisor` started, or one
+// that another `skerry up` started at the same time.
+Result<json> wait_until_up(const std::string& directory, pid_t supervisor, const std::string& log) {
+  bool ended = false;
   for (int64_t waited_ms = 0; waited_ms < kStartTimeoutMs; waited_ms += kPollMs) {
-    auto fleet = running_fleet(directory);
-    if (fleet && fleet->value("pid", 0) == child) return fleet;
-    if (::waitpid(child, nullptr, WNOHANG) == child) {
+    if (auto fleet = running_fleet(directory)) return fleet;
+    ended = ended || ::waitpid(supervisor, nullptr, WNOHANG) == supervisor;
+    if (ended && !is_locked(directory)) {
       return fail(Code::kFailedPrecondition,
                   "the fleet did not start; " + log + " ends with:" + last_lines(log, 5));
     }
     pause();
   }
-  ::kill(child, SIGTERM);
+  if (!ended) ::kill(-supervisor, SIGTERM);
   return fail(Code::kTimeout, "the fleet did not come up within 60 s; see " + log);
 }
 
@@ -135,8 +192,8 @@ Result<void> up(const Session& session, const UpOptions& options) {
   if (options.api_tls) argv.push_back("--api-tls");
   const std::string log = directory + "/skerry-fleet.log";
   session.output.progress("starting the fleet in " + directory + " …");
-  SKERRY_ASSIGN(const pid_t child, start_in_background(argv, log));
-  auto fleet = wait_until_up(directory, child, log);
+  SKERRY_ASSIGN(const pid_t supervisor, start_in_background(argv, directory, log));
+  auto fleet = wait_until_up(directory, supervisor, log);
   session.output.progress("");
   if (!fleet) return fail(fleet.error());
   show(session.output, *fleet);
@@ -147,6 +204,9 @@ Result<void> down(const Session& session) {
   const std::string directory = directory_of(session.connection);
   const auto fleet = running_fleet(directory);
   if (!fleet) {
+    // One that died is not to be started again.
+    std::error_code ignored;
+    std::filesystem::remove(directory + "/fleet.json", ignored);
     if (session.output.json) session.output.print_json(json{{"stopped", false}});
     session.output.hint("no fleet runs in " + directory);
     return {};
@@ -195,7 +255,8 @@ void add_fleet_commands(CLI::App& app, Session& session) {
   up_command->add_flag("--api-tls", options->api_tls,
                        "Speak HTTPS on the API port; needed where --bind is not loopback");
   up_command->footer(R"(
-Does nothing but print where it is when it runs already. Its log is DIR/skerry-fleet.log.
+Does nothing but print where it is when it runs already. Its log is DIR/skerry-fleet.log. A fleet
+that dies is started again, which the log tells.
 Examples:
   skerry up
   skerry up --dir ./fleet --api-port 0 --data-plane-port 0 --broker-port 0 --json

@@ -29,6 +29,9 @@ constexpr int kStopAttempts = 20;
 constexpr int64_t kRestartDelayMinMs = 200, kRestartDelayMaxMs = 30'000;
 constexpr int64_t kSettledMs = 60'000;  // a broker that ran this long starts again at once
 constexpr int64_t kRegistryRetryMs = 2'000;
+constexpr size_t kRegistrySlack = 1000;  // lines that changes may add before the file is replaced
+constexpr int64_t kLookMs = 1'000;
+constexpr int kSilentLooks = 8;
 constexpr size_t kRecentLines = 5;
 
 // A port that was free a moment ago. Someone may take it before the broker does: start() tries
@@ -114,6 +117,17 @@ io::Task<void> end_stale_brokers(io::Env& env, std::string configuration) {
   }
 }
 
+bool may_connect(const Certificate& certificate) {
+  return certificate.status == CertificateStatus::kActive && !certificate.thing.empty();
+}
+
+// Half of the machine's memory, a gigabyte at most.
+std::string memory_limit() {
+  const auto pages = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES));
+  const auto page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  return std::to_string(std::min<uint64_t>(pages * page_bytes / 2, 1 << 30));
+}
+
 bool says_port_is_taken(std::string_view line) {
   return line.find("Address already in use") != std::string_view::npos;
 }
@@ -124,28 +138,55 @@ BrokerRegistry::BrokerRegistry(io::Env& env, Store& store, std::string path)
     : env_(env), store_(store), path_(std::move(path)) {}
 
 Result<void> BrokerRegistry::write() {
+  file_.reset();
   std::string text = "# Certificates that may connect; written by skerry-fleet.\n";
+  size_t active = 0;
   Page page{.limit = 1000, .after = ""};
   do {
     SKERRY_ASSIGN(const auto slice, store_.list_certificates(page));
     for (const Certificate& certificate : slice.items) {
-      if (certificate.status == CertificateStatus::kActive && !certificate.thing.empty()) {
-        text += certificate.id + "\n";
-      }
+      if (!may_connect(certificate)) continue;
+      text += certificate.id + "\n";
+      ++active;
     }
     page.after = slice.next;
   } while (!page.after.empty());
   SKERRY_TRY(io::make_directories(env_.files, io::parent_of(path_), 0700));
-  return io::write_file_atomic(env_.files, path_, text);
+  SKERRY_TRY(io::write_file_atomic(env_.files, path_, text, 0644));
+  SKERRY_ASSIGN(file_, env_.files.open(path_, io::OpenMode::kAppend));
+  lines_ = active_ = active;
+  return {};
 }
 
-void BrokerRegistry::certificates_changed() {
-  retry_.cancel();
-  if (const auto written = write(); !written) {
-    log::error(kModule, "certificates changed but the broker cannot be told yet; trying again",
-               {{"error", written.error().message()}});
-    retry_ = env_.loop.after(kRegistryRetryMs, [this] { certificates_changed(); });
+// No sync: who reads it is on this machine, and a start after a power cut replaces the file.
+Result<void> BrokerRegistry::append(const std::vector<std::string>& ids) {
+  if (!file_ || lines_ + ids.size() > 2 * active_ + kRegistrySlack) return write();
+  std::string text;
+  for (const std::string& id : ids) {
+    const auto certificate = store_.find_certificate(id);
+    if (!certificate && certificate.error().code() != Code::kNotFound) {
+      return fail(certificate.error());
+    }
+    text += (certificate && may_connect(*certificate) ? "" : "-") + id + "\n";
   }
+  SKERRY_TRY(file_->write(text));
+  lines_ += ids.size();
+  return {};
+}
+
+void BrokerRegistry::certificates_changed(const std::vector<std::string>& ids) {
+  if (const auto appended = append(ids); !appended) {
+    log::error(kModule, "certificates changed but the broker cannot be told yet; trying again",
+               {{"error", appended.error().message()}});
+    write_until_it_works();
+  }
+}
+
+void BrokerRegistry::write_until_it_works() {
+  file_.reset();  // may end in the middle of a line
+  retry_ = env_.loop.after(kRegistryRetryMs, [this] {
+    if (!write()) write_until_it_works();
+  });
 }
 
 BrokerSupervisor::BrokerSupervisor(io::Env& env, BrokerOptions options)
@@ -238,8 +279,8 @@ Result<void> BrokerSupervisor::write_configuration(uint16_t port) {
       options_.plugin +
       "\n"
       "plugin_opt_registry " +
-      registry_path() +
-      "\n"
+      registry_path() + "\n" +
+      (options_.topics.empty() ? "" : "plugin_opt_topics " + options_.topics + "\n") +
       // Sessions and queued QoS 1 messages of devices that are away. The store is the record of
       // what they have to do, so a snapshot a minute is enough.
       "persistence true\n"
@@ -248,9 +289,13 @@ Result<void> BrokerSupervisor::write_configuration(uint16_t port) {
       "/\n"
       "persistence_file sessions.db\n"
       "autosave_interval 60\n"
-      "persistent_client_expiration 30d\n"
+      "persistent_client_expiration 14d\n"
+      // For each session; the plugin bounds how many a thing has.
       "max_queued_messages 1000\n"
-      "max_queued_bytes 4194304\n"
+      "max_queued_bytes 1048576\n"
+      "memory_limit " +
+      memory_limit() +
+      "\n"
       "max_inflight_messages 100\n"
       "queue_qos0_messages false\n"
       // Fleet status comes in pieces of 128,000 bytes.
@@ -298,6 +343,8 @@ void BrokerSupervisor::on_exit(io::ExitStatus status) {
       ended_.complete(true);
       return;
     case Phase::kRunning:
+      silent_looks_ = 0;
+      answered_ = answered_once_ = false;
       log::error(kModule, "ended; starting it again", {{"error", error.message()}});
       restart_later();
       return;
@@ -326,7 +373,35 @@ void BrokerSupervisor::restart_later() {
   });
 }
 
+void BrokerSupervisor::watch(Ping ping) {
+  ping_ = std::move(ping);
+  look_timer_ = env_.loop.after(kLookMs, [this] { look(); });
+}
+
+// Looks are counted, not time: where this process stood still, the answers that came meanwhile are
+// read before the next look.
+void BrokerSupervisor::look() {
+  look_timer_ = env_.loop.after(kLookMs, [this] { look(); });
+  if (phase_ != Phase::kRunning) return;
+  if (std::exchange(answered_, false))
+    silent_looks_ = 0;
+  else if (answered_once_)
+    ++silent_looks_;
+  if (silent_looks_ >= kSilentLooks) {
+    log::error(kModule, "does not answer; ending it", {{"pid", std::to_string(pid())}});
+    silent_looks_ = 0;
+    process_->signal(SIGKILL);
+    return;
+  }
+  if (std::exchange(waits_for_answer_, true)) return;
+  ping_([this](bool answered) {
+    waits_for_answer_ = false;
+    if (answered) answered_ = answered_once_ = true;
+  });
+}
+
 io::Task<void> BrokerSupervisor::stop() {
+  look_timer_.cancel();
   restart_timer_.cancel();
   tasks_.cancel_all();
   const bool runs = process_ && phase_ != Phase::kWaiting;

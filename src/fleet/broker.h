@@ -6,9 +6,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "fleet/effects.h"
@@ -25,26 +27,36 @@ struct BrokerOptions {
   std::string bind_address = "127.0.0.1";
   uint16_t port = 8883;  // 0: a free one
   net::TlsFiles tls;     // trust for clients, and the broker's own certificate
+  std::string topics;    // which topics are open to things (docs/data/topic-policy.md); may be absent
   std::string program;   // "": where Debian's package puts mosquitto, or in PATH
   std::string plugin;    // "": next to this program, or in ../lib/skerry
 };
 
-// Writes the fingerprints of all active, attached certificates to a file that the plugin watches.
+// The fingerprints of all active, attached certificates in a file that the plugin follows: what
+// changes is appended, and now and then the file is replaced by a shorter one. An append that a
+// kill cuts short is mended by the next start, which replaces the file.
 class BrokerRegistry : public EffectListener {
  public:
   BrokerRegistry(io::Env& env, Store& store, std::string path);
+  // Replaces the file by one that holds what the store says.
   Result<void> write();
-  // Writes; where that fails (a full disk), logs it and tries again until it works, since a
-  // revocation waits for it.
-  void certificates_changed();
+  // Appends what became of the certificates; where that fails (a full disk), logs it and tries
+  // again until it works, since a revocation waits for it.
+  void certificates_changed(const std::vector<std::string>& ids);
   void committed(const Effects& effects) override {
-    if (!effects.certificates.empty()) certificates_changed();
+    if (!effects.certificates.empty()) certificates_changed(effects.certificates);
   }
 
  private:
+  Result<void> append(const std::vector<std::string>& ids);
+  void write_until_it_works();
+
   io::Env& env_;
   Store& store_;
   const std::string path_;
+  std::unique_ptr<io::File> file_;  // null where the next change has to replace it
+  size_t lines_ = 0;                // in the file
+  size_t active_ = 0;               // when it was last replaced
   io::Timer retry_;
 };
 
@@ -59,6 +71,11 @@ class BrokerSupervisor {
   // one. Done when it accepts connections. From then on it is started again whenever it ends.
   io::Task<Result<void>> start();
   uint16_t port() const { return port_; }  // valid after start()
+  // From now on a broker that is there and leaves pings unanswered for 8 s is killed, and so
+  // started again. `ping` calls `done` when the broker has answered (true) or cannot be asked
+  // (false).
+  using Ping = std::function<void(std::function<void(bool answered)> done)>;
+  void watch(Ping ping);
   pid_t pid() const { return process_ ? process_->pid() : 0; }
   // Asks the broker to save and end, and waits for it; kills it after 10 s.
   io::Task<void> stop();
@@ -71,6 +88,7 @@ class BrokerSupervisor {
   void on_line(std::string_view line);
   void on_exit(io::ExitStatus status);
   void restart_later();
+  void look();
   std::string last_lines() const;
 
   io::Env& env_;
@@ -84,6 +102,12 @@ class BrokerSupervisor {
   io::Completion<Result<void>> ready_;  // of the launch in progress
   io::Completion<bool> ended_;          // of the broker, for the stop in progress
   io::Timer restart_timer_;
+  Ping ping_;
+  bool waits_for_answer_ = false;
+  bool answered_ = false;       // since the last look
+  bool answered_once_ = false;  // since its start: only then does silence mean something
+  int silent_looks_ = 0;
+  io::Timer look_timer_;
   io::TaskScope tasks_;
 };
 

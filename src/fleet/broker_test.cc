@@ -108,6 +108,7 @@ class BrokerTest : public testing::Test {
     BrokerOptions options;
     options.directory = fleet.directory.path() + "/broker";
     options.port = 0;
+    options.topics = fleet.directory.path() + "/topics";
     options.tls = *ca->server_files({});
     options.tls.ca_file = ca->certificate_path();
     options.plugin = SKERRY_BIN_DIR "/skerry_broker_plugin.so";
@@ -151,7 +152,7 @@ class BrokerTest : public testing::Test {
     ASSERT_TRUE(io::write_file_atomic(fleet.files, files_of(thing).key_file, made.key_pem));
     ASSERT_TRUE(io::write_file_atomic(fleet.files, files_of(thing).certificate_file, issued->pem));
     certificates[thing] = certificate.id;
-    registry.certificates_changed();
+    registry.certificates_changed({certificate.id});
   }
 
   net::TlsFiles files_of(const std::string& thing) const {
@@ -215,7 +216,7 @@ TEST_F(BrokerTest, AnotherCertificateCannotTakeOverAClientId) {
   Client thief = device("lathe", "press"), thief2 = device("lathe#2", "press");
   EXPECT_TRUE(until([&] { return thief.disconnects > 1 && thief2.disconnects > 1; }));
   EXPECT_EQ(thief.connects + thief2.connects, 0);
-  EXPECT_EQ(publish(owner, "plant/alive"), "");
+  EXPECT_EQ(publish(owner, "lathe/alive"), "");
   EXPECT_EQ(owner.disconnects, 0);
 }
 
@@ -225,17 +226,74 @@ TEST_F(BrokerTest, OtherThingsTopicsAreDeniedAndWildcardsDoNotLeakThem) {
   EXPECT_NE(subscribe(lathe, "$aws/things/press/jobs/#"), "");
   EXPECT_NE(subscribe(lathe, "$aws/things/+/jobs/#"), "");
   EXPECT_NE(subscribe(lathe, "$skerry/#"), "");
-  EXPECT_EQ(subscribe(lathe, "#"), "");
-  EXPECT_EQ(subscribe(lathe, "+/things/#"), "");
+  EXPECT_NE(subscribe(lathe, "#"), "");
+  EXPECT_NE(subscribe(lathe, "+/things/#"), "");
+  EXPECT_NE(subscribe(lathe, "$share/readers/plant/#"), "");
+  EXPECT_EQ(subscribe(lathe, "lathe/#"), "");
   EXPECT_EQ(subscribe(lathe, "$aws/things/lathe/#"), "");
   EXPECT_EQ(publish(control, "$aws/things/press/jobs/notify"), "");
   EXPECT_EQ(publish(control, "$skerry/subscribed/press"), "");
   EXPECT_EQ(publish(control, "$aws/things/lathe/jobs/notify"), "");
   EXPECT_EQ(publish(control, "plant/alarm"), "");
-  ASSERT_TRUE(
-      until([&] { return lathe.received.size() >= 2 && lathe.received.back() == "plant/alarm"; }));
+  EXPECT_EQ(publish(control, "lathe/command"), "");
+  ASSERT_TRUE(until(
+      [&] { return lathe.received.size() >= 2 && lathe.received.back() == "lathe/command"; }));
   EXPECT_EQ(lathe.received,
-            (std::vector<std::string>{"$aws/things/lathe/jobs/notify", "plant/alarm"}));
+            (std::vector<std::string>{"$aws/things/lathe/jobs/notify", "lathe/command"}));
+}
+
+TEST_F(BrokerTest, TopicsAreOpenedByAFileWithoutARestart) {
+  Client lathe = device("lathe", "lathe"), press = device("press", "press");
+  ASSERT_TRUE(until([&] { return lathe.connects && press.connects; }));
+  EXPECT_NE(publish(lathe, "plant/alarm"), "");
+  EXPECT_NE(subscribe(press, "plant/#"), "");
+  ASSERT_TRUE(io::write_file_atomic(fleet.files, broker_options().topics,
+                                    "publish plant/alarm\nsubscribe plant/#\n", 0644));
+  ASSERT_TRUE(until([&] { return subscribe(press, "plant/#").empty(); }));
+  EXPECT_EQ(publish(lathe, "plant/alarm"), "");
+  EXPECT_NE(publish(lathe, "plant/other"), "");
+  ASSERT_TRUE(until([&] { return !press.received.empty(); }));
+  EXPECT_EQ(press.received, std::vector<std::string>{"plant/alarm"});
+}
+
+TEST_F(BrokerTest, NothingStaysInTheBrokerUnlessThatIsOpen) {
+  Client lathe = device("lathe", "lathe");
+  ASSERT_TRUE(until([&] { return lathe.connects == 1; }));
+  std::optional<bool> refused;
+  (void)lathe.mqtt->publish({.topic = "lathe/status", .payload = "x", .qos = 1, .retain = true},
+                            [&](const Error* error) { refused = error != nullptr; });
+  ASSERT_TRUE(until([&] { return refused.has_value(); }));
+  EXPECT_TRUE(*refused);
+}
+
+TEST_F(BrokerTest, AHungBrokerIsEndedAndStartedAgain) {
+  DeviceLink link(control_client());
+  link.start();
+  ASSERT_TRUE(until([&] { return link.connected(); }));
+  int answers = 0;
+  broker.watch([&](std::function<void(bool)> done) {
+    link.ping([&answers, done = std::move(done)](bool answered) {
+      answers += answered;
+      done(answered);
+    });
+  });
+  ASSERT_TRUE(until([&] { return answers > 0; }));
+  const pid_t hung = broker.pid();
+  ::kill(hung, SIGSTOP);
+  EXPECT_TRUE(until([&] { return broker.pid() != hung && broker.pid() != 0; }));
+  Client lathe = device("lathe", "lathe");
+  EXPECT_TRUE(until([&] { return lathe.connects == 1; })) << lathe.last_reason;
+}
+
+TEST_F(BrokerTest, CertificateChangesAreAppendedAndTheFileStaysShort) {
+  const auto size = [&] { return fleet.files.stat(broker.registry_path())->size_bytes; };
+  const auto before = size();
+  registry.certificates_changed({certificates["lathe"]});
+  EXPECT_EQ(size(), before + 65);
+  for (int i = 0; i < 3000; ++i) registry.certificates_changed({certificates["lathe"]});
+  EXPECT_LT(size(), before + 65 * 1100);
+  Client lathe = device("lathe", "lathe");
+  EXPECT_TRUE(until([&] { return lathe.connects == 1; })) << lathe.last_reason;
 }
 
 TEST_F(BrokerTest, AThingCannotSpeakForAnotherOrForTheControlPlane) {
@@ -255,11 +313,11 @@ TEST_F(BrokerTest, ARevokedSessionEndsAndDoesNotComeBack) {
   ASSERT_TRUE(until([&] { return lathe.connects && press.connects; }));
   ASSERT_TRUE(
       fleet.store->set_certificate_status(certificates["lathe"], CertificateStatus::kRevoked));
-  registry.certificates_changed();
+  registry.certificates_changed({certificates["lathe"]});
   ASSERT_TRUE(until([&] { return lathe.disconnects > 2; }));
   EXPECT_EQ(lathe.connects, 1);
   EXPECT_EQ(press.disconnects, 0);
-  EXPECT_EQ(publish(press, "plant/alive"), "");
+  EXPECT_EQ(publish(press, "press/alive"), "");
 }
 
 TEST_F(BrokerTest, ANewCertificateWorksAtOnce) {

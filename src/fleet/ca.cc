@@ -42,8 +42,10 @@ constexpr int64_t kOwnLifeS = 5 * kYearS;
 constexpr int64_t kOwnLeastLeftS = kYearS;
 // Until devices renew by themselves, a certificate has to outlast the device.
 constexpr int64_t kDeviceLifeS = 20 * kYearS;
-// Devices' clocks may be behind ours.
-constexpr int64_t kBackdateS = kDayS;
+// 2024-01-01: no clock that is right shows an earlier time. Certificates are valid from then on,
+// whatever this machine's clock shows when they are made: clocks of devices may be behind ours, and
+// ours may have been ahead.
+constexpr int64_t kFloorS = 1'704'067'200;
 
 constexpr std::string_view kControlPlaneName = "skerry-fleet";
 constexpr std::string_view kControlPlaneOrganization = "Skerry control plane";
@@ -149,12 +151,12 @@ Result<Certificate> make_certificate(io::Env& env, const Template& wanted, EVP_P
   env.random.fill(serial, sizeof serial);
   serial[0] = static_cast<unsigned char>((serial[0] & 0x7f) | 0x40);  // positive, full length
   Number number(BN_bin2bn(serial, sizeof serial, nullptr));
-  const time_t now = static_cast<time_t>(env.clock.wall_ms() / 1000);
+  const time_t now = std::max(env.clock.wall_ms() / 1000, kFloorS);
   X509_NAME* subject = X509_get_subject_name(certificate.get());
   bool ok =
       X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
       BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate.get())) != nullptr &&
-      ASN1_TIME_set(X509_getm_notBefore(certificate.get()), now - kBackdateS) != nullptr &&
+      ASN1_TIME_set(X509_getm_notBefore(certificate.get()), kFloorS) != nullptr &&
       ASN1_TIME_set(X509_getm_notAfter(certificate.get()), now + wanted.life_s) != nullptr &&
       add_name(subject, "O", wanted.organization) && add_name(subject, "CN", wanted.common_name) &&
       X509_set_issuer_name(certificate.get(), issuer ? X509_get_subject_name(issuer) : subject) ==
@@ -198,9 +200,15 @@ Result<Key> parse_key(const std::string& path, std::string_view pem) {
   return key;
 }
 
+// True where its time has not come by our clock; then it is to be made again.
+bool is_of_the_future(io::Env& env, X509* certificate) {
+  time_t now = std::max(env.clock.wall_ms() / 1000, kFloorS);
+  return X509_cmp_time(X509_get0_notBefore(certificate), &now) > 0;
+}
+
 // Seconds until the certificate ends.
 int64_t seconds_left(io::Env& env, X509* certificate) {
-  const time_t now = static_cast<time_t>(env.clock.wall_ms() / 1000);
+  const time_t now = std::max(env.clock.wall_ms() / 1000, kFloorS);
   std::unique_ptr<ASN1_TIME, Free<ASN1_TIME_free>> asn1_now(ASN1_TIME_set(nullptr, now));
   int days = 0;
   int seconds = 0;
@@ -275,6 +283,13 @@ Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::open(io::Env
     return fail(Code::kCorrupt,
                 key_path + " is not the key of " + certificate_path + ": restore it from a backup");
   }
+  if (is_of_the_future(env, identity.certificate.get())) {
+    // Made while the clock was ahead. With the same name and key everything it signed stays good.
+    SKERRY_ASSIGN(identity.certificate,
+                  make_certificate(env, authority_template(), identity.key.get(), nullptr,
+                                   identity.key.get()));
+    SKERRY_TRY(authority->write_identity("ca", identity));
+  }
   return authority;
 }
 
@@ -290,7 +305,7 @@ Result<bool> CertificateAuthority::is_current(const std::string& name,
   if (!certificate || !key) return false;
   X509* x509 = certificate->get();
   bool current = X509_check_private_key(x509, key->get()) == 1 &&
-                 X509_verify(x509, identity_->key.get()) == 1 &&
+                 X509_verify(x509, identity_->key.get()) == 1 && !is_of_the_future(env_, x509) &&
                  seconds_left(env_, x509) > kOwnLeastLeftS;
   for (const std::string& host : names) {
     current = current && (is_address(host)
@@ -374,7 +389,7 @@ Result<IssuedCertificate> CertificateAuthority::issue_device(std::string_view cs
   issued.pem = certificate_pem(certificate.get());
   issued.sha256 = fingerprint(certificate.get());
   issued.common_name = name;
-  issued.expires_ms = (env_.clock.wall_ms() / 1000 + kDeviceLifeS) * 1000;
+  issued.expires_ms = (std::max(env_.clock.wall_ms() / 1000, kFloorS) + kDeviceLifeS) * 1000;
   return issued;
 }
 

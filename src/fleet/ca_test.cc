@@ -57,6 +57,40 @@ TEST(CertificateAuthority, KeysAreTheOwnersOnly) {
   }
 }
 
+bool is_valid_at(const std::string& pem, int64_t wall_ms) {
+  BIO* memory = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
+  X509* certificate = PEM_read_bio_X509(memory, nullptr, nullptr, nullptr);
+  BIO_free(memory);
+  time_t time = wall_ms / 1000;
+  const bool valid = certificate && X509_cmp_time(X509_get0_notBefore(certificate), &time) < 0 &&
+                     X509_cmp_time(X509_get0_notAfter(certificate), &time) > 0;
+  X509_free(certificate);
+  return valid;
+}
+
+TEST(CertificateAuthority, CertificatesHoldWhateverTheClockWasWhenTheyWereMade) {
+  for (const int64_t ahead_ms : {20 * kYearMs, 2 * kYearMs, -2 * kYearMs / 365, -56 * kYearMs}) {
+    Machine machine;
+    const int64_t right_ms = machine.clock.wall;
+    machine.clock.wall += ahead_ms;
+    {
+      auto authority = machine.open();
+      ASSERT_TRUE(authority) << authority.error().message();
+      ASSERT_TRUE((*authority)->server_files({}));
+      ASSERT_TRUE((*authority)->client_files());
+    }
+    machine.clock.wall = right_ms;
+    auto authority = machine.open();
+    ASSERT_TRUE(authority) << authority.error().message();
+    ASSERT_TRUE((*authority)->server_files({}));
+    ASSERT_TRUE((*authority)->client_files());
+    for (const char* file : {"/ca/ca.pem", "/ca/server.pem", "/ca/client.pem"}) {
+      EXPECT_TRUE(is_valid_at(machine.read(file), right_ms)) << file << " " << ahead_ms;
+      EXPECT_TRUE(is_valid_at(machine.read(file), right_ms - 2 * kYearMs / 365)) << file;
+    }
+  }
+}
+
 TEST(CertificateAuthority, TheServerCertificateIsRemadeForNewNamesAndNearItsEnd) {
   Machine machine;
   auto authority = machine.open();

@@ -47,6 +47,12 @@ void DeviceLink::publish(std::string topic, std::string payload) {
   if (!accepted) on_answer(&accepted.error());
 }
 
+void DeviceLink::ping(std::function<void(bool answered)> done) {
+  auto accepted = client_->publish({.topic = "$skerry/ping", .payload = "", .qos = 1},
+                                   [done](const Error* error) { done(!error); });
+  if (!accepted) done(false);
+}
+
 void DeviceLink::dispatch(const net::MqttMessage& message) const {
   for (const auto& [filter, handler] : routes_) {
     if (net::mqtt_matches(filter, message.topic)) return handler(message);

@@ -32,6 +32,8 @@ class DeviceLink {
   }
   // QoS 1. What cannot be sent is logged; devices ask again.
   void publish(std::string topic, std::string payload);
+  // `done` is told whether the broker has acknowledged a message that nobody hears.
+  void ping(std::function<void(bool answered)> done);
 
  private:
   static constexpr size_t kRoom = 500;  // below MqttOptions::max_queued

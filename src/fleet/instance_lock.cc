@@ -6,15 +6,26 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 namespace skerry::fleet {
+namespace {
+constexpr int kAttempts = 5;
+}
 
 Result<InstanceLock> InstanceLock::acquire(const std::string& path) {
   int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return fail(errno_error("open", path, errno));
   InstanceLock lock(fd);
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+  bool locked = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
+  // Who only looks whether somebody holds it has it for a moment.
+  for (int attempt = 0; !locked && errno == EWOULDBLOCK && attempt < kAttempts; ++attempt) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    locked = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
+  }
+  if (!locked) {
     if (errno != EWOULDBLOCK) return fail(errno_error("lock", path, errno));
     char owner[16] = "";
     ssize_t size = ::pread(fd, owner, sizeof owner - 1, 0);

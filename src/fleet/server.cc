@@ -38,6 +38,7 @@ constexpr uint64_t kMaxApiBodyBytes = 16 << 20;
 constexpr int64_t kDayMs = 24 * 3'600'000;
 constexpr int64_t kCollectEveryMs = 3'600'000;
 constexpr int64_t kLinkTimeoutMs = 15'000;
+constexpr int64_t kLinkReconnectMs = 1'000;  // the broker is on this machine
 constexpr const char* kControlClientId = "skerry-fleet";
 
 bool is_loopback(const std::string& address) {
@@ -192,6 +193,7 @@ io::Task<Result<void>> FleetServer::Parts::start_broker() {
   broker_options.bind_address = options.bind_address;
   broker_options.port = options.broker_port;
   broker_options.tls = server_files;
+  broker_options.topics = path("topics");
   broker.emplace(env, broker_options);
   registry.emplace(env, *store, broker->registry_path());
   SKERRY_CO_TRY(registry->write());
@@ -206,6 +208,7 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   mqtt.host = is_wildcard(options.bind_address) ? "127.0.0.1" : options.bind_address;
   mqtt.port = broker->port();
   mqtt.client_id = kControlClientId;
+  mqtt.reconnect_max_ms = kLinkReconnectMs;
   SKERRY_CO_ASSIGN(mqtt.tls, authority->client_files());
   SKERRY_CO_ASSIGN(auto client, net::make_mqtt_client(env, mqtt));
   link = std::make_unique<DeviceLink>(std::move(client));
@@ -217,6 +220,7 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   auto result =
       co_await io::with_timeout(env.loop, kLinkTimeoutMs, connected, "connecting to our broker");
   if (!result) co_return fail(result.error());
+  broker->watch([this](std::function<void(bool)> done) { link->ping(std::move(done)); });
   co_return Result<void>();
 }
 

@@ -4,6 +4,7 @@
 """
 
 import base64
+import concurrent.futures
 import contextlib
 import hashlib
 import json
@@ -142,6 +143,41 @@ class WithoutFleet(unittest.TestCase):
 
 
 class UpAndDown(unittest.TestCase):
+    def test_a_fleet_that_dies_is_started_again_where_it_was(self):
+        first = self.start_fleet()
+        os.kill(first["pid"], signal.SIGKILL)
+        again = wait_for("the fleet is started again", lambda: self.fleet_other_than(first["pid"]))
+        self.assertEqual({**again, "pid": 0}, {**first, "pid": 0})
+        self.assertIn("starting it again", (self.directory / "skerry-fleet.log").read_text())
+        self.assertEqual(json.loads(skerry("--dir", self.directory, "down", "--json").stdout), {"stopped": True})
+        self.assertFalse(pathlib.Path(f"/proc/{again['pid']}").exists())
+
+    def start_fleet(self):
+        self.addCleanup(skerry, "--dir", self.directory, "down")
+        return json.loads(skerry("--dir", self.directory, "up", *FREE_PORTS, "--json").stdout)
+
+    def fleet_other_than(self, pid):
+        try:
+            fleet = json.loads((self.directory / "fleet.json").read_text())
+        except FileNotFoundError:
+            return None
+        return fleet if fleet["pid"] != pid else None
+
+    def test_fleets_started_at_once_are_one_fleet(self):
+        self.addCleanup(skerry, "--dir", self.directory, "down")
+        with concurrent.futures.ThreadPoolExecutor(5) as pool:
+            ups = list(pool.map(lambda _: json.loads(
+                skerry("--dir", self.directory, "up", *FREE_PORTS, "--json").stdout), range(5)))
+        self.assertEqual(ups, [ups[0]] * 5)
+
+    def test_down_in_a_copy_leaves_the_original_alone(self):
+        fleet = self.start_fleet()
+        copy = pathlib.Path(str(self.directory) + "-copy")
+        self.addCleanup(shutil.rmtree, copy)
+        shutil.copytree(self.directory, copy)
+        self.assertEqual(json.loads(skerry("--dir", copy, "down", "--json").stdout), {"stopped": False})
+        self.assertEqual(json.loads(skerry("--dir", self.directory, "up", "--json").stdout), fleet)
+
     def test_up_is_idempotent_and_down_ends_everything(self):
         directory = pathlib.Path(tempfile.mkdtemp(prefix="skerry-cli-", dir="/tmp"))
         self.addCleanup(shutil.rmtree, directory)
