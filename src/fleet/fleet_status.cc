@@ -49,8 +49,15 @@ Result<void> store_components(Store& store, const formats::FleetStatus& status, 
 }  // namespace
 
 FleetStatusService::FleetStatusService(io::Clock& clock, StorePool& stores, DeviceLink& link)
-    : clock_(clock), stores_(stores) {
+    : clock_(clock), stores_(stores), budget_(clock, kBurst, kPerSecond) {
   link.route(formats::fleet_status_topic(ThingName("+")), [this](const net::MqttMessage& message) {
+    const auto sender = formats::parse_fleet_status_topic(message.topic);
+    if (sender && !budget_.spend(*sender)) {
+      if (budget_.first_refusal(*sender)) {
+        log::warn(kModule, "too many messages; ignoring some", {{"thing", sender->str()}});
+      }
+      return;
+    }
     tasks_.spawn(on_message(message.topic, message.payload));
   });
 }

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "fleet/device_link.h"
 #include "fleet/store_pool.h"
+#include "fleet/thing_budget.h"
 #include "formats/fleet_status.h"
 #include "io/clock.h"
 #include "io/task.h"
@@ -12,7 +13,8 @@ namespace skerry::fleet {
 
 class FleetStatusService {
  public:
-  // Registers its route with `link`, which must not outlive it.
+  // Registers its route with `link`, which must not outlive it. Of a thing that floods, messages
+  // are ignored: its next COMPLETE status says all.
   FleetStatusService(io::Clock& clock, StorePool& stores, DeviceLink& link);
 
   // A COMPLETE status replaces what is known of the device's components, a PARTIAL one adds to it;
@@ -22,8 +24,11 @@ class FleetStatusService {
  private:
   io::Task<void> on_message(std::string topic, std::string payload);
 
+  static constexpr double kBurst = 60, kPerSecond = 1;
+
   io::Clock& clock_;
   StorePool& stores_;
+  ThingBudget budget_;
   io::TaskScope tasks_;
 };
 

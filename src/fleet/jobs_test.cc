@@ -288,6 +288,16 @@ TEST_F(FleetStatusTest, ACompleteStatusInPiecesReplacesOnce) {
   EXPECT_EQ(installed(), "a 1.0.0 RUNNING; b 1.0.0 RUNNING; ");
 }
 
+TEST_F(FleetStatusTest, AFloodOfOneThingIsIgnoredUntilItSlowsDown) {
+  for (int i = 1; i <= 100; ++i) {
+    report({{"components", {component("a", "1.0." + std::to_string(i), "RUNNING")}}});
+  }
+  EXPECT_EQ(installed(), "a 1.0.60 RUNNING; ");
+  fleet.clock.monotonic += 1000;
+  report({{"components", {component("a", "2.0.0", "RUNNING")}}});
+  EXPECT_EQ(installed(), "a 2.0.0 RUNNING; ");
+}
+
 TEST_F(FleetStatusTest, ADeviceSpeaksForItselfOnly) {
   fleet.add_thing("X");
   report({{"components", {component("a", "1.0.0", "RUNNING")}}}, "X");
