@@ -143,6 +143,10 @@ class WithoutFleet(unittest.TestCase):
 
 
 class UpAndDown(unittest.TestCase):
+    def setUp(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="skerry-cli-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, self.directory)
+
     def test_a_fleet_that_dies_is_started_again_where_it_was(self):
         first = self.start_fleet()
         os.kill(first["pid"], signal.SIGKILL)
