@@ -176,7 +176,7 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
   DeviceClock& clock = *device_clock;
   io::RealRandom random;
   io::RealProcesses processes(loop, guard.mark(), guard.containment());
-  io::ThreadPool pool("files", 1);
+  io::ThreadPool pool("files", 1);  // one thread: file work happens in the order it was asked for
   io::Env env{loop, clock, files, processes, random, pool};
   contain(guard, info);
   SKERRY_TRY(allocate_users(files, info));

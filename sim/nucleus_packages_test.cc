@@ -249,5 +249,42 @@ TEST_F(NucleusJobs, WorkFoldersOfRemovedComponentsGoAndTheirLogsAreCapped) {
   EXPECT_TRUE(io::exists(files_, info_.root + "/logs/gone29.log.1"));
 }
 
+TEST_F(NucleusJobs, ACapabilityThatItLacksIsRefusedBeforeAnythingIsDone) {
+  auto wanted = document("thinggroup/G1", 1, versions({{"a", "1.0.0"}}));
+  wanted["requiredCapabilities"] = {"LARGE_CONFIGURATION", "SUB_DEPLOYMENTS"};
+  deploy("j1", wanted);
+  EXPECT_EQ(outcome(), "FAILED FAILED_NO_STATE_CHANGE");
+  EXPECT_NE(cause().find("SUB_DEPLOYMENTS"), std::string::npos) << cause();
+}
+
+TEST_F(NucleusJobs, AValueFromTheFutureDoesNotShutOutLaterDeployments) {
+  const int64_t ten_years_ms = int64_t{10} * 365 * 86'400'000;
+  auto first = document("thinggroup/G1", 1, versions({{"a", "1.0.0"}}));
+  first["creationTimestamp"] = clock_.wall_ms() + ten_years_ms;  // a fleet with a clock ahead
+  first["components"]["a"]["configurationUpdate"]["merge"] = {{"x", 1}, {"y", 1}};
+  deploy("j1", first);
+  // And a component that stamps what it writes ten years ahead.
+  ASSERT_TRUE(nucleus_->state().config().update(ComponentName("a"), {"y"}, 2,
+                                                clock_.wall_ms() + ten_years_ms));
+  run(1'000);
+  auto second = document("thinggroup/G1", 2, versions({{"a", "1.0.0"}}));
+  second["creationTimestamp"] = clock_.wall_ms();
+  second["components"]["a"]["configurationUpdate"]["merge"] = {{"x", 3}, {"y", 3}};
+  deploy("j2", second);
+  EXPECT_EQ(config("a"), json({{"x", 3}, {"y", 3}}));
+}
+
+TEST_F(NucleusJobs, WhatAWrongClockHasStampedDoesNotShutOutLaterDeployments) {
+  deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
+  clock_.jump(int64_t{20} * 365 * 86'400'000);
+  ASSERT_TRUE(nucleus_->state().config().update(ComponentName("a"), {"x"}, 1, clock_.wall_ms()));
+  clock_.jump(0);
+  auto second = document("thinggroup/G1", 2, versions({{"a", "1.0.0"}}));
+  second["creationTimestamp"] = clock_.wall_ms();
+  second["components"]["a"]["configurationUpdate"]["merge"] = {{"x", 2}};
+  deploy("j2", second);
+  EXPECT_EQ(config("a"), json({{"x", 2}}));
+}
+
 }  // namespace
 }  // namespace skerry::sim

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
+#include "base/sha256.h"
 #include "formats/recipe.h"
 
 namespace skerry::cli {
@@ -21,13 +22,18 @@ using Deliver = std::function<Result<void>(const std::string& key, const UploadC
 Result<std::string> replace_local(std::string_view text, const ArtifactSource& source,
                                   const Deliver& deliver) {
   SKERRY_ASSIGN(const auto recipe, formats::parse_recipe(text));
+  for (const auto& manifest : recipe.manifests)
+    SKERRY_TRY(formats::check_artifacts_apart(manifest));
   const std::string folder = recipe.name.str() + "/" + recipe.version.str() + "/";
   return formats::rewrite_artifacts(
       text,
       [&](const formats::Artifact& artifact) -> Result<std::optional<formats::ArtifactPlace>> {
         if (!artifact.uri.starts_with(kLocal)) return std::optional<formats::ArtifactPlace>();
-        const std::string key = folder + artifact.file_name();
-        SKERRY_ASSIGN(const UploadContent content, source(artifact.uri.substr(kLocal.size())));
+        // file:amd64/app and file:arm64/app are not one object.
+        const std::string path = artifact.uri.substr(kLocal.size());
+        const std::string key =
+            folder + hex_encode(sha256(path)).substr(0, 16) + "/" + artifact.file_name();
+        SKERRY_ASSIGN(const UploadContent content, source(path));
         SKERRY_TRY(deliver(key, content));
         return formats::ArtifactPlace{.uri = std::string("s3://") + kBucket + "/" + key,
                                       .sha256_base64 = ""};

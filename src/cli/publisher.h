@@ -16,9 +16,10 @@ namespace skerry::cli {
 // The content of the artifact that a recipe names `file:PATH`.
 using ArtifactSource = std::function<Result<UploadContent>(const std::string& path)>;
 
-// Uploads every artifact whose URI is `file:PATH` to s3://skerry-artifacts/COMPONENT/VERSION/FILE,
-// then creates the component version. Recipe and files are checked before anything is sent. The
-// answer of CreateComponentVersion.
+// Uploads every artifact whose URI is `file:PATH` to
+// s3://skerry-artifacts/COMPONENT/VERSION/PATH/FILE (PATH in 16 hex digits), then creates the
+// component version. Recipe and files are checked before anything is sent. The answer of
+// CreateComponentVersion.
 Result<nlohmann::json> publish(FleetClient& fleet, const Output& output, std::string_view recipe,
                                const ArtifactSource& source);
 

@@ -100,6 +100,8 @@ Result<ArtifactName> parse_artifact_name(std::string_view text) {
 Result<ComponentVersion> component_from_recipe(Store& store, ArtifactStore& artifacts,
                                                std::string_view text) {
   SKERRY_ASSIGN(auto recipe, formats::parse_recipe(text));
+  for (const auto& manifest : recipe.manifests)
+    SKERRY_TRY(formats::check_artifacts_apart(manifest));
   ComponentVersion component;
   component.name = recipe.name;
   component.version = recipe.version.str();

@@ -448,5 +448,23 @@ TEST(RewriteTest, PassesErrorsOnWithTheirPlace) {
   EXPECT_EQ(failed.error().message(), "Manifests[1].Artifacts[0]: no such artifact");
 }
 
+TEST(Recipe, ArtifactsThatWouldLieOnOneAnotherAreFound) {
+  const auto check = [](const std::vector<std::pair<const char*, Unarchive>>& artifacts) {
+    Manifest manifest;
+    for (const auto& [uri, unarchive] : artifacts) {
+      manifest.artifacts.emplace_back();
+      manifest.artifacts.back().uri = uri;
+      manifest.artifacts.back().unarchive = unarchive;
+    }
+    return check_artifacts_apart(manifest);
+  };
+  constexpr auto kNone = Unarchive::kNone, kZip = Unarchive::kZip;
+  EXPECT_TRUE(check({{"file:a/x", kNone}, {"file:a/y", kNone}, {"file:x.zip", kZip}}));
+  EXPECT_TRUE(check({{"file:data.zip", kZip}, {"file:data.tar", kNone}}));
+  EXPECT_FALSE(check({{"file:amd64/app", kNone}, {"file:arm64/app", kNone}}));
+  EXPECT_FALSE(check({{"s3://b/app", kNone}, {"file:APP", kNone}}));
+  EXPECT_FALSE(check({{"file:data.zip", kZip}, {"file:data.jar", kZip}}));
+}
+
 }  // namespace
 }  // namespace skerry::formats

@@ -1,6 +1,7 @@
 // Durable, then visible, then told.
 #include "nucleus/config_store.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace skerry::nucleus {
@@ -32,12 +33,13 @@ void ConfigStore::Watch::cancel() {
   if (store_) std::exchange(store_, nullptr)->watchers_.erase(id_);
 }
 
-ConfigStore::ConfigStore(Persister persist, ConfigTree initial)
-    : persist_(std::move(persist)), tree_(std::move(initial)) {}
+ConfigStore::ConfigStore(Persister persist, ConfigTree initial, io::Clock* clock)
+    : persist_(std::move(persist)), tree_(std::move(initial)), clock_(clock) {}
 
 Result<std::vector<KeyPath>> ConfigStore::update(const ComponentName& component,
                                                  const KeyPath& key_path, const json& value,
                                                  int64_t timestamp_ms) {
+  if (clock_) timestamp_ms = std::min(timestamp_ms, clock_->wall_ms());
   SKERRY_TRY(tree_.check(component, key_path, value, timestamp_ms));
   const json record = {{"component", component.str()},
                        {"path", key_path},

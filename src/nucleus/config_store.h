@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "io/clock.h"
 #include "nucleus/config_tree.h"
 
 namespace skerry::nucleus {
@@ -40,7 +41,9 @@ class ConfigStore {
     uint64_t id_ = 0;
   };
 
-  explicit ConfigStore(Persister persist, ConfigTree initial = ConfigTree());
+  // With a `clock` no change counts as later than it was made.
+  explicit ConfigStore(Persister persist, ConfigTree initial = ConfigTree(),
+                       io::Clock* clock = nullptr);
 
   const ConfigTree& tree() const { return tree_; }
   // Changes with every change of the tree: a key for caches of what was read from it.
@@ -77,6 +80,7 @@ class ConfigStore {
 
   Persister persist_;
   ConfigTree tree_;
+  io::Clock* clock_;
   uint64_t version_ = 1;
   uint64_t next_watch_id_ = 1;
   std::map<uint64_t, Watcher> watchers_;

@@ -313,6 +313,15 @@ int64_t ConfigTree::newest_ms(const Node& node) {
   return newest;
 }
 
+void ConfigTree::take_back_times(Node& node, int64_t now_ms, int64_t to_ms) {
+  if (node.timestamp_ms > now_ms) node.timestamp_ms = to_ms;
+  for (auto& [key, child] : node.children) take_back_times(child, now_ms, to_ms);
+}
+
+void ConfigTree::take_back_times(int64_t now_ms, int64_t to_ms) {
+  for (auto& [component, node] : components_) take_back_times(node, now_ms, to_ms);
+}
+
 // --- Persistence and comparison -----------------------------------------------------------------
 
 json ConfigTree::node_to_json(const Node& node) {

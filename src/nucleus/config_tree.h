@@ -74,6 +74,9 @@ class ConfigTree {
   Result<std::vector<KeyPath>> reset(const ComponentName& component,
                                      const std::vector<std::string>& pointers);
   void remove(const ComponentName& component) { components_.erase(component); }
+  // Values from after `now_ms` count as set at `to_ms`: what a clock that was ahead has stamped
+  // must not shut out what comes later.
+  void take_back_times(int64_t now_ms, int64_t to_ms);
 
   // Everything including timestamps; from_json(to_json()) equals the tree.
   nlohmann::json to_json() const;
@@ -101,6 +104,7 @@ class ConfigTree {
   static void append_json(const Node& node, std::string& out);
   static size_t size_bytes(const Node& node);
   static int64_t newest_ms(const Node& node);
+  static void take_back_times(Node& node, int64_t now_ms, int64_t to_ms);
   static nlohmann::json node_to_json(const Node& node);
   static Result<Node> node_from_json(const nlohmann::json& json, size_t depth_left);
   static void collect_differences(const Node* before, const Node* after, KeyPath& path,

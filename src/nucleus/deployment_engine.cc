@@ -24,6 +24,34 @@ bool worth_waiting_for(const Error& error) {
   return error.code() == Code::kUnavailable || error.code() == Code::kTimeout;
 }
 
+// Values that are newer than the deployment stay; whoever deployed others wants to know.
+void tell_what_stayed(const ConfigTree& config, const ComponentName& name, const KeyPath& path,
+                      const nlohmann::json& wanted) {
+  if (wanted.is_object() && !wanted.empty()) {
+    for (const auto& [key, value] : wanted.items()) {
+      KeyPath below = path;
+      below.push_back(key);
+      tell_what_stayed(config, name, below, value);
+    }
+    return;
+  }
+  auto value = config.get(name, path);
+  if (value && *value == wanted) return;
+  log::warn("deployment", "configuration not applied: a newer value stands",
+            {{"component", name.str()}, {"key", to_pointer(path)}});
+}
+
+// What a deployment may ask of a nucleus (requiredCapabilities).
+Result<void> check_capabilities(const formats::Deployment& document) {
+  for (const std::string& wanted : document.required_capabilities) {
+    if (wanted == "LARGE_CONFIGURATION" || wanted == "LINUX_RESOURCE_LIMITS") continue;
+    return fail(Code::kUnsupported, "the deployment requires the capability " + wanted +
+                                        ", which this nucleus does not have: it has "
+                                        "LARGE_CONFIGURATION and LINUX_RESOURCE_LIMITS");
+  }
+  return {};
+}
+
 JobResult outcome(JobResult job, std::string status, std::string detailed_status,
                   std::string reason) {
   job.status = std::move(status);
@@ -193,6 +221,7 @@ io::Task<Result<void>> DeploymentEngine::resume() {
 
 io::Task<Result<DeploymentEngine::Plan>> DeploymentEngine::plan(
     const formats::Deployment* document) {
+  SKERRY_CO_TRY(check_capabilities(*document));
   SKERRY_CO_ASSIGN(std::string target, target_of(*document));
   Plan plan;
   SKERRY_CO_ASSIGN(plan.next.targets, co_await next_targets(document, &target));
@@ -279,8 +308,13 @@ Result<ConfigTree> DeploymentEngine::next_config(const formats::Deployment& docu
   for (const ComponentName& name : config.components()) {
     if (!resolution.contains(name) && !formats::is_built_in(name)) config.remove(name);
   }
-  const int64_t timestamp_ms =
-      document.creation_timestamp_ms > 0 ? document.creation_timestamp_ms : env_.clock.wall_ms();
+  // Neither the fleet's clock nor one that this device had may be ahead of now: what was stamped
+  // so would win over everything for as long.
+  const int64_t now_ms = env_.clock.wall_ms();
+  const int64_t timestamp_ms = document.creation_timestamp_ms > 0
+                                   ? std::min(document.creation_timestamp_ms, now_ms)
+                                   : now_ms;
+  config.take_back_times(now_ms, timestamp_ms);
   auto update = [&](const ComponentName& name, const nlohmann::json* defaults) -> Result<void> {
     auto listed = document.components.find(name);
     if (listed != document.components.end()) {
@@ -289,6 +323,7 @@ Result<ConfigTree> DeploymentEngine::next_config(const formats::Deployment& docu
     if (defaults) SKERRY_TRY(config.apply_defaults(name, *defaults));
     if (listed != document.components.end() && listed->second.configuration.merge) {
       SKERRY_TRY(config.merge(name, {}, *listed->second.configuration.merge, timestamp_ms));
+      tell_what_stayed(config, name, {}, *listed->second.configuration.merge);
     }
     return {};
   };

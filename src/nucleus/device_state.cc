@@ -121,11 +121,12 @@ Result<std::unique_ptr<DeviceState>> DeviceState::open(io::Env& env, const std::
                                                        const std::string& packages) {
   std::unique_ptr<DeviceState> state(new DeviceState(env));
   DeviceState* self = state.get();
-  state->config_ = std::make_unique<ConfigStore>([self](const std::string& change) -> Result<void> {
+  auto persist = [self](const std::string& change) -> Result<void> {
     SKERRY_TRY(self->append({{"t", "config"}, {"change", change}}));
     self->keep_for_rollback(change);
     return {};
-  });
+  };
+  state->config_ = std::make_unique<ConfigStore>(persist, ConfigTree(), &env.clock);
   auto replay = [self](std::string_view record) -> Result<void> {
     json parsed = json::parse(record, nullptr, false);
     if (!parsed.is_object())

@@ -208,7 +208,7 @@ io::Task<Result<void>> PackageStore::download(Cloud* cloud, const Candidate* can
       if (auto finished = co_await file.finish(); !finished) {
         // After a failed sync the bytes may be gone however whole they look: they must not be
         // resumed.
-        SKERRY_CO_TRY(env_.files.remove(part));
+        SKERRY_CO_TRY(co_await remove(part));
         co_return finished;
       }
       const std::string received = file.digest();
@@ -221,13 +221,17 @@ io::Task<Result<void>> PackageStore::download(Cloud* cloud, const Candidate* can
                downloaded.error().retryable()) {
       co_return downloaded;  // what has arrived stays for the next try
     }
-    SKERRY_CO_TRY(env_.files.remove(part));
+    SKERRY_CO_TRY(co_await remove(part));
     if (resumed_at == 0) co_return downloaded;
     // A power cut may have torn the part, or the server refuses the offset: once more from the
     // start.
     log::info("packages", "starting the download again",
               {{"part", part}, {"reason", downloaded.error().message()}});
   }
+}
+
+io::Task<Result<void>> PackageStore::remove(std::string path) {
+  return on_pool([&files = env_.files, path = std::move(path)] { return files.remove(path); });
 }
 
 io::Task<Result<void>> PackageStore::give_to_group(ComponentName name, std::string package,

@@ -60,6 +60,7 @@ class PackageStore {
                                         std::shared_ptr<PackageBuilder> builder);
   io::Task<Result<void>> download(Cloud* cloud, const Candidate* candidate,
                                   formats::Artifact artifact, std::string part);
+  io::Task<Result<void>> remove(std::string path);
   std::string place(const ComponentName& name, const std::string& package) const;
 
   io::Env& env_;

@@ -30,6 +30,27 @@ Result<bool> satisfies(const formats::Version& version,
   return true;
 }
 
+// Components may ask for a nucleus that can what they need. A target may list one of any version up
+// to this: that is how its configuration is deployed.
+Result<void> check_built_in(const ComponentName& name,
+                            const std::map<std::string, std::string>& wants,
+                            const Requirements& roots) {
+  const auto provided = formats::Version::parse(kNucleusVersion).value();
+  const auto listed = roots.find(name);
+  for (const auto& [who, text] : wants) {
+    SKERRY_ASSIGN(const auto range, formats::VersionRange::parse(text));
+    bool fits = range.matches(provided);
+    if (!fits && listed != roots.end() && listed->second.contains(who)) {
+      auto version = formats::Version::parse(text.starts_with('=') ? text.substr(1) : text);
+      fits = version && *version < provided;
+    }
+    if (fits) continue;
+    return fail(Code::kFailedPrecondition, who + " wants " + name.str() + " " + text +
+                                               ", and this nucleus is " + kNucleusVersion);
+  }
+  return {};
+}
+
 // Forgets the choice of `name`, and what only that choice asked for.
 void take_back(const ComponentName& name, Resolution& chosen, Requirements& wanted) {
   auto choice = chosen.extract(name);
@@ -77,9 +98,12 @@ io::Task<Result<Resolution>> Resolver::resolve(Requirements roots) {
   for (int choices = 0; !queue.empty();) {
     ComponentName name = std::move(queue.front());
     queue.pop_front();
-    if (formats::is_built_in(name)) continue;
     const auto& wants = wanted[name];
     if (wants.empty()) continue;  // whoever wanted it was replaced
+    if (formats::is_built_in(name)) {
+      SKERRY_CO_TRY(check_built_in(name, wants, roots));
+      continue;
+    }
     if (auto found = chosen.find(name); found != chosen.end()) {
       SKERRY_CO_ASSIGN(bool fits, satisfies(found->second.recipe.version, wants));
       if (fits) continue;

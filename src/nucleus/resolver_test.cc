@@ -128,10 +128,20 @@ TEST_F(ResolverTest, ACircleIsNamed) {
             "components depend on each other in a circle: a → b → c → b");
 }
 
-TEST_F(ResolverTest, TheNucleusIsThereWhateverVersionIsAsked) {
-  cloud_.publish(test_recipe("app", "1.0.0", {{"aws.greengrass.Nucleus", ">=99.0.0"}}));
-  EXPECT_EQ(versions_of(resolve(roots({{"app", "*"}, {"aws.greengrass.NucleusLite", "*"}}))),
+TEST_F(ResolverTest, TheNucleusIsThereInItsOwnVersion) {
+  cloud_.publish(test_recipe("app", "1.0.0", {{"aws.greengrass.Nucleus", ">=2.5.0 <3.0.0"}}));
+  EXPECT_EQ(versions_of(resolve(roots({{"app", "*"},
+                                       {"aws.greengrass.Nucleus", "=2.12.0"},
+                                       {"aws.greengrass.NucleusLite", "=2.1.0"}}))),
             "app=1.0.0!");
+  for (const char* range : {">=5.0.0", "<2.0.0", "=2.12.0", "^3.0.0"}) {
+    cloud_.publish(test_recipe("picky", "1.0.0", {{"aws.greengrass.Nucleus", range}}));
+    auto refused = resolve(roots({{"picky", "*"}}));
+    ASSERT_FALSE(refused) << range;
+    EXPECT_EQ(refused.error().message(), std::string("picky wants aws.greengrass.Nucleus ") +
+                                             range + ", and this nucleus is 2.16.0");
+  }
+  EXPECT_FALSE(resolve(roots({{"aws.greengrass.Nucleus", "=99.0.0"}})));
 }
 
 TEST_F(ResolverTest, OfflineWhatRunsHereWillDoIfItFits) {

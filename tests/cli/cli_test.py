@@ -374,6 +374,35 @@ class WithFleet(unittest.TestCase):
                  lambda: (component().get("version"), component().get("status")) == ("1.0.0", "RUNNING"))
         self.assertIn(result["reason"], self.cli("status", "--device", "saw-1").stdout)
 
+    def test_one_file_name_for_two_platforms_stays_two_artifacts(self):
+        folder = self.directory / "two-platforms"
+        manifests = []
+        for platform in ("amd64", "aarch64"):
+            (folder / platform).mkdir(parents=True)
+            (folder / platform / "app").write_text(f"for {platform}")
+            manifests.append({"Platform": {"os": "linux", "architecture": platform}, "Lifecycle": {"Run": "true"},
+                              "Artifacts": [{"URI": f"file:{platform}/app"}]})
+        recipe = {"RecipeFormatVersion": "2020-01-25", "ComponentName": "com.example.Two", "ComponentVersion": "1.0.0",
+                  "Manifests": manifests}
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        created = self.cli_json("component", "publish", folder / "recipe.yaml")
+        stored = json.loads(self.greengrass.get_component(arn=created["arn"], recipeOutputFormat="JSON")["recipe"])
+        digests = [manifest["Artifacts"][0]["Digest"] for manifest in stored["Manifests"]]
+        self.assertEqual(digests, [base64.b64encode(hashlib.sha256(f"for {platform}".encode()).digest()).decode()
+                                   for platform in ("amd64", "aarch64")])
+
+    def test_artifacts_that_would_lie_on_one_another_are_refused(self):
+        folder = self.directory / "on-one-another"
+        for part in ("a", "b"):
+            (folder / part).mkdir(parents=True)
+            (folder / part / "app").write_text(part)
+        recipe = {"RecipeFormatVersion": "2020-01-25", "ComponentName": "com.example.Heap", "ComponentVersion": "1.0.0",
+                  "Manifests": [{"Lifecycle": {"Run": "true"},
+                                 "Artifacts": [{"URI": "file:a/app"}, {"URI": "file:b/app"}]}]}
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        refused = self.cli("component", "publish", folder / "recipe.yaml", code=1)
+        self.assertIn("would lie on one another", refused.stderr)
+
     def check_verify(self, out):
         [package] = (out / "root/packages/com.example.Saw").iterdir()
         [whole] = self.cli_json("device", "verify", out)["packages"]
