@@ -189,6 +189,7 @@ TEST_F(ComponentSpecTest, PrivilegeThatIsNotThereIsRefused) {
   EXPECT_EQ(refused.error().message(),
             "app: its Install requires privilege, and skerryd does not run as root");
   info_.privileged = true;
+  info_.default_user = "ggc";
   auto made = spec(test_recipe("app", "1.0.0", {}, lifecycle));
   ASSERT_TRUE(made);
   EXPECT_TRUE(made->install->requires_privilege);

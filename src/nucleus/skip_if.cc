@@ -1,7 +1,9 @@
 // Skipif: onpath PROGRAM, exists FILE.
 #include "nucleus/skip_if.h"
 
+#include <filesystem>
 #include <string_view>
+#include <system_error>
 
 namespace skerry::nucleus {
 namespace {
@@ -18,7 +20,15 @@ std::string variable(const Environment& environment, std::string_view name) {
 
 bool is_program(io::Files& files, const std::string& path) {
   auto info = files.stat(path);
-  return info && !info->is_directory && (info->mode & 0111) != 0;
+  if (!info || info->is_directory) return false;
+  if (info->is_regular) return (info->mode & 0111) != 0;
+  // A link, as /bin/sh is; Files follows none.
+  std::error_code error;
+  const auto target = std::filesystem::status(path, error);
+  using std::filesystem::perms;
+  const auto executable = perms::owner_exec | perms::group_exec | perms::others_exec;
+  return std::filesystem::is_regular_file(target) &&
+         (target.permissions() & executable) != perms::none;
 }
 
 std::string absolute(std::string path, const Environment& environment,

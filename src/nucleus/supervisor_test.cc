@@ -246,6 +246,7 @@ TEST_F(SupervisorTest, RunIsEndedAtItsTimeout) {
 TEST_F(SupervisorTest, ADaemonThatRunLeavesRunsOnIsToldAndEndsWithTheComponent) {
   auto leaves = spec("leaves", "setsid sleep 300 & echo $! > pid");
   ASSERT_TRUE(apply({leaves}));
+  run_until([&] { return state("leaves") == ComponentState::kFinished; });
   EXPECT_EQ(state("leaves"), ComponentState::kFinished);
   const pid_t daemon = std::stoi(contents("pid"));
   EXPECT_EQ(kill(daemon, 0), 0);
