@@ -12,14 +12,15 @@ namespace {
 
 using nlohmann::json;
 
-Result<void> publish_recipes(const Session& session, const std::vector<std::string>& recipes) {
+Result<void> publish_recipes(const Session& session, const std::vector<std::string>& recipes,
+                             bool force) {
   SKERRY_ASSIGN(auto fleet, session.connect());
   for (const std::string& path : recipes) {
     SKERRY_ASSIGN(const std::string text, read_local_file(path));
     const auto source = [&](const std::string& file) {
       return UploadContent::of_file((std::filesystem::path(path).parent_path() / file).string());
     };
-    auto created = publish(fleet, session.output, text, source);
+    auto created = publish(fleet, session.output, text, source, force);
     if (!created) return fail(created.error().with_context(path));
     if (session.output.json) {
       session.output.print_json(*created);
@@ -83,13 +84,18 @@ void add_component_commands(CLI::App& app, Session& session) {
   publish_command->add_option("RECIPE", *recipes, "Recipe files (YAML or JSON)")
       ->required()
       ->check(CLI::ExistingFile);
+  auto force = std::make_shared<bool>(false);
+  publish_command->add_flag("--force", *force,
+                            "Also where this version was deleted and had other content");
   publish_command->footer(R"(
 Artifacts with URI `file:PATH`, relative to the recipe, are uploaded; others stay as they are. A version cannot be
 published twice.
 Example:
   skerry component publish detector/recipe.yaml)");
-  publish_command->callback([&session, recipes] {
-    session.action = [&session, recipes] { return publish_recipes(session, *recipes); };
+  publish_command->callback([&session, recipes, force] {
+    session.action = [&session, recipes, force] {
+      return publish_recipes(session, *recipes, *force);
+    };
   });
 
   auto name = std::make_shared<std::string>();

@@ -43,7 +43,7 @@ Result<std::string> replace_local(std::string_view text, const ArtifactSource& s
 }  // namespace
 
 Result<json> publish(FleetClient& fleet, const Output& output, std::string_view recipe,
-                     const ArtifactSource& source) {
+                     const ArtifactSource& source, bool force) {
   // Once without sending: a file that is missing is found before the first one is uploaded.
   SKERRY_TRY(replace_local(
       recipe, source, [](const std::string&, const UploadContent&) { return Result<void>(); }));
@@ -59,6 +59,7 @@ Result<json> publish(FleetClient& fleet, const Output& output, std::string_view 
   return fleet.call({.service = "greengrass",
                      .method = "POST",
                      .path = "/greengrass/v2/createComponentVersion",
+                     .query = force ? Query{{"skerry-force", "true"}} : Query{},
                      .body = json{{"inlineRecipe", base64_encode(rewritten)}}.dump()});
 }
 

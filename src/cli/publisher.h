@@ -19,8 +19,8 @@ using ArtifactSource = std::function<Result<UploadContent>(const std::string& pa
 // Uploads every artifact whose URI is `file:PATH` to
 // s3://skerry-artifacts/COMPONENT/VERSION/PATH/FILE (PATH in 16 hex digits), then creates the
 // component version. Recipe and files are checked before anything is sent. The answer of
-// CreateComponentVersion.
+// CreateComponentVersion. `force`: also where the version was deleted with other content.
 Result<nlohmann::json> publish(FleetClient& fleet, const Output& output, std::string_view recipe,
-                               const ArtifactSource& source);
+                               const ArtifactSource& source, bool force = false);
 
 }  // namespace skerry::cli

@@ -8,11 +8,14 @@
 
 #include "fleet/components.h"
 #include "formats/deployment.h"
+#include "formats/json_ptr.h"
+#include "formats/limits.h"
 
 namespace skerry::fleet {
 namespace {
 
 using nlohmann::json;
+using Which = Store::Which;
 
 Roots roots_of(const formats::Deployment& document) {
   Roots roots;
@@ -20,8 +23,21 @@ Roots roots_of(const formats::Deployment& document) {
   return roots;
 }
 
-bool succeeded(ExecutionStatus status) {
-  return status == ExecutionStatus::kSucceeded;
+// How a deployment to one thing ends with its execution.
+DeploymentStatus end_of(ExecutionStatus status) {
+  if (status == ExecutionStatus::kSucceeded) return DeploymentStatus::kCompleted;
+  if (status == ExecutionStatus::kCanceled) return DeploymentStatus::kCanceled;
+  return DeploymentStatus::kFailed;
+}
+
+// The document as it travels. One that no packet could carry would block its device.
+Result<std::string> document_text(const formats::Deployment& document) {
+  std::string text = formats::json_text(formats::to_json(document));
+  if (text.size() <= formats::kMaxDocumentBytes) return text;
+  return fail(Code::kInvalidArgument,
+              "components: the deployment's document has " + std::to_string(text.size()) +
+                  " bytes, at most " + std::to_string(formats::kMaxDocumentBytes) +
+                  " can be sent to a device: put large configuration into an artifact");
 }
 
 void tell(Store& store, const std::vector<ThingName>& things) {
@@ -44,7 +60,7 @@ Result<std::map<std::string, Deployment>> last_successes(Store& store, const Thi
   do {
     SKERRY_ASSIGN(auto slice, store.list_executions_of_thing(thing, page));
     for (const JobExecution& execution : slice.items) {
-      if (!succeeded(execution.status)) continue;
+      if (execution.status != ExecutionStatus::kSucceeded) continue;
       SKERRY_ASSIGN(auto deployment, store.find_deployment_of_job(execution.job_id));
       Deployment& known = last[deployment.target_arn];
       if (known.sequence < deployment.sequence) known = std::move(deployment);
@@ -56,7 +72,8 @@ Result<std::map<std::string, Deployment>> last_successes(Store& store, const Thi
 
 }  // namespace
 
-Result<void> Deployments::supersede(Store& store, const std::string& target_arn) const {
+Result<void> Deployments::supersede(Store& store, const std::string& target_arn,
+                                    ExecutionStatus status) const {
   auto former = store.latest_deployment(target_arn);
   if (!former && former.error().code() == Code::kNotFound) return {};
   if (!former) return fail(former.error());
@@ -64,7 +81,7 @@ Result<void> Deployments::supersede(Store& store, const std::string& target_arn)
     SKERRY_TRY(store.set_deployment_status(former->id, DeploymentStatus::kInactive));
   }
   SKERRY_ASSIGN(auto ended,
-                store.end_queued(former->job_id, ExecutionStatus::kCanceled, env_.clock.wall_ms()));
+                store.end_executions(former->job_id, Which::kQueued, status, env_.clock.wall_ms()));
   tell(store, ended);
   return {};
 }
@@ -103,33 +120,63 @@ Result<Deployment> Deployments::create(Store& store, const json& request) const 
 
   SKERRY_TRY(store.transaction([&]() -> Result<void> {
     SKERRY_TRY(check_available(store, roots_of(document)));
-    SKERRY_TRY(supersede(store, deployment.target_arn));
+    SKERRY_TRY(supersede(store, deployment.target_arn, ExecutionStatus::kCanceled));
 
     SKERRY_ASSIGN(deployment.revision, store.next_revision(deployment.target_arn));
     document.id = deployment.id;
     document.name = deployment.name;
     document.configuration_arn = formats::configuration_arn(scope_, {target, deployment.revision});
     document.creation_timestamp_ms = now_ms;
-    deployment.document_json = formats::to_json(document).dump();
+    SKERRY_ASSIGN(deployment.document_json, document_text(document));
     SKERRY_ASSIGN(deployment, store.create_deployment(deployment));
     return queue(store, target, deployment.job_id);
   }));
   return deployment;
 }
 
-Result<void> Deployments::cancel(Store& store, const DeploymentId& id) const {
+Result<void> Deployments::cancel(Store& store, const DeploymentId& id, Begun begun) const {
   return store.transaction([&]() -> Result<void> {
     SKERRY_ASSIGN(auto deployment, store.find_deployment(id));
-    if (deployment.status != DeploymentStatus::kActive) {
+    const Which which = begun == Begun::kEnds ? Which::kBegun : Which::kQueued;
+    SKERRY_ASSIGN(auto ended,
+                  store.end_executions(deployment.job_id, which, ExecutionStatus::kCanceled,
+                                       env_.clock.wall_ms()));
+    const bool was_active = deployment.status == DeploymentStatus::kActive;
+    // A superseded one may still hang on a device.
+    if (!was_active && (begun == Begun::kFinishes || ended.empty())) {
       return fail(Code::kFailedPrecondition, "deployment " + id.str() + " is " +
                                                  std::string(to_string(deployment.status)) +
                                                  ", only an ACTIVE one can be cancelled");
     }
-    SKERRY_TRY(store.set_deployment_status(id, DeploymentStatus::kCanceled));
-    SKERRY_ASSIGN(auto ended, store.end_queued(deployment.job_id, ExecutionStatus::kCanceled,
-                                               env_.clock.wall_ms()));
+    if (was_active) SKERRY_TRY(store.set_deployment_status(id, DeploymentStatus::kCanceled));
     tell(store, ended);
     return {};
+  });
+}
+
+Result<void> Deployments::remove(Store& store, const Deployment& deployment) const {
+  return store.transaction([&]() -> Result<void> {
+    SKERRY_ASSIGN(auto ended,
+                  store.end_executions(deployment.job_id, Which::kBegun, ExecutionStatus::kRemoved,
+                                       env_.clock.wall_ms()));
+    tell(store, ended);
+    return store.delete_deployment(deployment.id);
+  });
+}
+
+Result<void> Deployments::delete_thing(Store& store, const ThingName& thing) const {
+  return store.transaction([&]() -> Result<void> {
+    const formats::Target target{formats::Target::Kind::kThing, thing.str()};
+    SKERRY_TRY(supersede(store, formats::target_arn(scope_, target), ExecutionStatus::kRemoved));
+    return store.delete_thing(thing);
+  });
+}
+
+Result<void> Deployments::delete_group(Store& store, const ThingGroupName& group) const {
+  return store.transaction([&]() -> Result<void> {
+    const formats::Target target{formats::Target::Kind::kThingGroup, group.str()};
+    SKERRY_TRY(supersede(store, formats::target_arn(scope_, target), ExecutionStatus::kRemoved));
+    return store.delete_group(group);
   });
 }
 
@@ -207,9 +254,7 @@ Result<JobExecution> Deployments::update_execution(Store& store, const JobId& jo
     // A group's deployment stays active: things may join later.
     if (target.kind == formats::Target::Kind::kThing &&
         deployment.status == DeploymentStatus::kActive) {
-      SKERRY_TRY(store.set_deployment_status(deployment.id, succeeded(execution.status)
-                                                                ? DeploymentStatus::kCompleted
-                                                                : DeploymentStatus::kFailed));
+      SKERRY_TRY(store.set_deployment_status(deployment.id, end_of(execution.status)));
     }
     return {};
   }));

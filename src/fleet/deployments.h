@@ -24,8 +24,16 @@ class Deployments {
   // begun of the target's former deployment is cancelled.
   Result<Deployment> create(Store& store, const nlohmann::json& request) const;
 
-  // Devices that have begun finish what they do. kFailedPrecondition where it is not active.
-  Result<void> cancel(Store& store, const DeploymentId& id) const;
+  // What becomes of executions that a device has begun.
+  enum class Begun { kFinishes, kEnds };
+  // kFailedPrecondition where it is not active; with kEnds, where nothing of it goes on either.
+  Result<void> cancel(Store& store, const DeploymentId& id, Begun begun = Begun::kFinishes) const;
+  // With all its executions; the devices that have any to do hear that they have not.
+  Result<void> remove(Store& store, const Deployment& deployment) const;
+
+  // With what is queued for them, and the deployments to them.
+  Result<void> delete_thing(Store& store, const ThingName& thing) const;
+  Result<void> delete_group(Store& store, const ThingGroupName& group) const;
 
   // Membership, together with what follows from it: a thing that joins gets the group's active
   // deployment, one that leaves loses what it has not begun.
@@ -44,7 +52,8 @@ class Deployments {
                                         const Store::ExecutionChange& change) const;
 
  private:
-  Result<void> supersede(Store& store, const std::string& target_arn) const;
+  // What is queued of the target's latest deployment ends with `status`.
+  Result<void> supersede(Store& store, const std::string& target_arn, ExecutionStatus status) const;
   Result<void> queue(Store& store, const formats::Target& target, const JobId& job) const;
 
   io::Env& env_;

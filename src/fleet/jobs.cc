@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "formats/json_ptr.h"
+#include "formats/limits.h"
 #include "formats/names.h"
 
 namespace skerry::fleet {
@@ -18,6 +19,9 @@ constexpr int64_t kFailureRetryMs = 1'000;
 // Of one unit of work: others get their turn in between.
 constexpr size_t kNotificationsAtOnce = 64;
 constexpr size_t kMessagesOfNotification = 2;
+// As AWS has it: the notification of all jobs names the first of them.
+constexpr size_t kMaxListed = 15;
+constexpr size_t kMaxNotificationBytes = formats::kMaxPacketBytes - 1024;  // beside the topic
 // The stock lite nucleus drops a longer packet without a word.
 constexpr size_t kLitePacketBytes = 4'500;
 
@@ -178,6 +182,12 @@ JobsService::Answer JobsService::update(Store& store, const formats::JobTopic& t
     return rejected("InvalidRequest", "a device cannot set the status " +
                                           std::string(formats::name_of(request->status)));
   }
+  const std::string details = formats::json_text(nlohmann::json(request->status_details));
+  if (details.size() > formats::kMaxStatusDetailsBytes) {
+    return rejected("InvalidRequest",
+                    "statusDetails has " + std::to_string(details.size()) + " bytes, at most " +
+                        std::to_string(formats::kMaxStatusDetailsBytes) + " are possible");
+  }
   const auto before = store.find_execution(JobId(topic.job), topic.thing);
   if (!before) return std::unexpected(rejection(before.error(), request->client_token));
   // The same report again: the device did not get our answer.
@@ -193,9 +203,7 @@ JobsService::Answer JobsService::update(Store& store, const formats::JobTopic& t
   Store::ExecutionChange change;
   change.status = *status;
   change.now_ms = env_.clock.wall_ms();
-  if (!request->status_details.empty()) {
-    change.status_details_json = formats::json_text(nlohmann::json(request->status_details));
-  }
+  if (!request->status_details.empty()) change.status_details_json = details;
   const auto after = deployments_.update_execution(store, before->job_id, before->thing, change);
   if (!after) return std::unexpected(rejection(after.error(), request->client_token));
   return accepted(*after, *request);
@@ -300,14 +308,28 @@ void JobsService::send(const Result<Notification>& notification, const ThingName
 
 Result<JobsService::Notification> JobsService::notification(Store& store,
                                                             const ThingName& thing) const {
-  SKERRY_ASSIGN(const auto pending, store.pending_executions(thing));
+  SKERRY_ASSIGN(auto pending, store.pending_executions(thing));
   formats::NextJob next{.timestamp = now_s(), .execution = {}, .client_token = {}};
-  formats::JobsChanged changed{.timestamp = next.timestamp, .executions = {}};
-  if (!pending.empty()) {
+  std::string text = formats::to_text(next);
+  while (!pending.empty()) {
     SKERRY_ASSIGN(next.execution, with_document(store, pending.front()));
+    text = formats::to_text(next);
+    if (text.size() <= kMaxNotificationBytes) break;
+    // An earlier version took a document that no packet carries: it must not block what follows.
+    Store::ExecutionChange change;
+    change.status = ExecutionStatus::kFailed;
+    change.status_details_json =
+        R"({"deployment-failure-cause":"the document is too long to send"})";
+    change.now_ms = env_.clock.wall_ms();
+    SKERRY_TRY(deployments_.update_execution(store, pending.front().job_id, thing, change));
+    pending.erase(pending.begin());
+    next.execution.reset();
+    text = formats::to_text(next);
   }
+  if (pending.size() > kMaxListed) pending.resize(kMaxListed);
+  formats::JobsChanged changed{.timestamp = next.timestamp, .executions = {}};
   for (const JobExecution& execution : pending) changed.executions.push_back(to_format(execution));
-  return Notification{formats::to_text(next), formats::to_text(changed)};
+  return Notification{std::move(text), formats::to_text(changed)};
 }
 
 }  // namespace skerry::fleet

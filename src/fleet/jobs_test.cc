@@ -215,6 +215,31 @@ TEST_F(JobsTest, ManyDevicesAreNotifiedNoFasterThanTheBrokerAcknowledges) {
   EXPECT_EQ(notified, 2 * things.size());
 }
 
+TEST_F(JobsTest, WhatNoPacketCarriesEndsFailedAndDoesNotBlockWhatFollows) {
+  Deployment old;
+  old.id = DeploymentId("old");
+  old.job_id = JobId("old-job");
+  old.target_arn = "arn:aws:iot:eu-west-1:000000000000:thing/T";
+  old.document_json = json{{"data", std::string(300'000, 'x')}}.dump();
+  ASSERT_TRUE(fleet.store->create_deployment(old));
+  ASSERT_TRUE(fleet.store->queue_execution(old.job_id, ThingName("T"), fleet.clock.wall - 1));
+  fleet.add_group("G", {"T"});
+  const JobId job = fleet.deploy_to("thinggroup/G").job_id;
+  EXPECT_EQ(told()[kNotifyNext]["execution"]["jobId"], job.str());
+  EXPECT_EQ(fleet.store->find_execution(old.job_id, ThingName("T"))->status,
+            ExecutionStatus::kFailed);
+}
+
+TEST_F(JobsTest, StatusDetailsHaveALimit) {
+  const std::string topic = update_topic(fleet.deploy_to("thing/T").job_id);
+  told();
+  json details = json::object();
+  for (int i = 0; i < 40; ++i) details["k" + std::to_string(i)] = std::string(1000, 'x');
+  EXPECT_EQ(
+      ask(topic, {{"status", "IN_PROGRESS"}, {"statusDetails", details}}, "/rejected")["code"],
+      "InvalidRequest");
+}
+
 class FleetStatusTest : public testing::Test {
  protected:
   FleetStatusTest() : service(fleet.clock, fleet.stores, fleet.link) {

@@ -16,6 +16,7 @@ struct Thing {
   std::string id;  // UUID
   std::string attributes_json = "{}";
   int64_t created_ms = 0;
+  int64_t version = 1;  // counts updates
 };
 
 struct ThingGroup {
@@ -23,6 +24,9 @@ struct ThingGroup {
   std::string id;  // UUID
   std::string description;
   int64_t created_ms = 0;
+  std::string attributes_json = "{}";
+  std::string tags_json = "{}";
+  int64_t version = 1;  // counts updates
 };
 
 enum class CertificateStatus { kActive, kInactive, kRevoked };
@@ -114,7 +118,8 @@ struct CoreDevice {
   std::string platform;
   std::string architecture;
   std::string runtime;
-  int64_t sequence_number = 0;  // of the last status message taken
+  int64_t sequence_number = 0;   // of the last status message taken
+  std::string tags_json = "{}";  // an operator's, not the device's
 };
 
 struct InstalledComponent {

@@ -21,8 +21,11 @@
 #include "fleet/fleet_status.h"
 #include "fleet/instance_lock.h"
 #include "fleet/jobs.h"
+#include "fleet/retention.h"
+#include "fleet/shadows.h"
 #include "fleet/store.h"
 #include "fleet/store_pool.h"
+#include "formats/limits.h"
 #include "net/http_server.h"
 
 namespace skerry::fleet {
@@ -34,9 +37,9 @@ constexpr std::string_view kVersion = SKERRY_VERSION;
 constexpr const char* kAccount = "000000000000";
 constexpr const char* kRoleAlias = "SkerryDeviceRole";
 constexpr int64_t kPresignedLifeS = 3600;
-constexpr uint64_t kMaxApiBodyBytes = 16 << 20;
 constexpr int64_t kDayMs = 24 * 3'600'000;
 constexpr int64_t kCollectEveryMs = 3'600'000;
+constexpr size_t kPageKeyCharacters = 40;
 constexpr int64_t kLinkTimeoutMs = 15'000;
 constexpr int64_t kLinkReconnectMs = 1'000;  // the broker is on this machine
 constexpr const char* kControlClientId = "skerry-fleet";
@@ -91,6 +94,9 @@ Result<FleetOptions> checked(FleetOptions options) {
 struct FleetServer::Parts {
   Parts(io::Env& e, FleetOptions o)
       : env(e), options(std::move(o)), scope{options.region, kAccount} {}
+  ~Parts() {
+    if (stores) stores->stop();  // its units use most of what follows
+  }
 
   std::string path(const char* name) const { return options.directory + "/" + name; }
   std::string api_url() const {
@@ -128,6 +134,7 @@ struct FleetServer::Parts {
   std::unique_ptr<CertificateAuthority> authority;
   std::unique_ptr<ArtifactStore> artifacts;
   net::AwsCredentials access_key;
+  std::string page_key;
   std::unique_ptr<TemporaryCredentials> temporary;
   std::optional<Deployments> deployments;
   net::TlsFiles server_files;
@@ -137,6 +144,7 @@ struct FleetServer::Parts {
   std::optional<FleetStatusService> fleet_status;  // outlives the link, which calls it
   std::unique_ptr<DeviceLink> link;
   std::optional<JobsService> jobs;
+  std::optional<ShadowService> shadows;
 
   std::optional<aws::Router> router;
   std::optional<aws::ArtifactApi> artifact_api;
@@ -175,6 +183,11 @@ Result<void> FleetServer::Parts::open_state() {
   }
   SKERRY_ASSIGN(store, Store::open(path("fleet.db")));
   SKERRY_ASSIGN(stores, StorePool::open(env.loop, path("fleet.db")));
+  SKERRY_ASSIGN(page_key, store->setting("page_key"));
+  if (page_key.empty()) {
+    page_key = env.random.token(kPageKeyCharacters);
+    SKERRY_TRY(store->set_setting("page_key", page_key));
+  }
   SKERRY_ASSIGN(authority, CertificateAuthority::open(env, path("ca")));
   SKERRY_ASSIGN(artifacts,
                 ArtifactStore::open(env, path("artifacts"), options.artifact_quota_bytes));
@@ -216,6 +229,7 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   fleet_status.emplace(env.clock, *stores, *link);
   io::Completion<Result<bool>> connected(env.loop);
   link->on_connected([connected]() mutable { connected.complete(true); });
+  shadows.emplace(env.clock, *link);
   link->start();
   auto result =
       co_await io::with_timeout(env.loop, kLinkTimeoutMs, connected, "connecting to our broker");
@@ -306,7 +320,7 @@ Result<void> FleetServer::Parts::listen() {
                      [this](const std::string& sha256) { return presign(sha256); });
 
   net::HttpLimits limits;
-  limits.body_bytes = kMaxApiBodyBytes;
+  limits.body_bytes = formats::kMaxApiBodyBytes;
   api_server = std::make_unique<net::HttpServer>(
       env.loop, [this](net::HttpRequest request) { return answer_api(std::move(request)); },
       limits);
@@ -341,9 +355,11 @@ Result<void> FleetServer::Parts::listen() {
                                   *authority,
                                   *artifacts,
                                   scope,
-                                  {options.host, data_plane_authority(), options.host}},
+                                  {options.host, data_plane_authority(), options.host},
+                                  page_key},
                  *stores, operator_secret);
   if (options.artifact_retention_days > 0) tasks.spawn(collect_artifacts());
+  tasks.spawn(keep_pruning(env, *stores));
   return {};
 }
 

@@ -29,14 +29,13 @@ class Store {
   // newer program is kFailedPrecondition.
   static Result<std::unique_ptr<Store>> open(const std::string& path);
   static constexpr std::string_view kInMemory = ":memory:";  // a path: gone with the session
-  // A further session on a database that open() has made; it cannot write.
-  static Result<std::unique_ptr<Store>> open_reader(const std::string& path);
+  static Result<std::unique_ptr<Store>> open_reader(const std::string& path);  // cannot write
   ~Store();
 
   // All of what `work` does, or nothing where it returns an error; nested calls likewise.
   Result<void> transaction(const std::function<Result<void>()>& work);
 
-  // What the work in this session wants to happen after the commit; StorePool takes it from here.
+  // For StorePool: what is to happen after the commit.
   Effects& effects() { return effects_; }
   Effects take_effects() { return std::exchange(effects_, {}); }
 
@@ -59,8 +58,12 @@ class Store {
   Result<void> create_thing(const Thing& thing);
   Result<Thing> find_thing(const ThingName& name);
   Result<Slice<Thing>> list_things(const Page& page);
+  Result<void> update_thing(const ThingName& name, const std::string& attributes_json);
+  Result<void> delete_thing(const ThingName& name);  // certificates must be detached
   Result<void> create_group(const ThingGroup& group);
   Result<ThingGroup> find_group(const ThingGroupName& name);
+  Result<void> update_group(const ThingGroup& group);
+  Result<void> delete_group(const ThingGroupName& name);  // with its memberships
   Result<Slice<ThingGroup>> list_groups(const std::string& name_prefix, const Page& page);
   // False where it was in it already.
   Result<bool> add_to_group(const ThingName& thing, const ThingGroupName& group);
@@ -76,6 +79,7 @@ class Store {
   Result<std::vector<Certificate>> certificates_of_thing(const ThingName& thing);
   Result<void> attach_certificate(const std::string& id, const ThingName& thing);
   Result<void> detach_certificate(const std::string& id);
+  Result<void> delete_certificate(const std::string& id);
   Result<void> set_certificate_status(const std::string& id, CertificateStatus status);
 
   // --- store_components.cc ---
@@ -89,6 +93,8 @@ class Store {
   Result<void> set_component_tags(const ComponentName& name, const std::string& version,
                                   const std::string& tags_json);
   Result<void> delete_component(const ComponentName& name, const std::string& version);
+  // kAlreadyExists where the version was deleted once and had another recipe or other artifacts.
+  Result<void> check_same_as_deleted(const ComponentVersion& component);
 
   // --- store_objects.cc: the names of artifacts ---
   Result<void> put_object(const ArtifactObject& object);  // replaces; makes its bucket
@@ -101,14 +107,13 @@ class Store {
   Result<ArtifactBucket> find_bucket(const std::string& name);
   Result<std::vector<ArtifactBucket>> list_buckets();
   Result<void> delete_bucket(const std::string& name);  // kFailedPrecondition: not empty
-  // Removes objects modified before `before_ms`, unless a component's recipe, or a younger object,
-  // names their content.
+  // Those modified before `before_ms`, unless a recipe or a younger object names their content.
   Result<void> expire_objects(int64_t before_ms);
   // Those of `digests` that no component's recipe and no object names.
   Result<std::vector<std::string>> unused_content(const std::vector<std::string>& digests);
 
   // --- store_deployments.cc ---
-  // 1 more than the target's highest one.
+  // 1 more than the target's last one; given once, even where that deployment is deleted.
   Result<int64_t> next_revision(const std::string& target_arn);
   // Sets sequence; the target's former latest one stops being it.
   Result<Deployment> create_deployment(Deployment deployment);
@@ -120,6 +125,7 @@ class Store {
     std::string parent_target_arn;  // "" for every parent
     bool latest_only = false;
   };
+  Result<void> delete_deployment(const DeploymentId& id);  // with its executions
   // Newest first.
   Result<Slice<Deployment>> list_deployments(const DeploymentFilter& filter, const Page& page);
   Result<void> set_deployment_status(const DeploymentId& id, DeploymentStatus status);
@@ -151,15 +157,21 @@ class Store {
                                                      const Page& page);
   // Newest first, terminal ones too.
   Result<Slice<JobExecution>> list_executions_of_thing(const ThingName& thing, const Page& page);
-  // Ends the executions of the job that no device has begun; returns their things.
-  Result<std::vector<ThingName>> end_queued(const JobId& job_id, ExecutionStatus status,
-                                            int64_t now_ms);
+  // Those that no device has begun, and with kBegun those that one has; returns their things.
+  enum class Which { kQueued, kBegun };
+  Result<std::vector<ThingName>> end_executions(const JobId& job_id, Which which,
+                                                ExecutionStatus status, int64_t now_ms);
+  Result<void> delete_execution(const JobId& job_id, const ThingName& thing);
+  // Forgets what retention.h says, at most `limit` of each kind; how many went.
+  Result<int64_t> prune(int64_t oldest_ms, int64_t limit);
   // How many executions of the job are in each status.
   Result<std::vector<std::pair<ExecutionStatus, int64_t>>> count_executions(const JobId& job_id);
 
   // --- store_devices.cc ---
   Result<void> upsert_core_device(const CoreDevice& device);
   Result<CoreDevice> find_core_device(const ThingName& thing);
+  Result<void> set_core_device_tags(const ThingName& thing, const std::string& tags_json);
+  Result<void> delete_core_device(const ThingName& thing);  // with what is installed on it
   struct CoreDeviceFilter {
     std::optional<bool> healthy;
     ThingGroupName group;  // "" for every device

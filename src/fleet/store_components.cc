@@ -1,4 +1,6 @@
 // Component versions in the store.
+#include "base/encoding.h"
+#include "base/sha256.h"
 #include "fleet/store.h"
 #include "fleet/store_sql.h"
 
@@ -11,6 +13,11 @@ ComponentVersion read_component(const Row& row) {
   return {ComponentName(row.text("name")), row.text("version"),   row.text("recipe"),
           row.text("description"),         row.text("publisher"), row.text("tags"),
           row.number("created_ms")};
+}
+
+// Of all that devices get: the recipe names its artifacts by their digests.
+std::string digest_of(const ComponentVersion& component) {
+  return hex_encode(sha256(component.recipe_json));
 }
 
 std::string missing(const ComponentName& name, const std::string& version) {
@@ -33,7 +40,23 @@ Result<void> Store::create_component(const ComponentVersion& component) {
                                           " already has version " + component.version +
                                           ": publish the change as a new version");
   }
+  SKERRY_TRY(
+      database_->execute("DELETE FROM deleted_components WHERE name = :name AND version = :version",
+                         component.name.str(), component.version));
   return {};
+}
+
+Result<void> Store::check_same_as_deleted(const ComponentVersion& component) {
+  SKERRY_ASSIGN(auto digests, database_->select(
+                                  "SELECT recipe_sha256 FROM deleted_components WHERE name = :name "
+                                  "AND version = :version",
+                                  [](const Row& row) { return row.text("recipe_sha256"); },
+                                  component.name.str(), component.version));
+  if (digests.empty() || digests.front() == digest_of(component)) return {};
+  return fail(Code::kAlreadyExists,
+              "component " + component.name.str() + " had a version " + component.version +
+                  " with other content, which was deleted and may still run on devices: publish "
+                  "the change as a new version, or force it (skerry component publish --force)");
 }
 
 Result<ComponentVersion> Store::find_component(const ComponentName& name,
@@ -80,12 +103,17 @@ Result<void> Store::set_component_tags(const ComponentName& name, const std::str
 }
 
 Result<void> Store::delete_component(const ComponentName& name, const std::string& version) {
-  SKERRY_ASSIGN(
-      int64_t touched,
-      database_->execute("DELETE FROM components WHERE name = :name AND version = :version",
-                         name.str(), version));
-  if (touched == 0) return fail(Code::kNotFound, missing(name, version));
-  return {};
+  return transaction([&]() -> Result<void> {
+    SKERRY_ASSIGN(auto component, find_component(name, version));
+    SKERRY_TRY(database_->execute(
+        "INSERT INTO deleted_components (name, version, recipe_sha256) "
+        "VALUES (:name, :version, :digest) ON CONFLICT (name, version) DO UPDATE SET "
+        "recipe_sha256 = excluded.recipe_sha256",
+        name.str(), version, digest_of(component)));
+    SKERRY_TRY(database_->execute(
+        "DELETE FROM components WHERE name = :name AND version = :version", name.str(), version));
+    return {};
+  });
 }
 
 }  // namespace skerry::fleet

@@ -30,9 +30,13 @@ Deployment read_deployment(const Row& row) {
 }  // namespace
 
 Result<int64_t> Store::next_revision(const std::string& target_arn) {
+  SKERRY_TRY(
+      database_->execute("INSERT INTO revisions (target_arn, revision) VALUES (:arn, 1) "
+                         "ON CONFLICT (target_arn) DO UPDATE SET revision = revisions.revision + 1",
+                         target_arn));
   return database_->select_one(
-      "", "SELECT coalesce(max(revision), 0) + 1 AS next FROM deployments WHERE target_arn = :arn",
-      [](const Row& row) { return row.number("next"); }, target_arn);
+      "", "SELECT revision FROM revisions WHERE target_arn = :arn",
+      [](const Row& row) { return row.number("revision"); }, target_arn);
 }
 
 Result<Deployment> Store::create_deployment(Deployment deployment) {
@@ -71,6 +75,16 @@ Result<Deployment> Store::find_deployment_of_job(const JobId& job_id) {
   return database_->select_one("job " + job_id.str() + " does not exist",
                                "SELECT " + kColumns + " FROM deployments WHERE job_id = :id",
                                read_deployment, job_id.str());
+}
+
+Result<void> Store::delete_deployment(const DeploymentId& id) {
+  return transaction([&]() -> Result<void> {
+    SKERRY_ASSIGN(auto deployment, find_deployment(id));
+    SKERRY_TRY(database_->execute("DELETE FROM job_executions WHERE job_id = :job",
+                                  deployment.job_id.str()));
+    SKERRY_TRY(database_->execute("DELETE FROM deployments WHERE id = :id", id.str()));
+    return {};
+  });
 }
 
 Result<Deployment> Store::latest_deployment(const std::string& target_arn) {

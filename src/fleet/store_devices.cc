@@ -22,6 +22,7 @@ CoreDevice read_device(const Row& row) {
   device.architecture = row.text("architecture");
   device.runtime = row.text("runtime");
   device.sequence_number = row.number("sequence_number");
+  device.tags_json = row.text("tags");
   return device;
 }
 
@@ -94,10 +95,33 @@ Result<void> Store::upsert_core_device(const CoreDevice& device) {
   return {};
 }
 
+Result<void> Store::set_core_device_tags(const ThingName& thing, const std::string& tags_json) {
+  SKERRY_ASSIGN(int64_t touched,
+                database_->execute("UPDATE core_devices SET tags = :tags WHERE thing = :thing",
+                                   tags_json, thing.str()));
+  if (touched == 0) {
+    return fail(Code::kNotFound, "core device " + thing.str() + " does not exist");
+  }
+  return {};
+}
+
+Result<void> Store::delete_core_device(const ThingName& thing) {
+  return transaction([&]() -> Result<void> {
+    SKERRY_TRY(
+        database_->execute("DELETE FROM installed_components WHERE thing = :thing", thing.str()));
+    SKERRY_ASSIGN(int64_t touched,
+                  database_->execute("DELETE FROM core_devices WHERE thing = :thing", thing.str()));
+    if (touched == 0) {
+      return fail(Code::kNotFound, "core device " + thing.str() + " does not exist");
+    }
+    return {};
+  });
+}
+
 Result<CoreDevice> Store::find_core_device(const ThingName& thing) {
   return database_->select_one(
       "core device " + thing.str() + " does not exist",
-      "SELECT " + kDeviceColumns + " FROM core_devices WHERE thing = :thing", read_device,
+      "SELECT " + kDeviceColumns + ", tags FROM core_devices WHERE thing = :thing", read_device,
       thing.str());
 }
 
@@ -105,15 +129,15 @@ Result<Slice<CoreDevice>> Store::list_core_devices(const CoreDeviceFilter& filte
                                                    const Page& page) {
   const int64_t least = filter.healthy.value_or(false) ? 1 : 0;
   const int64_t most = filter.healthy.value_or(true) ? 1 : 0;
-  SKERRY_ASSIGN(
-      auto rows,
-      database_->select("SELECT " + kDeviceColumns +
-                            " FROM core_devices WHERE thing > :after AND healthy >= :least AND "
-                            "healthy <= :most AND (:any_runtime = '' OR runtime = :runtime) AND "
-                            "(:any_group = '' OR thing IN (SELECT thing FROM memberships "
-                            "WHERE group_name = :group_name)) ORDER BY thing LIMIT :limit",
-                        read_device, page.after, least, most, filter.runtime, filter.runtime,
-                        filter.group.str(), filter.group.str(), limit_of(page)));
+  SKERRY_ASSIGN(auto rows,
+                database_->select(
+                    "SELECT " + kDeviceColumns +
+                        ", tags FROM core_devices WHERE thing > :after AND healthy >= :least AND "
+                        "healthy <= :most AND (:any_runtime = '' OR runtime = :runtime) AND "
+                        "(:any_group = '' OR thing IN (SELECT thing FROM memberships "
+                        "WHERE group_name = :group_name)) ORDER BY thing LIMIT :limit",
+                    read_device, page.after, least, most, filter.runtime, filter.runtime,
+                    filter.group.str(), filter.group.str(), limit_of(page)));
   return slice_of(std::move(rows), page, [](const CoreDevice& one) { return one.thing.str(); });
 }
 

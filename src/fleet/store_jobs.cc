@@ -160,23 +160,53 @@ Result<Slice<JobExecution>> Store::list_executions_of_thing(const ThingName& thi
   });
 }
 
-Result<std::vector<ThingName>> Store::end_queued(const JobId& job_id, ExecutionStatus status,
-                                                 int64_t now_ms) {
+Result<std::vector<ThingName>> Store::end_executions(const JobId& job_id, Which which,
+                                                     ExecutionStatus status, int64_t now_ms) {
+  const std::string ending = which == Which::kQueued ? "status = 'QUEUED'" : kIsPending;
   std::vector<ThingName> things;
   SKERRY_TRY(transaction([&]() -> Result<void> {
     SKERRY_ASSIGN(things,
                   database_->select(
-                      "SELECT thing FROM job_executions WHERE job_id = :job AND "
-                      "status = 'QUEUED' ORDER BY thing",
+                      "SELECT thing FROM job_executions WHERE job_id = :job AND " + ending +
+                          " ORDER BY thing",
                       [](const Row& row) { return ThingName(row.text("thing")); }, job_id.str()));
     SKERRY_TRY(
         database_->execute("UPDATE job_executions SET status = :status, updated_ms = :now, "
-                           "version_number = version_number + 1 WHERE job_id = :job AND "
-                           "status = 'QUEUED'",
+                           "version_number = version_number + 1 WHERE job_id = :job AND " +
+                               ending,
                            std::string(to_string(status)), now_ms, job_id.str()));
     return {};
   }));
   return things;
+}
+
+Result<void> Store::delete_execution(const JobId& job_id, const ThingName& thing) {
+  SKERRY_TRY(database_->execute("DELETE FROM job_executions WHERE job_id = :job AND thing = :thing",
+                                job_id.str(), thing.str()));
+  return {};
+}
+
+Result<int64_t> Store::prune(int64_t oldest_ms, int64_t limit) {
+  int64_t gone = 0;
+  SKERRY_TRY(transaction([&]() -> Result<void> {
+    SKERRY_ASSIGN(
+        int64_t executions,
+        database_->execute(
+            "DELETE FROM job_executions WHERE (job_id, thing) IN (SELECT e.job_id, e.thing FROM "
+            "job_executions e JOIN deployments d ON d.job_id = e.job_id WHERE e.updated_ms < "
+            ":oldest AND e.status NOT IN ('QUEUED', 'IN_PROGRESS') AND d.is_latest = 0 "
+            "LIMIT :limit)",
+            oldest_ms, limit));
+    SKERRY_ASSIGN(int64_t deployments,
+                  database_->execute(
+                      "DELETE FROM deployments WHERE id IN (SELECT d.id FROM deployments d WHERE "
+                      "d.is_latest = 0 AND d.created_ms < :oldest AND NOT EXISTS (SELECT 1 FROM "
+                      "job_executions e WHERE e.job_id = d.job_id) LIMIT :limit)",
+                      oldest_ms, limit));
+    gone = executions + deployments;
+    return {};
+  }));
+  return gone;
 }
 
 Result<std::vector<std::pair<ExecutionStatus, int64_t>>> Store::count_executions(

@@ -13,6 +13,21 @@ struct Migration {
   std::vector<const char*> statements;
 };
 
+// Migration 7. A revision is given once, even where its deployment is deleted: devices know
+// configurations by it. So is the content of a component version.
+const std::vector<const char*> kUpdatesAndDeletions = {
+    "ALTER TABLE things ADD COLUMN version BIGINT NOT NULL DEFAULT 1",
+    "ALTER TABLE thing_groups ADD COLUMN version BIGINT NOT NULL DEFAULT 1",
+    "ALTER TABLE thing_groups ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}'",
+    "ALTER TABLE thing_groups ADD COLUMN tags TEXT NOT NULL DEFAULT '{}'",
+    "ALTER TABLE core_devices ADD COLUMN tags TEXT NOT NULL DEFAULT '{}'",
+    "CREATE TABLE revisions (target_arn TEXT PRIMARY KEY, revision BIGINT NOT NULL)",
+    "INSERT INTO revisions (target_arn, revision) "
+    "SELECT target_arn, max(revision) FROM deployments GROUP BY target_arn",
+    "CREATE TABLE deleted_components (name TEXT NOT NULL, version TEXT NOT NULL, "
+    "recipe_sha256 TEXT NOT NULL, PRIMARY KEY (name, version))",
+    "CREATE INDEX job_executions_by_end ON job_executions (updated_ms)"};
+
 const std::vector<Migration>& migrations() {
   static const std::vector<Migration> kMigrations = {
       // 1: the registry of things, groups and certificates.
@@ -75,6 +90,7 @@ const std::vector<Migration>& migrations() {
         "GROUP BY bucket",
         "ALTER TABLE objects ADD COLUMN headers TEXT NOT NULL DEFAULT '{}'",
         "CREATE INDEX objects_by_content ON objects (sha256)"}},
+      {7, kUpdatesAndDeletions},
   };
   return kMigrations;
 }

@@ -45,7 +45,15 @@ StorePool::StorePool(io::Loop& loop, std::unique_ptr<Store> writer,
 
 StorePool::StorePool(io::Loop& loop, Store& session) : loop_(loop), writer_(&session) {}
 
-StorePool::~StorePool() = default;
+StorePool::~StorePool() {
+  stop();
+}
+
+void StorePool::stop() {
+  if (is_inline()) return;
+  reader_threads_->stop();
+  writer_thread_->stop();
+}
 
 StorePool::Outcome StorePool::run_unit(Store& store, Unit& unit) {
   Outcome outcome = store.transaction([&]() -> Outcome {

@@ -34,7 +34,9 @@ class StorePool {
   // Everything at once on the caller's thread in `session`, which must outlive it: for the
   // simulator and for tests.
   StorePool(io::Loop& loop, Store& session);
-  ~StorePool();  // finishes what was asked for; nobody hears of it any more
+  ~StorePool();
+  // Finishes what was asked for; nobody hears of it any more. Before what units use is gone.
+  void stop();
 
   // They hear of every committed unit's effects, before the coroutine that awaits it goes on.
   void add_listener(EffectListener& listener) { listeners_.push_back(&listener); }

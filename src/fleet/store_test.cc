@@ -180,7 +180,8 @@ TEST_F(StoreTest, ExecutionsComeInOrderAndVersionsGuardThem) {
                 .code(),
             Code::kFailedPrecondition);
   EXPECT_EQ(store_->pending_executions(thing)->size(), 1u);
-  auto ended_things = store_->end_queued(JobId("job-d1"), ExecutionStatus::kCanceled, 6000);
+  auto ended_things = store_->end_executions(JobId("job-d1"), Store::Which::kQueued,
+                                             ExecutionStatus::kCanceled, 6000);
   ASSERT_EQ(ended_things->size(), 1u);
   EXPECT_FALSE(store_->next_pending(thing)->has_value());
   // The same job again on the thing is a new execution.
@@ -256,6 +257,62 @@ TEST_F(StoreTest, AnOldDatabaseComesForwardWithItsContent) {
   ASSERT_TRUE(store) << store.error().message();
   EXPECT_EQ((*store)->find_thing(ThingName("old"))->id, "x");
   EXPECT_TRUE((*store)->create_component({ComponentName("c"), "1.0.0", "{}", "", "", "{}", 1}));
+}
+
+TEST_F(StoreTest, TheFormerVersionsDatabaseComesForwardWithItsContent) {
+  store_.reset();
+  const std::string old_path = directory_ + "/old.db";
+  {
+    auto database = Database::open(old_path);
+    ASSERT_TRUE(database);
+    ASSERT_TRUE(migrate(**database, 6));
+    for (const char* statement :
+         {"INSERT INTO things (name, id, attributes, created_ms) VALUES ('t', 'x', '{}', 1)",
+          "INSERT INTO thing_groups (name, id, description, created_ms) VALUES ('g', 'y', 'd', 1)",
+          "INSERT INTO memberships (group_name, thing) VALUES ('g', 't')",
+          "INSERT INTO deployments VALUES ('d', 'j', 1, '', 'arn-of-g', '', 7, 'ACTIVE', 1, '{}', "
+          "'{}', '{}', 1)",
+          "INSERT INTO job_executions VALUES ('j', 't', 'QUEUED', '{}', 1, 0, 1, 1, 1)",
+          "INSERT INTO core_devices VALUES ('t', 1, 1, '', '', '', '', 1)"}) {
+      ASSERT_TRUE((*database)->execute(statement)) << statement;
+    }
+  }
+  auto opened = Store::open(old_path);
+  ASSERT_TRUE(opened) << opened.error().message();
+  Store& store = **opened;
+  EXPECT_EQ(store.find_thing(ThingName("t"))->version, 1);
+  EXPECT_EQ(store.find_group(ThingGroupName("g"))->attributes_json, "{}");
+  EXPECT_EQ(store.find_core_device(ThingName("t"))->tags_json, "{}");
+  EXPECT_EQ(store.next_pending(ThingName("t"))->value().job_id, JobId("j"));
+  EXPECT_EQ(store.next_revision("arn-of-g").value(), 8);
+  EXPECT_EQ(store.next_revision("arn-of-another").value(), 1);
+  EXPECT_TRUE(store.delete_thing(ThingName("t")));
+}
+
+TEST_F(StoreTest, OnlyWhatIsEndedAndSupersededIsForgotten) {
+  add_thing("t");
+  const ThingName thing("t");
+  for (const char* id : {"d1", "d2"}) {
+    Deployment deployment;
+    deployment.id = DeploymentId(id);
+    deployment.job_id = JobId(std::string("j-") + id);
+    deployment.target_arn = "arn";
+    deployment.created_ms = 1;
+    ASSERT_TRUE(store_->create_deployment(deployment));
+    ASSERT_TRUE(store_->queue_execution(deployment.job_id, thing, 1));
+  }
+  EXPECT_EQ(store_->prune(1000, 10).value(), 0) << "nothing has ended";
+  for (const char* job : {"j-d1", "j-d2"}) {
+    Store::ExecutionChange change;
+    change.status = ExecutionStatus::kSucceeded;
+    change.now_ms = 500;
+    ASSERT_TRUE(store_->update_execution(JobId(job), thing, change));
+  }
+  EXPECT_EQ(store_->prune(500, 10).value(), 0) << "it is not old enough";
+  EXPECT_EQ(store_->prune(1000, 10).value(), 2) << "the execution and the deployment";
+  EXPECT_FALSE(store_->find_deployment(DeploymentId("d1")));
+  EXPECT_TRUE(store_->find_execution(JobId("j-d2"), thing)) << "of the latest deployment";
+  EXPECT_EQ(store_->prune(1000, 10).value(), 0);
 }
 
 TEST_F(StoreTest, ADatabaseOfANewerProgramIsRefused) {

@@ -5,16 +5,21 @@
 namespace skerry::fleet {
 namespace {
 
-const std::string kThingColumns = "name, id, attributes, created_ms";
+const std::string kThingColumns = "name, id, attributes, created_ms, version";
 Thing read_thing(const Row& row) {
   return {ThingName(row.text("name")), row.text("id"), row.text("attributes"),
-          row.number("created_ms")};
+          row.number("created_ms"), row.number("version")};
 }
 
-const std::string kGroupColumns = "name, id, description, created_ms";
+const std::string kGroupColumns = "name, id, description, created_ms, attributes, tags, version";
 ThingGroup read_group(const Row& row) {
-  return {ThingGroupName(row.text("name")), row.text("id"), row.text("description"),
-          row.number("created_ms")};
+  return {ThingGroupName(row.text("name")),
+          row.text("id"),
+          row.text("description"),
+          row.number("created_ms"),
+          row.text("attributes"),
+          row.text("tags"),
+          row.number("version")};
 }
 
 const std::string kCertificateColumns =
@@ -42,12 +47,12 @@ std::string missing_certificate(const std::string& id) {
 }  // namespace
 
 Result<void> Store::create_thing(const Thing& thing) {
-  SKERRY_ASSIGN(
-      int64_t inserted,
-      database_->execute("INSERT INTO things (" + kThingColumns +
-                             ") VALUES (:name, :id, :attributes, :created) "
-                             "ON CONFLICT (name) DO NOTHING",
-                         thing.name.str(), thing.id, thing.attributes_json, thing.created_ms));
+  SKERRY_ASSIGN(int64_t inserted,
+                database_->execute("INSERT INTO things (" + kThingColumns +
+                                       ") VALUES (:name, :id, :attributes, :created, :version) "
+                                       "ON CONFLICT (name) DO NOTHING",
+                                   thing.name.str(), thing.id, thing.attributes_json,
+                                   thing.created_ms, thing.version));
   if (inserted == 0) {
     return fail(Code::kAlreadyExists, "thing " + thing.name.str() + " already exists");
   }
@@ -68,13 +73,38 @@ Result<Slice<Thing>> Store::list_things(const Page& page) {
   return slice_of(std::move(rows), page, [](const Thing& thing) { return thing.name.str(); });
 }
 
+Result<void> Store::update_thing(const ThingName& name, const std::string& attributes_json) {
+  SKERRY_ASSIGN(int64_t touched, database_->execute("UPDATE things SET attributes = :attributes, "
+                                                    "version = version + 1 WHERE name = :name",
+                                                    attributes_json, name.str()));
+  if (touched == 0) return fail(Code::kNotFound, "thing " + name.str() + " does not exist");
+  return {};
+}
+
+Result<void> Store::delete_thing(const ThingName& name) {
+  return transaction([&]() -> Result<void> {
+    for (const char* statement : {"DELETE FROM job_executions WHERE thing = :thing",
+                                  "DELETE FROM installed_components WHERE thing = :thing",
+                                  "DELETE FROM core_devices WHERE thing = :thing",
+                                  "DELETE FROM memberships WHERE thing = :thing"}) {
+      SKERRY_TRY(database_->execute(statement, name.str()));
+    }
+    SKERRY_ASSIGN(int64_t touched,
+                  database_->execute("DELETE FROM things WHERE name = :name", name.str()));
+    if (touched == 0) return fail(Code::kNotFound, "thing " + name.str() + " does not exist");
+    return {};
+  });
+}
+
 Result<void> Store::create_group(const ThingGroup& group) {
   SKERRY_ASSIGN(
       int64_t inserted,
-      database_->execute("INSERT INTO thing_groups (" + kGroupColumns +
-                             ") VALUES (:name, :id, :description, :created) "
-                             "ON CONFLICT (name) DO NOTHING",
-                         group.name.str(), group.id, group.description, group.created_ms));
+      database_->execute(
+          "INSERT INTO thing_groups (" + kGroupColumns +
+              ") VALUES (:name, :id, :description, :created, :attributes, :tags, :version) "
+              "ON CONFLICT (name) DO NOTHING",
+          group.name.str(), group.id, group.description, group.created_ms, group.attributes_json,
+          group.tags_json, group.version));
   if (inserted == 0) {
     return fail(Code::kAlreadyExists, "thing group " + group.name.str() + " already exists");
   }
@@ -85,6 +115,27 @@ Result<ThingGroup> Store::find_group(const ThingGroupName& name) {
   return database_->select_one("thing group " + name.str() + " does not exist",
                                "SELECT " + kGroupColumns + " FROM thing_groups WHERE name = :name",
                                read_group, name.str());
+}
+
+Result<void> Store::update_group(const ThingGroup& group) {
+  SKERRY_ASSIGN(int64_t touched,
+                database_->execute("UPDATE thing_groups SET description = :description, "
+                                   "attributes = :attributes, tags = :tags, version = :version "
+                                   "WHERE name = :name",
+                                   group.description, group.attributes_json, group.tags_json,
+                                   group.version, group.name.str()));
+  if (touched == 0) {
+    return fail(Code::kNotFound, "thing group " + group.name.str() + " does not exist");
+  }
+  return {};
+}
+
+Result<void> Store::delete_group(const ThingGroupName& name) {
+  return transaction([&]() -> Result<void> {
+    SKERRY_TRY(database_->execute("DELETE FROM memberships WHERE group_name = :name", name.str()));
+    SKERRY_TRY(database_->execute("DELETE FROM thing_groups WHERE name = :name", name.str()));
+    return {};
+  });
 }
 
 Result<Slice<ThingGroup>> Store::list_groups(const std::string& name_prefix, const Page& page) {
@@ -189,6 +240,12 @@ Result<void> Store::attach_certificate(const std::string& id, const ThingName& t
 Result<void> Store::detach_certificate(const std::string& id) {
   SKERRY_ASSIGN(int64_t touched,
                 database_->execute("UPDATE certificates SET thing = NULL WHERE id = :id", id));
+  if (touched == 0) return fail(Code::kNotFound, missing_certificate(id));
+  return {};
+}
+
+Result<void> Store::delete_certificate(const std::string& id) {
+  SKERRY_ASSIGN(int64_t touched, database_->execute("DELETE FROM certificates WHERE id = :id", id));
   if (touched == 0) return fail(Code::kNotFound, missing_certificate(id));
   return {};
 }

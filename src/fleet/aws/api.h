@@ -1,10 +1,10 @@
-// What the operations of the AWS-shaped API share: the request as an operation sees it, what
-// operations work on, and the table line that makes a function an operation.
+// What the operations of the AWS-shaped API share: what they work on, and the table line that makes
+// a function an operation.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,6 +22,9 @@ class Store;
 
 namespace skerry::fleet::aws {
 
+struct Field;       // fields.h
+struct RawRequest;  // fields.h
+
 // Where devices find the services, for DescribeEndpoint: host or host:port.
 struct Endpoints {
   std::string data;         // MQTT
@@ -38,43 +41,50 @@ struct ApiServices {
   ArtifactStore& artifacts;
   formats::ArnScope scope;
   Endpoints endpoints;
+  std::string page_key;  // what nextTokens are signed with
 };
 
-// The same with the session of one operation: it runs as one unit of work (store_pool.h), and its
-// effects are the session's.
+// An error that the service model has a name for, beyond those that follow from an Error's code.
+struct ModelledException {
+  int status = 0;
+  std::string_view type;
+};
+inline constexpr ModelledException kVersionConflict{409, "VersionConflictException"};
+inline constexpr ModelledException kInvalidStateTransition{409, "InvalidStateTransitionException"};
+inline constexpr ModelledException kDeleteConflict{409, "DeleteConflictException"};
+
+// One operation on its way: it runs as one unit of work (store_pool.h), and its effects are the
+// session's.
 struct ApiContext : ApiServices {
   Store& store;
+  std::string_view operation;   // its name in the model
+  const nlohmann::json& given;  // the request's fields, checked: what bind_request() returned
+  const ModelledException*& exception;
+
+  // For `return context.refuse(kVersionConflict, "…")`.
+  std::unexpected<Error> refuse(const ModelledException& named, std::string message) const {
+    exception = &named;
+    return fail(Code::kFailedPrecondition, std::move(message));
+  }
 };
 
-struct ApiRequest {
-  std::map<std::string, std::string> path;        // decoded parameters of the template
-  std::multimap<std::string, std::string> query;  // decoded
-  std::map<std::string, std::string> headers;     // names in lower case
-  const nlohmann::json& body;                     // an object; empty where the request has no body
-
-  // "" where absent.
-  std::string parameter(const std::string& name) const { return value(path, name); }
-  std::string option(const std::string& name) const { return value(query, name); }
-  std::string header(const std::string& name) const { return value(headers, name); }
-
- private:
-  template <class Map>
-  static std::string value(const Map& from, const std::string& name) {
-    auto found = from.find(name);
-    return found == from.end() ? "" : found->second;
-  }
+// Requests for a list have these; page_of (input.h) reads them.
+struct Paged {
+  std::optional<int64_t> max_results;
+  std::string next_token;
 };
 
 // An operation answers with the JSON object of its output. Its errors become the service's modelled
 // exceptions by their code (router.cc). What it changed is undone where it returns one.
-using Operation = Result<nlohmann::json> (*)(ApiContext&, const ApiRequest&);
-
 struct Route {
   std::string_view service;  // of the signature: "greengrass" or "iot"
+  std::string_view name;     // "CreateThing"
   std::string_view method;   // GET changes nothing: it runs in a reader's session
   std::string_view path;     // "/things/{thingName}"; {name+} takes the rest of the path
-  int status;                // of the answer where it succeeds
-  Operation operation;
+  int status = 200;          // of the answer where it succeeds
+  std::span<const Field> (*fields)() = nullptr;  // operation() in fields.h makes these two
+  Result<nlohmann::json> (*run)(const ApiServices& services, Store& store, std::string_view name,
+                                RawRequest raw, const ModelledException*& exception) = nullptr;
 };
 
 // Each file of operations has one table.
@@ -83,6 +93,7 @@ std::span<const Route> deployment_routes();
 std::span<const Route> device_routes();
 std::span<const Route> tag_routes();
 std::span<const Route> thing_routes();
+std::span<const Route> group_routes();
 std::span<const Route> certificate_routes();
 std::span<const Route> job_routes();
 

@@ -1,6 +1,7 @@
 // iot: device certificates and the endpoints that devices use them at.
 #include <nlohmann/json.hpp>
 
+#include "fleet/aws/fields.h"
 #include "fleet/aws/input.h"
 #include "fleet/ca.h"
 #include "fleet/store.h"
@@ -10,8 +11,122 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxPage = 250;
 constexpr std::string_view kCertificateResource = "cert/";
+
+struct CreateFromCsr {
+  std::string csr;
+  bool active = false;
+  static std::span<const Field> fields() {
+    using F = Fields<CreateFromCsr>;
+    static constexpr Field kFields[] = {
+        F::body<&CreateFromCsr::csr>("certificateSigningRequest", kCsr, true),
+        F::query<&CreateFromCsr::active>("setAsActive", kBoolean)};
+    return kFields;
+  }
+};
+
+struct ListCertificates : Paged {
+  bool ascending = false;
+  static std::span<const Field> fields() {
+    using F = Fields<ListCertificates>;
+    static constexpr Field kFields[] = {
+        F::query<&ListCertificates::ascending>("isAscendingOrder", kBoolean),
+        page_size<ListCertificates>(kPageSize250, "pageSize"),
+        page_token<ListCertificates>(kMarker, "marker")};
+    return kFields;
+  }
+};
+
+struct CertificateRequest {
+  std::string id;
+  static std::span<const Field> fields() {
+    using F = Fields<CertificateRequest>;
+    static constexpr Field kFields[] = {
+        F::path<&CertificateRequest::id>("certificateId", kCertificateId)};
+    return kFields;
+  }
+};
+
+struct UpdateCertificate {
+  std::string id;
+  std::string status;
+  static std::span<const Field> fields() {
+    using F = Fields<UpdateCertificate>;
+    static constexpr Field kFields[] = {
+        F::path<&UpdateCertificate::id>("certificateId", kCertificateId),
+        F::query<&UpdateCertificate::status>("newStatus", kCertificateStatus, true)};
+    return kFields;
+  }
+};
+
+struct DeleteCertificate {
+  std::string id;
+  bool force = false;  // is about policies, which do not exist here
+  static std::span<const Field> fields() {
+    using F = Fields<DeleteCertificate>;
+    static constexpr Field kFields[] = {
+        F::path<&DeleteCertificate::id>("certificateId", kCertificateId),
+        F::query<&DeleteCertificate::force>("forceDelete", kBoolean)};
+    return kFields;
+  }
+};
+
+// The principal is a certificate's ARN.
+struct DetachPrincipal {
+  ThingName thing;
+  std::string principal;
+  static std::span<const Field> fields() {
+    using F = Fields<DetachPrincipal>;
+    static constexpr Field kFields[] = {
+        F::path<&DetachPrincipal::thing>("thingName", kName),
+        F::header<&DetachPrincipal::principal>("x-amzn-principal", kText, true)};
+    return kFields;
+  }
+};
+
+struct AttachPrincipal : DetachPrincipal {
+  std::string type;  // every certificate is for one thing only
+  static std::span<const Field> fields() {
+    using F = Fields<AttachPrincipal>;
+    static constexpr Field kFields[] = {
+        F::path<&AttachPrincipal::thing>("thingName", kName),
+        F::header<&AttachPrincipal::principal>("x-amzn-principal", kText, true),
+        F::query<&AttachPrincipal::type>("thingPrincipalType", kPrincipalType)};
+    return kFields;
+  }
+};
+
+struct ListPrincipals : Paged {
+  ThingName thing;
+  static std::span<const Field> fields() {
+    using F = Fields<ListPrincipals>;
+    static constexpr Field kFields[] = {F::path<&ListPrincipals::thing>("thingName", kName),
+                                        page_size<ListPrincipals>(kPageSize250),
+                                        page_token<ListPrincipals>()};
+    return kFields;
+  }
+};
+
+struct ListPrincipalThings : Paged {
+  std::string principal;
+  static std::span<const Field> fields() {
+    using F = Fields<ListPrincipalThings>;
+    static constexpr Field kFields[] = {
+        F::header<&ListPrincipalThings::principal>("x-amzn-principal", kText, true),
+        page_size<ListPrincipalThings>(kPageSize250), page_token<ListPrincipalThings>()};
+    return kFields;
+  }
+};
+
+struct DescribeEndpoint {
+  std::string type;
+  static std::span<const Field> fields() {
+    using F = Fields<DescribeEndpoint>;
+    static constexpr Field kFields[] = {
+        F::query<&DescribeEndpoint::type>("endpointType", kEndpointType)};
+    return kFields;
+  }
+};
 
 std::string certificate_arn(const ApiContext& context, const std::string& id) {
   return formats::Arn{"aws", "iot", context.scope.region, context.scope.account,
@@ -24,15 +139,12 @@ void changed(ApiContext& context, const std::string& id) {
   context.store.effects().certificates.push_back(id);
 }
 
-Result<json> create_from_csr(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(std::string csr,
-                string_member(request.body, "certificateSigningRequest", {1, 4096}, true));
-  SKERRY_ASSIGN(bool active, bool_option(request, "setAsActive", false));
-  SKERRY_ASSIGN(auto issued, context.authority.issue_device(csr));
+Result<json> create_from_csr(ApiContext& context, const CreateFromCsr& request) {
+  SKERRY_ASSIGN(auto issued, context.authority.issue_device(request.csr));
   Certificate certificate;
   certificate.id = issued.sha256;
   certificate.pem = issued.pem;
-  certificate.status = active ? CertificateStatus::kActive : CertificateStatus::kInactive;
+  certificate.status = request.active ? CertificateStatus::kActive : CertificateStatus::kInactive;
   certificate.common_name = issued.common_name;
   certificate.created_ms = context.env.clock.wall_ms();
   certificate.expires_ms = issued.expires_ms;
@@ -51,9 +163,8 @@ json summary(const ApiContext& context, const Certificate& certificate) {
           {"creationDate", timestamp(certificate.created_ms)}};
 }
 
-Result<json> describe_certificate(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(auto certificate,
-                context.store.find_certificate(request.parameter("certificateId")));
+Result<json> describe_certificate(ApiContext& context, const CertificateRequest& request) {
+  SKERRY_ASSIGN(auto certificate, context.store.find_certificate(request.id));
   json description = summary(context, certificate);
   description["certificatePem"] = certificate.pem;
   description["ownedBy"] = context.scope.account;
@@ -62,84 +173,113 @@ Result<json> describe_certificate(ApiContext& context, const ApiRequest& request
   return json{{"certificateDescription", std::move(description)}};
 }
 
-Result<json> list_certificates(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage, "pageSize", "marker"));
+Result<json> list_certificates(ApiContext& context, const ListCertificates& request) {
+  SKERRY_ASSIGN(Page page, page_of(context, request));
   SKERRY_ASSIGN(auto certificates, context.store.list_certificates(page));
   json answer = {{"certificates", json::array()}};
   for (const Certificate& certificate : certificates.items) {
     answer["certificates"].push_back(summary(context, certificate));
   }
-  add_next_token(answer, certificates.next, "nextMarker");
+  add_next_token(context, answer, certificates.next, "nextMarker");
   return answer;
 }
 
-Result<json> update_certificate(ApiContext& context, const ApiRequest& request) {
+Result<json> update_certificate(ApiContext& context, const UpdateCertificate& request) {
   CertificateStatus status = CertificateStatus::kInactive;
-  const std::string wanted = request.option("newStatus");
-  if (!parse(wanted, status)) {
+  if (!parse(request.status, status)) {
     return fail(Code::kInvalidArgument,
-                "newStatus: '" + wanted + "' is none of ACTIVE, INACTIVE, REVOKED");
+                "newStatus: '" + request.status +
+                    "' cannot be set by a caller, only ACTIVE, INACTIVE and REVOKED can");
   }
-  const std::string id = request.parameter("certificateId");
-  SKERRY_ASSIGN(auto certificate, context.store.find_certificate(id));
+  SKERRY_ASSIGN(auto certificate, context.store.find_certificate(request.id));
   if (certificate.status == CertificateStatus::kRevoked && status != CertificateStatus::kRevoked) {
     return fail(Code::kFailedPrecondition,
-                "certificate " + id + " is revoked for good: issue a new one");
+                "certificate " + request.id + " is revoked for good: issue a new one");
   }
-  SKERRY_TRY(context.store.set_certificate_status(id, status));
-  changed(context, id);
+  SKERRY_TRY(context.store.set_certificate_status(request.id, status));
+  changed(context, request.id);
   return json::object();
 }
 
-// The certificate that the header x-amzn-principal names by its ARN.
-Result<Certificate> principal_of(ApiContext& context, const ApiRequest& request) {
-  const std::string text = request.header("x-amzn-principal");
-  SKERRY_ASSIGN(auto arn, formats::Arn::parse(text));
+Result<json> delete_certificate(ApiContext& context, const DeleteCertificate& request) {
+  SKERRY_ASSIGN(auto certificate, context.store.find_certificate(request.id));
+  if (certificate.status == CertificateStatus::kActive) {
+    return fail(Code::kFailedPrecondition, "certificate " + request.id +
+                                               " is ACTIVE: make it INACTIVE first "
+                                               "(UpdateCertificate)");
+  }
+  if (!certificate.thing.empty()) {
+    return context.refuse(kDeleteConflict, "certificate " + request.id + " is attached to thing " +
+                                               certificate.thing.str() +
+                                               ": detach it first (DetachThingPrincipal)");
+  }
+  SKERRY_TRY(context.store.delete_certificate(request.id));
+  changed(context, request.id);
+  return json::object();
+}
+
+// The certificate that a principal names by its ARN.
+Result<Certificate> certificate_of(ApiContext& context, const std::string& principal) {
+  SKERRY_ASSIGN(auto arn, formats::Arn::parse(principal));
   if (arn.service != "iot" || !arn.resource.starts_with(kCertificateResource)) {
-    return fail(Code::kInvalidArgument, "principal: " + text + " is not a certificate's ARN");
+    return fail(Code::kInvalidArgument, "principal: " + principal + " is not a certificate's ARN");
   }
   return context.store.find_certificate(arn.resource.substr(kCertificateResource.size()));
 }
 
-Result<json> attach_principal(ApiContext& context, const ApiRequest& request) {
-  const ThingName thing(request.parameter("thingName"));
-  SKERRY_TRY(context.store.find_thing(thing));
-  SKERRY_ASSIGN(auto certificate, principal_of(context, request));
-  if (certificate.common_name != thing.str()) {
-    return fail(Code::kInvalidArgument, "certificate " + certificate.id + " is for the thing " +
-                                            certificate.common_name + ", not for " + thing.str() +
-                                            ": request one with that common name");
+Result<json> attach_principal(ApiContext& context, const AttachPrincipal& request) {
+  SKERRY_TRY(context.store.find_thing(request.thing));
+  SKERRY_ASSIGN(auto certificate, certificate_of(context, request.principal));
+  if (certificate.common_name != request.thing.str()) {
+    return fail(Code::kInvalidArgument,
+                "certificate " + certificate.id + " is for the thing " + certificate.common_name +
+                    ", not for " + request.thing.str() + ": request one with that common name");
   }
-  SKERRY_TRY(context.store.attach_certificate(certificate.id, thing));
+  SKERRY_TRY(context.store.attach_certificate(certificate.id, request.thing));
   changed(context, certificate.id);
   return json::object();
 }
 
-Result<json> detach_principal(ApiContext& context, const ApiRequest& request) {
-  const ThingName thing(request.parameter("thingName"));
-  SKERRY_ASSIGN(auto certificate, principal_of(context, request));
-  if (certificate.thing != thing) {
-    return fail(Code::kNotFound,
-                "certificate " + certificate.id + " is not attached to thing " + thing.str());
+Result<json> detach_principal(ApiContext& context, const DetachPrincipal& request) {
+  SKERRY_ASSIGN(auto certificate, certificate_of(context, request.principal));
+  if (certificate.thing != request.thing) {
+    return fail(Code::kNotFound, "certificate " + certificate.id + " is not attached to thing " +
+                                     request.thing.str());
   }
   SKERRY_TRY(context.store.detach_certificate(certificate.id));
   changed(context, certificate.id);
   return json::object();
 }
 
-Result<json> list_principals(ApiContext& context, const ApiRequest& request) {
-  const ThingName thing(request.parameter("thingName"));
-  SKERRY_TRY(context.store.find_thing(thing));
-  SKERRY_ASSIGN(auto certificates, context.store.certificates_of_thing(thing));
+// A thing has few: one page holds them all.
+Result<json> list_principals(ApiContext& context, const ListPrincipals& request) {
+  SKERRY_ASSIGN(Page page, page_of(context, request));
+  SKERRY_TRY(context.store.find_thing(request.thing));
+  SKERRY_ASSIGN(auto certificates, context.store.certificates_of_thing(request.thing));
   json answer = {{"principals", json::array()}};
+  std::string last;
   for (const Certificate& certificate : certificates) {
+    if (certificate.id <= page.after) continue;
+    if (answer["principals"].size() == page.limit) {
+      add_next_token(context, answer, last);
+      break;
+    }
     answer["principals"].push_back(certificate_arn(context, certificate.id));
+    last = certificate.id;
   }
   return answer;
 }
 
-Result<json> describe_endpoint(ApiContext& context, const ApiRequest& request) {
-  const std::string type = request.option("endpointType");
+Result<json> list_principal_things(ApiContext& context, const ListPrincipalThings& request) {
+  SKERRY_TRY(page_of(context, request));
+  SKERRY_ASSIGN(auto certificate, certificate_of(context, request.principal));
+  json answer = {{"things", json::array()}};
+  if (!certificate.thing.empty()) answer["things"].push_back(certificate.thing.str());
+  return answer;
+}
+
+Result<json> describe_endpoint(ApiContext& context, const DescribeEndpoint& request) {
+  const std::string& type = request.type;
   std::string address;
   if (type.empty() || type == "iot:Data" || type == "iot:Data-ATS") {
     address = context.endpoints.data;
@@ -156,14 +296,22 @@ Result<json> describe_endpoint(ApiContext& context, const ApiRequest& request) {
 }
 
 constexpr Route kRoutes[] = {
-    {"iot", "POST", "/certificates", 200, create_from_csr},
-    {"iot", "GET", "/certificates", 200, list_certificates},
-    {"iot", "GET", "/certificates/{certificateId}", 200, describe_certificate},
-    {"iot", "PUT", "/certificates/{certificateId}", 200, update_certificate},
-    {"iot", "PUT", "/things/{thingName}/principals", 200, attach_principal},
-    {"iot", "DELETE", "/things/{thingName}/principals", 200, detach_principal},
-    {"iot", "GET", "/things/{thingName}/principals", 200, list_principals},
-    {"iot", "GET", "/endpoint", 200, describe_endpoint},
+    operation<create_from_csr>("iot", "CreateCertificateFromCsr", "POST", "/certificates"),
+    operation<list_certificates>("iot", "ListCertificates", "GET", "/certificates"),
+    operation<describe_certificate>("iot", "DescribeCertificate", "GET",
+                                    "/certificates/{certificateId}"),
+    operation<update_certificate>("iot", "UpdateCertificate", "PUT",
+                                  "/certificates/{certificateId}"),
+    operation<delete_certificate>("iot", "DeleteCertificate", "DELETE",
+                                  "/certificates/{certificateId}"),
+    operation<attach_principal>("iot", "AttachThingPrincipal", "PUT",
+                                "/things/{thingName}/principals"),
+    operation<detach_principal>("iot", "DetachThingPrincipal", "DELETE",
+                                "/things/{thingName}/principals"),
+    operation<list_principals>("iot", "ListThingPrincipals", "GET",
+                               "/things/{thingName}/principals"),
+    operation<list_principal_things>("iot", "ListPrincipalThings", "GET", "/principals/things"),
+    operation<describe_endpoint>("iot", "DescribeEndpoint", "GET", "/endpoint"),
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "base/encoding.h"
 #include "fleet/artifacts.h"
+#include "fleet/aws/fields.h"
 #include "fleet/aws/input.h"
 #include "fleet/aws/yaml.h"
 #include "fleet/components.h"
@@ -15,7 +16,66 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxPage = 100;
+struct CreateComponentVersion {
+  std::string recipe;  // base64
+  json lambda;         // null where absent
+  json tags;
+  std::string client_token;
+  bool force = false;  // our own: other content under a name that was deleted
+  static std::span<const Field> fields() {
+    using F = Fields<CreateComponentVersion>;
+    static constexpr Field kFields[] = {
+        F::body<&CreateComponentVersion::recipe>("inlineRecipe", kRecipe),
+        F::body<&CreateComponentVersion::lambda>("lambdaFunction", kLambdaFunction),
+        F::body<&CreateComponentVersion::tags>("tags", kTags),
+        F::body<&CreateComponentVersion::client_token>("clientToken", kClientToken),
+        F::query<&CreateComponentVersion::force>("skerry-force", kBoolean)};
+    return kFields;
+  }
+};
+
+struct VersionRequest {
+  std::string arn;
+  static std::span<const Field> fields() {
+    using F = Fields<VersionRequest>;
+    static constexpr Field kFields[] = {F::path<&VersionRequest::arn>("arn", kComponentVersionArn)};
+    return kFields;
+  }
+};
+
+struct GetComponent {
+  std::string arn;
+  std::string format = "JSON";
+  static std::span<const Field> fields() {
+    using F = Fields<GetComponent>;
+    static constexpr Field kFields[] = {
+        F::path<&GetComponent::arn>("arn", kComponentVersionArn),
+        F::query<&GetComponent::format>("recipeOutputFormat", kRecipeFormat)};
+    return kFields;
+  }
+};
+
+struct ListComponents : Paged {
+  std::string visibility = "PRIVATE";
+  static std::span<const Field> fields() {
+    using F = Fields<ListComponents>;
+    static constexpr Field kFields[] = {F::query<&ListComponents::visibility>("scope", kVisibility),
+                                        page_size<ListComponents>(kPageSize100),
+                                        page_token<ListComponents>()};
+    return kFields;
+  }
+};
+
+struct ListVersions : Paged {
+  std::string arn;
+  static std::span<const Field> fields() {
+    using F = Fields<ListVersions>;
+    static constexpr Field kFields[] = {F::path<&ListVersions::arn>("arn", kComponentArn),
+                                        page_size<ListVersions>(kPageSize100),
+                                        page_token<ListVersions>()};
+    return kFields;
+  }
+};
 
 json status_of_component() {
   return {{"componentState", "DEPLOYABLE"},
@@ -41,9 +101,8 @@ json platforms_of(const ComponentVersion& component) {
   return platforms;
 }
 
-// The component version of this fleet that the path's {arn} names.
-Result<ComponentVersion> component_in_path(ApiContext& context, const ApiRequest& request) {
-  const std::string arn = request.parameter("arn");
+// The component version of this fleet that the ARN names.
+Result<ComponentVersion> component_of(ApiContext& context, const std::string& arn) {
   SKERRY_ASSIGN(auto id, formats::parse_component_version_arn(arn));
   SKERRY_ASSIGN(auto component, context.store.find_component(id.name, id.version.str()));
   if (arn_of(context, component) != arn) {
@@ -52,38 +111,38 @@ Result<ComponentVersion> component_in_path(ApiContext& context, const ApiRequest
   return component;
 }
 
-Result<ComponentVersion> new_component(ApiContext& context, const json& body) {
-  if (body.contains("lambdaFunction")) {
+Result<ComponentVersion> new_component(ApiContext& context, const CreateComponentVersion& request) {
+  if (!request.lambda.is_null()) {
     return fail(Code::kUnsupported,
                 "lambdaFunction: Lambda components are not supported, give an inlineRecipe");
   }
-  SKERRY_ASSIGN(std::string encoded, string_member(body, "inlineRecipe", {}, true));
-  SKERRY_ASSIGN(json tags, tags_of(body));
-  auto text = base64_decode(encoded);
-  if (!text) return fail(Code::kInvalidArgument, "inlineRecipe: " + text.error().message());
+  if (request.recipe.empty()) return fail(Code::kInvalidArgument, "inlineRecipe: is required");
+  SKERRY_ASSIGN(auto text, base64_decode(request.recipe));
   SKERRY_ASSIGN(ComponentVersion component,
-                component_from_recipe(context.store, context.artifacts, *text));
-  component.tags_json = tags.dump();
+                component_from_recipe(context.store, context.artifacts, text));
+  if (request.tags.is_object()) component.tags_json = request.tags.dump();
   component.created_ms = context.env.clock.wall_ms();
   return component;
 }
 
-Result<json> create_component_version(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(auto former, former_answer(context, "CreateComponentVersion", request.body));
+Result<json> create_component_version(ApiContext& context, const CreateComponentVersion& request) {
+  SKERRY_ASSIGN(auto former, former_answer(context, request.client_token));
   if (former) return std::move(*former);
-  SKERRY_ASSIGN(ComponentVersion component, new_component(context, request.body));
+  SKERRY_ASSIGN(ComponentVersion component, new_component(context, request));
+  // Devices that still have the deleted version would take the new one for the same.
+  if (!request.force) SKERRY_TRY(context.store.check_same_as_deleted(component));
   SKERRY_TRY(context.store.create_component(component));
   json answer = {{"arn", arn_of(context, component)},
                  {"componentName", component.name.str()},
                  {"componentVersion", component.version},
                  {"creationTimestamp", timestamp(component.created_ms)},
                  {"status", status_of_component()}};
-  SKERRY_TRY(remember_answer(context, "CreateComponentVersion", request.body, answer));
+  SKERRY_TRY(remember_answer(context, request.client_token, answer));
   return answer;
 }
 
-Result<json> describe_component(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(ComponentVersion component, component_in_path(context, request));
+Result<json> describe_component(ApiContext& context, const VersionRequest& request) {
+  SKERRY_ASSIGN(ComponentVersion component, component_of(context, request.arn));
   json answer = {{"arn", arn_of(context, component)},
                  {"componentName", component.name.str()},
                  {"componentVersion", component.version},
@@ -96,22 +155,19 @@ Result<json> describe_component(ApiContext& context, const ApiRequest& request) 
   return answer;
 }
 
-Result<json> get_component(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(ComponentVersion component, component_in_path(context, request));
-  SKERRY_ASSIGN(std::string format, enum_option(request, "recipeOutputFormat", {"JSON", "YAML"}));
-  if (format.empty()) format = "JSON";
+Result<json> get_component(ApiContext& context, const GetComponent& request) {
+  SKERRY_ASSIGN(ComponentVersion component, component_of(context, request.arn));
   std::string recipe = component.recipe_json;
-  if (format == "YAML") recipe = yaml_text(json::parse(recipe, nullptr, false));
-  json answer = {{"recipeOutputFormat", format}, {"recipe", base64_encode(recipe)}};
+  if (request.format == "YAML") recipe = yaml_text(json::parse(recipe, nullptr, false));
+  json answer = {{"recipeOutputFormat", request.format}, {"recipe", base64_encode(recipe)}};
   add_tags(answer, component.tags_json);
   return answer;
 }
 
-Result<json> list_components(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
-  SKERRY_ASSIGN(std::string visibility, enum_option(request, "scope", {"PRIVATE", "PUBLIC"}));
+Result<json> list_components(ApiContext& context, const ListComponents& request) {
+  SKERRY_ASSIGN(Page page, page_of(context, request));
   json answer = {{"components", json::array()}};
-  if (visibility == "PUBLIC") return answer;  // nobody publishes to everybody here
+  if (request.visibility == "PUBLIC") return answer;  // nobody publishes to everybody here
   SKERRY_ASSIGN(auto names, context.store.list_component_names(page));
   for (const ComponentName& name : names.items) {
     SKERRY_ASSIGN(auto versions, versions_of(context.store, name));
@@ -127,13 +183,13 @@ Result<json> list_components(ApiContext& context, const ApiRequest& request) {
                                     {"componentName", name.str()},
                                     {"latestVersion", std::move(latest_version)}});
   }
-  add_next_token(answer, names.next);
+  add_next_token(context, answer, names.next);
   return answer;
 }
 
-Result<json> list_component_versions(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
-  const std::string arn = request.parameter("arn");
+Result<json> list_component_versions(ApiContext& context, const ListVersions& request) {
+  SKERRY_ASSIGN(Page page, page_of(context, request));
+  const std::string& arn = request.arn;
   SKERRY_ASSIGN(ComponentName name, formats::parse_component_arn(arn));
   SKERRY_ASSIGN(auto versions, versions_of(context.store, name));
   if (versions.empty() || formats::component_arn(context.scope, name) != arn) {
@@ -141,8 +197,12 @@ Result<json> list_component_versions(ApiContext& context, const ApiRequest& requ
   }
   auto first = versions.begin();
   if (!page.after.empty()) {
-    first = std::ranges::find(versions, page.after, &ComponentVersion::version);
-    if (first != versions.end()) ++first;
+    // The one that the page before ended with may be deleted: what comes after it in their order.
+    SKERRY_ASSIGN(const auto last, formats::Version::parse(page.after));
+    first = std::ranges::find_if(versions, [&](const ComponentVersion& one) {
+      auto version = formats::Version::parse(one.version);
+      return version && *version < last;
+    });
   }
   json answer = {{"componentVersions", json::array()}};
   json& items = answer["componentVersions"];
@@ -151,23 +211,28 @@ Result<json> list_component_versions(ApiContext& context, const ApiRequest& requ
                      {"componentVersion", first->version},
                      {"arn", arn_of(context, *first)}});
   }
-  if (first != versions.end()) add_next_token(answer, std::prev(first)->version);
+  if (first != versions.end()) add_next_token(context, answer, std::prev(first)->version);
   return answer;
 }
 
-Result<json> delete_component(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(ComponentVersion component, component_in_path(context, request));
+Result<json> delete_component(ApiContext& context, const VersionRequest& request) {
+  SKERRY_ASSIGN(ComponentVersion component, component_of(context, request.arn));
   SKERRY_TRY(context.store.delete_component(component.name, component.version));
   return json::object();
 }
 
 constexpr Route kRoutes[] = {
-    {"greengrass", "POST", "/greengrass/v2/createComponentVersion", 201, create_component_version},
-    {"greengrass", "GET", "/greengrass/v2/components", 200, list_components},
-    {"greengrass", "GET", "/greengrass/v2/components/{arn}", 200, get_component},
-    {"greengrass", "DELETE", "/greengrass/v2/components/{arn}", 204, delete_component},
-    {"greengrass", "GET", "/greengrass/v2/components/{arn}/metadata", 200, describe_component},
-    {"greengrass", "GET", "/greengrass/v2/components/{arn}/versions", 200, list_component_versions},
+    operation<create_component_version>("greengrass", "CreateComponentVersion", "POST",
+                                        "/greengrass/v2/createComponentVersion", 201),
+    operation<list_components>("greengrass", "ListComponents", "GET", "/greengrass/v2/components"),
+    operation<get_component>("greengrass", "GetComponent", "GET",
+                             "/greengrass/v2/components/{arn}"),
+    operation<delete_component>("greengrass", "DeleteComponent", "DELETE",
+                                "/greengrass/v2/components/{arn}", 204),
+    operation<describe_component>("greengrass", "DescribeComponent", "GET",
+                                  "/greengrass/v2/components/{arn}/metadata"),
+    operation<list_component_versions>("greengrass", "ListComponentVersions", "GET",
+                                       "/greengrass/v2/components/{arn}/versions"),
 };
 
 }  // namespace

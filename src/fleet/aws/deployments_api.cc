@@ -1,6 +1,7 @@
 // greengrassv2: deployments.
 #include <nlohmann/json.hpp>
 
+#include "fleet/aws/fields.h"
 #include "fleet/aws/input.h"
 #include "fleet/deployments.h"
 #include "fleet/store.h"
@@ -11,68 +12,73 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxPage = 100;
-constexpr size_t kMaxMerge = 10'485'760;
-constexpr size_t kMaxResetPath = 256;
-
-Result<void> check_configuration(const json& update) {
-  SKERRY_TRY(string_member(update, "merge", {1, kMaxMerge}));
-  auto reset = update.find("reset");
-  if (reset == update.end() || reset->is_null()) return {};
-  if (!reset->is_array()) return fail(Code::kInvalidArgument, "reset: must be a list");
-  for (const json& path : *reset) {
-    if (!path.is_string() || path.get_ref<const std::string&>().size() > kMaxResetPath) {
-      return fail(Code::kInvalidArgument, "reset: must hold strings of at most 256 characters");
-    }
+struct CreateDeployment {
+  std::string target_arn;
+  std::string name;
+  json components;
+  json rollout;
+  json policies;
+  std::string parent_target_arn;
+  json tags;
+  std::string client_token;
+  static std::span<const Field> fields() {
+    using F = Fields<CreateDeployment>;
+    static constexpr Field kFields[] = {
+        F::body<&CreateDeployment::target_arn>("targetArn", kTargetArn, true),
+        F::body<&CreateDeployment::name>("deploymentName", kDeploymentName),
+        F::body<&CreateDeployment::components>("components", kDeploymentComponents),
+        F::body<&CreateDeployment::rollout>("iotJobConfiguration", kJobConfiguration),
+        F::body<&CreateDeployment::policies>("deploymentPolicies", kDeploymentPolicies),
+        F::body<&CreateDeployment::parent_target_arn>("parentTargetArn", kThingGroupArn),
+        F::body<&CreateDeployment::tags>("tags", kTags),
+        F::body<&CreateDeployment::client_token>("clientToken", kClientToken)};
+    return kFields;
   }
-  return {};
-}
+};
 
-Result<void> check_component(const std::string& name, const json& component) {
-  SKERRY_TRY(formats::parse_component_name(name));
-  if (!component.is_object()) return fail(Code::kInvalidArgument, "must be an object");
-  SKERRY_TRY(string_member(component, "componentVersion", {1, 64}, true));
-  SKERRY_ASSIGN(const json* update, object_member(component, "configurationUpdate"));
-  if (update) SKERRY_TRY(check_configuration(*update));
-  SKERRY_ASSIGN(const json* run_with, object_member(component, "runWith"));
-  if (run_with) SKERRY_TRY(string_member(*run_with, "posixUser", {}));
-  return {};
-}
+struct DeploymentRequest {
+  DeploymentId id;
+  static std::span<const Field> fields() {
+    using F = Fields<DeploymentRequest>;
+    static constexpr Field kFields[] = {F::path<&DeploymentRequest::id>("deploymentId", kNonEmpty)};
+    return kFields;
+  }
+};
 
-// What the model of CreateDeployment demands beyond what the document's parser checks.
-Result<void> check_request(ApiContext& context, const json& body) {
-  SKERRY_ASSIGN(std::string target, string_member(body, "targetArn", {}, true));
-  SKERRY_ASSIGN(auto parsed, formats::parse_target_arn(target));
-  if (formats::target_arn(context.scope, parsed) != target) {
+struct ListDeployments : Paged {
+  std::string target_arn;
+  std::string history = "LATEST_ONLY";
+  std::string parent_target_arn;
+  static std::span<const Field> fields() {
+    using F = Fields<ListDeployments>;
+    static constexpr Field kFields[] = {
+        F::query<&ListDeployments::target_arn>("targetArn", kTargetArn),
+        F::query<&ListDeployments::history>("historyFilter", kDeploymentHistory),
+        F::query<&ListDeployments::parent_target_arn>("parentTargetArn", kThingGroupArn),
+        page_size<ListDeployments>(kPageSize100), page_token<ListDeployments>()};
+    return kFields;
+  }
+};
+
+// What is demanded beyond the model and what the document's parser checks.
+Result<void> check_request(const ApiContext& context, const CreateDeployment& request) {
+  SKERRY_ASSIGN(auto target, formats::parse_target_arn(request.target_arn));
+  if (formats::target_arn(context.scope, target) != request.target_arn) {
     return fail(Code::kInvalidArgument,
-                "targetArn: " + target + " is not of this region and account");
+                "targetArn: " + request.target_arn + " is not of this region and account");
   }
-  SKERRY_TRY(string_member(body, "deploymentName", {1, 256}));
-  SKERRY_ASSIGN(std::string parent, string_member(body, "parentTargetArn", {}));
-  if (!parent.empty()) {
-    SKERRY_ASSIGN(auto group, formats::parse_target_arn(parent));
-    if (group.kind != formats::Target::Kind::kThingGroup) {
-      return fail(Code::kInvalidArgument, "parentTargetArn: must name a thing group");
-    }
-  }
-  if (body.contains("iotJobConfiguration") && !body["iotJobConfiguration"].empty()) {
+  if (request.rollout.is_object() && !request.rollout.empty()) {
     return fail(Code::kUnsupported,
                 "iotJobConfiguration: rollout rates, abort criteria and timeouts are not supported "
                 "yet; leave it out, the deployment then goes to every target at once");
   }
-  SKERRY_ASSIGN(const json* components, object_member(body, "components"));
-  if (!components) return {};
-  for (const auto& [name, component] : components->items()) {
-    if (auto checked = check_component(name, component); !checked) {
+  if (!request.components.is_object()) return {};
+  for (const auto& [name, component] : request.components.items()) {
+    if (auto checked = formats::parse_component_name(name); !checked) {
       return fail(checked.error().with_context("components: " + name));
     }
   }
   return {};
-}
-
-std::string job_arn(const ApiContext& context, const JobId& job) {
-  return formats::Arn{"aws", "iot", context.scope.region, context.scope.account, "job/" + job.str()}
-      .str();
 }
 
 // What GetDeployment and ListDeployments both say.
@@ -90,26 +96,24 @@ json summary(const Deployment& deployment) {
   return item;
 }
 
-Result<json> create_deployment(ApiContext& context, const ApiRequest& request) {
-  SKERRY_TRY(check_request(context, request.body));
-  SKERRY_TRY(tags_of(request.body));
-  SKERRY_ASSIGN(auto former, former_answer(context, "CreateDeployment", request.body));
+Result<json> create_deployment(ApiContext& context, const CreateDeployment& request) {
+  SKERRY_TRY(check_request(context, request));
+  SKERRY_ASSIGN(auto former, former_answer(context, request.client_token));
   if (former) return std::move(*former);
-  SKERRY_ASSIGN(auto made, context.deployments.create(context.store, request.body));
+  SKERRY_ASSIGN(auto made, context.deployments.create(context.store, context.given));
   json answer = {{"deploymentId", made.id.str()},
                  {"iotJobId", made.job_id.str()},
                  {"iotJobArn", job_arn(context, made.job_id)}};
-  SKERRY_TRY(remember_answer(context, "CreateDeployment", request.body, answer));
+  SKERRY_TRY(remember_answer(context, request.client_token, answer));
   return answer;
 }
 
-Result<json> get_deployment(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(auto deployment,
-                context.store.find_deployment(DeploymentId(request.parameter("deploymentId"))));
+Result<json> get_deployment(ApiContext& context, const DeploymentRequest& request) {
+  SKERRY_ASSIGN(auto deployment, context.store.find_deployment(request.id));
   json answer = summary(deployment);
   answer["iotJobId"] = deployment.job_id.str();
   answer["iotJobArn"] = job_arn(context, deployment.job_id);
-  const json asked = json::parse(deployment.request_json, nullptr, false);
+  const json asked = object_of(deployment.request_json);
   for (const char* member : {"components", "deploymentPolicies"}) {
     answer[member] = asked.contains(member) ? asked[member] : json::object();
   }
@@ -117,36 +121,46 @@ Result<json> get_deployment(ApiContext& context, const ApiRequest& request) {
   return answer;
 }
 
-Result<json> list_deployments(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
-  SKERRY_ASSIGN(std::string history, enum_option(request, "historyFilter", {"ALL", "LATEST_ONLY"}));
+Result<json> list_deployments(ApiContext& context, const ListDeployments& request) {
+  SKERRY_ASSIGN(Page page, page_of(context, request));
   Store::DeploymentFilter filter;
-  filter.target_arn = request.option("targetArn");
-  filter.parent_target_arn = request.option("parentTargetArn");
-  filter.latest_only = history != "ALL";  // LATEST_ONLY is the model's default
-  for (const std::string& arn : {filter.target_arn, filter.parent_target_arn}) {
-    if (!arn.empty()) SKERRY_TRY(formats::parse_target_arn(arn));
-  }
+  filter.target_arn = request.target_arn;
+  filter.parent_target_arn = request.parent_target_arn;
+  filter.latest_only = request.history != "ALL";
   SKERRY_ASSIGN(auto deployments, context.store.list_deployments(filter, page));
   json answer = {{"deployments", json::array()}};
   for (const Deployment& one : deployments.items) answer["deployments"].push_back(summary(one));
-  add_next_token(answer, deployments.next);
+  add_next_token(context, answer, deployments.next);
   return answer;
 }
 
-Result<json> cancel_deployment(ApiContext& context, const ApiRequest& request) {
-  const DeploymentId id(request.parameter("deploymentId"));
-  SKERRY_TRY(context.deployments.cancel(context.store, id));
-  return json{{"message",
-               "deployment " + id.str() + " is cancelled for every device that has not begun it"}};
+Result<json> cancel_deployment(ApiContext& context, const DeploymentRequest& request) {
+  SKERRY_TRY(context.deployments.cancel(context.store, request.id, Deployments::Begun::kFinishes));
+  return json{{"message", "deployment " + request.id.str() +
+                              " is cancelled for every device that has not begun it"}};
+}
+
+Result<json> delete_deployment(ApiContext& context, const DeploymentRequest& request) {
+  SKERRY_ASSIGN(auto deployment, context.store.find_deployment(request.id));
+  if (deployment.status == DeploymentStatus::kActive) {
+    return fail(Code::kFailedPrecondition,
+                "deployment " + request.id.str() + " is ACTIVE: cancel it first");
+  }
+  SKERRY_TRY(context.deployments.remove(context.store, deployment));
+  return json::object();
 }
 
 constexpr Route kRoutes[] = {
-    {"greengrass", "POST", "/greengrass/v2/deployments", 201, create_deployment},
-    {"greengrass", "GET", "/greengrass/v2/deployments", 200, list_deployments},
-    {"greengrass", "GET", "/greengrass/v2/deployments/{deploymentId}", 200, get_deployment},
-    {"greengrass", "POST", "/greengrass/v2/deployments/{deploymentId}/cancel", 200,
-     cancel_deployment},
+    operation<create_deployment>("greengrass", "CreateDeployment", "POST",
+                                 "/greengrass/v2/deployments", 201),
+    operation<list_deployments>("greengrass", "ListDeployments", "GET",
+                                "/greengrass/v2/deployments"),
+    operation<get_deployment>("greengrass", "GetDeployment", "GET",
+                              "/greengrass/v2/deployments/{deploymentId}"),
+    operation<delete_deployment>("greengrass", "DeleteDeployment", "DELETE",
+                                 "/greengrass/v2/deployments/{deploymentId}", 204),
+    operation<cancel_deployment>("greengrass", "CancelDeployment", "POST",
+                                 "/greengrass/v2/deployments/{deploymentId}/cancel"),
 };
 
 }  // namespace

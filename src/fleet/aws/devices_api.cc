@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "fleet/aws/fields.h"
 #include "fleet/aws/input.h"
 #include "fleet/store.h"
 
@@ -10,10 +11,58 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxPage = 100;
 constexpr size_t kMaxDetails = 1000;
 constexpr std::string_view kLifecycleStates[] = {"NEW",      "INSTALLED", "STARTING", "RUNNING",
                                                  "STOPPING", "ERRORED",   "BROKEN",   "FINISHED"};
+
+struct ListCoreDevices : Paged {
+  std::string group_arn;
+  std::string status;
+  std::string runtime;
+  static std::span<const Field> fields() {
+    using F = Fields<ListCoreDevices>;
+    static constexpr Field kFields[] = {
+        F::query<&ListCoreDevices::group_arn>("thingGroupArn", kThingGroupArn),
+        F::query<&ListCoreDevices::status>("status", kCoreDeviceStatus),
+        F::query<&ListCoreDevices::runtime>("runtime", kRuntime),
+        page_size<ListCoreDevices>(kPageSize100), page_token<ListCoreDevices>()};
+    return kFields;
+  }
+};
+
+struct DeviceRequest {
+  ThingName thing;
+  static std::span<const Field> fields() {
+    using F = Fields<DeviceRequest>;
+    static constexpr Field kFields[] = {
+        F::path<&DeviceRequest::thing>("coreDeviceThingName", kCoreDeviceName)};
+    return kFields;
+  }
+};
+
+struct ListInstalled : Paged {
+  ThingName thing;
+  std::string topology = "ROOT";
+  static std::span<const Field> fields() {
+    using F = Fields<ListInstalled>;
+    static constexpr Field kFields[] = {
+        F::path<&ListInstalled::thing>("coreDeviceThingName", kCoreDeviceName),
+        F::query<&ListInstalled::topology>("topologyFilter", kTopology),
+        page_size<ListInstalled>(kPageSize100), page_token<ListInstalled>()};
+    return kFields;
+  }
+};
+
+struct ListEffective : Paged {
+  ThingName thing;
+  static std::span<const Field> fields() {
+    using F = Fields<ListEffective>;
+    static constexpr Field kFields[] = {
+        F::path<&ListEffective::thing>("coreDeviceThingName", kCoreDeviceName),
+        page_size<ListEffective>(kPageSize100), page_token<ListEffective>()};
+    return kFields;
+  }
+};
 
 void set_if(json& object, const char* name, const std::string& value) {
   if (!value.empty()) object[name] = value;
@@ -29,35 +78,35 @@ json summary(const CoreDevice& device) {
   return item;
 }
 
-ThingName thing_in_path(const ApiRequest& request) {
-  return ThingName(request.parameter("coreDeviceThingName"));
-}
-
-Result<json> list_core_devices(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
-  SKERRY_ASSIGN(std::string status, enum_option(request, "status", {"HEALTHY", "UNHEALTHY"}));
+Result<json> list_core_devices(ApiContext& context, const ListCoreDevices& request) {
+  SKERRY_ASSIGN(Page page, page_of(context, request));
   Store::CoreDeviceFilter filter;
-  if (!status.empty()) filter.healthy = status == "HEALTHY";
-  filter.runtime = request.option("runtime");
-  if (std::string arn = request.option("thingGroupArn"); !arn.empty()) {
-    SKERRY_ASSIGN(auto target, formats::parse_target_arn(arn));
-    if (target.kind != formats::Target::Kind::kThingGroup) {
-      return fail(Code::kInvalidArgument, "thingGroupArn: must name a thing group");
-    }
+  if (!request.status.empty()) filter.healthy = request.status == "HEALTHY";
+  filter.runtime = request.runtime;
+  if (!request.group_arn.empty()) {
+    SKERRY_ASSIGN(auto target, formats::parse_target_arn(request.group_arn));
     filter.group = ThingGroupName(target.name);
   }
   SKERRY_ASSIGN(auto devices, context.store.list_core_devices(filter, page));
   json answer = {{"coreDevices", json::array()}};
   for (const CoreDevice& device : devices.items) answer["coreDevices"].push_back(summary(device));
-  add_next_token(answer, devices.next);
+  add_next_token(context, answer, devices.next);
   return answer;
 }
 
-Result<json> get_core_device(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(auto device, context.store.find_core_device(thing_in_path(request)));
+Result<json> get_core_device(ApiContext& context, const DeviceRequest& request) {
+  SKERRY_ASSIGN(auto device, context.store.find_core_device(request.thing));
   json answer = summary(device);
   set_if(answer, "coreVersion", device.nucleus_version);
+  add_tags(answer, device.tags_json);
   return answer;
+}
+
+// Takes it from the list of core devices; the thing stays, and a nucleus that still runs comes back
+// with its next status.
+Result<json> delete_core_device(ApiContext& context, const DeviceRequest& request) {
+  SKERRY_TRY(context.store.delete_core_device(request.thing));
+  return json::object();
 }
 
 json installed_item(const InstalledComponent& component) {
@@ -82,17 +131,16 @@ json installed_item(const InstalledComponent& component) {
   return item;
 }
 
-Result<json> list_installed_components(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
-  SKERRY_ASSIGN(std::string topology, enum_option(request, "topologyFilter", {"ALL", "ROOT"}));
-  // ROOT is the model's default.
-  SKERRY_ASSIGN(auto components, context.store.list_installed_components(thing_in_path(request),
-                                                                         topology != "ALL", page));
+Result<json> list_installed_components(ApiContext& context, const ListInstalled& request) {
+  SKERRY_ASSIGN(Page page, page_of(context, request));
+  const bool roots_only = request.topology == "ROOT";
+  SKERRY_ASSIGN(auto components,
+                context.store.list_installed_components(request.thing, roots_only, page));
   json answer = {{"installedComponents", json::array()}};
   for (const InstalledComponent& component : components.items) {
     answer["installedComponents"].push_back(installed_item(component));
   }
-  add_next_token(answer, components.next);
+  add_next_token(context, answer, components.next);
   return answer;
 }
 
@@ -112,9 +160,7 @@ json effective_item(const ApiContext& context, const JobExecution& execution,
   json item = {{"deploymentId", deployment.id.str()},
                {"deploymentName", deployment.name},
                {"iotJobId", deployment.job_id.str()},
-               {"iotJobArn", formats::Arn{"aws", "iot", context.scope.region, context.scope.account,
-                                          "job/" + deployment.job_id.str()}
-                                 .str()},
+               {"iotJobArn", job_arn(context, deployment.job_id)},
                {"targetArn", deployment.target_arn},
                {"coreDeviceExecutionStatus", std::string(to_string(execution.status))},
                {"creationTimestamp", timestamp(execution.queued_ms)},
@@ -134,9 +180,9 @@ json effective_item(const ApiContext& context, const JobExecution& execution,
   return item;
 }
 
-Result<json> list_effective_deployments(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
-  const ThingName thing = thing_in_path(request);
+Result<json> list_effective_deployments(ApiContext& context, const ListEffective& request) {
+  SKERRY_ASSIGN(Page page, page_of(context, request));
+  const ThingName& thing = request.thing;
   SKERRY_TRY(context.store.find_thing(thing));
   SKERRY_ASSIGN(auto executions, context.store.list_executions_of_thing(thing, page));
   json answer = {{"effectiveDeployments", json::array()}};
@@ -145,17 +191,23 @@ Result<json> list_effective_deployments(ApiContext& context, const ApiRequest& r
     SKERRY_ASSIGN(auto deployment, context.store.find_deployment_of_job(execution.job_id));
     answer["effectiveDeployments"].push_back(effective_item(context, execution, deployment));
   }
-  add_next_token(answer, executions.next);
+  add_next_token(context, answer, executions.next);
   return answer;
 }
 
 constexpr Route kRoutes[] = {
-    {"greengrass", "GET", "/greengrass/v2/coreDevices", 200, list_core_devices},
-    {"greengrass", "GET", "/greengrass/v2/coreDevices/{coreDeviceThingName}", 200, get_core_device},
-    {"greengrass", "GET", "/greengrass/v2/coreDevices/{coreDeviceThingName}/installedComponents",
-     200, list_installed_components},
-    {"greengrass", "GET", "/greengrass/v2/coreDevices/{coreDeviceThingName}/effectiveDeployments",
-     200, list_effective_deployments},
+    operation<list_core_devices>("greengrass", "ListCoreDevices", "GET",
+                                 "/greengrass/v2/coreDevices"),
+    operation<get_core_device>("greengrass", "GetCoreDevice", "GET",
+                               "/greengrass/v2/coreDevices/{coreDeviceThingName}"),
+    operation<delete_core_device>("greengrass", "DeleteCoreDevice", "DELETE",
+                                  "/greengrass/v2/coreDevices/{coreDeviceThingName}", 204),
+    operation<list_installed_components>(
+        "greengrass", "ListInstalledComponents", "GET",
+        "/greengrass/v2/coreDevices/{coreDeviceThingName}/installedComponents"),
+    operation<list_effective_deployments>(
+        "greengrass", "ListEffectiveDeployments", "GET",
+        "/greengrass/v2/coreDevices/{coreDeviceThingName}/effectiveDeployments"),
 };
 
 }  // namespace

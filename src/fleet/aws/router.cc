@@ -2,17 +2,18 @@
 #include "fleet/aws/router.h"
 
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "fleet/aws/fields.h"
 #include "formats/json_ptr.h"
+#include "formats/limits.h"
 
 namespace skerry::fleet::aws {
 namespace {
 
 using nlohmann::json;
-
-constexpr size_t kMaxBodyBytes = 16 << 20;
 
 struct Exception {
   Code code;
@@ -79,7 +80,7 @@ net::HttpResponse refusal_response(Protocol protocol, const net::SigV4Refusal& r
 
 Result<json> parse_body(const std::string& body) {
   if (body.empty()) return json::object();
-  auto parsed = formats::parse_json(body, {.size_bytes = kMaxBodyBytes, .depth = 64});
+  auto parsed = formats::parse_json(body, {.size_bytes = formats::kMaxApiBodyBytes, .depth = 64});
   if (!parsed) return fail(Code::kInvalidArgument, "request body: " + parsed.error().message());
   if (!parsed->is_object()) return fail(Code::kInvalidArgument, "request body: must be an object");
   return parsed;
@@ -92,20 +93,21 @@ std::string_view next_segment(std::string_view& path) {
   return segment;
 }
 
-// The request as its operation sees it. `body` holds what it refers to.
-Result<ApiRequest> read_request(const net::HttpRequest& request,
-                                std::map<std::string, std::string> path, const json& body) {
+Result<RawRequest> read_request(const net::HttpRequest& request,
+                                std::map<std::string, std::string> path) {
+  RawRequest raw;
+  raw.path = std::move(path);
+  SKERRY_ASSIGN(raw.body, parse_body(request.body));
   SKERRY_ASSIGN(auto options, net::parse_query(net::split_target(request.target).second));
-  ApiRequest parsed{std::move(path), {}, {}, body};
-  for (auto& [name, value] : options) parsed.query.emplace(std::move(name), std::move(value));
+  for (auto& [name, value] : options) raw.query.emplace(std::move(name), std::move(value));
   for (const auto& [name, value] : request.headers.fields()) {
     std::string lower = name;
     std::ranges::transform(lower, lower.begin(), [](char c) {
       return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
     });
-    parsed.headers.emplace(std::move(lower), value);
+    raw.headers.emplace(std::move(lower), value);
   }
-  return parsed;
+  return raw;
 }
 
 }  // namespace
@@ -133,13 +135,20 @@ std::optional<std::map<std::string, std::string>> match_path(std::string_view pa
   return values;
 }
 
-Router::Router(ApiServices services, StorePool& stores, net::SecretLookup secret_of)
-    : services_(std::move(services)), stores_(stores), secret_of_(std::move(secret_of)) {
+std::vector<Route> all_routes() {
+  std::vector<Route> routes;
   for (auto table : {component_routes(), deployment_routes(), device_routes(), tag_routes(),
-                     thing_routes(), certificate_routes(), job_routes()}) {
-    routes_.insert(routes_.end(), table.begin(), table.end());
+                     thing_routes(), group_routes(), certificate_routes(), job_routes()}) {
+    routes.insert(routes.end(), table.begin(), table.end());
   }
+  return routes;
 }
+
+Router::Router(ApiServices services, StorePool& stores, net::SecretLookup secret_of)
+    : services_(std::move(services)),
+      stores_(stores),
+      secret_of_(std::move(secret_of)),
+      routes_(all_routes()) {}
 
 std::optional<net::HttpResponse> Router::refuse_head(const net::HttpRequest& head) const {
   auto caller = net::sigv4_verify_head(head, secret_of_, services_.env.clock.wall_ms());
@@ -183,16 +192,19 @@ io::Task<net::HttpResponse> Router::answer(net::HttpRequest request, std::string
 
 io::Task<net::HttpResponse> Router::run(const Route& route, std::map<std::string, std::string> path,
                                         net::HttpRequest request, std::string request_id) {
-  auto work = [this, &route, path = std::move(path),
-               request = std::move(request)](Store& store) mutable -> Result<std::string> {
-    SKERRY_ASSIGN(const json body, parse_body(request.body));
-    SKERRY_ASSIGN(ApiRequest parsed, read_request(request, std::move(path), body));
-    ApiContext context{services_, store};
-    SKERRY_ASSIGN(json answer, route.operation(context, parsed));
+  // Written by the unit, read after it.
+  auto exception = std::make_shared<const ModelledException*>(nullptr);
+  auto work = [this, &route, path = std::move(path), request = std::move(request),
+               exception](Store& store) mutable -> Result<std::string> {
+    SKERRY_ASSIGN(RawRequest raw, read_request(request, std::move(path)));
+    SKERRY_ASSIGN(json answer, route.run(services_, store, route.name, std::move(raw), *exception));
     return formats::json_text(answer);
   };
   auto answer = route.method == "GET" ? co_await stores_.read(std::move(work))
                                       : co_await stores_.write(std::move(work));
+  if (!answer && *exception) {
+    co_return error_response((*exception)->status, (*exception)->type, answer.error().message());
+  }
   if (!answer) co_return exception_response(route.service, answer.error(), request_id);
   if (route.status == 204) co_return net::HttpResponse{.status = 204};
   co_return net::json_response(route.status, std::move(*answer));

@@ -3,7 +3,7 @@
 // the request, doing it and printing the answer happen off the loop's thread.
 #pragma once
 
-#include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,6 +22,9 @@ namespace skerry::fleet::aws {
 // Values of a template's parameters, or nothing where `path` (raw, still encoded) does not fit it.
 std::optional<std::map<std::string, std::string>> match_path(std::string_view path_template,
                                                              std::string_view path);
+
+// Every operation there is.
+std::vector<Route> all_routes();
 
 class Router {
  public:

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "fleet/aws/fields.h"
+
 namespace skerry::fleet::aws {
 namespace {
 
@@ -43,16 +45,12 @@ std::string example_of(std::string_view path_template) {
 }
 
 TEST(Routes, EveryOperationIsReached) {
-  std::vector<Route> routes;
-  for (auto table : {component_routes(), deployment_routes(), device_routes(), tag_routes(),
-                     thing_routes(), certificate_routes(), job_routes()}) {
-    routes.insert(routes.end(), table.begin(), table.end());
-  }
+  const std::vector<Route> routes = all_routes();
   for (const Route& wanted : routes) {
     const std::string path = example_of(wanted.path);
     for (const Route& route : routes) {
       if (route.method != wanted.method || !match_path(route.path, path)) continue;
-      EXPECT_EQ(route.operation, wanted.operation)
+      EXPECT_EQ(route.name, wanted.name)
           << wanted.method << " " << wanted.path << " is hidden by " << route.path;
       break;
     }

@@ -1,43 +1,106 @@
-// iot: things, thing groups and who is in which.
+// iot: things.
 #include <nlohmann/json.hpp>
 
+#include "fleet/aws/attributes.h"
+#include "fleet/aws/fields.h"
 #include "fleet/aws/input.h"
 #include "fleet/deployments.h"
 #include "fleet/store.h"
-#include "formats/names.h"
 
 namespace skerry::fleet::aws {
 namespace {
 
 using nlohmann::json;
-using Kind = formats::Target::Kind;
 
-constexpr size_t kMaxPage = 250;
-constexpr size_t kMaxDescription = 2028;
 // The control plane's own name at the broker; a thing with it would be taken for it.
 constexpr std::string_view kReservedName = "skerry-fleet";
 
-std::string thing_arn(const ApiContext& context, const ThingName& name) {
-  return formats::target_arn(context.scope, {Kind::kThing, name.str()});
-}
-std::string group_arn(const ApiContext& context, const ThingGroupName& name) {
-  return formats::target_arn(context.scope, {Kind::kThingGroup, name.str()});
-}
-
-Result<json> attributes_of(const json& body) {
-  SKERRY_ASSIGN(const json* payload, object_member(body, "attributePayload"));
-  if (!payload) return json::object();
-  SKERRY_ASSIGN(const json* attributes, object_member(*payload, "attributes"));
-  if (!attributes) return json::object();
-  for (const auto& [key, value] : attributes->items()) {
-    if (key.empty() || key.size() > 128 || !value.is_string() ||
-        value.get_ref<const std::string&>().size() > 800) {
-      return fail(Code::kInvalidArgument,
-                  "attributes: '" + key +
-                      "' must have a name of 1 to 128 characters and a string of at most 800");
-    }
+struct ThingRequest {
+  ThingName name;
+  static std::span<const Field> fields() {
+    using F = Fields<ThingRequest>;
+    static constexpr Field kFields[] = {F::path<&ThingRequest::name>("thingName", kName)};
+    return kFields;
   }
-  return *attributes;
+};
+
+struct CreateThing {
+  ThingName name;
+  std::string type;
+  std::string billing_group;
+  json attributes;  // null where absent
+  static std::span<const Field> fields() {
+    using F = Fields<CreateThing>;
+    static constexpr Field kFields[] = {
+        F::path<&CreateThing::name>("thingName", kName),
+        F::body<&CreateThing::type>("thingTypeName", kName),
+        F::body<&CreateThing::billing_group>("billingGroupName", kName),
+        F::body<&CreateThing::attributes>("attributePayload", kAttributePayload)};
+    return kFields;
+  }
+};
+
+struct UpdateThing {
+  ThingName name;
+  std::string type;
+  json attributes;
+  std::optional<int64_t> expected_version;
+  bool remove_type = false;
+  static std::span<const Field> fields() {
+    using F = Fields<UpdateThing>;
+    static constexpr Field kFields[] = {
+        F::path<&UpdateThing::name>("thingName", kName),
+        F::body<&UpdateThing::type>("thingTypeName", kName),
+        F::body<&UpdateThing::attributes>("attributePayload", kAttributePayload),
+        F::body<&UpdateThing::expected_version>("expectedVersion", kLong),
+        F::body<&UpdateThing::remove_type>("removeThingType", kBoolean)};
+    return kFields;
+  }
+};
+
+struct DeleteThing {
+  ThingName name;
+  std::optional<int64_t> expected_version;
+  static std::span<const Field> fields() {
+    using F = Fields<DeleteThing>;
+    static constexpr Field kFields[] = {
+        F::path<&DeleteThing::name>("thingName", kName),
+        F::query<&DeleteThing::expected_version>("expectedVersion", kLong)};
+    return kFields;
+  }
+};
+
+struct ListThings : Paged {
+  std::string attribute_name;
+  std::string attribute_value;
+  std::string type;
+  bool prefix = false;
+  static std::span<const Field> fields() {
+    using F = Fields<ListThings>;
+    static constexpr Field kFields[] = {
+        F::query<&ListThings::attribute_name>("attributeName", kAttributeName),
+        F::query<&ListThings::attribute_value>("attributeValue", kAttributeValue),
+        F::query<&ListThings::type>("thingTypeName", kName),
+        F::query<&ListThings::prefix>("usePrefixAttributeValue", kBoolean),
+        page_size<ListThings>(kPageSize250),
+        page_token<ListThings>()};
+    return kFields;
+  }
+};
+
+struct ListGroupsOfThing : Paged {
+  ThingName name;
+  static std::span<const Field> fields() {
+    using F = Fields<ListGroupsOfThing>;
+    static constexpr Field kFields[] = {F::path<&ListGroupsOfThing::name>("thingName", kName),
+                                        page_size<ListGroupsOfThing>(kPageSize250),
+                                        page_token<ListGroupsOfThing>()};
+    return kFields;
+  }
+};
+
+std::unexpected<Error> unsupported(const std::string& member) {
+  return fail(Code::kUnsupported, member + ": is not supported");
 }
 
 json thing_answer(const ApiContext& context, const Thing& thing) {
@@ -46,189 +109,107 @@ json thing_answer(const ApiContext& context, const Thing& thing) {
           {"thingId", thing.id}};
 }
 
-Result<json> create_thing(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(ThingName name, formats::parse_thing_name(request.parameter("thingName")));
-  if (name.str() == kReservedName) {
+Result<json> create_thing(ApiContext& context, const CreateThing& request) {
+  if (request.name.str() == kReservedName) {
     return fail(Code::kInvalidArgument, "skerry-fleet is the control plane's own name");
   }
-  for (const char* unsupported : {"thingTypeName", "billingGroupName"}) {
-    if (request.body.contains(unsupported)) {
-      return fail(Code::kUnsupported, std::string(unsupported) + ": is not supported");
-    }
-  }
-  SKERRY_ASSIGN(json attributes, attributes_of(request.body));
-  Thing thing{name, context.env.random.uuid(), attributes.dump(), context.env.clock.wall_ms()};
+  if (!request.type.empty()) return unsupported("thingTypeName");
+  if (!request.billing_group.empty()) return unsupported("billingGroupName");
+  const json attributes = changed_attributes(json::object(), request.attributes);
+  Thing thing;
+  thing.name = request.name;
+  thing.id = context.env.random.uuid();
+  thing.attributes_json = attributes.dump();
+  thing.created_ms = context.env.clock.wall_ms();
   auto created = context.store.create_thing(thing);
   if (!created && created.error().code() == Code::kAlreadyExists) {
     // The same thing again is no conflict.
-    SKERRY_ASSIGN(auto existing, context.store.find_thing(name));
-    if (existing.attributes_json != thing.attributes_json) return fail(created.error());
+    SKERRY_ASSIGN(auto existing, context.store.find_thing(request.name));
+    if (object_of(existing.attributes_json) != attributes) return fail(created.error());
     return thing_answer(context, existing);
   }
   if (!created) return fail(created.error());
   return thing_answer(context, thing);
 }
 
-Result<json> describe_thing(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(auto thing, context.store.find_thing(ThingName(request.parameter("thingName"))));
+Result<json> describe_thing(ApiContext& context, const ThingRequest& request) {
+  SKERRY_ASSIGN(auto thing, context.store.find_thing(request.name));
   json answer = thing_answer(context, thing);
   answer["defaultClientId"] = thing.name.str();
-  answer["attributes"] = json::parse(thing.attributes_json, nullptr, false);
-  answer["version"] = 1;
+  answer["attributes"] = object_of(thing.attributes_json);
+  answer["version"] = thing.version;
   return answer;
 }
 
-Result<json> list_things(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
-  for (const char* filter : {"attributeName", "attributeValue", "thingTypeName"}) {
-    if (request.query.contains(filter)) {
-      return fail(Code::kUnsupported, std::string(filter) + ": this filter is not supported");
-    }
+std::unexpected<Error> other_version(const ApiContext& context, const Thing& thing) {
+  return context.refuse(kVersionConflict, "thing " + thing.name.str() + " is at version " +
+                                              std::to_string(thing.version));
+}
+
+Result<json> update_thing(ApiContext& context, const UpdateThing& request) {
+  if (!request.type.empty()) return unsupported("thingTypeName");
+  SKERRY_ASSIGN(auto thing, context.store.find_thing(request.name));
+  if (request.expected_version.value_or(thing.version) != thing.version) {
+    return other_version(context, thing);
   }
+  const json attributes = changed_attributes(object_of(thing.attributes_json), request.attributes);
+  SKERRY_TRY(context.store.update_thing(thing.name, attributes.dump()));
+  return json::object();
+}
+
+Result<json> delete_thing(ApiContext& context, const DeleteThing& request) {
+  SKERRY_ASSIGN(auto thing, context.store.find_thing(request.name));
+  if (request.expected_version.value_or(thing.version) != thing.version) {
+    return other_version(context, thing);
+  }
+  SKERRY_ASSIGN(auto certificates, context.store.certificates_of_thing(thing.name));
+  if (!certificates.empty()) {
+    return fail(Code::kInvalidArgument,
+                "thing " + thing.name.str() +
+                    " is still attached to a certificate: detach that first "
+                    "(DetachThingPrincipal)");
+  }
+  SKERRY_TRY(context.deployments.delete_thing(context.store, thing.name));
+  return json::object();
+}
+
+Result<json> list_things(ApiContext& context, const ListThings& request) {
+  if (!request.attribute_name.empty()) return unsupported("attributeName");
+  if (!request.attribute_value.empty()) return unsupported("attributeValue");
+  if (!request.type.empty()) return unsupported("thingTypeName");
+  SKERRY_ASSIGN(Page page, page_of(context, request));
   SKERRY_ASSIGN(auto things, context.store.list_things(page));
   json answer = {{"things", json::array()}};
   for (const Thing& thing : things.items) {
     answer["things"].push_back({{"thingName", thing.name.str()},
                                 {"thingArn", thing_arn(context, thing.name)},
-                                {"attributes", json::parse(thing.attributes_json, nullptr, false)},
-                                {"version", 1}});
+                                {"attributes", object_of(thing.attributes_json)},
+                                {"version", thing.version}});
   }
-  add_next_token(answer, things.next);
+  add_next_token(context, answer, things.next);
   return answer;
 }
 
-json group_answer(const ApiContext& context, const ThingGroup& group) {
-  return {{"thingGroupName", group.name.str()},
-          {"thingGroupArn", group_arn(context, group.name)},
-          {"thingGroupId", group.id}};
-}
-
-Result<json> create_group(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(ThingGroupName name,
-                formats::parse_thing_group_name(request.parameter("thingGroupName")));
-  if (request.body.contains("parentGroupName")) {
-    return fail(Code::kUnsupported, "parentGroupName: groups within groups are not supported");
-  }
-  std::string description;
-  SKERRY_ASSIGN(const json* properties, object_member(request.body, "thingGroupProperties"));
-  if (properties) {
-    SKERRY_ASSIGN(description,
-                  string_member(*properties, "thingGroupDescription", {0, kMaxDescription}));
-  }
-  ThingGroup group{name, context.env.random.uuid(), description, context.env.clock.wall_ms()};
-  auto created = context.store.create_group(group);
-  if (!created && created.error().code() == Code::kAlreadyExists) {
-    SKERRY_ASSIGN(auto existing, context.store.find_group(name));
-    if (existing.description != description) return fail(created.error());
-    return group_answer(context, existing);
-  }
-  if (!created) return fail(created.error());
-  return group_answer(context, group);
-}
-
-Result<json> describe_group(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(auto group,
-                context.store.find_group(ThingGroupName(request.parameter("thingGroupName"))));
-  json answer = group_answer(context, group);
-  answer["version"] = 1;
-  answer["thingGroupProperties"] = {{"thingGroupDescription", group.description}};
-  answer["thingGroupMetadata"] = {{"creationDate", timestamp(group.created_ms)}};
-  return answer;
-}
-
-json name_and_arn(const ApiContext& context, const ThingGroupName& name) {
-  return {{"groupName", name.str()}, {"groupArn", group_arn(context, name)}};
-}
-
-Result<json> list_groups(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
-  json answer = {{"thingGroups", json::array()}};
-  if (std::string parent = request.option("parentGroup"); !parent.empty()) {
-    SKERRY_TRY(context.store.find_group(ThingGroupName(parent)));
-    return answer;  // no group has children
-  }
-  SKERRY_ASSIGN(auto groups, context.store.list_groups(request.option("namePrefixFilter"), page));
-  for (const ThingGroup& group : groups.items) {
-    answer["thingGroups"].push_back(name_and_arn(context, group.name));
-  }
-  add_next_token(answer, groups.next);
-  return answer;
-}
-
-// A name that may come as such or within an ARN.
-Result<std::string> name_or_arn(const json& body, const std::string& name_member,
-                                const std::string& arn_member, Kind kind) {
-  SKERRY_ASSIGN(std::string name, string_member(body, name_member, {1, 128}));
-  SKERRY_ASSIGN(std::string arn, string_member(body, arn_member, {}));
-  if (arn.empty() && name.empty()) {
-    return fail(Code::kInvalidArgument, name_member + " or " + arn_member + " is required");
-  }
-  if (arn.empty()) return name;
-  SKERRY_ASSIGN(auto target, formats::parse_target_arn(arn));
-  if (target.kind != kind || (!name.empty() && target.name != name)) {
-    return fail(Code::kInvalidArgument, arn_member + ": " + arn + " is not the one meant");
-  }
-  return target.name;
-}
-
-struct Membership {
-  ThingName thing;
-  ThingGroupName group;
-};
-
-Result<Membership> membership_of(const json& body) {
-  SKERRY_ASSIGN(std::string thing, name_or_arn(body, "thingName", "thingArn", Kind::kThing));
-  SKERRY_ASSIGN(std::string group,
-                name_or_arn(body, "thingGroupName", "thingGroupArn", Kind::kThingGroup));
-  return Membership{ThingName(thing), ThingGroupName(group)};
-}
-
-Result<json> add_to_group(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Membership membership, membership_of(request.body));
-  SKERRY_TRY(context.deployments.add_to_group(context.store, membership.thing, membership.group));
-  return json::object();
-}
-
-Result<json> remove_from_group(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Membership membership, membership_of(request.body));
-  SKERRY_TRY(
-      context.deployments.remove_from_group(context.store, membership.thing, membership.group));
-  return json::object();
-}
-
-Result<json> list_things_in_group(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
-  SKERRY_ASSIGN(auto things, context.store.list_things_in_group(
-                                 ThingGroupName(request.parameter("thingGroupName")), page));
-  json answer = {{"things", json::array()}};
-  for (const ThingName& name : things.items) answer["things"].push_back(name.str());
-  add_next_token(answer, things.next);
-  return answer;
-}
-
-Result<json> list_groups_of_thing(ApiContext& context, const ApiRequest& request) {
-  SKERRY_ASSIGN(Page page, page_of(request, kMaxPage));
-  SKERRY_ASSIGN(auto groups, context.store.list_groups_of_thing(
-                                 ThingName(request.parameter("thingName")), page));
+Result<json> list_groups_of_thing(ApiContext& context, const ListGroupsOfThing& request) {
+  SKERRY_ASSIGN(Page page, page_of(context, request));
+  SKERRY_ASSIGN(auto groups, context.store.list_groups_of_thing(request.name, page));
   json answer = {{"thingGroups", json::array()}};
   for (const ThingGroupName& name : groups.items) {
-    answer["thingGroups"].push_back(name_and_arn(context, name));
+    answer["thingGroups"].push_back(
+        {{"groupName", name.str()}, {"groupArn", group_arn(context, name)}});
   }
-  add_next_token(answer, groups.next);
+  add_next_token(context, answer, groups.next);
   return answer;
 }
 
 constexpr Route kRoutes[] = {
-    {"iot", "POST", "/things/{thingName}", 200, create_thing},
-    {"iot", "GET", "/things/{thingName}", 200, describe_thing},
-    {"iot", "GET", "/things", 200, list_things},
-    {"iot", "PUT", "/thing-groups/addThingToThingGroup", 200, add_to_group},
-    {"iot", "PUT", "/thing-groups/removeThingFromThingGroup", 200, remove_from_group},
-    {"iot", "POST", "/thing-groups/{thingGroupName}", 200, create_group},
-    {"iot", "GET", "/thing-groups/{thingGroupName}", 200, describe_group},
-    {"iot", "GET", "/thing-groups", 200, list_groups},
-    {"iot", "GET", "/thing-groups/{thingGroupName}/things", 200, list_things_in_group},
-    {"iot", "GET", "/things/{thingName}/thing-groups", 200, list_groups_of_thing},
+    operation<create_thing>("iot", "CreateThing", "POST", "/things/{thingName}"),
+    operation<describe_thing>("iot", "DescribeThing", "GET", "/things/{thingName}"),
+    operation<update_thing>("iot", "UpdateThing", "PATCH", "/things/{thingName}"),
+    operation<delete_thing>("iot", "DeleteThing", "DELETE", "/things/{thingName}"),
+    operation<list_things>("iot", "ListThings", "GET", "/things"),
+    operation<list_groups_of_thing>("iot", "ListThingGroupsForThing", "GET",
+                                    "/things/{thingName}/thing-groups"),
 };
 
 }  // namespace

@@ -1,0 +1,114 @@
+// Durable changes by the second, and assignment to a large group.
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "fleet/deployments.h"
+#include "fleet/store_pool.h"
+#include "io/env.h"
+
+namespace {
+
+using namespace skerry;
+using namespace skerry::fleet;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+Thing thing_named(const std::string& name) {
+  return {.name = ThingName(name), .id = "id"};
+}
+
+template <class T>
+T must(Result<T> result) {
+  if (!result) {
+    std::fprintf(stderr, "%s\n", result.error().message().c_str());
+    std::exit(1);
+  }
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+double one_by_one(Store& store, int count) {
+  const auto start = Clock::now();
+  for (int i = 0; i < count; ++i) must(store.create_thing(thing_named("a" + std::to_string(i))));
+  return count / seconds_since(start);
+}
+
+io::Task<void> client(StorePool& pool, int number, int changes, int& running) {
+  for (int i = 0; i < changes; ++i) {
+    const std::string name = "b" + std::to_string(number) + "-" + std::to_string(i);
+    must(co_await pool.write(
+        [name](Store& store) { return store.create_thing(thing_named(name)); }));
+  }
+  --running;
+}
+
+double together(const std::string& path, int clients, int changes) {
+  io::RealLoop loop;
+  auto pool = must(StorePool::open(loop, path));
+  io::TaskScope scope;
+  int running = clients;
+  const auto start = Clock::now();
+  for (int i = 0; i < clients; ++i) {
+    scope.spawn(client(*pool, clients * 1000 + i, changes, running));
+  }
+  while (running > 0) loop.run_for(1000);
+  return clients * changes / seconds_since(start);
+}
+
+double assign(Store& store, int things) {
+  must(store.create_group({.name = ThingGroupName("g"), .id = "id"}));
+  must(store.transaction([&]() -> Result<void> {
+    for (int i = 0; i < things; ++i) {
+      const std::string name = "c" + std::to_string(i);
+      SKERRY_TRY(store.create_thing(thing_named(name)));
+      SKERRY_TRY(store.add_to_group(ThingName(name), ThingGroupName("g")));
+    }
+    return {};
+  }));
+  io::RealLoop loop;
+  io::RealClock clock;
+  io::RealFiles files;
+  io::RealProcesses processes(loop);
+  io::RealRandom random;
+  io::InlinePool inline_pool;
+  io::Env env{loop, clock, files, processes, random, inline_pool};
+  const Deployments deployments(env, {});
+  const auto start = Clock::now();
+  must(store.transaction([&]() -> Result<void> {
+    SKERRY_TRY(deployments.create(
+        store, {{"targetArn", "arn:aws:iot:eu-west-1:000000000000:thinggroup/g"}}));
+    return {};
+  }));
+  return seconds_since(start);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int things = argc > 1 ? std::atoi(argv[1]) : 100'000;
+  std::string directory = std::filesystem::temp_directory_path() / "skerry-bench-XXXXXX";
+  if (!::mkdtemp(directory.data())) return 1;
+  const std::string path = directory + "/fleet.db";
+  {
+    auto store = must(Store::open(path));
+    std::printf("%-44s %10.0f changes/s\n", "one transaction each", one_by_one(*store, 300));
+    for (int clients : {1, 8, 64, 256}) {
+      std::printf("%-44s %10.0f changes/s\n",
+                  ("pool, requests at once: " + std::to_string(clients)).c_str(),
+                  together(path, clients, 20));
+    }
+    std::printf("%-44s %10.2f s\n",
+                ("deployment to a group, things: " + std::to_string(things)).c_str(),
+                assign(*store, things));
+  }
+  std::filesystem::remove_all(directory);
+  return 0;
+}
