@@ -50,6 +50,14 @@ def wait_for(what, condition):
     return value
 
 
+def has_ended(pid):
+    """Also as a zombie, whose files and locks are closed."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 class WithoutFleet(unittest.TestCase):
     def setUp(self):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="skerry-cli-", dir="/tmp"))
@@ -154,7 +162,7 @@ class UpAndDown(unittest.TestCase):
         self.assertEqual({**again, "pid": 0}, {**first, "pid": 0})
         self.assertIn("starting it again", (self.directory / "skerry-fleet.log").read_text())
         self.assertEqual(json.loads(skerry("--dir", self.directory, "down", "--json").stdout), {"stopped": True})
-        self.assertFalse(pathlib.Path(f"/proc/{again['pid']}").exists())
+        wait_for("its supervisor has taken note", lambda: not pathlib.Path(f"/proc/{again['pid']}").exists())
 
     def start_fleet(self):
         self.addCleanup(skerry, "--dir", self.directory, "down")
@@ -194,8 +202,7 @@ class UpAndDown(unittest.TestCase):
         self.assertIn("ready", skerry("--dir", directory, "logs").stdout)
 
         os.kill(first["pid"], signal.SIGKILL)
-        wait_for("the fleet has died", lambda: not pathlib.Path(f"/proc/{first['pid']}/cmdline").exists()
-                 or not pathlib.Path(f"/proc/{first['pid']}/cmdline").read_bytes())
+        wait_for("the fleet has died", lambda: has_ended(first["pid"]))
         third = json.loads(skerry("--dir", directory, "up", *FREE_PORTS, "--json").stdout)
         self.assertNotEqual(third["pid"], first["pid"])
         self.assertEqual(json.loads(skerry("--dir", directory, "down", "--json").stdout), {"stopped": True})

@@ -298,6 +298,9 @@ class Devices(S3Test):
         arn = secure.publish("com.example.S3", "1.0.0",
                              ["s3://skerry-artifacts/com.example.S3/1.0.0/model"])["arn"]
         device = Device(secure, "press-" + uuid.uuid4().hex[:6], self.directory)
+        secure.client("greengrassv2").create_deployment(  # devices get what deployments give them
+            targetArn=f"arn:aws:iot:{secure.info['region']}:{secure.info['account']}:thing/{device.name}",
+            components={"com.example.S3": {"componentVersion": "1.0.0"}})
         url = self.artifact_url(device, arn)
         self.assertTrue(url.startswith("http://"), url)
         done = subprocess.run(["curl", "-sS", "--fail", url], capture_output=True,
