@@ -16,7 +16,7 @@
 
 enum { kBufferBytes = 1 << 16, kEvents = 64 };
 
-struct connection {
+struct Connection {
   int fd;
   size_t filled;
   char buffer[kBufferBytes];
@@ -29,12 +29,12 @@ static void make_answer(size_t header_bytes, size_t body_bytes) {
   int head = snprintf(answer, kBufferBytes,
                       "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nX-Filler: ", body_bytes);
   while ((size_t)head + 4 < header_bytes && head < kBufferBytes - 8) answer[head++] = 'x';
-  memcpy(answer + head, "\r\n\r\n", 4);
+  memcpy(answer + head, "\r\n\r\n", 5);  // with its end
   answer_bytes = (size_t)head + 4 + body_bytes;
 }
 
 // Whole requests at the front of the buffer are answered. 0 where the connection is over.
-static int serve(struct connection* c) {
+static int serve(struct Connection* c) {
   ssize_t count = recv(c->fd, c->buffer + c->filled, sizeof c->buffer - c->filled - 1, 0);
   if (count <= 0) return 0;
   c->filled += (size_t)count;
@@ -69,7 +69,7 @@ static int listen_anywhere(void) {
 
 static void accept_one(int listener, int epoll) {
   int on = 1;
-  struct connection* c = calloc(1, sizeof *c);
+  struct Connection* c = calloc(1, sizeof *c);
   struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
   c->fd = accept(listener, NULL, NULL);
   setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -89,7 +89,7 @@ int main(int argc, char** argv) {
   for (;;) {
     int count = epoll_wait(epoll, events, kEvents, -1);
     for (int i = 0; i < count; ++i) {
-      struct connection* c = events[i].data.ptr;
+      struct Connection* c = events[i].data.ptr;
       if (!c) {
         accept_one(listener, epoll);
       } else if (!serve(c)) {

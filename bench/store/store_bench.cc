@@ -59,7 +59,7 @@ double together(const std::string& path, int clients, int changes) {
   for (int i = 0; i < clients; ++i) {
     scope.spawn(client(*pool, clients * 1000 + i, changes, running));
   }
-  while (running > 0) loop.run_for(1000);
+  while (scope.size() > 0) loop.run_for(1000);
   return clients * changes / seconds_since(start);
 }
 

@@ -270,8 +270,8 @@ TEST_F(StoreTest, TheFormerVersionsDatabaseComesForwardWithItsContent) {
          {"INSERT INTO things (name, id, attributes, created_ms) VALUES ('t', 'x', '{}', 1)",
           "INSERT INTO thing_groups (name, id, description, created_ms) VALUES ('g', 'y', 'd', 1)",
           "INSERT INTO memberships (group_name, thing) VALUES ('g', 't')",
-          "INSERT INTO deployments VALUES ('d', 'j', 1, '', 'arn-of-g', '', 7, 'ACTIVE', 1, '{}', "
-          "'{}', '{}', 1)",
+          R"(INSERT INTO deployments
+             VALUES ('d', 'j', 1, '', 'arn-of-g', '', 7, 'ACTIVE', 1, '{}', '{}', '{}', 1))",
           "INSERT INTO job_executions VALUES ('j', 't', 'QUEUED', '{}', 1, 0, 1, 1, 1)",
           "INSERT INTO core_devices VALUES ('t', 1, 1, '', '', '', '', 1)"}) {
       ASSERT_TRUE((*database)->execute(statement)) << statement;

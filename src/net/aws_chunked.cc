@@ -80,12 +80,14 @@ Result<void> AwsChunkedDecoder::take_line() {
 
 // "SIZE" or "SIZE;chunk-signature=HEX".
 Result<void> AwsChunkedDecoder::begin_chunk(std::string_view line) {
-  const size_t digits = std::min(line.find(';'), line.size());
-  const auto [end, error] = std::from_chars(line.data(), line.data() + digits, chunk_left_, 16);
-  if (error != std::errc() || end != line.data() + digits || line.starts_with('-')) {
+  const std::string_view digits = line.substr(0, line.find(';'));
+  const char* const last = digits.data() + digits.size();
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), chunk_left_, 16);
+  if (error != std::errc() || end != last || line.starts_with('-')) {
     return malformed("a chunk without a size");
   }
-  line.remove_prefix(digits);
+  line.remove_prefix(digits.size());
   if (is_signed_) {
     if (!line.starts_with(';') || !line.substr(1).starts_with(kSignatureName)) {
       return malformed("a chunk without chunk-signature");

@@ -22,7 +22,7 @@ std::unexpected<Error> invalid(std::string message) {
 // The bytes of the UTF-8 character that `text` begins with; 0 where it begins with none.
 size_t character_bytes(std::string_view text) {
   for (size_t size = 1; size <= std::min<size_t>(text.size(), 4); ++size) {
-    if (simdjson::validate_utf8(text.data(), size)) return size;
+    if (simdjson::validate_utf8(text.substr(0, size))) return size;
   }
   return 0;
 }
