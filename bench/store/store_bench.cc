@@ -41,23 +41,21 @@ double one_by_one(Store& store, int count) {
   return count / seconds_since(start);
 }
 
-io::Task<void> client(StorePool& pool, int number, int changes, int& running) {
+io::Task<void> client(StorePool& pool, int number, int changes) {
   for (int i = 0; i < changes; ++i) {
     const std::string name = "b" + std::to_string(number) + "-" + std::to_string(i);
     must(co_await pool.write(
         [name](Store& store) { return store.create_thing(thing_named(name)); }));
   }
-  --running;
 }
 
 double together(const std::string& path, int clients, int changes) {
   io::RealLoop loop;
   auto pool = must(StorePool::open(loop, path));
   io::TaskScope scope;
-  int running = clients;
   const auto start = Clock::now();
   for (int i = 0; i < clients; ++i) {
-    scope.spawn(client(*pool, clients * 1000 + i, changes, running));
+    scope.spawn(client(*pool, clients * 1000 + i, changes));
   }
   while (scope.size() > 0) loop.run_for(1000);
   return clients * changes / seconds_since(start);
