@@ -27,9 +27,9 @@ struct BrokerOptions {
   std::string bind_address = "127.0.0.1";
   uint16_t port = 8883;  // 0: a free one
   net::TlsFiles tls;     // trust for clients, and the broker's own certificate
-  std::string topics;    // which topics are open to things (docs/data/topic-policy.md); may be absent
-  std::string program;   // "": where Debian's package puts mosquitto, or in PATH
-  std::string plugin;    // "": next to this program, or in ../lib/skerry
+  std::string topics;  // which topics are open to things (docs/data/topic-policy.md); may be absent
+  std::string program;  // "": where Debian's package puts mosquitto, or in PATH
+  std::string plugin;   // "": next to this program, or in ../lib/skerry
 };
 
 // The fingerprints of all active, attached certificates in a file that the plugin follows: what
