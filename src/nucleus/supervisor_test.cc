@@ -278,8 +278,8 @@ TEST_F(SupervisorTest, TheWorkFolderIsMadeAndRepairedBeforeEachScript) {
   ASSERT_TRUE(apply({hostile}));
   EXPECT_TRUE(
       std::filesystem::is_directory(std::filesystem::symlink_status(hostile.work_directory)));
-  EXPECT_EQ(files.stat(hostile.work_directory)->mode, 0700u);
-  EXPECT_NE(files.stat("/etc")->mode, 0700u);
+  EXPECT_EQ(files.stat(hostile.work_directory)->mode, 0710u);
+  EXPECT_NE(files.stat("/etc")->mode, 0710u);
 }
 
 TEST_F(SupervisorTest, RecoverRunsAfterAFailure) {

@@ -7,7 +7,8 @@ namespace skerry::nucleus {
 
 Result<void> prepare_work_folder(io::Files& files, const std::string& path,
                                  const std::optional<UserId>& user) {
-  constexpr uint32_t kMode = 0700;
+  // Other components (one group) pass through to what it opened to them, a socket; none may look.
+  constexpr uint32_t kMode = 0710;
   auto info = files.stat(path);
   if (info && !info->is_directory) {
     // A link may lead anywhere, and root would give away what is there.
