@@ -190,6 +190,12 @@ class Fleet:
                              "--broker-port", str(self.info.get("broker_port", 0)))
         return self.info
 
+    def open_to_subscribers(self, topic):
+        """Things see their own topics only; this lets every one subscribe to `topic` too, within a second."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with open(self.directory / "topics", "a") as topics:
+            topics.write(f"subscribe {topic}\n")
+
     @property
     def pid(self):
         return self.info["pid"]

@@ -29,7 +29,14 @@ class Console:
         if not self._connected.wait(TIMEOUT_S):
             raise TimeoutError(f"the console did not reach the broker within {TIMEOUT_S} s")
         subscription = mqtt5.Subscription(topic, mqtt5.QoS.AT_LEAST_ONCE)
-        self._client.subscribe(mqtt5.SubscribePacket([subscription])).result(TIMEOUT_S)
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:  # the broker may not have read yet that the topic is open
+            answer = self._client.subscribe(mqtt5.SubscribePacket([subscription])).result(TIMEOUT_S)
+            if answer.reason_codes[0] <= mqtt5.SubackReasonCode.GRANTED_QOS_2:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the broker refuses the subscription to {topic}: {answer.reason_codes[0]!r}")
+            time.sleep(0.1)
 
     def stop(self):
         self._client.stop()

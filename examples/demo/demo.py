@@ -93,9 +93,7 @@ class Demo:
 
     def start(self):
         self.screen.heading("A control plane and a device")
-        # A thing sees its own topics only; the console of this demo is one that shows another's detections.
-        self.fleet.directory.mkdir(parents=True, exist_ok=True)
-        (self.fleet.directory / "topics").write_text(f"subscribe {THING}/speech/detections\n")
+        self.fleet.open_to_subscribers(f"{THING}/speech/detections")  # for the console
         info = self.fleet.start()
         self.screen.step("fleet", f"API {info['api_url']}, MQTT {info['broker_host']}:{info['broker_port']}")
         with concurrent.futures.ThreadPoolExecutor() as pool:

@@ -38,6 +38,7 @@ class Sdk(e2e.EndToEnd):
         operator = self.bed.directory / "operator"
         self.fleet.cli("device", "provision", "operator", "--out", operator)
         info = self.fleet.info
+        self.fleet.open_to_subscribers(f"{THING}/e2e")
         ears = console.Console(operator, "operator", info["broker_host"], info["broker_port"], info["ca_file"])
         self.addCleanup(ears.stop)
         ears.start(f"{THING}/e2e")
