@@ -40,6 +40,10 @@ class Crash(e2e.EndToEnd):
     def setUp(self):
         super().setUp()
         self.start_device()
+        # A thing without a device: devices are told of what their deployments lead to only, and the
+        # tests want to know a package's name before the device has it.
+        self.reader = self.bed.directory / "reader"
+        self.fleet.cli("device", "provision", "reader", "--out", self.reader)
         self.count = 0  # of the versions published, 1.0.COUNT
         self.running = self.new_version(GOOD)
         self.must_deploy({NAME: self.running})
@@ -49,6 +53,8 @@ class Crash(e2e.EndToEnd):
         version = f"1.0.{self.count}"
         self.publish(NAME, version, run.format(version=version),
                      {"files.zip": archive_of(version)})
+        self.fleet.cli("deploy", "--thing", "reader", "--component", f"{NAME}={version}")
+        self.package_of(version)
         return version
 
     def check_after_the_kill(self, deployment, version, is_good):
@@ -174,7 +180,7 @@ class Crash(e2e.EndToEnd):
     @functools.cache
     def package_of(self, version):
         """VERSION@DIGEST: the digest is that of the recipe as devices get it."""
-        directory = self.device.directory
+        directory = self.reader
         context = ssl.create_default_context(cafile=directory / "ca.pem")
         context.load_cert_chain(directory / "device.pem", directory / "device.key")
         wanted = {"componentCandidates": [{"componentName": NAME, "versionRequirements": {"test": f"={version}"}}],
