@@ -10,6 +10,7 @@ namespace skerry::fleet {
 namespace {
 
 constexpr std::string_view kModule = "fleet-status";
+constexpr int64_t kHeldCheckMs = 500;
 constexpr std::string_view kUninstalled = "UNINSTALLED";
 
 InstalledComponent to_record(const formats::ComponentStatus& status, int64_t now_ms) {
@@ -48,22 +49,47 @@ Result<void> store_components(Store& store, const formats::FleetStatus& status, 
 
 }  // namespace
 
-FleetStatusService::FleetStatusService(io::Clock& clock, StorePool& stores, DeviceLink& link)
-    : clock_(clock), stores_(stores), budget_(clock, kBurst, kPerSecond) {
-  link.route(formats::fleet_status_topic(ThingName("+")), [this](const net::MqttMessage& message) {
-    const auto sender = formats::parse_fleet_status_topic(message.topic);
-    if (sender && !budget_.spend(*sender)) {
-      if (budget_.first_refusal(*sender)) {
-        log::warn(kModule, "too many messages; ignoring some", {{"thing", sender->str()}});
-      }
-      return;
+FleetStatusService::FleetStatusService(io::Env& env, StorePool& stores, DeviceLink& link)
+    : env_(env), stores_(stores), budget_(env.clock, kBurst, kPerSecond) {
+  link.route(formats::fleet_status_topic(ThingName("+")),
+             [this](const net::MqttMessage& message) { receive(message); });
+}
+
+void FleetStatusService::receive(const net::MqttMessage& message) {
+  const auto sender = formats::parse_fleet_status_topic(message.topic);
+  if (sender && (held_.contains(*sender) || !budget_.spend(*sender))) {
+    return hold_back(*sender, message);
+  }
+  tasks_.spawn(on_message(message.topic, message.payload));
+}
+
+void FleetStatusService::hold_back(const ThingName& thing, const net::MqttMessage& message) {
+  auto& messages = held_[thing];
+  messages.push_back(message);
+  if (messages.size() > kHeldMessages) {
+    messages.pop_front();
+    if (budget_.first_refusal(thing))
+      log::warn(kModule, "too many messages; ignoring some", {{"thing", thing.str()}});
+  }
+  if (held_.size() == 1 && messages.size() == 1) {
+    held_timer_ = env_.loop.after(kHeldCheckMs, [this] { store_held(); });
+  }
+}
+
+void FleetStatusService::store_held() {
+  for (auto each = held_.begin(); each != held_.end();) {
+    auto& [thing, messages] = *each;
+    while (!messages.empty() && budget_.spend(thing)) {
+      tasks_.spawn(on_message(messages.front().topic, messages.front().payload));
+      messages.pop_front();
     }
-    tasks_.spawn(on_message(message.topic, message.payload));
-  });
+    each = messages.empty() ? held_.erase(each) : std::next(each);
+  }
+  if (!held_.empty()) held_timer_ = env_.loop.after(kHeldCheckMs, [this] { store_held(); });
 }
 
 io::Task<void> FleetStatusService::on_message(std::string topic, std::string payload) {
-  const int64_t now_ms = clock_.wall_ms();
+  const int64_t now_ms = env_.clock.wall_ms();
   auto stored = co_await stores_.write(
       [topic, payload = std::move(payload), now_ms](Store& session) -> Result<void> {
         SKERRY_ASSIGN(auto status, formats::parse_fleet_status(payload));

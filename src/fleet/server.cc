@@ -226,7 +226,7 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   SKERRY_CO_ASSIGN(auto client, net::make_mqtt_client(env, mqtt));
   link = std::make_unique<DeviceLink>(std::move(client));
   jobs.emplace(env, *stores, *deployments, *link);
-  fleet_status.emplace(env.clock, *stores, *link);
+  fleet_status.emplace(env, *stores, *link);
   io::Completion<Result<bool>> connected(env.loop);
   link->on_connected([connected]() mutable { connected.complete(true); });
   shadows.emplace(env.clock, *link);
