@@ -9,8 +9,10 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <thread>
 
 #include "base/encoding.h"
 #include "base/log.h"
@@ -86,12 +88,18 @@ Result<UserId> find_user(const std::string& text) {
   return found;
 }
 
+constexpr int kLockTries = 300;  // six seconds
+
 // Held until the process ends: two nuclei on one root would fight over it.
 Result<void> lock_root(const std::string& root) {
   const std::string path = root + "/skerryd.lock";
   int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return fail(errno_error("open", path, errno));
-  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return {};
+  // One that was killed leaves its lock to its watcher until that has ended the components.
+  for (int tries = 0; tries < kLockTries; ++tries) {
+    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return {};
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
   return fail(Code::kFailedPrecondition,
               "another skerryd runs on " + root + "; stop it first, or use another rootPath");
 }
