@@ -37,23 +37,63 @@ struct UpOptions {
   bool api_tls = false;
 };
 
-// Whether a control plane holds the lock of this directory. The kernel knows: a copied directory, a
-// fleet.json that a killed one left, or a process id that serves again say nothing.
-bool is_locked(const std::string& directory) {
+// The control plane that holds the lock of this directory, 0 where none does. The kernel knows: a
+// copied directory, a fleet.json that a killed one left, or a process id that serves again say
+// nothing.
+pid_t lock_owner(const std::string& directory) {
   const int fd = ::open((directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  const bool locked = ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  if (fd < 0) return 0;
+  pid_t owner = 0;
+  if (::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    std::ifstream(directory + "/lock") >> owner;
+  }
   ::close(fd);
-  return locked;
+  return owner;
 }
+
+bool is_locked(const std::string& directory) {
+  return lock_owner(directory) != 0;
+}
+
+// Killed, though its threads may not all have let go of its files.
+bool is_ending(pid_t process) {
+  std::string stat;
+  std::getline(std::ifstream("/proc/" + std::to_string(process) + "/stat"), stat);
+  const size_t name_end = stat.rfind(')');
+  return name_end == std::string::npos || stat.compare(name_end, 3, ") Z") == 0 ||
+         stat.compare(name_end, 3, ") X") == 0;
+}
+
+// `up` and `down` in one directory take turns: of several at once one starts the fleet and the
+// others find it. Where there is no directory there is nothing to take turns on.
+class Turn {
+ public:
+  explicit Turn(const std::string& directory)
+      : fd_(::open((directory + "/up.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
+    while (fd_ >= 0 && ::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
+    }
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  // Ends it for a supervisor too, which was forked during the turn.
+  ~Turn() {
+    if (fd_ < 0) return;
+    ::flock(fd_, LOCK_UN);
+    ::close(fd_);
+  }
+
+ private:
+  int fd_;
+};
 
 // The description of the fleet that runs in `directory`.
 Result<json> running_fleet(const std::string& directory) {
-  if (is_locked(directory)) {
+  if (const pid_t owner = lock_owner(directory); owner != 0 && !is_ending(owner)) {
     auto fleet = read_fleet_file(directory);
     std::error_code error;
-    if (fleet && std::filesystem::equivalent(fleet->value("directory", ""), directory, error) &&
-        !error) {
+    // One that is just starting has not described itself yet: what is there is its predecessor's.
+    if (fleet && fleet->value("pid", 0) == owner &&
+        std::filesystem::equivalent(fleet->value("directory", ""), directory, error) && !error) {
       return fleet;
     }
   }
@@ -169,12 +209,13 @@ void show(const Output& output, const json& fleet) {
 
 Result<void> up(const Session& session, const UpOptions& options) {
   const std::string directory = directory_of(session.connection);
+  SKERRY_TRY(make_private_directory(directory));
+  const Turn turn(directory);
   if (const auto fleet = running_fleet(directory)) {
     show(session.output, *fleet);
     return {};
   }
   SKERRY_ASSIGN(const std::string server, find_sibling(kServer));
-  SKERRY_TRY(make_private_directory(directory));
   std::vector<std::string> argv = {server,
                                    "--dir",
                                    directory,
@@ -202,7 +243,13 @@ Result<void> up(const Session& session, const UpOptions& options) {
 
 Result<void> down(const Session& session) {
   const std::string directory = directory_of(session.connection);
-  const auto fleet = running_fleet(directory);
+  const Turn turn(directory);
+  auto fleet = running_fleet(directory);
+  for (int64_t waited_ms = 0; !fleet && is_locked(directory) && waited_ms < kStartTimeoutMs;
+       waited_ms += kPollMs) {  // one that is just starting, or is just gone
+    pause();
+    fleet = running_fleet(directory);
+  }
   if (!fleet) {
     // One that died is not to be started again.
     std::error_code ignored;

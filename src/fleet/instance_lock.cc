@@ -12,7 +12,7 @@
 
 namespace skerry::fleet {
 namespace {
-constexpr int kAttempts = 5;
+constexpr int kAttempts = 50;
 }
 
 Result<InstanceLock> InstanceLock::acquire(const std::string& path) {
@@ -20,7 +20,7 @@ Result<InstanceLock> InstanceLock::acquire(const std::string& path) {
   if (fd < 0) return fail(errno_error("open", path, errno));
   InstanceLock lock(fd);
   bool locked = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
-  // Who only looks whether somebody holds it has it for a moment.
+  // Who only looks whether somebody holds it has it for a moment, and so has one that was killed.
   for (int attempt = 0; !locked && errno == EWOULDBLOCK && attempt < kAttempts; ++attempt) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     locked = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
