@@ -1,36 +1,17 @@
-// Inside of net: file descriptors with an owner, and a socket whose readiness coroutines await.
+// Inside of net: a socket whose readiness coroutines await.
 #pragma once
-
-#include <unistd.h>
 
 #include <coroutine>
 #include <cstdint>
 #include <memory>
 #include <utility>
 
+#include "io/fd.h"
 #include "io/loop.h"
 
 namespace skerry::net {
 
-// Owns a file descriptor.
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
+using io::Fd;
 
 // A non-blocking socket: `co_await socket.readable()`, one waiter for each direction. Whichever of
 // the waiting coroutine and the socket is destroyed first, the other is left safe.
