@@ -2,6 +2,7 @@
 // keeps the installed components running until it is told to stop.
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <sys/file.h>
 #include <sys/utsname.h>
@@ -33,6 +34,7 @@ namespace {
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
 constexpr const char* kOomScore = "-900";
+constexpr int kReturnedAboveBytes = 128 << 10;
 
 constexpr const char* kFooter = R"(
 Examples:
@@ -292,9 +294,18 @@ int main_program(int argc, char** argv) {
   return 0;
 }
 
+// What a deployment needed goes back to the system when it is over. glibc would keep a heap for
+// each thread, and more in it the larger the blocks were that it has seen.
+void keep_little_memory() {
+  ::mallopt(M_ARENA_MAX, 1);
+  ::mallopt(M_MMAP_THRESHOLD, kReturnedAboveBytes);
+  ::mallopt(M_TRIM_THRESHOLD, kReturnedAboveBytes);
+}
+
 }  // namespace
 }  // namespace skerry::nucleus
 
 int main(int argc, char** argv) {
+  skerry::nucleus::keep_little_memory();
   return skerry::nucleus::main_program(argc, argv);
 }

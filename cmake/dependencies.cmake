@@ -20,6 +20,22 @@ find_package(GTest REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(mosquitto REQUIRED IMPORTED_TARGET libmosquitto)
 
+# Of libarchive only its ZIP reader, with the libraries that this needs: the shared one brings those of every
+# format (libxml2 and ICU among them), 1.6 MB of each device's memory.
+add_library(skerry_zip INTERFACE)
+find_library(skerry_zip_archive libarchive.a)
+set(zip_libraries ${skerry_zip_archive})
+foreach(library libz.so.1 libbz2.so.1.0 liblzma.so.5 libzstd.so.1 libnettle.so.8 libcrypto.so.3)
+  find_library(skerry_zip_${library} ${library})
+  list(APPEND zip_libraries ${skerry_zip_${library}})
+endforeach()
+if("${zip_libraries}" MATCHES "NOTFOUND" OR NOT skerry_zip_archive)
+  message(STATUS "The whole of libarchive is linked: ${zip_libraries}")
+  set(zip_libraries LibArchive::LibArchive)
+endif()
+target_link_libraries(skerry_zip INTERFACE ${zip_libraries})
+target_include_directories(skerry_zip SYSTEM INTERFACE ${LibArchive_INCLUDE_DIRS})
+
 add_library(skerry_soci INTERFACE)
 target_link_libraries(skerry_soci INTERFACE soci_core soci_sqlite3 SQLite::SQLite3)
 target_include_directories(skerry_soci SYSTEM INTERFACE /usr/include/soci)

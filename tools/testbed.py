@@ -93,18 +93,24 @@ def program_of(pid):
     return ""
 
 
-def pss_kb(pid):
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    return 0
+def memory_mb(pid, *programs):
+    """What those processes at and below `pid` that run one of `programs` have in memory: proportional (pss: shared
+    pages count in parts), private, resident (rss), anonymous (heaps and stacks)."""
+    fields = {"Pss": "pss", "Private_Clean": "private", "Private_Dirty": "private", "Rss": "rss", "Anonymous": "anonymous"}
+    kb = dict.fromkeys(fields.values(), 0)
+    for each in process_tree(pid):
+        if program_of(each) not in programs:
+            continue
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
+                key = line.partition(":")[0]
+                if key in fields:
+                    kb[fields[key]] += int(line.split()[1])
+    return {name: round(value / 1024, 2) for name, value in kb.items()}
 
 
 def pss_mb(pid, *programs):
-    """Proportional set size of those processes at and below `pid` that run one of `programs`."""
-    pids = [each for each in process_tree(pid) if program_of(each) in programs]
-    return round(sum(map(pss_kb, pids)) / 1024, 2)
+    return memory_mb(pid, *programs)["pss"]
 
 
 def processes_with(text):

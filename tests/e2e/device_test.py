@@ -48,6 +48,19 @@ class Device(e2e.EndToEnd):
         self.publish(NAME, "1.3.0", self.marked(SERVICE), {"data": b"whole"})
         self.must_deploy({NAME: "1.3.0"})
 
+    def test_what_a_deployment_needed_goes_back_to_the_machine(self):
+        self.start_device()
+        self.publish(NAME, "1.0.0", SERVICE, {"small": b"small"})
+        self.must_deploy({NAME: "1.0.0"})
+        before = testbed.memory_mb(self.device.pid, "skerryd")["anonymous"]
+        self.publish(NAME, "1.1.0", SERVICE, {"large": os.urandom(1 << 20) * 64})
+        self.must_deploy({NAME: "1.1.0"})
+        testbed.wait_for("the memory of the deployment to be given back", lambda:
+                         testbed.memory_mb(self.device.pid, "skerryd")["anonymous"] < before + 1)
+        mapped = Path(f"/proc/{self.device.pid}/maps").read_text()
+        for library in ("libcurl", "libxml2", "libicu", "libsqlite3"):
+            self.assertNotIn(library, mapped, "the nucleus does not need it, and each device's memory would pay for it")
+
     def test_a_server_killed_during_a_download(self):
         self.start_device()
         self.publish(NAME, "1.0.0", SERVICE, {"large": os.urandom(1 << 20) * 128, "small": b"small"})
