@@ -35,7 +35,7 @@ Result<nlohmann::json> read_fleet_file(const std::string& directory);
 using Query = std::vector<std::pair<std::string, std::string>>;
 
 struct ApiCall {
-  std::string service;  // "greengrass" or "iot"
+  std::string service;  // "greengrass", "iot" or "skerry"
   std::string method;
   std::string path;  // its variable parts percent-encoded
   Query query = {};

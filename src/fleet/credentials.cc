@@ -18,9 +18,9 @@ constexpr size_t kKeyBytes = 32;
 constexpr size_t kSecretCharacters = 40;
 constexpr const char* kKeySetting = "temporary_credentials_key";
 
-std::string random_bytes(io::Env& env, size_t size) {
+std::string random_bytes(io::Random& random, size_t size) {
   std::string bytes(size, '\0');
-  env.random.fill(bytes.data(), bytes.size());
+  random.fill(bytes.data(), bytes.size());
   return bytes;
 }
 
@@ -32,6 +32,14 @@ std::string_view take_part(std::string_view& text) {
 }
 
 }  // namespace
+
+net::AwsCredentials new_access_key(io::Random& random) {
+  net::AwsCredentials credentials;
+  credentials.access_key_id = "AKIA" + random.token(16);
+  credentials.secret_access_key =
+      base64_encode(random_bytes(random, kSecretCharacters * 3 / 4)).substr(0, kSecretCharacters);
+  return credentials;
+}
 
 Result<net::AwsCredentials> open_access_key(io::Env& env, const std::string& path) {
   if (io::exists(env.files, path)) {
@@ -49,10 +57,7 @@ Result<net::AwsCredentials> open_access_key(io::Env& env, const std::string& pat
     }
     return credentials;
   }
-  net::AwsCredentials credentials;
-  credentials.access_key_id = "AKIA" + env.random.token(16);
-  credentials.secret_access_key =
-      base64_encode(random_bytes(env, kSecretCharacters * 3 / 4)).substr(0, kSecretCharacters);
+  net::AwsCredentials credentials = new_access_key(env.random);
   const json document = {{"accessKeyId", credentials.access_key_id},
                          {"secretAccessKey", credentials.secret_access_key}};
   SKERRY_TRY(io::write_file_atomic(env.files, path, document.dump(2) + "\n", 0600));
@@ -63,7 +68,7 @@ Result<std::unique_ptr<TemporaryCredentials>> TemporaryCredentials::open(io::Env
                                                                          Store& store) {
   SKERRY_ASSIGN(std::string encoded, store.setting(kKeySetting));
   if (encoded.empty()) {
-    encoded = base64_encode(random_bytes(env, kKeyBytes));
+    encoded = base64_encode(random_bytes(env.random, kKeyBytes));
     SKERRY_TRY(store.set_setting(kKeySetting, encoded));
   }
   SKERRY_ASSIGN(std::string key, base64_decode(encoded));
@@ -84,7 +89,7 @@ net::AwsCredentials TemporaryCredentials::derive(const std::string& claim) const
 TemporaryCredentials::Issued TemporaryCredentials::issue(const std::string& certificate_id) {
   const int64_t expires_ms = env_.clock.wall_ms() + kLifeMs;
   const std::string claim = "1." + certificate_id + "." + std::to_string(expires_ms) + "." +
-                            hex_encode(random_bytes(env_, 8));
+                            hex_encode(random_bytes(env_.random, 8));
   return {derive(claim), expires_ms};
 }
 

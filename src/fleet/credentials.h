@@ -16,6 +16,7 @@
 
 namespace skerry::fleet {
 
+net::AwsCredentials new_access_key(io::Random& random);
 // The key in `path` ({"accessKeyId", "secretAccessKey"}, mode 0600), made where the file is absent.
 Result<net::AwsCredentials> open_access_key(io::Env& env, const std::string& path);
 

@@ -15,8 +15,10 @@ struct Effects {
   std::vector<ThingName> jobs;
   // These certificates were added, attached, detached, removed, or got another status.
   std::vector<std::string> certificates;
+  // These access keys are new, or another state of them counts from now on.
+  std::vector<std::string> access_keys;
 
-  bool empty() const { return jobs.empty() && certificates.empty(); }
+  bool empty() const { return jobs.empty() && certificates.empty() && access_keys.empty(); }
 };
 
 class EffectListener {

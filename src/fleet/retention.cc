@@ -2,6 +2,7 @@
 #include "fleet/retention.h"
 
 #include "base/log.h"
+#include "fleet/access/access_store.h"
 
 namespace skerry::fleet {
 namespace {
@@ -11,9 +12,12 @@ constexpr int64_t kPiece = 1000;
 
 io::Task<void> keep_pruning(io::Env& env, StorePool& stores) {
   for (;;) {
-    const int64_t oldest_ms = env.clock.wall_ms() - kRetentionMs;
-    const auto gone =
-        co_await stores.write([oldest_ms](Store& store) { return store.prune(oldest_ms, kPiece); });
+    const int64_t now_ms = env.clock.wall_ms();
+    const auto gone = co_await stores.write([now_ms](Store& store) -> Result<int64_t> {
+      SKERRY_ASSIGN(int64_t jobs, store.prune(now_ms - kRetentionMs, kPiece));
+      SKERRY_ASSIGN(int64_t entries, prune_audit(store, now_ms - kAuditRetentionMs, kPiece));
+      return jobs + entries;
+    });
     if (!gone) {
       log::warn("retention", "nothing forgotten this time", {{"error", gone.error().message()}});
     }

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "fleet/access/access_keys.h"
 #include "fleet/artifacts.h"
 #include "fleet/aws/artifact_api.h"
 #include "fleet/aws/router.h"
@@ -134,6 +135,7 @@ struct FleetServer::Parts {
   std::unique_ptr<CertificateAuthority> authority;
   std::unique_ptr<ArtifactStore> artifacts;
   net::AwsCredentials access_key;
+  std::unique_ptr<AccessKeys> keys;
   std::string page_key;
   std::unique_ptr<TemporaryCredentials> temporary;
   std::optional<Deployments> deployments;
@@ -306,16 +308,11 @@ io::Task<void> FleetServer::Parts::collect_artifacts() {
 }
 
 Result<void> FleetServer::Parts::listen() {
-  const net::SecretLookup operator_secret =
-      [this](std::string_view key, std::string_view token) -> std::optional<std::string> {
-    if (key != access_key.access_key_id || !token.empty()) return std::nullopt;
-    return access_key.secret_access_key;
-  };
   const net::SecretLookup device_secret = [this](std::string_view key, std::string_view token) {
     return temporary->secret_of(key, token);
   };
   artifact_api.emplace(env, *stores, *artifacts, scope.region,
-                       aws::ArtifactApi::Keys{operator_secret, device_secret});
+                       aws::ArtifactApi::Keys{*keys, device_secret});
   data_plane.emplace(env.clock, *stores, scope, *temporary, kRoleAlias,
                      [this](const std::string& sha256) { return presign(sha256); });
 
@@ -357,7 +354,7 @@ Result<void> FleetServer::Parts::listen() {
                                   scope,
                                   {options.host, data_plane_authority(), options.host},
                                   page_key},
-                 *stores, operator_secret);
+                 *stores, *keys);
   if (options.artifact_retention_days > 0) tasks.spawn(collect_artifacts());
   tasks.spawn(keep_pruning(env, *stores));
   return {};
@@ -372,6 +369,7 @@ io::Task<Result<std::unique_ptr<FleetServer>>> FleetServer::start(io::Env& env,
   auto parts = std::make_unique<Parts>(env, std::move(settled));
   // 1. State that outlives us; from here on we are the only control plane in this directory.
   SKERRY_CO_TRY(parts->open_state());
+  SKERRY_CO_ASSIGN(parts->keys, co_await AccessKeys::open(*parts->stores, parts->access_key));
   // 2. The broker, and our connection to it: jobs can be told of.
   auto broker = co_await parts->start_broker();
   if (!broker) {

@@ -35,12 +35,12 @@ class Store {
   // All of what `work` does, or nothing where it returns an error; nested calls likewise.
   Result<void> transaction(const std::function<Result<void>()>& work);
 
-  // For StorePool: what is to happen after the commit.
-  Effects& effects() { return effects_; }
+  Database& database() { return *database_; }  // for SQL in other files: access/access_store.h
+  Effects& effects() { return effects_; }  // for StorePool: to happen after the commit
   Effects take_effects() { return std::exchange(effects_, {}); }
 
-  // Values of the installation, for example the key of temporary credentials.
-  Result<std::string> setting(const std::string& name);  // "" where absent
+  // Values of the installation, for example the key of temporary credentials; "" where absent.
+  Result<std::string> setting(const std::string& name);
   Result<void> set_setting(const std::string& name, const std::string& value);
 
   // Answers to requests that carry a client token, so that a repeated one does nothing twice.
@@ -85,7 +85,7 @@ class Store {
   // --- store_components.cc ---
   Result<void> create_component(const ComponentVersion& component);
   Result<ComponentVersion> find_component(const ComponentName& name, const std::string& version);
-  // Every version, in no order; empty where the component is unknown.
+  // In no order; empty where the component is unknown.
   Result<std::vector<ComponentVersion>> component_versions(const ComponentName& name);
   Result<Slice<ComponentName>> list_component_names(const Page& page);
   // Another text whenever a version was published or deleted.
@@ -100,10 +100,10 @@ class Store {
   Result<void> put_object(const ArtifactObject& object);  // replaces; makes its bucket
   Result<ArtifactObject> find_object(const std::string& bucket, const std::string& key);
   Result<bool> delete_object(const std::string& bucket, const std::string& key);  // false: absent
-  // By key, those that begin with `prefix`.
+  // By key.
   Result<std::vector<ArtifactObject>> list_objects(const std::string& bucket,
                                                    const std::string& prefix, const Page& page);
-  Result<bool> create_bucket(const ArtifactBucket& bucket);  // false where it was there
+  Result<bool> create_bucket(const ArtifactBucket& bucket);  // false: it was there
   Result<ArtifactBucket> find_bucket(const std::string& name);
   Result<std::vector<ArtifactBucket>> list_buckets();
   Result<void> delete_bucket(const std::string& name);  // kFailedPrecondition: not empty
@@ -113,7 +113,7 @@ class Store {
   Result<std::vector<std::string>> unused_content(const std::vector<std::string>& digests);
 
   // --- store_deployments.cc ---
-  // 1 more than the target's last one; given once, even where that deployment is deleted.
+  // Given once, even where that deployment is deleted.
   Result<int64_t> next_revision(const std::string& target_arn);
   // Sets sequence; the target's former latest one stops being it.
   Result<Deployment> create_deployment(Deployment deployment);

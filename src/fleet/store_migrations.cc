@@ -28,6 +28,22 @@ const std::vector<const char*> kUpdatesAndDeletions = {
     "recipe_sha256 TEXT NOT NULL, PRIMARY KEY (name, version))",
     "CREATE INDEX job_executions_by_end ON job_executions (updated_ms)"};
 
+// Migration 8: who may do what, and who did.
+const std::vector<const char*> kAccess = {
+    "CREATE TABLE access_keys (id TEXT PRIMARY KEY, secret TEXT NOT NULL, name TEXT NOT NULL, "
+    "role TEXT NOT NULL, enabled BIGINT NOT NULL, created_ms BIGINT NOT NULL)",
+    "CREATE TABLE operators (name TEXT PRIMARY KEY, role TEXT NOT NULL, "
+    "password_hash TEXT NOT NULL, enabled BIGINT NOT NULL, created_ms BIGINT NOT NULL)",
+    "CREATE TABLE console_sessions (token_sha256 TEXT PRIMARY KEY, "
+    "operator TEXT NOT NULL REFERENCES operators (name), csrf_token TEXT NOT NULL, "
+    "created_ms BIGINT NOT NULL)",
+    "CREATE INDEX console_sessions_by_operator ON console_sessions (operator)",
+    "CREATE TABLE audit (sequence BIGINT PRIMARY KEY, at_ms BIGINT NOT NULL, actor TEXT NOT NULL, "
+    "role TEXT NOT NULL, via TEXT NOT NULL, operation TEXT NOT NULL, resource TEXT NOT NULL, "
+    "request_id TEXT NOT NULL, details TEXT NOT NULL)",
+    "CREATE INDEX audit_by_actor ON audit (actor, sequence)",
+    "CREATE INDEX audit_by_operation ON audit (operation, sequence)"};
+
 const std::vector<Migration>& migrations() {
   static const std::vector<Migration> kMigrations = {
       // 1: the registry of things, groups and certificates.
@@ -91,6 +107,7 @@ const std::vector<Migration>& migrations() {
         "ALTER TABLE objects ADD COLUMN headers TEXT NOT NULL DEFAULT '{}'",
         "CREATE INDEX objects_by_content ON objects (sha256)"}},
       {7, kUpdatesAndDeletions},
+      {8, kAccess},
   };
   return kMigrations;
 }

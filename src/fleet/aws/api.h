@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "fleet/access/roles.h"
 #include "formats/arn.h"
 #include "io/env.h"
 
@@ -77,7 +78,7 @@ struct Paged {
 // An operation answers with the JSON object of its output. Its errors become the service's modelled
 // exceptions by their code (router.cc). What it changed is undone where it returns one.
 struct Route {
-  std::string_view service;  // of the signature: "greengrass" or "iot"
+  std::string_view service;  // of the signature: "greengrass", "iot", or "skerry" for our own
   std::string_view name;     // "CreateThing"
   std::string_view method;   // GET changes nothing: it runs in a reader's session
   std::string_view path;     // "/things/{thingName}"; {name+} takes the rest of the path
@@ -85,7 +86,14 @@ struct Route {
   std::span<const Field> (*fields)() = nullptr;  // operation() in fields.h makes these two
   Result<nlohmann::json> (*run)(const ApiServices& services, Store& store, std::string_view name,
                                 RawRequest raw, const ModelledException*& exception) = nullptr;
+  Role role = Role::kViewer;  // what it takes, for a change at least kDeployer
 };
+
+// For `admin_only(operation<…>(…))` in a table.
+constexpr Route admin_only(Route route) {
+  route.role = Role::kAdmin;
+  return route;
+}
 
 // Each file of operations has one table.
 std::span<const Route> component_routes();
@@ -96,5 +104,6 @@ std::span<const Route> thing_routes();
 std::span<const Route> group_routes();
 std::span<const Route> certificate_routes();
 std::span<const Route> job_routes();
+std::span<const Route> access_routes();
 
 }  // namespace skerry::fleet::aws

@@ -288,10 +288,8 @@ const ArtifactApi::Operation* ArtifactApi::operation_of(const S3Request& request
 
 std::expected<net::SigV4Caller, HttpResponse> ArtifactApi::authorize(const HttpRequest& request,
                                                                      bool head_only) {
-  bool is_operator = false;
   auto secret_of = [&](std::string_view key, std::string_view token) {
-    auto secret = keys_.of_operator(key, token);
-    is_operator = secret.has_value();
+    auto secret = keys_.of_operators.secret_of(key, token);
     return secret ? secret : keys_.of_device(key, token);
   };
   const int64_t now_ms = env_.clock.wall_ms();
@@ -306,8 +304,12 @@ std::expected<net::SigV4Caller, HttpResponse> ArtifactApi::authorize(const HttpR
         s3_error(400, "AuthorizationHeaderMalformed",
                  "the credential's scope must be region " + region_ + " and service s3"));
   }
-  if (net::routed_method(request) != "GET" && !is_operator) {
-    return std::unexpected(s3_error(403, "AccessDenied", "devices may only read artifacts"));
+  if (net::routed_method(request) != "GET") {
+    const auto who = keys_.of_operators.identity_of(caller->access_key_id);
+    if (!who || who->role < Role::kDeployer) {
+      return std::unexpected(s3_error(
+          403, "AccessDenied", "devices and viewers may only read artifacts: use another key"));
+    }
   }
   return std::move(*caller);
 }
@@ -347,16 +349,47 @@ std::expected<net::BodyRoute, HttpResponse> ArtifactApi::route_body(const HttpRe
 
 // route_body() has checked the request; what it could not see is the body that is signed.
 io::Task<HttpResponse> ArtifactApi::handle(HttpRequest http) {
-  if (!http.sink) {
-    if (auto caller = authorize(http, false); !caller) co_return std::move(caller.error());
+  std::string key;
+  if (http.sink) {
+    key = static_cast<const UploadSink&>(*http.sink).access_key_id();
+  } else {
+    auto caller = authorize(http, false);
+    if (!caller) co_return std::move(caller.error());
+    key = caller->access_key_id;
   }
+  const auto who = keys_.of_operators.identity_of(key);
   auto request = parse(std::move(http));
   if (!request) co_return s3_error(request.error());
   const Operation* operation = operation_of(*request);
   if (!operation) co_return s3_error(501, "NotImplemented", "no such operation");
+  const std::string request_id = env_.random.uuid();
   HttpResponse response = co_await (this->*operation->run)(*request);
-  response.headers.set("x-amz-request-id", env_.random.uuid());
+  if (who && operation->method != "GET" && response.status < 300) {
+    // Nobody is told of a change that the log does not have.
+    auto recorded = co_await record_change(*request, *who, request_id);
+    if (!recorded) response = s3_error(recorded.error());
+  }
+  response.headers.set("x-amz-request-id", request_id);
   co_return response;
+}
+
+io::Task<Result<void>> ArtifactApi::record_change(const S3Request& request, Identity who,
+                                                  std::string request_id) {
+  AuditEntry entry;
+  entry.at_ms = env_.clock.wall_ms();
+  entry.actor = std::move(who.name);
+  entry.role = who.role;
+  entry.via = std::move(who.via);
+  entry.operation = "s3:" + request.http.method;
+  entry.resource = request.resource();
+  entry.request_id = std::move(request_id);
+  json query = json::object();
+  for (const auto& [name, value] : request.query) {
+    if (!name.starts_with("X-Amz-")) query[name] = value;
+  }
+  entry.details_json = formats::json_text(query);
+  co_return co_await stores_.write(
+      [entry = std::move(entry)](Store& store) { return add_audit_entry(store, entry); });
 }
 
 // --- Objects ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "fleet/access/access_keys.h"
 #include "fleet/artifacts.h"
 #include "fleet/multipart.h"
 #include "fleet/store_pool.h"
@@ -25,9 +26,10 @@ namespace skerry::fleet::aws {
 
 class ArtifactApi {
  public:
-  // Operators may read and write; devices, with temporary credentials, may read.
+  // Access keys may read, and with the role of a deployer write; devices, with temporary
+  // credentials, may read.
   struct Keys {
-    net::SecretLookup of_operator;
+    const AccessKeys& of_operators;
     net::SecretLookup of_device;
   };
   ArtifactApi(io::Env& env, StorePool& stores, ArtifactStore& artifacts, std::string region,
@@ -75,6 +77,8 @@ class ArtifactApi {
   static Result<S3Request> parse(net::HttpRequest request);
   std::expected<net::SigV4Caller, net::HttpResponse> authorize(const net::HttpRequest& request,
                                                                bool head_only);
+  io::Task<Result<void>> record_change(const S3Request& request, Identity who,
+                                       std::string request_id);
 
   // artifact_api.cc: objects
   Answer put_object(const S3Request& request);

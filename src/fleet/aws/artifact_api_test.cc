@@ -15,7 +15,8 @@ class ArtifactRetention : public testing::Test {
  protected:
   ArtifactRetention()
       : artifacts_(*ArtifactStore::open(fleet_.env, fleet_.directory.path() + "/artifacts")),
-        api_(fleet_.env, fleet_.stores, *artifacts_, "eu-west-1", {}) {}
+        keys_(*run(AccessKeys::open(fleet_.stores, {}))),
+        api_(fleet_.env, fleet_.stores, *artifacts_, "eu-west-1", {*keys_, {}}) {}
 
   template <class T>
   T run(io::Task<T> task) {
@@ -46,6 +47,7 @@ class ArtifactRetention : public testing::Test {
 
   TestFleet fleet_;
   std::unique_ptr<ArtifactStore> artifacts_;
+  std::unique_ptr<AccessKeys> keys_;
   ArtifactApi api_;
 };
 

@@ -296,18 +296,19 @@ Result<json> describe_endpoint(ApiContext& context, const DescribeEndpoint& requ
 }
 
 constexpr Route kRoutes[] = {
-    operation<create_from_csr>("iot", "CreateCertificateFromCsr", "POST", "/certificates"),
+    admin_only(
+        operation<create_from_csr>("iot", "CreateCertificateFromCsr", "POST", "/certificates")),
     operation<list_certificates>("iot", "ListCertificates", "GET", "/certificates"),
     operation<describe_certificate>("iot", "DescribeCertificate", "GET",
                                     "/certificates/{certificateId}"),
-    operation<update_certificate>("iot", "UpdateCertificate", "PUT",
-                                  "/certificates/{certificateId}"),
-    operation<delete_certificate>("iot", "DeleteCertificate", "DELETE",
-                                  "/certificates/{certificateId}"),
-    operation<attach_principal>("iot", "AttachThingPrincipal", "PUT",
-                                "/things/{thingName}/principals"),
-    operation<detach_principal>("iot", "DetachThingPrincipal", "DELETE",
-                                "/things/{thingName}/principals"),
+    admin_only(operation<update_certificate>("iot", "UpdateCertificate", "PUT",
+                                             "/certificates/{certificateId}")),
+    admin_only(operation<delete_certificate>("iot", "DeleteCertificate", "DELETE",
+                                             "/certificates/{certificateId}")),
+    admin_only(operation<attach_principal>("iot", "AttachThingPrincipal", "PUT",
+                                           "/things/{thingName}/principals")),
+    admin_only(operation<detach_principal>("iot", "DetachThingPrincipal", "DELETE",
+                                           "/things/{thingName}/principals")),
     operation<list_principals>("iot", "ListThingPrincipals", "GET",
                                "/things/{thingName}/principals"),
     operation<list_principal_things>("iot", "ListPrincipalThings", "GET", "/principals/things"),

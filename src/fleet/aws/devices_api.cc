@@ -200,8 +200,9 @@ constexpr Route kRoutes[] = {
                                  "/greengrass/v2/coreDevices"),
     operation<get_core_device>("greengrass", "GetCoreDevice", "GET",
                                "/greengrass/v2/coreDevices/{coreDeviceThingName}"),
-    operation<delete_core_device>("greengrass", "DeleteCoreDevice", "DELETE",
-                                  "/greengrass/v2/coreDevices/{coreDeviceThingName}", 204),
+    admin_only(operation<delete_core_device>("greengrass", "DeleteCoreDevice", "DELETE",
+                                             "/greengrass/v2/coreDevices/{coreDeviceThingName}",
+                                             204)),
     operation<list_installed_components>(
         "greengrass", "ListInstalledComponents", "GET",
         "/greengrass/v2/coreDevices/{coreDeviceThingName}/installedComponents"),

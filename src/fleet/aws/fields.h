@@ -124,7 +124,8 @@ constexpr Route operation(std::string_view service, std::string_view name, std::
           path,
           status,
           &detail::RequestOf<decltype(kFunction)>::Type::fields,
-          &detail::run<kFunction>};
+          &detail::run<kFunction>,
+          method == "GET" ? Role::kViewer : Role::kDeployer};
 }
 
 }  // namespace skerry::fleet::aws

@@ -72,7 +72,7 @@ net::HttpResponse protocol_error(Protocol protocol, int status, std::string_view
   return error_response(status, type, message);
 }
 
-net::HttpResponse answer_sts(const formats::ArnScope& scope, const net::SigV4Caller& caller,
+net::HttpResponse answer_sts(const formats::ArnScope& scope, const Identity& who,
                              const net::HttpRequest& request, std::string_view request_id) {
   std::string action = parameter(request.body, "Action");
   if (action.empty()) action = parameter(net::split_target(request.target).second, "Action");
@@ -88,8 +88,8 @@ net::HttpResponse answer_sts(const formats::ArnScope& scope, const net::SigV4Cal
                   "xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>"
                   "{}{}{}</GetCallerIdentityResult><ResponseMetadata>{}</ResponseMetadata>"
                   "</GetCallerIdentityResponse>",
-                  xml_element("Arn", fmt::format("arn:aws:iam::{}:user/operator", scope.account)),
-                  xml_element("UserId", caller.access_key_id),
+                  xml_element("Arn", fmt::format("arn:aws:iam::{}:user/{}", scope.account, who.name)),
+                  xml_element("UserId", who.via),
                   xml_element("Account", scope.account), xml_element("RequestId", request_id)),
       "text/xml");
 }

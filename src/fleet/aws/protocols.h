@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "fleet/access/roles.h"
 #include "formats/arn.h"
 #include "net/http.h"
 #include "net/sigv4.h"
@@ -25,7 +26,7 @@ net::HttpResponse protocol_error(Protocol protocol, int status, std::string_view
 net::HttpResponse error_response(int status, std::string_view type, std::string_view message);
 
 // sts: GetCallerIdentity; the rest is not implemented and says so.
-net::HttpResponse answer_sts(const formats::ArnScope& scope, const net::SigV4Caller& caller,
+net::HttpResponse answer_sts(const formats::ArnScope& scope, const Identity& who,
                              const net::HttpRequest& request, std::string_view request_id);
 
 }  // namespace skerry::fleet::aws

@@ -1,11 +1,15 @@
 // One table of all operations, and one of what each error code is called by each service.
 #include "fleet/aws/router.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/check.h"
 #include "base/log.h"
+#include "fleet/aws/audit.h"
 #include "fleet/aws/fields.h"
 #include "formats/json_ptr.h"
 #include "formats/limits.h"
@@ -137,17 +141,21 @@ std::optional<std::map<std::string, std::string>> match_path(std::string_view pa
 
 std::vector<Route> all_routes() {
   std::vector<Route> routes;
-  for (auto table : {component_routes(), deployment_routes(), device_routes(), tag_routes(),
-                     thing_routes(), group_routes(), certificate_routes(), job_routes()}) {
+  for (auto table :
+       {component_routes(), deployment_routes(), device_routes(), tag_routes(), thing_routes(),
+        group_routes(), certificate_routes(), job_routes(), access_routes()}) {
     routes.insert(routes.end(), table.begin(), table.end());
   }
   return routes;
 }
 
-Router::Router(ApiServices services, StorePool& stores, net::SecretLookup secret_of)
+Router::Router(ApiServices services, StorePool& stores, const AccessKeys& keys)
     : services_(std::move(services)),
       stores_(stores),
-      secret_of_(std::move(secret_of)),
+      keys_(keys),
+      secret_of_([&keys](std::string_view id, std::string_view token) {
+        return keys.secret_of(id, token);
+      }),
       routes_(all_routes()) {}
 
 std::optional<net::HttpResponse> Router::refuse_head(const net::HttpRequest& head) const {
@@ -163,12 +171,23 @@ io::Task<net::HttpResponse> Router::handle(net::HttpRequest request) {
   co_return response;
 }
 
+io::Task<net::HttpResponse> Router::handle_for(Identity who, std::string service,
+                                               net::HttpRequest request) {
+  const std::string request_id = services_.env.random.uuid();
+  net::HttpResponse response =
+      co_await dispatch(std::move(who), std::move(service), std::move(request), request_id);
+  response.headers.set("x-amzn-RequestId", request_id);
+  co_return response;
+}
+
 io::Task<net::HttpResponse> Router::answer(net::HttpRequest request, std::string request_id) {
   const Protocol protocol = protocol_of(request);
   auto caller = net::sigv4_verify(request, secret_of_, services_.env.clock.wall_ms());
   if (!caller) co_return refusal_response(protocol, caller.error());
+  auto who = keys_.identity_of(caller->access_key_id);
+  SKERRY_CHECK(who.has_value(), "a key that signs has an identity");
   const std::string& service = caller->scope.service;
-  if (service == "sts") co_return answer_sts(services_.scope, *caller, request, request_id);
+  if (service == "sts") co_return answer_sts(services_.scope, *who, request, request_id);
   const auto is_served = [&](const Route& route) { return route.service == service; };
   if (std::ranges::none_of(routes_, is_served)) {
     co_return protocol_error(protocol, 501, "NotImplementedException",
@@ -179,25 +198,43 @@ io::Task<net::HttpResponse> Router::answer(net::HttpRequest request, std::string
         protocol, 403, "InvalidSignatureException",
         "credential should be scoped to region " + region + ", is for " + caller->scope.region);
   }
+  co_return co_await dispatch(std::move(*who), service, std::move(request), std::move(request_id));
+}
+
+io::Task<net::HttpResponse> Router::dispatch(Identity who, std::string service,
+                                             net::HttpRequest request, std::string request_id) {
   const std::string path(net::split_target(request.target).first);
   for (const Route& route : routes_) {
-    if (route.method != request.method || !is_served(route)) continue;
-    if (auto values = match_path(route.path, path)) {
-      co_return co_await run(route, std::move(*values), std::move(request), std::move(request_id));
+    if (route.method != request.method || route.service != service) continue;
+    auto values = match_path(route.path, path);
+    if (!values) continue;
+    if (who.role < route.role) {
+      co_return error_response(403, "AccessDeniedException",
+                               fmt::format("{} takes the role {}, and {} has {}", route.name,
+                                           to_string(route.role), who.name, to_string(who.role)));
     }
+    co_return co_await run(
+        route, {std::move(who), std::move(*values), std::move(request), std::move(request_id)});
   }
-  co_return protocol_error(protocol, 404, "UnknownOperationException",
+  co_return error_response(404, "UnknownOperationException",
                            "this control plane has no operation " + request.method + " " + path);
 }
 
-io::Task<net::HttpResponse> Router::run(const Route& route, std::map<std::string, std::string> path,
-                                        net::HttpRequest request, std::string request_id) {
+io::Task<net::HttpResponse> Router::run(const Route& route, Call call) {
+  const std::string request_id = call.request_id;
   // Written by the unit, read after it.
   auto exception = std::make_shared<const ModelledException*>(nullptr);
-  auto work = [this, &route, path = std::move(path), request = std::move(request),
+  auto work = [this, &route, call = std::move(call),
                exception](Store& store) mutable -> Result<std::string> {
-    SKERRY_ASSIGN(RawRequest raw, read_request(request, std::move(path)));
+    SKERRY_ASSIGN(RawRequest raw, read_request(call.request, std::move(call.path)));
+    std::optional<AuditEntry> change;
+    if (route.method != "GET") {
+      change = audit_entry(call.who, route, call.request.target, raw.body);
+      change->request_id = call.request_id;
+      change->at_ms = services_.env.clock.wall_ms();
+    }
     SKERRY_ASSIGN(json answer, route.run(services_, store, route.name, std::move(raw), *exception));
+    if (change) SKERRY_TRY(add_audit_entry(store, *change));
     return formats::json_text(answer);
   };
   auto answer = route.method == "GET" ? co_await stores_.read(std::move(work))

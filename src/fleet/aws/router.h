@@ -1,6 +1,7 @@
-// The AWS-shaped HTTP API: finds the operation of a request, checks its signature, and turns
-// results into what AWS clients expect. Each operation is one unit of work of the store: reading
-// the request, doing it and printing the answer happen off the loop's thread.
+// The AWS-shaped HTTP API: finds the operation of a request, checks its signature and its sender's
+// role, and turns results into what AWS clients expect. Each operation is one unit of work of the
+// store, with the line in the audit log that a change gets: reading the request, doing it and
+// printing the answer happen off the loop's thread.
 #pragma once
 
 #include <map>
@@ -10,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fleet/access/access_keys.h"
 #include "fleet/aws/api.h"
 #include "fleet/aws/protocols.h"
 #include "fleet/store_pool.h"
@@ -28,22 +30,32 @@ std::vector<Route> all_routes();
 
 class Router {
  public:
-  // `secret_of` knows the keys that may use the API.
-  Router(ApiServices services, StorePool& stores, net::SecretLookup secret_of);
+  Router(ApiServices services, StorePool& stores, const AccessKeys& keys);
 
   // What can be refused before the body is there: an unknown key, a wrong time, and, where the head
   // says what the body is, a wrong signature.
   std::optional<net::HttpResponse> refuse_head(const net::HttpRequest& head) const;
   // Every answer carries x-amzn-RequestId; the log names a failure inside by it.
   io::Task<net::HttpResponse> handle(net::HttpRequest request);
+  // The same for a request that needs no signature, since whoever sends it is known.
+  io::Task<net::HttpResponse> handle_for(Identity who, std::string service,
+                                         net::HttpRequest request);
 
  private:
-  io::Task<net::HttpResponse> run(const Route& route, std::map<std::string, std::string> path,
-                                  net::HttpRequest request, std::string request_id);
+  struct Call {
+    Identity who;
+    std::map<std::string, std::string> path;  // decoded parameters
+    net::HttpRequest request;
+    std::string request_id;
+  };
   io::Task<net::HttpResponse> answer(net::HttpRequest request, std::string request_id);
+  io::Task<net::HttpResponse> dispatch(Identity who, std::string service, net::HttpRequest request,
+                                       std::string request_id);
+  io::Task<net::HttpResponse> run(const Route& route, Call call);
 
   ApiServices services_;
   StorePool& stores_;
+  const AccessKeys& keys_;
   net::SecretLookup secret_of_;
   std::vector<Route> routes_;
 };

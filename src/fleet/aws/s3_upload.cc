@@ -113,7 +113,8 @@ std::expected<std::shared_ptr<UploadSink>, net::HttpResponse> UploadSink::make(
   }
   auto upload = artifacts.begin_upload(*claims->length, claims->kinds());
   if (!upload) return std::unexpected(s3_error(upload.error()));
-  std::shared_ptr<UploadSink> sink(new UploadSink(std::move(*upload), *claims));
+  std::shared_ptr<UploadSink> sink(
+      new UploadSink(std::move(*upload), *claims, caller.access_key_id));
   if (caller.payload.starts_with("STREAMING-")) {
     auto decoder = net::AwsChunkedDecoder::make(caller.payload, *claims->length, caller.chain);
     if (!decoder) return std::unexpected(s3_error(decoder.error()));

@@ -42,15 +42,20 @@ class UploadSink : public net::BodySink {
   // Sealed, and everything that was claimed is true.
   io::Task<std::expected<SealedContent, net::HttpResponse>> finish();
   ArtifactStore::Upload& upload() { return *upload_; }
+  const std::string& access_key_id() const { return access_key_id_; }  // of the caller
 
  private:
-  UploadSink(std::unique_ptr<ArtifactStore::Upload> upload, UploadClaims claims)
-      : upload_(std::move(upload)), claims_(std::move(claims)) {}
+  UploadSink(std::unique_ptr<ArtifactStore::Upload> upload, UploadClaims claims,
+             std::string access_key_id)
+      : upload_(std::move(upload)),
+        claims_(std::move(claims)),
+        access_key_id_(std::move(access_key_id)) {}
   std::optional<net::HttpResponse> take_trailers();
   std::optional<net::HttpResponse> compare(const SealedContent& content) const;
 
   std::unique_ptr<ArtifactStore::Upload> upload_;
   UploadClaims claims_;
+  const std::string access_key_id_;
   std::optional<net::AwsChunkedDecoder> decoder_;
 };
 

@@ -203,10 +203,10 @@ Result<json> list_groups_of_thing(ApiContext& context, const ListGroupsOfThing& 
 }
 
 constexpr Route kRoutes[] = {
-    operation<create_thing>("iot", "CreateThing", "POST", "/things/{thingName}"),
+    admin_only(operation<create_thing>("iot", "CreateThing", "POST", "/things/{thingName}")),
     operation<describe_thing>("iot", "DescribeThing", "GET", "/things/{thingName}"),
-    operation<update_thing>("iot", "UpdateThing", "PATCH", "/things/{thingName}"),
-    operation<delete_thing>("iot", "DeleteThing", "DELETE", "/things/{thingName}"),
+    admin_only(operation<update_thing>("iot", "UpdateThing", "PATCH", "/things/{thingName}")),
+    admin_only(operation<delete_thing>("iot", "DeleteThing", "DELETE", "/things/{thingName}")),
     operation<list_things>("iot", "ListThings", "GET", "/things"),
     operation<list_groups_of_thing>("iot", "ListThingGroupsForThing", "GET",
                                     "/things/{thingName}/thing-groups"),
