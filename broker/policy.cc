@@ -4,8 +4,14 @@
 #include <algorithm>
 #include <span>
 
+#include "net/mqtt_topic.h"
+#include "net/topic_policy.h"
+
 namespace skerry::broker {
 namespace {
+
+using net::take_line;
+using net::unshared_filter;
 
 constexpr std::string_view kThings = "$aws/things/";
 constexpr std::string_view kShare = "$share/";
@@ -50,13 +56,6 @@ bool is_application_topic(std::string_view topic) {
   return !topic.empty() && topic.front() != '$';
 }
 
-// The filter that a shared subscription "$share/GROUP/FILTER" shares.
-std::string_view unshared(std::string_view filter) {
-  if (!filter.starts_with(kShare)) return filter;
-  const size_t slash = filter.find('/', kShare.size());
-  return slash == std::string_view::npos ? std::string_view() : filter.substr(slash + 1);
-}
-
 // Topics on which the cloud answers. A thing that wrote to its own could only deceive itself and
 // other sessions of its identity, but what arrives there should be the control plane's word.
 bool is_answer(std::string_view reserved) {
@@ -65,30 +64,12 @@ bool is_answer(std::string_view reserved) {
          reserved.starts_with("jobs/notify");
 }
 
-// Takes the first line off `text`.
-std::string_view take_line(std::string_view& text) {
-  const std::string_view line = text.substr(0, text.find('\n'));
-  text.remove_prefix(std::min(text.size(), line.size() + 1));
-  return line;
-}
-
 std::string_view take_level(std::string_view& topic, bool& more) {
   const size_t slash = topic.find('/');
   const std::string_view level = topic.substr(0, slash);
   more = slash != std::string_view::npos;
   topic.remove_prefix(more ? slash + 1 : topic.size());
   return level;
-}
-
-// As MQTT has it: '+' and '#' are a level of their own, '#' is the last one.
-bool is_filter(std::string_view filter) {
-  if (filter.empty()) return false;
-  for (bool more = true; more;) {
-    const std::string_view level = take_level(filter, more);
-    if (level == "#") return !more;
-    if (level != "+" && level.find_first_of("+#") != std::string_view::npos) return false;
-  }
-  return true;
 }
 
 std::string for_thing(std::string pattern, std::string_view thing) {
@@ -134,22 +115,16 @@ std::optional<size_t> apply_registry(std::string_view text, Registry& registry) 
 }
 
 size_t parse_topics(std::string_view text, TopicPolicy& policy) {
+  using Kind = net::TopicPermission::Kind;
   TopicPolicy parsed;
   for (size_t number = 1; !text.empty(); ++number) {
-    std::string_view line = take_line(text);
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
-    if (line.empty() || line.front() == '#') continue;
-    const std::string_view word = line.substr(0, line.find(' '));
-    std::string_view filter = line.substr(word.size());
-    filter.remove_prefix(std::min(filter.size(), filter.find_first_not_of(' ')));
-    std::vector<std::string>* list = word == "publish"     ? &parsed.publish
-                                     : word == "subscribe" ? &parsed.subscribe
-                                     : word == "retain"    ? &parsed.retain
-                                                           : nullptr;
-    const bool is_shared = list == &parsed.subscribe && filter.starts_with(kShare);
-    const std::string_view topics = is_shared ? unshared(filter) : filter;
-    if (!list || !is_application_topic(topics) || !is_filter(topics)) return number;
-    list->emplace_back(filter);
+    auto permission = net::parse_topic_line(take_line(text));
+    if (!permission) return number;
+    if (!*permission) continue;
+    std::vector<std::string>& list = (*permission)->kind == Kind::kPublish     ? parsed.publish
+                                     : (*permission)->kind == Kind::kSubscribe ? parsed.subscribe
+                                                                               : parsed.retain;
+    list.push_back(std::move((*permission)->filter));
   }
   policy = std::move(parsed);
   return 0;
@@ -200,7 +175,7 @@ std::string check_connect(const Certificate& certificate, std::string_view clien
 
 bool may_subscribe(std::string_view client_id, std::string_view filter, const TopicPolicy& policy) {
   if (is_control_plane(client_id)) return true;
-  const std::string_view thing = name_of(client_id), topics = unshared(filter);
+  const std::string_view thing = name_of(client_id), topics = unshared_filter(filter);
   if (!own_reserved(client_id, topics).empty()) return true;
   return is_application_topic(topics) &&
          (is_own(thing, topics) || is_open(thing, policy.subscribe, filter));
@@ -215,7 +190,7 @@ bool may_receive(std::string_view client_id, std::string_view topic, const Topic
   return is_own(thing, topic) || is_open(thing, policy.subscribe, topic) ||
          std::ranges::any_of(policy.subscribe, [&](const std::string& pattern) {
            return pattern.starts_with(kShare) &&
-                  covers(for_thing(std::string(unshared(pattern)), thing), topic);
+                  covers(for_thing(std::string(unshared_filter(pattern)), thing), topic);
          });
 }
 
@@ -232,7 +207,7 @@ bool may_publish(std::string_view client_id, std::string_view topic, bool retain
 }
 
 bool carries_job_notifications(std::string_view client_id, std::string_view filter) {
-  const std::string_view reserved = own_reserved(client_id, unshared(filter));
+  const std::string_view reserved = own_reserved(client_id, unshared_filter(filter));
   return reserved == "#" || reserved.starts_with("jobs/notify") || reserved.starts_with("jobs/#") ||
          reserved.starts_with("jobs/+") || reserved.starts_with("+/");
 }

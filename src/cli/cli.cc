@@ -102,6 +102,7 @@ int parse_and_run(int argc, const char* const* argv) {
   session.output.json = asks_for_json(argc, argv);
   add_global_options(app, session);
   add_fleet_commands(app, session);
+  add_topics_command(app, session);
   add_device_commands(app, session);
   add_group_commands(app, session);
   add_component_commands(app, session);

@@ -31,7 +31,7 @@ constexpr int64_t kRestartDelayMinMs = 500, kRestartDelayMaxMs = 30'000;
 constexpr const char* kServer = "skerry-fleet";
 
 struct UpOptions {
-  uint16_t api_port = 8080, data_plane_port = 8443, broker_port = 8883;
+  uint16_t api_port = 8080, data_plane_port = 8443, broker_port = 8883, artifact_port = 8081;
   std::string bind = "127.0.0.1";
   std::string host;
   bool api_tls = false;
@@ -154,7 +154,8 @@ int supervise(std::vector<std::string> argv, const std::string& directory) {
     if (!read_fleet_file(directory)) return 0;  // `skerry down` came meanwhile
     argv.insert(argv.end(), {"--api-port", port_in(fleet->value("api_url", "")),
                              "--data-plane-port", port_in(fleet->value("data_plane_url", "")),
-                             "--broker-port", std::to_string(fleet->value("broker_port", 0))});
+                             "--broker-port", std::to_string(fleet->value("broker_port", 0)),
+                             "--artifact-port", port_in(fleet->value("artifact_url", ""))});
   }
 }
 
@@ -201,6 +202,7 @@ void show(const Output& output, const json& fleet) {
   table.rows.push_back({"data plane", fleet.value("data_plane_url", "")});
   table.rows.push_back({"MQTT", fleet.value("broker_host", "") + ":" +
                                     std::to_string(fleet.value("broker_port", 0))});
+  table.rows.push_back({"artifacts", fleet.value("artifact_url", "")});
   table.rows.push_back({"access key", fleet.value("access_key_file", "")});
   table.rows.push_back({"CA", fleet.value("ca_file", "")});
   output.print_table(table);
@@ -226,7 +228,9 @@ Result<void> up(const Session& session, const UpOptions& options) {
                                    "--data-plane-port",
                                    std::to_string(options.data_plane_port),
                                    "--broker-port",
-                                   std::to_string(options.broker_port)};
+                                   std::to_string(options.broker_port),
+                                   "--artifact-port",
+                                   std::to_string(options.artifact_port)};
   if (!options.host.empty()) argv.insert(argv.end(), {"--host", options.host});
   if (!session.connection.region.empty())
     argv.insert(argv.end(), {"--region", session.connection.region});
@@ -296,13 +300,18 @@ void add_fleet_commands(CLI::App& app, Session& session) {
   up_command
       ->add_option("--broker-port", options->broker_port, "MQTT of devices; 0 takes a free port")
       ->capture_default_str();
+  up_command
+      ->add_option("--artifact-port", options->artifact_port,
+                   "With --api-tls: plain HTTP for pre-signed artifacts, which stock nuclei do not "
+                   "fetch from a CA of our own and check by their digest; 0 takes a free port")
+      ->capture_default_str();
   up_command->add_option("--bind", options->bind, "Address to listen on")->capture_default_str();
   up_command->add_option("--host", options->host,
                          "Name or address by which devices reach this machine");
   up_command->add_flag("--api-tls", options->api_tls,
                        "Speak HTTPS on the API port; needed where --bind is not loopback");
   up_command->footer(R"(
-Does nothing but print where it is when it runs already. Its log is DIR/skerry-fleet.log. A fleet
+Does nothing but print where it is when it runs already. DIR/fleet.json says the same. Its log is DIR/skerry-fleet.log. A fleet
 that dies is started again, which the log tells.
 Examples:
   skerry up

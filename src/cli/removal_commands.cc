@@ -68,14 +68,48 @@ Result<void> remove_device(const Session& session, const std::string& thing) {
   return {};
 }
 
+// The targets whose current deployment names this version; the API would delete it all the same,
+// and devices that are still to get it would fail.
+Result<std::vector<std::string>> targets_that_use(FleetClient& fleet, const std::string& name,
+                                                  const std::string& version) {
+  SKERRY_ASSIGN(const json deployments, fleet.list({.service = "greengrass",
+                                                    .method = "GET",
+                                                    .path = "/greengrass/v2/deployments",
+                                                    .query = {{"historyFilter", "LATEST_ONLY"}}},
+                                                   "deployments"));
+  std::vector<std::string> targets;
+  for (const json& each : deployments) {
+    if (each.value("deploymentStatus", "") == "CANCELED") continue;
+    SKERRY_ASSIGN(const json deployment,
+                  fleet.call({.service = "greengrass",
+                              .method = "GET",
+                              .path = "/greengrass/v2/deployments/" +
+                                      net::percent_encode(each.value("deploymentId", ""))}));
+    const json& components = deployment.value("components", json::object());
+    if (components.contains(name) && components[name].value("componentVersion", "") == version)
+      targets.push_back(deployment.value("targetArn", ""));
+  }
+  return targets;
+}
+
 Result<void> delete_component(const Session& session, const std::string& name,
-                              const std::string& version) {
+                              const std::string& version, bool force) {
   SKERRY_ASSIGN(auto fleet, session.connect());
   const std::string arn =
       formats::component_arn(fleet.scope(), ComponentName(name)) + ":versions:" + version;
-  SKERRY_TRY(fleet.call({.service = "greengrass",
-                         .method = "DELETE",
-                         .path = "/greengrass/v2/components/" + net::percent_encode(arn)}));
+  const std::string path = "/greengrass/v2/components/" + net::percent_encode(arn);
+  SKERRY_TRY(fleet.call({.service = "greengrass", .method = "GET", .path = path + "/metadata"}));
+  if (!force) {
+    SKERRY_ASSIGN(const auto targets, targets_that_use(fleet, name, version));
+    if (!targets.empty()) {
+      const size_t more = targets.size() - 1;
+      return fail(Code::kFailedPrecondition,
+                  name + " " + version + " is in the current deployment of " + targets.front() +
+                      (more > 0 ? " and of " + std::to_string(more) + " more targets" : "") +
+                      ": deploy another version there first, or give --force");
+    }
+  }
+  SKERRY_TRY(fleet.call({.service = "greengrass", .method = "DELETE", .path = path}));
   if (session.output.json) session.output.print_json(json{{"deleted", arn}});
   session.output.hint("deleted " + name + " " + version + "; devices that have it keep it");
   return {};
@@ -141,14 +175,15 @@ void add_removal_commands(CLI::App& app, Session& session) {
                            "Delete a version of a component; devices that have it keep it");
   component->add_option("COMPONENT", *name)->required();
   component->add_option("VERSION", *version)->required();
+  auto force = std::make_shared<bool>(false);
+  component->add_flag("--force", *force, "Also where a target's current deployment names it");
   component->footer("\nExample:\n  skerry component delete com.example.Hello 1.0.0");
-  component->callback([&session, name, version] {
-    session.action = [&session, name, version] {
-      return delete_component(session, *name, *version);
+  component->callback([&session, name, version, force] {
+    session.action = [&session, name, version, force] {
+      return delete_component(session, *name, *version, *force);
     };
   });
 
-  auto force = std::make_shared<bool>(false);
   CLI::App* cancel_command = app.add_subcommand("cancel", "Cancel a deployment");
   cancel_command->add_option("DEPLOYMENT", *name, "Its id")->required();
   cancel_command->add_flag("--force", *force, "Also where a device has begun it, and hangs");

@@ -168,6 +168,7 @@ json FleetServer::Parts::description() const {
           {"ca_file", authority->certificate_path()},
           {"data_plane_url", "https://" + data_plane_authority()},
           {"credentials_url", "https://" + data_plane_authority()},
+          {"artifact_url", "http://" + artifact_authority()},
           {"broker_host", options.host},
           {"broker_port", broker->port()},
           {"role_alias", kRoleAlias},

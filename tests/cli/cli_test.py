@@ -18,44 +18,15 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
-import boto3
 import yaml
 
-BIN = pathlib.Path(sys.argv.pop(1))
-DEADLINE_S = 60
-FREE_PORTS = ["--api-port", "0", "--data-plane-port", "0", "--broker-port", "0"]
-COMMANDS = ["up", "down", "device provision", "device run", "group create", "group add", "group list",
-            "component publish", "component list", "deploy", "status", "logs", "model publish"]
+from skerry_program import BIN, DEADLINE_S, FREE_PORTS, FleetCase, has_ended, skerry, wait_for
 
-
-def skerry(*arguments, code=0, **environment):
-    """What it did; fails unless it ends with that exit code."""
-    done = subprocess.run([BIN / "skerry", *map(str, arguments)], capture_output=True, text=True,
-                          timeout=DEADLINE_S, env={**os.environ, **environment}, check=False)
-    if done.returncode != code:
-        raise AssertionError(f"skerry {' '.join(map(str, arguments))}: exit {done.returncode}, not {code}\n"
-                             f"{done.stdout}{done.stderr}")
-    return done
-
-
-def wait_for(what, condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {DEADLINE_S} s")
-        time.sleep(0.02)
-    return value
-
-
-def has_ended(pid):
-    """Also as a zombie, whose files and locks are closed."""
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+COMMANDS = ["up", "down", "fleet topics", "fleet topics open", "fleet topics close", "device provision", "device run",
+            "device verify", "device remove", "group create", "group add", "group list", "group remove", "group delete",
+            "component publish", "component list", "component delete", "deploy", "cancel", "status", "logs", "model publish"]
 
 
 class WithoutFleet(unittest.TestCase):
@@ -216,36 +187,7 @@ class UpAndDown(unittest.TestCase):
         self.assertIn("--api-tls", done.stderr)
 
 
-class WithFleet(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.directory = pathlib.Path(tempfile.mkdtemp(prefix="skerry-cli-", dir="/tmp"))
-        cls.directory.chmod(0o755)  # components may run as users of their own
-        cls.addClassCleanup(shutil.rmtree, cls.directory)
-        cls.fleet = cls.directory / "fleet"
-        cls.info = json.loads(skerry("--dir", cls.fleet, "up", *FREE_PORTS, "--json").stdout)
-        cls.addClassCleanup(skerry, "--dir", cls.fleet, "down")
-        cls.key = key = json.loads(pathlib.Path(cls.info["access_key_file"]).read_text())
-        cls.greengrass = boto3.client("greengrassv2", endpoint_url=cls.info["api_url"], region_name=cls.info["region"],
-                                      aws_access_key_id=key["accessKeyId"], aws_secret_access_key=key["secretAccessKey"])
-
-    def cli(self, *arguments, code=0):
-        return skerry("--dir", self.fleet, *arguments, code=code)
-
-    def cli_json(self, *arguments, code=0):
-        return json.loads(self.cli("--json", *arguments, code=code).stdout)
-
-    def publish(self, name, version, script, **artifacts):
-        folder = self.directory / f"{name}-{version}"
-        folder.mkdir()
-        for file, content in artifacts.items():
-            (folder / file).write_text(content)
-        recipe = {"RecipeFormatVersion": "2020-01-25", "ComponentName": name, "ComponentVersion": version,
-                  "Manifests": [{"Platform": {"os": "linux"}, "Lifecycle": {"Run": script},
-                                 "Artifacts": [{"URI": f"file:{file}"} for file in artifacts]}]}
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-        return self.cli_json("component", "publish", folder / "recipe.yaml")
-
+class WithFleet(FleetCase):
     def test_provisioned_devices_have_a_key_of_their_own_and_nothing_is_overwritten(self):
         out = self.directory / "press-1"
         self.cli_json("group", "create", "presses")
@@ -277,15 +219,13 @@ class WithFleet(unittest.TestCase):
         refused = self.cli(*provision, self.directory / "mill-b", code=1)
         self.assertIn("--replace", refused.stderr)
         self.assertFalse((self.directory / "mill-b").exists())
-        iot = boto3.client("iot", endpoint_url=self.info["api_url"], region_name=self.info["region"],
-                           aws_access_key_id=self.key["accessKeyId"], aws_secret_access_key=self.key["secretAccessKey"])
-        [first] = iot.list_thing_principals(thingName="mill-1")["principals"]
+        [first] = self.iot.list_thing_principals(thingName="mill-1")["principals"]
         self.cli(*provision, self.directory / "mill-b", "--replace")
-        [second] = iot.list_thing_principals(thingName="mill-1")["principals"]
+        [second] = self.iot.list_thing_principals(thingName="mill-1")["principals"]
         self.assertNotEqual(first, second)
-        former = iot.describe_certificate(certificateId=first.rsplit("/", 1)[1])["certificateDescription"]
+        former = self.iot.describe_certificate(certificateId=first.rsplit("/", 1)[1])["certificateDescription"]
         self.assertEqual(former["status"], "INACTIVE")
-        iot.create_thing(thingName="mill-2")  # registered by other tools, without a certificate: nobody to fight
+        self.iot.create_thing(thingName="mill-2")  # registered by other tools, without a certificate: nobody to fight
         self.cli("device", "provision", "mill-2", "--out", self.directory / "mill-2")
 
     def test_a_large_artifact_is_uploaded_in_little_memory(self):

@@ -151,9 +151,10 @@ class DeviceMqtt:
         assert connected.wait(DEADLINE_S), "no connection to the broker"
 
     def subscribe(self, *filters):
+        """The broker's reason codes, 128 and more where it refused."""
         packet = mqtt5.SubscribePacket([mqtt5.Subscription(f, mqtt5.QoS.AT_LEAST_ONCE)
                                         for f in filters])
-        self._client.subscribe(packet).result(DEADLINE_S)
+        return self._client.subscribe(packet).result(DEADLINE_S).reason_codes
 
     def publish(self, topic, message):
         self._client.publish(mqtt5.PublishPacket(topic=topic, qos=mqtt5.QoS.AT_LEAST_ONCE,

@@ -4,6 +4,7 @@
 """
 
 import base64
+import datetime
 import hashlib
 import http.client
 import json
@@ -132,6 +133,21 @@ class Cli(S3Test):
                 self.assertNotIn(self.bucket, aws(fleet, "s3", "ls"))
                 aws(fleet, "s3", "ls", f"s3://{self.bucket}", code=255)
 
+    def test_copies_from_bucket_to_bucket_in_parts(self):
+        """Above 8 MB the client copies parts."""
+        for fleet in (plain, secure):
+            with self.subTest(fleet.info["api_url"]):
+                source, back = self.directory / "source", self.directory / "back"
+                source.write_bytes(content_of(20 * MIB + 5, 7))
+                aws(fleet, "s3", "cp", str(source), f"s3://{self.bucket}/ü+%&/large", "--no-progress")
+                aws(fleet, "s3", "cp", f"s3://{self.bucket}/ü+%&/large", f"s3://{self.bucket}-b/copy", "--no-progress")
+                aws(fleet, "s3", "cp", f"s3://{self.bucket}-b/copy", str(back), "--no-progress")
+                self.assertEqual(back.read_bytes(), source.read_bytes())
+                aws(fleet, "s3", "mb", f"s3://{self.bucket}-c")
+                aws(fleet, "s3", "sync", f"s3://{self.bucket}-b", f"s3://{self.bucket}-c", "--no-progress")
+                aws(fleet, "s3", "mv", f"s3://{self.bucket}-c/copy", f"s3://{self.bucket}-c/moved", "--no-progress")
+                self.assertEqual(aws(fleet, "s3", "ls", f"s3://{self.bucket}-c").split()[-2:], [str(20 * MIB + 5), "moved"])
+
     def download(self, url):
         context = ssl.create_default_context(cafile=secure.info["ca_file"])
         status, _, body = fetch(urllib.request.Request(url),
@@ -192,6 +208,65 @@ class Boto(S3Test):
         unchanged = self.assert_fails("304", s3.get_object, Bucket=self.bucket, Key="k",
                                       IfNoneMatch=second)
         self.assertEqual(unchanged["ResponseMetadata"]["HTTPStatusCode"], 304)
+
+    def test_copies_keep_their_conditions(self):
+        s3 = client(plain)
+        source = {"Bucket": self.bucket, "Key": "from"}
+        etag = s3.put_object(**source, Body=b"content")["ETag"]
+        modified = s3.head_object(**source)["LastModified"]
+        earlier, later = modified - datetime.timedelta(hours=1), modified + datetime.timedelta(seconds=1)
+        upload = s3.create_multipart_upload(Bucket=self.bucket, Key="parts")["UploadId"]
+        met = [{"CopySourceIfMatch": etag}, {"CopySourceIfNoneMatch": '"other"'}, {"CopySourceIfModifiedSince": earlier},
+               {"CopySourceIfUnmodifiedSince": later}, {"CopySourceIfMatch": etag, "CopySourceIfUnmodifiedSince": earlier}]
+        failed = [{"CopySourceIfMatch": '"other"'}, {"CopySourceIfNoneMatch": etag}, {"CopySourceIfModifiedSince": later},
+                  {"CopySourceIfUnmodifiedSince": earlier}]
+        copies = [(s3.copy_object, {"Bucket": self.bucket, "Key": "to"}),
+                  (s3.upload_part_copy, {"Bucket": self.bucket, "Key": "parts", "UploadId": upload, "PartNumber": 1})]
+        for copy, place in copies:
+            for conditions in met:
+                with self.subTest(copy.__name__, **conditions):
+                    copy(**place, CopySource=source, **conditions)
+            for conditions in failed:
+                with self.subTest(copy.__name__, **conditions):
+                    self.assert_fails("PreconditionFailed", copy, **place, CopySource=source, **conditions)
+            self.assert_fails("NoSuchKey", copy, **place, CopySource={"Bucket": self.bucket, "Key": "none"})
+            for wrong in ("no-slash", self.bucket + "/", "?versionId=null", self.bucket + "/from?versionId=abc"):
+                self.assert_fails("InvalidArgument", copy, **place, CopySource=wrong)
+        s3.copy_object(Bucket=self.bucket, Key="from", CopySource=source, MetadataDirective="REPLACE", ContentType="a/b")
+        self.assertEqual(s3.head_object(**source)["ContentType"], "a/b")
+        self.assert_fails("InvalidRequest", s3.copy_object, Bucket=self.bucket, Key="from", CopySource=source)
+
+    def test_parts_are_copied_by_range(self):
+        s3 = client(secure)
+        source = {"Bucket": self.bucket, "Key": "from"}
+        content = content_of(3 * MIB, 3)
+        s3.put_object(**source, Body=content)
+        place = {"Bucket": self.bucket, "Key": "to"}
+        place["UploadId"] = s3.create_multipart_upload(**place)["UploadId"]
+        parts = []
+        for number, (first, last) in enumerate([(MIB, 3 * MIB - 1), (0, 0), (0, MIB)], start=1):
+            copied = s3.upload_part_copy(**place, PartNumber=number, CopySource=source,
+                                         CopySourceRange=f"bytes={first}-{last}")["CopyPartResult"]
+            self.assertEqual(copied["ETag"].strip('"'), hashlib.sha256(content[first:last + 1]).hexdigest())
+            parts.append({"PartNumber": number, "ETag": copied["ETag"]})
+        for wrong in (f"bytes=0-{3 * MIB}", "bytes=5-4", "bytes=-5", "bytes=5-", "0-5", f"bytes={3 * MIB}-{3 * MIB}"):
+            self.assert_fails("InvalidArgument", s3.upload_part_copy, **place, PartNumber=9, CopySource=source,
+                              CopySourceRange=wrong)
+        self.assert_fails("InvalidArgument", s3.upload_part_copy, **place, PartNumber=10001, CopySource=source)
+        self.assert_fails("NoSuchUpload", s3.upload_part_copy, **{**place, "UploadId": "none"}, PartNumber=1,
+                          CopySource=source)
+        s3.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
+        self.assertEqual(s3.get_object(Bucket=self.bucket, Key="to")["Body"].read(),
+                         content[MIB:] + content[:1] + content[:MIB + 1])
+
+    def test_tags_are_read_as_none_and_not_taken(self):
+        s3 = client(plain)
+        s3.put_object(Bucket=self.bucket, Key="k", Body=b"x")
+        self.assertEqual(s3.get_object_tagging(Bucket=self.bucket, Key="k")["TagSet"], [])
+        self.assert_fails("NoSuchKey", s3.get_object_tagging, Bucket=self.bucket, Key="none")
+        self.assert_fails("NotImplemented", s3.put_object_tagging, Bucket=self.bucket, Key="k",
+                          Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+        self.assertEqual(s3.get_object(Bucket=self.bucket, Key="k")["Body"].read(), b"x")
 
     def test_a_multipart_upload_step_by_step(self):
         s3 = client(secure)

@@ -4,11 +4,10 @@
 #include <fmt/format.h>
 #include <strings.h>
 #include <algorithm>
-#include <charconv>
-#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
+#include "fleet/aws/s3_headers.h"
 #include "fleet/aws/s3_upload.h"
 #include "fleet/aws/s3_xml.h"
 #include "formats/json_ptr.h"
@@ -62,115 +61,10 @@ constexpr std::string_view kUnknownSubresources[] = {"accelerate",
                                                      "versions",
                                                      "website"};
 
-struct Range {
-  uint64_t first = 0;
-  uint64_t size = 0;
-};
-
-std::optional<uint64_t> number_in(std::string_view text) {
-  uint64_t number = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
-// The bytes that a Range header asks for: nothing where there is no (usable) header, a range of
-// size 0 where the content has no such bytes. Several ranges are answered with the whole, as RFC
-// 9110 lets a server do.
-std::optional<Range> range_of(std::string_view header, uint64_t size) {
-  if (!header.starts_with("bytes=") || header.find(',') != std::string_view::npos) {
-    return std::nullopt;
-  }
-  header.remove_prefix(6);
-  const size_t dash = header.find('-');
-  if (dash == std::string_view::npos) return std::nullopt;
-  auto first = number_in(header.substr(0, dash));
-  auto last = number_in(header.substr(dash + 1));
-  if (dash == 0) {  // the last so many bytes
-    if (!last) return std::nullopt;
-    const uint64_t count = std::min(*last, size);
-    return Range{size - count, count};
-  }
-  if (!first || (!last && dash + 1 != header.size()) || (last && *last < *first)) {
-    return std::nullopt;
-  }
-  if (*first >= size) return Range{};
-  const uint64_t end = last ? std::min(*last, size - 1) + 1 : size;
-  return Range{*first, end - *first};
-}
-
-std::string http_time(int64_t wall_ms) {
-  const std::time_t seconds = wall_ms / 1000;
-  std::tm parts{};
-  char text[40];
-  return {text, std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT",
-                              gmtime_r(&seconds, &parts))};
-}
-
-std::optional<int64_t> parse_http_time(const std::string& text) {
-  std::tm parts{};
-  if (text.empty() || !::strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts)) {
-    return std::nullopt;
-  }
-  return static_cast<int64_t>(::timegm(&parts)) * 1000;
-}
-
-std::string etag_of(std::string_view etag) {
-  return fmt::format("\"{}\"", etag);
-}
-
-// Whether a list of ETags names `etag`.
-bool matches(std::string_view list, const std::string& etag) {
-  return list == "*" || list.find(etag) != std::string_view::npos;
-}
-
 bool is_bucket_name(std::string_view name) {
   return name.size() >= 3 && name.size() <= 63 && std::ranges::all_of(name, [](char c) {
            return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
          });
-}
-
-// If-Match and If-None-Match of a write, of which `present` is what stands there now.
-Result<void> check_write(const net::Headers& headers, const Result<ArtifactObject>& present) {
-  if (!present && present.error().code() != Code::kNotFound) return fail(present.error());
-  const std::string_view none = headers.get("If-None-Match");
-  if (!none.empty() && present && matches(none, etag_of(present->sha256))) {
-    return fail(Code::kFailedPrecondition, "If-None-Match: the object exists");
-  }
-  const std::string_view match = headers.get("If-Match");
-  if (match.empty()) return {};
-  if (!present) return fail(Code::kNotFound, "If-Match: there is no such object");
-  if (!matches(match, etag_of(present->sha256)) && match != present->sha256) {
-    return fail(Code::kFailedPrecondition, "If-Match: the object has another ETag");
-  }
-  return {};
-}
-
-// 304 or 412 where the conditions of a read are not met.
-std::optional<HttpResponse> check_read(const net::Headers& headers, const ArtifactObject& object) {
-  const std::string etag = etag_of(object.sha256);
-  const auto refused = [] {
-    return s3_error(412, "PreconditionFailed",
-                    "At least one of the pre-conditions you specified did not hold");
-  };
-  const int64_t modified_ms = object.modified_ms / 1000 * 1000;
-  if (headers.has("If-Match")) {
-    if (!matches(headers.get("If-Match"), object.sha256)) return refused();
-  } else if (auto since = parse_http_time(std::string(headers.get("If-Unmodified-Since")));
-             since && modified_ms > *since) {
-    return refused();
-  }
-  bool unchanged = false;
-  if (headers.has("If-None-Match")) {
-    unchanged = matches(headers.get("If-None-Match"), object.sha256);
-  } else if (auto since = parse_http_time(std::string(headers.get("If-Modified-Since")))) {
-    unchanged = modified_ms <= *since;
-  }
-  if (!unchanged) return std::nullopt;
-  HttpResponse response;
-  response.status = 304;
-  response.headers.set("ETag", etag);
-  return response;
 }
 
 void set_object_headers(HttpResponse& response, const ArtifactObject& object,
@@ -222,6 +116,7 @@ const ArtifactApi::Operation ArtifactApi::kOperations[] = {
     {"DELETE", Operation::Level::kBucket, "", &ArtifactApi::delete_bucket},
     {"POST", Operation::Level::kBucket, "delete", &ArtifactApi::delete_objects},
     {"GET", Operation::Level::kObject, "uploadId", &ArtifactApi::list_parts},
+    {"GET", Operation::Level::kObject, "tagging", &ArtifactApi::object_tagging},
     {"GET", Operation::Level::kObject, "", &ArtifactApi::get_object},
     {"PUT", Operation::Level::kObject, "uploadId", &ArtifactApi::upload_part},
     {"PUT", Operation::Level::kObject, "", &ArtifactApi::put_object},
@@ -272,18 +167,22 @@ const ArtifactApi::Operation* ArtifactApi::operation_of(const S3Request& request
   const Level level = request.bucket.empty() ? Level::kService
                       : request.key.empty()  ? Level::kBucket
                                              : Level::kObject;
+  const auto fits = [&](const Operation& operation) {
+    return operation.method == net::routed_method(request.http) && operation.level == level;
+  };
+  for (const Operation& operation : kOperations) {
+    if (!operation.subresource.empty() && fits(operation) &&
+        request.query.contains(std::string(operation.subresource)))
+      return &operation;
+  }
   for (std::string_view name : kUnknownSubresources) {
     const bool latest = name == "versionId" && request.option("versionId") == "null";
     if (request.query.contains(std::string(name)) && !latest) return nullptr;
   }
-  for (const Operation& operation : kOperations) {
-    const std::string subresource(operation.subresource);
-    if (operation.method == net::routed_method(request.http) && operation.level == level &&
-        (subresource.empty() || request.query.contains(subresource))) {
-      return &operation;
-    }
-  }
-  return nullptr;
+  const auto found = std::ranges::find_if(kOperations, [&](const Operation& operation) {
+    return operation.subresource.empty() && fits(operation);
+  });
+  return found == std::end(kOperations) ? nullptr : found;
 }
 
 std::expected<net::SigV4Caller, HttpResponse> ArtifactApi::authorize(const HttpRequest& request,
@@ -433,42 +332,21 @@ io::Task<HttpResponse> ArtifactApi::put_object(const S3Request& request) {
   co_return response;
 }
 
-io::Task<HttpResponse> ArtifactApi::copy_object(const S3Request& request) {
-  const net::Headers& headers = request.http.headers;
-  std::string_view source = headers.get("x-amz-copy-source");
-  if (source.starts_with('/')) source.remove_prefix(1);
-  source = source.substr(0, source.find('?'));
-  const size_t slash = source.find('/');
-  auto key = net::percent_decode(source.substr(std::min(slash + 1, source.size())));
-  if (slash == std::string_view::npos || !key) {
-    co_return s3_error(400, "InvalidArgument", "x-amz-copy-source must be BUCKET/KEY");
-  }
-  auto object = co_await find(std::string(source.substr(0, slash)), *key);
-  if (!object) co_return s3_error(object.error());
-  const std::string_view wanted = headers.get("x-amz-copy-source-if-match");
-  if (!wanted.empty() && !matches(wanted, object->sha256)) {
-    co_return s3_error(412, "PreconditionFailed", "the source has another ETag");
-  }
-  if (headers.get("x-amz-metadata-directive") == "REPLACE") {
-    object->headers_json = kept_headers(headers);
-  }
-  object->bucket = request.bucket;
-  object->key = request.key;
-  object->modified_ms = env_.clock.wall_ms();
-  auto named = co_await name_content(request, *object);
-  if (!named) co_return s3_error(named.error());
-  co_return xml_response("CopyObjectResult",
-                         xml_element("LastModified", xml_time(object->modified_ms)) +
-                             xml_element("ETag", etag_of(object->sha256)));
-}
-
 io::Task<HttpResponse> ArtifactApi::get_object(const S3Request& request) {
   auto object = co_await find(request.bucket, request.key);
   if (!object) co_return s3_error(object.error());
   const net::Headers& headers = request.http.headers;
-  if (auto refused = check_read(headers, *object)) co_return std::move(*refused);
-
   HttpResponse response;
+  switch (check_read(headers, "", *object)) {
+    case ReadCheck::kMet:
+      break;
+    case ReadCheck::kUnchanged:
+      response.status = 304;
+      response.headers.set("ETag", etag_of(object->sha256));
+      co_return response;
+    case ReadCheck::kFailed:
+      co_return precondition_failed();
+  }
   set_object_headers(response, *object, request.query);
   response.file_path = artifacts_.path_of(object->sha256);
   response.file_size = object->size_bytes;

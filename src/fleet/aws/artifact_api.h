@@ -82,12 +82,17 @@ class ArtifactApi {
 
   // artifact_api.cc: objects
   Answer put_object(const S3Request& request);
-  Answer copy_object(const S3Request& request);
   Answer get_object(const S3Request& request);
   Answer delete_object(const S3Request& request);
   Answer delete_objects(const S3Request& request);
   io::Task<Result<void>> name_content(const S3Request& request, ArtifactObject object);
   io::Task<Result<ArtifactObject>> find(std::string bucket, std::string key);
+
+  // s3_copy.cc
+  Answer copy_object(const S3Request& request);
+  Answer copy_part(const S3Request& request);
+  Answer object_tagging(const S3Request& request);  // no object has any; copies ask
+  io::Task<std::expected<ArtifactObject, net::HttpResponse>> copy_source(const S3Request& request);
 
   // s3_buckets.cc
   Answer list_buckets(const S3Request& request);
@@ -100,6 +105,9 @@ class ArtifactApi {
   // s3_multipart.cc
   Answer create_upload(const S3Request& request);
   Answer upload_part(const S3Request& request);
+  // Sealed content becomes the part that the request names.
+  io::Task<Result<void>> keep_part(const MultipartUpload& upload, uint32_t number,
+                                   ArtifactStore::Upload& content, const std::string& sha256);
   Answer complete_upload(const S3Request& request);
   Answer abort_upload(const S3Request& request);
   Answer list_parts(const S3Request& request);

@@ -1,10 +1,10 @@
 // Buckets, and lists of what is in them.
 #include <fmt/format.h>
 #include <algorithm>
-#include <charconv>
 
 #include "base/encoding.h"
 #include "fleet/aws/artifact_api.h"
+#include "fleet/aws/s3_headers.h"
 #include "fleet/aws/s3_xml.h"
 
 namespace skerry::fleet::aws {
@@ -81,7 +81,7 @@ std::string contents_of(const Listing& listing, const ListQuery& query) {
     inner +=
         fmt::format("<Contents>{}{}{}{}{}</Contents>", xml_element("Key", query.shown(object.key)),
                     xml_element("LastModified", xml_time(object.modified_ms)),
-                    xml_element("ETag", fmt::format("\"{}\"", object.sha256)),
+                    xml_element("ETag", etag_of(object.sha256)),
                     xml_element("Size", std::to_string(object.size_bytes)),
                     xml_element("StorageClass", "STANDARD"));
   }
@@ -156,11 +156,9 @@ io::Task<HttpResponse> ArtifactApi::get_bucket(const S3Request& request) {
     query.after = decoded->substr(kTokenStart.size());
   }
   if (const std::string limit = request.option("max-keys"); !limit.empty()) {
-    auto [end, error] = std::from_chars(limit.data(), limit.data() + limit.size(), query.limit);
-    if (error != std::errc() || end != limit.data() + limit.size()) {
-      co_return s3_error(400, "InvalidArgument", "max-keys must be a number");
-    }
-    query.limit = std::min(query.limit, kMaxKeys);
+    const auto number = number_in(limit);
+    if (!number) co_return s3_error(400, "InvalidArgument", "max-keys must be a number");
+    query.limit = std::min<uint64_t>(*number, kMaxKeys);
   }
   auto listing = co_await stores_.read(
       [bucket = request.bucket, query](Store& store) { return list(store, bucket, query); });

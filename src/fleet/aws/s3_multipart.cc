@@ -1,11 +1,11 @@
 // Uploads in parts: begun, filled in any order, and put together on the pool.
 #include <fmt/format.h>
 #include <algorithm>
-#include <charconv>
 
 #include "base/encoding.h"
 #include "base/log.h"
 #include "fleet/aws/artifact_api.h"
+#include "fleet/aws/s3_headers.h"
 #include "fleet/aws/s3_upload.h"
 #include "fleet/aws/s3_xml.h"
 
@@ -13,6 +13,8 @@ namespace skerry::fleet::aws {
 namespace {
 
 using net::HttpResponse;
+
+constexpr uint64_t kCopyPieceBytes = 1 << 20;
 
 std::string_view unquoted(std::string_view etag) {
   if (etag.size() >= 2 && etag.starts_with('"') && etag.ends_with('"')) {
@@ -28,13 +30,9 @@ HttpResponse upload_error(const Error& error) {
 }
 
 std::optional<uint32_t> part_number(std::string_view text) {
-  uint32_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number < 1 ||
-      number > MultipartUploads::kMaxParts) {
-    return std::nullopt;
-  }
-  return number;
+  const auto number = number_in(text);
+  if (!number || *number < 1 || *number > MultipartUploads::kMaxParts) return std::nullopt;
+  return static_cast<uint32_t>(*number);
 }
 
 // <CompleteMultipartUpload><Part><PartNumber/><ETag/><ChecksumCRC32/></Part>…
@@ -109,10 +107,18 @@ io::Task<HttpResponse> ArtifactApi::create_upload(const S3Request& request) {
   co_return response;
 }
 
+io::Task<Result<void>> ArtifactApi::keep_part(const MultipartUpload& upload, uint32_t number,
+                                              ArtifactStore::Upload& content,
+                                              const std::string& sha256) {
+  SKERRY_CO_TRY(co_await content.commit_as(uploads_.part_path(upload.id, number, sha256)));
+  co_return co_await io::run_on(env_.pool, env_.loop,
+                                [uploads = uploads_, id = upload.id, number, sha256]() mutable {
+                                  return uploads.replace_part(id, number, sha256);
+                                });
+}
+
 io::Task<HttpResponse> ArtifactApi::upload_part(const S3Request& request) {
-  if (!request.http.sink) {
-    co_return s3_error(501, "NotImplemented", "parts cannot be copied: upload them, or copy whole");
-  }
+  if (!request.http.sink) co_return co_await copy_part(request);
   auto number = part_number(request.option("partNumber"));
   if (!number) co_return s3_error(400, "InvalidArgument", "partNumber must be 1 to 10000");
   auto sink = std::static_pointer_cast<UploadSink>(request.http.sink);
@@ -120,19 +126,46 @@ io::Task<HttpResponse> ArtifactApi::upload_part(const S3Request& request) {
   if (!upload) co_return upload_error(upload.error());
   auto content = co_await sink->finish();
   if (!content) co_return std::move(content.error());
-  auto committed =
-      co_await sink->upload().commit_as(uploads_.part_path(upload->id, *number, content->sha256));
-  if (!committed) co_return upload_error(committed.error());
-  auto replaced = co_await io::run_on(
-      env_.pool, env_.loop,
-      [uploads = uploads_, id = upload->id, number = *number, sha256 = content->sha256]() mutable {
-        return uploads.replace_part(id, number, sha256);
-      });
-  if (!replaced) co_return upload_error(replaced.error());
+  auto kept = co_await keep_part(*upload, *number, sink->upload(), content->sha256);
+  if (!kept) co_return upload_error(kept.error());
   HttpResponse response;
-  response.headers.set("ETag", fmt::format("\"{}\"", content->sha256));
+  response.headers.set("ETag", etag_of(content->sha256));
   add_checksum_headers(response, *content);
   co_return response;
+}
+
+// Bytes of an object that is here become a part.
+io::Task<HttpResponse> ArtifactApi::copy_part(const S3Request& request) {
+  auto number = part_number(request.option("partNumber"));
+  if (!number) co_return s3_error(400, "InvalidArgument", "partNumber must be 1 to 10000");
+  auto source = co_await copy_source(request);
+  if (!source) co_return std::move(source.error());
+  auto range = copy_range(request.http.headers, source->size_bytes);
+  if (!range) co_return s3_error(400, "InvalidArgument", range.error().message());
+  auto found = co_await find_upload(request);
+  if (!found) co_return upload_error(found.error());
+  auto upload = artifacts_.begin_upload(range->size);
+  if (!upload) co_return s3_error(upload.error());
+  auto opened = env_.files.open(artifacts_.path_of(source->sha256), io::OpenMode::kRead);
+  if (!opened) co_return s3_error(opened.error());
+  const std::shared_ptr<io::File> file = std::move(*opened);
+  for (uint64_t at = range->first, end = at + range->size; at < end;) {
+    auto piece = co_await io::run_on(
+        env_.pool, env_.loop,
+        [file, at, size = std::min(kCopyPieceBytes, end - at)] { return file->read_at(at, size); });
+    if (piece && piece->empty()) piece = fail(Code::kCorrupt, "the source is shorter than it was");
+    if (!piece) co_return s3_error(piece.error());
+    at += piece->size();
+    (*upload)->write(*piece);
+    if (auto drained = co_await (*upload)->drain(); !drained) co_return s3_error(drained.error());
+  }
+  auto content = co_await (*upload)->seal();
+  if (!content) co_return s3_error(content.error());
+  auto kept = co_await keep_part(*found, *number, **upload, content->sha256);
+  if (!kept) co_return upload_error(kept.error());
+  co_return xml_response("CopyPartResult",
+                         xml_element("LastModified", xml_time(env_.clock.wall_ms())) +
+                             xml_element("ETag", etag_of(content->sha256)));
 }
 
 io::Task<HttpResponse> ArtifactApi::complete_upload(const S3Request& request) {
@@ -172,11 +205,10 @@ io::Task<HttpResponse> ArtifactApi::complete_upload(const S3Request& request) {
       [uploads = uploads_, id = upload->id]() mutable { return uploads.remove(id); });
   // The object is there; what stays behind goes with the next collection.
   if (!removed) log::warn("artifacts", "parts stay", {{"error", removed.error().message()}});
-  co_return xml_response("CompleteMultipartUploadResult",
-                         xml_element("Location", request.resource()) +
-                             xml_element("Bucket", request.bucket) +
-                             xml_element("Key", request.key) +
-                             xml_element("ETag", fmt::format("\"{}\"", content.sha256)));
+  co_return xml_response(
+      "CompleteMultipartUploadResult",
+      xml_element("Location", request.resource()) + xml_element("Bucket", request.bucket) +
+          xml_element("Key", request.key) + xml_element("ETag", etag_of(content.sha256)));
 }
 
 io::Task<HttpResponse> ArtifactApi::abort_upload(const S3Request& request) {
@@ -209,7 +241,7 @@ io::Task<HttpResponse> ArtifactApi::list_parts(const S3Request& request) {
   for (const UploadPart& part : *parts) {
     inner +=
         fmt::format("<Part>{}{}{}</Part>", xml_element("PartNumber", std::to_string(part.number)),
-                    xml_element("ETag", fmt::format("\"{}\"", part.sha256)),
+                    xml_element("ETag", etag_of(part.sha256)),
                     xml_element("Size", std::to_string(part.size_bytes)));
   }
   co_return xml_response("ListPartsResult", inner);

@@ -3,9 +3,9 @@
 
 #include <fmt/format.h>
 #include <algorithm>
-#include <charconv>
 
 #include "base/encoding.h"
+#include "fleet/aws/s3_headers.h"
 #include "fleet/aws/s3_xml.h"
 
 namespace skerry::fleet::aws {
@@ -20,13 +20,6 @@ std::string lower(std::string_view text) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   });
   return result;
-}
-
-std::optional<uint64_t> number_in(std::string_view text) {
-  uint64_t number = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
 }
 
 // The raw checksum of a header's value.
