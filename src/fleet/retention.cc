@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "fleet/access/access_store.h"
+#include "fleet/model_metrics.h"
 
 namespace skerry::fleet {
 namespace {
@@ -16,7 +17,8 @@ io::Task<void> keep_pruning(io::Env& env, StorePool& stores) {
     const auto gone = co_await stores.write([now_ms](Store& store) -> Result<int64_t> {
       SKERRY_ASSIGN(int64_t jobs, store.prune(now_ms - kRetentionMs, kPiece));
       SKERRY_ASSIGN(int64_t entries, prune_audit(store, now_ms - kAuditRetentionMs, kPiece));
-      return jobs + entries;
+      SKERRY_ASSIGN(int64_t metrics, prune_metrics(store, now_ms - kRetentionMs, kPiece));
+      return jobs + entries + metrics;
     });
     if (!gone) {
       log::warn("retention", "nothing forgotten this time", {{"error", gone.error().message()}});

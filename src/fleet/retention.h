@@ -1,6 +1,6 @@
 // What is forgotten, and when: ended executions of superseded deployments, and such deployments
-// once nothing is left of them, after 90 days; the audit log after 400 days. What a target should
-// run now is never forgotten.
+// once nothing is left of them, and what models did, after 90 days; the audit log after 400 days.
+// What a target should run now is never forgotten.
 #pragma once
 
 #include <cstdint>

@@ -22,6 +22,7 @@
 #include "fleet/fleet_status.h"
 #include "fleet/instance_lock.h"
 #include "fleet/jobs.h"
+#include "fleet/model_metrics.h"
 #include "fleet/retention.h"
 #include "fleet/shadows.h"
 #include "fleet/store.h"
@@ -144,6 +145,7 @@ struct FleetServer::Parts {
   std::optional<BrokerRegistry> registry;
   std::optional<BrokerSupervisor> broker;
   std::optional<FleetStatusService> fleet_status;  // outlives the link, which calls it
+  std::optional<ModelMetricsService> model_metrics;  // so does this
   std::unique_ptr<DeviceLink> link;
   std::optional<JobsService> jobs;
   std::optional<ShadowService> shadows;
@@ -230,6 +232,7 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   link = std::make_unique<DeviceLink>(std::move(client));
   jobs.emplace(env, *stores, *deployments, *link);
   fleet_status.emplace(env, *stores, *link);
+  model_metrics.emplace(env, *stores, *link);
   io::Completion<Result<bool>> connected(env.loop);
   link->on_connected([connected]() mutable { connected.complete(true); });
   shadows.emplace(env.clock, *link);

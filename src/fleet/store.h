@@ -88,8 +88,7 @@ class Store {
   // In no order; empty where the component is unknown.
   Result<std::vector<ComponentVersion>> component_versions(const ComponentName& name);
   Result<Slice<ComponentName>> list_component_names(const Page& page);
-  // Another text whenever a version was published or deleted.
-  Result<std::string> components_stamp();
+  Result<std::string> components_stamp();  // another text whenever a version came or went
   Result<void> set_component_tags(const ComponentName& name, const std::string& version,
                                   const std::string& tags_json);
   Result<void> delete_component(const ComponentName& name, const std::string& version);
@@ -140,8 +139,7 @@ class Store {
   Result<JobExecution> find_execution(const JobId& job_id, const ThingName& thing);
   // QUEUED and IN_PROGRESS ones: IN_PROGRESS first, then by queued_ms.
   Result<std::vector<JobExecution>> pending_executions(const ThingName& thing);
-  // The first of those.
-  Result<std::optional<JobExecution>> next_pending(const ThingName& thing);
+  Result<std::optional<JobExecution>> next_pending(const ThingName& thing);  // the first of those
   Result<std::vector<ThingName>> things_with_pending();
   struct ExecutionChange {
     ExecutionStatus status = ExecutionStatus::kQueued;

@@ -44,6 +44,19 @@ const std::vector<const char*> kAccess = {
     "CREATE INDEX audit_by_actor ON audit (actor, sequence)",
     "CREATE INDEX audit_by_operation ON audit (operation, sequence)"};
 
+// Migration 9: what models do on devices. WITHOUT ROWID is SQLite's: rows lie in the order of their
+// key, so that all things of one version are read in one sweep.
+const std::vector<const char*> kModelMetrics = {
+    "CREATE TABLE summary_runs (thing TEXT NOT NULL, run TEXT NOT NULL, highest BIGINT NOT NULL, "
+    "below BIGINT NOT NULL, seen_ms BIGINT NOT NULL, PRIMARY KEY (thing, run))",
+    "CREATE TABLE model_totals (model TEXT NOT NULL, version TEXT NOT NULL, thing TEXT NOT NULL, "
+    "first_ms BIGINT NOT NULL, last_ms BIGINT NOT NULL, counts TEXT NOT NULL, "
+    "PRIMARY KEY (model, version, thing)) WITHOUT ROWID",
+    "CREATE INDEX model_totals_by_thing ON model_totals (thing)",
+    "CREATE TABLE model_hours (model TEXT NOT NULL, version TEXT NOT NULL, hour_ms BIGINT NOT "
+    "NULL, "
+    "counts TEXT NOT NULL, PRIMARY KEY (model, version, hour_ms))"};
+
 const std::vector<Migration>& migrations() {
   static const std::vector<Migration> kMigrations = {
       // 1: the registry of things, groups and certificates.
@@ -108,6 +121,7 @@ const std::vector<Migration>& migrations() {
         "CREATE INDEX objects_by_content ON objects (sha256)"}},
       {7, kUpdatesAndDeletions},
       {8, kAccess},
+      {9, kModelMetrics},
   };
   return kMigrations;
 }

@@ -4,6 +4,7 @@
 #include <soci/sqlite3/soci-sqlite3.h>
 
 #include <charconv>
+#include <memory>
 
 namespace skerry::fleet {
 namespace {
@@ -113,9 +114,39 @@ Result<void> Database::savepoint(const std::function<Result<void>()>& work) {
   return result;
 }
 
+sqlite_api::sqlite3* Database::connection() {
+  return static_cast<soci::sqlite3_session_backend*>(session_.get_backend())->conn_;
+}
+
 bool Database::in_transaction() {
-  auto* backend = static_cast<soci::sqlite3_session_backend*>(session_.get_backend());
-  return sqlite_api::sqlite3_get_autocommit(backend->conn_) == 0;
+  return sqlite_api::sqlite3_get_autocommit(connection()) == 0;
+}
+
+Result<void> Database::scan(const std::string& sql, std::span<const std::string_view> parameters,
+                            const EachPair& each) {
+  using namespace sqlite_api;
+  const auto refused = [&](int result) {
+    return fail(code_of(result),
+                std::string("control-plane database: ") + sqlite3_errmsg(connection()));
+  };
+  sqlite3_stmt* prepared = nullptr;
+  int result = sqlite3_prepare_v2(connection(), sql.c_str(), -1, &prepared, nullptr);
+  const std::unique_ptr<sqlite3_stmt, decltype(&sqlite3_finalize)> statement(prepared,
+                                                                             &sqlite3_finalize);
+  int position = 0;
+  for (const std::string_view parameter : parameters) {
+    if (result != SQLITE_OK) break;
+    result = sqlite3_bind_text(prepared, ++position, parameter.data(),
+                               static_cast<int>(parameter.size()), nullptr);
+  }
+  if (result != SQLITE_OK) return refused(result);
+  const auto column = [&](int number) {
+    const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(prepared, number));
+    return std::string_view(text, static_cast<size_t>(sqlite3_column_bytes(prepared, number)));
+  };
+  while ((result = sqlite3_step(prepared)) == SQLITE_ROW) each(column(0), column(1));
+  if (result != SQLITE_DONE) return refused(result);
+  return {};
 }
 
 int64_t number_after(const Page& page, int64_t first) {

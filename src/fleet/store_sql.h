@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,10 @@
 
 #include "base/error.h"
 #include "fleet/records.h"
+
+namespace sqlite_api {  // SOCI's name for the library's
+struct sqlite3;
+}
 
 namespace skerry::fleet {
 
@@ -63,6 +68,12 @@ class Database {
     return found;
   }
 
+  // Two columns of text of every row, as views that live for the call: several times faster than
+  // select(). SQLite's own way: `sql` has a ? for each of `parameters`.
+  using EachPair = std::function<void(std::string_view first, std::string_view second)>;
+  Result<void> scan(const std::string& sql, std::span<const std::string_view> parameters,
+                    const EachPair& each);
+
   // The only row; kNotFound with `missing` where there is none.
   template <class Read, class... Parameters>
   auto select_one(std::string missing, const std::string& sql, Read read,
@@ -80,6 +91,7 @@ class Database {
   Result<void> outer_transaction(const std::function<Result<void>()>& work);
   Result<void> savepoint(const std::function<Result<void>()>& work);
   bool in_transaction();
+  sqlite_api::sqlite3* connection();
   static void bind(soci::details::prepare_temp_type& prepared, const std::string& value) {
     prepared, soci::use(value);
   }

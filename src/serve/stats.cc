@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cmath>
 #include <iterator>
@@ -42,25 +41,9 @@ int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(since).count();
 }
 
-// Values below 2·16 have a bucket each; above, the leading bit chooses a group of 16 and the next
-// four bits the bucket in it.
-size_t LatencyHistogram::bucket_of(uint64_t value) {
-  const int bits = std::bit_width(value);
-  if (bits <= kSubBits + 1) return value;
-  if (bits > kMaxBits) return kBuckets - 1;
-  const int shift = bits - kSubBits - 1;
-  return (static_cast<size_t>(shift) << kSubBits) + (value >> shift);
-}
-
-uint64_t LatencyHistogram::last_of(size_t bucket) {
-  if (bucket < (2u << kSubBits)) return bucket;
-  const size_t shift = (bucket >> kSubBits) - 1;
-  return (((bucket & ((1u << kSubBits) - 1)) + (1u << kSubBits) + 1) << shift) - 1;
-}
-
 void LatencyHistogram::add(int64_t value_ns) {
   const auto value = static_cast<uint64_t>(std::max<int64_t>(value_ns, 0));
-  ++counts_[bucket_of(value)];
+  ++counts_[Buckets::bucket_of(value)];
   ++count_;
   sum_ns_ += static_cast<int64_t>(value);
 }
@@ -70,11 +53,11 @@ int64_t LatencyHistogram::quantile(double q) const {
   const auto wanted =
       std::max<uint64_t>(1, static_cast<uint64_t>(std::ceil(q * static_cast<double>(count_))));
   uint64_t seen = 0;
-  for (size_t i = 0; i < kBuckets; ++i) {
+  for (size_t i = 0; i < counts_.size(); ++i) {
     seen += counts_[i];
-    if (seen >= wanted) return static_cast<int64_t>(last_of(i));
+    if (seen >= wanted) return static_cast<int64_t>(Buckets::last_of(i));
   }
-  return static_cast<int64_t>(last_of(kBuckets - 1));
+  return static_cast<int64_t>(Buckets::last_of(Buckets::kBuckets - 1));
 }
 
 void ModelStats::add_success(const RequestTimes& times, int64_t wall_ms) {

@@ -8,13 +8,14 @@
 #include <string>
 #include <string_view>
 
+#include "base/log_linear.h"
+
 namespace skerry::serve {
 
 // Nanoseconds of the monotonic clock. Not io::Clock: phases of microseconds need finer ticks.
 int64_t now_ns();
 
-// Counts of values in buckets whose width grows with the value: 16 for each power of two, so that a
-// quantile is at most 1/16 too large, in constant memory. (The layout of HdrHistogram.)
+// Counts of nanoseconds in constant memory; a quantile is at most 1/16 too large.
 class LatencyHistogram {
  public:
   void add(int64_t value_ns);
@@ -25,13 +26,9 @@ class LatencyHistogram {
   int64_t sum_ns() const { return sum_ns_; }
 
  private:
-  static constexpr int kSubBits = 4;
-  static constexpr int kMaxBits = 40;  // 2^40 ns = 18 minutes; longer counts as that
-  static constexpr size_t kBuckets = ((kMaxBits - kSubBits + 1) << kSubBits);
-  static size_t bucket_of(uint64_t value);
-  static uint64_t last_of(size_t bucket);
+  using Buckets = LogLinear<4, 40>;  // 2^40 ns = 18 minutes; longer counts as that
 
-  std::array<uint64_t, kBuckets> counts_{};
+  std::array<uint64_t, Buckets::kBuckets> counts_{};
   uint64_t count_ = 0;
   int64_t sum_ns_ = 0;
 };

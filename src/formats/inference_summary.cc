@@ -1,0 +1,237 @@
+// Inference summaries.
+#include "formats/inference_summary.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <set>
+#include <utility>
+
+#include "formats/json_ptr.h"
+#include "formats/names.h"
+#include "formats/node.h"
+
+namespace skerry::formats {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kFormat = 1;
+constexpr std::string_view kTopicPrefix = "$aws/things/";
+constexpr std::string_view kTopicSuffix = "/skerry/inference";
+constexpr size_t kMaxVersionLength = 64;
+constexpr int64_t kMaxTimeMs = int64_t{1} << 53;
+
+struct Total {
+  const char* name;
+  uint64_t ModelTotals::* member;
+};
+constexpr Total kTotals[] = {
+    {"requests", &ModelTotals::requests},
+    {"errors", &ModelTotals::errors},
+    {"refused", &ModelTotals::refused},
+    {"latencySumUs", &ModelTotals::latency_sum_us},
+    {"predictions", &ModelTotals::predictions},
+    {"confidenceSum", &ModelTotals::confidence_sum},
+    {"confidenceSquares", &ModelTotals::confidence_squares},
+};
+// Sums of up to kMaxSummaryCount values.
+constexpr uint64_t kMaxSum = uint64_t{1} << 62;
+
+bool is_sum(const Total& total) {
+  return total.member == &ModelTotals::latency_sum_us ||
+         total.member == &ModelTotals::confidence_sum ||
+         total.member == &ModelTotals::confidence_squares;
+}
+
+// [bin, count, bin, count, …] of the bins that are not 0.
+template <size_t N>
+json bins_of(const std::array<uint64_t, N>& bins) {
+  json pairs = json::array();
+  for (size_t i = 0; i < N; ++i) {
+    if (bins[i] == 0) continue;
+    pairs.push_back(i);
+    pairs.push_back(bins[i]);
+  }
+  return pairs;
+}
+
+json to_json(const ModelSummary& summary) {
+  json result = {{"name", summary.model.name}, {"version", summary.model.version}};
+  for (const Total& total : kTotals) {
+    if (summary.counts.*total.member != 0) result[total.name] = summary.counts.*total.member;
+  }
+  if (json pairs = bins_of(summary.counts.latency); !pairs.empty()) {
+    result["latency"] = std::move(pairs);
+  }
+  if (json pairs = bins_of(summary.counts.classes); !pairs.empty()) {
+    result["classes"] = std::move(pairs);
+  }
+  return result;
+}
+
+Result<uint64_t> count_in(const Node& node, uint64_t largest) {
+  SKERRY_ASSIGN(const int64_t value, node.as_integer());
+  if (value < 0 || static_cast<uint64_t>(value) > largest) {
+    return node.wrong(fmt::format("must be 0 to {}", largest));
+  }
+  return static_cast<uint64_t>(value);
+}
+
+// The bins' sum has to be `expected`.
+template <size_t N>
+Result<> read_bins(const Node& summary, std::string_view key, uint64_t expected,
+                   std::array<uint64_t, N>& bins) {
+  SKERRY_ASSIGN(auto node, summary.find(key));
+  if (node) {
+    SKERRY_ASSIGN(auto numbers, node->elements());
+    if (numbers.size() % 2 != 0 || numbers.size() > 2 * N) {
+      return node->wrong("must be pairs of a bin and its count");
+    }
+    for (size_t i = 0; i < numbers.size(); i += 2) {
+      SKERRY_ASSIGN(const uint64_t bin, count_in(numbers[i], N - 1));
+      if (bins[bin] != 0) return numbers[i].wrong("stands here twice");
+      SKERRY_ASSIGN(bins[bin], count_in(numbers[i + 1], kMaxSummaryCount));
+    }
+  }
+  if (std::accumulate(bins.begin(), bins.end(), uint64_t{0}) != expected) {
+    return summary.wrong(fmt::format("the counts in '{}' do not add up to {}", key, expected));
+  }
+  return {};
+}
+
+Result<ModelId> parse_model(const Node& node) {
+  ModelId model;
+  SKERRY_ASSIGN(auto name_node, node.require("name"));
+  SKERRY_ASSIGN(model.name, name_node.as_string());
+  if (auto name = parse_component_name(model.name); !name) {
+    return name_node.wrong(name.error().message());
+  }
+  SKERRY_ASSIGN(auto version_node, node.require("version"));
+  SKERRY_ASSIGN(model.version, version_node.as_string());
+  const auto is_plain = [](char c) { return c > ' ' && c < 0x7f; };
+  if (model.version.empty() || model.version.size() > kMaxVersionLength ||
+      !std::ranges::all_of(model.version, is_plain)) {
+    return version_node.wrong(
+        fmt::format("must be 1 to {} printable characters without spaces", kMaxVersionLength));
+  }
+  return model;
+}
+
+Result<ModelSummary> parse_model_summary(const Node& node) {
+  ModelSummary summary;
+  SKERRY_ASSIGN(summary.model, parse_model(node));
+  ModelCounts& counts = summary.counts;
+  for (const Total& total : kTotals) {
+    SKERRY_ASSIGN(auto member, node.find(total.name));
+    if (!member) continue;
+    SKERRY_ASSIGN(counts.*total.member,
+                  count_in(*member, is_sum(total) ? kMaxSum : kMaxSummaryCount));
+  }
+  SKERRY_TRY(read_bins(node, "latency", counts.requests, counts.latency));
+  SKERRY_TRY(read_bins(node, "classes", counts.predictions, counts.classes));
+  if (counts.confidence_sum > counts.predictions * ModelTotals::kConfidenceUnit) {
+    return node.wrong("confidenceSum says more than 1 a prediction");
+  }
+  if (counts.confidence_squares > counts.confidence_sum) {
+    return node.wrong("confidenceSquares is larger than confidenceSum");
+  }
+  return summary;
+}
+
+Result<> read_identity(const Node& root, InferenceSummary& summary) {
+  SKERRY_ASSIGN(auto run, root.require("run"));
+  SKERRY_ASSIGN(summary.run, run.as_string());
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  if (summary.run.size() < 8 || summary.run.size() > 32 ||
+      !std::ranges::all_of(summary.run, is_letter)) {
+    return run.wrong("must be 8 to 32 of a-z and 0-9");
+  }
+  SKERRY_ASSIGN(auto sequence, root.require("sequence"));
+  SKERRY_ASSIGN(summary.sequence, count_in(sequence, kMaxSummaryCount));
+  if (summary.sequence == 0) return sequence.wrong("begins with 1");
+  SKERRY_ASSIGN(auto start, root.require("startMs"));
+  SKERRY_ASSIGN(summary.start_ms, start.as_integer());
+  SKERRY_ASSIGN(auto end, root.require("endMs"));
+  SKERRY_ASSIGN(summary.end_ms, end.as_integer());
+  for (const auto& [node, time] : {std::pair(start, summary.start_ms), {end, summary.end_ms}}) {
+    if (time < 0 || time > kMaxTimeMs) return node.wrong("is no time");
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string inference_summary_topic(const ThingName& thing) {
+  return fmt::format("{}{}{}", kTopicPrefix, thing.str(), kTopicSuffix);
+}
+
+std::optional<ThingName> parse_inference_summary_topic(std::string_view topic) {
+  if (!topic.starts_with(kTopicPrefix) || !topic.ends_with(kTopicSuffix) ||
+      topic.size() < kTopicPrefix.size() + kTopicSuffix.size()) {
+    return std::nullopt;
+  }
+  topic.remove_prefix(kTopicPrefix.size());
+  topic.remove_suffix(kTopicSuffix.size());
+  auto thing = parse_thing_name(topic);
+  if (!thing) return std::nullopt;
+  return *std::move(thing);
+}
+
+std::string to_text(const InferenceSummary& summary) {
+  json models = json::array();
+  for (const ModelSummary& model : summary.models) models.push_back(to_json(model));
+  return json_text({{"format", kFormat},
+                    {"run", summary.run},
+                    {"sequence", summary.sequence},
+                    {"startMs", summary.start_ms},
+                    {"endMs", summary.end_ms},
+                    {"models", std::move(models)}});
+}
+
+Result<InferenceSummary> parse_inference_summary(std::string_view text) {
+  auto document = parse_json(text, {.size_bytes = kMaxSummaryBytes, .depth = 8});
+  if (!document) return fail(document.error().with_context("inference summary"));
+  const Node root(*document, "");
+  if (!root.is_object()) {
+    return fail(Code::kInvalidArgument, "inference summary: must be an object");
+  }
+  SKERRY_ASSIGN(auto format_node, root.require("format"));
+  SKERRY_ASSIGN(const int64_t format, format_node.as_integer());
+  if (format != kFormat) {
+    return format_node.wrong(fmt::format("{} is not supported, only {}", format, kFormat));
+  }
+  InferenceSummary summary;
+  SKERRY_TRY(read_identity(root, summary));
+  SKERRY_ASSIGN(auto models_node, root.require("models"));
+  SKERRY_ASSIGN(auto models, models_node.elements());
+  if (models.size() > kMaxSummaryModels) {
+    return models_node.wrong(fmt::format("has more than {} models", kMaxSummaryModels));
+  }
+  std::set<ModelId> seen;
+  for (const Node& node : models) {
+    SKERRY_ASSIGN(ModelSummary model, parse_model_summary(node));
+    if (!seen.insert(model.model).second) return node.wrong("this version stands here twice");
+    summary.models.push_back(std::move(model));
+  }
+  return summary;
+}
+
+bool SequenceWindow::take(uint64_t sequence) {
+  constexpr uint64_t kBits = 64;
+  if (sequence > highest) {
+    const uint64_t distance = sequence - highest;
+    below = distance < kBits ? below << distance : 0;
+    if (highest > 0 && distance <= kBits) below |= uint64_t{1} << (distance - 1);
+    highest = sequence;
+    return true;
+  }
+  const uint64_t back = highest - sequence;
+  if (back == 0 || back > kBits) return false;
+  const uint64_t bit = uint64_t{1} << (back - 1);
+  return (std::exchange(below, below | bit) & bit) == 0;
+}
+
+}  // namespace skerry::formats
