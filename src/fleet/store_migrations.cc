@@ -53,9 +53,8 @@ const std::vector<const char*> kModelMetrics = {
     "first_ms BIGINT NOT NULL, last_ms BIGINT NOT NULL, counts TEXT NOT NULL, "
     "PRIMARY KEY (model, version, thing)) WITHOUT ROWID",
     "CREATE INDEX model_totals_by_thing ON model_totals (thing)",
-    "CREATE TABLE model_hours (model TEXT NOT NULL, version TEXT NOT NULL, hour_ms BIGINT NOT "
-    "NULL, "
-    "counts TEXT NOT NULL, PRIMARY KEY (model, version, hour_ms))"};
+    "CREATE TABLE model_hours (model TEXT NOT NULL, version TEXT NOT NULL, "
+    "hour_ms BIGINT NOT NULL, counts TEXT NOT NULL, PRIMARY KEY (model, version, hour_ms))"};
 
 const std::vector<Migration>& migrations() {
   static const std::vector<Migration> kMigrations = {
