@@ -51,11 +51,6 @@ Result<uint16_t> free_port(const std::string& address) {
   return ntohs(name.sin_port);
 }
 
-std::string directory_of_this_program() {
-  std::error_code error;
-  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
-}
-
 Result<std::string> find_program(io::Files& files, const std::string& wanted) {
   const std::string usual[] = {"/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto",
                                "/usr/bin/mosquitto"};
@@ -133,6 +128,11 @@ bool says_port_is_taken(std::string_view line) {
 }
 
 }  // namespace
+
+std::string directory_of_this_program() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
+}
 
 BrokerRegistry::BrokerRegistry(io::Env& env, Store& store, std::string path)
     : env_(env), store_(store), path_(std::move(path)) {}

@@ -60,6 +60,9 @@ class BrokerRegistry : public EffectListener {
   io::Timer retry_;
 };
 
+// Where what is installed beside the programs is found from.
+std::string directory_of_this_program();
+
 class BrokerSupervisor {
  public:
   BrokerSupervisor(io::Env& env, BrokerOptions options);

@@ -15,10 +15,14 @@ struct Effects {
   std::vector<ThingName> jobs;
   // These certificates were added, attached, detached, removed, or got another status.
   std::vector<std::string> certificates;
+  // These devices said something of themselves.
+  std::vector<ThingName> devices;
   // These access keys are new, or another state of them counts from now on.
   std::vector<std::string> access_keys;
 
-  bool empty() const { return jobs.empty() && certificates.empty() && access_keys.empty(); }
+  bool empty() const {
+    return jobs.empty() && certificates.empty() && devices.empty() && access_keys.empty();
+  }
 };
 
 class EffectListener {

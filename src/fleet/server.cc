@@ -15,6 +15,7 @@
 #include "fleet/aws/s3_xml.h"
 #include "fleet/broker.h"
 #include "fleet/ca.h"
+#include "fleet/console/console.h"
 #include "fleet/credentials.h"
 #include "fleet/data_plane.h"
 #include "fleet/deployments.h"
@@ -151,6 +152,7 @@ struct FleetServer::Parts {
   std::optional<ShadowService> shadows;
 
   std::optional<aws::Router> router;
+  std::optional<Console> console;
   std::optional<aws::ArtifactApi> artifact_api;
   std::optional<DataPlane> data_plane;
   uint16_t api_port = 0;
@@ -164,6 +166,7 @@ struct FleetServer::Parts {
 
 json FleetServer::Parts::description() const {
   return {{"api_url", api_url()},
+          {"console_url", api_url() + "/console/"},
           {"region", scope.region},
           {"account", scope.account},
           {"access_key_file", path("access-key.json")},
@@ -256,6 +259,7 @@ io::Task<net::HttpResponse> FleetServer::Parts::answer_api(net::HttpRequest requ
   if (aws::ArtifactApi::is_for(request.target)) {
     co_return co_await artifact_api->handle(std::move(request));
   }
+  if (Console::is_for(request.target)) co_return co_await console->handle(std::move(request));
   if (is_info(request)) {
     co_return net::json_response(200, json{{"name", "skerry-fleet"},
                                            {"version", kVersion},
@@ -270,6 +274,7 @@ io::Task<net::HttpResponse> FleetServer::Parts::answer_api(net::HttpRequest requ
 std::expected<net::BodyRoute, net::HttpResponse> FleetServer::Parts::route_body(
     const net::HttpRequest& head) {
   if (aws::ArtifactApi::is_for(head.target)) return artifact_api->route_body(head);
+  if (Console::is_for(head.target)) return console->route_body(head);
   if (is_info(head)) return net::BodyRoute{};
   if (auto refused = router->refuse_head(head)) return std::unexpected(std::move(*refused));
   return net::BodyRoute{};
@@ -359,6 +364,8 @@ Result<void> FleetServer::Parts::listen() {
                                   {options.host, data_plane_authority(), options.host},
                                   page_key},
                  *stores, *keys);
+  console.emplace(env, *stores, *router,
+                  Console::Options{find_console_files(env.files), options.api_tls});
   if (options.artifact_retention_days > 0) tasks.spawn(collect_artifacts());
   tasks.spawn(keep_pruning(env, *stores));
   return {};

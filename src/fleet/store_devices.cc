@@ -92,6 +92,7 @@ Result<void> Store::upsert_core_device(const CoreDevice& device) {
           "runtime = excluded.runtime, sequence_number = excluded.sequence_number",
       device.thing.str(), healthy, device.last_status_ms, device.nucleus_version, device.platform,
       device.architecture, device.runtime, device.sequence_number));
+  effects_.devices.push_back(device.thing);
   return {};
 }
 

@@ -20,6 +20,11 @@ bool ThingBudget::spend(const ThingName& thing, double cost) {
   return true;
 }
 
+void ThingBudget::give_back(const ThingName& thing, double cost) {
+  const auto entry = buckets_.find(thing);
+  if (entry != buckets_.end()) entry->second.tokens = std::min(burst_, entry->second.tokens + cost);
+}
+
 bool ThingBudget::first_refusal(const ThingName& thing) {
   const auto entry = buckets_.find(thing);
   return entry != buckets_.end() && !std::exchange(entry->second.refused, true);

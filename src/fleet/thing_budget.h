@@ -19,6 +19,8 @@ class ThingBudget {
   // False, and nothing spent, where the thing has less than `cost` left. `burst` is the most that
   // one call can cost: what asks for more is counted as that.
   bool spend(const ThingName& thing, double cost = 1);
+  // For what turned out to be free: a password that was right.
+  void give_back(const ThingName& thing, double cost = 1);
   // True the first time after a refusal: for one line in the log, not thousands.
   bool first_refusal(const ThingName& thing);
 

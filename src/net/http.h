@@ -68,10 +68,21 @@ struct HttpRequest {
   std::function<bool()> client_is_gone;
 };
 
+// A body that comes piece by piece and whose length nobody knows, such as server-sent events. It
+// ends with the connection.
+class BodySource {
+ public:
+  virtual ~BodySource() = default;
+  // The next piece; "" at the end, an error to break the connection. Awaited on the loop, destroyed
+  // where the client has gone. A piece is due before the idle timeout.
+  virtual io::Task<Result<std::string>> next() = 0;
+};
+
 struct HttpResponse {
   int status = 200;
   Headers headers;
   std::string body;
+  std::shared_ptr<BodySource> stream;  // instead of `body`; shared, as responses are copied
   // Where not empty, the body is this file's bytes [file_offset, file_offset + file_size); `body`
   // is unused.
   std::string file_path;

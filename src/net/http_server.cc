@@ -94,6 +94,7 @@ struct HttpServer::Impl {
   io::Task<Result<void>> write_response(Connection& connection, HttpResponse response, bool is_head,
                                         bool keep_alive);
   io::Task<Result<void>> write_file(Connection& connection, Fd file, uint64_t offset, uint64_t end);
+  io::Task<Result<void>> write_stream(Connection& connection, BodySource& source);
   void write_head(std::string& out, const HttpResponse& response, uint64_t body_bytes,
                   bool keep_alive);
   std::string_view date();
@@ -255,7 +256,7 @@ io::Task<void> HttpServer::Impl::serve(std::unique_ptr<Connection> owned) {
     enter(connection, Phase::kBusy);
     HttpResponse response = co_await handler(std::move(request));
     connection.guard.set_mode(IdleGuard::Mode::kProgress);
-    keep_alive = keep_alive && !stopping;
+    keep_alive = keep_alive && !stopping && !response.stream;
     auto written = co_await write_response(connection, std::move(response), is_head, keep_alive);
     if (!written) {
       log::debug("net", "answer not delivered", {{"error", written.error().message()}});
@@ -311,7 +312,8 @@ void HttpServer::Impl::write_head(std::string& out, const HttpResponse& response
     if (value.find_first_of("\r\n") != std::string::npos) continue;
     out.append(name).append(": ").append(value).append("\r\n");
   }
-  if (!has_no_body(response.status) && !response.headers.has("Content-Length")) {
+  if (!has_no_body(response.status) && !response.headers.has("Content-Length") &&
+      !response.stream) {
     out.append("Content-Length: ");
     append_number(out, body_bytes);
     out.append("\r\n");
@@ -336,6 +338,10 @@ io::Task<Result<void>> HttpServer::Impl::write_response(Connection& connection,
              keep_alive);
   if (is_head || has_no_body(response.status)) {
     co_return co_await connection.stream->write_all(connection.head);
+  }
+  if (response.stream) {
+    SKERRY_CO_TRY(co_await connection.stream->write_all(connection.head));
+    co_return co_await write_stream(connection, *response.stream);
   }
   if (!file) co_return co_await connection.stream->write_both(connection.head, response.body);
   SKERRY_CO_TRY(co_await connection.stream->write_all(connection.head));
@@ -362,6 +368,15 @@ io::Task<Result<void>> HttpServer::Impl::write_file(Connection& connection, Fd f
     offset += piece.size();
   }
   co_return {};
+}
+
+io::Task<Result<void>> HttpServer::Impl::write_stream(Connection& connection, BodySource& source) {
+  while (!stopping) {
+    SKERRY_CO_ASSIGN(const std::string piece, co_await source.next());
+    if (piece.empty() || connection.stream->is_closed_by_peer()) break;
+    SKERRY_CO_TRY(co_await connection.stream->write_all(piece));
+  }
+  co_return Result<void>();
 }
 
 HttpServer::HttpServer(io::Loop& loop, HttpHandler handler, HttpLimits limits)

@@ -48,6 +48,7 @@ part vendor onnxruntime/lib/libonnxruntime.so "$LOCKS"/vendor.txt "$LOCKS"/vendo
 part python venv/bin/python "$LOCKS"/python-app.txt "$LOCKS"/python-demo.txt
 if [[ $scope == all ]]; then
   part python_test venv/bin/python "$LOCKS"/python-app.txt "$LOCKS"/python-test.txt
+  part console console/node_modules "$ROOT"/console/package.json "$ROOT"/console/package-lock.json
   part npm npm/node_modules "$LOCKS"/npm/package.json "$LOCKS"/npm/package-lock.json
 fi
 link_cache

@@ -105,5 +105,6 @@ std::span<const Route> group_routes();
 std::span<const Route> certificate_routes();
 std::span<const Route> job_routes();
 std::span<const Route> access_routes();
+std::span<const Route> overview_routes();
 
 }  // namespace skerry::fleet::aws

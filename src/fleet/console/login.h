@@ -1,0 +1,41 @@
+// Logging in at the console: passwords are tried a few times, sessions last half a day.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "fleet/access/access_store.h"
+#include "fleet/store_pool.h"
+#include "fleet/thing_budget.h"
+#include "io/env.h"
+#include "io/task.h"
+
+namespace skerry::fleet {
+
+struct OpenSession {
+  std::string token;  // the cookie's value
+  std::string csrf_token;
+  Identity who;
+};
+
+class ConsoleLogin {
+ public:
+  static constexpr int64_t kSessionMs = int64_t{12} * 3'600'000;
+
+  ConsoleLogin(io::Env& env, StorePool& stores);
+
+  // kPermissionDenied says nothing of whether the name or the password is wrong. kResourceExhausted
+  // after five wrong ones of a name, or 20 of a source (an address): one more every ten seconds.
+  io::Task<Result<OpenSession>> log_in(std::string name, std::string password, std::string source);
+  // The session of a cookie; kPermissionDenied where it has ended.
+  io::Task<Result<OpenSession>> find(std::string token);
+  io::Task<Result<void>> log_out(std::string token);
+
+ private:
+  io::Env& env_;
+  StorePool& stores_;
+  ThingBudget names_;
+  ThingBudget sources_;
+};
+
+}  // namespace skerry::fleet

@@ -1,0 +1,75 @@
+// Set-based SQL: one statement a question, whatever the size of the fleet.
+#include "fleet/overview_store.h"
+
+#include "fleet/store_sql.h"
+
+namespace skerry::fleet {
+namespace {
+
+// For LIKE … ESCAPE '\': what stands anywhere in the text.
+std::string anywhere(const std::string& text) {
+  std::string pattern = "%";
+  for (const char c : text) {
+    if (c == '%' || c == '_' || c == '\\') pattern += '\\';
+    pattern += c;
+  }
+  return pattern + "%";
+}
+
+}  // namespace
+
+Result<FleetCounts> count_fleet(Store& store) {
+  return store.database().select_one(
+      "",
+      "SELECT (SELECT count(*) FROM things) AS things, "
+      "(SELECT count(*) FROM thing_groups) AS thing_groups, "
+      "(SELECT count(*) FROM core_devices) AS devices, "
+      "(SELECT count(*) FROM core_devices WHERE healthy = 1) AS healthy, "
+      "(SELECT count(*) FROM deployments WHERE status = 'ACTIVE' AND is_latest = 1) AS active",
+      [](const Row& row) {
+        return FleetCounts{row.number("things"), row.number("thing_groups"), row.number("devices"),
+                           row.number("healthy"), row.number("active")};
+      });
+}
+
+Result<std::vector<VersionCount>> count_versions(Store& store, int64_t limit) {
+  return store.database().select(
+      "SELECT name, version, count(*) AS devices, "
+      "sum(CASE WHEN state = 'BROKEN' THEN 1 ELSE 0 END) AS broken FROM installed_components "
+      "GROUP BY name, version ORDER BY name, version LIMIT :limit",
+      [](const Row& row) {
+        return VersionCount{ComponentName(row.text("name")), row.text("version"),
+                            row.number("devices"), row.number("broken")};
+      },
+      limit);
+}
+
+Result<Slice<DeviceRow>> find_devices(Store& store, const DeviceFilter& filter, const Page& page) {
+  const std::string pattern = anywhere(filter.text);
+  SKERRY_ASSIGN(
+      auto rows,
+      store.database().select(
+          "SELECT t.name, t.attributes, d.thing, d.healthy, d.last_status_ms, d.nucleus_version, "
+          "d.platform, d.architecture FROM things t LEFT JOIN core_devices d ON d.thing = t.name "
+          "WHERE t.name > :after AND "
+          "(:any_text = '' OR t.name LIKE :name ESCAPE '\\' OR t.attributes LIKE :attribute ESCAPE "
+          "'\\') AND "
+          "(:any_group = '' OR t.name IN (SELECT thing FROM memberships WHERE group_name = "
+          ":group)) AND "
+          "(:any_component = '' OR t.name IN (SELECT thing FROM installed_components WHERE name = "
+          ":component AND (:any_version = '' OR version = :version))) AND "
+          "(:any_health = '' OR (CASE WHEN d.thing IS NULL THEN 'NEW' WHEN d.healthy = 1 THEN "
+          "'HEALTHY' ELSE 'UNHEALTHY' END) = :health) ORDER BY t.name LIMIT :limit",
+          [](const Row& row) {
+            return DeviceRow{ThingName(row.text("name")),  row.text("attributes"),
+                             !row.text("thing").empty(),   row.number("healthy") == 1,
+                             row.number("last_status_ms"), row.text("nucleus_version"),
+                             row.text("platform"),         row.text("architecture")};
+          },
+          page.after, filter.text, pattern, pattern, filter.group, filter.group, filter.component,
+          filter.component, filter.version, filter.version, filter.health, filter.health,
+          limit_of(page)));
+  return slice_of(std::move(rows), page, [](const DeviceRow& row) { return row.thing.str(); });
+}
+
+}  // namespace skerry::fleet
