@@ -23,7 +23,7 @@ export function AuditPage() {
   const live = useLive(
     () =>
       call<{ entries: Entry[]; nextToken?: string }>("skerry", "GET", "/skerry/v1/audit", {
-        query: { actor, operation, maxResults: 100, nextToken: pages.token },
+        query: { actor, operation, maxResults: 25, nextToken: pages.token },
       }),
     [actor, operation, pages.token],
     ["deployments", "devices"],

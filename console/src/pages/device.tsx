@@ -1,7 +1,7 @@
 // One device: its groups, what runs on it, and what became of its deployments.
-import { all, call } from "../api";
+import { all, ApiError, call } from "../api";
 import { useLive } from "../live";
-import { Loaded, Page, Status, Table, Time } from "../ui";
+import { Loaded, Page, Status, Table, Time, type Column } from "../ui";
 
 interface Installed {
   componentName: string;
@@ -21,6 +21,70 @@ interface Effective {
 
 const at = (name: string) => `/greengrass/v2/coreDevices/${encodeURIComponent(name)}`;
 
+const deploymentColumns: Column<Effective>[] = [
+  {
+    name: "Deployment",
+    cell: (row) => (
+      <a href={`#/deployments/${row.deploymentId}`}>
+        {row.deploymentName || row.deploymentId}
+      </a>
+    ),
+  },
+  { name: "Target", cell: (row) => row.targetArn.split(":").at(-1) },
+  { name: "Status", cell: (row) => <Status value={row.coreDeviceExecutionStatus} /> },
+  { name: "Reason", cell: (row) => row.reason ?? "" },
+  { name: "When", cell: (row) => <Time seconds={row.modifiedTimestamp} /> },
+];
+
+function Reported({
+  device,
+  components,
+}: {
+  device: Record<string, string | number>;
+  components: Installed[];
+}) {
+  return (
+    <>
+      <p>
+        <Status value={String(device["status"])} /> nucleus {String(device["coreVersion"])} on{" "}
+        {String(device["platform"])} {String(device["architecture"])}, reported{" "}
+        <Time seconds={Number(device["lastStatusUpdateTimestamp"])} />
+      </p>
+      <Table
+        caption="Components"
+        empty="It runs nothing."
+        id={(row) => row.componentName}
+        rows={components}
+        columns={[
+          { name: "Component", cell: (row) => row.componentName },
+          { name: "Version", cell: (row) => row.componentVersion },
+          { name: "State", cell: (row) => <Status value={row.lifecycleState} /> },
+          { name: "Details", cell: (row) => row.lifecycleStateDetails ?? "" },
+          { name: "Asked for", cell: (row) => (row.isRoot ? "yes" : "as a dependency") },
+        ]}
+      />
+    </>
+  );
+}
+
+// What the device says of itself; null where it never did.
+async function reported(name: string) {
+  try {
+    return {
+      device: await call<Record<string, string | number>>("greengrass", "GET", at(name)),
+      components: await all<Installed>(
+        "greengrass",
+        `${at(name)}/installedComponents`,
+        "installedComponents",
+        { topologyFilter: "ALL" },
+      ),
+    };
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return null;
+    throw error;
+  }
+}
+
 export function DevicePage({ name }: { name: string }) {
   const thing = useLive(
     async () => ({
@@ -38,19 +102,7 @@ export function DevicePage({ name }: { name: string }) {
     [name],
     ["devices"],
   );
-  const core = useLive(
-    async () => ({
-      device: await call<Record<string, string | number>>("greengrass", "GET", at(name)),
-      components: await all<Installed>(
-        "greengrass",
-        `${at(name)}/installedComponents`,
-        "installedComponents",
-        { topologyFilter: "ALL" },
-      ),
-    }),
-    [name],
-    ["devices"],
-  );
+  const core = useLive(() => reported(name), [name], ["devices"]);
   const deployments = useLive(
     () => all<Effective>("greengrass", `${at(name)}/effectiveDeployments`, "effectiveDeployments"),
     [name],
@@ -77,28 +129,13 @@ export function DevicePage({ name }: { name: string }) {
       </Loaded>
       <h2>Components</h2>
       <Loaded live={core}>
-        {({ device, components }) => (
-          <>
-            <p>
-              <Status value={String(device["status"])} /> nucleus {String(device["coreVersion"])} on{" "}
-              {String(device["platform"])} {String(device["architecture"])}, reported{" "}
-              <Time seconds={Number(device["lastStatusUpdateTimestamp"])} />
-            </p>
-            <Table
-              caption="Components"
-              empty="It runs nothing."
-              id={(row) => row.componentName}
-              rows={components}
-              columns={[
-                { name: "Component", cell: (row) => row.componentName },
-                { name: "Version", cell: (row) => row.componentVersion },
-                { name: "State", cell: (row) => <Status value={row.lifecycleState} /> },
-                { name: "Details", cell: (row) => row.lifecycleStateDetails ?? "" },
-                { name: "Asked for", cell: (row) => (row.isRoot ? "yes" : "as a dependency") },
-              ]}
-            />
-          </>
-        )}
+        {(data) =>
+          data ? (
+            <Reported {...data} />
+          ) : (
+            <p class="quiet">It has never connected: nothing is known of what runs on it.</p>
+          )
+        }
       </Loaded>
       <h2>Deployments</h2>
       <Loaded live={deployments}>
@@ -108,20 +145,7 @@ export function DevicePage({ name }: { name: string }) {
             empty="It was given none."
             id={(row) => row.deploymentId}
             rows={list}
-            columns={[
-              {
-                name: "Deployment",
-                cell: (row) => (
-                  <a href={`#/deployments/${row.deploymentId}`}>
-                    {row.deploymentName || row.deploymentId}
-                  </a>
-                ),
-              },
-              { name: "Target", cell: (row) => row.targetArn.split(":").at(-1) },
-              { name: "Status", cell: (row) => <Status value={row.coreDeviceExecutionStatus} /> },
-              { name: "Reason", cell: (row) => row.reason ?? "" },
-              { name: "When", cell: (row) => <Time seconds={row.modifiedTimestamp} /> },
-            ]}
+            columns={deploymentColumns}
           />
         )}
       </Loaded>
