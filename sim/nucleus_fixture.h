@@ -98,9 +98,11 @@ class NucleusJobs : public ::testing::Test {
     }
     return found;
   }
-  // "FAILED FAILED_ROLLBACK_COMPLETE" of the last word on the last job.
-  std::string outcome() {
+  // "FAILED FAILED_ROLLBACK_COMPLETE" of the last word on a job; without one, of the last word: an
+  // older result may be repeated after a newer one until it is accepted.
+  std::string outcome(const std::string& job = "") {
     auto all = updates();
+    if (!job.empty()) std::erase_if(all, [&](const Update& each) { return each.job != job; });
     if (all.empty()) return "";
     auto details = all.back().request.status_details;
     return std::string(formats::name_of(all.back().request.status)) + " " +
@@ -179,9 +181,13 @@ class NucleusJobs : public ::testing::Test {
   SimClock clock_{loop_};
   io::FaultFiles files_;
   std::vector<std::string> started_;  // scripts
+  std::string last_token_;            // of the last of them
   SimProcesses processes_{
       loop_, [this](const io::ProcessSpec& spec) -> ScriptedProcess {
         started_.push_back(spec.argv.back());
+        for (const auto& [name, value] : spec.environment) {
+          if (name == "SVCUID") last_token_ = value;
+        }
         int code = 0, after_ms = 1;
         if (std::sscanf(spec.argv.back().c_str(), "exit %d after %d", &code, &after_ms) < 1)
           return {};

@@ -166,7 +166,7 @@ Result<json> wait_for(FleetClient& fleet, const Output& output, int64_t timeout_
   }
 }
 
-// Adds "reason" to the devices where it did not succeed.
+// Adds "reason", "error_stack" and "error_types" to the devices where it did not succeed.
 Result<void> add_reasons(FleetClient& fleet, const std::string& deployment_id, json& states) {
   for (json& state : states) {
     if (state["status"] == "SUCCEEDED") continue;
@@ -177,8 +177,7 @@ Result<void> add_reasons(FleetClient& fleet, const std::string& deployment_id, j
                   fleet.list({.service = "greengrass", .method = "GET", .path = path},
                              "effectiveDeployments"));
     for (const json& each : deployments) {
-      if (each.value("deploymentId", "") == deployment_id && each.contains("reason"))
-        state["reason"] = each["reason"];
+      if (each.value("deploymentId", "") == deployment_id) add_failure(each, state);
     }
   }
   return {};

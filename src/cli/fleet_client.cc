@@ -213,4 +213,13 @@ Result<void> FleetClient::put_object(const std::string& bucket, const std::strin
   return {};
 }
 
+void add_failure(const json& effective, json& out) {
+  if (effective.contains("reason")) out["reason"] = effective["reason"];
+  const json details = effective.value("statusDetails", json::object());
+  for (const auto& [member, key] :
+       {std::pair("errorStack", "error_stack"), std::pair("errorTypes", "error_types")}) {
+    if (details.contains(member) && !details[member].empty()) out[key] = details[member];
+  }
+}
+
 }  // namespace skerry::cli

@@ -71,4 +71,8 @@ class FleetClient {
   std::unique_ptr<net::HttpClient> http_;
 };
 
+// Why a deployment failed on a device, from an element of effectiveDeployments: "reason" for
+// people, "error_stack" and "error_types" for machines, where they are known.
+void add_failure(const nlohmann::json& effective, nlohmann::json& out);
+
 }  // namespace skerry::cli

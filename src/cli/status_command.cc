@@ -39,7 +39,8 @@ Result<json> components_of(FleetClient& fleet, const std::string& thing) {
   return components;
 }
 
-// {"id", "name", "target", "status", "reason"?, "modified"} each, newest first.
+// {"id", "name", "target", "status", "modified"} each, and of failed ones "reason", "error_stack",
+// "error_types"; newest first.
 Result<json> deployments_of(FleetClient& fleet, const std::string& thing) {
   SKERRY_ASSIGN(const json effective,
                 fleet.list({.service = "greengrass",
@@ -53,9 +54,7 @@ Result<json> deployments_of(FleetClient& fleet, const std::string& thing) {
                        {"target", each.value("targetArn", "")},
                        {"status", each.value("coreDeviceExecutionStatus", "")},
                        {"modified", each.value("modifiedTimestamp", 0.0)}};
-    if (each.contains("reason") && deployment["status"] != "SUCCEEDED") {
-      deployment["reason"] = each["reason"];
-    }
+    if (deployment["status"] != "SUCCEEDED") add_failure(each, deployment);
     deployments.push_back(std::move(deployment));
   }
   return deployments;
@@ -78,11 +77,17 @@ Result<json> device_state(FleetClient& fleet, const std::string& thing) {
   return state;
 }
 
+// The last of the codes says most: "COMPONENT_BROKEN".
+std::string cause_of(const json& deployment) {
+  const json stack = deployment.value("error_stack", json::array());
+  return !stack.empty() && stack.back().is_string() ? stack.back().get<std::string>() : "";
+}
+
 void show(const Output& output, const json& devices) {
   const double now_s = static_cast<double>(io::RealClock().wall_ms()) / 1000;
   Table heads{{"DEVICE", "STATUS", "NUCLEUS", "REPORTED"}, {}};
   Table components{{"DEVICE", "COMPONENT", "VERSION", "STATE", "DETAILS"}, {}};
-  Table deployments{{"DEVICE", "DEPLOYMENT", "TARGET", "STATUS", "REASON"}, {}};
+  Table deployments{{"DEVICE", "DEPLOYMENT", "TARGET", "STATUS", "CAUSE", "REASON"}, {}};
   for (const json& device : devices) {
     const std::string thing = device.value("thing", "");
     const bool seen = device.contains("updated");
@@ -97,7 +102,8 @@ void show(const Output& output, const json& devices) {
       if (++shown > kDeploymentsShown) break;
       const std::string target = each.value("target", "");
       deployments.rows.push_back({thing, each.value("id", ""), target.substr(target.rfind(':') + 1),
-                                  each.value("status", ""), each.value("reason", "")});
+                                  each.value("status", ""), cause_of(each),
+                                  each.value("reason", "")});
     }
   }
   output.print_table(heads);

@@ -204,7 +204,7 @@ Result<ComponentVersion> resolve(Store& store, const ComponentName& name,
   for (const auto& [dependent, range] : requirements) {
     wanted += (wanted.empty() ? "" : ", ") + range.str() + " by " + dependent;
   }
-  bool version_fits = false;
+  std::string no_manifest;  // of the newest version that fits
   for (ComponentVersion& component : versions) {
     SKERRY_ASSIGN(auto version, formats::Version::parse(component.version));
     const bool is_within =
@@ -214,16 +214,13 @@ Result<ComponentVersion> resolve(Store& store, const ComponentName& name,
         })) {
       continue;
     }
-    version_fits = true;
     SKERRY_ASSIGN(auto recipe, formats::parse_recipe(component.recipe_json));
     if (formats::choose_manifest(recipe, platform)) return std::move(component);
+    if (no_manifest.empty()) no_manifest = formats::no_manifest_text(recipe, platform);
   }
-  if (!version_fits) {
-    return fail(Code::kNotFound,
-                "component " + name.str() + " has no version that fits: wanted " + wanted);
-  }
+  if (!no_manifest.empty()) return fail(Code::kNotFound, "component " + no_manifest);
   return fail(Code::kNotFound,
-              "component " + name.str() + " has no manifest for this device's platform");
+              "component " + name.str() + " has no version that fits: wanted " + wanted);
 }
 
 std::string component_version_arn(const formats::ArnScope& scope,

@@ -308,6 +308,21 @@ const Manifest* choose_manifest(const Recipe& recipe, const PlatformAttributes& 
   return nullptr;
 }
 
+std::string no_manifest_text(const Recipe& recipe, const PlatformAttributes& platform) {
+  const auto text_of = [](const PlatformAttributes& attributes, std::string_view if_none) {
+    std::string text;
+    for (const auto& [name, value] : attributes)
+      text += (text.empty() ? "" : " ") + name + "=" + value;
+    return text.empty() ? std::string(if_none) : text;
+  };
+  std::string offered;
+  for (const Manifest& manifest : recipe.manifests)
+    offered += (offered.empty() ? "" : "; ") + text_of(manifest.platform, "any");
+  return fmt::format("{} {} has no manifest for {}: it has manifests for {}", recipe.name.str(),
+                     recipe.version.str(),
+                     text_of(platform, "a device that does not say what it is"), offered);
+}
+
 Result<std::string> recipe_to_json(std::string_view text) {
   SKERRY_ASSIGN(const json document, parse_document(text));
   SKERRY_TRY(read_recipe(document));

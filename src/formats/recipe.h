@@ -112,6 +112,9 @@ bool matches_platform(const Manifest& manifest, const PlatformAttributes& platfo
 
 // The first manifest that fits, or null.
 const Manifest* choose_manifest(const Recipe& recipe, const PlatformAttributes& platform);
+// For people, where there is none: "NAME VERSION has no manifest for os=linux: it has manifests for
+// …".
+std::string no_manifest_text(const Recipe& recipe, const PlatformAttributes& platform);
 
 // The document as JSON text, nothing left out, not even keys this program does not know.
 Result<std::string> recipe_to_json(std::string_view text);

@@ -180,12 +180,22 @@ bool Cgroup::kill(int64_t timeout_ms) const {
   const int64_t deadline = clock.monotonic_ms() + timeout_ms;
   for (int round = 0; populated(); ++round) {
     // Kernels before 5.14 and version 1 have no cgroup.kill: then what is there now, and again.
-    if (!write_group_file(directory_, "cgroup.kill", "1")) signal(SIGKILL);
+    if (!write_group_file(directory_, "cgroup.kill", "1")) kill_each();
     if (clock.monotonic_ms() > deadline) return false;
     // The kernel needs a moment to take them down; the first looks come at once.
     ::poll(nullptr, 0, std::min(round, 50));
   }
   return true;
+}
+
+void Cgroup::kill_each() const {
+  const auto frozen = freeze(true);
+  signal(SIGKILL);
+  if (frozen) (void)freeze(false);  // gone meanwhile: so be it
+}
+
+Result<void> Cgroup::freeze(bool frozen) const {
+  return write_group_file(directory_, "cgroup.freeze", frozen ? "1" : "0");
 }
 
 void Cgroup::remove() const {

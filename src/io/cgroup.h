@@ -54,6 +54,12 @@ class Cgroup {
   // SIGKILL to all, also to those born meanwhile. False when some are still there in the end: they
   // wait in the kernel and die when they return from there.
   bool kill(int64_t timeout_ms) const;
+  // One round of that for kernels without cgroup.kill: each that is there now. Where the kernel can
+  // freeze groups none runs, and none is born, meanwhile.
+  void kill_each() const;
+  // None of the processes runs until it is thawed; a SIGKILL gets through. kNotFound where the
+  // kernel cannot (version 1, version 2 before 5.2).
+  Result<void> freeze(bool frozen) const;
   // The directories. They stay where a process is left.
   void remove() const;
 

@@ -81,25 +81,12 @@ std::string limit_text(Controller controller, bool unified, const GroupLimits& l
   return "";
 }
 
-// Version 2 hands a controller to the groups below only where no process is in the group itself
-// (the machine's root excepted): so this program moves to a group of its own beside its children's.
-Result<void> pass_down(const std::string& own, const std::string& name, std::string_view order) {
-  auto passed = write_group_file(own, "cgroup.subtree_control", order);
-  if (!passed) {
-    const std::string leaf = own + "/" + name + std::string(kLeafSuffix);
-    SKERRY_TRY(make_group(leaf));
-    SKERRY_TRY(write_group_file(leaf, "cgroup.procs", "0"));
-    SKERRY_TRY(write_group_file(own, "cgroup.subtree_control", order));
-  }
-  return write_group_file(own + "/" + name, "cgroup.subtree_control", order);
-}
-
 // Where others share the group it fails: then there are no such limits.
 void pass_down_controllers(const std::string& own, const std::string& name) {
   const std::string offered = read_group_file(own, "cgroup.controllers");
   for (Controller controller : kControllers) {
     if (!has_word(offered, name_of(controller))) continue;
-    (void)pass_down(own, name, "+" + std::string(name_of(controller)));
+    (void)pass_down(own, name, name_of(controller));
   }
 }
 
@@ -140,6 +127,21 @@ std::optional<uint64_t> number_in(std::string_view text) {
 }
 
 }  // namespace
+
+// Version 2 hands a controller to the groups below only where no process is in the group itself
+// (the machine's root excepted): so this program moves to a group of its own beside its children's.
+Result<void> pass_down(const std::string& own, const std::string& name,
+                       std::string_view controller) {
+  const std::string order = "+" + std::string(controller);
+  auto passed = write_group_file(own, "cgroup.subtree_control", order);
+  if (!passed) {
+    const std::string leaf = own + "/" + name + std::string(kLeafSuffix);
+    SKERRY_TRY(make_group(leaf));
+    SKERRY_TRY(write_group_file(leaf, "cgroup.procs", "0"));
+    SKERRY_TRY(write_group_file(own, "cgroup.subtree_control", order));
+  }
+  return write_group_file(own + "/" + name, "cgroup.subtree_control", order);
+}
 
 Result<std::unique_ptr<Containment>> Containment::make(const std::string& owner) {
   const std::string name = "skerry-" + owner;

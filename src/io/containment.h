@@ -11,6 +11,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -63,5 +64,11 @@ class Containment {
   std::map<Controller, Tree> limiters_;  // the trees that have them
   uint64_t seats_ = 0;
 };
+
+// For a group that is delegated to this program: hands a controller ("memory") of version 2 down to
+// `own`/`name`. A group that hands controllers down holds no process, so the callers' moves into
+// one of its own, `own`/`name`.nucleus. Fails where others are in the group too.
+Result<void> pass_down(const std::string& own, const std::string& name,
+                       std::string_view controller);
 
 }  // namespace skerry::io

@@ -39,6 +39,13 @@ std::string readable(std::string_view line) {
       json(line.substr(0, kLastLineBytes)).dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
+// Under the reference's names. A step that could not even begin has none.
+std::string status_code_of(std::string step, Code code) {
+  if (step.empty()) return "";
+  for (char& c : step) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return step + (code == Code::kTimeout ? "_TIMEOUT" : "_ERROR");
+}
+
 }  // namespace
 
 std::optional<int64_t> longest_start_ms(const ComponentSpec& spec) {
@@ -118,6 +125,7 @@ io::Task<void> Component::clean_up_after_failure() {
 // From NEW to the end of what it runs. Success: it has finished, or is up and needs no process.
 io::Task<Result<void>> Component::attempt() {
   set_state(ComponentState::kNew);
+  step_.clear();
   SKERRY_CO_TRY(co_await take_over_work_folder());
   if (!installed_) {
     SKERRY_CO_TRY(co_await install());
@@ -170,6 +178,7 @@ io::Task<Result<void>> Component::install() {
 }
 
 io::Task<Result<void>> Component::run() {
+  step_ = "Run";
   SKERRY_CO_TRY(launch(*spec_.run, &main_));
   set_state(ComponentState::kRunning);
   limit_time("Run", *spec_.run, main_);
@@ -215,6 +224,7 @@ io::Task<void> Component::try_to_end(std::string name, Step step) {
 
 // What the step left running lives on as long as `script`.
 io::Task<Result<void>> Component::run_to_end(std::string name, Step step, Script* script) {
+  if (script == &main_) step_ = name;
   if (skipped(step)) co_return Result<void>();
   if (auto launched = launch(step, script); !launched) {
     co_return fail(launched.error().with_context(name));
@@ -338,7 +348,10 @@ void Component::report(ComponentState reported) {
 void Component::set_state(ComponentState state) {
   if (state == state_) return;
   state_ = state;
-  if (is_healthy(state)) reason_ = notes_;
+  if (is_healthy(state)) {
+    reason_ = notes_;
+    status_code_.clear();
+  }
   hooks_.on_state(*this);
 }
 
@@ -355,6 +368,7 @@ void Component::note_failure(const Error& error) {
   last_failure_ms_ = now;
   ++failures_;
   reason_ = error.message();
+  status_code_ = status_code_of(step_, error.code());
   if (!last_lines_.empty()) {
     reason_ += "; last output:";
     for (const std::string& line : last_lines_) reason_ += " | " + line;

@@ -85,6 +85,8 @@ class Component {
   // Why it is ERRORED or BROKEN, with the script's last lines of output; for one that is up, what
   // people should know about it.
   const std::string& reason() const { return reason_; }
+  // For machines, of one that is ERRORED or BROKEN: "INSTALL_ERROR", "RUN_TIMEOUT", …; else empty.
+  const std::string& status_code() const { return status_code_; }
 
  private:
   // A script in its process, from launch() until it is dropped, which kills what it left.
@@ -118,6 +120,8 @@ class Component {
   Hooks hooks_;
   ComponentState state_ = ComponentState::kNew;
   std::string reason_;
+  std::string status_code_;
+  std::string step_;  // of the attempt, that has begun last
   bool dependencies_ready_ = false;
   std::optional<io::Completion<bool>> waiting_for_dependencies_;
   Script main_;                                           // Bootstrap, Install, Startup, Run

@@ -74,6 +74,11 @@ class ConfigTree {
   Result<std::vector<KeyPath>> reset(const ComponentName& component,
                                      const std::vector<std::string>& pointers);
   void remove(const ComponentName& component) { components_.erase(component); }
+  // The component as it is in `other`, with its times; nothing where it is not there.
+  void adopt(const ComponentName& component, const ConfigTree& other) {
+    const auto found = other.components_.find(component);
+    if (found != other.components_.end()) components_[component] = found->second;
+  }
   // Values from after `now_ms` count as set at `to_ms`: what a clock that was ahead has stamped
   // must not shut out what comes later.
   void take_back_times(int64_t now_ms, int64_t to_ms);

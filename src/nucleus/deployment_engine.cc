@@ -60,6 +60,13 @@ JobResult outcome(JobResult job, std::string status, std::string detailed_status
   return job;
 }
 
+JobResult outcome(JobResult job, std::string status, std::string detailed_status,
+                  const Fault& fault) {
+  job.codes = codes_of(fault);
+  return outcome(std::move(job), std::move(status), std::move(detailed_status),
+                 fault.error.message());
+}
+
 }  // namespace
 
 Result<std::string> target_of(const formats::Deployment& document) {
@@ -75,42 +82,27 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
   JobResult result{job, document.id, target.value_or(""), document.configuration_arn, "", "", ""};
   if (!target) {
     co_return co_await end_without_change(
-        outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", target.error().message()));
+        outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", {Cause::kDocument, target.error()}));
   }
   // An older revision of what this target already has arrives late: it must not undo the newer one.
   auto known = state_.targets().find(*target);
   const int64_t revision = document.configuration_id().value().revision;
   if (known != state_.targets().end() && revision < known->second.revision) {
-    co_return co_await end_without_change(outcome(result, "REJECTED", "REJECTED",
-                                                  "revision " +
-                                                      std::to_string(known->second.revision) +
-                                                      " of " + *target + " is deployed already"));
+    const Error stale(Code::kFailedPrecondition, "revision " +
+                                                     std::to_string(known->second.revision) +
+                                                     " of " + *target + " is deployed already");
+    co_return co_await end_without_change(
+        outcome(result, "REJECTED", "REJECTED", {Cause::kStale, stale}));
   }
 
-  // 1. Decide what will run, and 2. have all of it on disk, verified. Nothing that runs is touched;
-  // a crash, a cancel or an error up to here changes nothing.
-  auto planned = co_await plan(&document);
-  Result<void> ready;
+  // 1. Decide what will run, and 2. have all of it on disk, verified, and accepted by those that it
+  // concerns. Nothing that runs is touched; a crash, a cancel or an error up to here changes
+  // nothing.
+  auto planned = co_await prepare_switch(&document);
   if (!planned) {
-    ready = fail(planned.error());
-  } else {
-    log::info("deployment", "planned", {{"job", job.str()}});
-    ready = co_await fetch(&planned->resolution);
-  }
-  if (ready) {
-    // Once more: components may have changed their configuration during the download.
-    auto config = next_config(document, planned->resolution);
-    if (config) {
-      planned->next.config = std::move(*config);
-    } else {
-      ready = fail(config.error());
-    }
-  }
-  if (!ready) {
     co_return co_await end_without_change(
-        outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", ready.error().message()));
+        outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", planned.error()));
   }
-  log::info("deployment", "fetched", {{"job", job.str()}});
 
   // 3. The switch: one record. Before it a crash leaves the old generation, after it the new one,
   // with the old one kept.
@@ -119,12 +111,54 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
                        document.failure_handling == formats::FailureHandling::kRollback);
   if (!switched) {  // no space, a damaged disk, a generation too large to be written
     co_return co_await end_without_change(
-        outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", switched.error().message()));
+        outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", {Cause::kState, switched.error()}));
   }
   log::info("deployment", "switched", {{"job", job.str()}});
 
   // 4. Stop what changed, start the new, and watch it; 5. commit, or return to the old generation.
   co_return co_await finish_activation();
+}
+
+// Up to where the switch is all that is missing.
+io::Task<Outcome<DeploymentEngine::Plan>> DeploymentEngine::prepare_switch(
+    const formats::Deployment* document) {
+  auto planned = co_await plan(document);
+  if (!planned) co_return planned;
+  log::info("deployment", "planned", {{"deployment", document->id.str()}});
+  SKERRY_CO_TRY_OR_BLAME(Cause::kArtifact, co_await fetch(&planned->resolution));
+  log::info("deployment", "fetched", {{"deployment", document->id.str()}});
+  // Twice more: components may have changed their configuration during the download, and while
+  // others took their time.
+  SKERRY_CO_ASSIGN_OR_BLAME(planned->next.config, Cause::kConfiguration,
+                            next_config(*document, planned->resolution));
+  if (auto agreed = co_await consult(document, &planned->next); !agreed)
+    co_return std::unexpected(std::move(agreed.error()));
+  SKERRY_CO_ASSIGN_OR_BLAME(planned->next.config, Cause::kConfiguration,
+                            next_config(*document, planned->resolution));
+  co_return planned;
+}
+
+// What components have to say about it, as the deployment's policies want.
+io::Task<Outcome<>> DeploymentEngine::consult(const formats::Deployment* document,
+                                              const Generation* next) {
+  std::map<ComponentName, std::string> changed;  // that stay what they are, and are configured anew
+  for (const auto& [name, component] : next->components) {
+    const auto before = state_.components().find(name);
+    if (before == state_.components().end() || before->second.package() != component.package())
+      continue;
+    std::string configuration, old;
+    if (!next->config.append_json(name, {}, configuration)) configuration = "{}";
+    if (!state_.config().tree().append_json(name, {}, old)) old = "{}";
+    if (configuration != old) changed.emplace(name, std::move(configuration));
+  }
+  using std::chrono::milliseconds;
+  SKERRY_CO_TRY_OR_BLAME(Cause::kValidity, co_await consent_.validate(
+                                               document->id.str(), std::move(changed),
+                                               milliseconds(document->validation_timeout).count()));
+  if (document->update_action == formats::UpdateAction::kNotify) {
+    co_await consent_.ask(document->id.str(), milliseconds(document->update_timeout).count());
+  }
+  co_return Outcome<>();
 }
 
 io::Task<Result<void>> DeploymentEngine::finish_activation() {
@@ -133,6 +167,7 @@ io::Task<Result<void>> DeploymentEngine::finish_activation() {
   if (activated) {
     // Before the commit: after a crash it is done again rather than not at all.
     co_await supervisor_.uninstall(leavers(state_.previous()));
+    consent_.tell_done(job.deployment.str());
     log::info("deployment", "succeeded", {{"job", job.job.str()}});
     SKERRY_CO_TRY(co_await persist(
         [&] { return state_.commit(outcome(job, "SUCCEEDED", "SUCCESSFUL", "")); }));
@@ -140,24 +175,26 @@ io::Task<Result<void>> DeploymentEngine::finish_activation() {
     tend();
     co_return Result<void>();
   }
-  std::string reason = activated.error().message();
+  const Fault& fault = activated.error();
+  const std::string& reason = fault.error.message();
   log::warn("deployment", "failed", {{"job", job.job.str()}, {"reason", reason}});
   if (!state_.roll_back_on_failure() && !cancelled_) {
+    co_await supervisor_.uninstall(leavers(state_.previous()));
+    consent_.tell_done(job.deployment.str());
     SKERRY_CO_TRY(co_await persist([&] {
-      return state_.commit(outcome(job, "FAILED", "FAILED_ROLLBACK_NOT_REQUESTED", reason));
+      return state_.commit(outcome(job, "FAILED", "FAILED_ROLLBACK_NOT_REQUESTED", fault));
     }));
     damaged_.clear();
     tend();
     co_return Result<void>();
   }
-  co_return co_await roll_back(std::move(reason));
+  co_return co_await roll_back(reason, codes_of(fault));
 }
 
-io::Task<Result<void>> DeploymentEngine::roll_back(std::string reason) {
-  const Generation failed{state_.components(), {}, state_.config().tree()};
+io::Task<Result<void>> DeploymentEngine::roll_back(std::string reason, FaultCodes codes) {
   // 6. One record again: from here on the old generation is current.
   if (state_.phase() == Phase::kActivating) {
-    SKERRY_CO_TRY(co_await persist([&] { return state_.begin_rollback(reason); }));
+    SKERRY_CO_TRY(co_await persist([&] { return state_.begin_rollback(reason, codes); }));
   }
   JobResult job = state_.pending_job();
   auto activated = co_await activate();
@@ -167,11 +204,14 @@ io::Task<Result<void>> DeploymentEngine::roll_back(std::string reason) {
     log::info("deployment", "rolled back", {{"job", job.job.str()}});
   } else {
     result.detailed_status = "FAILED_UNABLE_TO_ROLLBACK";
-    result.reason += "; and after the roll-back: " + activated.error().message();
+    const std::string& why = activated.error().error.message();
+    result.reason += "; and after the roll-back: " + why;
     log::error("deployment", "the previous versions do not come up either",
-               {{"job", job.job.str()}, {"reason", activated.error().message()}});
+               {{"job", job.job.str()}, {"reason", why}});
   }
-  co_await supervisor_.uninstall(leavers(failed));
+  // What failed, also where that was before a crash.
+  co_await supervisor_.uninstall(leavers(state_.previous()));
+  consent_.tell_done(job.deployment.str());
   SKERRY_CO_TRY(co_await persist([&] { return state_.finish_rollback(result); }));
   tend();
   co_return Result<void>();
@@ -211,20 +251,23 @@ io::Task<Result<void>> DeploymentEngine::resume() {
   SKERRY_CO_TRY(co_await persist([&] { return state_.note_boot(); }));
   log::info("deployment", "going on after a restart", {{"job", state_.pending_job().job.str()}});
   if (state_.phase() == Phase::kRollingBack)
-    co_return co_await roll_back(state_.pending_job().reason);
+    co_return co_await roll_back(state_.pending_job().reason, {});
   if (state_.boots_in_phase() > kMaxBootsInPhase) {
-    co_return co_await roll_back("the device restarted " + std::to_string(state_.boots_in_phase()) +
-                                 " times while the new versions came up");
+    const Error error(Code::kInternal, "the device restarted " +
+                                           std::to_string(state_.boots_in_phase()) +
+                                           " times while the new versions came up");
+    co_return co_await roll_back(error.message(), codes_of({Cause::kRestarts, error}));
   }
   co_return co_await finish_activation();
 }
 
-io::Task<Result<DeploymentEngine::Plan>> DeploymentEngine::plan(
+io::Task<Outcome<DeploymentEngine::Plan>> DeploymentEngine::plan(
     const formats::Deployment* document) {
-  SKERRY_CO_TRY(check_capabilities(*document));
-  SKERRY_CO_ASSIGN(std::string target, target_of(*document));
+  SKERRY_CO_TRY_OR_BLAME(Cause::kCapabilities, check_capabilities(*document));
+  SKERRY_CO_ASSIGN_OR_BLAME(std::string target, Cause::kDocument, target_of(*document));
   Plan plan;
-  SKERRY_CO_ASSIGN(plan.next.targets, co_await next_targets(document, &target));
+  SKERRY_CO_ASSIGN_OR_BLAME(plan.next.targets, Cause::kCloud,
+                            co_await next_targets(document, &target));
   Requirements roots;
   for (const auto& [name, deployment] : plan.next.targets) {
     for (const auto& [component, requirement] : deployment.roots)
@@ -237,8 +280,9 @@ io::Task<Result<DeploymentEngine::Plan>> DeploymentEngine::plan(
       plan.resolution = std::move(*resolved);
       break;
     }
-    if (!worth_waiting_for(resolved.error())) co_return fail(resolved.error());
-    co_await wait_before_retry(attempt, &resolved.error());
+    if (!worth_waiting_for(resolved.error().error))
+      co_return std::unexpected(std::move(resolved.error()));
+    co_await wait_before_retry(attempt, &resolved.error().error);
   }
   for (const auto& [name, component] : plan.resolution) {
     InstalledComponent installed;
@@ -263,12 +307,13 @@ io::Task<Result<DeploymentEngine::Plan>> DeploymentEngine::plan(
     }
     plan.next.components[name] = std::move(installed);
   }
-  SKERRY_CO_ASSIGN(plan.next.config, next_config(*document, plan.resolution));
+  SKERRY_CO_ASSIGN_OR_BLAME(plan.next.config, Cause::kConfiguration,
+                            next_config(*document, plan.resolution));
   // What cannot be run (no such user, no privilege) is found before anything is downloaded.
   for (const auto& [name, component] : plan.resolution) {
     auto spec = make_component_spec(info_, packages_, plan.next.components, plan.next.config,
                                     component.recipe, component.manifest);
-    if (!spec) co_return fail(spec.error());
+    if (!spec) co_return std::unexpected(Fault{Cause::kRunWith, spec.error()});
   }
   co_return plan;
 }
@@ -356,17 +401,18 @@ void DeploymentEngine::cancel(std::string reason) {
   cancelled_ = Error(Code::kCancelled, std::move(reason));
   if (!up_) return;
   if (state_.phase() == Phase::kActivating) {
-    up_->complete(fail(*cancelled_));
+    up_->complete(std::unexpected(Fault{Cause::kCancelled, *cancelled_}));
   } else {
-    up_->complete(Result<void>());
+    up_->complete(Outcome<>());
   }
 }
 
 // Ends early where it is cancelled.
-io::Task<Result<void>> DeploymentEngine::activate() {
-  if (cancelled_ && state_.phase() == Phase::kActivating) co_return fail(*cancelled_);
+io::Task<Outcome<>> DeploymentEngine::activate() {
+  if (cancelled_ && state_.phase() == Phase::kActivating)
+    co_return std::unexpected(Fault{Cause::kCancelled, *cancelled_});
   up_.emplace(env_.loop);
-  io::Completion<Result<void>> up = *up_;
+  io::Completion<Outcome<>> up = *up_;
   io::TaskScope work;
   work.spawn(bring_up(up));
   auto result = co_await up;
@@ -374,25 +420,41 @@ io::Task<Result<void>> DeploymentEngine::activate() {
   co_return result;
 }
 
-io::Task<void> DeploymentEngine::bring_up(io::Completion<Result<void>> up) {
+io::Task<void> DeploymentEngine::bring_up(io::Completion<Outcome<>> up) {
   up.complete(co_await bring_up_current());
 }
 
-io::Task<Result<void>> DeploymentEngine::bring_up_current() {
+io::Task<Outcome<>> DeploymentEngine::bring_up_current() {
   std::vector<ComponentSpec> specs;
   std::optional<int64_t> within_ms = info_.healthy_within_ms;
   const ComponentSet components = state_.components();
   for (const auto& [name, installed] : components) {
-    if (installed.digest.empty()) SKERRY_CO_TRY(co_await keeper_.mend(nullptr, name));
-    SKERRY_CO_ASSIGN(ComponentSpec spec, co_await prepare(name));
+    if (installed.digest.empty())
+      SKERRY_CO_TRY_OR_BLAME(Cause::kActivation, co_await keeper_.mend(nullptr, name));
+    SKERRY_CO_ASSIGN_OR_BLAME(ComponentSpec spec, Cause::kActivation, co_await prepare(name));
     // The recipes' timeouts hold; what is left of the limit is for waiting on one another.
     const auto longest_ms = longest_start_ms(spec);
     within_ms = within_ms && longest_ms ? std::optional(*within_ms + *longest_ms) : std::nullopt;
     specs.push_back(std::move(spec));
   }
   co_await supervisor_.apply(std::move(specs));
-  if (cancelled_) co_return Result<void>();
-  co_return co_await supervisor_.wait_healthy(info_.healthy_for_ms, within_ms.value_or(kNeverMs));
+  if (cancelled_) co_return Outcome<>();
+  auto healthy =
+      co_await supervisor_.wait_healthy(info_.healthy_for_ms, within_ms.value_or(kNeverMs));
+  if (!healthy) co_return std::unexpected(fault_of_health(std::move(healthy.error())));
+  co_return Outcome<>();
+}
+
+// The components that are broken say what they failed at.
+Fault DeploymentEngine::fault_of_health(Error error) const {
+  for (const ComponentStatus& status : supervisor_.statuses()) {
+    if (status.state != ComponentState::kBroken) continue;
+    if (status.code == "BOOTSTRAP_TIMEOUT")
+      return {Cause::kBootstrap, Error(Code::kTimeout, error.message())};
+    return {status.code == "BOOTSTRAP_ERROR" ? Cause::kBootstrap : Cause::kComponent,
+            std::move(error)};
+  }
+  return {Cause::kActivation, std::move(error)};
 }
 
 // Of a component of the generation that has these components and this configuration.

@@ -9,25 +9,29 @@
 
 #include "formats/deployment.h"
 #include "nucleus/cloud.h"
+#include "nucleus/deployment_fault.h"
 #include "nucleus/device_state.h"
 #include "nucleus/housekeeper.h"
 #include "nucleus/nucleus_info.h"
 #include "nucleus/package_store.h"
 #include "nucleus/resolver.h"
 #include "nucleus/supervisor.h"
+#include "nucleus/update_consent.h"
 
 namespace skerry::nucleus {
 
 class DeploymentEngine {
  public:
   DeploymentEngine(io::Env& env, const NucleusInfo& info, DeviceState& state,
-                   PackageStore& packages, Cloud& cloud, Supervisor& supervisor)
+                   PackageStore& packages, Cloud& cloud, Supervisor& supervisor,
+                   UpdateConsent& consent)
       : env_(env),
         info_(info),
         state_(state),
         packages_(packages),
         cloud_(cloud),
         supervisor_(supervisor),
+        consent_(consent),
         keeper_(env, info, state, packages) {}
 
   // Runs the job to its end; the result is in the state's unreported results when it returns.
@@ -59,17 +63,20 @@ class DeploymentEngine {
     Generation next;
     Resolution resolution;
   };
-  io::Task<Result<Plan>> plan(const formats::Deployment* document);
+  io::Task<Outcome<Plan>> prepare_switch(const formats::Deployment* document);
+  io::Task<Outcome<Plan>> plan(const formats::Deployment* document);
   io::Task<Result<Targets>> next_targets(const formats::Deployment* document,
                                          const std::string* target);
   io::Task<Result<void>> fetch(const Resolution* resolution);
+  io::Task<Outcome<>> consult(const formats::Deployment* document, const Generation* next);
   Result<ConfigTree> next_config(const formats::Deployment& document,
                                  const Resolution& resolution) const;
-  io::Task<Result<void>> activate();
-  io::Task<void> bring_up(io::Completion<Result<void>> up);
-  io::Task<Result<void>> bring_up_current();
+  io::Task<Outcome<>> activate();
+  io::Task<void> bring_up(io::Completion<Outcome<>> up);
+  io::Task<Outcome<>> bring_up_current();
   io::Task<Result<void>> finish_activation();
-  io::Task<Result<void>> roll_back(std::string reason);
+  io::Task<Result<void>> roll_back(std::string reason, FaultCodes codes);
+  Fault fault_of_health(Error error) const;
   io::Task<Result<void>> persist(std::function<Result<void>()> write);
   Result<ComponentSpec> spec_of(const ComponentName& name, const ComponentSet& components,
                                 const ConfigTree& config);
@@ -86,11 +93,12 @@ class DeploymentEngine {
   PackageStore& packages_;
   Cloud& cloud_;
   Supervisor& supervisor_;
+  UpdateConsent& consent_;
   Housekeeper keeper_;
-  std::optional<Error> cancelled_;                  // why
-  std::optional<io::Completion<Result<void>>> up_;  // while a generation is brought up
-  std::set<ComponentName> damaged_;                 // installed, and not startable for that
-  io::TaskScope background_;                        // of tend()
+  std::optional<Error> cancelled_;               // why
+  std::optional<io::Completion<Outcome<>>> up_;  // while a generation is brought up
+  std::set<ComponentName> damaged_;              // installed, and not startable for that
+  io::TaskScope background_;                     // of tend()
 };
 
 // "thinggroup/G" of a configuration ARN; kInvalidArgument where it is not one.

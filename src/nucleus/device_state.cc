@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "formats/public_components.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -99,18 +100,30 @@ Result<Generation> generation_from(const json& in) {
                     std::move(config)};
 }
 
+json to_json(const FaultCodes& codes) {
+  return {{"stack", codes.stack}, {"types", codes.types}};
+}
+
+// Earlier releases wrote none.
+FaultCodes codes_from(const json& record) {
+  if (!record.contains("codes")) return {};
+  const json& codes = record.at("codes");
+  return {codes.at("stack").get<std::vector<std::string>>(),
+          codes.at("types").get<std::vector<std::string>>()};
+}
+
 json to_json(const JobResult& result) {
   return {{"job", result.job.str()}, {"deployment", result.deployment.str()},
           {"target", result.target}, {"arn", result.configuration_arn},
           {"status", result.status}, {"detailed", result.detailed_status},
-          {"reason", result.reason}};
+          {"reason", result.reason}, {"codes", to_json(result.codes)}};
 }
 
 JobResult result_from(const json& in) {
   return {JobId(in.at("job")), DeploymentId(in.at("deployment")),
           in.at("target"),     in.at("arn"),
           in.at("status"),     in.at("detailed"),
-          in.at("reason")};
+          in.at("reason"),     codes_from(in)};
 }
 
 }  // namespace
@@ -220,9 +233,10 @@ Result<void> DeviceState::commit(JobResult result) {
   return change({{"t", "commit"}, {"result", nucleus::to_json(result)}});
 }
 
-Result<void> DeviceState::begin_rollback(std::string reason) {
+Result<void> DeviceState::begin_rollback(std::string reason, FaultCodes codes) {
   SKERRY_CHECK(phase_ == Phase::kActivating, "only what is being activated is rolled back");
-  return change({{"t", "rollback"}, {"reason", std::move(reason)}});
+  return change(
+      {{"t", "rollback"}, {"reason", std::move(reason)}, {"codes", nucleus::to_json(codes)}});
 }
 
 Result<void> DeviceState::finish_rollback(JobResult result) {
@@ -321,17 +335,14 @@ Result<void> DeviceState::apply_in_order(const std::string& type, const json& re
     boots_ = 0;
     adopt(std::move(next));
   } else if (type == "rollback") {
+    pending_job_.codes = codes_from(record);
     pending_job_.reason = record.at("reason").get<std::string>();
     phase_ = Phase::kRollingBack;
     boots_ = 0;
-    adopt(std::exchange(previous_, Generation()));
+    Generation failed{components_, targets_, config_->tree()};
+    adopt(std::exchange(previous_, std::move(failed)));
   } else if (type == "commit" || type == "rolled_back") {
-    JobResult result = result_from(record.at("result"));
-    phase_ = Phase::kIdle;
-    previous_ = Generation();
-    unreported_.push_back(std::move(result));
-    last_result_ = unreported_.back();
-    drop_stale_installs();
+    finish(result_from(record.at("result")));
   } else {
     return fail(Code::kUnsupported, "the device state has a record of type '" + type +
                                         "' that this version does not know: run the newer skerryd");
@@ -354,7 +365,19 @@ void DeviceState::keep_for_rollback(std::string_view config_change) {
                                parsed->timestamp_ms);
 }
 
+void DeviceState::finish(JobResult result) {
+  phase_ = Phase::kIdle;
+  previous_ = Generation();
+  unreported_.push_back(std::move(result));
+  last_result_ = unreported_.back();
+  drop_stale_installs();
+  drop_stale_configuration();
+}
+
 void DeviceState::adopt(Generation generation) {
+  for (const auto& [name, component] : components_) {
+    if (!generation.components.contains(name)) generation.config.adopt(name, config_->tree());
+  }
   components_ = std::move(generation.components);
   targets_ = std::move(generation.targets);
   config_->replace(std::move(generation.config));
@@ -381,6 +404,15 @@ void DeviceState::drop_stale_installs() {
     const InstalledComponent& component = found->second;
     return entry.second != (component.digest.empty() ? component.version : component.package());
   });
+}
+
+// That of components which have left.
+void DeviceState::drop_stale_configuration() {
+  ConfigTree kept = config_->tree();
+  for (const ComponentName& name : kept.components()) {
+    if (!components_.contains(name) && !formats::is_built_in(name)) kept.remove(name);
+  }
+  if (!(kept == config_->tree())) config_->replace(std::move(kept));
 }
 
 json DeviceState::to_json() const {

@@ -26,6 +26,7 @@
 #include "io/journal.h"
 #include "io/task.h"
 #include "nucleus/config_store.h"
+#include "nucleus/deployment_fault.h"
 
 namespace skerry::nucleus {
 
@@ -74,6 +75,7 @@ struct JobResult {
   std::string status;           // "SUCCEEDED", "FAILED", "REJECTED"
   std::string detailed_status;  // "SUCCESSFUL", "FAILED_ROLLBACK_COMPLETE", …
   std::string reason;           // for people; empty when it succeeded
+  FaultCodes codes = {};        // for machines; likewise
 };
 
 enum class Phase { kIdle, kActivating, kRollingBack };
@@ -90,14 +92,16 @@ class DeviceState {
   const Targets& targets() const { return targets_; }
   ConfigStore& config() { return *config_; }
   const ConfigStore& config() const { return *config_; }
-  // The job being switched to or rolled back, with the reason of a roll-back; not in kIdle.
+  // The job being switched to or rolled back, with reason and codes of a roll-back; not in kIdle.
   const JobResult& pending_job() const { return pending_job_; }
   bool roll_back_on_failure() const { return roll_back_on_failure_; }
   // Starts of the program since switch_to.
   int boots_in_phase() const { return boots_; }
   const std::vector<JobResult>& unreported() const { return unreported_; }
   const std::optional<JobResult>& last_result() const { return last_result_; }
-  // What is returned to if the deployment fails; empty in kIdle and kRollingBack.
+  // In kActivating what is returned to if the deployment fails, in kRollingBack what has failed;
+  // empty in kIdle. What it has and the current generation has not is leaving: until its Uninstall
+  // has run its packages and its configuration are kept.
   const Generation& previous() const { return previous_; }
   // Why records are missing; empty: none are.
   const std::string& needs_repair() const { return repair_; }
@@ -107,8 +111,8 @@ class DeviceState {
   // From kIdle. The new generation is current from here on, the old one kept.
   Result<void> switch_to(Generation next, JobResult job, bool roll_back_on_failure);
   Result<void> commit(JobResult result);
-  // The old generation is current again.
-  Result<void> begin_rollback(std::string reason);
+  // The old generation is current again, the failed one kept.
+  Result<void> begin_rollback(std::string reason, FaultCodes codes = {});
   Result<void> finish_rollback(JobResult result);
   // A job that ended without a change of the running set.
   Result<void> record_result(JobResult result);
@@ -134,7 +138,9 @@ class DeviceState {
   void compact_where_long();
   static io::Task<void> compact(DeviceState* self);
   void adopt(Generation generation);
+  void finish(JobResult result);
   void drop_stale_installs();
+  void drop_stale_configuration();
   void adopt_digest(const std::string& name, const std::string& version, const std::string& digest);
   Result<void> restore(const nlohmann::json& snapshot);
 

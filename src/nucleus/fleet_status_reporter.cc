@@ -68,6 +68,8 @@ void FleetStatusReporter::send(std::string trigger, const JobResult* deployment)
     information.status = deployment->status;
     information.detailed_status = deployment->detailed_status;
     information.failure_cause = deployment->reason;
+    information.error_stack = deployment->codes.stack;
+    information.error_types = deployment->codes.types;
     information.configuration_arn = deployment->configuration_arn;
     information.deployment_id = deployment->deployment;
     status.deployment = std::move(information);
@@ -105,8 +107,8 @@ std::vector<formats::ComponentStatus> FleetStatusReporter::components() const {
       status.is_root = installed->second.is_root;
       status.fleet_configuration_arns = installed->second.configuration_arns;
     }
-    if (!running.reason.empty())
-      status.details = formats::ComponentStatusDetails{{}, running.reason};
+    if (!running.reason.empty()) status.details.emplace().status_reason = running.reason;
+    if (!running.code.empty()) status.details->status_codes = {running.code};
     all.push_back(std::move(status));
   }
   return all;

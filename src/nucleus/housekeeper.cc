@@ -38,28 +38,14 @@ Result<void> remove_old_logs(io::Files& files, const std::string& logs, const Na
   return {};
 }
 
-std::string text_of(const formats::Manifest& manifest) {
-  std::string text;
-  for (const auto& [attribute, label] : manifest.platform)
-    text += (text.empty() ? "" : " ") + attribute + "=" + label;
-  return text.empty() ? "any" : text;
-}
-
 }  // namespace
 
 Result<formats::Manifest> manifest_for(const NucleusInfo& info, const formats::Recipe& recipe) {
-  const formats::Manifest* manifest =
-      formats::choose_manifest(recipe, {{"os", info.platform.os},
-                                        {"architecture", info.platform.architecture},
-                                        {"runtime", "skerry"}});
-  if (manifest) return *manifest;
-  std::string offered;
-  for (const formats::Manifest& one : recipe.manifests)
-    offered += (offered.empty() ? "" : "; ") + text_of(one);
-  return fail(Code::kFailedPrecondition, recipe.name.str() + " " + recipe.version.str() +
-                                             " has no manifest for os=" + info.platform.os +
-                                             " architecture=" + info.platform.architecture +
-                                             ": it has manifests for " + offered);
+  const formats::PlatformAttributes platform = {{"os", info.platform.os},
+                                                {"architecture", info.platform.architecture},
+                                                {"runtime", "skerry"}};
+  if (const auto* manifest = formats::choose_manifest(recipe, platform)) return *manifest;
+  return fail(Code::kFailedPrecondition, formats::no_manifest_text(recipe, platform));
 }
 
 io::Task<Result<void>> Housekeeper::mend(Cloud* cloud, ComponentName name) {

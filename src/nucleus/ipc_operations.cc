@@ -29,6 +29,12 @@ constexpr std::array kOperations = {
     Operation{"PublishToIoTCore", publish_to_iot_core, kServiceError},
     Operation{"SubscribeToIoTCore", subscribe_to_iot_core, kServiceError},
     Operation{"UpdateState", update_state, kServiceError},
+    Operation{"SubscribeToComponentUpdates", subscribe_to_component_updates, kServiceError},
+    Operation{"DeferComponentUpdate", defer_component_update, kInvalidArguments},
+    Operation{"SubscribeToValidateConfigurationUpdates",
+              subscribe_to_validate_configuration_updates, kServiceError},
+    Operation{"SendConfigurationValidityReport", send_configuration_validity_report,
+              kInvalidArguments},
 };
 
 // Of the model, and not served: a client is told so instead of waiting.
@@ -37,7 +43,6 @@ constexpr std::array kNotSupported = {
     std::string_view("CancelLocalDeployment"),
     std::string_view("CreateDebugPassword"),
     std::string_view("CreateLocalDeployment"),
-    std::string_view("DeferComponentUpdate"),
     std::string_view("DeleteThingShadow"),
     std::string_view("GetClientDeviceAuthToken"),
     std::string_view("GetComponentDetails"),
@@ -51,12 +56,9 @@ constexpr std::array kNotSupported = {
     std::string_view("PutComponentMetric"),
     std::string_view("RestartComponent"),
     std::string_view("ResumeComponent"),
-    std::string_view("SendConfigurationValidityReport"),
     std::string_view("StopComponent"),
     std::string_view("SubscribeToCertificateUpdates"),
-    std::string_view("SubscribeToComponentUpdates"),
     std::string_view("SubscribeToIoTCoreConnectionStatus"),
-    std::string_view("SubscribeToValidateConfigurationUpdates"),
     std::string_view("UpdateThingShadow"),
     std::string_view("ValidateAuthorizationToken"),
     std::string_view("VerifyClientDeviceIdentity"),

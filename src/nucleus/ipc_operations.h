@@ -71,6 +71,11 @@ IpcOutcome publish_to_iot_core(const IpcCall& call);
 IpcOutcome subscribe_to_iot_core(const IpcCall& call);
 // ipc_lifecycle.cc
 IpcOutcome update_state(const IpcCall& call);
+// ipc_updates.cc
+IpcOutcome subscribe_to_component_updates(const IpcCall& call);
+IpcOutcome defer_component_update(const IpcCall& call);
+IpcOutcome subscribe_to_validate_configuration_updates(const IpcCall& call);
+IpcOutcome send_configuration_validity_report(const IpcCall& call);
 
 // The RPC service over all of them. `context` must outlive it.
 rpc::Service greengrass_service(IpcContext& context);

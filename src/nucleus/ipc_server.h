@@ -18,6 +18,7 @@
 namespace skerry::nucleus {
 
 class MqttRouter;
+class UpdateConsent;
 
 // What the operations need from the nucleus.
 class IpcHost {
@@ -29,6 +30,8 @@ class IpcHost {
   virtual Result<void> report_state(const ComponentName& component, ComponentState reported) = 0;
   // Null where the device has no broker.
   virtual MqttRouter* mqtt() = 0;
+  // What components say about deployments.
+  virtual UpdateConsent& consent() = 0;
 };
 
 struct IpcLimits {

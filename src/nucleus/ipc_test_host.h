@@ -6,16 +6,21 @@
 #include <string>
 #include <vector>
 
+#include "io/clock.h"
 #include "net/test_mqtt.h"
 #include "nucleus/ipc_server.h"
 #include "nucleus/mqtt_router.h"
+#include "nucleus/update_consent.h"
 
 namespace skerry::nucleus {
 
 class FakeHost : public IpcHost {
  public:
   explicit FakeHost(io::Loop& loop)
-      : broker(loop), client(broker.client(options())), router(loop, *client) {
+      : broker(loop),
+        client(broker.client(options())),
+        router(loop, *client),
+        updates(loop, clock) {
     broker.start();
     router.start({});
   }
@@ -31,6 +36,7 @@ class FakeHost : public IpcHost {
     return {};
   }
   MqttRouter* mqtt() override { return has_mqtt ? &router : nullptr; }
+  UpdateConsent& consent() override { return updates; }
 
   static net::MqttOptions options() {
     net::MqttOptions options;
@@ -45,6 +51,8 @@ class FakeHost : public IpcHost {
   net::FakeBroker broker;
   std::unique_ptr<net::MqttClient> client;
   MqttRouter router;
+  io::RealClock clock;
+  UpdateConsent updates;
 };
 
 }  // namespace skerry::nucleus

@@ -22,8 +22,8 @@ formats::StatusDetails details_of(const JobResult& result) {
   formats::StatusDetails details = {{"detailed-deployment-status", result.detailed_status}};
   if (!result.reason.empty()) {
     details["deployment-failure-cause"] = result.reason;
-    details["deployment-error-stack"] = nlohmann::json{"DEPLOYMENT_FAILURE"}.dump();
-    details["deployment-error-types"] = nlohmann::json{"COMPONENT_ERROR"}.dump();
+    details["deployment-error-stack"] = nlohmann::json(result.codes.stack).dump();
+    details["deployment-error-types"] = nlohmann::json(result.codes.types).dump();
   }
   return details;
 }
@@ -210,7 +210,7 @@ void JobsClient::begin(const formats::JobExecution& execution) {
   auto document = formats::parse_deployment(*execution.job_document);
   if (!document) {
     running_ = execution.job_id;
-    work_.spawn(reject(execution.job_id, document.error().message()));
+    work_.spawn(reject(execution.job_id, document.error()));
     return;
   }
   log::info("jobs", "deployment",
@@ -221,9 +221,15 @@ void JobsClient::begin(const formats::JobExecution& execution) {
 }
 
 // A document that cannot be read: reported without being tried.
-io::Task<void> JobsClient::reject(JobId job, std::string reason) {
-  JobResult result{std::move(job), DeploymentId(""), "", "", "REJECTED",
-                   "REJECTED",     std::move(reason)};
+io::Task<void> JobsClient::reject(JobId job, Error error) {
+  JobResult result{std::move(job),
+                   DeploymentId(""),
+                   "",
+                   "",
+                   "REJECTED",
+                   "REJECTED",
+                   error.message(),
+                   codes_of({Cause::kDocument, error})};
   auto recorded = co_await engine_.end_without_change(std::move(result));
   if (!recorded) {
     hooks_.on_fatal(recorded.error());

@@ -51,7 +51,7 @@ class JobsClient {
   void on_repair_answer(const formats::NextJob& next);
   void note_repaired();
   void begin(const formats::JobExecution& execution);
-  io::Task<void> reject(JobId job, std::string reason);
+  io::Task<void> reject(JobId job, Error error);
   void finished();
   void report_results();
   void report(const JobResult& result);

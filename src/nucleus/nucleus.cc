@@ -16,6 +16,7 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
                  Hooks hooks, std::unique_ptr<DeviceState> state)
     : mqtt_(env.loop, mqtt),
       hooks_(std::move(hooks)),
+      consent_(env.loop, env.clock),
       state_(std::move(state)),
       packages_(env, info) {
   Supervisor::Hooks supervising;
@@ -34,7 +35,8 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
     return state_->is_installed(name, package);
   };
   supervisor_ = std::make_unique<Supervisor>(env, std::move(supervising));
-  engine_ = std::make_unique<DeploymentEngine>(env, info, *state_, packages_, cloud, *supervisor_);
+  engine_ = std::make_unique<DeploymentEngine>(env, info, *state_, packages_, cloud, *supervisor_,
+                                               consent_);
   reporter_ = std::make_unique<FleetStatusReporter>(env, info, *state_, *supervisor_, mqtt_);
   JobsClient::Hooks jobs;
   jobs.on_finished = [this](const JobResult& result) { reporter_->on_deployment_finished(result); };

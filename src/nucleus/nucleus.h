@@ -17,6 +17,7 @@
 #include "nucleus/nucleus_info.h"
 #include "nucleus/package_store.h"
 #include "nucleus/supervisor.h"
+#include "nucleus/update_consent.h"
 
 namespace skerry::nucleus {
 
@@ -38,6 +39,7 @@ class Nucleus : public IpcHost {
   std::optional<ComponentName> component_of_token(std::string_view svcuid) const override;
   Result<void> report_state(const ComponentName& component, ComponentState reported) override;
   MqttRouter* mqtt() override { return &mqtt_; }
+  UpdateConsent& consent() override { return consent_; }
 
   DeviceState& state() { return *state_; }
   Supervisor& supervisor() { return *supervisor_; }
@@ -48,6 +50,7 @@ class Nucleus : public IpcHost {
   MqttRouter mqtt_;
   Hooks hooks_;
   bool was_connected_ = false;
+  UpdateConsent consent_;
   std::unique_ptr<DeviceState> state_;
   PackageStore packages_;
   std::unique_ptr<Supervisor> supervisor_;

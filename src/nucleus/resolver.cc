@@ -89,7 +89,7 @@ Result<void> check_graph(Resolution& chosen, const Requirements& roots) {
 
 }  // namespace
 
-io::Task<Result<Resolution>> Resolver::resolve(Requirements roots) {
+io::Task<Outcome<Resolution>> Resolver::resolve(Requirements roots) {
   Resolution chosen;
   Requirements wanted = roots;
   std::deque<ComponentName> queue;
@@ -101,20 +101,25 @@ io::Task<Result<Resolution>> Resolver::resolve(Requirements roots) {
     const auto& wants = wanted[name];
     if (wants.empty()) continue;  // whoever wanted it was replaced
     if (formats::is_built_in(name)) {
-      SKERRY_CO_TRY(check_built_in(name, wants, roots));
+      SKERRY_CO_TRY_OR_BLAME(Cause::kVersions, check_built_in(name, wants, roots));
       continue;
     }
     if (auto found = chosen.find(name); found != chosen.end()) {
-      SKERRY_CO_ASSIGN(bool fits, satisfies(found->second.recipe.version, wants));
+      SKERRY_CO_ASSIGN_OR_BLAME(bool fits, Cause::kVersions,
+                                satisfies(found->second.recipe.version, wants));
       if (fits) continue;
       take_back(name, chosen, wanted);
     }
     if (++choices > kMaxChoices || chosen.size() > kMaxComponents) {
-      co_return fail(Code::kFailedPrecondition,
-                     "no set of versions found after " + std::to_string(choices) +
-                         " choices, last for " + name.str() + ": " + describe(wants));
+      co_return std::unexpected(Fault{
+          Cause::kVersions,
+          Error(Code::kFailedPrecondition, "no set of versions found after " +
+                                               std::to_string(choices) + " choices, last for " +
+                                               name.str() + ": " + describe(wants))});
     }
-    SKERRY_CO_ASSIGN(ResolvedComponent component, co_await choose(name, wants));
+    auto choice = co_await choose(name, wants);
+    if (!choice) co_return std::unexpected(std::move(choice.error()));
+    ResolvedComponent component = std::move(*choice);
     component.is_root = roots.contains(name);
     for (const auto& [dependency, requirement] : component.recipe.dependencies) {
       wanted[dependency][name.str()] = requirement.requirement.str();
@@ -124,41 +129,54 @@ io::Task<Result<Resolution>> Resolver::resolve(Requirements roots) {
   }
   for (auto it = roots.begin(); it != roots.end();)
     it = formats::is_built_in(it->first) ? roots.erase(it) : std::next(it);
-  SKERRY_CO_TRY(check_graph(chosen, roots));
+  SKERRY_CO_TRY_OR_BLAME(Cause::kCircle, check_graph(chosen, roots));
   co_return chosen;
 }
 
-io::Task<Result<ResolvedComponent>> Resolver::choose(ComponentName name,
-                                                     std::map<std::string, std::string> wants) {
-  auto candidate = co_await cloud_.resolve(name, wants);
-  if (!candidate) {
-    Error error = candidate.error();
-    auto local = running_version(name);
-    if (local && (error.retryable() || error.code() == Code::kNotFound)) {
-      SKERRY_CO_ASSIGN(auto version, formats::Version::parse(local->version));
-      SKERRY_CO_ASSIGN(bool fits, satisfies(version, wants));
-      if (fits) candidate = std::move(*local);
-    }
-    if (!candidate)
-      co_return fail(error.with_context("component " + name.str() + " (" + describe(wants) + ")"));
+// What the control plane names: chosen by it, or what runs here while it cannot choose.
+io::Task<Outcome<Candidate>> Resolver::candidate(ComponentName name,
+                                                 std::map<std::string, std::string> wants) {
+  auto chosen = co_await cloud_.resolve(name, wants);
+  if (chosen) co_return std::move(*chosen);
+  const Error& error = chosen.error();
+  auto local = running_version(name);
+  if (local && (error.retryable() || error.code() == Code::kNotFound)) {
+    SKERRY_CO_ASSIGN_OR_BLAME(auto version, Cause::kRecipe,
+                              formats::Version::parse(local->version));
+    SKERRY_CO_ASSIGN_OR_BLAME(bool fits, Cause::kVersions, satisfies(version, wants));
+    if (fits) co_return std::move(*local);
   }
-  auto recipe = formats::parse_recipe(candidate->recipe);
-  if (!recipe)
-    co_return fail(
-        recipe.error().with_context("recipe of " + name.str() + " " + candidate->version));
-  if (recipe->name != name || recipe->version.str() != candidate->version) {
-    co_return fail(Code::kCorrupt, "the control plane answered for " + name.str() + " " +
-                                       candidate->version + " with the recipe of " +
-                                       recipe->name.str() + " " + recipe->version.str());
+  const Cause cause = error.code() == Code::kNotFound ? Cause::kVersions : Cause::kCloud;
+  co_return std::unexpected(
+      Fault{cause, error.with_context("component " + name.str() + " (" + describe(wants) + ")")});
+}
+
+io::Task<Outcome<ResolvedComponent>> Resolver::choose(ComponentName name,
+                                                      std::map<std::string, std::string> wants) {
+  auto found = co_await candidate(name, wants);
+  if (!found) co_return std::unexpected(std::move(found.error()));
+  auto recipe = formats::parse_recipe(found->recipe);
+  if (!recipe) {
+    co_return std::unexpected(
+        Fault{Cause::kRecipe,
+              recipe.error().with_context("recipe of " + name.str() + " " + found->version)});
   }
-  SKERRY_CO_ASSIGN(bool fits, satisfies(recipe->version, wants));
+  if (recipe->name != name || recipe->version.str() != found->version) {
+    co_return std::unexpected(
+        Fault{Cause::kCloud,
+              Error(Code::kCorrupt, "the control plane answered for " + name.str() + " " +
+                                        found->version + " with the recipe of " +
+                                        recipe->name.str() + " " + recipe->version.str())});
+  }
+  SKERRY_CO_ASSIGN_OR_BLAME(bool fits, Cause::kVersions, satisfies(recipe->version, wants));
   if (!fits) {
-    co_return fail(Code::kFailedPrecondition,
-                   "no version of " + name.str() + " satisfies everyone: " + describe(wants));
+    co_return std::unexpected(
+        Fault{Cause::kVersions,
+              Error(Code::kFailedPrecondition,
+                    "no version of " + name.str() + " satisfies everyone: " + describe(wants))});
   }
-  SKERRY_CO_ASSIGN(auto manifest, manifest_for(info_, *recipe));
-  co_return ResolvedComponent{std::move(*candidate), std::move(*recipe), std::move(manifest),
-                              false};
+  SKERRY_CO_ASSIGN_OR_BLAME(auto manifest, Cause::kPlatform, manifest_for(info_, *recipe));
+  co_return ResolvedComponent{std::move(*found), std::move(*recipe), std::move(manifest), false};
 }
 
 Result<Candidate> Resolver::running_version(const ComponentName& name) {

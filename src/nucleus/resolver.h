@@ -6,6 +6,7 @@
 
 #include "formats/recipe.h"
 #include "nucleus/cloud.h"
+#include "nucleus/deployment_fault.h"
 #include "nucleus/device_state.h"
 #include "nucleus/package_store.h"
 
@@ -30,11 +31,13 @@ class Resolver {
   // The control plane chooses; while it cannot be reached, versions that run here will do. Errors
   // name who wants what: kNotFound (no such version), kFailedPrecondition (ranges exclude each
   // other, a cycle, no manifest for this platform), kUnavailable (try again).
-  io::Task<Result<Resolution>> resolve(Requirements roots);
+  io::Task<Outcome<Resolution>> resolve(Requirements roots);
 
  private:
-  io::Task<Result<ResolvedComponent>> choose(ComponentName name,
-                                             std::map<std::string, std::string> wants);
+  io::Task<Outcome<ResolvedComponent>> choose(ComponentName name,
+                                              std::map<std::string, std::string> wants);
+  io::Task<Outcome<Candidate>> candidate(ComponentName name,
+                                         std::map<std::string, std::string> wants);
   Result<Candidate> running_version(const ComponentName& name);
 
   Cloud& cloud_;

@@ -19,7 +19,7 @@ class ResolverTest : public ::testing::Test, protected io::TestEnv {
     state_ = DeviceState::open(env, info_.state_directory(), info_.packages()).value();
   }
 
-  Result<Resolution> resolve(Requirements roots) {
+  Outcome<Resolution> resolve(Requirements roots) {
     Resolver resolver(cloud_, packages_, *state_, info_);
     return run_task(loop, resolver.resolve(std::move(roots)));
   }
@@ -28,8 +28,8 @@ class ResolverTest : public ::testing::Test, protected io::TestEnv {
     for (const auto& [name, range] : versions) wanted[ComponentName(name)]["thing/T"] = range;
     return wanted;
   }
-  static std::string versions_of(const Result<Resolution>& resolution) {
-    if (!resolution) return resolution.error().message();
+  static std::string versions_of(const Outcome<Resolution>& resolution) {
+    if (!resolution) return resolution.error().error.message();
     std::string text;
     for (const auto& [name, component] : *resolution) {
       text += (text.empty() ? "" : " ") + name.str() + "=" + component.candidate.version +
@@ -105,8 +105,8 @@ TEST_F(ResolverTest, AConflictNamesWhoWantsWhat) {
   cloud_.publish(test_recipe("lib", "2.0.0"));
   auto resolution = resolve(roots({{"app", "=1.0.0"}, {"tool", "=1.0.0"}}));
   ASSERT_FALSE(resolution);
-  EXPECT_EQ(resolution.error().code(), Code::kNotFound);
-  const std::string message = resolution.error().message();
+  EXPECT_EQ(resolution.error().error.code(), Code::kNotFound);
+  const std::string message = resolution.error().error.message();
   EXPECT_NE(message.find("component lib (app wants ^1.0.0, tool wants ^2.0.0)"), std::string::npos)
       << message;
 }
@@ -114,7 +114,7 @@ TEST_F(ResolverTest, AConflictNamesWhoWantsWhat) {
 TEST_F(ResolverTest, AnUnknownRootNamesItsDeployment) {
   auto resolution = resolve(roots({{"ghost", "=1.0.0"}}));
   ASSERT_FALSE(resolution);
-  EXPECT_EQ(resolution.error().message(),
+  EXPECT_EQ(resolution.error().error.message(),
             "component ghost (thing/T wants =1.0.0): no version fits");
 }
 
@@ -124,7 +124,7 @@ TEST_F(ResolverTest, ACircleIsNamed) {
   cloud_.publish(test_recipe("c", "1.0.0", {{"b", "*"}}));
   auto resolution = resolve(roots({{"a", "*"}}));
   ASSERT_FALSE(resolution);
-  EXPECT_EQ(resolution.error().message(),
+  EXPECT_EQ(resolution.error().error.message(),
             "components depend on each other in a circle: a → b → c → b");
 }
 
@@ -138,8 +138,8 @@ TEST_F(ResolverTest, TheNucleusIsThereInItsOwnVersion) {
     cloud_.publish(test_recipe("picky", "1.0.0", {{"aws.greengrass.Nucleus", range}}));
     auto refused = resolve(roots({{"picky", "*"}}));
     ASSERT_FALSE(refused) << range;
-    EXPECT_EQ(refused.error().message(), std::string("picky wants aws.greengrass.Nucleus ") +
-                                             range + ", and this nucleus is 2.16.0");
+    EXPECT_EQ(refused.error().error.message(), std::string("picky wants aws.greengrass.Nucleus ") +
+                                                   range + ", and this nucleus is 2.16.0");
   }
   EXPECT_FALSE(resolve(roots({{"aws.greengrass.Nucleus", "=99.0.0"}})));
 }
@@ -150,8 +150,9 @@ TEST_F(ResolverTest, OfflineWhatRunsHereWillDoIfItFits) {
   EXPECT_EQ(versions_of(resolve(roots({{"app", "^1.0.0"}}))), "app=1.2.0!");
   auto other = resolve(roots({{"app", "=1.3.0"}}));
   ASSERT_FALSE(other);
-  EXPECT_EQ(other.error().code(), Code::kUnavailable);
-  EXPECT_EQ(other.error().message(), "component app (thing/T wants =1.3.0): no route to host");
+  EXPECT_EQ(other.error().error.code(), Code::kUnavailable);
+  EXPECT_EQ(other.error().error.message(),
+            "component app (thing/T wants =1.3.0): no route to host");
 }
 
 TEST_F(ResolverTest, ARefusalIsNotReplacedByWhatRunsHere) {
@@ -159,7 +160,7 @@ TEST_F(ResolverTest, ARefusalIsNotReplacedByWhatRunsHere) {
   run_here(test_recipe("app", "1.2.0"));
   auto resolution = resolve(roots({{"app", "*"}}));
   ASSERT_FALSE(resolution);
-  EXPECT_EQ(resolution.error().code(), Code::kPermissionDenied);
+  EXPECT_EQ(resolution.error().error.code(), Code::kPermissionDenied);
 }
 
 TEST_F(ResolverTest, TheManifestHasToFitThePlatform) {
@@ -167,7 +168,8 @@ TEST_F(ResolverTest, TheManifestHasToFitThePlatform) {
   recipe["Manifests"][0]["Platform"]["architecture"] = "aarch64";
   cloud_.publish(recipe);
   EXPECT_EQ(versions_of(resolve(roots({{"app", "*"}}))),
-            "app 1.0.0 has no manifest for os=linux architecture=amd64: it has manifests for "
+            "app 1.0.0 has no manifest for architecture=amd64 os=linux runtime=skerry: it has "
+            "manifests for "
             "architecture=aarch64 os=linux");
   info_.platform.architecture = "aarch64";
   EXPECT_EQ(versions_of(resolve(roots({{"app", "*"}}))), "app=1.0.0!");
@@ -177,15 +179,15 @@ TEST_F(ResolverTest, AControlPlaneThatAnswersForAnotherComponentIsRefused) {
   cloud_.versions[ComponentName("app")]["1.0.0"] = test_recipe("other", "1.0.0").dump();
   auto resolution = resolve(roots({{"app", "*"}}));
   ASSERT_FALSE(resolution);
-  EXPECT_EQ(resolution.error().code(), Code::kCorrupt);
+  EXPECT_EQ(resolution.error().error.code(), Code::kCorrupt);
 }
 
 TEST_F(ResolverTest, ARecipeThatCannotBeReadIsNamed) {
   cloud_.versions[ComponentName("app")]["1.0.0"] = "{";
   auto resolution = resolve(roots({{"app", "*"}}));
   ASSERT_FALSE(resolution);
-  EXPECT_EQ(resolution.error().message().find("recipe of app 1.0.0: "), 0u)
-      << resolution.error().message();
+  EXPECT_EQ(resolution.error().error.message().find("recipe of app 1.0.0: "), 0u)
+      << resolution.error().error.message();
 }
 
 }  // namespace

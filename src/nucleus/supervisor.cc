@@ -11,6 +11,7 @@ Supervisor::Supervisor(io::Env& env, Hooks hooks) : env_(env), hooks_(std::move(
 
 Supervisor::~Supervisor() {
   tasks_.cancel_all();
+  leaving_.reset();
   components_.clear();
 }
 
@@ -110,7 +111,8 @@ void Supervisor::on_component_state(Component& component) {
       if (dependent == ComponentState::kStarting || is_healthy(dependent)) to_restart_.insert(name);
     }
   }
-  hooks_.on_state({component.spec().name, component.spec().version, state, component.reason()});
+  hooks_.on_state({component.spec().name, component.spec().version, state, component.reason(),
+                   component.status_code()});
   if (change_pending_) return;
   change_pending_ = true;
   // A task, so that a destroyed supervisor is not called back.
@@ -173,13 +175,18 @@ io::Task<Result<void>> Supervisor::wait_healthy(int64_t window_ms, int64_t timeo
 }
 
 io::Task<void> Supervisor::uninstall(std::vector<ComponentSpec> leaving) {
+  struct Gone {
+    std::unique_ptr<Component>& component;
+    ~Gone() { component.reset(); }
+  } gone{leaving_};
   for (ComponentSpec& spec : leaving) {
     if (!spec.uninstall) continue;
     log::info("supervisor", "uninstalling", {{"component", spec.name.str()}});
     Component::Hooks nothing{.on_state = [](Component&) {},
                              .on_installed = [](const Component&) {}};
-    Component component(env_, std::move(spec), true, env_.random.token(16), std::move(nothing));
-    co_await component.uninstall();
+    leaving_ = std::make_unique<Component>(env_, std::move(spec), true, env_.random.token(16),
+                                           std::move(nothing));
+    co_await leaving_->uninstall();
   }
 }
 
@@ -187,7 +194,8 @@ std::vector<ComponentStatus> Supervisor::statuses() const {
   std::vector<ComponentStatus> all;
   all.reserve(components_.size());
   for (const auto& [name, component] : components_) {
-    all.push_back({name, component->spec().version, component->state(), component->reason()});
+    all.push_back({name, component->spec().version, component->state(), component->reason(),
+                   component->status_code()});
   }
   return all;
 }
@@ -196,6 +204,7 @@ std::optional<ComponentName> Supervisor::component_of_token(std::string_view tok
   for (const auto& [name, component] : components_) {
     if (component->token() == token) return name;
   }
+  if (leaving_ && leaving_->token() == token) return leaving_->spec().name;
   return std::nullopt;
 }
 

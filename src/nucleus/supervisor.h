@@ -19,6 +19,7 @@ struct ComponentStatus {
   std::string version;
   ComponentState state = ComponentState::kNew;
   std::string reason;  // of ERRORED and BROKEN; otherwise what people should know, mostly nothing
+  std::string code;    // of ERRORED and BROKEN, for machines: Component::status_code()
 };
 
 class Supervisor {
@@ -41,7 +42,8 @@ class Supervisor {
   // the component's reason as soon as one is BROKEN, and with kTimeout after `timeout_ms`.
   io::Task<Result<void>> wait_healthy(int64_t window_ms, int64_t timeout_ms);
 
-  // Runs the Uninstall of components that are leaving the device; they are stopped already.
+  // Runs the Uninstall of components that are leaving the device; they are stopped already. Its
+  // processes have a token like those of others.
   io::Task<void> uninstall(std::vector<ComponentSpec> leaving);
 
   std::vector<ComponentStatus> statuses() const;
@@ -68,6 +70,7 @@ class Supervisor {
   Hooks hooks_;
   std::map<ComponentName, ComponentSpec> wanted_;
   std::map<ComponentName, std::unique_ptr<Component>> components_;
+  std::unique_ptr<Component> leaving_;  // whose Uninstall runs
   std::set<ComponentName> to_restart_;
   std::vector<io::Completion<bool>> appliers_;  // of the next reconcile()
   std::optional<io::Completion<bool>> wake_;

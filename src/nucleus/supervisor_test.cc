@@ -278,8 +278,19 @@ TEST_F(SupervisorTest, TheWorkFolderIsMadeAndRepairedBeforeEachScript) {
   ASSERT_TRUE(apply({hostile}));
   EXPECT_TRUE(
       std::filesystem::is_directory(std::filesystem::symlink_status(hostile.work_directory)));
-  EXPECT_EQ(files.stat(hostile.work_directory)->mode, 0710u);
-  EXPECT_NE(files.stat("/etc")->mode, 0710u);
+  EXPECT_EQ(files.stat(hostile.work_directory)->mode, 0700u);
+  EXPECT_NE(files.stat("/etc")->mode, 0700u);
+}
+
+TEST_F(SupervisorTest, AComponentOpensItsWorkFolderToOthersForPassingThroughAndNoMore) {
+  auto open = spec("open", "chmod 0710 .; test -e tried || { touch tried; exit 1; }; sleep 60");
+  open.work_directory = directory_ + "/work";
+  ASSERT_TRUE(apply({open}));
+  EXPECT_EQ(files.stat(open.work_directory)->mode, 0710u);
+  auto wide = spec("wide", "test -e tried || { touch tried; chmod 0777 .; exit 1; }; sleep 60");
+  wide.work_directory = directory_ + "/wide";
+  ASSERT_TRUE(apply({wide}));
+  EXPECT_EQ(files.stat(wide.work_directory)->mode, 0700u);
 }
 
 TEST_F(SupervisorTest, RecoverRunsAfterAFailure) {

@@ -72,6 +72,7 @@ io::Task<Result<std::string>> TestCloud::artifact_url(std::string, std::string a
 }
 
 io::Task<Result<void>> TestCloud::download(std::string url, uint64_t offset, DownloadSink* sink) {
+  if (download_error) co_return fail(*download_error);
   if (on_download) on_download();
   offsets.push_back(offset);
   auto found = files.find(url);

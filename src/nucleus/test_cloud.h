@@ -33,6 +33,7 @@ class TestCloud : public Cloud {
   std::map<std::string, std::string> files;                              // artifacts by name
   Result<std::vector<std::string>> groups = std::vector<std::string>{};
   std::optional<Error> unreachable;       // the answer to every call
+  std::optional<Error> download_error;    // of every download
   bool has_ranges = true;                 // downloads continue where they are asked to
   uint64_t cut_after_bytes = UINT64_MAX;  // of one download
   std::vector<uint64_t> offsets;          // that downloads were asked for

@@ -162,7 +162,7 @@ class Unpacker : public ZipUnpacker {
     if (status == ARCHIVE_EOF) return false;
     if (status != ARCHIVE_OK) return fail(archive_error(reader_.get(), archive_path_));
     if (++entries_ > limits_.entries)
-      return fail(Code::kResourceExhausted, "the archive has too many entries");
+      return fail(Code::kInvalidArgument, "the archive has too many entries");
     SKERRY_ASSIGN(std::string name, safe_name(entry));
     const bool is_directory = archive_entry_filetype(entry) == AE_IFDIR;
     const std::string path = name.empty() ? target_ : target_ + "/" + name;
@@ -197,7 +197,7 @@ class Unpacker : public ZipUnpacker {
     }
     total_bytes_ += bytes.size();
     if (total_bytes_ > limits_.total_bytes)
-      return fail(Code::kResourceExhausted, "the archive unpacks to more than its limit");
+      return fail(Code::kInvalidArgument, "the archive unpacks to more than its limit");
     SKERRY_ASSIGN(const uint64_t free, files_.free_bytes(target_));
     if (free < limits_.keep_free_bytes + bytes.size()) {
       return fail(Code::kResourceExhausted,

@@ -7,8 +7,8 @@ namespace skerry::nucleus {
 
 Result<void> prepare_work_folder(io::Files& files, const std::string& path,
                                  const std::optional<UserId>& user) {
-  // Other components (one group) pass through to what it opened to them, a socket; none may look.
-  constexpr uint32_t kMode = 0710;
+  constexpr uint32_t kMode = 0700;
+  constexpr uint32_t kPassThrough = 0710;  // for the group of all components
   auto info = files.stat(path);
   if (info && !info->is_directory) {
     // A link may lead anywhere, and root would give away what is there.
@@ -22,7 +22,7 @@ Result<void> prepare_work_folder(io::Files& files, const std::string& path,
     SKERRY_TRY(files.make_directory(path, kMode));
   }
   if (user) SKERRY_TRY(files.set_owner(path, user->first, user->second));
-  if (!info || info->mode == kMode) return {};
+  if (!info || info->mode == kMode || info->mode == kPassThrough) return {};
   return files.set_mode(path, kMode);
 }
 

@@ -39,14 +39,14 @@ class EndToEnd(unittest.TestCase):
         self.device.start(**options)
         self.device.wait_for_log("nucleus", "connected", start)
 
-    def publish(self, name, version, run, files=None, **recipe):
-        """A component whose Run is `run`, with `files` {name: bytes} as its artifacts; archives are unpacked."""
+    def publish(self, name, version, run, files=None, lifecycle=None, **recipe):
+        """A component whose Run is `run`, with `files` {name: bytes} as its artifacts; archives are unpacked. `lifecycle`: more steps."""
         folder = self.bed.directory / "packages" / name / version
         folder.mkdir(parents=True)
         for file, content in (files or {}).items():
             (folder / file).write_bytes(content)
         document = {"RecipeFormatVersion": "2020-01-25", "ComponentName": name, "ComponentVersion": version, **recipe,
-                    "Manifests": [{"Platform": {"os": "linux"}, "Lifecycle": {"Run": run},
+                    "Manifests": [{"Platform": {"os": "linux"}, "Lifecycle": {"Run": run, **(lifecycle or {})},
                                    "Artifacts": [{"URI": f"file:{file}", "Unarchive": "ZIP" if file.endswith(".zip") else "NONE"}
                                                  for file in files or {}]}]}
         (folder / "recipe.yaml").write_text(json.dumps(document))

@@ -54,6 +54,19 @@ class Sdk(e2e.EndToEnd):
         self.wait_for_output(TALKER, "heard hello from JavaScript")
         self.assertEqual(ears.wait_for(lambda messages: messages), [{"answer": "hello from JavaScript"}])
 
+    def test_a_component_that_leaves_still_has_its_identity_and_its_configuration(self):
+        program = ("import awsiot.greengrasscoreipc.clientv2 as ipc; "
+                   "print('last words', ipc.GreengrassCoreIPCClientV2().get_configuration(key_path=['greeting'])"
+                   ".value['greeting'], flush=True)")
+        self.publish(TALKER, "1.0.0", "exec sleep infinity",
+                     ComponentConfiguration=self.configuration(TALKER, greeting="goodbye"),
+                     lifecycle={"Uninstall": f'exec {sys.executable} -c "{program}"'})
+        self.publish(LISTENER, "1.0.0", "exec sleep infinity")
+        self.start_device()
+        self.must_deploy({TALKER: "1.0.0"})
+        self.must_deploy({LISTENER: "1.0.0"})
+        self.wait_for_output(TALKER, "last words goodbye")
+
     def test_without_a_server_it_starts_runs_and_serves(self):
         program = ("import awsiot.greengrasscoreipc.clientv2 as ipc, threading; "
                    "print('the nucleus says', ipc.GreengrassCoreIPCClientV2().get_configuration(key_path=['greeting'])"

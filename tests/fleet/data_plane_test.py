@@ -195,7 +195,8 @@ class DataPlane(unittest.TestCase):
 
         for arguments, reason in ((("com.example.None",), "does not exist"),
                                   (("com.example.R", ">=3.0.0"), ">=3.0.0 by requirements"),
-                                  (("com.example.R", "^1.0.0", "windows"), "platform")):
+                                  (("com.example.R", "^1.0.0", "windows"),
+                                   "1.11.0 has no manifest for architecture=amd64 os=windows: it has manifests for os=")):
             status, refusal = self.device.resolve(*arguments)
             self.assertEqual(status, 404)
             self.assertIn(reason, refusal["message"])

@@ -4,11 +4,15 @@
 //   ipc_test_server SOCKET
 //
 // prints "ready" when it listens, then "state COMPONENT STATE" for every UpdateState; ends with its
-// standard input. Tokens: TOKEN-APP, TOKEN-OTHER (may do everything), TOKEN-BARE (may do nothing).
+// standard input. A line "update ID" there asks all components about the deployment ID, "validate
+// ID" about a new configuration of "app"; what comes of it is printed. Tokens: TOKEN-APP,
+// TOKEN-OTHER (may do everything), TOKEN-BARE (may do nothing).
 #include <unistd.h>
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
 
 #include "nucleus/ipc_test_host.h"
 
@@ -34,12 +38,35 @@ class PrintingHost : public FakeHost {
   }
 };
 
-// Ends the loop when whoever started this program has gone.
-void watch_stdin(io::RealLoop& loop, io::FdWatch& input) {
-  input.when_readable([&loop, &input] {
-    char ignored[64];
-    if (::read(STDIN_FILENO, ignored, sizeof ignored) <= 0) return loop.stop();
-    watch_stdin(loop, input);
+void say(const std::string& line) {
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+io::Task<void> update(UpdateConsent* consent, std::string deployment) {
+  co_await consent->ask(deployment, 20'000);
+  say("update goes on");
+  consent->tell_done(deployment);
+}
+
+io::Task<void> validate(UpdateConsent* consent, std::string deployment) {
+  auto valid = co_await consent->validate(
+      std::move(deployment), {{ComponentName("app"), R"({"greeting":"new","n":[1]})"}}, 20'000);
+  say(valid ? "configuration is valid" : valid.error().message());
+}
+
+// Follows orders, and ends the loop when whoever started this program has gone.
+void watch_stdin(io::RealLoop& loop, io::FdWatch& input, UpdateConsent& consent,
+                 io::TaskScope& tasks) {
+  input.when_readable([&] {
+    char bytes[256];
+    const ssize_t got = ::read(STDIN_FILENO, bytes, sizeof bytes);
+    if (got <= 0) return loop.stop();
+    std::istringstream words(std::string(bytes, static_cast<size_t>(got)));
+    for (std::string order, deployment; words >> order >> deployment;)
+      tasks.spawn(order == "update" ? update(&consent, deployment)
+                                    : validate(&consent, deployment));
+    watch_stdin(loop, input, consent, tasks);
   });
 }
 
@@ -59,7 +86,8 @@ int run(const char* socket_path) {
     return 1;
   }
   const auto input = loop.watch(STDIN_FILENO);
-  watch_stdin(loop, *input);
+  io::TaskScope tasks;
+  watch_stdin(loop, *input, host.consent(), tasks);
   std::printf("ready\n");
   std::fflush(stdout);
   loop.run();

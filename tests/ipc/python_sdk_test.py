@@ -114,6 +114,53 @@ class PythonSdk(unittest.TestCase):
         self.client().update_state(state=model.ReportedLifecycleState.RUNNING)
         self.assertEqual(self.server.stdout.readline(), "state app RUNNING\n")
 
+    def order(self, order):
+        self.server.stdin.write(order + "\n")
+        self.server.stdin.flush()
+
+    def test_component_updates(self):
+        client = self.client()
+        event = self.subscription(client.subscribe_to_component_updates)
+        with self.assertRaises(model.InvalidArgumentsError):  # nothing is asked
+            client.defer_component_update(deployment_id="d1", recheck_after_ms=0)
+        self.order("update d1")
+        asked = event().pre_update_event
+        self.assertEqual((asked.deployment_id, asked.is_ggc_restarting), ("d1", False))
+        with self.assertRaises(model.InvalidArgumentsError):
+            client.defer_component_update(deployment_id="d0")
+        with self.assertRaises(model.InvalidArgumentsError):  # the others were not asked
+            self.client("TOKEN-OTHER").defer_component_update(deployment_id="d1")
+        client.defer_component_update(deployment_id="d1", message="busy", recheck_after_ms=100)
+        self.assertEqual(event().pre_update_event.deployment_id, "d1")  # again
+        client.defer_component_update(deployment_id="d1")
+        self.assertEqual(self.server.stdout.readline(), "update goes on\n")
+        done = event()
+        self.assertEqual((done.post_update_event.deployment_id, done.pre_update_event), ("d1", None))
+
+    def test_validation_of_configuration(self):
+        client = self.client()
+        event = self.subscription(client.subscribe_to_validate_configuration_updates)
+
+        def report(status, deployment, message=None):
+            client.send_configuration_validity_report(
+                configuration_validity_report=model.ConfigurationValidityReport(
+                    status=status, deployment_id=deployment, message=message))
+        with self.assertRaises(model.InvalidArgumentsError):
+            report(model.ConfigurationValidityStatus.ACCEPTED, "d1")
+        self.order("validate d1")
+        asked = event().validate_configuration_update_event
+        self.assertEqual((asked.deployment_id, asked.configuration),
+                         ("d1", {"greeting": "new", "n": [1]}))
+        with self.assertRaises(model.InvalidArgumentsError):
+            report("PERHAPS", "d1")
+        report(model.ConfigurationValidityStatus.REJECTED, "d1", "too new")
+        self.assertEqual(self.server.stdout.readline(),
+                         "component app rejects its new configuration: too new\n")
+        self.order("validate d2")
+        self.assertEqual(event().validate_configuration_update_event.deployment_id, "d2")
+        report(model.ConfigurationValidityStatus.ACCEPTED, "d2")
+        self.assertEqual(self.server.stdout.readline(), "configuration is valid\n")
+
     def test_what_is_not_served_says_so(self):
         with self.assertRaisesRegex(model.ServiceError, "") as caught:
             self.client().list_components()
