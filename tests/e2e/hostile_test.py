@@ -15,8 +15,23 @@ import testbed
 from e2e import GROUP, NAME
 
 SERVICE = "exec sleep infinity"
+NOBODY = 65534
+AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 NEIGHBOUR = "com.example.Neighbour"
 ROOT = unittest.skipUnless(os.geteuid() == 0, "only root can put components into groups of their own here")
+
+UNIFIED = next((mount for mount in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")
+                if os.path.exists(f"{mount}/cgroup.subtree_control")), "/sys/fs/cgroup")
+
+
+def remove_groups(group):
+    """True when the group and all below it are gone, which they can be when their processes are."""
+    for path in sorted((group, *(each for each in group.rglob("*") if each.is_dir())), reverse=True):
+        try:
+            path.rmdir()
+        except OSError:
+            return False
+    return True
 
 
 class Hostile(e2e.EndToEnd):
@@ -37,6 +52,10 @@ class Hostile(e2e.EndToEnd):
         done = self.fleet._run(["deploy", "--group", GROUP, "--file", path, "--wait", "--timeout", 120], 150)
         [device] = json.loads(done.stdout)["devices"]
         return device["status"], device.get("reason", "")
+
+    def give_to_nobody(self):
+        for path in (Path(self.device.directory), *Path(self.device.directory).rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
 
     def start_with_neighbour(self):
         self.start_device()
@@ -151,10 +170,8 @@ class Hostile(e2e.EndToEnd):
     def test_unprivileged_what_cannot_be_enforced_is_refused_before_anything_changes(self):
         before = ()
         if os.geteuid() == 0:
-            before = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-            os.chown(self.device.directory, 65534, 65534)
-            for path in Path(self.device.directory).rglob("*"):
-                os.chown(path, 65534, 65534)
+            before = AS_NOBODY
+            self.give_to_nobody()
         self.start_device(before=before)
         self.publish(NAME, "1.0.0", SERVICE)
         for run_with, named in (({"posixUser": "daemon"}, "runWith.posixUser"),
@@ -164,7 +181,27 @@ class Hostile(e2e.EndToEnd):
             self.assertEqual(status, "FAILED", run_with)
             self.assertIn(named, reason)
         self.assertEqual(self.device.components(), {})
+        status, reason = self.deploy_with({NAME: "1.0.0"})  # without them it runs
+        self.assertEqual(status, "SUCCEEDED", reason)
+
+    @ROOT
+    @unittest.skipUnless(os.path.exists(f"{UNIFIED}/cgroup.subtree_control"), f"no control groups of version 2 at {UNIFIED}")
+    def test_unprivileged_in_a_group_that_is_delegated_daemons_end_with_their_component(self):
+        group = Path(UNIFIED) / f"skerry-e2e-{os.getpid()}"
+        group.mkdir()
+        self.addCleanup(testbed.wait_for, "the group is empty", lambda: remove_groups(group))
+        for path in (group, group / "cgroup.procs", group / "cgroup.subtree_control"):
+            os.chown(path, NOBODY, NOBODY)
+        self.give_to_nobody()
+        enter = 'echo 0 > "$0/cgroup.procs" && exec "$@"'
+        self.start_device(before=("sh", "-c", enter, group, *AS_NOBODY))
+        self.publish(NEIGHBOUR, "1.0.0", SERVICE)
+        daemon = f"setsid env -i /bin/sh -c '/usr/bin/setsid /bin/sleep {self.token} & exit'; exec sleep infinity"
+        self.publish(NAME, "1.0.0", daemon)
         self.must_deploy({NAME: "1.0.0"})
+        testbed.wait_for("the daemon is up", self.processes)
+        self.remove()
+        self.assertEqual(self.processes(), [])
 
     def test_a_stopped_component_is_ended_all_the_same(self):
         self.start_with_neighbour()
