@@ -98,8 +98,7 @@ class NucleusJobs : public ::testing::Test {
     }
     return found;
   }
-  // "FAILED FAILED_ROLLBACK_COMPLETE" of the last word on a job; without one, of the last word: an
-  // older result may be repeated after a newer one until it is accepted.
+  // "FAILED FAILED_ROLLBACK_COMPLETE" of the last word, on `job` where there are repeated ones.
   std::string outcome(const std::string& job = "") {
     auto all = updates();
     if (!job.empty()) std::erase_if(all, [&](const Update& each) { return each.job != job; });
@@ -181,13 +180,11 @@ class NucleusJobs : public ::testing::Test {
   SimClock clock_{loop_};
   io::FaultFiles files_;
   std::vector<std::string> started_;  // scripts
-  std::string last_token_;            // of the last of them
+  io::ProcessSpec last_started_;
   SimProcesses processes_{
       loop_, [this](const io::ProcessSpec& spec) -> ScriptedProcess {
         started_.push_back(spec.argv.back());
-        for (const auto& [name, value] : spec.environment) {
-          if (name == "SVCUID") last_token_ = value;
-        }
+        last_started_ = spec;
         int code = 0, after_ms = 1;
         if (std::sscanf(spec.argv.back().c_str(), "exit %d after %d", &code, &after_ms) < 1)
           return {};
