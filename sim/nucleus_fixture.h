@@ -1,5 +1,4 @@
-// A whole nucleus in virtual time, with the test as its broker and control plane, message by
-// message.
+// A whole nucleus in virtual time; the test is its broker and control plane.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -98,10 +97,9 @@ class NucleusJobs : public ::testing::Test {
     }
     return found;
   }
-  // "FAILED FAILED_ROLLBACK_COMPLETE" of the last word, on `job` where there are repeated ones.
-  std::string outcome(const std::string& job = "") {
-    auto all = updates();
-    if (!job.empty()) std::erase_if(all, [&](const Update& each) { return each.job != job; });
+  // "FAILED FAILED_ROLLBACK_COMPLETE" of the last word on the last job.
+  std::string outcome() { return outcome(updates()); }
+  static std::string outcome(const std::vector<Update>& all) {
     if (all.empty()) return "";
     auto details = all.back().request.status_details;
     return std::string(formats::name_of(all.back().request.status)) + " " +
@@ -183,8 +181,7 @@ class NucleusJobs : public ::testing::Test {
   io::ProcessSpec last_started_;
   SimProcesses processes_{
       loop_, [this](const io::ProcessSpec& spec) -> ScriptedProcess {
-        started_.push_back(spec.argv.back());
-        last_started_ = spec;
+        started_.push_back((last_started_ = spec).argv.back());
         int code = 0, after_ms = 1;
         if (std::sscanf(spec.argv.back().c_str(), "exit %d after %d", &code, &after_ms) < 1)
           return {};
