@@ -51,6 +51,7 @@ class Hostile(e2e.EndToEnd):
         path.write_text(json.dumps(request))
         done = self.fleet._run(["deploy", "--group", GROUP, "--file", path, "--wait", "--timeout", 120], 150)
         [device] = json.loads(done.stdout)["devices"]
+        self.error_stack = device.get("error_stack", [])
         return device["status"], device.get("reason", "")
 
     def give_to_nobody(self):
@@ -93,6 +94,7 @@ class Hostile(e2e.EndToEnd):
                                           systemResourceLimits={"memory": 65536, "cpus": 0.9})
         self.assertEqual(status, "FAILED")
         self.assertIn("limit of its memory", reason)
+        self.assertEqual(self.error_stack, ["DEPLOYMENT_FAILURE", "COMPONENT_UPDATE_ERROR", "COMPONENT_BROKEN"])
         self.wait_for_components({NEIGHBOUR: ("1.0.0", "RUNNING")})
 
     @ROOT
@@ -180,6 +182,7 @@ class Hostile(e2e.EndToEnd):
             status, reason = self.deploy_with({NAME: "1.0.0"}, **run_with)
             self.assertEqual(status, "FAILED", run_with)
             self.assertIn(named, reason)
+            self.assertEqual(self.error_stack, ["DEPLOYMENT_FAILURE", "RUN_WITH_CONFIG_NOT_VALID"])
         self.assertEqual(self.device.components(), {})
         status, reason = self.deploy_with({NAME: "1.0.0"})  # without them it runs
         self.assertEqual(status, "SUCCEEDED", reason)
