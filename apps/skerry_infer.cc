@@ -43,6 +43,7 @@ struct Arguments {
   int max_model_mb = 4096;
   int inference_timeout_s = 60;
   int load_timeout_s = 300;
+  int summary_interval_s = 60;
   std::string log_level = "info";
   bool log_json = false;
 
@@ -105,6 +106,11 @@ void add_serve(CLI::App& app, Arguments& arguments) {
                    "Seconds that requests in flight get after SIGTERM")
       ->capture_default_str()
       ->check(CLI::Range(0, 86'400));
+  serve
+      ->add_option("--summary-interval", arguments.summary_interval_s,
+                   "Seconds between summaries to the fleet, where a nucleus runs this; 0 for none")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 86'400));
   serve->add_flag("--repository-over-tcp", server.repository_over_tcp,
                   "Allow loading and unloading through TCP too");
   serve->add_option("--log-level", arguments.log_level, "debug, info, warn or error")
@@ -141,6 +147,19 @@ int complain(int exit_code, const std::string& message) {
   return exit_code;
 }
 
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// Every Greengrass nucleus gives its components these.
+NucleusAddress nucleus_of_environment() {
+  NucleusAddress nucleus{environment("AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"),
+                         environment("SVCUID"), environment("AWS_IOT_THING_NAME")};
+  if (nucleus.token.empty() || nucleus.thing.empty()) return {};
+  return nucleus;
+}
+
 // What the command line says in text; returns what is wrong with it.
 std::optional<std::string> complete(Arguments& arguments) {
   ServerOptions& server = arguments.server;
@@ -164,6 +183,8 @@ std::optional<std::string> complete(Arguments& arguments) {
   server.drain_timeout_ms = int64_t{arguments.drain_timeout_s} * 1000;
   server.inference_timeout_ms = int64_t{arguments.inference_timeout_s} * 1000;
   server.load_timeout_ms = int64_t{arguments.load_timeout_s} * 1000;
+  server.summary_interval_ms = int64_t{arguments.summary_interval_s} * 1000;
+  server.nucleus = nucleus_of_environment();
   server.max_body_bytes = static_cast<uint64_t>(arguments.max_body_mb) << 20;
   server.max_model_bytes = static_cast<uint64_t>(arguments.max_model_mb) << 20;
   server.version = SKERRY_VERSION;

@@ -1,14 +1,17 @@
-// Durable changes by the second, and assignment to a large group.
+// Durable changes by the second, assignment to a large group, and what a large cohort's models did.
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "fleet/deployments.h"
+#include "fleet/model_metrics.h"
 #include "fleet/store_pool.h"
 #include "io/env.h"
 
@@ -88,6 +91,48 @@ double assign(Store& store, int things) {
   return seconds_since(start);
 }
 
+// A summary of an ordinary minute: latencies over four powers of two, ten classes.
+formats::InferenceSummary minute_of(int thing) {
+  formats::InferenceSummary summary{"0123456789abcdef", 1, 1, 60'000, {{{"vad", "1.2.0"}, {}}}};
+  formats::ModelCounts& counts = summary.models.front().counts;
+  for (int i = 0; i < 600; ++i) {
+    ++counts.requests;
+    counts.add_latency(400'000 + (i * 7919 + thing) % 5'000'000);
+    counts.add_prediction(static_cast<size_t>((i + thing) % 10), 0.9);
+  }
+  return summary;
+}
+
+struct MetricsTimes {
+  double take_s = 0;    // all summaries
+  double cohort_s = 0;  // median of one question
+  size_t things = 0;
+};
+
+// All things but some are asked about.
+MetricsTimes metrics(Store& store, int things) {
+  MetricsTimes times;
+  auto start = Clock::now();
+  must(store.transaction([&]() -> Result<void> {
+    for (int i = 0; i < things; ++i) {
+      SKERRY_TRY(take_summary(store, ThingName("c" + std::to_string(i)), minute_of(i), 60'000));
+    }
+    return {};
+  }));
+  times.take_s = seconds_since(start);
+  std::vector<double> questions;
+  for (int i = 0; i < 9; ++i) {
+    start = Clock::now();
+    const auto cohort = must(cohort_metrics(
+        store, {"vad", "1.2.0"}, [](std::string_view thing) { return thing.back() != '7'; }));
+    questions.push_back(seconds_since(start));
+    times.things = cohort.things;
+  }
+  std::ranges::sort(questions);
+  times.cohort_s = questions[questions.size() / 2];
+  return times;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -106,6 +151,12 @@ int main(int argc, char** argv) {
     std::printf("%-44s %10.2f s\n",
                 ("deployment to a group, things: " + std::to_string(things)).c_str(),
                 assign(*store, things));
+    const MetricsTimes times = metrics(*store, things);
+    std::printf("%-44s %10.0f summaries/s\n", "summaries of models, one transaction",
+                things / times.take_s);
+    std::printf("%-44s %10.1f ms\n",
+                ("a version's metrics over things: " + std::to_string(times.things)).c_str(),
+                times.cohort_s * 1e3);
   }
   std::filesystem::remove_all(directory);
   return 0;

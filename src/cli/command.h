@@ -40,7 +40,7 @@ void add_component_commands(CLI::App& app, Session& session);  // component publ
 void add_deploy_command(CLI::App& app, Session& session);
 void add_status_command(CLI::App& app, Session& session);
 void add_logs_command(CLI::App& app, Session& session);
-void add_model_commands(CLI::App& app, Session& session);  // model publish
+void add_model_commands(CLI::App& app, Session& session);   // model publish|list|show|trace|…
 void add_access_commands(CLI::App& app, Session& session);  // key, operator, audit
 // group remove|delete, device remove, component delete, cancel; after those groups of commands
 void add_removal_commands(CLI::App& app, Session& session);

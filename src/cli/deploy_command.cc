@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "cli/command.h"
+#include "cli/deploy.h"
 #include "cli/local_files.h"
 #include "formats/json_ptr.h"
 
@@ -15,18 +16,6 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kFirstPollMs = 40, kLastPollMs = 1'000;
-
-struct DeployOptions {
-  std::string group, thing;
-  std::vector<std::string> components;  // NAME=VERSION
-  std::vector<std::string> configs;     // NAME=JSON
-  std::string file;
-  std::string name;
-  bool keep = false;
-  bool empty = false;
-  bool wait = false;
-  int64_t timeout_s = 600;
-};
 
 std::pair<std::string, std::string> split_at_equals(const std::string& text) {
   const size_t equals = text.find('=');
@@ -199,6 +188,8 @@ Result<void> verdict(const json& devices) {
                                              " devices; " + first);
 }
 
+}  // namespace
+
 Result<void> deploy(const Session& session, const DeployOptions& options) {
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(const json request, request_of(fleet, options));
@@ -237,8 +228,6 @@ Result<void> deploy(const Session& session, const DeployOptions& options) {
   }
   return verdict(devices);
 }
-
-}  // namespace
 
 void add_deploy_command(CLI::App& app, Session& session) {
   auto options = std::make_shared<DeployOptions>();

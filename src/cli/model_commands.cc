@@ -1,162 +1,287 @@
-// skerry model: a model file becomes a component that loads itself into the inference service.
+// skerry model list|show|trace|promote|rollback: versions of models, where they come from and where
+// they run.
+#include "cli/model_commands.h"
+
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "cli/command.h"
-#include "cli/local_files.h"
-#include "cli/publisher.h"
-#include "formats/json_ptr.h"
-#include "formats/model_package.h"
+#include "cli/deploy.h"
 
 namespace skerry::cli {
 namespace {
 
 using nlohmann::json;
 
-constexpr const char* kService = "skerry.Infer";
-constexpr const char* kModelFile = "model.onnx";
+constexpr const char* kProduction = "production";
 
-struct ModelOptions {
-  std::string file;
-  std::string name;
-  std::string version;
+struct ModelQuestion {
   std::string component;
-  std::vector<std::string> inputs;  // NAME:DATATYPE:SHAPE
-  std::vector<std::string> outputs;
-  std::string contract;  // JSON file with inputs, outputs and warmup
+  std::string version;  // or a tag
+  std::string thing;
+  std::string dataset;
+  std::string dataset_version;
+  std::string source;
+  std::string tag = kProduction;
 };
 
-// "input:FP32:1,576" → {"name","datatype","shape"}; no shape is a scalar.
-Result<json> tensor_of(const std::string& text) {
-  const size_t datatype = text.rfind(':', text.rfind(':') - 1);
-  const size_t shape = text.rfind(':');
-  const auto wrong = [&] {
-    return fail(Code::kInvalidArgument,
-                "'" + text + "' is not NAME:DATATYPE:SHAPE, for example input:FP32:-1,576");
-  };
-  if (datatype == std::string::npos || shape == datatype || datatype == 0) return wrong();
-  json dimensions = json::array();
-  for (const std::string& dimension : CLI::detail::split(text.substr(shape + 1), ',')) {
-    if (dimension.empty()) continue;
-    int64_t value = 0;
-    if (!CLI::detail::lexical_cast(dimension, value) || value < -1) return wrong();
-    dimensions.push_back(value);
-  }
-  return json{{"name", text.substr(0, datatype)},
-              {"datatype", text.substr(datatype + 1, shape - datatype - 1)},
-              {"shape", dimensions}};
+std::string component_path(const std::string& component) {
+  return "/skerry/v1/models/" + net::percent_encode(component);
 }
 
-// What callers may rely on, as the package says it.
-Result<json> contract_of(const ModelOptions& options) {
-  json contract = {{"inputs", json::array()}, {"outputs", json::array()}};
-  if (!options.contract.empty()) {
-    SKERRY_ASSIGN(const std::string text, read_local_file(options.contract));
-    auto given = formats::parse_json(text);
-    if (!given) return fail(given.error().with_context(options.contract));
-    if (!given->is_object())
-      return fail(Code::kInvalidArgument, options.contract + ": must be a JSON object");
-    contract.update(*given);
+ApiCall ask(std::string path, const ModelQuestion& question = {}) {
+  ApiCall call{.service = "skerry", .method = "GET", .path = std::move(path)};
+  for (const auto& [name, value] : {std::pair("component", question.component),
+                                    {"version", question.version},
+                                    {"thing", question.thing},
+                                    {"dataset", question.dataset},
+                                    {"datasetVersion", question.dataset_version},
+                                    {"sourceSha256", question.source}}) {
+    if (!value.empty()) call.query.emplace_back(name, value);
   }
-  for (const std::string& text : options.inputs) {
-    SKERRY_ASSIGN(json tensor, tensor_of(text));
-    contract["inputs"].push_back(std::move(tensor));
-  }
-  for (const std::string& text : options.outputs) {
-    SKERRY_ASSIGN(json tensor, tensor_of(text));
-    contract["outputs"].push_back(std::move(tensor));
-  }
-  return contract;
+  return call;
 }
 
-Result<std::string> manifest_of(const ModelOptions& options, const std::string& sha256_hex) {
-  SKERRY_ASSIGN(json manifest, contract_of(options));
-  manifest.update({{"format", 1},
-                   {"name", options.name},
-                   {"version", options.version},
-                   {"runtime", "onnxruntime"},
-                   {"file", kModelFile},
-                   {"sha256", sha256_hex}});
-  SKERRY_ASSIGN(const auto package, formats::parse_model_package(manifest.dump()));
-  return formats::to_text(package);
+std::string joined(const json& texts) {
+  std::string line;
+  for (const json& text : texts)
+    line.append(line.empty() ? "" : ", ").append(text.get<std::string>());
+  return line;
 }
 
-// Startup loads the version; where the service refuses it, the deployment fails and the former
-// version, which still serves, stays. There is no Shutdown that unloads: the next version replaces
-// it in place.
-std::string recipe_of(const ModelOptions& options) {
-  const std::string service = std::string("{") + kService + ":artifacts:path}/skerry-infer";
-  const std::string socket = std::string("{") + kService + ":work:path}/infer.sock";
-  json files = json::array();
-  for (const std::string_view file : {std::string_view(kModelFile), formats::kModelManifestFile}) {
-    files.push_back({{"URI", "file:" + std::string(file)}, {"Permission", {{"Read", "ALL"}}}});
-  }
-  const json manifest = {{"Platform", {{"os", "linux"}, {"runtime", "*"}}},
-                         {"Lifecycle",
-                          {{"Startup", service + " load --socket " + socket + " " + options.name +
-                                           " {artifacts:path}"}}},
-                         {"Artifacts", files}};
-  const json recipe = {
-      {"RecipeFormatVersion", "2020-01-25"},
-      {"ComponentName", options.component},
-      {"ComponentVersion", options.version},
-      {"ComponentDescription", "Model " + options.name + " for the inference service."},
-      {"ComponentDependencies",
-       {{kService, {{"VersionRequirement", ">=0.1.0"}, {"DependencyType", "HARD"}}}}},
-      {"Manifests", json::array({manifest})}};
-  return recipe.dump();
+std::string data_set_of(const json& model) {
+  const std::string version = model.value("datasetVersion", "");
+  return model.value("dataset", "-") + (version.empty() ? "" : " " + version);
 }
 
-Result<void> publish_model(const Session& session, const ModelOptions& options) {
-  SKERRY_ASSIGN(const UploadContent model, UploadContent::of_file(options.file));
-  SKERRY_ASSIGN(const std::string digest, model.sha256_hex());
-  SKERRY_ASSIGN(const std::string manifest, manifest_of(options, digest));
+std::string metric_of(const json& model) {
+  const std::string name = model.value("metric", "");
+  if (name.empty()) return "-";
+  return name + "=" + model["metrics"][name].dump();
+}
+
+Result<json> promotions_of(FleetClient& fleet, const std::string& component,
+                           const std::string& tag) {
+  ApiCall call = ask(component_path(component) + "/promotions");
+  if (!tag.empty()) call.query.emplace_back("tag", tag);
+  return fleet.list(std::move(call), "promotions");
+}
+
+// A version as it is, or the one that a tag points at.
+Result<std::string> resolve(FleetClient& fleet, const std::string& component,
+                            const std::string& version_or_tag) {
+  const bool is_version = version_or_tag.front() >= '0' && version_or_tag.front() <= '9';
+  if (is_version) return version_or_tag;
+  SKERRY_ASSIGN(const json promotions, promotions_of(fleet, component, version_or_tag));
+  if (!promotions.empty()) return promotions[0].value("version", "");
+  return fail(Code::kNotFound,
+              component + " has no tag '" + version_or_tag + "': skerry model promote sets one");
+}
+
+Result<void> list(const Session& session, const ModelQuestion& question) {
   SKERRY_ASSIGN(auto fleet, session.connect());
-  const auto source = [&](const std::string& file) -> Result<UploadContent> {
-    return file == kModelFile ? model : UploadContent::of_bytes(manifest);
-  };
-  SKERRY_ASSIGN(const json created, publish(fleet, session.output, recipe_of(options), source));
+  SKERRY_ASSIGN(const json models, fleet.list(ask("/skerry/v1/models", question), "models"));
   if (session.output.json) {
-    session.output.print_json(created);
-  } else {
-    session.output.print_line("published model " + options.name + " as " +
-                              created.value("componentName", "") + " " +
-                              created.value("componentVersion", ""));
+    session.output.print_json(models);
+    return {};
   }
+  Table table{{"COMPONENT", "VERSION", "TAGS", "TRAINED", "DATA SET", "METRIC"}, {}};
+  for (const json& model : models) {
+    table.rows.push_back({model.value("component", ""), model.value("version", ""),
+                          joined(model["tags"]), model.value("trainedOn", "-"), data_set_of(model),
+                          metric_of(model)});
+  }
+  session.output.print_table(table);
+  if (models.empty()) session.output.hint("no such model; skerry model publish makes one");
   return {};
+}
+
+Result<void> show(const Session& session, const ModelQuestion& question) {
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  SKERRY_ASSIGN(const std::string version, resolve(fleet, question.component, question.version));
+  SKERRY_ASSIGN(json model, fleet.call(ask(model_path(question.component, version))));
+  SKERRY_ASSIGN(model["promotions"], promotions_of(fleet, question.component, ""));
+  SKERRY_ASSIGN(model["use"], fleet.call(ask("/skerry/v1/modelMetrics/" +
+                                             net::percent_encode(model.value("model", "")) +
+                                             "/versions/" + net::percent_encode(version))));
+  if (session.output.json) {
+    session.output.print_json(model);
+    return {};
+  }
+  Table table{{"FIELD", "VALUE"}, {}};
+  for (const auto& [name, value] : model.items()) {
+    if (name == "promotions" || name == "use") continue;
+    table.rows.push_back({name, value.is_string() ? value.get<std::string>() : value.dump()});
+  }
+  for (const auto& [name, value] : model["use"].items()) {
+    table.rows.push_back({"use: " + name, value.dump()});
+  }
+  for (const json& one : model["promotions"]) {
+    table.rows.push_back({"promotion: " + one.value("tag", ""), one.value("previous", "") + " -> " +
+                                                                    one.value("version", "") +
+                                                                    " by " + one.value("by", "")});
+  }
+  session.output.print_table(table);
+  return {};
+}
+
+Result<void> trace(const Session& session, const ModelQuestion& question) {
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  ApiCall call = ask("/skerry/v1/runningModels", question);
+  call.query.emplace_back("maxResults", "1000");
+  SKERRY_ASSIGN(const json running, fleet.list(std::move(call), "running"));
+  if (session.output.json) {
+    session.output.print_json(running);
+    return {};
+  }
+  Table table{{"DEVICE", "COMPONENT", "VERSION", "STATE", "TRAINED", "DATA SET", "RUN", "SOURCE"},
+              {}};
+  for (const json& one : running) {
+    const json& model = one["model"];
+    table.rows.push_back(
+        {one.value("thing", ""), model.value("component", ""), model.value("version", ""),
+         one.value("state", ""), model.value("trainedOn", "-"), data_set_of(model),
+         model.value("trainingRun", "-"), model.value("sourceSha256", "-").substr(0, 12)});
+  }
+  session.output.print_table(table);
+  if (running.empty()) session.output.hint("no device runs such a model");
+  return {};
+}
+
+Result<json> set_tag(FleetClient& fleet, const std::string& component, const std::string& tag,
+                     const std::string& version) {
+  return fleet.call({.service = "skerry",
+                     .method = "PUT",
+                     .path = component_path(component) + "/tags/" + net::percent_encode(tag),
+                     .body = json{{"version", version}}.dump()});
+}
+
+Result<void> promote(const Session& session, const ModelQuestion& question) {
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  SKERRY_ASSIGN(const std::string version, resolve(fleet, question.component, question.version));
+  SKERRY_ASSIGN(const json promotion, set_tag(fleet, question.component, question.tag, version));
+  if (session.output.json) {
+    session.output.print_json(promotion);
+    return {};
+  }
+  const std::string previous = promotion.value("previous", "");
+  session.output.print_line(question.component + " " + question.tag + " is " + version +
+                            (previous.empty() ? "" : ", was " + previous));
+  return {};
+}
+
+// Without --to: what the tag pointed at before, and the tag goes back with it.
+Result<void> roll_back(const Session& session, const ModelQuestion& question,
+                       DeployOptions deployment) {
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  std::string version;
+  if (question.version.empty()) {
+    SKERRY_ASSIGN(const json promotions, promotions_of(fleet, question.component, question.tag));
+    version = promotions.empty() ? "" : promotions[0].value("previous", "");
+    if (version.empty()) {
+      return fail(Code::kFailedPrecondition, question.component +
+                                                 " has no version before its tag '" + question.tag +
+                                                 "': name one with --to");
+    }
+  } else {
+    SKERRY_ASSIGN(version, resolve(fleet, question.component, question.version));
+  }
+  SKERRY_TRY(fleet.call(ask(model_path(question.component, version))));
+  deployment.components = {question.component + "=" + version};
+  deployment.keep = true;
+  if (deployment.name.empty()) deployment.name = "model rollback to " + version;
+  if (question.version.empty()) {
+    SKERRY_TRY(set_tag(fleet, question.component, question.tag, version));
+  }
+  return deploy(session, deployment);
+}
+
+void add_filters(CLI::App& command, ModelQuestion& question) {
+  command.add_option("--component", question.component, "Of this component");
+  command.add_option("--dataset", question.dataset, "Trained on this data set");
+  command.add_option("--dataset-version", question.dataset_version, "In this version");
+  command.add_option("--source-sha256", question.source, "Made from the file with this digest");
+}
+
+void add_questions(CLI::App& model, Session& session) {
+  auto listed = std::make_shared<ModelQuestion>();
+  CLI::App* list_command = model.add_subcommand("list", "Show versions of models and their tags");
+  add_filters(*list_command, *listed);
+  list_command->callback([&session, listed] {
+    session.action = [&session, listed] { return list(session, *listed); };
+  });
+
+  auto shown = std::make_shared<ModelQuestion>();
+  CLI::App* show_command =
+      model.add_subcommand("show", "Show where a version comes from and what it does on devices");
+  show_command->add_option("COMPONENT", shown->component)->required();
+  show_command->add_option("VERSION", shown->version, "A version, or a tag such as production")
+      ->required();
+  show_command->callback(
+      [&session, shown] { session.action = [&session, shown] { return show(session, *shown); }; });
+
+  auto traced = std::make_shared<ModelQuestion>();
+  CLI::App* trace_command = model.add_subcommand(
+      "trace", "From a device back to data sets, or from a data set or a source to devices");
+  trace_command->add_option("--thing", traced->thing, "What runs on this device");
+  add_filters(*trace_command, *traced);
+  trace_command->add_option("--version", traced->version, "This version");
+  trace_command->footer(R"(
+Examples:
+  skerry model trace --thing press-7
+  skerry model trace --dataset librispeech --dataset-version 3
+  skerry model trace --source-sha256 $(sha256sum train.py | cut -d' ' -f1))");
+  trace_command->callback([&session, traced] {
+    session.action = [&session, traced] { return trace(session, *traced); };
+  });
+}
+
+void add_changes(CLI::App& model, Session& session) {
+  auto promoted = std::make_shared<ModelQuestion>();
+  CLI::App* promote_command =
+      model.add_subcommand("promote", "Let a tag such as production point at a version");
+  promote_command->add_option("COMPONENT", promoted->component)->required();
+  promote_command->add_option("VERSION", promoted->version, "A version, or another tag")
+      ->required();
+  promote_command->add_option("--tag", promoted->tag, "The tag")->capture_default_str();
+  promote_command->callback([&session, promoted] {
+    session.action = [&session, promoted] { return promote(session, *promoted); };
+  });
+
+  auto question = std::make_shared<ModelQuestion>();
+  auto options = std::make_shared<DeployOptions>();
+  CLI::App* command =
+      model.add_subcommand("rollback", "Deploy a former version; everything else stays");
+  command->add_option("COMPONENT", question->component)->required();
+  command->add_option("--to", question->version,
+                      "A version or a tag (default: what the tag pointed at before; the tag goes "
+                      "back with it)");
+  command->add_option("--tag", question->tag, "The tag")->capture_default_str();
+  auto* group = command->add_option("--group", options->group, "Target: every device of a group");
+  auto* thing =
+      command->add_option("--thing", options->thing, "Target: one device")->excludes(group);
+  command->add_flag("--wait", options->wait, "Wait until every device of the target has ended it");
+  command->add_option("--timeout", options->timeout_s, "Seconds to wait")
+      ->capture_default_str()
+      ->needs("--wait");
+  command->callback([&session, question, options, group, thing] {
+    if (group->empty() && thing->empty()) throw CLI::RequiredError("one of --group and --thing");
+    session.action = [&session, question, options] {
+      return roll_back(session, *question, *options);
+    };
+  });
 }
 
 }  // namespace
 
+std::string model_path(const std::string& component, const std::string& version) {
+  return component_path(component) + "/versions/" + net::percent_encode(version);
+}
+
 void add_model_commands(CLI::App& app, Session& session) {
-  CLI::App* model = app.add_subcommand("model", "Models as components");
-  auto options = std::make_shared<ModelOptions>();
-  CLI::App* command =
-      model->add_subcommand("publish", "Publish an ONNX model as a component version");
-  command->add_option("FILE", options->file, "The model, *.onnx")
-      ->required()
-      ->check(CLI::ExistingFile);
-  command->add_option("--name", options->name, "Name under which it is served")->required();
-  command->add_option("--version", options->version, "Version of model and component")->required();
-  command->add_option("--component", options->component,
-                      "Component name (default: com.example.NAME)");
-  command->add_option("--input", options->inputs,
-                      "NAME:DATATYPE:SHAPE that callers may rely on, -1 = any size; repeatable");
-  command->add_option("--output", options->outputs, "The same of an output; one at least");
-  command
-      ->add_option("--contract", options->contract,
-                   "JSON file with inputs, outputs and warmup instead")
-      ->check(CLI::ExistingFile);
-  command->footer(R"(
-The component depends on skerry.Infer and loads itself into it. A version that does not keep the contract is refused
-on the device, and the former one goes on serving.
-Examples:
-  skerry model publish vad.onnx --name vad --version 1.0.0 --input input:FP32:-1,576 --input sr:INT64: --output output:FP32:-1,1
-  skerry model publish vad.onnx --name vad --version 1.1.0 --component com.example.VadModel --contract contract.json)");
-  command->callback([&session, options] {
-    if (options->component.empty()) options->component = "com.example." + options->name;
-    session.action = [&session, options] { return publish_model(session, *options); };
-  });
+  CLI::App* model = app.add_subcommand("model", "Models as components, and where they come from");
+  add_model_publish(*model, session);
+  add_questions(*model, session);
+  add_changes(*model, session);
 }
 
 }  // namespace skerry::cli

@@ -45,7 +45,7 @@ struct CohortMetrics {
 };
 // What the things of a cohort said about one version. To see what happened since a moment, take it
 // then and now: now.counts.since(then.counts). 100,000 things take less than 100 ms
-// (bench/metrics).
+// (bench/store).
 Result<CohortMetrics> cohort_metrics(Store& store, const formats::ModelId& model,
                                      const Cohort& cohort);
 

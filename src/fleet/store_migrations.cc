@@ -56,6 +56,20 @@ const std::vector<const char*> kModelMetrics = {
     "CREATE TABLE model_hours (model TEXT NOT NULL, version TEXT NOT NULL, "
     "hour_ms BIGINT NOT NULL, counts TEXT NOT NULL, PRIMARY KEY (model, version, hour_ms))"};
 
+// Migration 10: versions of models, where they come from, and which devices run them.
+const std::vector<const char*> kModels = {
+    "CREATE TABLE models (component TEXT NOT NULL, version TEXT NOT NULL, model TEXT NOT NULL, "
+    "dataset TEXT NOT NULL, dataset_version TEXT NOT NULL, source_sha256 TEXT NOT NULL, "
+    "provenance TEXT NOT NULL, created_by TEXT NOT NULL, created_ms BIGINT NOT NULL, "
+    "PRIMARY KEY (component, version))",
+    "CREATE INDEX models_by_dataset ON models (dataset, dataset_version)",
+    "CREATE INDEX models_by_source ON models (source_sha256)",
+    "CREATE INDEX installed_components_by_version ON installed_components (name, version, thing)",
+    "CREATE TABLE model_promotions (sequence BIGINT PRIMARY KEY, component TEXT NOT NULL, "
+    "tag TEXT NOT NULL, version TEXT NOT NULL, previous TEXT NOT NULL, promoted_by TEXT NOT NULL, "
+    "at_ms BIGINT NOT NULL)",
+    "CREATE INDEX model_promotions_by_tag ON model_promotions (component, tag, sequence)"};
+
 const std::vector<Migration>& migrations() {
   static const std::vector<Migration> kMigrations = {
       // 1: the registry of things, groups and certificates.
@@ -121,6 +135,7 @@ const std::vector<Migration>& migrations() {
       {7, kUpdatesAndDeletions},
       {8, kAccess},
       {9, kModelMetrics},
+      {10, kModels},
   };
   return kMigrations;
 }

@@ -114,6 +114,16 @@ Result<void> Database::savepoint(const std::function<Result<void>()>& work) {
   return result;
 }
 
+std::string Database::numbered(const std::string& sql) {
+  std::string result;
+  int number = 0;
+  for (const char c : sql) {
+    result += c;
+    if (c == '?') result.replace(result.size() - 1, 1, ":p" + std::to_string(++number));
+  }
+  return result;
+}
+
 sqlite_api::sqlite3* Database::connection() {
   return static_cast<soci::sqlite3_session_backend*>(session_.get_backend())->conn_;
 }

@@ -74,6 +74,20 @@ class Database {
   Result<void> scan(const std::string& sql, std::span<const std::string_view> parameters,
                     const EachPair& each);
 
+  // The same where the number of parameters shows at run time: `each` calls bind(text) for them.
+  template <class Read, class Each>
+  auto select_where(const std::string& sql, Read read, Each each)
+      -> Result<std::vector<decltype(read(std::declval<Row>()))>> {
+    std::vector<decltype(read(std::declval<Row>()))> found;
+    SKERRY_TRY(guard([&] {
+      auto prepared = session_.prepare << numbered(sql);
+      each([&](const std::string& value) { bind(prepared, value); });
+      soci::rowset<soci::row> rows = prepared;
+      for (const soci::row& row : rows) found.push_back(read(Row(row)));
+    }));
+    return found;
+  }
+
   // The only row; kNotFound with `missing` where there is none.
   template <class Read, class... Parameters>
   auto select_one(std::string missing, const std::string& sql, Read read,
@@ -98,6 +112,7 @@ class Database {
   static void bind(soci::details::prepare_temp_type& prepared, const int64_t& value) {
     prepared, soci::use(value);
   }
+  static std::string numbered(const std::string& sql);  // each ? as SOCI wants it: :p1, :p2, …
   static Result<void> guard(const std::function<void()>& work);
 
   const Access access_;

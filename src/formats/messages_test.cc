@@ -157,5 +157,35 @@ TEST(ModelPackageTest, ErrorsNameThePlace) {
             std::string::npos);
 }
 
+TEST(ModelPackageTest, Scores) {
+  const auto refusal = [](const char* scores, int last = 3) {
+    json document = {{"format", 1},
+                     {"name", "m"},
+                     {"version", "1"},
+                     {"runtime", "null"},
+                     {"file", "m.bin"},
+                     {"sha256", std::string(64, 'a')},
+                     {"inputs", json::array()},
+                     {"outputs",
+                      {{{"name", "y"}, {"datatype", "FP32"}, {"shape", {-1, last}}},
+                       {{"name", "n"}, {"datatype", "INT64"}, {"shape", {1}}}}}};
+    document["scores"] = json::parse(scores);
+    const auto package = parse_model_package(document.dump());
+    if (!package) return package.error().message();
+    const auto again = parse_model_package(to_text(*package));
+    return again && again->scores == package->scores ? std::string() : "does not survive printing";
+  };
+  EXPECT_EQ(refusal(R"({"output":"y"})"), "");
+  EXPECT_EQ(refusal(R"({"output":"y","activation":"softmax"})"), "");
+  EXPECT_EQ(refusal(R"({"output":"y","activation":"sigmoid"})", 1), "");
+  EXPECT_EQ(refusal(R"({"output":"x"})"), "model.json: scores: 'x' is no output of this model");
+  EXPECT_EQ(refusal(R"({"output":"n"})"), "model.json: scores: the output must be FP32 or FP64");
+  EXPECT_NE(refusal(R"({"output":"y","activation":"softmax"})", 1).find("softmax of one score"),
+            std::string::npos);
+  EXPECT_NE(refusal(R"({"output":"y","activation":"relu"})").find("scores.activation: "),
+            std::string::npos);
+  EXPECT_NE(refusal(R"("y")").find("scores"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace skerry::formats

@@ -181,6 +181,31 @@ Result<> parse_trial(const Node& root, ModelPackage& package) {
   return {};
 }
 
+constexpr EnumNames<ScoreActivation, 3> kActivations = {{{ScoreActivation::kNone, "none"},
+                                                         {ScoreActivation::kSoftmax, "softmax"},
+                                                         {ScoreActivation::kSigmoid, "sigmoid"}}};
+
+Result<> parse_scores(const Node& root, ModelPackage& package) {
+  SKERRY_ASSIGN(auto node, root.find("scores"));
+  if (!node) return {};
+  ModelScores scores;
+  SKERRY_ASSIGN(scores.output, required_string(*node, "output"));
+  SKERRY_TRY(node->read("activation", kActivations, scores.activation));
+  const auto output = std::ranges::find(package.outputs, scores.output, &TensorSpec::name);
+  if (output == package.outputs.end()) {
+    return node->wrong(fmt::format("'{}' is no output of this model", scores.output));
+  }
+  if (output->type != tensor::DataType::kFp32 && output->type != tensor::DataType::kFp64) {
+    return node->wrong("the output must be FP32 or FP64");
+  }
+  const bool is_single = output->shape.empty() || output->shape.back() == 1;
+  if (is_single && scores.activation == ScoreActivation::kSoftmax) {
+    return node->wrong("softmax of one score is always 1; \"sigmoid\" makes a logit a probability");
+  }
+  package.scores = std::move(scores);
+  return {};
+}
+
 Result<ModelPackage> read_package(const Node& root) {
   SKERRY_ASSIGN(auto format_node, root.require("format"));
   SKERRY_ASSIGN(const int64_t format, format_node.as_integer());
@@ -206,6 +231,7 @@ Result<ModelPackage> read_package(const Node& root) {
     return fail(Code::kInvalidArgument, "outputs: a model has one output at least");
   }
   SKERRY_TRY(parse_trial(root, package));
+  SKERRY_TRY(parse_scores(root, package));
   return package;
 }
 
@@ -231,6 +257,10 @@ json to_json(const WarmupInput& warmup) {
 
 }  // namespace
 
+std::string_view name_of(ScoreActivation activation) {
+  return enum_name(kActivations, activation);
+}
+
 Result<ModelPackage> parse_model_package(std::string_view text) {
   auto document = parse_json(text, {.size_bytes = kMaxBytes});
   if (!document) return fail(document.error().with_context(kModelManifestFile));
@@ -254,6 +284,10 @@ std::string to_text(const ModelPackage& package) {
                    {"outputs", to_json(package.outputs)}};
   if (!package.files.empty()) document["files"] = package.files;
   for (const auto& [name, input] : package.warmup) document["warmup"][name] = to_json(input);
+  if (package.scores) {
+    document["scores"] = {{"output", package.scores->output},
+                          {"activation", name_of(package.scores->activation)}};
+  }
   if (package.trial_optional) document["trial_run"] = "optional";
   return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }

@@ -26,6 +26,18 @@ struct WarmupInput {
   bool operator==(const WarmupInput&) const = default;
 };
 
+// What becomes of a score before it is a probability.
+enum class ScoreActivation { kNone, kSoftmax, kSigmoid };
+std::string_view name_of(ScoreActivation activation);  // "softmax"
+
+// Which output says how likely each class is, along its last dimension; one score alone says how
+// likely class 1 of two is. The service counts predictions and confidences by it.
+struct ModelScores {
+  std::string output;
+  ScoreActivation activation = ScoreActivation::kNone;
+  bool operator==(const ModelScores&) const = default;
+};
+
 struct ModelPackage {
   std::string name;  // a component name's letters, as it becomes part of URLs
   std::string version;
@@ -40,6 +52,7 @@ struct ModelPackage {
   // Inputs of the trial run, by name: for what zeros make invalid, such as a sample rate, and for
   // shapes that cannot be guessed.
   std::map<std::string, WarmupInput> warmup;
+  std::optional<ModelScores> scores;
   bool trial_optional = false;  // served although no trial run succeeds
 };
 

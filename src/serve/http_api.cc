@@ -332,6 +332,7 @@ io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request)
   const int64_t started = now_ns();
   const auto failed = [&](const Error& error) {
     model->stats.add_failure(now_ns() - started);
+    if (options_.summaries) options_.summaries->add_failure(*model, error.code());
     return error_response(error);
   };
   if (request.headers.has("Content-Encoding")) {  // one that the server has not undone
@@ -348,6 +349,9 @@ io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request)
   if (!outcome.outputs) co_return failed(outcome.outputs.error());
   times.queue_ns = outcome.queue_ns;
   times.infer_ns = outcome.infer_ns;
+  if (options_.summaries && model->scores) {
+    count_predictions(*model->scores, *outcome.outputs, options_.summaries->counts_of(*model));
+  }
 
   const int64_t inferred = now_ns();
   auto answer = co_await encode(model, std::move(decoded->form), std::move(*outcome.outputs));
@@ -362,6 +366,7 @@ io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request)
   response.body = std::move(answer->body);
   times.output_ns = now_ns() - inferred;
   model->stats.add_success(times, clock_.wall_ms());
+  if (options_.summaries) options_.summaries->add_success(*model, times.total_ns());
   co_return response;
 }
 

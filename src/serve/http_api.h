@@ -15,6 +15,7 @@
 #include "net/http.h"
 #include "serve/inference_service.h"
 #include "serve/model_repository.h"
+#include "serve/summaries.h"
 #include "serve/tensor_codec.h"
 
 namespace skerry::serve {
@@ -27,6 +28,7 @@ class HttpApi {
     // Loading runs a model with this process's rights, so it is for those who can open the Unix
     // socket.
     bool repository_over_tcp = false;
+    Summaries* summaries = nullptr;  // outlives it; null where nobody wants any
   };
 
   // All references outlive it. On `codec` large bodies are read and written.

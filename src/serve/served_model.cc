@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "formats/model_package.h"
 #include "serve/memory_guard.h"
 #include "serve/trial_run.h"
 
@@ -152,6 +151,7 @@ Result<std::unique_ptr<ServedModel>> stage(const runtime::Runtimes& runtimes,
   served->outputs = package.outputs;
   for (const TensorSpec& spec : served->outputs) served->output_names.push_back(spec.name);
   served->concurrent = can.concurrent_runs;
+  served->scores = package.scores;
   SKERRY_ASSIGN(served->model, runtime->second->load(source, options));
   SKERRY_TRY(check_contract(*served));
   SKERRY_TRY(try_out(*served, package, stop));

@@ -4,12 +4,15 @@
 
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "formats/model_counts.h"
+#include "formats/model_package.h"
 #include "runtime/runtimes.h"
 #include "serve/stats.h"
 #include "serve/workers.h"
@@ -45,8 +48,11 @@ struct ServedModel {
   std::unique_ptr<runtime::Model> model;
   bool concurrent = false;  // runs of it may overlap
 
+  std::optional<formats::ModelScores> scores;
+
   // On the loop's thread only:
   ModelStats stats;
+  std::shared_ptr<formats::ModelCounts> counts;  // since the last summary (summaries.h)
   CostTable costs;
   size_t in_flight = 0;              // on threads or waiting for one
   size_t hung = 0;                   // that do not end

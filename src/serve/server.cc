@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "base/log.h"
+#include "io/random.h"
 #include "net/http_server.h"
 #include "serve/http_api.h"
 
@@ -47,8 +48,10 @@ struct Parts {
   io::ThreadPool codec{"codec", kCodecThreads};
   ModelRepository repository;
   InferenceService inference;
+  std::optional<Summaries> summaries;  // where there is a nucleus to take them
   HttpApi api;
   net::HttpServer http;
+  std::optional<SummaryPublisher> publisher;
   io::TaskScope tasks;
 
   Parts(io::Loop& loop, io::Files& files, io::Clock& clock,
@@ -61,11 +64,23 @@ struct Parts {
         inference(loop, {.threads = options.threads,
                          .max_queued = options.max_queued,
                          .run_timeout_ms = options.inference_timeout_ms}),
+        summaries(summaries_of(clock, options)),
         api(loop, clock, codec, repository, inference,
-            {options.version, options.repository_over_tcp}),
+            {options.version, options.repository_over_tcp, summaries ? &*summaries : nullptr}),
         http(loop, [this](net::HttpRequest request) { return api.handle(std::move(request)); },
              {.body_bytes = options.max_body_bytes, .decode_bodies = true}) {
     http.set_error_format(HttpApi::refusal);
+    if (!summaries) return;
+    publisher.emplace(loop, clock, *summaries, options.nucleus, options.summary_interval_ms);
+    const auto interval = static_cast<uint64_t>(options.summary_interval_ms);
+    tasks.spawn(publisher->run(static_cast<int64_t>(1 + io::RealRandom().below(interval))));
+  }
+
+  static std::optional<Summaries> summaries_of(io::Clock& clock, const ServerOptions& options) {
+    if (options.nucleus.socket_path.empty() || options.summary_interval_ms == 0) {
+      return std::nullopt;
+    }
+    return Summaries(fmt::format("{:016x}", io::RealRandom().next()), clock.wall_ms());
   }
 };
 
@@ -85,6 +100,7 @@ io::Task<void> drain(io::RealLoop* loop, Parts* parts, int64_t timeout_ms) {
     log::warn("serve", "stopping with requests unanswered",
               {{"connections", std::to_string(parts->http.connections())}});
   }
+  if (parts->publisher) co_await parts->publisher->flush();
   loop->stop();
 }
 

@@ -10,6 +10,7 @@
 #include "io/clock.h"
 #include "io/files.h"
 #include "io/loop.h"
+#include "serve/summary_publisher.h"
 
 namespace skerry::serve {
 
@@ -31,6 +32,8 @@ struct ServerOptions {
   int64_t drain_timeout_ms = 10'000;
   std::string state_file;  // "" for none
   bool repository_over_tcp = false;
+  NucleusAddress nucleus;  // that summaries go to
+  int64_t summary_interval_ms = 60'000;
 };
 
 // Serves until SIGTERM or SIGINT, then finishes the requests in flight, for drain_timeout_ms at

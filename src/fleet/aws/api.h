@@ -61,6 +61,7 @@ struct ApiContext : ApiServices {
   std::string_view operation;   // its name in the model
   const nlohmann::json& given;  // the request's fields, checked: what bind_request() returned
   const ModelledException*& exception;
+  std::string actor;  // who asks
 
   // For `return context.refuse(kVersionConflict, "…")`.
   std::unexpected<Error> refuse(const ModelledException& named, std::string message) const {
@@ -106,5 +107,6 @@ std::span<const Route> certificate_routes();
 std::span<const Route> job_routes();
 std::span<const Route> access_routes();
 std::span<const Route> overview_routes();
+std::span<const Route> model_routes();
 
 }  // namespace skerry::fleet::aws

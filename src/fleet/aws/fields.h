@@ -25,6 +25,7 @@ struct RawRequest {
   std::multimap<std::string, std::string> query;  // decoded
   std::map<std::string, std::string> headers;     // names in lower case
   nlohmann::json body;                            // an object; empty where there is no body
+  std::string actor;                              // who asks
 };
 
 enum class In { kPath, kQuery, kHeader, kBody };
@@ -106,9 +107,10 @@ template <auto kFunction>
 Result<nlohmann::json> run(const ApiServices& services, Store& store, std::string_view name,
                            RawRequest raw, const ModelledException*& exception) {
   typename RequestOf<decltype(kFunction)>::Type request;
+  const std::string actor = raw.actor;
   SKERRY_ASSIGN(const nlohmann::json given,
                 bind_request(request.fields(), std::move(raw), &request));
-  ApiContext context{{services}, store, name, given, exception};
+  ApiContext context{{services}, store, name, given, exception, actor};
   return kFunction(context, request);
 }
 }  // namespace detail

@@ -141,9 +141,9 @@ std::optional<std::map<std::string, std::string>> match_path(std::string_view pa
 
 std::vector<Route> all_routes() {
   std::vector<Route> routes;
-  for (auto table :
-       {component_routes(), deployment_routes(), device_routes(), tag_routes(), thing_routes(),
-        group_routes(), certificate_routes(), job_routes(), access_routes(), overview_routes()}) {
+  for (auto table : {component_routes(), deployment_routes(), device_routes(), tag_routes(),
+                     thing_routes(), group_routes(), certificate_routes(), job_routes(),
+                     access_routes(), overview_routes(), model_routes()}) {
     routes.insert(routes.end(), table.begin(), table.end());
   }
   return routes;
@@ -227,6 +227,7 @@ io::Task<net::HttpResponse> Router::run(const Route& route, Call call) {
   auto work = [this, &route, call = std::move(call),
                exception](Store& store) mutable -> Result<std::string> {
     SKERRY_ASSIGN(RawRequest raw, read_request(call.request, std::move(call.path)));
+    raw.actor = call.who.name;
     std::optional<AuditEntry> change;
     if (route.method != "GET") {
       change = audit_entry(call.who, route, call.request.target, raw.body);

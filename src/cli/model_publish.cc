@@ -1,0 +1,262 @@
+// skerry model publish: a model file becomes a component that loads itself into the inference
+// service, with where it comes from.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/local_files.h"
+#include "cli/model_commands.h"
+#include "cli/publisher.h"
+#include "formats/json_ptr.h"
+#include "formats/model_package.h"
+#include "formats/model_provenance.h"
+
+namespace skerry::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kService = "skerry.Infer";
+constexpr const char* kModelFile = "model.onnx";
+
+struct ModelOptions {
+  std::string file;
+  std::string name;
+  std::string version;
+  std::string component;
+  std::vector<std::string> inputs;  // NAME:DATATYPE:SHAPE
+  std::vector<std::string> outputs;
+  std::string contract;  // JSON file with inputs, outputs, scores and warmup
+  std::string scores;    // OUTPUT[:ACTIVATION]
+  bool component_per_release = false;
+  std::vector<std::string> metrics;  // NAME=VALUE; the first one names the release
+  std::vector<std::string> optimiser;
+  std::string source;  // file
+  formats::ModelProvenance provenance;
+  std::string model_file = kModelFile;  // its name in the package
+};
+
+std::pair<std::string, std::string> split_at_equals(const std::string& text) {
+  const size_t equals = text.find('=');
+  return {text.substr(0, equals), equals == std::string::npos ? "" : text.substr(equals + 1)};
+}
+
+std::string default_component(const std::string& name) {
+  return "com.example." + name;
+}
+
+// Fills in what the options say between them.
+Result<void> complete(ModelOptions& options, const std::string& sha256_hex) {
+  formats::ModelProvenance& from = options.provenance;
+  from.model = options.name;
+  from.artifact_sha256 = sha256_hex;
+  for (const std::string& text : options.metrics) {
+    const auto [name, value] = split_at_equals(text);
+    double number = 0;
+    if (!CLI::detail::lexical_cast(value, number)) {
+      return fail(Code::kInvalidArgument, "--metric '" + text + "' is not NAME=NUMBER");
+    }
+    from.metrics[name] = number;
+    if (from.metric.empty()) from.metric = name;
+  }
+  for (const std::string& text : options.optimiser) {
+    const auto [name, value] = split_at_equals(text);
+    from.optimiser[name] = value;
+  }
+  if (!options.source.empty()) {
+    SKERRY_ASSIGN(const UploadContent source, UploadContent::of_file(options.source));
+    SKERRY_ASSIGN(from.source_sha256, source.sha256_hex());
+  }
+  const std::string release = formats::release_name_of(from);
+  if (!release.empty()) options.model_file = release + ".onnx";
+  from.artifact = options.model_file;
+  if (options.component_per_release) {
+    if (release.empty()) {
+      return fail(Code::kInvalidArgument,
+                  "--component-per-release needs --trained, --dataset and --metric");
+    }
+    options.component = default_component(release);
+  }
+  if (options.component.empty()) options.component = default_component(options.name);
+  SKERRY_TRY(formats::parse_model_provenance(formats::to_json(from)));
+  return formats::check_component_name(options.component, from);
+}
+
+// "input:FP32:1,576" → {"name","datatype","shape"}; no shape is a scalar.
+Result<json> tensor_of(const std::string& text) {
+  const size_t datatype = text.rfind(':', text.rfind(':') - 1);
+  const size_t shape = text.rfind(':');
+  const auto wrong = [&] {
+    return fail(Code::kInvalidArgument,
+                "'" + text + "' is not NAME:DATATYPE:SHAPE, for example input:FP32:-1,576");
+  };
+  if (datatype == std::string::npos || shape == datatype || datatype == 0) return wrong();
+  json dimensions = json::array();
+  for (const std::string& dimension : CLI::detail::split(text.substr(shape + 1), ',')) {
+    if (dimension.empty()) continue;
+    int64_t value = 0;
+    if (!CLI::detail::lexical_cast(dimension, value) || value < -1) return wrong();
+    dimensions.push_back(value);
+  }
+  return json{{"name", text.substr(0, datatype)},
+              {"datatype", text.substr(datatype + 1, shape - datatype - 1)},
+              {"shape", dimensions}};
+}
+
+// What callers may rely on, as the package says it.
+Result<json> contract_of(const ModelOptions& options) {
+  json contract = {{"inputs", json::array()}, {"outputs", json::array()}};
+  if (!options.contract.empty()) {
+    SKERRY_ASSIGN(const std::string text, read_local_file(options.contract));
+    auto given = formats::parse_json(text);
+    if (!given) return fail(given.error().with_context(options.contract));
+    if (!given->is_object())
+      return fail(Code::kInvalidArgument, options.contract + ": must be a JSON object");
+    contract.update(*given);
+  }
+  for (const std::string& text : options.inputs) {
+    SKERRY_ASSIGN(json tensor, tensor_of(text));
+    contract["inputs"].push_back(std::move(tensor));
+  }
+  for (const std::string& text : options.outputs) {
+    SKERRY_ASSIGN(json tensor, tensor_of(text));
+    contract["outputs"].push_back(std::move(tensor));
+  }
+  if (!options.scores.empty()) {
+    const size_t colon = options.scores.find(':');
+    contract["scores"] = {{"output", options.scores.substr(0, colon)}};
+    if (colon != std::string::npos) {
+      contract["scores"]["activation"] = options.scores.substr(colon + 1);
+    }
+  }
+  return contract;
+}
+
+Result<std::string> manifest_of(const ModelOptions& options, const std::string& sha256_hex) {
+  SKERRY_ASSIGN(json manifest, contract_of(options));
+  manifest.update({{"format", 1},
+                   {"name", options.name},
+                   {"version", options.version},
+                   {"runtime", "onnxruntime"},
+                   {"file", options.model_file},
+                   {"sha256", sha256_hex}});
+  SKERRY_ASSIGN(const auto package, formats::parse_model_package(manifest.dump()));
+  return formats::to_text(package);
+}
+
+// Startup loads the version; where the service refuses it, the deployment fails and the former
+// version, which still serves, stays. There is no Shutdown that unloads: the next version replaces
+// it in place.
+std::string recipe_of(const ModelOptions& options) {
+  const std::string service = std::string("{") + kService + ":artifacts:path}/skerry-infer";
+  const std::string socket = std::string("{") + kService + ":work:path}/infer.sock";
+  json files = json::array();
+  for (const std::string_view file :
+       {std::string_view(options.model_file), formats::kModelManifestFile}) {
+    files.push_back({{"URI", "file:" + std::string(file)}, {"Permission", {{"Read", "ALL"}}}});
+  }
+  const json manifest = {{"Platform", {{"os", "linux"}, {"runtime", "*"}}},
+                         {"Lifecycle",
+                          {{"Startup", service + " load --socket " + socket + " " + options.name +
+                                           " {artifacts:path}"}}},
+                         {"Artifacts", files}};
+  const json recipe = {
+      {"RecipeFormatVersion", "2020-01-25"},
+      {"ComponentName", options.component},
+      {"ComponentVersion", options.version},
+      {"ComponentDescription", "Model " + options.name + " for the inference service."},
+      {"ComponentDependencies",
+       {{kService, {{"VersionRequirement", ">=0.1.0"}, {"DependencyType", "HARD"}}}}},
+      {"Manifests", json::array({manifest})}};
+  return recipe.dump();
+}
+
+// The description first: a version is never published without one. Where publishing fails, the next
+// try may describe it otherwise.
+Result<void> publish_model(const Session& session, ModelOptions options) {
+  SKERRY_ASSIGN(const UploadContent model, UploadContent::of_file(options.file));
+  SKERRY_ASSIGN(const std::string digest, model.sha256_hex());
+  SKERRY_TRY(complete(options, digest));
+  SKERRY_ASSIGN(const std::string manifest, manifest_of(options, digest));
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  const json description = {{"provenance", formats::to_json(options.provenance)}};
+  SKERRY_TRY(fleet.call({.service = "skerry",
+                         .method = "PUT",
+                         .path = model_path(options.component, options.version),
+                         .body = description.dump()}));
+  const auto source = [&](const std::string& file) -> Result<UploadContent> {
+    return file == options.model_file ? model : UploadContent::of_bytes(manifest);
+  };
+  SKERRY_ASSIGN(const json created, publish(fleet, session.output, recipe_of(options), source));
+  if (session.output.json) {
+    session.output.print_json(created);
+  } else {
+    session.output.print_line("published model " + options.name + " as " +
+                              created.value("componentName", "") + " " +
+                              created.value("componentVersion", ""));
+  }
+  return {};
+}
+
+void add_provenance_options(CLI::App& command, ModelOptions& options) {
+  formats::ModelProvenance& from = options.provenance;
+  command.add_option("--trained", from.trained_on, "Date of the training, YYYY-MM-DD");
+  command.add_option("--dataset", from.dataset, "Data set that it was trained on");
+  command.add_option("--dataset-version", from.dataset_version, "The data set's version");
+  command.add_option("--metric", options.metrics,
+                     "NAME=NUMBER that the training reached; repeatable, the first one is in the "
+                     "artifact's name");
+  command.add_option("--training-run", from.training_run, "Id or address of the training run");
+  command
+      .add_option("--source", options.source,
+                  "File that it was made from; its SHA-256 is kept, to find the model by")
+      ->check(CLI::ExistingFile);
+  command.add_option("--source-sha256", from.source_sha256, "That digest")->excludes("--source");
+  command.add_option("--optimiser", options.optimiser,
+                     "NAME=VALUE of the optimiser's settings; repeatable");
+  command.add_option("--licence", from.licence, "SPDX identifier, such as MIT");
+  command
+      .add_flag("--component-per-release", options.component_per_release,
+                "The component is named com.example.NAME-YYYYMMDD-DATASET-METRIC")
+      ->excludes("--component");
+}
+
+}  // namespace
+
+void add_model_publish(CLI::App& model, Session& session) {
+  auto options = std::make_shared<ModelOptions>();
+  CLI::App* command =
+      model.add_subcommand("publish", "Publish an ONNX model as a component version");
+  command->add_option("FILE", options->file, "The model, *.onnx")
+      ->required()
+      ->check(CLI::ExistingFile);
+  command->add_option("--name", options->name, "Name under which it is served")->required();
+  command->add_option("--version", options->version, "Version of model and component")->required();
+  command->add_option("--component", options->component,
+                      "Component name (default: com.example.NAME)");
+  command->add_option("--input", options->inputs,
+                      "NAME:DATATYPE:SHAPE that callers may rely on, -1 = any size; repeatable");
+  command->add_option("--output", options->outputs, "The same of an output; one at least");
+  command
+      ->add_option("--contract", options->contract,
+                   "JSON file with inputs, outputs, scores and warmup instead")
+      ->check(CLI::ExistingFile);
+  command->add_option(
+      "--scores", options->scores,
+      "OUTPUT[:softmax|sigmoid] that says how likely each class is: predictions and "
+      "confidences are counted by it");
+  add_provenance_options(*command, *options);
+  command->footer(R"(
+With --trained, --dataset and --metric the model's file is named NAME-YYYYMMDD-DATASET-METRIC.
+The component depends on skerry.Infer and loads itself into it. A version that does not keep the contract is refused
+on the device, and the former one goes on serving.
+Examples:
+  skerry model publish vad.onnx --name vad --version 1.0.0 --input input:FP32:-1,576 --input sr:INT64: --output output:FP32:-1,1
+  skerry model publish vad.onnx --name vad --version 1.1.0 --component com.example.VadModel --contract contract.json \\
+      --trained 2026-11-27 --dataset librispeech --dataset-version 3 --metric auc=0.9731 --source train.py --licence MIT)");
+  command->callback([&session, options] {
+    session.action = [&session, options] { return publish_model(session, *options); };
+  });
+}
+
+}  // namespace skerry::cli

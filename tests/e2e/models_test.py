@@ -1,0 +1,106 @@
+"""A model with its provenance: traced both ways, what it does on the device known to the fleet, promoted, rolled back.
+
+    models_test.py BIN_DIR
+"""
+
+import hashlib
+import json
+import sys
+import urllib.request
+from pathlib import Path
+
+import e2e
+import testbed
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
+
+import packages
+
+MODEL = packages.MODEL
+REQUESTS = 25
+
+
+class Models(e2e.EndToEnd):
+    def setUp(self):
+        super().setUp()
+        self.port = testbed.free_port()
+        self.source = self.bed.directory / "train.py"
+        self.source.write_text("train()\n")
+        self.digest = hashlib.sha256(self.source.read_bytes()).hexdigest()
+        self.start_device()
+
+    def publish_model(self, version, *options):
+        return self.fleet.cli("model", "publish", *packages.model(version), *options)
+
+    def predict(self):
+        ask = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 576], "data": [0.0] * 576},
+                          {"name": "state", "datatype": "FP32", "shape": [2, 1, 128], "data": [0.0] * 256},
+                          {"name": "sr", "datatype": "INT64", "shape": [], "data": [16000]}]}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v2/models/{packages.MODEL_NAME}/infer",
+                                         data=json.dumps(ask).encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["outputs"][0]["data"]
+
+    def wait_for_use(self, version, requests):
+        """What the fleet knows of the version once it knows of so many requests."""
+        def known():
+            use = self.fleet.cli("model", "show", MODEL, version)["use"]
+            return use if use["requests"] >= requests else None
+
+        return testbed.wait_for(f"{requests} requests to {version} are known", known, 60, alive=[self.device])
+
+    def test_from_training_to_devices_and_back(self):
+        for make in (packages.onnxruntime, lambda folder: packages.infer(folder, self.bed.bin_dir)):
+            folder = self.bed.directory / f"package-{make.__name__}"
+            folder.mkdir()
+            self.fleet.cli("component", "publish", make(folder))
+        self.publish_model("1.0.0", "--trained", "2026-11-20", "--dataset", "speech", "--dataset-version", "1",
+                           "--metric", "auc=0.91", "--source", self.source, "--licence", "MIT")
+        self.publish_model("1.1.0", "--trained", "2026-11-27", "--dataset", "speech", "--dataset-version", "2",
+                           "--metric", "auc=0.97315", "--optimiser", "quantise=int8", "--training-run", "run-17")
+        with self.assertRaisesRegex(testbed.Failure, "published and described otherwise"):
+            self.publish_model("1.1.0", "--licence", "MIT")
+        with self.assertRaisesRegex(testbed.Failure, "must be a date"):
+            self.publish_model("1.2.0", "--trained", "27.11.2026", "--dataset", "speech", "--metric", "auc=1")
+        self.fleet.deploy(e2e.GROUP, {packages.INFER: "0.1.0", MODEL: "1.0.0"},
+                          {packages.INFER: {"merge": {"httpPort": self.port, "summaryInterval": 1}}})
+
+        # What it does.
+        for _ in range(REQUESTS):
+            probability = self.predict()[0]
+        use = self.wait_for_use("1.0.0", REQUESTS)
+        self.assertEqual(use["requests"], REQUESTS)
+        self.assertEqual(use["predictions"], REQUESTS)
+        self.assertEqual(use["things"], 1)
+        self.assertEqual(use["errors"], 0)
+        self.assertAlmostEqual(use["meanConfidence"], max(probability, 1 - probability), places=3)
+        self.assertEqual(use["classes"], {"1" if probability >= 0.5 else "0": REQUESTS})
+
+        # Back and forward.
+        [running] = self.fleet.cli("model", "trace", "--thing", e2e.THING)
+        self.assertEqual(running["model"]["datasetVersion"], "1")
+        self.assertEqual(running["model"]["release"], f"{packages.MODEL_NAME}-20261120-speech-auc_0.91")
+        [running] = self.fleet.cli("model", "trace", "--source-sha256", self.digest)
+        self.assertEqual((running["thing"], running["model"]["version"]), (e2e.THING, "1.0.0"))
+        self.assertEqual(self.fleet.cli("model", "trace", "--dataset", "speech", "--dataset-version", "2"), [])
+
+        # Promoted, deployed, taken back.
+        self.fleet.cli("model", "promote", MODEL, "1.0.0")
+        promotion = self.fleet.cli("model", "promote", MODEL, "1.1.0")
+        self.assertEqual(promotion["previous"], "1.0.0")
+        self.assertTrue(promotion["by"])
+        self.must_deploy({MODEL: "1.1.0"})
+        self.predict()
+        self.wait_for_use("1.1.0", 1)
+        [running] = self.fleet.cli("model", "trace", "--dataset", "speech")
+        self.assertEqual(running["model"]["trainingRun"], "run-17")
+        self.fleet.cli("model", "rollback", MODEL, "--group", e2e.GROUP, "--wait")
+        self.assertEqual(self.device.components()[MODEL][0], "1.0.0")
+        listed = {each["version"]: each["tags"] for each in self.fleet.cli("model", "list")}
+        self.assertEqual(listed, {"1.0.0": ["production"], "1.1.0": []})
+        self.predict()
+        self.assertEqual(self.wait_for_use("1.0.0", REQUESTS + 1)["requests"], REQUESTS + 1)
+
+
+if __name__ == "__main__":
+    e2e.main()
