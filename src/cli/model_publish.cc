@@ -252,7 +252,7 @@ The component depends on skerry.Infer and loads itself into it. A version that d
 on the device, and the former one goes on serving.
 Examples:
   skerry model publish vad.onnx --name vad --version 1.0.0 --input input:FP32:-1,576 --input sr:INT64: --output output:FP32:-1,1
-  skerry model publish vad.onnx --name vad --version 1.1.0 --component com.example.VadModel --contract contract.json \\
+  skerry model publish vad.onnx --name vad --version 1.1.0 --component com.example.VadModel --contract contract.json \
       --trained 2026-11-27 --dataset librispeech --dataset-version 3 --metric auc=0.9731 --source train.py --licence MIT)");
   command->callback([&session, options] {
     session.action = [&session, options] { return publish_model(session, *options); };

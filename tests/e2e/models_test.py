@@ -52,7 +52,6 @@ class Models(e2e.EndToEnd):
     def test_from_training_to_devices_and_back(self):
         for make in (packages.onnxruntime, lambda folder: packages.infer(folder, self.bed.bin_dir)):
             folder = self.bed.directory / f"package-{make.__name__}"
-            folder.mkdir()
             self.fleet.cli("component", "publish", make(folder))
         self.publish_model("1.0.0", "--trained", "2026-11-20", "--dataset", "speech", "--dataset-version", "1",
                            "--metric", "auc=0.91", "--source", self.source, "--licence", "MIT")
