@@ -10,6 +10,7 @@
 #include "fleet/artifacts.h"
 #include "fleet/store.h"
 #include "formats/public_components.h"
+#include "formats/zip.h"
 
 namespace skerry::fleet {
 namespace {
@@ -40,6 +41,22 @@ Result<ArtifactName> stored_artifact(Store& store, std::string_view uri) {
   return ArtifactName{object.sha256, std::string(uri.substr(last + 1))};
 }
 
+// Devices would refuse it. Its names and claims only: it may be large.
+Result<void> check_archive(ArtifactStore& artifacts, const formats::Artifact& artifact,
+                           const std::string& sha256) {
+  if (artifact.unarchive != formats::Unarchive::kZip) return {};
+  SKERRY_ASSIGN(const std::shared_ptr<io::File> file,
+                artifacts.env().files.open(artifacts.path_of(sha256), io::OpenMode::kRead));
+  SKERRY_ASSIGN(const uint64_t size, file->size());
+  const auto read = [file](uint64_t offset, size_t most) { return file->read_at(offset, most); };
+  auto reader = formats::ZipReader::open(read, size, "the archive " + artifact.uri);
+  auto checked = reader ? formats::check_zip(**reader, formats::ZipCheck::kNames)
+                        : Result<void>(fail(reader.error()));
+  // Damage and size are the client's to mend, not faults in here.
+  if (!checked) return fail(Code::kInvalidArgument, checked.error().message());
+  return {};
+}
+
 // Where devices find the artifact; nothing for what they fetch by themselves.
 Result<std::optional<formats::ArtifactPlace>> place_of(Store& store, ArtifactStore& artifacts,
                                                        const formats::Artifact& artifact) {
@@ -67,6 +84,7 @@ Result<std::optional<formats::ArtifactPlace>> place_of(Store& store, ArtifactSto
     return fail(Code::kInvalidArgument, "the recipe's digest is " + artifact.digest + ", " +
                                             artifact.uri + " has " + digest);
   }
+  SKERRY_TRY(check_archive(artifacts, artifact, name.sha256));
   return std::optional(formats::ArtifactPlace{name.uri(), digest});
 }
 

@@ -308,7 +308,7 @@ TEST_F(PackageStoreTest, PermissionsOfTheRecipe) {
 TEST_F(PackageStoreTest, ZipsAreUnpackedUnderTheirNameWithoutItsEnd) {
   io::RealFiles real;
   const std::string bytes =
-      io::read_file(real, SKERRY_SOURCE_DIR "/src/nucleus/testdata/nested.zip").value();
+      io::read_file(real, SKERRY_SOURCE_DIR "/src/formats/testdata/nested.zip").value();
   auto artifact = test_artifact("tool.v1.zip", bytes);
   artifact["Unarchive"] = "ZIP";
   cloud_.publish(recipe("4.0.0", artifact), {{"tool.v1.zip", bytes}});
