@@ -44,7 +44,7 @@ class ZipReader {
   virtual ~ZipReader() = default;
 
   // The next entry, nothing at the end; what is left of the one before is skipped.
-  // kInvalidArgument: against the rules; kResourceExhausted: above a limit; kCorrupt: damaged.
+  // kInvalidArgument: against the rules or above a limit; kCorrupt: damaged.
   virtual Result<std::optional<ZipEntry>> next() = 0;
   // The next bytes of the entry's content, valid until the next call; "" at its end.
   virtual Result<std::string_view> read() = 0;
