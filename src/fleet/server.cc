@@ -396,10 +396,6 @@ io::Task<Result<std::unique_ptr<FleetServer>>> FleetServer::start(io::Env& env,
   co_return std::unique_ptr<FleetServer>(new FleetServer(std::move(parts)));
 }
 
-std::string FleetServer::description_json() const {
-  return parts_->description().dump(2);
-}
-
 io::Task<void> FleetServer::stop() {
   if (auto removed = parts_->env.files.remove(parts_->path("fleet.json")); !removed) {
     log::warn("fleet", "fleet.json stays behind", {{"error", removed.error().message()}});

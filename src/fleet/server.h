@@ -34,8 +34,6 @@ class FleetServer {
   static io::Task<Result<std::unique_ptr<FleetServer>>> start(io::Env& env, FleetOptions options);
   ~FleetServer();
 
-  // What fleet.json holds.
-  std::string description_json() const;
   // Removes fleet.json, ends the broker, drops connections. Destroy it afterwards.
   io::Task<void> stop();
 
