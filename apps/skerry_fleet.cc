@@ -35,7 +35,7 @@ struct Program {
   skerry::io::RealProcesses processes{loop};
   skerry::io::RealRandom random;
   skerry::io::ThreadPool pool{"files", 1};
-  skerry::io::Env env{loop, clock, files, processes, random, pool};
+  skerry::io::Env env{loop, clock, files, processes, random, pool, pool};
   std::unique_ptr<FleetServer> server;
   int exit_code = 0;
   bool stopping = false;

@@ -245,7 +245,7 @@ TEST_F(PackageStoreTest, ArtifactsThatWouldLieOnOneAnotherAreRefused) {
 TEST_F(PackageStoreTest, AFetchAfterADroppedOne) {
   io::ThreadPool threads("files", 1);
   io::RealFiles real;
-  io::Env threaded{loop, clock, real, processes, random, threads};
+  io::Env threaded{loop, clock, real, processes, random, threads, threads};
   std::string root = testing::TempDir() + "skerry-packages-XXXXXX";
   ASSERT_NE(::mkdtemp(root.data()), nullptr);
   info_.root = root;
