@@ -8,6 +8,7 @@
 
 #include "base/encoding.h"
 #include "fleet/artifacts.h"
+#include "fleet/remote_artifacts.h"
 #include "fleet/store.h"
 #include "formats/public_components.h"
 #include "formats/zip.h"
@@ -36,9 +37,15 @@ Result<ArtifactName> stored_artifact(Store& store, std::string_view uri) {
   if (slash == std::string_view::npos || slash == 0 || last + 1 == uri.size()) {
     return fail(Code::kInvalidArgument, "must be s3://BUCKET/KEY with a file name at its end");
   }
-  SKERRY_ASSIGN(auto object, store.find_object(std::string(uri.substr(0, slash)),
-                                               std::string(uri.substr(slash + 1))));
-  return ArtifactName{object.sha256, std::string(uri.substr(last + 1))};
+  const std::string bucket(uri.substr(0, slash)), key(uri.substr(slash + 1));
+  const std::string file(uri.substr(last + 1));
+  auto object = store.find_object(bucket, key);
+  if (object) return ArtifactName{object->sha256, file};
+  if (object.error().code() != Code::kNotFound) return fail(object.error());
+  if (auto remote = find_remote_object(store, bucket, key)) {
+    return ArtifactName{remote->sha256, file};
+  }
+  return fail(object.error());
 }
 
 // Devices would refuse it. Its names and claims only: it may be large.
