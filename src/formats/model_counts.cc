@@ -61,15 +61,6 @@ class Unpacker {
 
   bool number(uint64_t& value) {
     value = 0;
-    // Most are below 32.
-    if (!text_.empty()) {
-      const int digit = kValues[static_cast<unsigned char>(text_.front())];
-      if (digit >= 0 && static_cast<uint64_t>(digit) < kMore) {
-        text_.remove_prefix(1);
-        value = static_cast<uint64_t>(digit);
-        return true;
-      }
-    }
     for (unsigned shift = 0; shift < 64; shift += kDigitBits) {
       if (text_.empty()) return false;
       const int digit = kValues[static_cast<unsigned char>(text_.front())];
