@@ -79,6 +79,12 @@ class RemoteS3(unittest.TestCase):
         # Nothing was copied here.
         self.assertEqual(list((self.scratch / "fleet/artifacts/sha256").iterdir()), [])
 
+    def test_archives_are_the_devices_to_check(self):
+        self.s3.put_object(Bucket=BUCKET, Key="app.zip", Body=b"no archive")
+        document = json.loads(recipe("com.example.Zip", "1.0.0", [f"s3://{BUCKET}/app.zip"]))
+        document["Manifests"][0]["Artifacts"][0]["Unarchive"] = "ZIP"
+        self.fleet.client("greengrassv2").create_component_version(inlineRecipe=json.dumps(document).encode())
+
     def test_what_changed_there_is_another_content(self):
         self.s3.put_object(Bucket=BUCKET, Key="model", Body=b"first")
         first = self.fleet.publish("com.example.B", "1.0.0", [f"s3://{BUCKET}/model"])
