@@ -11,13 +11,11 @@ namespace {
 class Scenario {
  public:
   explicit Scenario(Kind second) {
-    fleet_.deliver = [this](const ThingName&, const net::MqttMessage& message) {
-      if (device_.mqtt_ && !device_.files_.crashed()) device_.mqtt_->arrive(message);
-    };
+    fleet_.add_thing(device_.thing_);
     publish_generation(fleet_, random_, 1, Kind::kGood);
     publish_generation(fleet_, random_, 2, second);
     EXPECT_EQ(device_.boot(), "");
-    fleet_.deploy(device_.thing_, {{"app", "1.0.0"}});
+    EXPECT_TRUE(fleet_.deploy("thing/device", {{"app", "1.0.0"}}));
     settle();
     EXPECT_EQ(running_version(device_), "1.0.0");
     before_ = device_.files_.operations().size();
@@ -34,10 +32,15 @@ class Scenario {
         ASSERT_EQ(device_.boot(), "");
         crashed_ = true;
       }
+      if (std::exchange(checked_, device_.files_.operations().size()) ==
+          device_.files_.operations().size())
+        continue;
       std::string problem = check_generation(device_);
       ASSERT_EQ(problem, "");
     }
   }
+
+  void deploy() { EXPECT_TRUE(fleet_.deploy("thing/device", {{"app", "2.0.0"}})); }
 
   io::SeededRandom random_{1};
   SimLoop loop_{1};
@@ -45,15 +48,16 @@ class Scenario {
   SimFleet fleet_{loop_, random_, faults_};
   Device device_{loop_, fleet_, ThingName("device"), 1};
   size_t before_ = 0;
+  size_t checked_ = 0;  // operations
   bool crashed_ = false;
 };
 
 void crash_everywhere(Kind second, const std::string& version_after,
-                      formats::JobStatus status_after) {
+                      fleet::ExecutionStatus status_after) {
   size_t operations = 0;
   {
     Scenario clean(second);
-    clean.fleet_.deploy(clean.device_.thing_, {{"app", "2.0.0"}});
+    clean.deploy();
     clean.settle();
     ASSERT_EQ(running_version(clean.device_), version_after);
     operations = clean.device_.files_.operations().size() - clean.before_;
@@ -64,7 +68,7 @@ void crash_everywhere(Kind second, const std::string& version_after,
     for (size_t at = 0; at < operations; ++at) {
       Scenario scenario(second);
       scenario.device_.files_.crash_at(scenario.before_ + at);
-      scenario.fleet_.deploy(scenario.device_.thing_, {{"app", "2.0.0"}});
+      scenario.deploy();
       scenario.settle(policy, at);
       const std::string where = "crash at operation " + std::to_string(at) + ": " +
                                 scenario.device_.files_.operations()[scenario.before_ + at].text();
@@ -80,17 +84,17 @@ void crash_everywhere(Kind second, const std::string& version_after,
 }
 
 TEST(DeploymentCrash, EveryOperationOfADeployment) {
-  crash_everywhere(Kind::kGood, "2.0.0", formats::JobStatus::kSucceeded);
+  crash_everywhere(Kind::kGood, "2.0.0", fleet::ExecutionStatus::kSucceeded);
 }
 
 TEST(DeploymentCrash, EveryOperationOfARollBack) {
-  crash_everywhere(Kind::kBroken, "1.0.0", formats::JobStatus::kFailed);
+  crash_everywhere(Kind::kBroken, "1.0.0", fleet::ExecutionStatus::kFailed);
 }
 
 // The same with errors instead of power cuts: a disk that is full, a disk that is damaged.
 TEST(DeploymentCrash, EveryOperationMayFailOnce) {
   Scenario clean(Kind::kGood);
-  clean.fleet_.deploy(clean.device_.thing_, {{"app", "2.0.0"}});
+  clean.deploy();
   clean.settle();
   const size_t operations = clean.device_.files_.operations().size() - clean.before_;
   for (int errno_value : {ENOSPC, EIO}) {
@@ -98,7 +102,7 @@ TEST(DeploymentCrash, EveryOperationMayFailOnce) {
       Scenario scenario(Kind::kGood);
       Device& device = scenario.device_;
       device.files_.fail_at(scenario.before_ + at, errno_value);
-      scenario.fleet_.deploy(device.thing_, {{"app", "2.0.0"}});
+      scenario.deploy();
       const std::string where = "error at operation " + std::to_string(at);
       const int64_t end_ms = scenario.loop_.now_ms() + 120'000;
       while (scenario.loop_.now_ms() < end_ms) {
@@ -110,9 +114,9 @@ TEST(DeploymentCrash, EveryOperationMayFailOnce) {
         ASSERT_EQ(check_generation(device), "") << where;
       }
       auto status = scenario.fleet_.jobs(device.thing_).back().status;
-      EXPECT_TRUE(formats::is_terminal(status)) << where;
+      EXPECT_TRUE(fleet::is_terminal(status)) << where;
       EXPECT_EQ(running_version(device),
-                status == formats::JobStatus::kSucceeded ? "2.0.0" : "1.0.0")
+                status == fleet::ExecutionStatus::kSucceeded ? "2.0.0" : "1.0.0")
           << where;
     }
   }

@@ -1,4 +1,4 @@
-// 200 seeds of the deployment simulation, and that a seed replays.
+// 200 seeds of the deployment simulation of each kind, and that a seed replays.
 #include "sim/deployment_sim.h"
 
 #include <gtest/gtest.h>
@@ -6,22 +6,33 @@
 namespace skerry::sim {
 namespace {
 
-TEST(DeploymentSim, TwoHundredSeedsHold) {
-  int succeeded = 0, failed = 0, crashes = 0;
+void two_hundred_seeds(bool liveness) {
+  int succeeded = 0, failed = 0, crashes = 0, losses = 0;
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     DeploymentSimOptions options;
     options.seed = seed;
+    options.liveness = liveness;
     DeploymentSimReport report = run_deployment_sim(options);
-    ASSERT_FALSE(report.violation)
-        << *report.violation << "\n  replay: skerry-sim --seed " << seed << " --trace";
+    ASSERT_FALSE(report.violation) << *report.violation << "\n  replay: skerry-sim --seed " << seed
+                                   << (liveness ? " --liveness" : "") << " --trace";
     succeeded += report.succeeded;
     failed += report.failed;
     crashes += report.crashes;
+    losses += report.losses;
   }
   // Faults that never happen test nothing.
   EXPECT_GT(succeeded, 1'000);
   EXPECT_GT(failed, 500);
   EXPECT_GT(crashes, 1'000);
+  EXPECT_GT(losses, 20);
+}
+
+TEST(DeploymentSim, TwoHundredSeedsHold) {
+  two_hundred_seeds(false);
+}
+
+TEST(DeploymentSim, EverythingEndsOnceTheFaultsDo) {
+  two_hundred_seeds(true);
 }
 
 TEST(DeploymentSim, ASeedReplays) {

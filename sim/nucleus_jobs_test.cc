@@ -87,8 +87,8 @@ TEST_F(NucleusJobs, WhatAComponentConfiguresDuringTheDownloadIsNotLost) {
   large["Manifests"][0]["Artifacts"] = json::array({nucleus::test_artifact("data", "bytes")});
   cloud_.publish(large, {{"data", "bytes"}});
   cloud_.on_download = [&] {
-    nucleus_->state().config().update(ComponentName("a"), {"count"}, 7, clock_.wall_ms(),
-                                      [](const auto& changed) { ASSERT_TRUE(changed); });
+    ASSERT_TRUE(
+        nucleus_->state().config().update(ComponentName("a"), {"count"}, 7, clock_.wall_ms()));
   };
   deploy("j2", document("thinggroup/G1", 2, versions({{"a", "1.0.0"}, {"large", "1.0.0"}})));
   EXPECT_EQ(outcome(), "SUCCEEDED SUCCESSFUL");
@@ -219,6 +219,72 @@ TEST_F(NucleusJobs, AComponentThatCannotBePreparedDoesNotHoldBackTheOthers) {
   deploy("j2", document("thinggroup/G1", 2, versions({{"a", "1.0.0"}, {"b", "1.0.0"}})));
   EXPECT_EQ(outcome(), "SUCCEEDED SUCCESSFUL");
   EXPECT_EQ(running(), "a=1.0.0 b=1.0.0");
+}
+
+class LostRecords : public NucleusJobs {
+ protected:
+  LostRecords() {
+    deploy("j1", document("thing/press-7", 1, versions({{"a", "1.0.0"}})));
+    nucleus_.reset();
+    const std::string state = info_.state_directory();
+    for (const std::string& directory : {state, state + ".copy"})
+      EXPECT_TRUE(files_.remove_tree(directory));
+    boot();
+    EXPECT_FALSE(nucleus_->state().needs_repair().empty());
+  }
+  // The device's last question, where it says that records are lost.
+  std::string question() {
+    std::string token;
+    for (const auto& message : mqtt_->sent) {
+      auto topic = formats::parse_job_topic(message.topic);
+      if (topic && topic->kind == JobTopicKind::kGet)
+        token = json::parse(message.payload)["clientToken"];
+    }
+    return token.starts_with(formats::kRepairToken) ? token : "";
+  }
+  void answer(int64_t redeployed, std::optional<std::pair<std::string, json>> job = {}) {
+    formats::NextJob next;
+    next.client_token = question();
+    next.redeployed = redeployed;
+    if (job) {
+      next.execution.emplace();
+      next.execution->job_id = JobId(job->first);
+      next.execution->job_document = formats::share(std::move(job->second));
+    }
+    mqtt_->deliver({JobTopicKind::kGetAccepted, kThing}, formats::to_text(next));
+    run(20'000);
+  }
+  bool is_repaired() { return nucleus_->state().needs_repair().empty(); }
+};
+
+TEST_F(LostRecords, WhatIsRefusedAsOlderThanWhatRunsDoesNotKeepItFromBeingRepaired) {
+  answer(2, std::pair("j2", document("thing/press-7", 2, versions({{"a", "2.0.0"}}))));
+  EXPECT_EQ(outcome(), "SUCCEEDED SUCCESSFUL");
+  deploy("j1", document("thing/press-7", 1, versions({{"a", "1.0.0"}})));
+  EXPECT_EQ(outcome(), "REJECTED REJECTED");
+  EXPECT_FALSE(is_repaired());
+  answer_that_nothing_is_to_do();
+  EXPECT_TRUE(is_repaired());
+}
+
+TEST_F(LostRecords, AfterAFailureTheControlPlaneIsAskedAgain) {
+  answer(1, std::pair("j2", document("thing/press-7", 2, versions({{"broken", "1.0.0"}}))));
+  EXPECT_NE(outcome().find("FAILED"), std::string::npos);
+  answer_that_nothing_is_to_do();
+  EXPECT_FALSE(is_repaired());
+  mqtt_->sent.clear();
+  run(61'000);
+  ASSERT_NE(question(), "");
+  answer(1, std::pair("j1", document("thing/press-7", 1, versions({{"a", "1.0.0"}}))));
+  EXPECT_EQ(outcome(), "SUCCEEDED SUCCESSFUL");
+  answer_that_nothing_is_to_do();
+  EXPECT_TRUE(is_repaired());
+  EXPECT_EQ(running(), "a=1.0.0");
+}
+
+TEST_F(LostRecords, WhereNothingIsLeftToDeployItIsRepaired) {
+  answer(0);
+  EXPECT_TRUE(is_repaired());
 }
 
 TEST_F(NucleusJobs, MessagesDuringTheShutDownAreIgnored) {

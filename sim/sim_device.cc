@@ -8,7 +8,6 @@ namespace skerry::sim {
 namespace {
 
 constexpr const char* kRoot = "/device";
-constexpr const char* kComponents[] = {"app", "model", "runtime"};
 
 std::string script_of(Kind kind) {
   switch (kind) {
@@ -36,7 +35,7 @@ std::string recipe_of(const std::string& name, const std::string& version, Kind 
           {{"Install", "exit 0 after 2"},
            {kind == Kind::kStartupFails ? "Startup" : "Run", script_of(kind)}}},
          {"Artifacts",
-          {{{"URI", "greengrass:data"},
+          {{{"URI", "greengrass:{sha256:data}/data"},
             {"Digest", "{digest:data}"},
             {"Algorithm", "SHA-256"}}}}}}}};
   nlohmann::json same = {{"VersionRequirement", "=" + version}};
@@ -54,21 +53,25 @@ ScriptedProcess behave(const io::ProcessSpec& spec) {
 
 }  // namespace
 
+void publish_component(SimFleet& fleet, io::Random& random, const std::string& name,
+                       const std::string& version, Kind kind) {
+  const std::string data(200 + random.below(2'000), static_cast<char>('a' + random.below(26)));
+  fleet.publish(name, version, recipe_of(name, version, kind), {{"data", data}});
+}
+
 void publish_generation(SimFleet& fleet, io::Random& random, int number, Kind kind) {
   const std::string version = std::to_string(number) + ".0.0";
-  const std::string culprit = kComponents[random.below(std::size(kComponents))];
-  for (const std::string name : kComponents) {
-    std::string data(200 + random.below(2'000), static_cast<char>('a' + number % 26));
-    fleet.publish(name, version, recipe_of(name, version, name == culprit ? kind : Kind::kGood),
-                  {{"data", data}});
+  const std::string culprit = kStack[random.below(std::size(kStack))];
+  for (const std::string name : kStack) {
+    publish_component(fleet, random, name, version, name == culprit ? kind : Kind::kGood);
   }
 }
 
 Device::Device(SimLoop& loop, SimFleet& fleet, ThingName thing, uint64_t seed)
     : loop_(loop),
       fleet_(fleet),
-      cloud_(fleet),
       thing_(std::move(thing)),
+      http_(fleet, thing_),
       random_(seed),
       clock_(loop),
       processes_(loop, behave),
@@ -77,13 +80,15 @@ Device::Device(SimLoop& loop, SimFleet& fleet, ThingName thing, uint64_t seed)
   info_.thing = thing_;
   info_.region = "eu-west-1";
   info_.platform.architecture = "amd64";
+  cloud_ = nucleus::make_http_cloud(http_,
+                                    {std::string(SimFleet::kDataPlaneUrl), thing_, info_.platform});
 }
 
 std::string Device::boot() {
-  mqtt_ = std::make_unique<SimMqtt>(fleet_, thing_);
+  mqtt_ = fleet_.mqtt_client(thing_);
   nucleus::Nucleus::Hooks hooks;
   hooks.on_fatal = [this](const Error&) { wants_restart_ = true; };
-  auto opened = nucleus::Nucleus::open(env_, info_, cloud_, *mqtt_, std::move(hooks));
+  auto opened = nucleus::Nucleus::open(env_, info_, *cloud_, *mqtt_, std::move(hooks));
   if (!opened) return opened.error().message();
   nucleus_ = std::move(*opened);
   nucleus_->start();
@@ -91,7 +96,6 @@ std::string Device::boot() {
 }
 
 void Device::power_off() {
-  if (mqtt_) mqtt_->kill();
   nucleus_.reset();
   mqtt_.reset();
   wants_restart_ = false;
@@ -104,17 +108,18 @@ std::string running_version(Device& device) {
 
 std::string check_generation(Device& device) {
   const auto& components = device.nucleus_->state().components();
-  if (components.empty()) return "";
-  if (components.size() != std::size(kComponents)) return "a part of a generation";
-  const std::string version = running_version(device);
+  std::map<std::string, int> stack_versions;
   for (const auto& [name, component] : components) {
-    if (component.version != version)
-      return "two generations mixed: " + version + " and " + component.version;
+    if (name.str() != kTool) ++stack_versions[component.version];
     const std::string path = std::string(kRoot) + "/packages/" + name.str() + "/" +
                              component.package() + "/artifacts/data";
     auto bytes = io::read_file(device.files_, path);
-    const std::string* published = device.fleet_.artifact(name.str() + ":" + version + "/data");
-    if (!bytes || *bytes != *published) return "the artifact " + path + " is missing or damaged";
+    if (!bytes || !device.fleet_.was_published(name.str(), component.version, *bytes))
+      return "the artifact " + path + " is missing or damaged";
+  }
+  if (stack_versions.size() > 1) return "two generations mixed";
+  for (const auto& [version, count] : stack_versions) {
+    if (count != std::size(kStack)) return "a part of generation " + version;
   }
   return "";
 }

@@ -11,15 +11,23 @@
 #include "sim/sim_clock.h"
 #include "sim/sim_fleet.h"
 #include "sim/sim_loop.h"
+#include "sim/sim_network.h"
 #include "sim/sim_processes.h"
 
 namespace skerry::sim {
 
-// How one component of a generation behaves; the others are good.
+// How a component behaves.
 enum class Kind { kGood, kBroken, kDiesLate, kStartupFails };
 
-// Generation N: app N.0.0 → model N.0.0 → runtime N.0.0, each with one artifact; `kind` is that of
-// one of them, chosen by `random`. Deploy it with {"app": "N.0.0"}.
+// Generation N: app N.0.0 → model N.0.0 → runtime N.0.0, each with one artifact. Deploy it with
+// {"app": "N.0.0"}.
+inline constexpr const char* kStack[] = {"app", "model", "runtime"};
+// A component that depends on nothing and nothing depends on.
+inline constexpr const char* kTool = "tool";
+// With content drawn from `random`.
+void publish_component(SimFleet& fleet, io::Random& random, const std::string& name,
+                       const std::string& version, Kind kind);
+// A whole generation; `kind` is that of one of its components, chosen by `random`.
 void publish_generation(SimFleet& fleet, io::Random& random, int number, Kind kind);
 
 // Power is off until boot().
@@ -32,8 +40,8 @@ struct Device {
 
   SimLoop& loop_;
   SimFleet& fleet_;
-  SimCloud cloud_;
   ThingName thing_;
+  SimHttp http_;
   io::SeededRandom random_;
   SimClock clock_;
   io::FaultFiles files_;
@@ -41,7 +49,8 @@ struct Device {
   io::InlinePool pool_;
   io::Env env_;
   nucleus::NucleusInfo info_;
-  std::unique_ptr<SimMqtt> mqtt_;
+  std::unique_ptr<nucleus::Cloud> cloud_;
+  std::unique_ptr<net::MqttClient> mqtt_;
   std::unique_ptr<nucleus::Nucleus> nucleus_;
   bool wants_restart_ = false;
   int64_t boot_at_ms_ = 0;  // while it is off

@@ -1,271 +1,270 @@
-// The simulated control plane and the lossy network to it.
+// The control plane in the simulation, and what reaches it.
 #include "sim/sim_fleet.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
 #include "base/sha256.h"
-#include "formats/arn.h"
-#include "formats/recipe.h"
+#include "fleet/credentials.h"
+#include "fleet/data_plane.h"
+#include "fleet/device_link.h"
+#include "fleet/fleet_status.h"
+#include "fleet/jobs.h"
 
 namespace skerry::sim {
 namespace {
 
-using formats::JobStatus;
-using formats::JobTopicKind;
 using nlohmann::json;
 
-constexpr size_t kPieceBytes = 256;
+const std::string kArnPrefix = "arn:aws:iot:eu-west-1:000000000000:";
+const std::string kControlId = "skerry-fleet";
+
+std::unique_ptr<fleet::Store> open_store() {
+  auto store = fleet::Store::open(std::string(fleet::Store::kInMemory));
+  SKERRY_CHECK(store.has_value(), "a database in memory can be opened");
+  return std::move(*store);
+}
+
+void must(const Result<void>& done) {
+  SKERRY_CHECK(done.has_value(), done.error().message());
+}
+
+net::MqttOptions client_options(std::string id) {
+  net::MqttOptions options;
+  options.client_id = std::move(id);
+  return options;
+}
+
+std::string replaced(std::string text, const std::string& variable, const std::string& by) {
+  for (size_t at; (at = text.find(variable)) != std::string::npos;) {
+    text.replace(at, variable.size(), by);
+  }
+  return text;
+}
 
 }  // namespace
+
+struct SimFleet::Services {
+  explicit Services(SimFleet& fleet)
+      : stores(fleet.loop_, *fleet.store_),
+        link(fleet.broker_.client(client_options(kControlId))),
+        jobs(fleet.env_, stores, fleet.deployments_, link),
+        status(fleet.env_, stores, link),
+        credentials(*fleet::TemporaryCredentials::open(fleet.env_, *fleet.store_)),
+        data_plane(fleet.clock_, stores, {}, *credentials, "SkerryRole",
+                   [](const std::string& sha256) -> Result<std::string> {
+                     return std::string(kArtifactUrl) + sha256;
+                   }) {
+    link.start();
+  }
+  fleet::StorePool stores;
+  fleet::DeviceLink link;
+  fleet::JobsService jobs;
+  fleet::FleetStatusService status;
+  std::unique_ptr<fleet::TemporaryCredentials> credentials;
+  fleet::DataPlane data_plane;
+};
+
+SimFleet::SimFleet(SimLoop& loop, io::Random& random, NetworkFaults& faults)
+    : loop_(loop),
+      random_(random),
+      faults_(faults),
+      clock_(loop),
+      processes_(loop, [](const io::ProcessSpec&) { return ScriptedProcess{}; }),
+      env_{loop_, clock_, files_, processes_, random_, pool_},
+      broker_(loop),
+      store_(open_store()),
+      deployments_(env_, {}) {
+  broker_.delay_ms = [this] { return draw_delay_ms(); };
+  broker_.breaks = [this] { return chance(faults_.cut_mqtt); };
+  broker_.reachable = [this](const std::string& client) {
+    // As the plugin: one whose certificate is not registered is refused.
+    const ThingName thing(client);
+    return client == kControlId || (reaches_us(thing) && has_thing(thing));
+  };
+  // A device has its own topics.
+  broker_.allow = [](const std::string& client, const std::string& topic, bool) {
+    return client == kControlId || topic.starts_with("$aws/things/" + client + "/");
+  };
+  start();
+}
+
+SimFleet::~SimFleet() = default;
+
+void SimFleet::start() {
+  broker_.start();
+  services_ = std::make_unique<Services>(*this);
+}
+
+fleet::StorePool& SimFleet::stores() {
+  return services_->stores;
+}
+
+void SimFleet::restart(int64_t down_ms, bool broker_forgets) {
+  services_.reset();
+  broker_.stop();
+  if (broker_forgets) broker_.forget_sessions();
+  comes_back_ = loop_.after(down_ms, [this] { start(); });
+}
 
 bool SimFleet::chance(double probability) {
   return probability > 0 && static_cast<double>(random_.below(1'000'000)) < probability * 1e6;
 }
 
+int64_t SimFleet::draw_delay_ms() {
+  return static_cast<int64_t>(random_.below(static_cast<uint64_t>(faults_.max_delay_ms) + 1));
+}
+
+// --- The operator -------------------------------------------------------------------------------
+
 void SimFleet::publish(const std::string& name, const std::string& version, std::string recipe,
-                       std::map<std::string, std::string> artifacts) {
+                       const std::map<std::string, std::string>& artifacts) {
   for (const auto& [file, bytes] : artifacts) {
-    const std::string variable = "{digest:" + file + "}";
-    if (size_t at = recipe.find(variable); at != std::string::npos) {
-      recipe.replace(at, variable.size(), base64_encode(sha256(bytes)));
-    }
+    const std::string digest = sha256(bytes);
+    recipe = replaced(std::move(recipe), "{sha256:" + file + "}", hex_encode(digest));
+    recipe = replaced(std::move(recipe), "{digest:" + file + "}", base64_encode(digest));
+    contents_[hex_encode(digest)] = bytes;
+    published_[name + " " + version].insert(bytes);
   }
-  components_[name][version] = {std::move(recipe), std::move(artifacts)};
+  fleet::ComponentVersion component;
+  component.name = ComponentName(name);
+  component.version = version;
+  component.recipe_json = std::move(recipe);
+  must(write([&](fleet::Store& store) { return store.create_component(component); }));
 }
 
-void SimFleet::deploy(const ThingName& thing,
-                      const std::map<std::string, std::string>& components) {
-  auto& jobs = jobs_[thing];
-  for (SimJob& job : jobs) {
-    if (!formats::is_terminal(job.status)) job.status = JobStatus::kCanceled;
-  }
-  SimJob job;
-  job.revision = static_cast<int>(jobs.size()) + 1;
-  job.id = JobId("job-" + std::to_string(job.revision));
-  job.queued_at = 1'700'000'000 + job.revision;
+void SimFleet::unpublish(const std::string& name, const std::string& version) {
+  must(write(
+      [&](fleet::Store& store) { return store.delete_component(ComponentName(name), version); }));
+}
+
+std::string SimFleet::certificate_of(const ThingName& thing) {
+  return hex_encode(sha256(thing.str()));
+}
+
+void SimFleet::add_thing(const ThingName& thing) {
+  must(write([&](fleet::Store& store) -> Result<void> {
+    SKERRY_TRY(store.create_thing({.name = thing, .id = random_.uuid()}));
+    fleet::Certificate certificate;
+    certificate.id = certificate_of(thing);
+    certificate.status = fleet::CertificateStatus::kActive;
+    certificate.common_name = thing.str();
+    SKERRY_TRY(store.add_certificate(certificate));
+    return store.attach_certificate(certificate.id, thing);
+  }));
+  things_.insert(thing);
+}
+
+void SimFleet::remove_thing(const ThingName& thing) {
+  must(write([&](fleet::Store& store) -> Result<void> {
+    const std::string certificate = certificate_of(thing);
+    SKERRY_TRY(store.detach_certificate(certificate));
+    SKERRY_TRY(store.set_certificate_status(certificate, fleet::CertificateStatus::kInactive));
+    SKERRY_TRY(store.delete_certificate(certificate));
+    return deployments_.delete_thing(store, thing);
+  }));
+  things_.erase(thing);
+  broker_.cut(thing.str());
+}
+
+void SimFleet::add_group(const std::string& group) {
+  fleet::ThingGroup record;
+  record.name = ThingGroupName(group);
+  record.id = random_.uuid();
+  must(write([&](fleet::Store& store) { return store.create_group(record); }));
+}
+
+void SimFleet::join(const ThingName& thing, const std::string& group) {
+  must(write([&](fleet::Store& store) {
+    return deployments_.add_to_group(store, thing, ThingGroupName(group));
+  }));
+}
+
+void SimFleet::leave(const ThingName& thing, const std::string& group) {
+  must(write([&](fleet::Store& store) {
+    return deployments_.remove_from_group(store, thing, ThingGroupName(group));
+  }));
+}
+
+bool SimFleet::is_member(const ThingName& thing, const std::string& group) {
+  const auto members = store_->things_in_group(ThingGroupName(group));
+  SKERRY_CHECK(members.has_value(), "the database can be read");
+  return std::ranges::find(*members, thing) != members->end();
+}
+
+Result<fleet::Deployment> SimFleet::deploy(const std::string& target,
+                                           const std::map<std::string, std::string>& components) {
   json listed = json::object();
-  for (const auto& [name, version] : components) listed[name] = {{"version", version}};
-  job.document = json{
-      {"deploymentId", "deployment-" + std::to_string(job.revision)},
-      {"configurationArn", formats::configuration_arn(
-                               {}, {{formats::Target::Kind::kThing, thing.str()}, job.revision})},
-      {"creationTimestamp", job.queued_at * 1000},
-      {"components",
-       listed}}.dump();
-  jobs.push_back(std::move(job));
-  notify(thing);
+  for (const auto& [name, version] : components) listed[name] = {{"componentVersion", version}};
+  const json request = {{"targetArn", kArnPrefix + target}, {"components", listed}};
+  return write([&](fleet::Store& store) { return deployments_.create(store, request); });
 }
 
-const SimJob* SimFleet::next_of(const ThingName& thing) const {
-  auto jobs = jobs_.find(thing);
-  if (jobs == jobs_.end()) return nullptr;
-  for (const SimJob& job : jobs->second) {
-    if (!formats::is_terminal(job.status)) return &job;
-  }
-  return nullptr;
+Result<void> SimFleet::cancel(const DeploymentId& id, fleet::Deployments::Begun begun) {
+  return write([&](fleet::Store& store) { return deployments_.cancel(store, id, begun); });
 }
 
-formats::NextJob SimFleet::next_message(const ThingName& thing, std::string token) const {
-  formats::NextJob next;
-  next.timestamp = 1'700'000'000;
-  next.client_token = std::move(token);
-  if (const SimJob* job = next_of(thing)) {
-    formats::JobExecution execution;
-    execution.job_id = job->id;
-    execution.thing = thing;
-    execution.status = job->status;
-    execution.queued_at = job->queued_at;
-    execution.last_updated_at = job->queued_at;
-    execution.version_number = job->version;
-    execution.job_document = formats::share(json::parse(job->document));
-    next.execution = std::move(execution);
-  }
-  return next;
+Result<void> SimFleet::remove(const fleet::Deployment& deployment) {
+  return write([&](fleet::Store& store) { return deployments_.remove(store, deployment); });
 }
 
-void SimFleet::notify(const ThingName& thing) {
-  send(thing, formats::JobTopic{JobTopicKind::kNotifyNext, thing}.str(),
-       formats::to_text(next_message(thing, "")));
-}
-
-void SimFleet::send(const ThingName& thing, std::string topic, std::string payload) {
-  int copies = chance(faults_.lose) ? 0 : chance(faults_.duplicate) ? 2 : 1;
-  for (; copies > 0; --copies) {
-    net::MqttMessage message{topic, payload, 1};
-    int64_t delay_ms =
-        static_cast<int64_t>(random_.below(static_cast<uint64_t>(faults_.max_delay_ms) + 1));
-    in_flight_.spawn(deliver_later(this, thing, message, delay_ms));
-  }
-}
-
-io::Task<void> SimFleet::deliver_later(SimFleet* fleet, ThingName thing, net::MqttMessage message,
-                                       int64_t delay_ms) {
-  co_await io::sleep(fleet->loop_, delay_ms);
-  fleet->deliver(thing, message);
-}
-
-void SimFleet::receive(const ThingName& thing, const net::MqttMessage& message) {
-  auto topic = formats::parse_job_topic(message.topic);
-  if (!topic) return;
-  if (topic->kind == JobTopicKind::kGet) {
-    auto request = formats::parse_job_get_request(message.payload);
-    send(thing, formats::JobTopic{JobTopicKind::kGetAccepted, thing}.str(),
-         formats::to_text(next_message(thing, request ? request->client_token : "")));
-  } else if (topic->kind == JobTopicKind::kUpdate) {
-    update(thing, *topic, message);
-  }
-}
-
-void SimFleet::update(const ThingName& thing, const formats::JobTopic& topic,
-                      const net::MqttMessage& message) {
-  auto request = formats::parse_job_update_request(message.payload);
-  auto& jobs = jobs_[thing];
-  auto job = std::find_if(jobs.begin(), jobs.end(),
-                          [&](const SimJob& j) { return j.id.str() == topic.job; });
-  if (!request || job == jobs.end() || formats::is_terminal(job->status)) {
-    // A repeated report of the same end is what the device must be able to send.
-    formats::JobRejected rejected{1'700'000'000, "InvalidStateTransition",
-                                  "the execution has ended", ""};
-    send(thing, formats::JobTopic{JobTopicKind::kUpdateRejected, thing, topic.job}.str(),
-         formats::to_text(rejected));
-    return;
-  }
-  job->status = request->status;
-  job->details = request->status_details;
-  ++job->version;
-  formats::JobUpdateAccepted accepted;
-  accepted.client_token = request->client_token;
-  send(thing, formats::JobTopic{JobTopicKind::kUpdateAccepted, thing, topic.job}.str(),
-       formats::to_text(accepted));
-  if (formats::is_terminal(job->status)) notify(thing);
-}
-
-Result<nucleus::Candidate> SimFleet::resolve(const ComponentName& name,
-                                             const std::map<std::string, std::string>& wants) {
-  auto versions = components_.find(name.str());
-  if (versions != components_.end()) {
-    for (auto it = versions->second.rbegin(); it != versions->second.rend(); ++it) {
-      auto version = formats::Version::parse(it->first);
-      bool fits = version.has_value();
-      for (const auto& [who, range] : wants)
-        fits = fits && formats::VersionRange::parse(range)->matches(*version);
-      if (fits) {
-        return nucleus::Candidate{formats::component_version_arn({}, {name, *version}), name,
-                                  it->first, it->second.recipe};
-      }
+std::vector<SimJob> SimFleet::jobs(const ThingName& thing) {
+  std::vector<SimJob> jobs;
+  fleet::Page page;
+  do {
+    const auto slice = store_->list_executions_of_thing(thing, page);
+    SKERRY_CHECK(slice.has_value(), "the database can be read");
+    for (const fleet::JobExecution& execution : slice->items) {
+      auto deployment = store_->find_deployment_of_job(execution.job_id);
+      SKERRY_CHECK(deployment.has_value(), "an execution has a deployment");
+      const std::string target = deployment->target_arn.substr(kArnPrefix.size());
+      jobs.push_back({execution.job_id, execution.status, std::move(*deployment), target});
     }
-  }
-  return fail(Code::kNotFound, "no version of " + name.str() + " fits");
+    page.after = slice->next;
+  } while (!page.after.empty());
+  std::ranges::sort(jobs, {}, [](const SimJob& job) { return job.deployment.sequence; });
+  return jobs;
 }
 
-const std::string* SimFleet::artifact(const std::string& url) const {
-  // NAME:VERSION/FILE
-  size_t colon = url.find(':'), slash = url.find('/');
-  auto versions = components_.find(url.substr(0, colon));
-  if (versions == components_.end()) return nullptr;
-  auto version = versions->second.find(url.substr(colon + 1, slash - colon - 1));
-  if (version == versions->second.end()) return nullptr;
-  auto found = version->second.artifacts.find(url.substr(slash + 1));
-  return found == version->second.artifacts.end() ? nullptr : &found->second;
+std::map<std::string, std::string> SimFleet::reported(const ThingName& thing) {
+  std::map<std::string, std::string> components;
+  const auto slice = store_->list_installed_components(thing, false, {});
+  if (!slice) return components;  // it has not reported yet
+  for (const auto& component : slice->items) components[component.name.str()] = component.version;
+  return components;
 }
 
-io::Task<Result<void>> SimCloud::travel() {
-  co_await io::sleep(fleet_.loop(), static_cast<int64_t>(fleet_.random().below(
-                                        static_cast<uint64_t>(fleet_.faults().max_delay_ms) + 1)));
-  if (fleet_.chance(fleet_.faults().lose))
-    co_return fail(Code::kUnavailable, "the network lost the call");
-  co_return Result<void>();
+// --- The network --------------------------------------------------------------------------------
+
+std::unique_ptr<net::MqttClient> SimFleet::mqtt_client(const ThingName& thing) {
+  return broker_.client(client_options(thing.str()));
 }
 
-io::Task<Result<std::vector<std::string>>> SimCloud::thing_groups() {
-  SKERRY_CO_TRY(co_await travel());
-  co_return std::vector<std::string>{};
+// What is asked for is answered by the store inline: no answer outlives its server.
+io::Task<net::HttpResponse> SimFleet::answer(net::HttpRequest request) {
+  co_return co_await services_->data_plane.handle(std::move(request));
 }
 
-io::Task<Result<nucleus::Candidate>> SimCloud::resolve(ComponentName name,
-                                                       std::map<std::string, std::string> wants) {
-  SKERRY_CO_TRY(co_await travel());
-  co_return fleet_.resolve(name, wants);
+const std::string* SimFleet::content(const std::string& sha256) const {
+  const auto found = contents_.find(sha256);
+  return found == contents_.end() ? nullptr : &found->second;
 }
 
-io::Task<Result<std::string>> SimCloud::artifact_url(std::string component_arn,
-                                                     std::string artifact) {
-  SKERRY_CO_TRY(co_await travel());
-  SKERRY_CO_ASSIGN(auto id, formats::parse_component_version_arn(component_arn));
-  co_return id.name.str() + ":" + id.version.str() + "/" + artifact;
+bool SimFleet::was_published(const std::string& name, const std::string& version,
+                             const std::string& content) const {
+  const auto found = published_.find(name + " " + version);
+  return found != published_.end() && found->second.contains(content);
 }
 
-io::Task<Result<void>> SimCloud::download(std::string url, uint64_t offset,
-                                          nucleus::DownloadSink* sink) {
-  SKERRY_CO_TRY(co_await travel());
-  const std::string* found = fleet_.artifact(url);
-  if (!found) co_return fail(Code::kNotFound, "no such artifact");
-  std::string bytes = *found;
-  if (offset > bytes.size()) co_return fail(Code::kInvalidArgument, "HTTP 416");
-  if (fleet_.chance(fleet_.faults().corrupt_download) && offset < bytes.size())
-    bytes[bytes.size() - 1] ^= 1;
-  if (fleet_.chance(0.1)) offset = 0;  // a server without ranges
-  SKERRY_CO_TRY(co_await sink->begin(offset, bytes.size() - offset));
-  for (; offset < bytes.size(); offset += kPieceBytes) {
-    co_await io::sleep(fleet_.loop(), 1);
-    if (fleet_.chance(fleet_.faults().cut_download))
-      co_return fail(Code::kUnavailable, "the connection broke");
-    SKERRY_CO_TRY(co_await sink->write(bytes.substr(offset, kPieceBytes)));
-  }
-  co_return Result<void>();
+void SimFleet::take_offline(const ThingName& thing, int64_t for_ms) {
+  offline_until_ms_[thing] = loop_.now_ms() + for_ms;
+  broker_.cut(thing.str());
 }
 
-void SimMqtt::start(Events events) {
-  events_ = std::move(events);
-  connect_after(5);
-}
-
-void SimMqtt::connect_after(int64_t delay_ms) {
-  timer_ = fleet_.loop().after(delay_ms, [this] {
-    connected_ = true;
-    for (const auto& message : std::exchange(queued_, {})) (void)publish(message, {});
-    events_.on_connected(false);
-  });
-}
-
-void SimMqtt::cut(int64_t for_ms) {
-  if (!connected_) return;
-  connected_ = false;
-  events_.on_disconnected(Error(Code::kUnavailable, "cut"));
-  connect_after(for_ms);
-}
-
-Result<void> SimMqtt::publish(net::MqttMessage message, Done) {
-  if (dead_) return {};
-  if (!connected_) {
-    queued_.push_back(std::move(message));
-    return {};
-  }
-  int copies = fleet_.chance(fleet_.faults().lose)        ? 0
-               : fleet_.chance(fleet_.faults().duplicate) ? 2
-                                                          : 1;
-  for (; copies > 0; --copies) {
-    // Posted, as a network is never synchronous.
-    fleet_.loop().post(
-        [fleet = &fleet_, thing = thing_, message] { fleet->receive(thing, message); });
-  }
-  return {};
-}
-
-Result<void> SimMqtt::subscribe(net::MqttSubscription subscription, Done) {
-  filters_.push_back(std::move(subscription.filter));
-  return {};
-}
-void SimMqtt::unsubscribe(const std::string& filter) {
-  std::erase(filters_, filter);
-}
-
-void SimMqtt::arrive(const net::MqttMessage& message) {
-  if (dead_ || !connected_) return;
-  for (const std::string& filter : filters_) {
-    if (net::mqtt_matches(filter, message.topic)) return events_.on_message(message);
-  }
+bool SimFleet::reaches_us(const ThingName& thing) const {
+  const auto offline = offline_until_ms_.find(thing);
+  return is_up() && (offline == offline_until_ms_.end() || offline->second <= loop_.now_ms());
 }
 
 }  // namespace skerry::sim

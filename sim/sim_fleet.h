@@ -1,131 +1,134 @@
-// A control plane in memory for simulated devices: component versions, one queue of jobs per
-// device, the jobs protocol over a network that loses, doubles and delays messages.
+// The real control plane for simulated devices, in virtual time: its store (a database in memory),
+// deployments, jobs, fleet status and data plane, and a broker in memory (net::FakeBroker). Its
+// process can end at any moment and start again later.
 #pragma once
 
-#include <functional>
 #include <map>
+#include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
-#include "formats/jobs.h"
-#include "io/loop.h"
-#include "io/random.h"
-#include "io/task.h"
-#include "net/mqtt.h"
-#include "nucleus/cloud.h"
+#include "base/check.h"
+#include "fleet/deployments.h"
+#include "fleet/store_pool.h"
+#include "io/fault_files.h"
+#include "net/http.h"
+#include "net/test_mqtt.h"
+#include "sim/sim_clock.h"
+#include "sim/sim_loop.h"
+#include "sim/sim_processes.h"
 
 namespace skerry::sim {
 
-// What goes wrong between a device and the fleet, in chances of 0 to 1 per message or call.
+// What goes wrong between devices and the fleet, in chances of 0 to 1.
 struct NetworkFaults {
-  double lose = 0;
-  double duplicate = 0;
+  double cut_mqtt = 0;          // per packet: its connection breaks
+  double lose_call = 0;         // per HTTP request, and per answer
   double cut_download = 0;      // per piece of 256 bytes
   double corrupt_download = 0;  // per download: one byte is wrong
-  int64_t max_delay_ms = 20;
+  int64_t max_delay_ms = 20;    // per packet or call
 };
 
+// A device's job as the fleet knows it.
 struct SimJob {
   JobId id;
-  std::string document;
-  int revision = 0;
-  formats::JobStatus status = formats::JobStatus::kQueued;
-  formats::StatusDetails details;
-  int64_t version = 1;
-  int64_t queued_at = 0;
+  fleet::ExecutionStatus status = fleet::ExecutionStatus::kQueued;
+  fleet::Deployment deployment;
+  std::string target;  // "thing/T" or "thinggroup/G"
 };
 
 class SimFleet {
  public:
-  SimFleet(io::Loop& loop, io::Random& random, NetworkFaults& faults)
-      : loop_(loop), random_(random), faults_(faults) {}
+  static constexpr std::string_view kDataPlaneUrl = "https://fleet";
+  static constexpr std::string_view kArtifactUrl = "https://artifacts/";
 
-  // `recipe` with {digest:FILE} replaced by the artifact's digest and its URI by greengrass:FILE.
+  SimFleet(SimLoop& loop, io::Random& random, NetworkFaults& faults);
+  ~SimFleet();
+
+  // --- What an operator does ---
+  // {sha256:FILE} and {digest:FILE} in `recipe` become the artifact's.
   void publish(const std::string& name, const std::string& version, std::string recipe,
-               std::map<std::string, std::string> artifacts);
-  // Queues a deployment for `thing`; an earlier one that has not ended is cancelled, as AWS does.
-  void deploy(const ThingName& thing, const std::map<std::string, std::string>& components);
-  const std::vector<SimJob>& jobs(const ThingName& thing) const { return jobs_.at(thing); }
+               const std::map<std::string, std::string>& artifacts);
+  void unpublish(const std::string& name, const std::string& version);
+  // With a certificate; one that was removed may come back.
+  void add_thing(const ThingName& thing);
+  void remove_thing(const ThingName& thing);
+  bool has_thing(const ThingName& thing) const { return things_.contains(thing); }
+  void add_group(const std::string& group);
+  void join(const ThingName& thing, const std::string& group);
+  void leave(const ThingName& thing, const std::string& group);
+  bool is_member(const ThingName& thing, const std::string& group);
+  Result<fleet::Deployment> deploy(const std::string& target,
+                                   const std::map<std::string, std::string>& components);
+  Result<void> cancel(const DeploymentId& id, fleet::Deployments::Begun begun);
+  Result<void> remove(const fleet::Deployment& deployment);
+  // In the order in which their deployments were made.
+  std::vector<SimJob> jobs(const ThingName& thing);
+  // {name: version} of what it last reported.
+  std::map<std::string, std::string> reported(const ThingName& thing);
 
-  // From a device's MQTT client; answers arrive through `deliver` after a delay.
-  void receive(const ThingName& thing, const net::MqttMessage& message);
-  std::function<void(const ThingName&, const net::MqttMessage&)> deliver;
+  // --- What happens to its process ---
+  // It and its broker end, and come back after `down_ms`. Where the broker was killed it has
+  // forgotten its sessions.
+  void restart(int64_t down_ms, bool broker_forgets);
+  bool is_up() const { return services_ != nullptr; }
 
-  Result<nucleus::Candidate> resolve(const ComponentName& name,
-                                     const std::map<std::string, std::string>& wants);
-  // The bytes behind a URL that artifact_url() gave, or null.
-  const std::string* artifact(const std::string& url) const;
+  // --- The network ---
+  std::unique_ptr<net::MqttClient> mqtt_client(const ThingName& thing);
+  // The answer of the data plane.
+  io::Task<net::HttpResponse> answer(net::HttpRequest request);
+  static std::string certificate_of(const ThingName& thing);
+  // Whatever was ever published, by its digest in hexadecimal; null where there is none.
+  const std::string* content(const std::string& sha256) const;
+  // Whether that was ever an artifact of that version.
+  bool was_published(const std::string& name, const std::string& version,
+                     const std::string& content) const;
+  void take_offline(const ThingName& thing, int64_t for_ms);
+  bool reaches_us(const ThingName& thing) const;
+  bool chance(double probability);
+  int64_t draw_delay_ms();
 
   io::Loop& loop() { return loop_; }
-  io::Random& random() { return random_; }
   NetworkFaults& faults() { return faults_; }
-  bool chance(double probability);
+  const fleet::Deployments& deployments() const { return deployments_; }
+  // What `work(store)` returned, as a unit of work of the running server (it must be up), whose
+  // listeners hear of it.
+  template <class Work, class Answer = std::invoke_result_t<Work&, fleet::Store&>>
+  Answer write(Work work) {
+    SKERRY_CHECK(is_up(), "an operator waits for the fleet to be up");
+    std::optional<Answer> answer;
+    io::TaskScope scope;
+    scope.spawn([](fleet::StorePool& stores, Work run, auto& result) -> io::Task<void> {
+      result.emplace(co_await stores.write(std::move(run)));
+    }(stores(), std::move(work), answer));
+    SKERRY_CHECK(answer.has_value(), "an inline store answers at once");
+    return std::move(*answer);
+  }
 
  private:
-  void notify(const ThingName& thing);
-  void send(const ThingName& thing, std::string topic, std::string payload);
-  const SimJob* next_of(const ThingName& thing) const;
-  formats::NextJob next_message(const ThingName& thing, std::string token) const;
-  static io::Task<void> deliver_later(SimFleet* fleet, ThingName thing, net::MqttMessage message,
-                                      int64_t delay_ms);
-  void update(const ThingName& thing, const formats::JobTopic& topic,
-              const net::MqttMessage& message);
+  struct Services;  // what ends with the server's process: a further service goes there
+  fleet::StorePool& stores();
+  void start();
 
-  io::Loop& loop_;
+  SimLoop& loop_;
   io::Random& random_;
   NetworkFaults& faults_;
-  struct Published {
-    std::string recipe;
-    std::map<std::string, std::string> artifacts;
-  };
-  std::map<std::string, std::map<std::string, Published>> components_;
-  std::map<ThingName, std::vector<SimJob>> jobs_;
-  io::TaskScope in_flight_;
-};
-
-// The data plane of a SimFleet as one device sees it.
-class SimCloud : public nucleus::Cloud {
- public:
-  explicit SimCloud(SimFleet& fleet) : fleet_(fleet) {}
-  io::Task<Result<std::vector<std::string>>> thing_groups() override;
-  io::Task<Result<nucleus::Candidate>> resolve(
-      ComponentName name, std::map<std::string, std::string> requirements) override;
-  io::Task<Result<std::string>> artifact_url(std::string component_arn,
-                                             std::string artifact) override;
-  io::Task<Result<void>> download(std::string url, uint64_t offset,
-                                  nucleus::DownloadSink* sink) override;
-
- private:
-  io::Task<Result<void>> travel();
-  SimFleet& fleet_;
-};
-
-// One device's MQTT connection. Up until cut(); comes back by itself.
-class SimMqtt : public net::MqttClient {
- public:
-  SimMqtt(SimFleet& fleet, ThingName thing) : fleet_(fleet), thing_(std::move(thing)) {}
-  void start(Events events) override;
-  bool connected() const override { return connected_; }
-  Result<void> publish(net::MqttMessage message, Done done) override;
-  net::MqttBacklog backlog() const override { return {queued_.size(), 0}; }
-  Result<void> subscribe(net::MqttSubscription subscription, Done done) override;
-  void unsubscribe(const std::string& filter) override;
-
-  void cut(int64_t for_ms);
-  // A power cut: nothing leaves or arrives any more.
-  void kill() { dead_ = true; }
-  void arrive(const net::MqttMessage& message);
-
- private:
-  void connect_after(int64_t delay_ms);
-  SimFleet& fleet_;
-  ThingName thing_;
-  Events events_;
-  bool connected_ = false;
-  bool dead_ = false;
-  std::vector<std::string> filters_;
-  std::vector<net::MqttMessage> queued_;
-  io::Timer timer_;
+  SimClock clock_;
+  io::FaultFiles files_;
+  SimProcesses processes_;
+  io::InlinePool pool_;
+  io::Env env_;
+  net::FakeBroker broker_;
+  std::unique_ptr<fleet::Store> store_;
+  const fleet::Deployments deployments_;
+  std::unique_ptr<Services> services_;  // null while it is down
+  io::Timer comes_back_;
+  std::map<std::string, std::string> contents_;             // by digest
+  std::map<std::string, std::set<std::string>> published_;  // "NAME VERSION" → contents
+  std::set<ThingName> things_;                              // that are registered
+  std::map<ThingName, int64_t> offline_until_ms_;
 };
 
 }  // namespace skerry::sim

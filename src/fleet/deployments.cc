@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "fleet/components.h"
 #include "formats/deployment.h"
@@ -53,21 +54,29 @@ Result<bool> concerns(Store& store, const std::string& target_arn, const ThingNa
   return std::ranges::find(members, thing) != members.end();
 }
 
-// By target: the newest deployment that succeeded on the thing.
-Result<std::map<std::string, Deployment>> last_successes(Store& store, const ThingName& thing) {
-  std::map<std::string, Deployment> last;
+// What a thing that lost its records is to get.
+struct Again {
+  std::map<std::string, Deployment> last;  // by target: the newest that succeeded on the thing
+  std::set<std::string> on_the_way;        // the targets for which it is queued already
+};
+
+Result<Again> find_again(Store& store, const ThingName& thing) {
+  Again again;
   Page page;
   do {
     SKERRY_ASSIGN(auto slice, store.list_executions_of_thing(thing, page));
     for (const JobExecution& execution : slice.items) {
-      if (execution.status != ExecutionStatus::kSucceeded) continue;
+      const bool is_queued_again = !is_terminal(execution.status) && execution.execution_number > 1;
+      if (execution.status != ExecutionStatus::kSucceeded && !is_queued_again) continue;
       SKERRY_ASSIGN(auto deployment, store.find_deployment_of_job(execution.job_id));
-      Deployment& known = last[deployment.target_arn];
+      if (is_queued_again) again.on_the_way.insert(deployment.target_arn);
+      Deployment& known = again.last[deployment.target_arn];
       if (known.sequence < deployment.sequence) known = std::move(deployment);
     }
     page.after = slice.next;
   } while (!page.after.empty());
-  return last;
+  for (const std::string& target_arn : again.on_the_way) again.last.erase(target_arn);
+  return again;
 }
 
 }  // namespace
@@ -225,9 +234,9 @@ Result<void> Deployments::remove_from_group(Store& store, const ThingName& thing
 Result<int64_t> Deployments::redeploy(Store& store, const ThingName& thing) const {
   int64_t queued = 0;
   SKERRY_TRY(store.transaction([&]() -> Result<void> {
-    SKERRY_ASSIGN(auto last, last_successes(store, thing));
+    SKERRY_ASSIGN(const Again found, find_again(store, thing));
     std::map<int64_t, JobId> again;  // in the order in which they were made
-    for (const auto& [target_arn, deployment] : last) {
+    for (const auto& [target_arn, deployment] : found.last) {
       SKERRY_ASSIGN(const bool still, concerns(store, target_arn, thing));
       if (still) again.emplace(deployment.sequence, deployment.job_id);
     }
@@ -235,7 +244,7 @@ Result<int64_t> Deployments::redeploy(Store& store, const ThingName& thing) cons
       SKERRY_TRY(store.queue_execution(job, thing, env_.clock.wall_ms()));
     }
     if (!again.empty()) tell(store, {thing});
-    queued = static_cast<int64_t>(again.size());
+    queued = static_cast<int64_t>(again.size() + found.on_the_way.size());
     return {};
   }));
   return queued;

@@ -44,7 +44,7 @@ class Deployments {
 
   // For a thing that lost its records: of each target that it still belongs to, what last worked
   // there is queued again, behind what is pending (where that succeeds, the thing refuses what is
-  // older). Returns how many were.
+  // older). Returns how many are on their way then: 0 where there is nothing to deploy again.
   Result<int64_t> redeploy(Store& store, const ThingName& thing) const;
 
   // What a device says about its execution. A deployment to a single thing ends with it.

@@ -71,6 +71,57 @@ class DeploymentsTest : public testing::Test {
   RecordingListener listener_;
 };
 
+TEST_F(DeploymentsTest, AThingThatLostItsRecordsGetsWhatLastWorkedForEachOfItsTargets) {
+  auto redeploy = [&] {
+    listener_.take();
+    return fleet_
+        .write([&](Store& store) { return fleet_.deployments.redeploy(store, ThingName("a")); })
+        .value();
+  };
+  EXPECT_EQ(redeploy(), 0);
+  EXPECT_EQ(listener_.take(), Names{});
+  auto worked = fleet_.deploy_to("thinggroup/g");
+  report(worked, "a", ExecutionStatus::kSucceeded);
+  report(worked, "b", ExecutionStatus::kSucceeded);
+  auto failed = fleet_.deploy_to("thinggroup/g");
+  report(failed, "a", ExecutionStatus::kFailed);
+  auto own = fleet_.deploy_to("thing/a");
+  report(own, "a", ExecutionStatus::kSucceeded);
+  EXPECT_EQ(redeploy(), 2);
+  EXPECT_EQ(listener_.take(), Names{"a"});
+  EXPECT_EQ(status(worked, "a"), ExecutionStatus::kQueued);
+  EXPECT_EQ(status(worked, "b"), ExecutionStatus::kSucceeded);
+  EXPECT_EQ(status(failed, "a"), ExecutionStatus::kFailed);
+  EXPECT_EQ(status(own, "a"), ExecutionStatus::kQueued);
+  EXPECT_EQ(fleet_.store->next_pending(ThingName("a")).value()->job_id, worked.job_id);
+  EXPECT_EQ(redeploy(), 2);  // they are on their way
+  report(worked, "a", ExecutionStatus::kSucceeded);
+  report(own, "a", ExecutionStatus::kSucceeded);
+  ASSERT_TRUE(leave("a"));
+  EXPECT_EQ(redeploy(), 1);  // no longer a member
+}
+
+// A device asks again when it did not get the answer: what worked before the last is not wanted.
+TEST_F(DeploymentsTest, RedeployingTwiceQueuesNothingOlder) {
+  const auto redeploy = [&] {
+    return fleet_
+        .write([&](Store& store) { return fleet_.deployments.redeploy(store, ThingName("a")); })
+        .value();
+  };
+  auto older = fleet_.deploy_to("thing/a");
+  report(older, "a", ExecutionStatus::kSucceeded);
+  auto newer = fleet_.deploy_to("thing/a");
+  report(newer, "a", ExecutionStatus::kSucceeded);
+  EXPECT_EQ(redeploy(), 1);
+  EXPECT_EQ(redeploy(), 1);  // the same: "0" would say that there is nothing to repair
+  report(newer, "a", ExecutionStatus::kInProgress);
+  EXPECT_EQ(redeploy(), 1);
+  EXPECT_EQ(status(older, "a"), ExecutionStatus::kSucceeded);
+  report(newer, "a", ExecutionStatus::kFailed);
+  EXPECT_EQ(redeploy(), 1);  // better than nothing
+  EXPECT_EQ(status(older, "a"), ExecutionStatus::kQueued);
+}
+
 TEST_F(DeploymentsTest, EveryThingOfTheGroupHearsOnce) {
   auto first = fleet_.deploy_to("thinggroup/g");
   EXPECT_EQ(listener_.take(), (Names{"a", "b"}));

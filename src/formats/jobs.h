@@ -87,7 +87,7 @@ struct NextJob {
   std::string client_token;  // empty in notifications
   // Answer to a get whose token begins with kRepairToken: how many deployments were queued again.
   // AWS IoT does not know it and leaves it out.
-  std::optional<int64_t> redeployed;
+  std::optional<int64_t> redeployed = std::nullopt;
 };
 
 // A device that lost its records starts the token of its gets with this: it asks to be sent again

@@ -16,8 +16,7 @@ struct Env {
   Files& files;
   Processes& processes;
   Random& random;
-  Pool& pool;     // for file work that may take long
-  Pool& records;  // for short writes that somebody waits for: never behind that work
+  Pool& pool;  // for file work that may take long
 };
 
 }  // namespace skerry::io

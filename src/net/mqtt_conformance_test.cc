@@ -22,6 +22,9 @@ class MqttConformance : public testing::TestWithParam<const char*> {
       mosquitto_.emplace(scratch_, "allow_anonymous true\nacl_file " + scratch_.path("acl") + "\n");
     } else {
       fake_.emplace(loop_);
+      if (std::string(GetParam()) == "slow_fake") {
+        fake_->delay_ms = [this] { return static_cast<int64_t>(system_.random.below(3)); };
+      }
       fake_->allow = [](const std::string&, const std::string& topic, bool publishes) {
         // As mosquitto's file: a subscription is allowed, and nothing comes.
         return !publishes || !topic.starts_with("forbidden/");
@@ -112,7 +115,7 @@ class MqttConformance : public testing::TestWithParam<const char*> {
   std::optional<TestBroker> mosquitto_;
   std::optional<FakeBroker> fake_;
 };
-INSTANTIATE_TEST_SUITE_P(Over, MqttConformance, testing::Values("mosquitto", "fake"),
+INSTANTIATE_TEST_SUITE_P(Over, MqttConformance, testing::Values("mosquitto", "fake", "slow_fake"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST_P(MqttConformance, OverlappingFiltersAreToldApartByTheirIdentifiers) {
@@ -314,6 +317,27 @@ TEST_P(MqttConformance, WhatThePolicyForbidsIsToldToThePublisher) {
   EXPECT_NE(publish(*client, {.topic = "forbidden/x", .qos = 1}).find("Not authorized"),
             std::string::npos);
   EXPECT_EQ(publish(*client, {.topic = "a/x", .qos = 1}), "");
+}
+
+// Lost connections cost time, not messages; some come twice. mosquitto's break in no test on order.
+TEST_P(MqttConformance, WhatASubscriberHasNotAcknowledgedComesAgain) {
+  start();
+  auto receiver = connected("receiver");
+  auto sender = connected("sender");
+  ASSERT_EQ(subscribe(*receiver, {.filter = "a/#", .id = 1}), "");
+  if (!real()) fake_->breaks = [this] { return system_.random.below(20) == 0; };
+  std::set<std::string> topics;
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(publish(*sender, {.topic = "a/" + std::to_string(i), .qos = 1}), "");
+  }
+  EXPECT_TRUE(until([&] {
+    for (const MqttMessage& message : receiver->messages) topics.insert(message.topic);
+    return topics.size() == 100;
+  })) << topics.size();
+  if (!real()) {
+    EXPECT_GT(receiver->reasons.size(), 1u);
+    EXPECT_GT(receiver->messages.size(), 100u);
+  }
 }
 
 TEST_P(MqttConformance, UnsubscribingHoldsOfflineToo) {

@@ -2,6 +2,7 @@
 #include "net/test_mqtt.h"
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 #include "base/check.h"
@@ -71,7 +72,7 @@ class FakeMqttClient : public MqttClient {
 
   void connect_after(int64_t delay_ms) {
     timer_ = broker_.loop_.after(delay_ms, [this] {
-      if (broker_.running_) {
+      if (broker_.running_ && (!broker_.reachable || broker_.reachable(options_.client_id))) {
         session_present_ = broker_.connect(*this);
         linked_ = true;
         // The broker's answer takes its time as well.
@@ -91,14 +92,25 @@ class FakeMqttClient : public MqttClient {
     for (const std::string& filter : unsubscribing_) send_unsubscribe(filter);
     was_connected_ = true;
     send_queued();
-    broker_.send_undelivered(*this);
+    broker_.send_outgoing(*this);
     const auto events = events_;
     if (events->on_connected) events->on_connected(session_present_);
   }
 
+  // Whichever timer is first delivers the first packet: delays differ, the order stays.
+  void arrive_after(int64_t delay_ms, std::function<void()> packet) {
+    under_way_.push_back(std::move(packet));
+    const uint64_t id = ++last_arrival_;
+    arrivals_[id] = broker_.loop_.after(delay_ms, [this, id] {
+      arrivals_.erase(id);
+      const auto first = std::move(under_way_.front());
+      under_way_.pop_front();
+      first();  // may destroy this
+    });
+  }
+
   void lost(Error reason) {
     linked_ = connected_ = false;
-    ++connection_;
     if (auto refused = outbox_.connection_lost(false)) answer(std::move(*refused), reason);
     connect_after(options_.reconnect_min_ms);
     const auto events = events_;
@@ -159,7 +171,10 @@ class FakeMqttClient : public MqttClient {
   bool connected_ = false;                  // the broker has accepted it
   bool was_connected_ = false;
   bool session_present_ = false;
-  uint64_t connection_ = 0;  // counts them: a packet of an earlier one is lost
+  uint64_t connection_ = 0;  // which one it is: a packet of an earlier one is lost
+  std::deque<std::function<void()>> under_way_;  // where packets are delayed
+  std::map<uint64_t, io::Timer> arrivals_;       // as many
+  uint64_t last_arrival_ = 0;
   int last_packet_id_ = 0;
   io::Timer timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
@@ -194,15 +209,19 @@ void FakeBroker::hold(bool hold) {
 }
 
 void FakeBroker::arrive_later(FakeMqttClient& client, std::function<void()> handle) {
-  std::function<void()> packet = [&client, alive = client.alive_, connection = client.connection_,
-                                  handle = std::move(handle)] {
-    if (*alive && client.linked_ && client.connection_ == connection) handle();
+  std::function<void()> packet = [this, &client, alive = client.alive_,
+                                  connection = client.connection_, handle = std::move(handle)] {
+    if (!*alive || !client.linked_ || client.connection_ != connection) return;
+    if (breaks && breaks()) return cut(client.options_.client_id);
+    handle();
   };
-  loop_.post([this, alive = alive_, packet = std::move(packet)] {
+  auto arrival = [this, alive = alive_, packet = std::move(packet)] {
     if (!*alive) return;
     if (hold_) return held_.push_back(packet);
     packet();
-  });
+  };
+  if (delay_ms) return client.arrive_after(delay_ms(), std::move(arrival));
+  loop_.post(std::move(arrival));
 }
 
 // Whether it finds its session.
@@ -213,6 +232,7 @@ bool FakeBroker::connect(FakeMqttClient& client) {
                        " as '" +
                            id + "'"));
   online_[id] = &client;
+  client.connection_ = ++connections_;
   if (client.options_.clean_start && !client.was_connected_) sessions_.erase(id);
   return !sessions_.try_emplace(id).second;
 }
@@ -263,24 +283,28 @@ void FakeBroker::route(const MqttMessage& message) {
 void FakeBroker::deliver(const std::string& client_id, Session& session, MqttMessage message) {
   const auto online = online_.find(client_id);
   if (message.qos > 0) {
-    session.undelivered.push_back(std::move(message));
-    if (online != online_.end()) send_undelivered(*online->second);
+    session.outgoing.push_back({++last_outgoing_, std::move(message)});
+    if (online != online_.end() && online->second->connected_) send_outgoing(*online->second);
   } else if (online != online_.end()) {
     FakeMqttClient& client = *online->second;
     arrive_later(client, [&client, message = std::move(message)] { client.on_publish(message); });
   }
 }
 
-// Each waits until the client has it: a lost connection sends it again.
-void FakeBroker::send_undelivered(FakeMqttClient& client) {
-  arrive_later(client, [this, &client] {
-    const auto session = sessions_.find(client.options_.client_id);
-    if (session == sessions_.end() || session->second.undelivered.empty()) return;
-    const MqttMessage message = std::move(session->second.undelivered.front());
-    session->second.undelivered.pop_front();
-    send_undelivered(client);
-    client.on_publish(message);
-  });
+// Whatever this connection was not sent yet.
+void FakeBroker::send_outgoing(FakeMqttClient& client) {
+  for (Outgoing& outgoing : sessions_[client.options_.client_id].outgoing) {
+    if (std::exchange(outgoing.sent_on, client.connection_) == client.connection_) continue;
+    arrive_later(client, [this, &client, id = outgoing.id, message = outgoing.message] {
+      arrive_later(client, [this, &client, id] { acknowledge(client.options_.client_id, id); });
+      client.on_publish(message);
+    });
+  }
+}
+
+void FakeBroker::acknowledge(const std::string& client_id, uint64_t id) {
+  std::erase_if(sessions_[client_id].outgoing,
+                [&](const Outgoing& outgoing) { return outgoing.id == id; });
 }
 
 void FakeBroker::subscribe_from(FakeMqttClient& client, MqttSubscription subscription) {

@@ -1,7 +1,8 @@
 // For tests and the simulator: a broker in memory with its clients, as unkind as a real one. It
 // keeps sessions, retains messages, sends one copy for each overlapping subscription, answers late,
-// loses what is under way when a connection is cut, and lets one client of a name take over from
-// another. mqtt_conformance_test.cc holds it to what mosquitto does.
+// loses what is under way when a connection is cut, sends again what was not acknowledged by then,
+// and lets one client of a name take over from another. mqtt_conformance_test.cc holds it to what
+// mosquitto does.
 #pragma once
 
 #include <deque>
@@ -38,6 +39,13 @@ class FakeBroker {
   void hold(bool hold);
   // Whether a client may publish to a topic or subscribe to a filter; everything where empty.
   std::function<bool(const std::string& client_id, const std::string& topic, bool publishes)> allow;
+  // How long a packet is under way, in either direction; a turn of the loop where empty. Those of
+  // one connection stay in their order.
+  std::function<int64_t()> delay_ms;
+  // Whether a connection breaks just before it delivers a packet; never where empty.
+  std::function<bool()> breaks;
+  // Whether a client finds the broker; always where empty.
+  std::function<bool(const std::string& client_id)> reachable;
   bool identifiers = true;  // false: a broker that knows no subscription identifiers
   // Everything that was published, as it came.
   std::vector<MqttMessage> published;
@@ -48,9 +56,15 @@ class FakeBroker {
 
  private:
   friend class FakeMqttClient;
+  // A message of QoS 1 until its client has acknowledged it.
+  struct Outgoing {
+    uint64_t id;
+    MqttMessage message;
+    uint64_t sent_on = 0;  // which connection; 0: none yet
+  };
   struct Session {
     std::map<std::string, MqttSubscription> subscriptions;
-    std::deque<MqttMessage> undelivered;  // of QoS 1
+    std::deque<Outgoing> outgoing;
   };
   // What a packet does when it arrives, unless the connection has ended by then.
   void arrive_later(FakeMqttClient& client, std::function<void()> handle);
@@ -61,11 +75,14 @@ class FakeBroker {
   void unsubscribe_from(FakeMqttClient& client, const std::string& filter);
   void route(const MqttMessage& message);
   void deliver(const std::string& client_id, Session& session, MqttMessage message);
-  void send_undelivered(FakeMqttClient& client);
+  void send_outgoing(FakeMqttClient& client);
+  void acknowledge(const std::string& client_id, uint64_t id);
   bool allows(const FakeMqttClient& client, const std::string& topic, bool publishes) const;
 
   io::Loop& loop_;
   bool running_ = false;
+  uint64_t connections_ = 0;  // ever made
+  uint64_t last_outgoing_ = 0;
   bool hold_ = false;
   std::deque<std::function<void()>> held_;
   std::map<std::string, FakeMqttClient*> online_;

@@ -322,6 +322,20 @@ void ConfigTree::take_back_times(int64_t now_ms, int64_t to_ms) {
   for (auto& [component, node] : components_) take_back_times(node, now_ms, to_ms);
 }
 
+void ConfigTree::take_back_times(const ComponentName& component, const KeyPath& key_path,
+                                 int64_t to_ms) {
+  const auto found = components_.find(component);
+  if (found == components_.end()) return;
+  Node* node = &found->second;
+  for (const std::string& key : key_path) {
+    if (!node->leaf.empty()) break;  // it is to become a map
+    const auto child = node->children.find(key);
+    if (child == node->children.end()) return;
+    node = &child->second;
+  }
+  take_back_times(*node, to_ms, to_ms);
+}
+
 // --- Persistence and comparison -----------------------------------------------------------------
 
 json ConfigTree::node_to_json(const Node& node) {

@@ -82,6 +82,8 @@ class ConfigTree {
   // Values from after `now_ms` count as set at `to_ms`: what a clock that was ahead has stamped
   // must not shut out what comes later.
   void take_back_times(int64_t now_ms, int64_t to_ms);
+  // The same for what stands at `key_path`, so that a value of `to_ms` replaces it.
+  void take_back_times(const ComponentName& component, const KeyPath& key_path, int64_t to_ms);
 
   // Everything including timestamps; from_json(to_json()) equals the tree.
   nlohmann::json to_json() const;

@@ -137,7 +137,6 @@ void JobsClient::take_time(const formats::NextJob& answer) {
   if (hooks_.on_time) hooks_.on_time(answer.timestamp * 1000);
 }
 
-// Asked once in a run of the program: what fails again is not tried for ever.
 void JobsClient::on_repair_answer(const formats::NextJob& next) {
   ask_again_.cancel();
   if (state_.needs_repair().empty() || std::exchange(repair_answered_, true)) return;
@@ -150,6 +149,14 @@ void JobsClient::on_repair_answer(const formats::NextJob& next) {
   log::info("jobs", "the control plane deploys again what was lost",
             {{"deployments", std::to_string(*next.redeployed)}});
   if (*next.redeployed == 0) note_repaired();
+}
+
+// Where something failed the control plane is asked again: it then deploys what worked before that,
+// until all is well or nothing is left.
+void JobsClient::repair_ended() {
+  if (!repair_failed_) return note_repaired();
+  repair_failed_ = repair_answered_ = false;
+  ask_again_ = env_.loop.after(kRepairAgainMs, [this] { (void)ask_for_next(); });
 }
 
 void JobsClient::note_repaired() {
@@ -176,11 +183,8 @@ void JobsClient::on_next(const formats::NextJob& next) {
   }
   if (!execution) {
     // All that was to be repaired has run, where the question is newer than the last result.
-    const auto& result = state_.last_result();
-    if (!state_.needs_repair().empty() && !repair_failed_ && !next.client_token.empty() && result &&
-        result->status == "SUCCEEDED") {
-      note_repaired();
-    }
+    if (!state_.needs_repair().empty() && !next.client_token.empty() && state_.last_result())
+      repair_ended();
     // Nothing is to come: what a cancelled or interrupted job has downloaded is not needed.
     return engine_.tend();
   }
@@ -210,6 +214,7 @@ void JobsClient::begin(const formats::JobExecution& execution) {
   auto document = formats::parse_deployment(*execution.job_document);
   if (!document) {
     running_ = execution.job_id;
+    repair_failed_ = true;
     work_.spawn(reject(execution.job_id, document.error()));
     return;
   }

@@ -49,6 +49,7 @@ class JobsClient {
   void on_next(const formats::NextJob& next);
   void doubt(const formats::NextJob& next);
   void on_repair_answer(const formats::NextJob& next);
+  void repair_ended();
   void note_repaired();
   void begin(const formats::JobExecution& execution);
   io::Task<void> reject(JobId job, Error error);
@@ -67,7 +68,7 @@ class JobsClient {
   MqttRouter& mqtt_;
   Hooks hooks_;
   bool ready_ = false;            // resume() is done
-  bool repair_answered_ = false;  // in this run
+  bool repair_answered_ = false;  // what is deployed again for it is on its way
   bool repair_failed_ = false;    // a deployment since then
   std::optional<JobId> running_;
   std::string doubt_token_;  // of the question whether `running_` is still wanted
