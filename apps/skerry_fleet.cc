@@ -35,7 +35,7 @@ struct Program {
   skerry::io::RealProcesses processes{loop};
   skerry::io::RealRandom random;
   skerry::io::ThreadPool pool{"files", 1};
-  skerry::io::Env env{loop, clock, files, processes, random, pool};
+  skerry::io::Env env{loop, clock, files, processes, random, pool, pool};
   std::unique_ptr<FleetServer> server;
   int exit_code = 0;
   bool stopping = false;
@@ -90,6 +90,10 @@ int main(int argc, char** argv) {
          "Remove uploads that no component version refers to after so many days; 0 for never")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app.add_option("--s3", options.s3_file,
+                 "JSON file that names an S3 service for artifacts that are not uploaded here: "
+                 "endpoint, region, accessKeyId, secretAccessKey, caFile")
+      ->check(CLI::ExistingFile);
   app.add_option("--region", options.region, "AWS region to answer for")->capture_default_str();
   app.add_flag("--api-tls", options.api_tls, "Speak HTTPS on the API port");
   app.add_option("--log-level", log_level, "debug, info, warn or error")

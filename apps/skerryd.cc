@@ -177,6 +177,23 @@ io::Task<void> save_floor(io::Env* env, std::string path, std::string text) {
   if (!saved) log::warn("clock", "not saved", {{"reason", saved.error().message()}});
 }
 
+net::MqttOptions broker_of(const DeviceConfig& config, const net::TlsFiles& identity,
+                           std::shared_ptr<DeviceClock> clock) {
+  net::MqttOptions broker;
+  broker.host = config.broker_host;
+  broker.port = config.broker_port;
+  broker.client_id = config.thing.str();
+  broker.tls = identity;
+  broker.certificate_times = std::move(clock);
+  // Components subscribe again when they start: what they had subscribed to before is not to pile
+  // up in the broker's session.
+  broker.clean_start = true;
+  // More than components may use (MqttRouter::Limits).
+  broker.max_queued = 11'000;
+  broker.max_queued_bytes = 5 << 20;
+  return broker;
+}
+
 // Runs until SIGTERM or SIGINT (components are stopped in order) or a fatal error.
 Result<void> run(const DeviceConfig& config, io::Files& files, const io::ProcessGuard& guard) {
   io::RealLoop loop;
@@ -187,7 +204,8 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
   io::RealRandom random;
   io::RealProcesses processes(loop, guard.mark(), guard.containment());
   io::ThreadPool pool("files", 1);  // one thread: file work happens in the order it was asked for
-  io::Env env{loop, clock, files, processes, random, pool};
+  io::ThreadPool records("records", 1);
+  io::Env env{loop, clock, files, processes, random, pool, records};
   contain(guard, info);
   SKERRY_TRY(allocate_users(files, info));
 
@@ -195,19 +213,7 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
   SKERRY_ASSIGN(auto tls, net::TlsContext::client(identity, device_clock));
   auto http = net::make_http_client(loop, tls);
   auto cloud = make_http_cloud(*http, {config.data_plane_url, config.thing, info.platform});
-  net::MqttOptions broker;
-  broker.host = config.broker_host;
-  broker.port = config.broker_port;
-  broker.client_id = config.thing.str();
-  broker.tls = identity;
-  broker.certificate_times = device_clock;
-  // Components subscribe again when they start: what they had subscribed to before is not to pile
-  // up in the broker's session.
-  broker.clean_start = true;
-  // More than components may use (MqttRouter::Limits).
-  broker.max_queued = 11'000;
-  broker.max_queued_bytes = 5 << 20;
-  SKERRY_ASSIGN(auto mqtt, net::make_mqtt_client(env, broker));
+  SKERRY_ASSIGN(auto mqtt, net::make_mqtt_client(env, broker_of(config, identity, device_clock)));
 
   io::TaskScope saving;
   std::optional<Error> fatal;

@@ -189,7 +189,7 @@ class NucleusJobs : public ::testing::Test {
       }};
   io::SeededRandom random_{1};
   io::InlinePool pool_;
-  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
+  io::Env env_{loop_, clock_, files_, processes_, random_, pool_, pool_};
   nucleus::NucleusInfo info_;
   nucleus::TestCloud cloud_;
   std::unique_ptr<TestMqtt> mqtt_;

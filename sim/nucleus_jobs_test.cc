@@ -87,8 +87,8 @@ TEST_F(NucleusJobs, WhatAComponentConfiguresDuringTheDownloadIsNotLost) {
   large["Manifests"][0]["Artifacts"] = json::array({nucleus::test_artifact("data", "bytes")});
   cloud_.publish(large, {{"data", "bytes"}});
   cloud_.on_download = [&] {
-    ASSERT_TRUE(
-        nucleus_->state().config().update(ComponentName("a"), {"count"}, 7, clock_.wall_ms()));
+    nucleus_->state().config().update(ComponentName("a"), {"count"}, 7, clock_.wall_ms(),
+                                      [](const auto& changed) { ASSERT_TRUE(changed); });
   };
   deploy("j2", document("thinggroup/G1", 2, versions({{"a", "1.0.0"}, {"large", "1.0.0"}})));
   EXPECT_EQ(outcome(), "SUCCEEDED SUCCESSFUL");

@@ -12,6 +12,7 @@ only shrinks: an entry that is higher than the file needs is an error too.
 
 import argparse
 import ast
+import collections
 import collections.abc
 import dataclasses
 import pathlib
@@ -202,6 +203,51 @@ def check_heavy_headers(files: list[File]):
                           f"{name} reaches {outside[0]}; keep it to .cc files of {module}", line)
 
 
+# --- Use -----------------------------------------------------------------------------------------
+
+# Called by the language and the standard library.
+CALLED_BY_NAME = {
+    "allocate", "deallocate", "await_ready", "await_suspend", "await_resume", "initial_suspend", "final_suspend",
+    "get_return_object", "lambda", "return_value", "return_void", "unhandled_exception"}
+DECLARATION = re.compile(
+    r"(?:[\w&*\]]\s+|(?<!-)>\s*|[&*])(?P<name>[a-z_]\w*)\s*\([^;{}]*\)[\w\s=&]*;")
+NO_TYPE = re.compile(r"\b(return|co_return|co_await|throw|else|case)\s*$")
+
+
+def is_test(file: File) -> bool:
+    return (file.parts[0] in {"tests", "fuzz", "sim", "bench"} or file.path.endswith("_test.cc")
+            or file.parts[-1].startswith("test_"))
+
+
+def declarations(code: str) -> list[tuple[int, str]]:
+    return [(line_of(code, match.start("name")), match["name"]) for match in DECLARATION.finditer(code)
+            if not NO_TYPE.search(code[:match.start("name")])]
+
+
+def check_use(files: list[File]):
+    """Functions that a header of src/ offers and that nothing but tests calls. By name only: a name that two
+    classes share is in use where one of them is."""
+    mentions, at_definition, offered = collections.Counter(), collections.Counter(), {}
+    for file in files:
+        if not file.is_cpp or file.is_data or is_test(file):
+            continue
+        code = cpp_text.strip(file.text)
+        mentions.update(re.findall(r"\b[a-z_]\w*\b", code))
+        named = [(function.first_line, function.name.rpartition("::")[2]) for function in cpp_text.functions(file.text)]
+        named += declarations(code)
+        at_definition.update(name for _, name in named)
+        if file.suffix == ".h" and file.parts[0] == "src":
+            for line, name in named:
+                offered.setdefault(name, (file.path, line))
+    unused = collections.defaultdict(list)
+    for name, (path, line) in offered.items():
+        if re.fullmatch(r"[a-z]\w*", name) and name not in CALLED_BY_NAME and mentions[name] <= at_definition[name]:
+            unused[path].append((line, name))
+    for path, names in unused.items():
+        listed = ", ".join(f"{name} (line {line})" for line, name in names)
+        yield Finding("use", path, len(names), 0, f"used by tests at most: {listed}; remove it, or move it to them")
+
+
 # --- Words --------------------------------------------------------------------------------------
 
 def matches(rule: str, file: File, text: str, pattern: re.Pattern, advice: str):
@@ -273,7 +319,7 @@ def check_folders(files: list[File]):
 CODE_RULES: list[Rule] = [check_file_length, check_function_length, check_arrows, check_cpp_words,
                           check_opening_comment]
 TEXT_RULES: list[Rule] = [check_words]
-TREE_RULES = [check_folders, check_heavy_headers]
+TREE_RULES = [check_folders, check_heavy_headers, check_use]
 
 
 # --- The tree and its exemptions ----------------------------------------------------------------

@@ -88,6 +88,25 @@ class TidyTest(unittest.TestCase):
             self.assertEqual(self.errors(heavy | {"src/io/a.cc": '// A.\n#include "io/a.h"\n'}), [])
             self.assert_clean("src/io/a.cc", f"// A.\n#include <{header}>\n")
 
+    def test_functions_that_only_tests_use(self):
+        header = "// A.\n#pragma once\nint used(int x);\nResult<void> idle(std::span<const A> all);\n"
+        source = '// A.\n#include "io/a.h"\nResult<void> idle(std::span<const A> all) {\n  return used(all.size());\n}\n'
+        test = '// A.\n#include "io/a.h"\nvoid f() {\n  idle({});\n}\n'
+        errors = self.errors({"src/io/a.h": header, "src/io/a.cc": source, "src/io/a_test.cc": test})
+        self.assertEqual(len(errors), 1, errors)
+        self.assertIn("src/io/a.h: [use] used by tests at most: idle (line 4)", errors[0])
+        user = {"apps/README.md": "# Apps\n", "apps/b.cc": "// B.\nvoid g() {\n  other->idle({});\n}\n"}
+        self.assertEqual(self.errors({"src/io/a.h": header, "src/io/a.cc": source} | user), [])
+
+    def test_members_that_only_tests_use(self):
+        header = ("// A.\n#pragma once\nclass A {\n public:\n  int size() const { return size_; }\n"
+                  "  virtual bool step() = 0;\n  A& operator=(A&&);\n  bool await_ready() { return true; }\n};\n")
+        errors = self.errors({"src/io/a.h": header})
+        self.assertIn("size (line 5), step (line 6);", errors[0])
+        self.assert_clean("src/io/test_a.h", header)
+        exemption = "use src/io/a.h 2 what tests see of it\n"
+        self.assertEqual(self.errors({"src/io/a.h": header}, exemption), [])
+
     def test_forward_declarations_are_not_heavy(self):
         light = "// A.\n#pragma once\n#include <nlohmann/json_fwd.hpp>\n"
         self.assertEqual(self.errors({"src/io/a.h": light,

@@ -1,7 +1,7 @@
 // stall_bench DIRECTORY ARTIFACT zip|plain COUNT: brings COUNT packages with the file ARTIFACT to a
-// store below DIRECTORY and removes them, while a task on the same loop wants to be woken each
-// millisecond. Prints how late it was, in nanoseconds, a line for each time: what every IPC request
-// that came then would have waited.
+// store below DIRECTORY and removes them, while a component changes its configuration fifty times a
+// second, and a task on the same loop wants to be woken each millisecond. Prints how late it was,
+// in nanoseconds, a line for each time: what every IPC request that came then would have waited.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +10,7 @@
 #include "base/encoding.h"
 #include "base/log.h"
 #include "base/sha256.h"
+#include "nucleus/device_state.h"
 #include "nucleus/package_store.h"
 #include "nucleus/test_cloud.h"
 
@@ -52,6 +53,19 @@ io::Task<void> watch(io::Loop* loop, std::vector<int64_t>* late_ns) {
   }
 }
 
+io::Task<void> change(io::Loop* loop, ConfigStore* config) {
+  for (int64_t i = 1;; ++i) {
+    config->update(ComponentName("app"), {"counter"}, i, i, [](const auto&) {});
+    co_await io::sleep(*loop, 20);
+  }
+}
+
+io::Task<void> bring_and_stop(io::RealLoop* loop, io::Task<Result<void>> bring,
+                              Result<void>* done) {
+  *done = co_await std::move(bring);
+  loop->stop();
+}
+
 io::Task<Result<void>> bring(PackageStore* store, Cloud* cloud, nlohmann::json recipe, int count) {
   for (int i = 0; i < count; ++i) {
     const std::string version = std::to_string(i + 1) + ".0.0";
@@ -72,7 +86,8 @@ Result<void> measure(const std::string& directory, const std::string& path, bool
   io::RealProcesses processes(loop);
   io::RealRandom random;
   io::ThreadPool pool("files", 1);
-  io::Env env{loop, clock, files, processes, random, pool};
+  io::ThreadPool records("records", 1);
+  io::Env env{loop, clock, files, processes, random, pool, records};
   NucleusInfo info;
   info.root = directory;
   PackageStore store(env, info);
@@ -83,10 +98,14 @@ Result<void> measure(const std::string& directory, const std::string& path, bool
   auto recipe = test_recipe("app", "1.0.0");
   recipe["Manifests"][0]["Artifacts"] = nlohmann::json::array({artifact});
   std::vector<int64_t> late_ns;
-  io::TaskScope watching;
-  watching.spawn(watch(&loop, &late_ns));
-  auto done = run_task(loop, bring(&store, &cloud, recipe, count));
-  watching.cancel_all();
+  SKERRY_ASSIGN(const auto state, DeviceState::open(env, info.state_directory(), info.packages()));
+  Result<void> done;
+  io::TaskScope tasks;
+  tasks.spawn(watch(&loop, &late_ns));
+  tasks.spawn(change(&loop, &state->config()));
+  tasks.spawn(bring_and_stop(&loop, bring(&store, &cloud, recipe, count), &done));
+  loop.run();
+  tasks.cancel_all();
   for (const int64_t late : late_ns) std::printf("%lld\n", static_cast<long long>(late));
   return done;
 }

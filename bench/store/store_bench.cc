@@ -80,7 +80,7 @@ double assign(Store& store, int things) {
   io::RealProcesses processes(loop);
   io::RealRandom random;
   io::InlinePool inline_pool;
-  io::Env env{loop, clock, files, processes, random, inline_pool};
+  io::Env env{loop, clock, files, processes, random, inline_pool, inline_pool};
   const Deployments deployments(env, {});
   const auto start = Clock::now();
   must(store.transaction([&]() -> Result<void> {

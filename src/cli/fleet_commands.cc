@@ -31,6 +31,7 @@ constexpr int64_t kRestartDelayMinMs = 500, kRestartDelayMaxMs = 30'000;
 constexpr const char* kServer = "skerry-fleet";
 
 struct UpOptions {
+  std::string s3_file;
   uint16_t api_port = 8080, data_plane_port = 8443, broker_port = 8883, artifact_port = 8081;
   std::string bind = "127.0.0.1";
   std::string host;
@@ -235,6 +236,9 @@ Result<void> up(const Session& session, const UpOptions& options) {
   if (!session.connection.region.empty())
     argv.insert(argv.end(), {"--region", session.connection.region});
   if (options.api_tls) argv.push_back("--api-tls");
+  if (!options.s3_file.empty()) {
+    argv.insert(argv.end(), {"--s3", std::filesystem::absolute(options.s3_file).string()});
+  }
   const std::string log = directory + "/skerry-fleet.log";
   session.output.progress("starting the fleet in " + directory + " …");
   SKERRY_ASSIGN(const pid_t supervisor, start_in_background(argv, directory, log));
@@ -308,6 +312,10 @@ void add_fleet_commands(CLI::App& app, Session& session) {
   up_command->add_option("--bind", options->bind, "Address to listen on")->capture_default_str();
   up_command->add_option("--host", options->host,
                          "Name or address by which devices reach this machine");
+  up_command
+      ->add_option("--s3", options->s3_file,
+                   "JSON file that names an S3 service for artifacts that are not uploaded here")
+      ->check(CLI::ExistingFile);
   up_command->add_flag("--api-tls", options->api_tls,
                        "Speak HTTPS on the API port; needed where --bind is not loopback");
   up_command->footer(R"(

@@ -7,11 +7,6 @@
 #include "base/sha256.h"
 
 namespace skerry::cli {
-namespace {
-
-constexpr size_t kPieceBytes = 1 << 20;
-
-}  // namespace
 
 Result<UploadContent> UploadContent::of_file(const std::string& path) {
   std::error_code error;
@@ -32,9 +27,9 @@ UploadContent UploadContent::of_bytes(std::string bytes) {
   return content;
 }
 
-Result<std::string> UploadContent::read(uint64_t offset) const {
-  if (file_) return file_->read_at(offset, kPieceBytes);
-  return offset < bytes_.size() ? bytes_.substr(offset, kPieceBytes) : "";
+Result<std::string> UploadContent::read(uint64_t offset, size_t most) const {
+  if (file_) return file_->read_at(offset, most);
+  return offset < bytes_.size() ? bytes_.substr(offset, most) : "";
 }
 
 Result<std::string> UploadContent::sha256_hex() const {

@@ -17,8 +17,9 @@ class UploadContent {
   static UploadContent of_bytes(std::string bytes);
 
   uint64_t size_bytes() const { return size_bytes_; }
-  // Some bytes from `offset`; "" at the end only.
-  Result<std::string> read(uint64_t offset) const;
+  static constexpr size_t kPieceBytes = 1 << 20;
+  // Some bytes from `offset`, `most` at most; "" at the end only.
+  Result<std::string> read(uint64_t offset, size_t most = kPieceBytes) const;
   Result<std::string> sha256_hex() const;  // reads all of it
 
  private:

@@ -16,12 +16,14 @@
 
 #include "base/log.h"
 #include "fleet/store.h"
+#include "formats/limits.h"
 #include "io/files.h"
 
 namespace skerry::fleet {
 namespace {
 
 constexpr std::string_view kModule = "broker";
+constexpr const char* kConfiguration = "mosquitto.conf";
 constexpr int kPortAttempts = 20;
 constexpr int64_t kReadyTimeoutMs = 15'000;
 constexpr int64_t kStopRetryMs = 500;
@@ -81,9 +83,9 @@ std::vector<std::string> arguments_of(const std::filesystem::path& process_direc
   return arguments;
 }
 
-// The process ids of brokers that run with this configuration file: left behind by a control plane
-// that was killed together with whatever should have ended its children.
-std::vector<pid_t> brokers_with(const std::string& configuration) {
+// The process ids of brokers that run in this directory: left behind by a control plane that was
+// killed together with whatever should have ended its children.
+std::vector<pid_t> brokers_in(const std::string& directory) {
   std::vector<pid_t> found;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
@@ -91,16 +93,17 @@ std::vector<pid_t> brokers_with(const std::string& configuration) {
     if (!std::isdigit(static_cast<unsigned char>(name.front()))) continue;
     const auto arguments = arguments_of(entry.path());
     if (arguments.size() == 3 && arguments[0].ends_with("mosquitto") &&
-        arguments[2] == configuration) {
+        arguments[2] == kConfiguration &&
+        std::filesystem::equivalent(entry.path() / "cwd", directory, error)) {
       found.push_back(std::stoi(name));
     }
   }
   return found;
 }
 
-io::Task<void> end_stale_brokers(io::Env& env, std::string configuration) {
+io::Task<void> end_stale_brokers(io::Env& env, std::string directory) {
   for (int attempt = 0;; ++attempt) {
-    const auto stale = brokers_with(configuration);
+    const auto stale = brokers_in(directory);
     if (stale.empty() || attempt == 100) co_return;
     for (const pid_t pid : stale) {
       if (attempt == 0)
@@ -190,15 +193,18 @@ void BrokerRegistry::write_until_it_works() {
 }
 
 BrokerSupervisor::BrokerSupervisor(io::Env& env, BrokerOptions options)
-    : env_(env), options_(std::move(options)), ready_(env.loop), ended_(env.loop) {}
+    : env_(env),
+      options_(std::move(options)),
+      home_(env.files, options_.directory, options_.topics),
+      ready_(env.loop),
+      ended_(env.loop) {}
 
 BrokerSupervisor::~BrokerSupervisor() = default;
 
 io::Task<Result<void>> BrokerSupervisor::start() {
   SKERRY_CO_ASSIGN(options_.program, find_program(env_.files, options_.program));
   SKERRY_CO_ASSIGN(options_.plugin, find_plugin(env_.files, options_.plugin));
-  SKERRY_CO_TRY(io::make_directories(env_.files, options_.directory, 0700));
-  co_await end_stale_brokers(env_, options_.directory + "/mosquitto.conf");
+  co_await end_stale_brokers(env_, options_.directory);
   for (int attempt = 1;; ++attempt) {
     uint16_t port = options_.port;
     if (port == 0) {
@@ -207,6 +213,7 @@ io::Task<Result<void>> BrokerSupervisor::start() {
     auto launched = co_await launch(port);
     if (launched) {
       port_ = port;
+      follow_topics();
       co_return Result<void>();
     }
     if (launched.error().code() != Code::kAlreadyExists) co_return launched;
@@ -222,6 +229,7 @@ io::Task<Result<void>> BrokerSupervisor::start() {
 
 // kAlreadyExists where another program has the port.
 io::Task<Result<void>> BrokerSupervisor::launch(uint16_t port) {
+  SKERRY_CO_TRY(home_.prepare(options_.tls, options_.plugin));
   SKERRY_CO_TRY(write_configuration(port));
   ready_ = io::Completion<Result<void>>(env_.loop);
   recent_lines_.clear();
@@ -229,11 +237,12 @@ io::Task<Result<void>> BrokerSupervisor::launch(uint16_t port) {
   io::ProcessEvents events;
   events.on_line = [this](std::string_view line, bool) { on_line(line); };
   events.on_exit = [this](io::ExitStatus status) { on_exit(status); };
-  const io::ProcessSpec spec{
-      .argv = {options_.program, "-c", options_.directory + "/mosquitto.conf"},
-      .environment = {{"PATH", "/usr/sbin:/usr/bin:/sbin:/bin"}},
-      .working_directory = options_.directory,
-      .user = {}};
+  const io::ProcessSpec spec{.argv = {options_.program, "-c", kConfiguration},
+                             .environment = {{"PATH", "/usr/sbin:/usr/bin:/sbin:/bin"}},
+                             .working_directory = options_.directory,
+                             .user = home_.user(),
+                             .enters_as_caller = true,
+                             .no_new_privileges = true};
   auto process = env_.processes.start(spec, std::move(events));
   if (!process) {
     phase_ = Phase::kIdle;
@@ -253,40 +262,28 @@ io::Task<Result<void>> BrokerSupervisor::launch(uint16_t port) {
 }
 
 Result<void> BrokerSupervisor::write_configuration(uint16_t port) {
-  const auto& tls = options_.tls;
   const std::string text =
       "# Written by skerry-fleet at each start; changes are lost.\n"
       "per_listener_settings false\n"
-      // Started as root, mosquitto would change to a user that cannot read the fleet's keys.
-      + std::string(::geteuid() == 0 ? "user root\n" : "") + "listener " + std::to_string(port) +
-      " " + options_.bind_address +
+      // Started as root it would change to a user that it chooses itself.
+      + std::string(::geteuid() == 0 && !home_.user() ? "user root\n" : "") + "listener " +
+      std::to_string(port) + " " + options_.bind_address +
       "\n"
-      "cafile " +
-      tls.ca_file +
-      "\n"
-      "certfile " +
-      tls.certificate_file +
-      "\n"
-      "keyfile " +
-      tls.key_file +
-      "\n"
+      "cafile ca.pem\n"
+      "certfile server.pem\n"
+      "keyfile server.key\n"
       "require_certificate true\n"
       // The plugin decides about every connection. With use_identity_as_username it would not be
       // asked.
       "use_identity_as_username false\n"
       "allow_anonymous false\n"
-      "plugin " +
-      options_.plugin +
-      "\n"
-      "plugin_opt_registry " +
-      registry_path() + "\n" +
-      (options_.topics.empty() ? "" : "plugin_opt_topics " + options_.topics + "\n") +
+      "plugin ./skerry_broker_plugin.so\n"
+      "plugin_opt_registry active-certificates\n"
+      "plugin_opt_topics topics\n"
       // Sessions and queued QoS 1 messages of devices that are away. The store is the record of
       // what they have to do, so a snapshot a minute is enough.
       "persistence true\n"
-      "persistence_location " +
-      options_.directory +
-      "/\n"
+      "persistence_location sessions/\n"
       "persistence_file sessions.db\n"
       "autosave_interval 60\n"
       "persistent_client_expiration 14d\n"
@@ -299,14 +296,16 @@ Result<void> BrokerSupervisor::write_configuration(uint16_t port) {
       "max_inflight_messages 100\n"
       "queue_qos0_messages false\n"
       // Fleet status comes in pieces of 128,000 bytes.
-      "max_packet_size 262144\n"
+      "max_packet_size " +
+      std::to_string(formats::kMaxPacketBytes) +
+      "\n"
       "set_tcp_nodelay true\n"
       "sys_interval 0\n"
       "connection_messages true\n"
       "log_dest stderr\n"
       "log_timestamp false\n"
       "log_type error\nlog_type warning\nlog_type notice\nlog_type information\n";
-  return io::write_file_atomic(env_.files, options_.directory + "/mosquitto.conf", text);
+  return home_.write(kConfiguration, text);
 }
 
 void BrokerSupervisor::on_line(std::string_view line) {
@@ -373,6 +372,11 @@ void BrokerSupervisor::restart_later() {
   });
 }
 
+void BrokerSupervisor::follow_topics() {
+  home_.follow_topics();
+  topics_timer_ = env_.loop.after(kLookMs, [this] { follow_topics(); });
+}
+
 void BrokerSupervisor::watch(Ping ping) {
   ping_ = std::move(ping);
   look_timer_ = env_.loop.after(kLookMs, [this] { look(); });
@@ -402,6 +406,7 @@ void BrokerSupervisor::look() {
 
 io::Task<void> BrokerSupervisor::stop() {
   look_timer_.cancel();
+  topics_timer_.cancel();
   restart_timer_.cancel();
   tasks_.cancel_all();
   const bool runs = process_ && phase_ != Phase::kWaiting;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "fleet/broker_home.h"
 #include "fleet/effects.h"
 #include "io/env.h"
 #include "io/task.h"
@@ -70,8 +71,9 @@ class BrokerSupervisor {
 
   // Where the plugin expects the registry; it must be written before start().
   std::string registry_path() const { return options_.directory + "/active-certificates"; }
-  // Writes the configuration, ends a broker that a killed control plane left behind, starts a new
-  // one. Done when it accepts connections. From then on it is started again whenever it ends.
+  // Makes its home ready (broker_home.h), ends a broker that a killed control plane left behind,
+  // starts a new one. Done when it accepts connections. From then on it is started again whenever
+  // it ends.
   io::Task<Result<void>> start();
   uint16_t port() const { return port_; }  // valid after start()
   // From now on a broker that is there and leaves pings unanswered for 8 s is killed, and so
@@ -90,12 +92,14 @@ class BrokerSupervisor {
   Result<void> write_configuration(uint16_t port);
   void on_line(std::string_view line);
   void on_exit(io::ExitStatus status);
+  void follow_topics();
   void restart_later();
   void look();
   std::string last_lines() const;
 
   io::Env& env_;
   BrokerOptions options_;
+  BrokerHome home_;
   uint16_t port_ = 0;
   Phase phase_ = Phase::kIdle;
   int64_t restart_delay_ms_ = 0;
@@ -110,7 +114,7 @@ class BrokerSupervisor {
   bool answered_ = false;       // since the last look
   bool answered_once_ = false;  // since its start: only then does silence mean something
   int silent_looks_ = 0;
-  io::Timer look_timer_;
+  io::Timer look_timer_, topics_timer_;
   io::TaskScope tasks_;
 };
 

@@ -7,7 +7,9 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "fleet/ca.h"
@@ -196,6 +198,23 @@ class BrokerTest : public testing::Test {
     return outcome.value_or("no answer");
   }
 
+  // Whether a process like the broker's can read the file.
+  bool broker_reads(const std::string& path) {
+    std::optional<io::ExitStatus> status;
+    io::ProcessEvents events;
+    events.on_exit = [&](io::ExitStatus ended) { status = ended; };
+    const auto reader =
+        fleet.processes.start({.argv = {"/bin/cat", path},
+                               .environment = {},
+                               .working_directory = broker_options().directory,
+                               .user = io::User{BrokerHome::kUser, BrokerHome::kUser},
+                               .enters_as_caller = true},
+                              std::move(events));
+    EXPECT_TRUE(reader) << reader.error().message();
+    EXPECT_TRUE(until([&] { return status.has_value(); }));
+    return status->ok();
+  }
+
   TestFleet fleet;
   io::RealClock real_clock;
   std::unique_ptr<CertificateAuthority> ca;
@@ -368,13 +387,15 @@ TEST_F(BrokerTest, ABrokerThatAnEarlierRunLeftBehindIsEnded) {
   io::ProcessEvents events;
   events.on_line = [&](std::string_view line, bool) { runs |= line.ends_with("running"); };
   events.on_exit = [&](io::ExitStatus) { ended = true; };
-  const std::string directory = broker_options().directory;
-  const auto stale =
-      fleet.processes.start({.argv = {"/usr/sbin/mosquitto", "-c", directory + "/mosquitto.conf"},
-                             .environment = {},
-                             .working_directory = directory,
-                             .user = {}},
-                            std::move(events));
+  const bool is_root = ::geteuid() == 0;
+  const auto stale = fleet.processes.start(
+      {.argv = {"/usr/sbin/mosquitto", "-c", "mosquitto.conf"},
+       .environment = {},
+       .working_directory = broker_options().directory,
+       .user =
+           is_root ? std::optional(io::User{BrokerHome::kUser, BrokerHome::kUser}) : std::nullopt,
+       .enters_as_caller = true},
+      std::move(events));
   ASSERT_TRUE(stale) << stale.error().message();
   ASSERT_TRUE(until([&] { return runs; }));
   const auto started = run(broker.start());
@@ -382,6 +403,27 @@ TEST_F(BrokerTest, ABrokerThatAnEarlierRunLeftBehindIsEnded) {
   EXPECT_TRUE(until([&] { return ended; }));
   Client lathe = device("lathe", "lathe");
   EXPECT_TRUE(until([&] { return lathe.connects == 1; })) << lathe.last_reason;
+}
+
+TEST_F(BrokerTest, TheBrokerIsAUserOfItsOwnThatReadsNeitherTheCaKeyNorTheStore) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give the broker a user of its own";
+  std::string status;
+  std::getline(std::ifstream("/proc/" + std::to_string(broker.pid()) + "/status"), status, '\0');
+  const std::string id = std::to_string(BrokerHome::kUser);
+  EXPECT_NE(status.find("\nUid:\t" + id + "\t" + id + "\t" + id), std::string::npos) << status;
+  EXPECT_NE(status.find("\nGid:\t" + id + "\t" + id + "\t" + id), std::string::npos) << status;
+  EXPECT_NE(status.find("\nGroups:\t" + id + " \n"), std::string::npos) << status;
+  EXPECT_NE(status.find("\nCapEff:\t0000000000000000\n"), std::string::npos) << status;
+  // As strangers find the fleet's directory.
+  ASSERT_TRUE(fleet.files.set_mode(fleet.directory.path(), 0700));
+  const std::string whole = fleet.directory.path();
+  for (const std::string& path :
+       {whole + "/ca/ca.key", std::string("../ca/ca.key"), whole + "/fleet.db",
+        std::string("../fleet.db"), whole + "/broker/server.key", std::string("../lathe.key")}) {
+    EXPECT_FALSE(broker_reads(path)) << path;
+  }
+  for (const char* path : {"server.key", "active-certificates", "mosquitto.conf"})
+    EXPECT_TRUE(broker_reads(path)) << path;
 }
 
 TEST(Broker, AMissingBrokerNamesThePackage) {

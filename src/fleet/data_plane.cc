@@ -315,7 +315,7 @@ net::HttpResponse DataPlane::artifact(Store& store, const Device& device, const 
   }
   auto name = artifact_of_component(store, *id, path.at("name"));
   if (!name) return error_of(name.error());
-  auto url = presign_(name->sha256);
+  auto url = presign_(store, name->sha256);
   if (!url) return error_of(url.error());
   return answer_of(json{{"preSignedUrl", *url}});
 }

@@ -26,7 +26,7 @@ namespace skerry::fleet {
 class DataPlane {
  public:
   // The URL under which a device may read content for a while.
-  using Presign = std::function<Result<std::string>(const std::string& sha256)>;
+  using Presign = std::function<Result<std::string>(Store& store, const std::string& sha256)>;
 
   DataPlane(io::Clock& clock, StorePool& stores, formats::ArnScope scope,
             TemporaryCredentials& credentials, std::string role_alias, Presign presign)

@@ -37,7 +37,7 @@ class ModelsTest : public testing::Test {
   }
   void run_on(const std::string& thing, const std::string& number,
               const ComponentName& component = kVad) {
-    fleet.add_thing(thing);
+    if (!fleet.store->find_thing(ThingName(thing))) fleet.add_thing(thing);
     CoreDevice device;
     device.thing = ThingName(thing);
     ASSERT_TRUE(fleet.store->upsert_core_device(device));

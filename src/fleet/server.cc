@@ -24,6 +24,7 @@
 #include "fleet/instance_lock.h"
 #include "fleet/jobs.h"
 #include "fleet/model_metrics.h"
+#include "fleet/remote_artifacts.h"
 #include "fleet/retention.h"
 #include "fleet/shadows.h"
 #include "fleet/store.h"
@@ -43,6 +44,7 @@ constexpr int64_t kPresignedLifeS = 3600;
 constexpr int64_t kDayMs = 24 * 3'600'000;
 constexpr int64_t kCollectEveryMs = 3'600'000;
 constexpr size_t kPageKeyCharacters = 40;
+constexpr size_t kMaxS3FileBytes = 64 << 10;
 constexpr int64_t kLinkTimeoutMs = 15'000;
 constexpr int64_t kLinkReconnectMs = 1'000;  // the broker is on this machine
 constexpr const char* kControlClientId = "skerry-fleet";
@@ -119,11 +121,12 @@ struct FleetServer::Parts {
   json description() const;
 
   Result<void> open_state();
+  Result<void> open_remote_artifacts();
   io::Task<Result<void>> start_broker();
   io::Task<Result<void>> start_link();
   Result<void> listen();
   Result<void> listen_for_artifacts();
-  Result<std::string> presign(const std::string& sha256) const;
+  Result<std::string> presign(Store& session, const std::string& sha256) const;
   io::Task<net::HttpResponse> answer_api(net::HttpRequest request);
   std::expected<net::BodyRoute, net::HttpResponse> route_body(const net::HttpRequest& head);
   io::Task<void> collect_artifacts();
@@ -136,6 +139,7 @@ struct FleetServer::Parts {
   std::unique_ptr<StorePool> stores;
   std::unique_ptr<CertificateAuthority> authority;
   std::unique_ptr<ArtifactStore> artifacts;
+  std::unique_ptr<RemoteArtifacts> remote_artifacts;  // null: none are configured
   net::AwsCredentials access_key;
   std::unique_ptr<AccessKeys> keys;
   std::string page_key;
@@ -145,7 +149,7 @@ struct FleetServer::Parts {
 
   std::optional<BrokerRegistry> registry;
   std::optional<BrokerSupervisor> broker;
-  std::optional<FleetStatusService> fleet_status;  // outlives the link, which calls it
+  std::optional<FleetStatusService> fleet_status;    // outlives the link, which calls it
   std::optional<ModelMetricsService> model_metrics;  // so does this
   std::unique_ptr<DeviceLink> link;
   std::optional<JobsService> jobs;
@@ -199,12 +203,22 @@ Result<void> FleetServer::Parts::open_state() {
   SKERRY_ASSIGN(authority, CertificateAuthority::open(env, path("ca")));
   SKERRY_ASSIGN(artifacts,
                 ArtifactStore::open(env, path("artifacts"), options.artifact_quota_bytes));
+  SKERRY_TRY(open_remote_artifacts());
   SKERRY_ASSIGN(access_key, open_access_key(env, path("access-key.json")));
   SKERRY_ASSIGN(temporary, TemporaryCredentials::open(env, *store));
   std::vector<std::string> names = {options.host};
   if (!is_wildcard(options.bind_address)) names.push_back(options.bind_address);
   SKERRY_ASSIGN(server_files, authority->server_files(names));
   deployments.emplace(env, scope);
+  return {};
+}
+
+Result<void> FleetServer::Parts::open_remote_artifacts() {
+  if (options.s3_file.empty()) return {};
+  SKERRY_ASSIGN(const std::string text, io::read_file(env.files, options.s3_file, kMaxS3FileBytes));
+  auto service = parse_s3_service(text);
+  if (!service) return fail(service.error().with_context(options.s3_file));
+  SKERRY_ASSIGN(remote_artifacts, RemoteArtifacts::open(env, *stores, std::move(*service)));
   return {};
 }
 
@@ -247,7 +261,11 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   co_return Result<void>();
 }
 
-Result<std::string> FleetServer::Parts::presign(const std::string& sha256) const {
+Result<std::string> FleetServer::Parts::presign(Store& session, const std::string& sha256) const {
+  if (remote_artifacts && !artifacts->contains(sha256)) {
+    SKERRY_ASSIGN(const auto object, find_remote_content(session, sha256));
+    return remote_artifacts->presign(object);
+  }
   const std::string target = aws::ArtifactApi::content_target(sha256);
   SKERRY_ASSIGN(std::string signed_target,
                 net::sigv4_presign("GET", target, artifact_authority(), access_key,
@@ -322,8 +340,9 @@ Result<void> FleetServer::Parts::listen() {
   };
   artifact_api.emplace(env, *stores, *artifacts, scope.region,
                        aws::ArtifactApi::Keys{*keys, device_secret});
-  data_plane.emplace(env.clock, *stores, scope, *temporary, kRoleAlias,
-                     [this](const std::string& sha256) { return presign(sha256); });
+  data_plane.emplace(
+      env.clock, *stores, scope, *temporary, kRoleAlias,
+      [this](Store& session, const std::string& sha256) { return presign(session, sha256); });
 
   net::HttpLimits limits;
   limits.body_bytes = formats::kMaxApiBodyBytes;
@@ -362,7 +381,8 @@ Result<void> FleetServer::Parts::listen() {
                                   *artifacts,
                                   scope,
                                   {options.host, data_plane_authority(), options.host},
-                                  page_key},
+                                  page_key,
+                                  remote_artifacts.get()},
                  *stores, *keys);
   console.emplace(env, *stores, *router,
                   Console::Options{find_console_files(env.files), options.api_tls});
@@ -394,10 +414,6 @@ io::Task<Result<std::unique_ptr<FleetServer>>> FleetServer::start(io::Env& env,
   SKERRY_CO_TRY(io::write_file_atomic(env.files, parts->path("fleet.json"),
                                       parts->description().dump(2) + "\n", 0600));
   co_return std::unique_ptr<FleetServer>(new FleetServer(std::move(parts)));
-}
-
-std::string FleetServer::description_json() const {
-  return parts_->description().dump(2);
 }
 
 io::Task<void> FleetServer::stop() {

@@ -24,6 +24,7 @@ struct FleetOptions {
   // Objects older than this are removed where no component version refers to their content; 0:
   // never.
   int64_t artifact_retention_days = 30;
+  std::string s3_file;   // remote_artifacts.h; "" for the built-in artifact store alone
   bool api_tls = false;  // required unless bind_address is a loopback one
 };
 
@@ -34,8 +35,6 @@ class FleetServer {
   static io::Task<Result<std::unique_ptr<FleetServer>>> start(io::Env& env, FleetOptions options);
   ~FleetServer();
 
-  // What fleet.json holds.
-  std::string description_json() const;
   // Removes fleet.json, ends the broker, drops connections. Destroy it afterwards.
   io::Task<void> stop();
 

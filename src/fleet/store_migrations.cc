@@ -70,6 +70,13 @@ const std::vector<const char*> kModels = {
     "at_ms BIGINT NOT NULL)",
     "CREATE INDEX model_promotions_by_tag ON model_promotions (component, tag, sequence)"};
 
+// Migration 11: objects on the operator's own S3 service.
+const std::vector<const char*> kRemoteObjects = {
+    "CREATE TABLE remote_objects (bucket TEXT NOT NULL, object_key TEXT NOT NULL, "
+    "sha256 TEXT NOT NULL, size_bytes BIGINT NOT NULL, etag TEXT NOT NULL, "
+    "PRIMARY KEY (bucket, object_key))",
+    "CREATE INDEX remote_objects_by_content ON remote_objects (sha256)"};
+
 const std::vector<Migration>& migrations() {
   static const std::vector<Migration> kMigrations = {
       // 1: the registry of things, groups and certificates.
@@ -136,6 +143,7 @@ const std::vector<Migration>& migrations() {
       {8, kAccess},
       {9, kModelMetrics},
       {10, kModels},
+      {11, kRemoteObjects},
   };
   return kMigrations;
 }

@@ -171,17 +171,11 @@ bool add_packed(std::string_view packed, ModelCounts& sum, ModelTotals& totals) 
   for (const auto total : kTotals) {
     if (!text.number(totals.*total)) return false;
   }
-  // Once to see that it is whole, once to add.
-  Unpacker check = text;
-  const auto nothing = [](size_t, uint64_t) {};
-  if (!check.bins(sum.latency.size(), nothing) || !check.bins(sum.classes.size(), nothing) ||
-      !check.at_end()) {
-    return false;
-  }
   for (const auto total : kTotals) add_to(sum.*total, totals.*total);
-  text.bins(sum.latency.size(), [&](size_t i, uint64_t count) { add_to(sum.latency[i], count); });
-  text.bins(sum.classes.size(), [&](size_t i, uint64_t count) { add_to(sum.classes[i], count); });
-  return true;
+  const auto add_latency = [&](size_t i, uint64_t count) { add_to(sum.latency[i], count); };
+  const auto add_class = [&](size_t i, uint64_t count) { add_to(sum.classes[i], count); };
+  return text.bins(sum.latency.size(), add_latency) && text.bins(sum.classes.size(), add_class) &&
+         text.at_end();
 }
 
 }  // namespace skerry::formats

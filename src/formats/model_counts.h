@@ -59,8 +59,8 @@ struct ModelCounts : ModelTotals {
 
 // One line of printable ASCII, some hundred bytes: docs/data/inference-summary.md.
 std::string pack(const ModelCounts& counts);
-// Adds what pack() printed to `sum`; false, and nothing added, where it is something else. `totals`
-// become those of this one alone.
+// Adds what pack() printed to `sum`; false where it is something else: `sum` is of no use then.
+// `totals` become those of this one alone.
 bool add_packed(std::string_view packed, ModelCounts& sum, ModelTotals& totals);
 
 }  // namespace skerry::formats

@@ -3,7 +3,6 @@
 
 #include <compare>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,7 +24,6 @@ class Version {
   uint32_t minor() const { return minor_; }
   uint32_t patch() const { return patch_; }
   const std::string& prerelease() const { return prerelease_; }  // "alpha.1", without the dash
-  const std::string& build() const { return build_; }            // without the plus
   std::string str() const;
 
   // Semver precedence: build metadata plays no part.
@@ -66,12 +64,5 @@ class VersionRange {
   std::vector<std::vector<Comparator>> alternatives_ = {{}};
   std::string text_ = "*";
 };
-
-// True where every range matches: what several dependents want of one component.
-bool matches_all(std::span<const VersionRange> ranges, const Version& version);
-
-// The highest of `candidates` that every range matches, or null.
-const Version* highest_match(std::span<const VersionRange> ranges,
-                             std::span<const Version> candidates);
 
 }  // namespace skerry::formats

@@ -286,18 +286,4 @@ bool VersionRange::matches(const Version& version) const {
   });
 }
 
-bool matches_all(std::span<const VersionRange> ranges, const Version& version) {
-  return std::ranges::all_of(ranges,
-                             [&](const VersionRange& range) { return range.matches(version); });
-}
-
-const Version* highest_match(std::span<const VersionRange> ranges,
-                             std::span<const Version> candidates) {
-  const Version* best = nullptr;
-  for (const Version& candidate : candidates) {
-    if (matches_all(ranges, candidate) && (best == nullptr || *best < candidate)) best = &candidate;
-  }
-  return best;
-}
-
 }  // namespace skerry::formats

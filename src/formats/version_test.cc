@@ -46,7 +46,6 @@ TEST(VersionTest, PrintsWhatItParsed) {
   EXPECT_EQ(parsed.minor(), 2u);
   EXPECT_EQ(parsed.patch(), 3u);
   EXPECT_EQ(parsed.prerelease(), "rc.1");
-  EXPECT_EQ(parsed.build(), "b.7");
 }
 
 TEST(VersionTest, RefusesWhatIsNoVersion) {
@@ -131,18 +130,6 @@ TEST(VersionRangeTest, ExactlyOneVersion) {
   EXPECT_TRUE(only.matches(version("1.2.3-rc.1")));
   EXPECT_FALSE(only.matches(version("1.2.3")));
   EXPECT_EQ(only.str(), "=1.2.3-rc.1");
-}
-
-TEST(VersionRangeTest, HighestThatSuitsEveryDependent) {
-  const std::vector<Version> candidates = {version("1.9.0"), version("2.1.0"), version("1.5.0"),
-                                           version("1.9.0-rc.1")};
-  const std::vector<VersionRange> wanted = {range("^1.2"), range("<2 || >3")};
-  const Version* best = highest_match(wanted, candidates);
-  ASSERT_NE(best, nullptr);
-  EXPECT_EQ(best->str(), "1.9.0");
-  const std::vector<VersionRange> conflict = {range("^1.2"), range("^2.0")};
-  EXPECT_EQ(highest_match(conflict, candidates), nullptr);
-  EXPECT_FALSE(matches_all(conflict, version("1.9.0")));
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ struct Env {
   Files& files;
   Processes& processes;
   Random& random;
-  Pool& pool;  // for file work that may take long
+  Pool& pool;     // for file work that may take long
+  Pool& records;  // for short writes that somebody waits for: never behind that work
 };
 
 }  // namespace skerry::io

@@ -1,5 +1,5 @@
 // The event loop of a program: posted callbacks, timers, readiness of file descriptors, signals.
-// One thread runs it; only post() may be called from others. RealLoop stands on Boost.Asio; the
+// One thread runs it; only post() may be called from others. RealLoop stands on epoll; the
 // simulator has its own with virtual time.
 #pragma once
 
@@ -30,7 +30,8 @@ class Timer {
   uint64_t id_ = 0;
 };
 
-// Readiness of one file descriptor. Does not own the descriptor: destroy the watch, then close.
+// Readiness of one file descriptor (a socket, a pipe, a process; not a file). Does not own the
+// descriptor: destroy the watch, then close. One watch of a descriptor at a time.
 class FdWatch {
  public:
   virtual ~FdWatch() = default;
@@ -74,6 +75,7 @@ class RealLoop : public Loop {
  private:
   void cancel_timer(uint64_t id) override;
   struct Impl;
+  class Watch;
   std::unique_ptr<Impl> impl_;
 };
 

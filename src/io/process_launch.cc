@@ -47,6 +47,10 @@ void enter(const Launch& launch) {
   }
 }
 
+void go_to_directory(const Launch& launch) {
+  if (launch.directory && ::chdir(launch.directory) != 0) give_up(launch, LaunchStep::kDirectory);
+}
+
 // The child, up to exec. Async-signal-safe calls only.
 [[noreturn]] void become(const Launch& launch) {
   ::setsid();
@@ -59,6 +63,7 @@ void enter(const Launch& launch) {
   ::dup2(launch.err, 2);
   mark_close_on_exec();
   enter(launch);
+  if (launch.enters_as_caller) go_to_directory(launch);
   if (launch.user) {
     // Only root may change groups; another caller may only name itself.
     if (::geteuid() == 0 && ::setgroups(launch.groups.size(), launch.groups.data()) != 0) {
@@ -73,7 +78,7 @@ void enter(const Launch& launch) {
   // After the change of user, which clears it. The parent may have died before it was set.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != launch.parent) ::_exit(127);
-  if (launch.directory && ::chdir(launch.directory) != 0) give_up(launch, LaunchStep::kDirectory);
+  if (!launch.enters_as_caller) go_to_directory(launch);
   int error = ENOENT;
   for (const std::string& path : launch.candidates) {
     ::execve(path.c_str(), launch.argv.data(), launch.environment.data());
@@ -147,6 +152,7 @@ Launch prepare_launch(const ProcessSpec& spec, const std::string& mark) {
   }
   launch.argv.push_back(nullptr);
   if (!spec.working_directory.empty()) launch.directory = spec.working_directory.c_str();
+  launch.enters_as_caller = spec.enters_as_caller;
   launch.user = spec.user;
   if (spec.user) launch.groups = groups_of(*spec.user);
   launch.limits = limits_of(spec);

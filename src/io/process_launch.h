@@ -28,6 +28,7 @@ struct Launch {
   std::vector<std::string> environment_text;
   std::vector<char*> argv, environment;
   const char* directory = nullptr;
+  bool enters_as_caller = false;
   std::optional<User> user;
   std::vector<gid_t> groups;
   std::vector<int> doors;  // of its control groups

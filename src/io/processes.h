@@ -37,6 +37,9 @@ struct ProcessSpec {
   std::vector<std::pair<std::string, std::string>> environment;  // the whole environment
   std::string working_directory;
   std::optional<User> user;  // unset: as the caller
+  // The caller's right to go to the directory counts, not the user's: its parents may be closed to
+  // the program, which then knows it as "." only.
+  bool enters_as_caller = false;
 
   // Processes of one unit (a component) are limited together, the last start's limits counting.
   std::string unit;

@@ -25,7 +25,7 @@ struct BasicTestEnv {
   RealProcesses processes{loop};
   SeededRandom random;
   InlinePool pool;
-  Env env{loop, clock, files, processes, random, pool};
+  Env env{loop, clock, files, processes, random, pool, pool};
 };
 
 using TestEnv = BasicTestEnv<ManualClock, FaultFiles>;

@@ -34,8 +34,6 @@ class MemoryBudget {
     uint64_t held_ = 0;
   };
 
-  uint64_t held() const { return held_; }
-
  private:
   bool change(const std::string& source, uint64_t from, uint64_t to) {
     uint64_t& of_source = by_source_[source];

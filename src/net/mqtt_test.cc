@@ -90,7 +90,7 @@ class Mqtt : public testing::Test {
   io::RealProcesses processes_{loop_};
   io::RealRandom random_;
   io::InlinePool pool_;
-  io::Env env_{loop_, clock_, files_, processes_, random_, pool_};
+  io::Env env_{loop_, clock_, files_, processes_, random_, pool_, pool_};
   TestCa ca_{scratch_, "ca"};
   Seen seen_;
 };

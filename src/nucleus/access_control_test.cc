@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "nucleus/test_config.h"
+
 namespace skerry::nucleus {
 namespace {
 
@@ -104,7 +106,7 @@ TEST(AccessControl, MistakesAreNamedAndAllowNothing) {
 }
 
 TEST(AccessControl, FollowsTheConfiguration) {
-  ConfigStore store([](const std::string&) -> Result<void> { return {}; });
+  ConfigStore store(persist_at_once());
   AccessControl access(store);
   const ComponentName app("com.example.App");
   const auto allowed = [&] {
@@ -117,7 +119,7 @@ TEST(AccessControl, FollowsTheConfiguration) {
                          1));
   store.replace(next);
   EXPECT_TRUE(allowed());
-  ASSERT_TRUE(store.update(app, {"unrelated"}, 1, 2));
+  ASSERT_TRUE(update_now(store, app, {"unrelated"}, 1, 2));
   EXPECT_TRUE(allowed());
   ASSERT_TRUE(next.reset(app, {"/accessControl"}));
   store.replace(next);

@@ -9,6 +9,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr size_t kMaxWaitingBytes = 4 << 20;
+
 // Whether one of the two paths leads to or through the other.
 bool overlaps(const KeyPath& a, const KeyPath& b) {
   const size_t common = std::min(a.size(), b.size());
@@ -36,20 +38,61 @@ void ConfigStore::Watch::cancel() {
 ConfigStore::ConfigStore(Persister persist, ConfigTree initial, io::Clock* clock)
     : persist_(std::move(persist)), tree_(std::move(initial)), clock_(clock) {}
 
-Result<std::vector<KeyPath>> ConfigStore::update(const ComponentName& component,
-                                                 const KeyPath& key_path, const json& value,
-                                                 int64_t timestamp_ms) {
+void ConfigStore::update(const ComponentName& component, const KeyPath& key_path, const json& value,
+                         int64_t timestamp_ms, Updated done) {
   if (clock_) timestamp_ms = std::min(timestamp_ms, clock_->wall_ms());
-  SKERRY_TRY(tree_.check(component, key_path, value, timestamp_ms));
   const json record = {{"component", component.str()},
                        {"path", key_path},
                        {"value", value},
                        {"timestamp_ms", timestamp_ms}};
-  SKERRY_TRY(persist_(record.dump(-1, ' ', false, json::error_handler_t::replace)));
+  Update update{{component, key_path, std::make_shared<const json>(value), timestamp_ms},
+                record.dump(-1, ' ', false, json::error_handler_t::replace),
+                std::move(done)};
+  if (!waiting_.empty() && waiting_bytes_ + update.record.size() > kMaxWaitingBytes) {
+    return update.done(fail(Code::kResourceExhausted,
+                            "configuration changes come faster than they can be written; wait for "
+                            "the answers"));
+  }
+  waiting_bytes_ += update.record.size();
+  waiting_.push_back(std::move(update));
+  write_next();
+}
+
+// Each is checked when its turn comes: against the tree that it will change.
+void ConfigStore::write_next() {
+  while (!writing_ && !waiting_.empty()) {
+    writing_ = true;
+    const Change& change = waiting_.front().change;
+    auto checked =
+        tree_.check(change.component, change.key_path, *change.value, change.timestamp_ms);
+    if (!checked) {
+      on_written(std::move(checked));
+    } else {
+      persist_(waiting_.front().record, [this](Result<void> written) {
+        on_written(std::move(written));
+        write_next();
+      });
+    }
+  }
+}
+
+void ConfigStore::on_written(Result<void> written) {
+  const Update update = std::move(waiting_.front());
+  waiting_.pop_front();
+  waiting_bytes_ -= update.record.size();
+  if (written) {
+    update.done(apply(update.change));
+  } else {
+    update.done(fail(std::move(written.error())));
+  }
+  writing_ = false;
+}
+
+Result<std::vector<KeyPath>> ConfigStore::apply(const Change& change) {
   SKERRY_ASSIGN(std::vector<KeyPath> changed,
-                tree_.merge(component, key_path, value, timestamp_ms));
+                tree_.merge(change.component, change.key_path, *change.value, change.timestamp_ms));
   if (!changed.empty()) ++version_;
-  for (const KeyPath& path : changed) notify(component, path);
+  for (const KeyPath& path : changed) notify(change.component, path);
   return changed;
 }
 

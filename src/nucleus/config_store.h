@@ -1,8 +1,10 @@
 // The live configuration of the device: a ConfigTree whose every change is durable before it is
-// visible, and is then told to those who watch it. One thread (the loop's).
+// visible, and is then told to those who watch it. One thread (the loop's); the writing itself may
+// be elsewhere.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -20,8 +22,12 @@ namespace skerry::nucleus {
 
 class ConfigStore {
  public:
-  // Makes one record durable; an error refuses the change.
-  using Persister = std::function<Result<void>(const std::string& record_json)>;
+  // Makes one record durable and calls `done` from the loop, or at once; an error refuses the
+  // change. One at a time.
+  using Persister =
+      std::function<void(std::string record_json, std::function<void(Result<void>)> done)>;
+  // What changed: nothing where newer values stand already.
+  using Updated = std::function<void(Result<std::vector<KeyPath>>)>;
   // `changed` is the path that reads differently now.
   using Callback = std::function<void(const ComponentName& component, const KeyPath& changed)>;
 
@@ -49,9 +55,10 @@ class ConfigStore {
   // Changes with every change of the tree: a key for caches of what was read from it.
   uint64_t version() const { return version_; }
 
-  // Persists, applies, notifies. Returns what changed: nothing where newer values stand already.
-  Result<std::vector<KeyPath>> update(const ComponentName& component, const KeyPath& key_path,
-                                      const nlohmann::json& value, int64_t timestamp_ms);
+  // Persists, applies, notifies, calls `done`: each change as a whole, in the order of the calls.
+  // kResourceExhausted where more wait than there is room for.
+  void update(const ComponentName& component, const KeyPath& key_path, const nlohmann::json& value,
+              int64_t timestamp_ms, Updated done);
   // What a record that the persister was given says.
   struct Change {
     ComponentName component;
@@ -76,6 +83,14 @@ class ConfigStore {
     std::shared_ptr<Callback>
         callback;  // shared: a callback may cancel its own watch while it runs
   };
+  struct Update {
+    Change change;
+    std::string record;
+    Updated done;
+  };
+  void write_next();
+  void on_written(Result<void> written);
+  Result<std::vector<KeyPath>> apply(const Change& change);
   void notify(const ComponentName& component, const KeyPath& changed);
 
   Persister persist_;
@@ -84,6 +99,9 @@ class ConfigStore {
   uint64_t version_ = 1;
   uint64_t next_watch_id_ = 1;
   std::map<uint64_t, Watcher> watchers_;
+  std::deque<Update> waiting_;  // the first is being written
+  size_t waiting_bytes_ = 0;
+  bool writing_ = false;  // until the first is applied, told and answered
 };
 
 }  // namespace skerry::nucleus

@@ -133,6 +133,7 @@ io::Task<Outcome<DeploymentEngine::Plan>> DeploymentEngine::prepare_switch(
                             next_config(*document, planned->resolution));
   if (auto agreed = co_await consult(document, &planned->next); !agreed)
     co_return std::unexpected(std::move(agreed.error()));
+  state_.settle();
   SKERRY_CO_ASSIGN_OR_BLAME(planned->next.config, Cause::kConfiguration,
                             next_config(*document, planned->resolution));
   co_return planned;

@@ -1,6 +1,7 @@
 // The device's records and how each changes the state; replay at start uses the same code.
 #include "nucleus/device_state.h"
 
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
@@ -128,16 +129,36 @@ JobResult result_from(const json& in) {
 
 }  // namespace
 
+// Written by the pool's thread, or by whoever cannot wait for that.
+struct DeviceState::Writing {
+  std::string change;  // of the configuration
+  std::string record;
+  std::function<void(Result<void>)> done;
+  std::once_flag once;
+  Result<void> written;
+
+  // When it returns the record has been written, here or elsewhere.
+  void write(io::Journal& journal) {
+    std::call_once(once, [&] { written = journal.append(record); });
+  }
+  // The same, unless nobody has begun.
+  void give_up() {
+    std::call_once(once, [] {});
+  }
+};
+
 DeviceState::DeviceState(io::Env& env) : env_(env), compact_above_bytes_(kCompactAboveBytes) {}
+
+DeviceState::~DeviceState() {
+  if (writing_) writing_->give_up();
+}
 
 Result<std::unique_ptr<DeviceState>> DeviceState::open(io::Env& env, const std::string& directory,
                                                        const std::string& packages) {
   std::unique_ptr<DeviceState> state(new DeviceState(env));
   DeviceState* self = state.get();
-  auto persist = [self](const std::string& change) -> Result<void> {
-    SKERRY_TRY(self->append({{"t", "config"}, {"change", change}}));
-    self->keep_for_rollback(change);
-    return {};
+  auto persist = [self](std::string change, std::function<void(Result<void>)> done) {
+    self->write_config(std::move(change), std::move(done));
   };
   state->config_ = std::make_unique<ConfigStore>(persist, ConfigTree(), &env.clock);
   auto replay = [self](std::string_view record) -> Result<void> {
@@ -172,23 +193,61 @@ Result<void> DeviceState::note_loss(const io::JournalRecovery& recovery, bool ha
   return change({{"t", "repair"}, {"reason", lost}});
 }
 
-// Durable, then applied. A journal whose sync failed is written anew first: what is in memory is
-// what was acknowledged, so nothing has to restart.
+// Durable, then applied; after what was asked for before.
 Result<void> DeviceState::append(const json& record) {
+  settle();
   const std::string text = text_of(record);
   compact_where_long();
-  auto appended = journal_->append(text);
+  return mend(text, journal_->append(text));
+}
+
+// A journal whose sync failed is written anew: what is in memory is what was acknowledged, so
+// nothing has to restart.
+Result<void> DeviceState::mend(const std::string& record, Result<void> appended) {
   if (!appended && journal_->broken()) {
     log::error("state", "the journal could not be written and is written anew",
                {{"reason", appended.error().message()}});
     SKERRY_TRY(journal_->compact(text_of({{"t", "snapshot"}, {"state", to_json()}})));
-    appended = journal_->append(text);
+    appended = journal_->append(record);
   }
   const bool one_copy = !journal_->has_copy();
   if (!std::exchange(told_of_lost_copy_, one_copy) && one_copy) {
     log::warn("state", "the second copy of the journal could not be written");
   }
   return appended;
+}
+
+// Components change their configuration often: a slow disk holds up the one that waits for its
+// answer, and nobody else.
+void DeviceState::write_config(std::string change, std::function<void(Result<void>)> done) {
+  SKERRY_CHECK(!writing_, "configuration is written one change at a time");
+  compact_where_long();
+  writing_ = std::make_shared<Writing>();
+  writing_->record = text_of({{"t", "config"}, {"change", change}});
+  writing_->change = std::move(change);
+  writing_->done = std::move(done);
+  writes_.spawn(write(this, writing_));
+}
+
+io::Task<void> DeviceState::write(DeviceState* self, std::shared_ptr<Writing> writing) {
+  co_await io::run_on(self->env_.records, self->env_.loop, [writing, journal = &*self->journal_] {
+    writing->write(*journal);
+    return true;
+  });
+  if (self->writing_ == writing) self->finish_writing();
+}
+
+void DeviceState::finish_writing() {
+  const std::shared_ptr<Writing> writing = writing_;
+  writing->write(*journal_);
+  writing_.reset();
+  auto written = mend(writing->record, std::move(writing->written));
+  if (written) keep_for_rollback(writing->change);
+  writing->done(std::move(written));
+}
+
+void DeviceState::settle() {
+  while (writing_) finish_writing();
 }
 
 Result<void> DeviceState::change(const json& record) {
@@ -211,6 +270,7 @@ io::Task<void> DeviceState::compact(DeviceState* self) {
     compaction->write();
     return true;
   });
+  if (self->writing_) self->writing_->write(*self->journal_);
   // Where this fails (a full disk has no room for a copy) the journal is as it was, or is written
   // anew by the next append.
   if (auto finished = self->journal_->finish_compaction(*compaction); !finished) {

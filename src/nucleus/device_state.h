@@ -1,7 +1,9 @@
 // What the device must never lose: which component versions run, their configuration, the
 // deployment that is being switched to or rolled back, and job results not yet reported. One
-// journal; every change is one record, durable when the call returns. After a crash the device is
-// in the state before the record or after it. The records are described in docs/data/journal.md.
+// journal; every change is one record, durable when the call returns; those that components make to
+// their configuration are written by a thread and durable when they are answered. After a crash the
+// device is in the state before the record or after it. The records are described in
+// docs/data/journal.md.
 //
 //   idle ──switch_to──► activating ──commit──────────────────► idle (new versions)
 //                           └──begin_rollback──► rolling back ──finish_rollback──► idle (old
@@ -91,6 +93,8 @@ class DeviceState {
   const ComponentSet& components() const { return components_; }
   const Targets& targets() const { return targets_; }
   ConfigStore& config() { return *config_; }
+  // Every change of configuration that was asked for is made, or refused, when this returns.
+  void settle();
   const ConfigStore& config() const { return *config_; }
   // The job being switched to or rolled back, with reason and codes of a roll-back; not in kIdle.
   const JobResult& pending_job() const { return pending_job_; }
@@ -127,9 +131,16 @@ class DeviceState {
   Result<void> set_digest(const ComponentName& name, const std::string& version,
                           const std::string& digest);
 
+  ~DeviceState();
+
  private:
+  struct Writing;
   explicit DeviceState(io::Env& env);
   Result<void> append(const nlohmann::json& record);
+  Result<void> mend(const std::string& record, Result<void> appended);
+  void write_config(std::string change, std::function<void(Result<void>)> done);
+  static io::Task<void> write(DeviceState* self, std::shared_ptr<Writing> writing);
+  void finish_writing();
   Result<void> apply(const nlohmann::json& record);
   Result<void> apply_in_order(const std::string& type, const nlohmann::json& record);
   Result<void> change(const nlohmann::json& record);
@@ -145,7 +156,9 @@ class DeviceState {
   Result<void> restore(const nlohmann::json& snapshot);
 
   io::Env& env_;
-  std::optional<io::Journal> journal_;  // unset while it is replayed
+  std::optional<io::Journal> journal_;  // unset while it is replayed; see writing_
+  // A record on its way to the disk. Until it is there, the journal is not this thread's.
+  std::shared_ptr<Writing> writing_;
   uint64_t compact_above_bytes_;
   std::unique_ptr<ConfigStore> config_;
   ComponentSet components_;
@@ -160,7 +173,7 @@ class DeviceState {
   std::set<std::pair<std::string, std::string>> installed_;  // name, package
   std::string repair_;
   bool told_of_lost_copy_ = false;
-  io::TaskScope compacting_;
+  io::TaskScope writes_, compacting_;
 };
 
 }  // namespace skerry::nucleus

@@ -72,9 +72,18 @@ class DeviceStateTest : public ::testing::Test, protected io::TestEnv {
     ASSERT_TRUE(journal);
     for (const json& record : records) ASSERT_TRUE(journal->append(record.dump()));
   }
+  // A change that is made, or refused, when it returns.
+  Result<std::vector<KeyPath>> update(const ComponentName& component, const KeyPath& path,
+                                      const json& value, int64_t time_ms) {
+    std::optional<Result<std::vector<KeyPath>>> result;
+    state_->config().update(component, path, value, time_ms,
+                            [&](const auto& changed) { result = changed; });
+    state_->settle();
+    return std::move(result.value());
+  }
   // With what goes on beside it.
   bool update_and_run(const std::string& value, int64_t time_ms) {
-    const bool updated = state_->config().update(kApp, {"large"}, value, time_ms).has_value();
+    const bool updated = update(kApp, {"large"}, value, time_ms).has_value();
     run_loop();
     return updated;
   }
@@ -93,6 +102,119 @@ class DeviceStateTest : public ::testing::Test, protected io::TestEnv {
 
   std::unique_ptr<DeviceState> state_;
 };
+
+// Its work waits until the test lets it go on.
+class HeldPool : public io::Pool {
+ public:
+  void submit(io::Callback work) override { held_.push_back(std::move(work)); }
+  void run_all() {
+    for (io::Callback& work : std::exchange(held_, {})) work();
+  }
+
+ private:
+  std::vector<io::Callback> held_;
+};
+
+class SlowDeviceStateTest : public DeviceStateTest {
+ protected:
+  SlowDeviceStateTest() { open_slow(); }
+  void open_slow() {
+    state_.reset();
+    state_ = std::move(DeviceState::open(slow_env_, "/state", "/packages").value());
+  }
+  void ask_for(const std::string& key, int value) {
+    state_->config().update(kApp, {key}, value, 200, [this, key](const auto& changed) {
+      answers_.push_back(key + (changed ? "" : " refused"));
+    });
+  }
+  json value_of(const std::string& key) {
+    return state_->config().tree().get(kApp, {key}).value_or(nullptr);
+  }
+
+  HeldPool held_;
+  io::Env slow_env_{loop, clock, files, processes, random, pool, held_};
+  std::vector<std::string> answers_;
+};
+
+TEST_F(SlowDeviceStateTest, AChangeOfConfigurationHoldsUpNobodyAndIsAnsweredWhenItIsDurable) {
+  const size_t operations = files.operations().size();
+  ask_for("a", 1);
+  ask_for("b", 2);
+  run_loop();
+  EXPECT_EQ(files.operations().size(), operations);
+  EXPECT_TRUE(answers_.empty());
+  EXPECT_EQ(value_of("a"), nullptr);
+  held_.run_all();
+  run_loop();
+  EXPECT_EQ(answers_, (std::vector<std::string>{"a"}));
+  files.reboot(io::CrashPolicy::kDropUnsynced);
+  open_slow();
+  EXPECT_EQ(value_of("a"), 1);
+  EXPECT_EQ(value_of("b"), nullptr);
+}
+
+TEST_F(SlowDeviceStateTest, ARecordOfADeploymentComesBehindTheChangesThatWereAskedForBefore) {
+  ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j1"), true));
+  ask_for("a", 1);
+  ask_for("b", 2);
+  ASSERT_TRUE(state_->commit(job("j1", "SUCCEEDED")));
+  EXPECT_EQ(answers_, (std::vector<std::string>{"a", "b"}));
+  const json before = state_->to_json();
+  held_.run_all();  // finds its record written
+  run_loop();
+  EXPECT_EQ(answers_.size(), 2u);
+  EXPECT_EQ(state_->to_json(), before);
+  open_slow();
+  EXPECT_EQ(state_->to_json(), before);
+}
+
+TEST_F(SlowDeviceStateTest, AChangeThatFailsIsRefusedAndTheNextOneIsWritten) {
+  files.fail_from(files.operations().size() + 1, ENOSPC);
+  ask_for("a", 1);
+  held_.run_all();
+  run_loop();
+  EXPECT_EQ(answers_, (std::vector<std::string>{"a refused"}));
+  files.stop_failing();
+  ask_for("b", 2);
+  held_.run_all();
+  run_loop();
+  EXPECT_EQ(answers_.back(), "b");
+  open_slow();
+  EXPECT_EQ(value_of("a"), nullptr);
+  EXPECT_EQ(value_of("b"), 2);
+}
+
+TEST_F(SlowDeviceStateTest, WhatIsOnItsWayWhenTheProgramEndsTouchesNothingAfterwards) {
+  ask_for("a", 1);
+  state_.reset();
+  const size_t operations = files.operations().size();
+  held_.run_all();
+  run_loop();
+  EXPECT_EQ(files.operations().size(), operations);
+  EXPECT_TRUE(answers_.empty());
+}
+
+// With a real thread; run with tsan.
+TEST(DeviceStateThread, ChangesFromBothSidesReplayToTheSameState) {
+  io::RealTestEnv real;
+  std::string directory = testing::TempDir() + "skerry-state-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  io::ThreadPool records("records", 1);
+  io::Env env{real.loop, real.clock, real.files, real.processes, real.random, real.pool, records};
+  auto state = std::move(DeviceState::open(env, directory + "/state", directory + "/none").value());
+  int answered = 0;
+  for (int i = 0; i < 200; ++i) {
+    state->config().update(kApp, {"k" + std::to_string(i % 7)}, i, i,
+                           [&](const auto& changed) { answered += changed.has_value(); });
+    if (i % 10 == 0) ASSERT_TRUE(state->mark_installed(kApp, std::to_string(i)));
+    if (i % 3 == 0) real.loop.run_for(0);
+  }
+  while (answered < 200) real.loop.run_for(100);
+  const json before = state->to_json();
+  state = std::move(DeviceState::open(env, directory + "/state", directory + "/none").value());
+  EXPECT_EQ(state->to_json(), before);
+  EXPECT_TRUE(io::remove_all(real.files, directory));
+}
 
 TEST_F(DeviceStateTest, ADeploymentThatSucceeds) {
   EXPECT_EQ(state_->phase(), Phase::kIdle);
@@ -194,8 +316,8 @@ TEST_F(DeviceStateTest, ResultsWaitUntilTheyAreReported) {
 
 TEST_F(DeviceStateTest, ConfigurationOfComponentsIsPartOfIt) {
   ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j1"), false));
-  ASSERT_TRUE(state_->config().update(kApp, {"key"}, "changed", 200));
-  ASSERT_TRUE(state_->config().update(kApp, {"map", "b"}, json::array({1, 2}), 200));
+  ASSERT_TRUE(update(kApp, {"key"}, "changed", 200));
+  ASSERT_TRUE(update(kApp, {"map", "b"}, json::array({1, 2}), 200));
   EXPECT_FALSE(state_->roll_back_on_failure());
   expect_same_after_reopening();
   EXPECT_EQ(state_->config().tree().get(kApp, {"key"}).value(), "changed");
@@ -208,7 +330,7 @@ TEST_F(DeviceStateTest, AChangeThatCannotBeWrittenDoesNotHappen) {
   EXPECT_EQ(state_->commit(job("j1", "SUCCEEDED")).error().code(), Code::kResourceExhausted);
   EXPECT_EQ(state_->to_json().dump(), before);
   files.fail_at(files.operations().size(), ENOSPC);
-  EXPECT_FALSE(state_->config().update(kApp, {"key"}, "x", 300));
+  EXPECT_FALSE(update(kApp, {"key"}, "x", 300));
   EXPECT_EQ(state_->to_json().dump(), before);
   EXPECT_TRUE(state_->commit(job("j1", "SUCCEEDED")));
   expect_same_after_reopening();
@@ -262,7 +384,7 @@ TEST_F(DeviceStateTest, AFullDiskThatCannotHoldACompactedCopyStillTakesSmallReco
 TEST_F(DeviceStateTest, ALargeStateIsNotRewrittenWithEveryRecord) {
   const std::string large(400'000, 'x');
   for (const char* name : {"app", "lib", "tool", "more"})
-    ASSERT_TRUE(state_->config().update(ComponentName(name), {"large"}, large, 100));
+    ASSERT_TRUE(update(ComponentName(name), {"large"}, large, 100));
   const size_t before = files.operations().size();
   for (int i = 0; i < 10; ++i) {
     ASSERT_TRUE(state_->note_boot());
@@ -311,8 +433,8 @@ TEST_F(DeviceStateTest, WhatAnUnchangedComponentSetsOutlivesTheRollBack) {
   next.components[ComponentName("lib")] = generation("1.0.0").components[ComponentName("lib")];
   ASSERT_TRUE(next.config.merge(ComponentName("lib"), {"key"}, "new", 100));
   ASSERT_TRUE(state_->switch_to(std::move(next), job("j2"), true));
-  ASSERT_TRUE(state_->config().update(ComponentName("lib"), {"counter"}, 7, 200));
-  ASSERT_TRUE(state_->config().update(kApp, {"counter"}, 8, 200));
+  ASSERT_TRUE(update(ComponentName("lib"), {"counter"}, 7, 200));
+  ASSERT_TRUE(update(kApp, {"counter"}, 8, 200));
   expect_same_after_reopening();
   ASSERT_TRUE(state_->begin_rollback("why"));
   EXPECT_EQ(state_->config().tree().get(ComponentName("lib"), {"counter"}).value(), 7);
@@ -345,13 +467,13 @@ TEST_F(DeviceStateTest, WhatAnUnchangedComponentSetsOutlivesTheRollBackThoughThe
 TEST_F(DeviceStateTest, AFailedSyncIsMendedWithoutARestart) {
   ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j1"), true));
   files.fail_at(files.operations().size() + 1, EIO);
-  EXPECT_TRUE(state_->config().update(kApp, {"key"}, "x", 300));
-  EXPECT_TRUE(state_->config().update(kApp, {"key"}, "y", 400));
+  EXPECT_TRUE(update(kApp, {"key"}, "x", 300));
+  EXPECT_TRUE(update(kApp, {"key"}, "y", 400));
   files.fail_from(files.operations().size() + 1, EIO);
-  EXPECT_FALSE(state_->config().update(kApp, {"key"}, "z", 500));
-  EXPECT_FALSE(state_->config().update(kApp, {"key"}, "z", 500));
+  EXPECT_FALSE(update(kApp, {"key"}, "z", 500));
+  EXPECT_FALSE(update(kApp, {"key"}, "z", 500));
   files.stop_failing();
-  EXPECT_TRUE(state_->config().update(kApp, {"other"}, 1, 600));
+  EXPECT_TRUE(update(kApp, {"other"}, 1, 600));
   EXPECT_EQ(state_->config().tree().get(kApp, {"key"}).value(), "y");
   files.reboot(io::CrashPolicy::kDropUnsynced);
   expect_same_after_reopening();
@@ -426,8 +548,7 @@ TEST_F(DeviceStateTest, RandomHistoriesReplayToTheSameState) {
       const std::string version = std::to_string(1 + random.below(3)) + ".0.0";
       const uint64_t choice = random.below(10);
       if (choice < 2) {
-        ASSERT_TRUE(state_->config().update(kApp, {"k" + std::to_string(random.below(3))},
-                                            random.below(100), step));
+        ASSERT_TRUE(update(kApp, {"k" + std::to_string(random.below(3))}, random.below(100), step));
       } else if (choice == 2) {
         ASSERT_TRUE(state_->mark_installed(kApp, version));
       } else if (choice == 3) {

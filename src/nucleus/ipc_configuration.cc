@@ -73,21 +73,24 @@ IpcOutcome update_configuration(const IpcCall& call) {
   if (touches_access_control(path, *value)) {
     return call.invalid("Config update is not allowed for following fields [accessControl]");
   }
-  ConfigStore& config = call.context.config;
-  auto changed = config.update(call.caller, path, *value, timestamp_ms);
-  if (!changed) {
-    const bool is_bad_request = changed.error().code() == Code::kInvalidArgument;
-    return std::unexpected(IpcError{
-        is_bad_request ? call.bad_request : kServiceError, changed.error().message(), {}, {}});
-  }
-  if (changed->empty() && config.tree().modified_ms(call.caller, path) > timestamp_ms) {
-    return std::unexpected(
-        IpcError{kFailedUpdateCondition,
-                 "Proposed timestamp is older than the config's latest modified timestamp",
-                 {},
-                 {}});
-  }
-  call.stream.respond("aws.greengrass#UpdateConfigurationResponse", "{}");
+  call.context.config.update(
+      call.caller, path, *value, timestamp_ms,
+      [&config = call.context.config, caller = call.caller, path, timestamp_ms,
+       bad_request = call.bad_request, stream = call.stream](const auto& changed) {
+        if (!changed) {
+          const bool is_bad_request = changed.error().code() == Code::kInvalidArgument;
+          const std::string_view shape = is_bad_request ? bad_request : kServiceError;
+          send_error(stream, {shape, changed.error().message(), {}, {}});
+        } else if (changed->empty() && config.tree().modified_ms(caller, path) > timestamp_ms) {
+          send_error(stream,
+                     {kFailedUpdateCondition,
+                      "Proposed timestamp is older than the config's latest modified timestamp",
+                      {},
+                      {}});
+        } else {
+          stream.respond("aws.greengrass#UpdateConfigurationResponse", "{}");
+        }
+      });
   return {};
 }
 

@@ -95,6 +95,8 @@ std::expected<json, IpcError> parse_request(std::string_view payload, std::strin
   return request;
 }
 
+}  // namespace
+
 void send_error(const rpc::ServerStream& stream, const IpcError& error) {
   std::string body = R"({"message":)" + json_string(error.message);
   if (error.shape == kResourceNotFound) {
@@ -103,8 +105,6 @@ void send_error(const rpc::ServerStream& stream, const IpcError& error) {
   }
   stream.fail(error.shape, body + "}");
 }
-
-}  // namespace
 
 std::string json_string(const std::string& text) {
   return json(text).dump(-1, ' ', false, json::error_handler_t::replace);

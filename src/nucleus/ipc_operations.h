@@ -31,6 +31,7 @@ struct IpcError {
   std::string resource_type, resource_name;  // of kResourceNotFound
 };
 using IpcOutcome = std::expected<void, IpcError>;
+void send_error(const rpc::ServerStream& stream, const IpcError& error);
 
 inline constexpr std::string_view kServiceError = "aws.greengrass#ServiceError";
 inline constexpr std::string_view kInvalidArguments = "aws.greengrass#InvalidArgumentsError";

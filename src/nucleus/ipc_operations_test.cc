@@ -6,7 +6,7 @@
 #include "base/encoding.h"
 #include "nucleus/ipc_operations.h"
 #include "nucleus/ipc_test_host.h"
-#include "rpc/golden_session.h"
+#include "rpc/test_golden_session.h"
 #include "rpc/test_wire.h"
 
 namespace skerry::nucleus {
@@ -38,7 +38,7 @@ class IpcOperationsTest : public testing::Test {
     while (!host_.router.connected()) loop_.run_for(10);
   }
   void configure(const char* component, std::string_view config, int64_t time = 1) {
-    ASSERT_TRUE(config_.update(ComponentName(component), {}, json::parse(config), time));
+    ASSERT_TRUE(update_now(config_, ComponentName(component), {}, json::parse(config), time));
   }
 
   // A connected client; its replies are kept in order.
@@ -82,7 +82,7 @@ class IpcOperationsTest : public testing::Test {
   }
 
   Result<void> persist_result_;
-  ConfigStore config_{[this](const std::string&) { return persist_result_; }};
+  ConfigStore config_{persist_at_once([this](const std::string&) { return persist_result_; })};
   io::RealLoop loop_;
   FakeHost host_{loop_};
   IpcContext context_{host_, config_};

@@ -37,7 +37,7 @@ class IpcServerTest : public testing::Test {
   void TearDown() override {
     if (thread_.joinable()) {
       on_loop([this] { server_.reset(); });
-      loop_.stop();
+      loop_.post([this] { loop_.stop(); });
       thread_.join();
     }
     std::filesystem::remove_all(directory_);
@@ -46,9 +46,10 @@ class IpcServerTest : public testing::Test {
   void start(IpcLimits limits = {}) {
     host_.tokens = {{"TOKEN-APP", ComponentName("app")}, {"TOKEN-OTHER", ComponentName("other")}};
     for (const char* name : {"app", "other"}) {
-      ASSERT_TRUE(config_.update(ComponentName(name), {}, json::parse(R"({"k":1,"accessControl":{
+      ASSERT_TRUE(update_now(config_, ComponentName(name), {},
+                             json::parse(R"({"k":1,"accessControl":{
           "aws.greengrass.ipc.pubsub":{"p":{"operations":["*"],"resources":["*"]}}}})"),
-                                 1));
+                             1));
     }
     server_ = std::make_unique<IpcServer>(loop_, host_, config_, limits);
     auto listening = server_->listen(socket_, 0600);
@@ -90,7 +91,7 @@ class IpcServerTest : public testing::Test {
   std::filesystem::path directory_, socket_;
   io::RealLoop loop_;
   FakeHost host_{loop_};
-  ConfigStore config_{[](const std::string&) -> Result<void> { return {}; }};
+  ConfigStore config_{persist_at_once()};
   std::unique_ptr<IpcServer> server_;
   std::thread thread_;
 };

@@ -10,6 +10,7 @@
 #include "net/test_mqtt.h"
 #include "nucleus/ipc_server.h"
 #include "nucleus/mqtt_router.h"
+#include "nucleus/test_config.h"
 #include "nucleus/update_consent.h"
 
 namespace skerry::nucleus {

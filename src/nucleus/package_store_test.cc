@@ -245,7 +245,7 @@ TEST_F(PackageStoreTest, ArtifactsThatWouldLieOnOneAnotherAreRefused) {
 TEST_F(PackageStoreTest, AFetchAfterADroppedOne) {
   io::ThreadPool threads("files", 1);
   io::RealFiles real;
-  io::Env threaded{loop, clock, real, processes, random, threads};
+  io::Env threaded{loop, clock, real, processes, random, threads, threads};
   std::string root = testing::TempDir() + "skerry-packages-XXXXXX";
   ASSERT_NE(::mkdtemp(root.data()), nullptr);
   info_.root = root;
@@ -308,7 +308,7 @@ TEST_F(PackageStoreTest, PermissionsOfTheRecipe) {
 TEST_F(PackageStoreTest, ZipsAreUnpackedUnderTheirNameWithoutItsEnd) {
   io::RealFiles real;
   const std::string bytes =
-      io::read_file(real, SKERRY_SOURCE_DIR "/src/nucleus/testdata/nested.zip").value();
+      io::read_file(real, SKERRY_SOURCE_DIR "/src/formats/testdata/nested.zip").value();
   auto artifact = test_artifact("tool.v1.zip", bytes);
   artifact["Unarchive"] = "ZIP";
   cloud_.publish(recipe("4.0.0", artifact), {{"tool.v1.zip", bytes}});

@@ -59,8 +59,9 @@ T run_task(io::RealLoop& loop, io::Task<T> task) {
   std::optional<T> out;
   io::TaskScope scope;
   scope.spawn(Runner::run(std::move(task), &out));
-  for (int i = 0; i < 600 && !out; ++i) loop.run_for(100);
-  if (!out) std::abort();  // a minute: the task hangs
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!out && std::chrono::steady_clock::now() < end) loop.run_for(100);
+  if (!out) std::abort();  // it hangs
   return std::move(*out);
 }
 

@@ -1,5 +1,4 @@
-// Unpacks ZIP artifacts: untrusted, so with limits on size and number, and nothing outside the
-// target.
+// Unpacks ZIP artifacts: untrusted, so in pieces, within limits, and nothing outside the target.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "formats/zip.h"
 #include "io/files.h"
 #include "nucleus/part_file.h"
 
 namespace skerry::nucleus {
 
 struct UnarchiveLimits {
-  uint64_t total_bytes = uint64_t{8} << 30;
-  uint64_t entries = 100'000;
+  formats::ZipLimits zip;
   uint64_t keep_free_bytes = kDiskReserveBytes;
 };
 
@@ -23,10 +22,9 @@ struct UnpackedFile {
   std::string sha256;  // in hex
 };
 
-// Makes `target` (a directory that is not there yet) from the files of an archive. Links and
-// special files, absolute names and ".." are refused (kInvalidArgument); "./x" and "a//b" are what
-// they mean. Files that were executable become so for whoever may read them; the rest get
-// `file_mode`.
+// Makes `target` (a directory that is not there yet) from the files of an archive, under the rules
+// of formats/zip.h (kInvalidArgument). Files that were executable become so for
+// whoever may read them; the rest get `file_mode`.
 class ZipUnpacker {
  public:
   // kCorrupt: not a ZIP.
@@ -35,8 +33,7 @@ class ZipUnpacker {
                                                    UnarchiveLimits limits = {});
   virtual ~ZipUnpacker() = default;
 
-  // Unpacks the next piece, some MiB at most; false once all is there, synced. kCorrupt: damaged;
-  // kResourceExhausted: above a limit.
+  // Unpacks the next piece, some MiB at most; false once all is there, synced. kCorrupt: damaged.
   virtual Result<bool> step() = 0;
   virtual const std::vector<UnpackedFile>& unpacked() const = 0;
 };

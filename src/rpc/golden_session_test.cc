@@ -1,6 +1,6 @@
 // Recorded sessions of the public SDKs, answered byte for byte: framing, header order, flags. The
 // bodies are those of the recorded server, served from a table.
-#include "rpc/golden_session.h"
+#include "rpc/test_golden_session.h"
 
 #include <gtest/gtest.h>
 

@@ -11,6 +11,12 @@
 namespace skerry::runtime {
 namespace {
 
+struct RuntimeKind {
+  std::string_view name;
+  bool needs_library = true;  // a vendor's shared library, by path
+  Result<std::unique_ptr<Runtime>> (*open)(const std::string& library_path) = nullptr;
+};
+
 Result<std::unique_ptr<Runtime>> open_null(const std::string&) {
   return std::make_unique<NullRuntime>();
 }
@@ -21,10 +27,6 @@ constexpr std::array<RuntimeKind, 2> kKinds = {{
 }};
 
 }  // namespace
-
-std::span<const RuntimeKind> runtime_kinds() {
-  return kKinds;
-}
 
 Result<std::unique_ptr<Runtime>> open_runtime(std::string_view name,
                                               const std::string& library_path) {

@@ -3,7 +3,6 @@
 
 #include <map>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -12,14 +11,6 @@
 namespace skerry::runtime {
 
 using Runtimes = std::map<std::string, std::unique_ptr<Runtime>, std::less<>>;
-
-struct RuntimeKind {
-  std::string_view name;
-  bool needs_library = true;  // a vendor's shared library, by path
-  Result<std::unique_ptr<Runtime>> (*open)(const std::string& library_path) = nullptr;
-};
-
-std::span<const RuntimeKind> runtime_kinds();
 
 // kInvalidArgument lists the names there are, or says that a library's path is missing or too much.
 Result<std::unique_ptr<Runtime>> open_runtime(std::string_view name,

@@ -19,7 +19,9 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zipfile
 
+import boto3
 import yaml
 
 from skerry_program import BIN, DEADLINE_S, FREE_PORTS, FleetCase, has_ended, skerry, wait_for
@@ -350,6 +352,44 @@ class WithFleet(FleetCase):
         (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
         refused = self.cli("component", "publish", folder / "recipe.yaml", code=1)
         self.assertIn("would lie on one another", refused.stderr)
+
+    def test_archives_that_devices_would_not_unpack_are_refused_before_anything_is_sent(self):
+        folder = self.directory / "archives"
+        folder.mkdir()
+        made = json.dumps({"RecipeFormatVersion": "2020-01-25", "ComponentName": "com.example.Zip", "ComponentVersion": "1.0.0",
+                           "Manifests": [{"Artifacts": [{"URI": "file:app.zip", "Unarchive": "ZIP"}]}]})
+        (folder / "recipe.json").write_text(made)
+        link = zipfile.ZipInfo("lib/current")
+        link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        for entry, reason in [(link, "is a symbolic link"), (zipfile.ZipInfo("/etc/x"), "has an absolute name"),
+                              (zipfile.ZipInfo("../x"), "leads out of its folder")]:
+            with zipfile.ZipFile(folder / "app.zip", "w") as archive:
+                archive.writestr("fine", "x")
+                archive.writestr(entry, "target")
+            refused = self.cli("component", "publish", folder / "recipe.json", code=1).stderr
+            for part in ("recipe.json", "file:app.zip", entry.filename, reason):
+                self.assertIn(part, refused)
+            self.upload("com.example.Zip/app.zip", folder / "app.zip")
+            self.assert_fleet_refuses(made, reason)
+        (folder / "app.zip").write_bytes(b"no archive")
+        self.assertIn("is not a usable ZIP archive", self.cli("component", "publish", folder / "recipe.json", code=1).stderr)
+        with zipfile.ZipFile(folder / "app.zip", "w") as archive:
+            archive.writestr("./a//b", "fine")
+        self.cli("component", "publish", folder / "recipe.json")
+
+    def upload(self, key, path):
+        endpoint = self.info["api_url"] + "/artifacts"
+        s3 = boto3.client("s3", endpoint_url=endpoint, region_name=self.info["region"],
+                          aws_access_key_id=self.key["accessKeyId"], aws_secret_access_key=self.key["secretAccessKey"])
+        s3.put_object(Bucket="skerry-artifacts", Key=key, Body=path.read_bytes())
+
+    def assert_fleet_refuses(self, recipe, reason):
+        """As another client would publish it."""
+        recipe = recipe.replace("file:app.zip", "s3://skerry-artifacts/com.example.Zip/app.zip")
+        with self.assertRaises(self.greengrass.exceptions.ValidationException) as refused:
+            self.greengrass.create_component_version(inlineRecipe=recipe)
+        self.assertIn(reason, str(refused.exception))
+        self.assertIn("com.example.Zip/app.zip", str(refused.exception))
 
     def check_verify(self, out):
         [package] = (out / "root/packages/com.example.Saw").iterdir()

@@ -193,6 +193,7 @@ class Hostile(e2e.EndToEnd):
         group = Path(UNIFIED) / f"skerry-e2e-{os.getpid()}"
         group.mkdir()
         self.addCleanup(testbed.wait_for, "the group is empty", lambda: remove_groups(group))
+        self.addCleanup(self.device.stop)  # first
         for path in (group, group / "cgroup.procs", group / "cgroup.subtree_control"):
             os.chown(path, NOBODY, NOBODY)
         self.give_to_nobody()

@@ -3,6 +3,7 @@
     sdk_test.py BIN_DIR
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -54,6 +55,40 @@ class Sdk(e2e.EndToEnd):
         self.wait_for_output(TALKER, "heard hello from JavaScript")
         self.assertEqual(ears.wait_for(lambda messages: messages), [{"answer": "hello from JavaScript"}])
 
+    def deploy_exactly(self, component, version, merge=None):
+        """This alone; what the command line says of the device."""
+        listed = {"componentVersion": version}
+        if merge:
+            listed["configurationUpdate"] = {"merge": json.dumps(merge)}
+        path = self.bed.directory / "request.json"
+        path.write_text(json.dumps({"components": {component: listed}}))
+        done = self.fleet._run(["deploy", "--group", e2e.GROUP, "--file", path, "--wait", "--timeout", 120], 150)
+        [device] = json.loads(done.stdout)["devices"]
+        return device
+
+    def test_a_component_refuses_a_configuration_and_holds_an_update_up(self):
+        may_update = self.bed.directory / "may-update"
+        self.start_device()
+        for version in ("1.0.0", "1.1.0"):
+            self.publish(TALKER, version, f"exec {sys.executable} -u {{artifacts:path}}/careful.py {may_update}",
+                         {"careful.py": (HERE / "components/careful.py").read_bytes()},
+                         ComponentConfiguration=self.configuration(TALKER, rate=1))
+        may_update.touch()
+        self.must_deploy({TALKER: "1.0.0"})
+        self.wait_for_output(TALKER, "ready")
+        refused = self.deploy_exactly(TALKER, "1.0.0", merge={"rate": -1})
+        self.assertEqual((refused["status"], refused["error_stack"][-1]),
+                         ("FAILED", "COMPONENT_CONFIGURATION_NOT_VALID"), refused)
+        self.assertIn("rate must not be negative", refused["reason"])
+        self.assertEqual(self.deploy_exactly(TALKER, "1.0.0", merge={"rate": 2})["status"], "SUCCEEDED")
+
+        may_update.unlink()
+        self.begin_deployment({TALKER: "1.1.0"})
+        self.wait_for_output(TALKER, "asked about an update, wait")
+        self.wait_for_components({TALKER: ("1.0.0", "RUNNING")})
+        may_update.touch()
+        self.wait_for_components({TALKER: ("1.1.0", "RUNNING")})
+
     def test_a_component_that_leaves_still_has_its_identity_and_its_configuration(self):
         program = ("import awsiot.greengrasscoreipc.clientv2 as ipc; "
                    "print('last words', ipc.GreengrassCoreIPCClientV2().get_configuration(key_path=['greeting'])"
@@ -64,7 +99,7 @@ class Sdk(e2e.EndToEnd):
         self.publish(LISTENER, "1.0.0", "exec sleep infinity")
         self.start_device()
         self.must_deploy({TALKER: "1.0.0"})
-        self.must_deploy({LISTENER: "1.0.0"})
+        self.deploy_exactly(LISTENER, "1.0.0")
         self.wait_for_output(TALKER, "last words goodbye")
 
     def test_without_a_server_it_starts_runs_and_serves(self):

@@ -72,10 +72,10 @@ void watch_stdin(io::RealLoop& loop, io::FdWatch& input, UpdateConsent& consent,
 
 int run(const char* socket_path) {
   io::RealLoop loop;
-  ConfigStore config([](const std::string&) -> Result<void> { return {}; });
+  ConfigStore config(persist_at_once());
   PrintingHost host(loop);
   for (const char* name : {"app", "other"}) {
-    if (!config.update(ComponentName(name), {}, nlohmann::json::parse(kConfiguration), 1)) return 1;
+    if (!update_now(config, ComponentName(name), {}, nlohmann::json::parse(kConfiguration), 1)) return 1;
   }
   host.tokens = {{"TOKEN-APP", ComponentName("app")},
                  {"TOKEN-OTHER", ComponentName("other")},

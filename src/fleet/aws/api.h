@@ -18,6 +18,7 @@ namespace skerry::fleet {
 class ArtifactStore;
 class CertificateAuthority;
 class Deployments;
+class RemoteArtifacts;
 class Store;
 }  // namespace skerry::fleet
 
@@ -42,7 +43,8 @@ struct ApiServices {
   ArtifactStore& artifacts;
   formats::ArnScope scope;
   Endpoints endpoints;
-  std::string page_key;  // what nextTokens are signed with
+  std::string page_key;                         // what nextTokens are signed with
+  RemoteArtifacts* remote_artifacts = nullptr;  // null: there are none
 };
 
 // An error that the service model has a name for, beyond those that follow from an Error's code.

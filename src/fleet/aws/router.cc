@@ -8,9 +8,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "base/encoding.h"
 #include "base/log.h"
 #include "fleet/aws/audit.h"
 #include "fleet/aws/fields.h"
+#include "fleet/remote_artifacts.h"
 #include "formats/json_ptr.h"
 #include "formats/limits.h"
 
@@ -220,8 +222,24 @@ io::Task<net::HttpResponse> Router::dispatch(Identity who, std::string service,
                            "this control plane has no operation " + request.method + " " + path);
 }
 
+io::Task<Result<void>> Router::prepare(const Route& route, const net::HttpRequest& request) {
+  if (!services_.remote_artifacts || route.name != "CreateComponentVersion") {
+    co_return Result<void>();
+  }
+  const auto body = parse_body(request.body);
+  if (!body || !body->contains("inlineRecipe") || !(*body)["inlineRecipe"].is_string()) {
+    co_return Result<void>();  // the operation says what is wrong
+  }
+  auto recipe = base64_decode((*body)["inlineRecipe"].get<std::string>());
+  if (!recipe) co_return Result<void>();
+  co_return co_await services_.remote_artifacts->learn(std::move(*recipe));
+}
+
 io::Task<net::HttpResponse> Router::run(const Route& route, Call call) {
   const std::string request_id = call.request_id;
+  if (auto prepared = co_await prepare(route, call.request); !prepared) {
+    co_return exception_response(route.service, prepared.error(), request_id);
+  }
   // Written by the unit, read after it.
   auto exception = std::make_shared<const ModelledException*>(nullptr);
   auto work = [this, &route, call = std::move(call),

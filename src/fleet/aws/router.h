@@ -52,6 +52,8 @@ class Router {
   io::Task<net::HttpResponse> dispatch(Identity who, std::string service, net::HttpRequest request,
                                        std::string request_id);
   io::Task<net::HttpResponse> run(const Route& route, Call call);
+  // What an operation needs from elsewhere, before its unit of work.
+  io::Task<Result<void>> prepare(const Route& route, const net::HttpRequest& request);
 
   ApiServices services_;
   StorePool& stores_;

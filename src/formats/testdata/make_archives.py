@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the archives beside it, for unarchive_test.cc. The result is always the same bytes."""
+"""Makes the archives beside it, for zip_test.cc and the nucleus's unarchive_test.cc. The result is always the same bytes."""
 import pathlib
 import stat
 import zipfile
@@ -31,6 +31,16 @@ archive("symlink.zip", [
     ("link", b"/etc", stat.S_IFLNK | 0o777),
     ("link/passwd", b"evil", FILE),
 ])
+archive("twice.zip", [("a", b"1", FILE), ("./a", b"2", FILE)])
+archive("below_file.zip", [("a", b"1", FILE), ("a/b", b"2", FILE)])
+archive("file_and_folder.zip", [("a/b", b"1", FILE), ("a", b"2", FILE)])
+archive("long_name.zip", [("x" * 256, b"1", FILE)])
+archive("secret.zip", [("secret.txt", b"secret", FILE)])
+encrypted = bytearray((HERE / "secret.zip").read_bytes())  # says so; what stands there does not matter
+for start, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+    encrypted[encrypted.index(start) + flags] |= 1
+(HERE / "encrypted.zip").write_bytes(encrypted)
+(HERE / "secret.zip").unlink()
 archive("newline.zip", [("a\nb", b"evil", FILE)])
 archive("harmless.zip", [
     ("./", b"", stat.S_IFDIR | 0o755),
