@@ -94,6 +94,10 @@ int main(int argc, char** argv) {
                  "JSON file that names an S3 service for artifacts that are not uploaded here: "
                  "endpoint, region, accessKeyId, secretAccessKey, caFile")
       ->check(CLI::ExistingFile);
+  app.add_option("--unreachable-after", options.unreachable_after_s,
+                 "Seconds after which a device that is away is UNREACHABLE")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--region", options.region, "AWS region to answer for")->capture_default_str();
   app.add_flag("--api-tls", options.api_tls, "Speak HTTPS on the API port");
   app.add_option("--log-level", log_level, "debug, info, warn or error")

@@ -14,8 +14,8 @@
 // Messages to the control plane, which alone may read them:
 // - `$skerry/subscribed/T` with the filter that thing T subscribed to, where job notifications can
 //   arrive on it.
-// - `$skerry/presence/T` with "1" when thing T has a session again, "0" when its last one ended.
-//   Whoever subscribes to that hears of all who are there.
+// - `$skerry/presence` with who came and went since the last one (presence.h). Whoever publishes to
+//   `$skerry/presence/get` causes a list of all who are there.
 //
 // The broker calls everything here from its one thread. `use_identity_as_username` must stay off:
 // with it the broker never asks a plugin about a connection.
@@ -34,12 +34,14 @@
 
 #include "followed_file.h"
 #include "policy.h"
+#include "presence.h"
 #include "quota.h"
 
 namespace skerry::broker {
 namespace {
 
 constexpr auto kLookInterval = std::chrono::milliseconds(500);
+constexpr int kMessagesPerTick = 32;
 
 struct Session {
   std::string client_id;
@@ -98,7 +100,7 @@ class Plugin {
     }
     Registry fresh;
     const auto applied = apply_registry(news.text, news.replaced ? fresh : registry_);
-    if (!applied) return complain("has a line that is no fingerprint");
+    if (!applied) return complain("has a line that is no fingerprint with a thing");
     if (news.replaced) registry_ = std::move(fresh);
     registry_file_.consume(*applied);
     complained_ = false;
@@ -138,21 +140,16 @@ class Plugin {
     // By session and not by client id: when a client id connects anew, the old session's end is
     // reported after the new one's start.
     sessions_[client] = {client_id, certificate.sha256};
-    if (!is_control_plane(client_id) && ++sessions_of_[std::string(name_of(client_id))] == 1) {
-      announce_presence(name_of(client_id), true);
-    }
+    if (!is_control_plane(client_id)) presence_.session_began(name_of(client_id));
     return MOSQ_ERR_SUCCESS;
   }
 
   void disconnect(const mosquitto* client) {
     const auto session = sessions_.find(client);
     if (session == sessions_.end()) return;
-    const std::string thing(name_of(session->second.client_id));
+    const std::string& client_id = session->second.client_id;
+    if (!is_control_plane(client_id)) presence_.session_ended(name_of(client_id));
     sessions_.erase(session);
-    const auto count = sessions_of_.find(thing);
-    if (count == sessions_of_.end() || --count->second > 0) return;
-    sessions_of_.erase(count);
-    announce_presence(thing, false);
   }
 
   int check_access(const mosquitto_evt_acl_check& event) {
@@ -182,8 +179,11 @@ class Plugin {
       if (refresh_registry()) end_revoked_ = true;
       refresh_topics();
     }
-    if (std::exchange(presence_asked_, false)) {
-      for (const auto& [thing, count] : sessions_of_) announce_presence(thing, true);
+    // As many as the control plane's session can take.
+    for (int sent = 0; sent < kMessagesPerTick; ++sent) {
+      const auto message = presence_.take_message();
+      if (!message) break;
+      tell_control_plane("$skerry/presence", *message);
     }
     if (std::exchange(end_revoked_, false)) end_revoked_sessions();
   }
@@ -195,10 +195,6 @@ class Plugin {
                            registry_file_.path().c_str(), what);
     }
     return false;
-  }
-
-  static void announce_presence(std::string_view thing, bool is_there) {
-    tell_control_plane("$skerry/presence/" + std::string(thing), is_there ? "1" : "0");
   }
 
   int deny(std::string_view client_id, const char* what, const char* topic) {
@@ -215,13 +211,16 @@ class Plugin {
       return deny(client_id, event.retain ? "may not retain a message on" : "may not publish to",
                   event.topic);
     }
-    if (is_control_plane(client_id)) return MOSQ_ERR_SUCCESS;
+    if (is_control_plane(client_id)) {
+      if (topic == "$skerry/presence/get") presence_.ask();
+      return MOSQ_ERR_SUCCESS;
+    }
     if (!quota_.publish(std::chrono::steady_clock::now(), thing, topic.starts_with('$'),
                         event.payloadlen)) {
       return deny(client_id, "publishes too much; refused", event.topic);
     }
-    if (event.retain && !quota_.retain(thing, topic, event.payloadlen == 0)) {
-      return deny(client_id, "retains messages on too many topics; refused", event.topic);
+    if (event.retain && !quota_.retain(thing, topic, event.payloadlen)) {
+      return deny(client_id, "retains too many messages, or too large ones; refused", event.topic);
     }
     return MOSQ_ERR_SUCCESS;
   }
@@ -230,10 +229,7 @@ class Plugin {
     if (!may_subscribe(client_id, filter, topics_)) {
       return deny(client_id, "may not subscribe to", std::string(filter).c_str());
     }
-    if (is_control_plane(client_id)) {
-      if (filter.starts_with("$skerry/presence/")) presence_asked_ = true;
-      return MOSQ_ERR_SUCCESS;
-    }
+    if (is_control_plane(client_id)) return MOSQ_ERR_SUCCESS;
     if (!quota_.subscribe(client_id, filter)) {
       return deny(client_id, "has too many subscriptions; refused", std::string(filter).c_str());
     }
@@ -253,14 +249,17 @@ class Plugin {
   void end_revoked_sessions() {
     std::vector<std::string> revoked;  // kicking changes sessions_
     for (const auto& [client, session] : sessions_) {
-      if (!is_control_plane(session.client_id) && !registry_.contains(session.sha256)) {
+      if (is_control_plane(session.client_id)) continue;
+      const auto registered = registry_.find(session.sha256);
+      if (registered == registry_.end() || registered->second != name_of(session.client_id)) {
         revoked.push_back(session.client_id);
       }
     }
     for (const std::string& client_id : revoked) {
-      mosquitto_log_printf(MOSQ_LOG_NOTICE,
-                           "skerry: ended the session of '%s': its certificate is revoked",
-                           client_id.c_str());
+      mosquitto_log_printf(
+          MOSQ_LOG_NOTICE,
+          "skerry: ended the session of '%s': its certificate is revoked or detached",
+          client_id.c_str());
       mosquitto_kick_client_by_clientid(client_id.c_str(), false);
     }
   }
@@ -271,8 +270,7 @@ class Plugin {
   TopicPolicy topics_;
   Quota quota_;
   std::unordered_map<const mosquitto*, Session> sessions_;
-  std::unordered_map<std::string, int> sessions_of_;  // by thing
-  bool presence_asked_ = false;
+  Presence presence_;
   bool end_revoked_ = false;
   std::chrono::steady_clock::time_point next_refresh_;
 };

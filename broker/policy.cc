@@ -37,8 +37,7 @@ bool is_fingerprint(std::string_view line) {
 bool is_session_suffix(std::string_view suffix) {
   if (suffix.empty() || suffix == "#endpoint-switch") return true;
   suffix.remove_prefix(1);
-  return !suffix.empty() && suffix.size() <= 2 &&
-         std::ranges::all_of(suffix, [](char c) { return c >= '0' && c <= '9'; });
+  return suffix.size() == 1 && suffix.front() >= '2' && suffix.front() <= '9';
 }
 
 // The part of `topic` below the thing's own reserved topics "$aws/things/T/"; empty where it is
@@ -62,6 +61,22 @@ bool is_answer(std::string_view reserved) {
   const std::string_view last = reserved.substr(reserved.rfind('/') + 1);
   return last == "accepted" || last == "rejected" || last == "delta" || last == "documents" ||
          reserved.starts_with("jobs/notify");
+}
+
+struct RegistryLine {
+  std::string_view fingerprint, thing;  // both empty for a comment
+};
+
+std::optional<RegistryLine> parse_registry_line(std::string_view line) {
+  if (line.empty() || line.front() == '#') return RegistryLine{};
+  const bool is_removal = line.front() == '-';
+  if (is_removal) line.remove_prefix(1);
+  const std::string_view fingerprint = line.substr(0, kFingerprintLength);
+  line.remove_prefix(fingerprint.size());
+  if (!is_fingerprint(fingerprint)) return std::nullopt;
+  if (is_removal) return line.empty() ? std::optional(RegistryLine{fingerprint, {}}) : std::nullopt;
+  if (!line.starts_with(' ') || !is_thing_name(line.substr(1))) return std::nullopt;
+  return RegistryLine{fingerprint, line.substr(1)};
 }
 
 std::string_view take_level(std::string_view& topic, bool& more) {
@@ -97,17 +112,13 @@ bool is_open(std::string_view thing, std::span<const std::string> patterns,
 std::optional<size_t> apply_registry(std::string_view text, Registry& registry) {
   const std::string_view complete = text.substr(0, text.rfind('\n') + 1);
   for (std::string_view rest = complete; !rest.empty();) {
-    std::string_view line = take_line(rest);
-    if (line.empty() || line.front() == '#') continue;
-    if (line.front() == '-') line.remove_prefix(1);
-    if (!is_fingerprint(line)) return std::nullopt;
+    if (!parse_registry_line(take_line(rest))) return std::nullopt;
   }
   for (std::string_view rest = complete; !rest.empty();) {
-    const std::string_view line = take_line(rest);
-    if (line.empty() || line.front() == '#') continue;
-    if (line.front() != '-') {
-      registry.emplace(line);
-    } else if (const auto found = registry.find(line.substr(1)); found != registry.end()) {
+    const auto line = parse_registry_line(take_line(rest));
+    if (!line->thing.empty()) {
+      registry.insert_or_assign(std::string(line->fingerprint), std::string(line->thing));
+    } else if (const auto found = registry.find(line->fingerprint); found != registry.end()) {
       registry.erase(found);
     }
   }
@@ -152,23 +163,27 @@ bool is_control_plane(std::string_view client_id) {
 
 std::string check_connect(const Certificate& certificate, std::string_view client_id,
                           const Registry& registry) {
-  const std::string& name = certificate.common_name;
-  if (name_of(client_id) != name) {
-    return "client id '" + std::string(client_id) + "' is not the certificate's common name '" +
-           name + "' or '" + name + "#…'";
+  const std::string_view name = name_of(client_id);
+  if (is_control_plane(client_id)) {
+    if (certificate.organization == kControlPlaneOrganization &&
+        certificate.common_name == kControlPlaneName) {
+      return {};
+    }
+    return "the name '" + std::string(name) + "' belongs to the control plane";
   }
-  if (name == kControlPlaneName) {
-    if (certificate.organization == kControlPlaneOrganization) return {};
-    return "the name '" + name + "' belongs to the control plane";
+  const auto registered = registry.find(certificate.sha256);
+  if (registered == registry.end()) {
+    return "certificate " + certificate.sha256 +
+           " is revoked, not registered or not attached to a thing";
   }
-  if (!is_thing_name(name)) return "the certificate's common name '" + name + "' is no thing name";
-  if (!is_session_suffix(client_id.substr(name.size()))) {
-    return "client id '" + std::string(client_id) + "': further sessions of a thing are '" + name +
-           "#2' to '" + name + "#99' and '" + name + "#endpoint-switch'";
+  const std::string& thing = registered->second;
+  if (name != thing) {
+    return "client id '" + std::string(client_id) + "' is not '" + thing + "' or '" + thing +
+           "#…', the thing that certificate " + certificate.sha256 + " is attached to";
   }
-  if (!registry.contains(certificate.sha256)) {
-    return "certificate " + certificate.sha256 + " of thing '" + name +
-           "' is revoked or not registered";
+  if (!is_session_suffix(client_id.substr(thing.size()))) {
+    return "client id '" + std::string(client_id) + "': further sessions of a thing are '" + thing +
+           "#2' to '" + thing + "#9' and '" + thing + "#endpoint-switch'";
   }
   return {};
 }

@@ -6,8 +6,8 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,13 +25,13 @@ struct Certificate {
   std::string sha256;  // fingerprint of the DER form, lower-case hex
 };
 
-// Fingerprints of the certificates that may connect.
-using Registry = std::set<std::string, std::less<>>;
+// By the fingerprints of the certificates that may connect: the things that they are attached to.
+using Registry = std::map<std::string, std::string, std::less<>>;
 
-// Applies the complete lines of `text`: "FINGERPRINT" lets a certificate in, "-FINGERPRINT" takes
-// that back; empty lines and lines that start with '#' are skipped. Returns how many bytes were
-// applied: an unfinished last line waits for its rest. Nothing, and `registry` untouched, when a
-// line is anything else.
+// Applies the complete lines of `text`: "FINGERPRINT THING" lets a certificate in as that thing,
+// "-FINGERPRINT" takes that back; empty lines and lines that start with '#' are skipped. Returns
+// how many bytes were applied: an unfinished last line waits for its rest. Nothing, and `registry`
+// untouched, when a line is anything else.
 std::optional<size_t> apply_registry(std::string_view text, Registry& registry);
 
 // Which application topics (those that do not start with '$') things may use, besides THING and

@@ -7,33 +7,37 @@ namespace skerry::broker {
 namespace {
 
 const std::string kFingerprint(64, 'a');
-const Registry kRegistry = {kFingerprint};
-
-Certificate device(std::string name) {
-  return {std::move(name), "Skerry device", kFingerprint};
-}
+const Registry kRegistry = {{kFingerprint, "lathe-1"}};
+// Its common name says nothing: the registry knows the thing.
+const Certificate kDevice = {"anything", "Skerry device", kFingerprint};
 
 TEST(Registry, TakesFingerprintsAndComments) {
   Registry registry;
   const std::string text =
-      "# active certificates\n" + kFingerprint + "\n\n" + std::string(64, '0') + "\n";
+      "# active certificates\n" + kFingerprint + " a:b\n\n" + std::string(64, '0') + " c\n";
   ASSERT_EQ(apply_registry(text, registry), text.size());
-  EXPECT_EQ(registry, (Registry{kFingerprint, std::string(64, '0')}));
+  EXPECT_EQ(registry, (Registry{{kFingerprint, "a:b"}, {std::string(64, '0'), "c"}}));
 }
 
 TEST(Registry, ChangesAreAppliedAndAnUnfinishedLineWaits) {
   Registry registry = kRegistry;
   const std::string other(64, 'b');
-  const std::string whole = other + "\n-" + kFingerprint + "\n";
+  const std::string whole = other + " saw\n-" + kFingerprint + "\n";
   EXPECT_EQ(apply_registry(whole + other.substr(9), registry), whole.size());
-  EXPECT_EQ(registry, Registry{other});
+  EXPECT_EQ(registry, (Registry{{other, "saw"}}));
   EXPECT_EQ(apply_registry("-" + std::string(64, 'c') + "\n", registry), 66);  // never was in it
   EXPECT_EQ(apply_registry("", registry), 0);
+  apply_registry(other + " press\n", registry);  // attached to another thing
+  EXPECT_EQ(registry, (Registry{{other, "press"}}));
 }
 
 TEST(Registry, ADamagedLineLeavesTheOldListInForce) {
   Registry registry = kRegistry;
-  for (const std::string& line : {kFingerprint.substr(1), std::string(64, 'A'), std::string("-")}) {
+  for (const std::string& line :
+       {kFingerprint.substr(1) + " t", std::string(64, 'A') + " t", std::string("-"), kFingerprint,
+        kFingerprint + " ", kFingerprint + " +", kFingerprint + " a/b", kFingerprint + " a b",
+        kFingerprint + "  a", "-" + kFingerprint + " t",
+        kFingerprint + " " + std::string(129, 'a')}) {
     EXPECT_FALSE(apply_registry("-" + kFingerprint + "\n" + line + "\n", registry));
   }
   EXPECT_EQ(registry, kRegistry);
@@ -77,33 +81,40 @@ TEST(Topics, APatternCoversFiltersThatMatchNothingElse) {
 }
 
 TEST(Connect, TheClientIdIsTheThingOrOneOfItsFurtherSessions) {
-  for (const char* id : {"lathe-1", "lathe-1#2", "lathe-1#99", "lathe-1#endpoint-switch"}) {
-    EXPECT_EQ(check_connect(device("lathe-1"), id, kRegistry), "") << id;
+  for (const char* id : {"lathe-1", "lathe-1#2", "lathe-1#9", "lathe-1#endpoint-switch"}) {
+    EXPECT_EQ(check_connect(kDevice, id, kRegistry), "") << id;
   }
-  for (const char* id : {"lathe-2", "lathe-10", "lathe-1x", "", "#lathe-1", "lathe-2#lathe-1",
-                         "lathe-1#", "lathe-1#100", "lathe-1#a", "lathe-1#2#2"}) {
-    EXPECT_NE(check_connect(device("lathe-1"), id, kRegistry), "") << id;
+  for (const char* id :
+       {"lathe-2", "lathe-10", "lathe-1x", "", "#lathe-1", "lathe-2#lathe-1", "#2", "lathe-1#",
+        "lathe-1#10", "lathe-1#1", "lathe-1#0", "lathe-1#a", "lathe-1#2#2", "anything"}) {
+    EXPECT_NE(check_connect(kDevice, id, kRegistry), "") << id;
   }
+}
+
+TEST(Connect, TheLongestNamesAndAllTheirCharactersHold) {
+  const std::string longest = "aZ09:_-" + std::string(121, ':');
+  const Registry registry = {{kFingerprint, longest}};
+  EXPECT_EQ(check_connect(kDevice, longest, registry), "");
+  EXPECT_EQ(check_connect(kDevice, longest + "#2", registry), "");
+  EXPECT_NE(check_connect(kDevice, longest.substr(1), registry), "");
+  EXPECT_TRUE(may_publish(longest, "$aws/things/" + longest + "/jobs/x/get", false, {}));
 }
 
 TEST(Connect, RevokedAndUnknownCertificatesAreRefused) {
-  EXPECT_NE(check_connect(device("lathe-1"), "lathe-1", {}).find("revoked"), std::string::npos);
-}
-
-TEST(Connect, NamesThatMeanSomethingInTopicsAreRefused) {
-  for (const char* name : {"+", "a/b", "a b", "a+"}) {
-    EXPECT_NE(check_connect(device(name), name, kRegistry), "") << name;
-  }
-  EXPECT_NE(check_connect(device(""), "", kRegistry), "");
-  EXPECT_NE(check_connect(device(""), "#2", kRegistry), "");
+  EXPECT_NE(check_connect(kDevice, "lathe-1", {}).find("revoked"), std::string::npos);
 }
 
 TEST(Connect, TheControlPlanesNameNeedsItsOrganization) {
-  EXPECT_NE(check_connect(device("skerry-fleet"), "skerry-fleet", kRegistry), "");
+  const Registry registry = {{kFingerprint, "skerry-fleet"}};
+  for (const char* id : {"skerry-fleet", "skerry-fleet#2"}) {
+    EXPECT_NE(check_connect(kDevice, id, registry), "") << id;
+    EXPECT_NE(check_connect({"skerry-fleet", "Skerry device", kFingerprint}, id, registry), "");
+    EXPECT_NE(check_connect({"localhost", "Skerry control plane", kFingerprint}, id, registry), "");
+  }
   const Certificate control{"skerry-fleet", "Skerry control plane", "not in the registry"};
   EXPECT_EQ(check_connect(control, "skerry-fleet", {}), "");
   EXPECT_EQ(check_connect(control, "skerry-fleet#2", {}), "");
-  EXPECT_NE(check_connect(control, "lathe-1", {}), "");
+  EXPECT_NE(check_connect(control, "lathe-1", kRegistry), "");
 }
 
 TEST(Subscribe, OwnTopicsAlwaysAndOthersWhereTheyAreOpen) {

@@ -18,7 +18,7 @@ Quota::Thing& Quota::thing(Time now, std::string_view name) {
   const auto fresh = [&](const Rate& rate) { return Bucket{rate.burst, now}; };
   return things_
       .try_emplace(std::string(name),
-                   Thing{fresh(kRequests), fresh(kMessages), fresh(kBytes), {}, {}})
+                   Thing{fresh(kRequests), fresh(kMessages), fresh(kBytes), {}, {}, 0})
       .first->second;
 }
 
@@ -45,15 +45,19 @@ void Quota::unsubscribe(std::string_view client_id, std::string_view filter) {
   }
 }
 
-bool Quota::retain(std::string_view name, std::string_view topic, bool is_removal) {
-  auto& topics = thing({}, name).retained;
-  if (is_removal) {
-    if (const auto found = topics.find(topic); found != topics.end()) topics.erase(found);
-    return true;
+bool Quota::retain(std::string_view name, std::string_view topic, size_t bytes) {
+  Thing& one = thing({}, name);
+  const auto found = one.retained.find(topic);
+  const size_t before = found == one.retained.end() ? 0 : found->second;
+  if (bytes == 0) {
+    if (found != one.retained.end()) one.retained.erase(found);
+  } else if (one.retained_bytes - before + bytes > kRetainedBytes ||
+             (found == one.retained.end() && one.retained.size() >= kRetained)) {
+    return false;
+  } else {
+    one.retained.insert_or_assign(std::string(topic), bytes);
   }
-  if (topics.contains(topic)) return true;
-  if (topics.size() >= kRetained) return false;
-  topics.emplace(topic);
+  one.retained_bytes = one.retained_bytes - before + bytes;
   return true;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -18,12 +19,13 @@ class Quota {
   bool publish(Time now, std::string_view thing, bool is_reserved, size_t bytes);
   bool subscribe(std::string_view client_id, std::string_view filter);
   void unsubscribe(std::string_view client_id, std::string_view filter);
-  bool retain(std::string_view thing, std::string_view topic, bool is_removal);
+  bool retain(std::string_view thing, std::string_view topic, size_t bytes);  // 0: a removal
   // True once a minute and thing: for one line in the log, not thousands.
   bool may_complain(Time now, std::string_view thing);
 
-  static constexpr size_t kSubscriptions = 200;  // per session; AWS has 50
-  static constexpr size_t kRetained = 50;        // per thing
+  static constexpr size_t kSubscriptions = 200;      // per session; AWS has 50
+  static constexpr size_t kRetained = 50;            // topics per thing
+  static constexpr size_t kRetainedBytes = 1 << 20;  // per thing
 
  private:
   struct Rate {
@@ -37,7 +39,8 @@ class Quota {
   struct Thing {
     Bucket requests, messages, bytes;
     Time complained{};
-    std::set<std::string, std::less<>> retained;
+    std::map<std::string, size_t, std::less<>> retained;  // bytes by topic
+    size_t retained_bytes = 0;
   };
   Thing& thing(Time now, std::string_view name);
 

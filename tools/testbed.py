@@ -188,12 +188,12 @@ class Fleet:
         self.log_path = self.directory / "skerry-fleet.log"
         self.info = {}
 
-    def start(self):
+    def start(self, *options):
         """On free ports the first time, on the same ones again after that."""
         port = lambda url: str(int(url.rpartition(":")[2].strip("/") or 0))
         self.info = self.cli("up", "--api-port", port(self.info.get("api_url", "")),
                              "--data-plane-port", port(self.info.get("data_plane_url", "")),
-                             "--broker-port", str(self.info.get("broker_port", 0)))
+                             "--broker-port", str(self.info.get("broker_port", 0)), *options)
         return self.info
 
     def open_to_subscribers(self, topic):

@@ -1,4 +1,5 @@
-// Durable changes by the second, assignment to a large group, and what a large cohort's models did.
+// Durable changes by the second, assignment to a large group, what a large cohort's models did, and
+// certificates in a large fleet.
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "fleet/active_certificates.h"
+#include "fleet/broker_registry.h"
 #include "fleet/deployments.h"
 #include "fleet/model_metrics.h"
 #include "fleet/store_pool.h"
@@ -133,6 +136,59 @@ MetricsTimes metrics(Store& store, int things) {
   return times;
 }
 
+// One change after the other, as an operator's script makes them: each is a unit of work, and the
+// broker's registry has it before the next.
+io::Task<void> change_certificates(StorePool& pool, int from, int to, bool provision) {
+  for (int i = from; i < to; ++i) {
+    const std::string name = "d" + std::to_string(i);
+    must(co_await pool.write([name, provision](Store& store) -> Result<void> {
+      const std::string id = std::string(64 - name.size(), '0') + name;
+      if (!provision) return store.set_certificate_status(id, CertificateStatus::kRevoked);
+      SKERRY_TRY(store.create_thing(thing_named(name)));
+      SKERRY_TRY(store.add_certificate(
+          {id, std::string(700, 'P'), CertificateStatus::kActive, name, ThingName(), 1, 2}));
+      return store.attach_certificate(id, ThingName(name));
+    }));
+  }
+}
+
+void certificates(const std::string& directory, int count) {
+  io::RealLoop loop;
+  io::RealClock clock;
+  io::RealFiles files;
+  io::RealProcesses processes(loop);
+  io::RealRandom random;
+  io::ThreadPool threads("files", 1);
+  io::Env env{loop, clock, files, processes, random, threads};
+  must(Store::open(directory + "/certificates.db"));
+  auto pool = must(StorePool::open(loop, directory + "/certificates.db"));
+  ActiveCertificates active(*pool);
+  BrokerRegistry registry(env, active, directory + "/broker/registry");
+  pool->add_listener(registry);
+  const auto timed = [&](const char* what, int from, int to, bool provision) {
+    io::TaskScope scope;
+    const auto start = Clock::now();
+    scope.spawn(change_certificates(*pool, from, to, provision));
+    while (scope.size() > 0) loop.run_for(1000);
+    std::printf("%-44s %10.0f us each\n",
+                (std::string(what) + ", registered: " + std::to_string(from)).c_str(),
+                1e6 * seconds_since(start) / (to - from));
+  };
+  constexpr int kSample = 500;
+  timed("provisioning", 0, kSample, true);
+  {
+    io::TaskScope scope;
+    constexpr int kAtOnce = 50;  // so that getting there does not take long
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int each = (count - kSample) / kAtOnce;
+      scope.spawn(change_certificates(*pool, kSample + i * each, kSample + (i + 1) * each, true));
+    }
+    while (scope.size() > 0) loop.run_for(1000);
+  }
+  timed("provisioning", count, count + kSample, true);
+  timed("revocation", count, count + kSample, false);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -158,6 +214,7 @@ int main(int argc, char** argv) {
                 ("a version's metrics over things: " + std::to_string(times.things)).c_str(),
                 times.cohort_s * 1e3);
   }
+  certificates(directory, 10'500);
   std::filesystem::remove_all(directory);
   return 0;
 }

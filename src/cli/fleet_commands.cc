@@ -36,6 +36,7 @@ struct UpOptions {
   std::string bind = "127.0.0.1";
   std::string host;
   bool api_tls = false;
+  int64_t unreachable_after_s = 600;
 };
 
 // The control plane that holds the lock of this directory, 0 where none does. The kernel knows: a
@@ -135,8 +136,10 @@ pid_t start_program(std::vector<std::string> argv) {
 }
 
 // Runs the fleet until it ends on request or has never come up, and starts it again when it dies,
-// on the ports that it had. What it says goes to the fleet's log.
+// on the ports that it had, more and more seldom while it does not last. What it says goes to the
+// fleet's log.
 int supervise(std::vector<std::string> argv, const std::string& directory) {
+  json last;  // the description of the last one that came up
   for (int64_t delay_ms = kRestartDelayMinMs;;) {
     const auto started = std::chrono::steady_clock::now();
     const pid_t child = start_program(argv);
@@ -145,7 +148,12 @@ int supervise(std::vector<std::string> argv, const std::string& directory) {
     }
     // It takes fleet.json away when it is asked to end, and makes it when it is up.
     const auto fleet = read_fleet_file(directory);
-    if (child < 0 || !fleet || fleet->value("pid", 0) != child) return 1;
+    const bool came_up = child > 0 && fleet && fleet->value("pid", 0) == child;
+    const bool ended_on_request = child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (came_up) last = *fleet;
+    if (!came_up && (ended_on_request || last.is_null())) return ended_on_request ? 0 : 1;
+    // A restart that failed has taken it away: `skerry down` does so to have no other.
+    if (!came_up) std::ofstream(directory + "/fleet.json") << last.dump(2) << "\n";
     const bool settled = std::chrono::steady_clock::now() - started > std::chrono::minutes(1);
     delay_ms = settled ? kRestartDelayMinMs : std::min(delay_ms * 2, kRestartDelayMaxMs);
     std::fprintf(stderr, "skerry: the fleet (process %d) died of %s %d; starting it again\n", child,
@@ -153,10 +161,10 @@ int supervise(std::vector<std::string> argv, const std::string& directory) {
                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms));
     if (!read_fleet_file(directory)) return 0;  // `skerry down` came meanwhile
-    argv.insert(argv.end(), {"--api-port", port_in(fleet->value("api_url", "")),
-                             "--data-plane-port", port_in(fleet->value("data_plane_url", "")),
-                             "--broker-port", std::to_string(fleet->value("broker_port", 0)),
-                             "--artifact-port", port_in(fleet->value("artifact_url", ""))});
+    argv.insert(argv.end(), {"--api-port", port_in(last.value("api_url", "")), "--data-plane-port",
+                             port_in(last.value("data_plane_url", "")), "--broker-port",
+                             std::to_string(last.value("broker_port", 0)), "--artifact-port",
+                             port_in(last.value("artifact_url", ""))});
   }
 }
 
@@ -239,6 +247,7 @@ Result<void> up(const Session& session, const UpOptions& options) {
   if (!options.s3_file.empty()) {
     argv.insert(argv.end(), {"--s3", std::filesystem::absolute(options.s3_file).string()});
   }
+  argv.insert(argv.end(), {"--unreachable-after", std::to_string(options.unreachable_after_s)});
   const std::string log = directory + "/skerry-fleet.log";
   session.output.progress("starting the fleet in " + directory + " …");
   SKERRY_ASSIGN(const pid_t supervisor, start_in_background(argv, directory, log));
@@ -316,6 +325,11 @@ void add_fleet_commands(CLI::App& app, Session& session) {
       ->add_option("--s3", options->s3_file,
                    "JSON file that names an S3 service for artifacts that are not uploaded here")
       ->check(CLI::ExistingFile);
+  up_command
+      ->add_option("--unreachable-after", options->unreachable_after_s,
+                   "Seconds after which a device that is away is UNREACHABLE")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   up_command->add_flag("--api-tls", options->api_tls,
                        "Speak HTTPS on the API port; needed where --bind is not loopback");
   up_command->footer(R"(

@@ -18,7 +18,8 @@ const char* color_of(std::string_view state) {
   for (const char* good : {"RUNNING", "FINISHED", "HEALTHY", "SUCCEEDED", "COMPLETED"}) {
     if (state == good) return "\033[32m";
   }
-  for (const char* bad : {"BROKEN", "ERRORED", "UNHEALTHY", "FAILED", "REJECTED", "TIMED_OUT"}) {
+  for (const char* bad :
+       {"BROKEN", "ERRORED", "UNHEALTHY", "FAILED", "REJECTED", "TIMED_OUT", "UNREACHABLE"}) {
     if (state == bad) return "\033[31m";
   }
   for (const char* open : {"QUEUED", "IN_PROGRESS", "STARTING", "NEVER_SEEN"}) {

@@ -12,6 +12,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kNeverSeen = "NEVER_SEEN";
+constexpr const char* kUnreachable = "UNREACHABLE";
 constexpr size_t kDeploymentsShown = 3;  // of each device, newest first
 
 std::string device_path(const std::string& thing) {
@@ -73,6 +74,13 @@ Result<json> device_state(FleetClient& fleet, const std::string& thing) {
     state["updated"] = core->value("lastStatusUpdateTimestamp", 0.0);
     SKERRY_ASSIGN(state["components"], components_of(fleet, thing));
   }
+  SKERRY_ASSIGN(const json reach,
+                fleet.call({.service = "skerry",
+                            .method = "GET",
+                            .path = "/skerry/v1/coreDevices/" + net::percent_encode(thing)}));
+  state["connected"] = reach.value("connected", false);
+  if (reach.contains("lastSeen")) state["last_seen"] = reach["lastSeen"];
+  if (reach.value("status", "") == kUnreachable) state["status"] = kUnreachable;
   SKERRY_ASSIGN(state["deployments"], deployments_of(fleet, thing));
   return state;
 }
@@ -85,13 +93,18 @@ std::string cause_of(const json& deployment) {
 
 void show(const Output& output, const json& devices) {
   const double now_s = static_cast<double>(io::RealClock().wall_ms()) / 1000;
-  Table heads{{"DEVICE", "STATUS", "NUCLEUS", "REPORTED"}, {}};
+  Table heads{{"DEVICE", "STATUS", "SEEN", "NUCLEUS", "REPORTED"}, {}};
   Table components{{"DEVICE", "COMPONENT", "VERSION", "STATE", "DETAILS"}, {}};
   Table deployments{{"DEVICE", "DEPLOYMENT", "TARGET", "STATUS", "CAUSE", "REASON"}, {}};
   for (const json& device : devices) {
     const std::string thing = device.value("thing", "");
     const bool seen = device.contains("updated");
-    heads.rows.push_back({thing, device.value("status", ""), device.value("nucleus_version", ""),
+    const std::string seen_when = device.value("connected", false) ? "connected"
+                                  : device.contains("last_seen")
+                                      ? age(device.value("last_seen", 0.0), now_s)
+                                      : "";
+    heads.rows.push_back({thing, device.value("status", ""), seen_when,
+                          device.value("nucleus_version", ""),
                           seen ? age(device.value("updated", 0.0), now_s) : ""});
     for (const json& each : device["components"]) {
       components.rows.push_back({thing, each.value("name", ""), each.value("version", ""),
@@ -151,7 +164,8 @@ void add_status_command(CLI::App& app, Session& session) {
       app.add_subcommand("status", "Devices, what they run, and their last deployments");
   command->add_option("--device", *device, "Only this thing");
   command->footer(R"(
-NEVER_SEEN is a device that has not reported yet. Where a deployment failed, its reason is shown.
+NEVER_SEEN is a device that has not reported yet, UNREACHABLE one that has been away for longer than the
+fleet allows (skerry-fleet --unreachable-after). SEEN says when it was connected last. Where a deployment failed, its reason is shown.
 Examples:
   skerry status
   skerry status --device press-7 --json)");

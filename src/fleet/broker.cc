@@ -14,8 +14,7 @@
 #include <iterator>
 #include <span>
 
-#include "base/log.h"
-#include "fleet/store.h"
+#include "base/log_limit.h"
 #include "formats/limits.h"
 #include "io/files.h"
 
@@ -30,11 +29,10 @@ constexpr int64_t kStopRetryMs = 500;
 constexpr int kStopAttempts = 20;
 constexpr int64_t kRestartDelayMinMs = 200, kRestartDelayMaxMs = 30'000;
 constexpr int64_t kSettledMs = 60'000;  // a broker that ran this long starts again at once
-constexpr int64_t kRegistryRetryMs = 2'000;
-constexpr size_t kRegistrySlack = 1000;  // lines that changes may add before the file is replaced
 constexpr int64_t kLookMs = 1'000;
 constexpr int kSilentLooks = 8;
 constexpr size_t kRecentLines = 5;
+constexpr size_t kLinesAMinute = 50;
 
 // A port that was free a moment ago. Someone may take it before the broker does: start() tries
 // again.
@@ -115,10 +113,6 @@ io::Task<void> end_stale_brokers(io::Env& env, std::string directory) {
   }
 }
 
-bool may_connect(const Certificate& certificate) {
-  return certificate.status == CertificateStatus::kActive && !certificate.thing.empty();
-}
-
 // Half of the machine's memory, a gigabyte at most.
 std::string memory_limit() {
   const auto pages = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES));
@@ -135,61 +129,6 @@ bool says_port_is_taken(std::string_view line) {
 std::string directory_of_this_program() {
   std::error_code error;
   return std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
-}
-
-BrokerRegistry::BrokerRegistry(io::Env& env, Store& store, std::string path)
-    : env_(env), store_(store), path_(std::move(path)) {}
-
-Result<void> BrokerRegistry::write() {
-  file_.reset();
-  std::string text = "# Certificates that may connect; written by skerry-fleet.\n";
-  size_t active = 0;
-  Page page{.limit = 1000, .after = ""};
-  do {
-    SKERRY_ASSIGN(const auto slice, store_.list_certificates(page));
-    for (const Certificate& certificate : slice.items) {
-      if (!may_connect(certificate)) continue;
-      text += certificate.id + "\n";
-      ++active;
-    }
-    page.after = slice.next;
-  } while (!page.after.empty());
-  SKERRY_TRY(io::make_directories(env_.files, io::parent_of(path_), 0700));
-  SKERRY_TRY(io::write_file_atomic(env_.files, path_, text, 0644));
-  SKERRY_ASSIGN(file_, env_.files.open(path_, io::OpenMode::kAppend));
-  lines_ = active_ = active;
-  return {};
-}
-
-// No sync: who reads it is on this machine, and a start after a power cut replaces the file.
-Result<void> BrokerRegistry::append(const std::vector<std::string>& ids) {
-  if (!file_ || lines_ + ids.size() > 2 * active_ + kRegistrySlack) return write();
-  std::string text;
-  for (const std::string& id : ids) {
-    const auto certificate = store_.find_certificate(id);
-    if (!certificate && certificate.error().code() != Code::kNotFound) {
-      return fail(certificate.error());
-    }
-    text += (certificate && may_connect(*certificate) ? "" : "-") + id + "\n";
-  }
-  SKERRY_TRY(file_->write(text));
-  lines_ += ids.size();
-  return {};
-}
-
-void BrokerRegistry::certificates_changed(const std::vector<std::string>& ids) {
-  if (const auto appended = append(ids); !appended) {
-    log::error(kModule, "certificates changed but the broker cannot be told yet; trying again",
-               {{"error", appended.error().message()}});
-    write_until_it_works();
-  }
-}
-
-void BrokerRegistry::write_until_it_works() {
-  file_.reset();  // may end in the middle of a line
-  retry_ = env_.loop.after(kRegistryRetryMs, [this] {
-    if (!write()) write_until_it_works();
-  });
 }
 
 BrokerSupervisor::BrokerSupervisor(io::Env& env, BrokerOptions options)
@@ -314,10 +253,13 @@ void BrokerSupervisor::on_line(std::string_view line) {
     ready_.complete({});  // its listeners are open
   }
   const bool problem = line.starts_with("Error") || line.starts_with("Warning");
-  log::write(problem                        ? log::Level::kWarn
-             : line.starts_with("skerry: ") ? log::Level::kInfo
-                                            : log::Level::kDebug,
-             kModule, line);
+  if (problem || line.starts_with("skerry: ")) {
+    // Whoever reaches the port causes most of them.
+    static log::Limit limit(kLinesAMinute);
+    limit.write(problem ? log::Level::kWarn : log::Level::kInfo, kModule, line);
+  } else {
+    log::write(log::Level::kDebug, kModule, line);
+  }
   recent_lines_.emplace_back(line);
   if (recent_lines_.size() > kRecentLines) recent_lines_.pop_front();
 }

@@ -1,5 +1,5 @@
 // The fleet's MQTT broker: mosquitto with our plugin, configured, started and kept running by the
-// control plane, and the list of certificates it lets in.
+// control plane. Whom it lets in: broker_registry.h.
 #pragma once
 
 #include <sys/types.h>
@@ -14,14 +14,11 @@
 
 #include "base/error.h"
 #include "fleet/broker_home.h"
-#include "fleet/effects.h"
 #include "io/env.h"
 #include "io/task.h"
 #include "net/tls.h"
 
 namespace skerry::fleet {
-
-class Store;
 
 struct BrokerOptions {
   std::string directory;  // created; holds configuration, sessions and registry
@@ -31,34 +28,6 @@ struct BrokerOptions {
   std::string topics;  // which topics are open to things (docs/data/topic-policy.md); may be absent
   std::string program;  // "": where Debian's package puts mosquitto, or in PATH
   std::string plugin;   // "": next to this program, or in ../lib/skerry
-};
-
-// The fingerprints of all active, attached certificates in a file that the plugin follows: what
-// changes is appended, and now and then the file is replaced by a shorter one. An append that a
-// kill cuts short is mended by the next start, which replaces the file.
-class BrokerRegistry : public EffectListener {
- public:
-  BrokerRegistry(io::Env& env, Store& store, std::string path);
-  // Replaces the file by one that holds what the store says.
-  Result<void> write();
-  // Appends what became of the certificates; where that fails (a full disk), logs it and tries
-  // again until it works, since a revocation waits for it.
-  void certificates_changed(const std::vector<std::string>& ids);
-  void committed(const Effects& effects) override {
-    if (!effects.certificates.empty()) certificates_changed(effects.certificates);
-  }
-
- private:
-  Result<void> append(const std::vector<std::string>& ids);
-  void write_until_it_works();
-
-  io::Env& env_;
-  Store& store_;
-  const std::string path_;
-  std::unique_ptr<io::File> file_;  // null where the next change has to replace it
-  size_t lines_ = 0;                // in the file
-  size_t active_ = 0;               // when it was last replaced
-  io::Timer retry_;
 };
 
 // Where what is installed beside the programs is found from.

@@ -12,8 +12,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "fleet/broker_registry.h"
 #include "fleet/ca.h"
 #include "fleet/jobs.h"
+#include "fleet/presence.h"
 #include "fleet/test_fleet.h"
 #include "test_paths.h"
 
@@ -38,9 +40,11 @@ struct KeyAndRequest {
 KeyAndRequest make_request(const std::string& common_name) {
   EVP_PKEY* key = EVP_EC_gen("P-256");
   X509_REQ* request = X509_REQ_new();
-  X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(request), "CN", MBSTRING_UTF8,
-                             reinterpret_cast<const unsigned char*>(common_name.c_str()), -1, -1,
-                             0);
+  if (common_name.size() <= 64) {
+    X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(request), "CN", MBSTRING_UTF8,
+                               reinterpret_cast<const unsigned char*>(common_name.c_str()), -1, -1,
+                               0);
+  }
   X509_REQ_set_pubkey(request, key);
   X509_REQ_sign(request, key, EVP_sha256());
   BIO* key_bio = BIO_new(BIO_s_mem());
@@ -82,7 +86,9 @@ class BrokerTest : public testing::Test {
   BrokerTest()
       : ca(open_ca()),
         broker(fleet.env, broker_options()),
-        registry(fleet.env, *fleet.store, broker.registry_path()) {
+        registered(fleet.stores),
+        registry(fleet.env, registered, broker.registry_path()) {
+    fleet.stores.add_listener(registry);
     for (const char* thing : {"lathe", "press"}) provision(thing);
     const auto started = run(broker.start());
     EXPECT_TRUE(started) << started.error().message();
@@ -149,12 +155,15 @@ class BrokerTest : public testing::Test {
     certificate.pem = issued->pem;
     certificate.status = CertificateStatus::kActive;
     certificate.common_name = thing;
-    ASSERT_TRUE(fleet.store->add_certificate(certificate));
-    ASSERT_TRUE(fleet.store->attach_certificate(certificate.id, ThingName(thing)));
+    ASSERT_TRUE(io::make_directories(fleet.files, fleet.directory.path() + "/broker"));
+    ASSERT_TRUE(fleet.write([&](Store& store) -> Result<void> {
+      SKERRY_TRY(store.add_certificate(certificate));
+      return store.attach_certificate(certificate.id, ThingName(thing));
+    }));
+    fleet.settle();  // the first one writes the file
     ASSERT_TRUE(io::write_file_atomic(fleet.files, files_of(thing).key_file, made.key_pem));
     ASSERT_TRUE(io::write_file_atomic(fleet.files, files_of(thing).certificate_file, issued->pem));
     certificates[thing] = certificate.id;
-    registry.certificates_changed({certificate.id});
   }
 
   net::TlsFiles files_of(const std::string& thing) const {
@@ -189,10 +198,10 @@ class BrokerTest : public testing::Test {
     EXPECT_TRUE(until([&] { return outcome.has_value(); })) << filter;
     return outcome.value_or("no answer");
   }
-  std::string publish(Client& client, const std::string& topic) {
+  std::string publish(Client& client, const std::string& topic, bool retain = false) {
     std::optional<std::string> outcome;
     (void)client.mqtt->publish(
-        {.topic = topic, .payload = "{}", .qos = 1},
+        {.topic = topic, .payload = "{}", .qos = 1, .retain = retain},
         [&](const Error* error) { outcome = error ? error->message() : ""; });
     EXPECT_TRUE(until([&] { return outcome.has_value(); })) << topic;
     return outcome.value_or("no answer");
@@ -219,6 +228,7 @@ class BrokerTest : public testing::Test {
   io::RealClock real_clock;
   std::unique_ptr<CertificateAuthority> ca;
   BrokerSupervisor broker;
+  ActiveCertificates registered;
   BrokerRegistry registry;
   std::map<std::string, std::string> certificates;
 };
@@ -278,11 +288,57 @@ TEST_F(BrokerTest, TopicsAreOpenedByAFileWithoutARestart) {
 TEST_F(BrokerTest, NothingStaysInTheBrokerUnlessThatIsOpen) {
   Client lathe = device("lathe", "lathe");
   ASSERT_TRUE(until([&] { return lathe.connects == 1; }));
-  std::optional<bool> refused;
-  (void)lathe.mqtt->publish({.topic = "lathe/status", .payload = "x", .qos = 1, .retain = true},
-                            [&](const Error* error) { refused = error != nullptr; });
-  ASSERT_TRUE(until([&] { return refused.has_value(); }));
-  EXPECT_TRUE(*refused);
+  EXPECT_NE(publish(lathe, "lathe/status", true), "");
+}
+
+TEST_F(BrokerTest, AHostileThingIsHeldToItsShareAndOthersAreServed) {
+  ASSERT_TRUE(
+      io::write_file_atomic(fleet.files, broker_options().topics, "retain {thing}/#\n", 0644));
+  Client lathe = device("lathe", "lathe"), press = device("press", "press");
+  ASSERT_TRUE(until([&] { return lathe.connects && press.connects; }));
+  ASSERT_TRUE(until([&] { return publish(lathe, "lathe/0", true).empty(); }));
+  int retained = 0, subscribed = 0, requested = 0;
+  for (int i = 0; i < 60; ++i) retained += publish(lathe, "lathe/" + std::to_string(i), true) == "";
+  EXPECT_EQ(retained, 50);
+  EXPECT_EQ(publish(lathe, "lathe/0", true), "");  // another one in its place
+  for (int i = 0; i < 220; ++i) {
+    subscribed += subscribe(lathe, "lathe/s/" + std::to_string(i)) == "";
+  }
+  EXPECT_EQ(subscribed, 200);
+  for (int i = 0; i < 1000 && requested == i; ++i) {
+    requested += publish(lathe, "$aws/things/lathe/greengrassv2/health/json") == "";
+  }
+  EXPECT_LT(requested, 1000);
+  Client eleventh = device("lathe#10", "lathe");
+  ASSERT_TRUE(until([&] { return eleventh.disconnects > 0; }));
+  EXPECT_EQ(eleventh.connects, 0);
+  EXPECT_EQ(publish(press, "$aws/things/press/greengrassv2/health/json"), "");
+  EXPECT_EQ(publish(press, "press/status", true), "");
+}
+
+TEST_F(BrokerTest, WhoIsThereIsToldAndToldAgainAfterARestartOfTheBroker) {
+  DeviceLink link(control_client());
+  PresenceService presence(fleet.env, fleet.stores, link, 600'000);
+  const auto is_there = [&](const char* thing) {
+    return presence_of(*fleet.store, ThingName(thing))->connected;
+  };
+  auto lathe = std::make_unique<Client>(make("lathe", files_of("lathe")));
+  ASSERT_TRUE(until([&] { return lathe->connects == 1; }));
+  link.start();  // the one that was there before
+  ASSERT_TRUE(until([&] { return is_there("lathe"); }));
+  Client press = device("press", "press"), second = device("lathe#2", "lathe");
+  ASSERT_TRUE(until([&] { return is_there("press") && second.connects == 1; }));
+  lathe.reset();
+  EXPECT_EQ(publish(press, "press/alive"), "");
+  EXPECT_TRUE(is_there("lathe"));  // by its second session
+  ::kill(broker.pid(), SIGKILL);
+  ASSERT_TRUE(until([&] { return press.connects == 2 && second.connects == 2; }));
+  ASSERT_TRUE(until([&] { return is_there("lathe") && is_there("press"); }));
+  ASSERT_TRUE(fleet.write([&](Store& store) {
+    return store.set_certificate_status(certificates["lathe"], CertificateStatus::kRevoked);
+  }));
+  EXPECT_TRUE(until([&] { return !is_there("lathe"); }));
+  EXPECT_TRUE(is_there("press"));
 }
 
 TEST_F(BrokerTest, AHungBrokerIsEndedAndStartedAgain) {
@@ -306,11 +362,20 @@ TEST_F(BrokerTest, AHungBrokerIsEndedAndStartedAgain) {
 
 TEST_F(BrokerTest, CertificateChangesAreAppendedAndTheFileStaysShort) {
   const auto size = [&] { return fleet.files.stat(broker.registry_path())->size_bytes; };
+  const auto activate = [&] {
+    ASSERT_TRUE(fleet.write([&](Store& store) {
+      return store.set_certificate_status(certificates["lathe"], CertificateStatus::kActive);
+    }));
+  };
   const auto before = size();
-  registry.certificates_changed({certificates["lathe"]});
-  EXPECT_EQ(size(), before + 65);
-  for (int i = 0; i < 3000; ++i) registry.certificates_changed({certificates["lathe"]});
-  EXPECT_LT(size(), before + 65 * 1100);
+  const size_t line = 64 + sizeof(" lathe\n") - 1;
+  activate();
+  EXPECT_EQ(size(), before + line);
+  for (int i = 0; i < 3000; ++i) {
+    activate();
+    fleet.settle();
+  }
+  EXPECT_LT(size(), before + line * 1100);
   Client lathe = device("lathe", "lathe");
   EXPECT_TRUE(until([&] { return lathe.connects == 1; })) << lathe.last_reason;
 }
@@ -330,13 +395,36 @@ TEST_F(BrokerTest, AThingCannotSpeakForAnotherOrForTheControlPlane) {
 TEST_F(BrokerTest, ARevokedSessionEndsAndDoesNotComeBack) {
   Client lathe = device("lathe", "lathe"), press = device("press", "press");
   ASSERT_TRUE(until([&] { return lathe.connects && press.connects; }));
-  ASSERT_TRUE(
-      fleet.store->set_certificate_status(certificates["lathe"], CertificateStatus::kRevoked));
-  registry.certificates_changed({certificates["lathe"]});
+  ASSERT_TRUE(fleet.write([&](Store& store) {
+    return store.set_certificate_status(certificates["lathe"], CertificateStatus::kRevoked);
+  }));
   ASSERT_TRUE(until([&] { return lathe.disconnects > 2; }));
   EXPECT_EQ(lathe.connects, 1);
   EXPECT_EQ(press.disconnects, 0);
   EXPECT_EQ(publish(press, "press/alive"), "");
+}
+
+TEST_F(BrokerTest, ACertificateThatIsAttachedToAnotherThingSpeaksForThatOne) {
+  Client lathe = device("lathe", "lathe");
+  ASSERT_TRUE(until([&] { return lathe.connects == 1; }));
+  fleet.add_thing("saw");
+  ASSERT_TRUE(fleet.write([&](Store& store) {
+    return store.attach_certificate(certificates["lathe"], ThingName("saw"));
+  }));
+  ASSERT_TRUE(until([&] { return lathe.disconnects > 2; }));
+  EXPECT_EQ(lathe.connects, 1);
+  Client saw = device("saw", "lathe");
+  EXPECT_TRUE(until([&] { return saw.connects == 1; })) << saw.last_reason;
+}
+
+TEST_F(BrokerTest, ThingsHaveNamesOf128CharactersAndColons) {
+  const std::string longest = "plant:7_a-Z:" + std::string(116, 'x');
+  provision(longest);
+  Client device_client = device(longest, longest);
+  ASSERT_TRUE(until([&] { return device_client.connects == 1; })) << device_client.last_reason;
+  EXPECT_EQ(subscribe(device_client, "$aws/things/" + longest + "/#"), "");
+  EXPECT_EQ(publish(device_client, longest + "/status"), "");
+  EXPECT_EQ(publish(device_client, "$aws/things/" + longest + "/greengrassv2/health/json"), "");
 }
 
 TEST_F(BrokerTest, ANewCertificateWorksAtOnce) {
@@ -373,7 +461,8 @@ TEST_F(BrokerTest, ATakenPortIsAnErrorThatNamesIt) {
   options.directory += "2";
   options.port = broker.port();
   BrokerSupervisor second(fleet.env, options);
-  ASSERT_TRUE(BrokerRegistry(fleet.env, *fleet.store, second.registry_path()).write());
+  BrokerRegistry another(fleet.env, registered, second.registry_path());
+  ASSERT_TRUE(run(another.write()));
   const auto started = run(second.start());
   ASSERT_FALSE(started);
   EXPECT_NE(started.error().message().find("port " + std::to_string(broker.port())),

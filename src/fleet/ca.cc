@@ -15,7 +15,6 @@
 
 #include "base/encoding.h"
 #include "base/sha256.h"
-#include "formats/names.h"
 
 namespace skerry::fleet {
 namespace {
@@ -47,8 +46,8 @@ constexpr int64_t kDeviceLifeS = 20 * kYearS;
 // ours may have been ahead.
 constexpr int64_t kFloorS = 1'704'067'200;
 
-constexpr std::string_view kControlPlaneName = "skerry-fleet";
 constexpr std::string_view kControlPlaneOrganization = "Skerry control plane";
+constexpr size_t kMaxCommonName = 64;  // of X.509
 constexpr std::string_view kDeviceOrganization = "Skerry device";
 constexpr size_t kMaxRequestBytes = 4096;  // as CreateCertificateFromCsr has it
 
@@ -153,15 +152,15 @@ Result<Certificate> make_certificate(io::Env& env, const Template& wanted, EVP_P
   Number number(BN_bin2bn(serial, sizeof serial, nullptr));
   const time_t now = std::max(env.clock.wall_ms() / 1000, kFloorS);
   X509_NAME* subject = X509_get_subject_name(certificate.get());
-  bool ok =
-      X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
-      BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate.get())) != nullptr &&
-      ASN1_TIME_set(X509_getm_notBefore(certificate.get()), kFloorS) != nullptr &&
-      ASN1_TIME_set(X509_getm_notAfter(certificate.get()), now + wanted.life_s) != nullptr &&
-      add_name(subject, "O", wanted.organization) && add_name(subject, "CN", wanted.common_name) &&
-      X509_set_issuer_name(certificate.get(), issuer ? X509_get_subject_name(issuer) : subject) ==
-          1 &&
-      X509_set_pubkey(certificate.get(), key) == 1;
+  bool ok = X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
+            BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate.get())) != nullptr &&
+            ASN1_TIME_set(X509_getm_notBefore(certificate.get()), kFloorS) != nullptr &&
+            ASN1_TIME_set(X509_getm_notAfter(certificate.get()), now + wanted.life_s) != nullptr &&
+            add_name(subject, "O", wanted.organization) &&
+            (wanted.common_name.empty() || add_name(subject, "CN", wanted.common_name)) &&
+            X509_set_issuer_name(certificate.get(),
+                                 issuer ? X509_get_subject_name(issuer) : subject) == 1 &&
+            X509_set_pubkey(certificate.get(), key) == 1;
   if (!ok) return openssl_error("fill in a certificate");
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer ? issuer : certificate.get(), certificate.get(), nullptr, nullptr,
@@ -374,12 +373,15 @@ Result<IssuedCertificate> CertificateAuthority::issue_device(std::string_view cs
   }
   SKERRY_TRY(check_device_key(key));
   const std::string name = common_name(X509_REQ_get_subject_name(request.get()));
-  auto thing = formats::parse_thing_name(name);
-  if (!thing || name == kControlPlaneName) {
+  if (name == kControlPlaneName) {
+    return fail(Code::kInvalidArgument, "the common name of the certificate signing request is '" +
+                                            name + "', which is the control plane's");
+  }
+  const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
+  if (name.size() - static_cast<size_t>(std::ranges::count_if(name, continues)) > kMaxCommonName) {
     return fail(Code::kInvalidArgument,
-                "the common name of the certificate signing request must be the thing's name, "
-                "it is '" +
-                    name + "'" + (thing ? ", which is the control plane's" : ""));
+                "the common name of the certificate signing request has more than 64 characters: "
+                "leave it out, the registry knows the thing");
   }
   SKERRY_ASSIGN(
       auto certificate,

@@ -14,6 +14,9 @@
 
 namespace skerry::fleet {
 
+// The common name of the control plane's own certificate; no thing can have this name.
+inline constexpr std::string_view kControlPlaneName = "skerry-fleet";
+
 struct IssuedCertificate {
   std::string pem;
   std::string sha256;  // fingerprint of the DER form, lower-case hex
@@ -39,8 +42,9 @@ class CertificateAuthority {
   Result<net::TlsFiles> client_files();
 
   // For a device, from its PEM certificate signing request. Refused (kInvalidArgument) unless the
-  // request is signed by its own key (EC P-256 or P-384, RSA of 2048 bits or more) and its common
-  // name is a valid thing name.
+  // request is signed by its own key (EC P-256 or P-384, RSA of 2048 bits or more). Its common name
+  // is kept, for people: which thing a certificate speaks for, the registry says (X.509 ends common
+  // names at 64 characters, thing names have up to 128).
   Result<IssuedCertificate> issue_device(std::string_view csr_pem);
 
  private:

@@ -16,7 +16,6 @@ using nlohmann::json;
 constexpr int64_t kLifeMs = 3600 * 1000;
 constexpr size_t kKeyBytes = 32;
 constexpr size_t kSecretCharacters = 40;
-constexpr const char* kKeySetting = "temporary_credentials_key";
 
 std::string random_bytes(io::Random& random, size_t size) {
   std::string bytes(size, '\0');
@@ -64,16 +63,8 @@ Result<net::AwsCredentials> open_access_key(io::Env& env, const std::string& pat
   return credentials;
 }
 
-Result<std::unique_ptr<TemporaryCredentials>> TemporaryCredentials::open(io::Env& env,
-                                                                         Store& store) {
-  SKERRY_ASSIGN(std::string encoded, store.setting(kKeySetting));
-  if (encoded.empty()) {
-    encoded = base64_encode(random_bytes(env.random, kKeyBytes));
-    SKERRY_TRY(store.set_setting(kKeySetting, encoded));
-  }
-  SKERRY_ASSIGN(std::string key, base64_decode(encoded));
-  return std::unique_ptr<TemporaryCredentials>(
-      new TemporaryCredentials(env, store, std::move(key)));
+std::string TemporaryCredentials::fresh_key(io::Env& env) {
+  return base64_encode(random_bytes(env.random, kKeyBytes));
 }
 
 net::AwsCredentials TemporaryCredentials::derive(const std::string& claim) const {
@@ -110,9 +101,7 @@ std::optional<std::string> TemporaryCredentials::secret_of(std::string_view acce
   int64_t expires_ms = 0;
   std::from_chars(expiry.data(), expiry.data() + expiry.size(), expires_ms);
   if (env_.clock.wall_ms() >= expires_ms) return std::nullopt;
-  auto certificate = store_.find_certificate(certificate_id);
-  if (!certificate || certificate->status != CertificateStatus::kActive) return std::nullopt;
-  if (certificate->thing.empty()) return std::nullopt;  // detached, or its thing is gone
+  if (!certificates_.thing_of(certificate_id)) return std::nullopt;
   return derived.secret_access_key;
 }
 

@@ -3,14 +3,13 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/named_type.h"
-#include "fleet/store.h"
+#include "fleet/active_certificates.h"
 #include "io/env.h"
 #include "net/sigv4.h"
 
@@ -21,10 +20,16 @@ net::AwsCredentials new_access_key(io::Random& random);
 Result<net::AwsCredentials> open_access_key(io::Env& env, const std::string& path);
 
 // Temporary credentials are derived, not stored: the session token says for whom and until when,
-// and carries a MAC under a key that only the store knows. They end early with their certificate.
+// and carries a MAC under a key that only the store knows. issue() may be called from any thread.
+// They end early with their certificate.
 class TemporaryCredentials {
  public:
-  static Result<std::unique_ptr<TemporaryCredentials>> open(io::Env& env, Store& store);
+  // `key` is 32 secret bytes. `certificates` outlives it.
+  TemporaryCredentials(io::Env& env, const ActiveCertificates& certificates, std::string key)
+      : env_(env), certificates_(certificates), key_(std::move(key)) {}
+  // Another one, as text for the store's settings (in base64) under kKeySetting.
+  static std::string fresh_key(io::Env& env);
+  static constexpr const char* kKeySetting = "temporary_credentials_key";
 
   struct Issued {
     net::AwsCredentials credentials;
@@ -37,12 +42,10 @@ class TemporaryCredentials {
                                        std::string_view session_token);
 
  private:
-  TemporaryCredentials(io::Env& env, Store& store, std::string key)
-      : env_(env), store_(store), key_(std::move(key)) {}
   net::AwsCredentials derive(const std::string& claim) const;
 
   io::Env& env_;
-  Store& store_;
+  const ActiveCertificates& certificates_;
   std::string key_;
 };
 

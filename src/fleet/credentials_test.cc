@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "base/encoding.h"
 #include "fleet/test_fleet.h"
 
@@ -15,10 +17,23 @@ class TemporaryCredentialsTest : public testing::Test {
  protected:
   TemporaryCredentialsTest() {
     fleet_.add_thing("t");
-    EXPECT_TRUE(fleet_.store->add_certificate(
-        {"c1", "PEM", CertificateStatus::kActive, "t", ThingName(), 1, 2}));
-    EXPECT_TRUE(fleet_.store->attach_certificate("c1", ThingName("t")));
-    credentials_ = std::move(TemporaryCredentials::open(fleet_.env, *fleet_.store).value());
+    EXPECT_TRUE(fleet_.write([](Store& store) -> Result<void> {
+      SKERRY_TRY(
+          store.add_certificate({"c1", "PEM", CertificateStatus::kActive, "t", ThingName(), 1, 2}));
+      return store.attach_certificate("c1", ThingName("t"));
+    }));
+    open();
+  }
+  // As after a start of the control plane.
+  void open() {
+    certificates_.emplace(fleet_.stores);
+    bool loaded = false;
+    io::TaskScope scope;
+    scope.spawn([](ActiveCertificates& certificates, bool& loaded) -> io::Task<void> {
+      loaded = (co_await certificates.load()).has_value();
+    }(*certificates_, loaded));
+    EXPECT_TRUE(loaded);
+    credentials_.emplace(fleet_.env, *certificates_, std::string(32, 'k'));
   }
   bool accepts(const net::AwsCredentials& given) {
     auto secret = credentials_->secret_of(given.access_key_id, given.session_token);
@@ -26,7 +41,8 @@ class TemporaryCredentialsTest : public testing::Test {
   }
 
   TestFleet fleet_;
-  std::unique_ptr<TemporaryCredentials> credentials_;
+  std::optional<ActiveCertificates> certificates_;
+  std::optional<TemporaryCredentials> credentials_;
 };
 
 TEST_F(TemporaryCredentialsTest, AreGoodUntilTheyExpire) {
@@ -41,22 +57,25 @@ TEST_F(TemporaryCredentialsTest, AreGoodUntilTheyExpire) {
 
 TEST_F(TemporaryCredentialsTest, SurviveARestart) {
   auto issued = credentials_->issue("c1");
-  credentials_ = std::move(TemporaryCredentials::open(fleet_.env, *fleet_.store).value());
+  open();
   EXPECT_TRUE(accepts(issued.credentials));
 }
 
 TEST_F(TemporaryCredentialsTest, EndWithTheirCertificate) {
   auto issued = credentials_->issue("c1");
-  ASSERT_TRUE(fleet_.store->set_certificate_status("c1", CertificateStatus::kRevoked));
+  ASSERT_TRUE(fleet_.write([](Store& store) {
+    return store.set_certificate_status("c1", CertificateStatus::kRevoked);
+  }));
   EXPECT_FALSE(accepts(issued.credentials));
   EXPECT_FALSE(accepts(credentials_->issue("unknown").credentials));
 }
 
 TEST_F(TemporaryCredentialsTest, EndWhenTheirCertificateIsDetached) {
   auto issued = credentials_->issue("c1");
-  ASSERT_TRUE(fleet_.store->detach_certificate("c1"));
+  ASSERT_TRUE(fleet_.write([](Store& store) { return store.detach_certificate("c1"); }));
   EXPECT_FALSE(accepts(issued.credentials));
-  ASSERT_TRUE(fleet_.store->attach_certificate("c1", ThingName("t")));
+  ASSERT_TRUE(
+      fleet_.write([](Store& store) { return store.attach_certificate("c1", ThingName("t")); }));
   EXPECT_TRUE(accepts(issued.credentials));
 }
 

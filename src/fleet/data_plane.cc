@@ -8,7 +8,7 @@
 #include <set>
 
 #include "base/encoding.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "fleet/aws/router.h"
 #include "fleet/components.h"
 #include "formats/canonical_recipe.h"
@@ -39,7 +39,8 @@ net::HttpResponse error_of(const Error& error) {
     case Code::kResourceExhausted:
       return aws::error_response(429, "ThrottlingException", error.message());
     default:
-      log::error("data-plane", "request failed", {{"error", error.message()}});
+      static log::Limit limit;
+      limit.write(log::Level::kError, "data-plane", "request failed", {{"error", error.message()}});
       return aws::error_response(500, "InternalServerException",
                                  "the control plane could not do this; its log says why");
   }
@@ -174,49 +175,49 @@ const DataPlane::Route DataPlane::kRoutes[] = {
 };
 
 io::Task<net::HttpResponse> DataPlane::handle(net::HttpRequest request) {
-  // Our CA has signed the name, whatever became of the certificate since.
-  const ThingName asking(request.peer.certificate_cn);
+  const std::string& certificate = request.peer.certificate_sha256;
+  const ThingName* thing = certificates_.thing_of(certificate);
+  // Our CA has signed it, whatever became of it since.
+  const ThingName asking = thing ? *thing : ThingName(certificate);
   if (!budget_.spend(asking, 1 + static_cast<double>(request.body.size()) / kBytesPerUnit)) {
     if (budget_.first_refusal(asking)) {
       log::warn("data-plane", "too many requests; refusing some", {{"thing", asking.str()}});
     }
     co_return error_of(Error(Code::kResourceExhausted, "too many requests; try again later"));
   }
+  const bool is_known = thing != nullptr;
   auto answered = co_await stores_.read(
-      [this, request = std::move(request)](Store& store) -> Result<net::HttpResponse> {
-        return answer(store, request);
+      [this, is_known, device = Device{asking, certificate},
+       request = std::move(request)](Store& store) -> Result<net::HttpResponse> {
+        if (!is_known) return error_of(refusal(store, device.certificate_id));
+        return answer(store, device, request);
       });
   co_return answered ? std::move(*answered) : error_of(answered.error());
 }
 
-net::HttpResponse DataPlane::answer(Store& store, const net::HttpRequest& request) {
-  auto device = identify(store, request.peer);
-  if (!device) return error_of(device.error());
+Error DataPlane::refusal(Store& store, const std::string& certificate_id) {
+  auto certificate = store.find_certificate(certificate_id);
+  if (!certificate && certificate.error().code() != Code::kNotFound) return certificate.error();
+  std::string what = "not registered";
+  if (certificate) {
+    what = certificate->status == CertificateStatus::kActive
+               ? "not attached to a thing"
+               : std::string(to_string(certificate->status));
+  }
+  return {Code::kPermissionDenied, "this certificate is " + what};
+}
+
+net::HttpResponse DataPlane::answer(Store& store, const Device& device,
+                                    const net::HttpRequest& request) {
   const std::string_view path = net::split_target(request.target).first;
   for (const Route& route : kRoutes) {
     if (route.method != request.method) continue;
     if (auto values = aws::match_path(route.path, path)) {
-      return (this->*route.handler)(store, *device, *values, request);
+      return (this->*route.handler)(store, device, *values, request);
     }
   }
   return error_of(
       Error(Code::kNotFound, "the data plane has no " + request.method + " " + std::string(path)));
-}
-
-Result<DataPlane::Device> DataPlane::identify(Store& store, const net::Peer& peer) {
-  auto certificate = store.find_certificate(peer.certificate_sha256);
-  if (!certificate && certificate.error().code() == Code::kNotFound) {
-    return fail(Code::kPermissionDenied, "this certificate is not registered");
-  }
-  if (!certificate) return fail(certificate.error());
-  if (certificate->status != CertificateStatus::kActive) {
-    return fail(Code::kPermissionDenied,
-                "this certificate is " + std::string(to_string(certificate->status)));
-  }
-  if (certificate->thing.empty() || certificate->thing.str() != peer.certificate_cn) {
-    return fail(Code::kPermissionDenied, "this certificate is not attached to a thing");
-  }
-  return Device{certificate->thing, certificate->id};
 }
 
 net::HttpResponse DataPlane::thing_groups(Store& store, const Device& device,

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/named_type.h"
+#include "fleet/active_certificates.h"
 #include "fleet/credentials.h"
 #include "fleet/device_scope.h"
 #include "fleet/store_pool.h"
@@ -29,8 +30,10 @@ class DataPlane {
   using Presign = std::function<Result<std::string>(Store& store, const std::string& sha256)>;
 
   DataPlane(io::Clock& clock, StorePool& stores, formats::ArnScope scope,
-            TemporaryCredentials& credentials, std::string role_alias, Presign presign)
+            const ActiveCertificates& certificates, TemporaryCredentials& credentials,
+            std::string role_alias, Presign presign)
       : stores_(stores),
+        certificates_(certificates),
         scope_(scope),
         device_scope_(std::move(scope)),
         budget_(clock, kBurst, kPerSecond),
@@ -44,7 +47,7 @@ class DataPlane {
   io::Task<net::HttpResponse> handle(net::HttpRequest request);
 
  private:
-  // Who asks, proven by the TLS handshake and the registry.
+  // Who asks, proven by the TLS handshake and the registered certificates.
   struct Device {
     ThingName thing;
     std::string certificate_id;
@@ -59,8 +62,8 @@ class DataPlane {
   };
   static const Route kRoutes[];
 
-  net::HttpResponse answer(Store& store, const net::HttpRequest& request);
-  static Result<Device> identify(Store& store, const net::Peer& peer);
+  static Error refusal(Store& store, const std::string& certificate_id);
+  net::HttpResponse answer(Store& store, const Device& device, const net::HttpRequest& request);
   net::HttpResponse thing_groups(Store& store, const Device& device, const Parameters& path,
                                  const net::HttpRequest& request);
   net::HttpResponse resolve_candidates(Store& store, const Device& device, const Parameters& path,
@@ -81,6 +84,7 @@ class DataPlane {
   static constexpr double kBurst = 4000, kPerSecond = 100, kBytesPerUnit = 50;
 
   StorePool& stores_;
+  const ActiveCertificates& certificates_;
   formats::ArnScope scope_;
   DeviceScope device_scope_;
   ThingBudget budget_;

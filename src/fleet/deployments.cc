@@ -50,8 +50,7 @@ void tell(Store& store, const std::vector<ThingName>& things) {
 Result<bool> concerns(Store& store, const std::string& target_arn, const ThingName& thing) {
   SKERRY_ASSIGN(auto target, formats::parse_target_arn(target_arn));
   if (target.kind == formats::Target::Kind::kThing) return target.name == thing.str();
-  SKERRY_ASSIGN(auto members, store.things_in_group(ThingGroupName(target.name)));
-  return std::ranges::find(members, thing) != members.end();
+  return store.is_in_group(thing, ThingGroupName(target.name));
 }
 
 // What a thing that lost its records is to get.

@@ -2,7 +2,7 @@
 #include "fleet/device_link.h"
 
 #include "base/check.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 
 namespace skerry::fleet {
 namespace {
@@ -40,7 +40,9 @@ void DeviceLink::publish(std::string topic, std::string payload) {
   const auto on_answer = [this, topic](const Error* error) {
     --unacknowledged_;
     if (!error) return;
-    log::warn(kModule, "message not sent", {{"topic", topic}, {"error", error->message()}});
+    static log::Limit limit;
+    limit.write(log::Level::kWarn, kModule, "message not sent",
+                {{"topic", topic}, {"error", error->message()}});
   };
   auto accepted =
       client_->publish({.topic = topic, .payload = std::move(payload), .qos = 1}, on_answer);

@@ -10,12 +10,18 @@
 
 namespace skerry::fleet {
 
+// What a certificate is good for from now on.
+struct CertificateChange {
+  std::string id;
+  ThingName thing;  // that it speaks for; empty where it may not be used
+};
+
 struct Effects {
   // A job execution of these was queued, ended or removed.
   std::vector<ThingName> jobs;
   // These certificates were added, attached, detached, removed, or got another status.
-  std::vector<std::string> certificates;
-  // These devices said something of themselves.
+  std::vector<CertificateChange> certificates;
+  // These devices said something of themselves, came or went.
   std::vector<ThingName> devices;
   // These access keys are new, or another state of them counts from now on.
   std::vector<std::string> access_keys;

@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "formats/json_ptr.h"
 
 namespace skerry::fleet {
@@ -100,7 +100,9 @@ io::Task<void> FleetStatusService::on_message(std::string topic, std::string pay
         return store(session, status, now_ms);
       });
   if (!stored) {
-    log::warn(kModule, "message ignored", {{"topic", topic}, {"error", stored.error().message()}});
+    static log::Limit limit;
+    limit.write(log::Level::kWarn, kModule, "message ignored",
+                {{"topic", topic}, {"error", stored.error().message()}});
   }
 }
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "formats/json_ptr.h"
 #include "formats/limits.h"
 #include "formats/names.h"
@@ -24,6 +24,15 @@ constexpr size_t kMaxListed = 15;
 constexpr size_t kMaxNotificationBytes = formats::kMaxPacketBytes - 1024;  // beside the topic
 // The stock lite nucleus drops a longer packet without a word.
 constexpr size_t kLitePacketBytes = 4'500;
+
+// What only reads goes through the writer for its order alone.
+constexpr auto kOnAnyDisk = StorePool::Need::kRelief;
+
+// Devices cause it.
+void log_limited(std::string_view message, log::Fields fields) {
+  static log::Limit limit;
+  limit.write(log::Level::kWarn, kModule, message, std::move(fields));
+}
 
 formats::JobStatus to_format(ExecutionStatus status) {
   switch (status) {
@@ -111,7 +120,7 @@ JobsService::~JobsService() {
 void JobsService::on_request(const net::MqttMessage& message) {
   auto topic = formats::parse_job_topic(message.topic);
   if (!topic) {
-    log::warn(kModule, "request on a topic with an invalid name", {{"topic", message.topic}});
+    log_limited("request on a topic with an invalid name", {{"topic", message.topic}});
     return;
   }
   tasks_.spawn(answer(std::move(*topic), message.payload));
@@ -129,10 +138,9 @@ io::Task<void> JobsService::answer(formats::JobTopic topic, std::string payload)
     topic.kind = is_get ? JobTopicKind::kGetAccepted : JobTopicKind::kUpdateAccepted;
     link_.publish(topic.str(), *answer);
   } else {
-    log::warn(kModule, "request rejected",
-              {{"topic", topic.str()},
-               {"code", answer.error().code},
-               {"reason", answer.error().message}});
+    log_limited("request rejected", {{"topic", topic.str()},
+                                     {"code", answer.error().code},
+                                     {"reason", answer.error().message}});
     topic.kind = is_get ? JobTopicKind::kGetRejected : JobTopicKind::kUpdateRejected;
     link_.publish(topic.str(), formats::to_text(answer.error()));
   }
@@ -149,8 +157,8 @@ JobsService::Answer JobsService::get(Store& store, const formats::JobTopic& topi
     if (topic.job == formats::kNextJob &&
         request->client_token.starts_with(formats::kRepairToken)) {
       SKERRY_ASSIGN(found.redeployed, deployments_.redeploy(store, topic.thing));
-      log::warn(
-          kModule, "a device lost its records",
+      log_limited(
+          "a device lost its records",
           {{"thing", topic.thing.str()}, {"deployed_again", std::to_string(*found.redeployed)}});
     }
     if (topic.job == formats::kNextJob) {
@@ -229,8 +237,8 @@ void JobsService::on_subscribed(const net::MqttMessage& message) {
   auto thing = formats::parse_thing_name(message.topic.substr(kSubscribedPrefix.size()));
   if (!thing) return;
   tasks_.spawn([](JobsService& self, ThingName name) -> io::Task<void> {
-    const auto next =
-        co_await self.stores_.write([name](Store& store) { return store.next_pending(name); });
+    const auto next = co_await self.stores_.write(
+        [name](Store& store) { return store.next_pending(name); }, kOnAnyDisk);
     if (next && !*next) co_return;
     self.to_notify_.insert(name);
     self.notify_soon();
@@ -244,7 +252,8 @@ void JobsService::committed(const Effects& effects) {
 }
 
 io::Task<void> JobsService::notify_all() {
-  auto things = co_await stores_.write([](Store& store) { return store.things_with_pending(); });
+  auto things =
+      co_await stores_.write([](Store& store) { return store.things_with_pending(); }, kOnAnyDisk);
   if (!things) {
     log::error(kModule, "cannot find what devices have to do",
                {{"error", things.error().message()}});
@@ -277,7 +286,8 @@ io::Task<void> JobsService::send_notifications() {
           std::vector<Result<Notification>> made;
           for (const ThingName& thing : things) made.push_back(notification(store, thing));
           return made;
-        });
+        },
+        kOnAnyDisk);
     if (!notifications) {
       log::error(kModule, "devices not notified yet; trying again",
                  {{"error", notifications.error().message()}});

@@ -14,12 +14,14 @@ constexpr int64_t kPiece = 1000;
 io::Task<void> keep_pruning(io::Env& env, StorePool& stores) {
   for (;;) {
     const int64_t now_ms = env.clock.wall_ms();
-    const auto gone = co_await stores.write([now_ms](Store& store) -> Result<int64_t> {
-      SKERRY_ASSIGN(int64_t jobs, store.prune(now_ms - kRetentionMs, kPiece));
-      SKERRY_ASSIGN(int64_t entries, prune_audit(store, now_ms - kAuditRetentionMs, kPiece));
-      SKERRY_ASSIGN(int64_t metrics, prune_metrics(store, now_ms - kRetentionMs, kPiece));
-      return jobs + entries + metrics;
-    });
+    const auto gone = co_await stores.write(
+        [now_ms](Store& store) -> Result<int64_t> {
+          SKERRY_ASSIGN(int64_t jobs, store.prune(now_ms - kRetentionMs, kPiece));
+          SKERRY_ASSIGN(int64_t entries, prune_audit(store, now_ms - kAuditRetentionMs, kPiece));
+          SKERRY_ASSIGN(int64_t metrics, prune_metrics(store, now_ms - kRetentionMs, kPiece));
+          return jobs + entries + metrics;
+        },
+        StorePool::Need::kRelief);
     if (!gone) {
       log::warn("retention", "nothing forgotten this time", {{"error", gone.error().message()}});
     }

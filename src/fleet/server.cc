@@ -7,13 +7,16 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/encoding.h"
 #include "base/log.h"
 #include "fleet/access/access_keys.h"
+#include "fleet/active_certificates.h"
 #include "fleet/artifacts.h"
 #include "fleet/aws/artifact_api.h"
 #include "fleet/aws/router.h"
 #include "fleet/aws/s3_xml.h"
 #include "fleet/broker.h"
+#include "fleet/broker_registry.h"
 #include "fleet/ca.h"
 #include "fleet/console/console.h"
 #include "fleet/credentials.h"
@@ -24,10 +27,10 @@
 #include "fleet/instance_lock.h"
 #include "fleet/jobs.h"
 #include "fleet/model_metrics.h"
+#include "fleet/presence.h"
 #include "fleet/remote_artifacts.h"
 #include "fleet/retention.h"
 #include "fleet/shadows.h"
-#include "fleet/store.h"
 #include "fleet/store_pool.h"
 #include "formats/limits.h"
 #include "net/http_server.h"
@@ -120,7 +123,8 @@ struct FleetServer::Parts {
   }
   json description() const;
 
-  Result<void> open_state();
+  io::Task<Result<void>> open_state();
+  io::Task<Result<std::string>> setting_or(std::string name, std::string fresh);
   Result<void> open_remote_artifacts();
   io::Task<Result<void>> start_broker();
   io::Task<Result<void>> start_link();
@@ -135,7 +139,6 @@ struct FleetServer::Parts {
   const FleetOptions options;
   const formats::ArnScope scope;
   std::optional<InstanceLock> lock;
-  std::unique_ptr<Store> store;  // the loop's own session, for short questions
   std::unique_ptr<StorePool> stores;
   std::unique_ptr<CertificateAuthority> authority;
   std::unique_ptr<ArtifactStore> artifacts;
@@ -143,7 +146,8 @@ struct FleetServer::Parts {
   net::AwsCredentials access_key;
   std::unique_ptr<AccessKeys> keys;
   std::string page_key;
-  std::unique_ptr<TemporaryCredentials> temporary;
+  std::optional<ActiveCertificates> certificates;
+  std::optional<TemporaryCredentials> temporary;
   std::optional<Deployments> deployments;
   net::TlsFiles server_files;
 
@@ -154,6 +158,7 @@ struct FleetServer::Parts {
   std::unique_ptr<DeviceLink> link;
   std::optional<JobsService> jobs;
   std::optional<ShadowService> shadows;
+  std::optional<PresenceService> presence;
 
   std::optional<aws::Router> router;
   std::optional<Console> console;
@@ -185,32 +190,39 @@ json FleetServer::Parts::description() const {
           {"directory", options.directory}};
 }
 
-Result<void> FleetServer::Parts::open_state() {
-  SKERRY_TRY(io::make_directories(env.files, options.directory, 0700));
-  SKERRY_TRY(env.files.sync_directory(io::parent_of(options.directory)));
-  SKERRY_ASSIGN(lock, InstanceLock::acquire(path("lock")));
+io::Task<Result<void>> FleetServer::Parts::open_state() {
+  SKERRY_CO_TRY(io::make_directories(env.files, options.directory, 0700));
+  SKERRY_CO_TRY(env.files.sync_directory(io::parent_of(options.directory)));
+  SKERRY_CO_ASSIGN(lock, InstanceLock::acquire(path("lock")));
   // What an earlier run left behind must not send anybody to ports that are no longer ours.
   if (io::exists(env.files, path("fleet.json"))) {
-    SKERRY_TRY(env.files.remove(path("fleet.json")));
+    SKERRY_CO_TRY(env.files.remove(path("fleet.json")));
   }
-  SKERRY_ASSIGN(store, Store::open(path("fleet.db")));
-  SKERRY_ASSIGN(stores, StorePool::open(env.loop, path("fleet.db")));
-  SKERRY_ASSIGN(page_key, store->setting("page_key"));
-  if (page_key.empty()) {
-    page_key = env.random.token(kPageKeyCharacters);
-    SKERRY_TRY(store->set_setting("page_key", page_key));
-  }
-  SKERRY_ASSIGN(authority, CertificateAuthority::open(env, path("ca")));
-  SKERRY_ASSIGN(artifacts,
-                ArtifactStore::open(env, path("artifacts"), options.artifact_quota_bytes));
-  SKERRY_TRY(open_remote_artifacts());
-  SKERRY_ASSIGN(access_key, open_access_key(env, path("access-key.json")));
-  SKERRY_ASSIGN(temporary, TemporaryCredentials::open(env, *store));
+  SKERRY_CO_ASSIGN(stores, StorePool::open(env.loop, path("fleet.db")));
+  SKERRY_CO_ASSIGN(page_key, co_await setting_or("page_key", env.random.token(kPageKeyCharacters)));
+  SKERRY_CO_ASSIGN(authority, CertificateAuthority::open(env, path("ca")));
+  SKERRY_CO_ASSIGN(artifacts,
+                   ArtifactStore::open(env, path("artifacts"), options.artifact_quota_bytes));
+  SKERRY_CO_TRY(open_remote_artifacts());
+  SKERRY_CO_ASSIGN(access_key, open_access_key(env, path("access-key.json")));
+  certificates.emplace(*stores);
+  SKERRY_CO_TRY(co_await certificates->load());
+  SKERRY_CO_ASSIGN(
+      const std::string encoded_key,
+      co_await setting_or(TemporaryCredentials::kKeySetting, TemporaryCredentials::fresh_key(env)));
+  SKERRY_CO_ASSIGN(std::string key, base64_decode(encoded_key));
+  temporary.emplace(env, *certificates, std::move(key));
   std::vector<std::string> names = {options.host};
   if (!is_wildcard(options.bind_address)) names.push_back(options.bind_address);
-  SKERRY_ASSIGN(server_files, authority->server_files(names));
+  SKERRY_CO_ASSIGN(server_files, authority->server_files(names));
   deployments.emplace(env, scope);
-  return {};
+  co_return Result<void>();
+}
+
+io::Task<Result<std::string>> FleetServer::Parts::setting_or(std::string name, std::string fresh) {
+  return stores->write([name = std::move(name), fresh = std::move(fresh)](
+                           Store& store) { return store.setting_or(name, fresh); },
+                       StorePool::Need::kRelief);  // so that it starts on a full disk
 }
 
 Result<void> FleetServer::Parts::open_remote_artifacts() {
@@ -230,8 +242,8 @@ io::Task<Result<void>> FleetServer::Parts::start_broker() {
   broker_options.tls = server_files;
   broker_options.topics = path("topics");
   broker.emplace(env, broker_options);
-  registry.emplace(env, *store, broker->registry_path());
-  SKERRY_CO_TRY(registry->write());
+  registry.emplace(env, *certificates, broker->registry_path());
+  SKERRY_CO_TRY(co_await registry->write());
   stores->add_listener(*registry);
   co_return co_await broker->start();
 }
@@ -253,6 +265,8 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   io::Completion<Result<bool>> connected(env.loop);
   link->on_connected([connected]() mutable { connected.complete(true); });
   shadows.emplace(env.clock, *link);
+  presence.emplace(env, *stores, *link, options.unreachable_after_s * 1000);
+  SKERRY_CO_TRY(co_await presence->load());
   link->start();
   auto result =
       co_await io::with_timeout(env.loop, kLinkTimeoutMs, connected, "connecting to our broker");
@@ -341,7 +355,7 @@ Result<void> FleetServer::Parts::listen() {
   artifact_api.emplace(env, *stores, *artifacts, scope.region,
                        aws::ArtifactApi::Keys{*keys, device_secret});
   data_plane.emplace(
-      env.clock, *stores, scope, *temporary, kRoleAlias,
+      env.clock, *stores, scope, *certificates, *temporary, kRoleAlias,
       [this](Store& session, const std::string& sha256) { return presign(session, sha256); });
 
   net::HttpLimits limits;
@@ -399,7 +413,7 @@ io::Task<Result<std::unique_ptr<FleetServer>>> FleetServer::start(io::Env& env,
   SKERRY_CO_ASSIGN(FleetOptions settled, checked(std::move(options)));
   auto parts = std::make_unique<Parts>(env, std::move(settled));
   // 1. State that outlives us; from here on we are the only control plane in this directory.
-  SKERRY_CO_TRY(parts->open_state());
+  SKERRY_CO_TRY(co_await parts->open_state());
   SKERRY_CO_ASSIGN(parts->keys, co_await AccessKeys::open(*parts->stores, parts->access_key));
   // 2. The broker, and our connection to it: jobs can be told of.
   auto broker = co_await parts->start_broker();

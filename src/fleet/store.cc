@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "fleet/store_migrations.h"
 #include "fleet/store_sql.h"
@@ -41,6 +42,23 @@ Result<void> Store::transaction(const std::function<Result<void>()>& work) {
   return database_->transaction(work);
 }
 
+Result<Effects> Store::take_effects() {
+  for (const std::string& id : std::exchange(changed_certificates_, {})) {
+    auto certificate = find_certificate(id);
+    if (!certificate && certificate.error().code() != Code::kNotFound) {
+      return fail(certificate.error());
+    }
+    const bool usable = certificate && certificate->status == CertificateStatus::kActive;
+    effects_.certificates.push_back({id, usable ? certificate->thing : ThingName()});
+  }
+  return std::exchange(effects_, {});
+}
+
+void Store::drop_effects() {
+  effects_ = {};
+  changed_certificates_.clear();
+}
+
 Result<std::string> Store::setting(const std::string& name) {
   SKERRY_ASSIGN(auto values, database_->select(
                                  "SELECT value FROM settings WHERE name = :name",
@@ -54,6 +72,13 @@ Result<void> Store::set_setting(const std::string& name, const std::string& valu
                          "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                          name, value));
   return {};
+}
+
+Result<std::string> Store::setting_or(const std::string& name, const std::string& fresh) {
+  SKERRY_ASSIGN(std::string value, setting(name));
+  if (!value.empty()) return value;
+  SKERRY_TRY(set_setting(name, fresh));
+  return fresh;
 }
 
 Result<std::optional<Store::RememberedAnswer>> Store::find_answer(const std::string& operation,

@@ -2,17 +2,16 @@
 // through SOCI, in SQL that PostgreSQL understands too. What a function has returned without an
 // error survives a power cut.
 //
-// A Store is one session: one thread at a time uses it. The control plane's work goes through a
-// StorePool (store_pool.h), which has sessions on threads of their own. A record that is not there
-// is kNotFound; one that is there already is kAlreadyExists; the messages name it.
+// A Store is one session, for one thread at a time; StorePool (store_pool.h) has threads with some.
+// A record that is not there is kNotFound; one that is there already is kAlreadyExists.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -25,8 +24,7 @@ class Database;  // store_sql.h
 
 class Store {
  public:
-  // Creates the database where absent (mode 0600) and brings an older one forward. One made by a
-  // newer program is kFailedPrecondition.
+  // Made where absent (mode 0600), brought forward where old; a newer one is kFailedPrecondition.
   static Result<std::unique_ptr<Store>> open(const std::string& path);
   static constexpr std::string_view kInMemory = ":memory:";  // a path: gone with the session
   static Result<std::unique_ptr<Store>> open_reader(const std::string& path);  // cannot write
@@ -34,26 +32,27 @@ class Store {
 
   // All of what `work` does, or nothing where it returns an error; nested calls likewise.
   Result<void> transaction(const std::function<Result<void>()>& work);
+  Database& database() { return *database_; }  // for tables in headers of their own
 
-  Database& database() { return *database_; }  // for SQL in other files: access/access_store.h
-  Effects& effects() { return effects_; }  // for StorePool: to happen after the commit
-  Effects take_effects() { return std::exchange(effects_, {}); }
+  // What is to happen after the commit. For StorePool: with what became of changed certificates.
+  Effects& effects() { return effects_; }
+  Result<Effects> take_effects();
+  void drop_effects();
 
   // Values of the installation, for example the key of temporary credentials; "" where absent.
   Result<std::string> setting(const std::string& name);
   Result<void> set_setting(const std::string& name, const std::string& value);
+  Result<std::string> setting_or(const std::string& name, const std::string& fresh);  // stores it
 
-  // Answers to requests that carry a client token, so that a repeated one does nothing twice.
+  // Answers to requests with a client token, so that a repeated one does nothing twice.
   struct RememberedAnswer {
-    std::string request_sha256;
-    std::string response_json;
+    std::string request_sha256, response_json;
   };
   Result<std::optional<RememberedAnswer>> find_answer(const std::string& operation,
                                                       const std::string& client_token);
   // Forgets answers older than a day.
   Result<void> remember_answer(const std::string& operation, const std::string& client_token,
                                const RememberedAnswer& answer, int64_t now_ms);
-
   // --- store_things.cc: things and groups ---
   Result<void> create_thing(const Thing& thing);
   Result<Thing> find_thing(const ThingName& name);
@@ -65,12 +64,12 @@ class Store {
   Result<void> update_group(const ThingGroup& group);
   Result<void> delete_group(const ThingGroupName& name);  // with its memberships
   Result<Slice<ThingGroup>> list_groups(const std::string& name_prefix, const Page& page);
-  // False where it was in it already.
-  Result<bool> add_to_group(const ThingName& thing, const ThingGroupName& group);
+  Result<bool> add_to_group(const ThingName& thing, const ThingGroupName& group);  // false: was in
   Result<void> remove_from_group(const ThingName& thing, const ThingGroupName& group);
   Result<Slice<ThingName>> list_things_in_group(const ThingGroupName& group, const Page& page);
   Result<Slice<ThingGroupName>> list_groups_of_thing(const ThingName& thing, const Page& page);
   Result<std::vector<ThingName>> things_in_group(const ThingGroupName& group);  // all of them
+  Result<bool> is_in_group(const ThingName& thing, const ThingGroupName& group);
 
   // --- store_things.cc: certificates ---
   Result<void> add_certificate(const Certificate& certificate);
@@ -81,6 +80,7 @@ class Store {
   Result<void> detach_certificate(const std::string& id);
   Result<void> delete_certificate(const std::string& id);
   Result<void> set_certificate_status(const std::string& id, CertificateStatus status);
+  Result<std::vector<CertificateChange>> usable_certificates();  // active and attached
 
   // --- store_components.cc ---
   Result<void> create_component(const ComponentVersion& component);
@@ -120,8 +120,7 @@ class Store {
   Result<Deployment> find_deployment_of_job(const JobId& job_id);
   Result<Deployment> latest_deployment(const std::string& target_arn);
   struct DeploymentFilter {
-    std::string target_arn;         // "" for every target
-    std::string parent_target_arn;  // "" for every parent
+    std::string target_arn, parent_target_arn;  // "" for every one
     bool latest_only = false;
   };
   Result<void> delete_deployment(const DeploymentId& id);  // with its executions
@@ -173,7 +172,7 @@ class Store {
   struct CoreDeviceFilter {
     std::optional<bool> healthy;
     ThingGroupName group;  // "" for every device
-    std::string runtime;   // "" for every one
+    std::string runtime;   // likewise
   };
   Result<Slice<CoreDevice>> list_core_devices(const CoreDeviceFilter& filter, const Page& page);
   // COMPLETE status: these and no others.
@@ -193,6 +192,7 @@ class Store {
 
   std::unique_ptr<Database> database_;
   Effects effects_;
+  std::set<std::string> changed_certificates_;  // since the effects were taken
 };
 
 }  // namespace skerry::fleet

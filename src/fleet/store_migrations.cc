@@ -77,6 +77,14 @@ const std::vector<const char*> kRemoteObjects = {
     "PRIMARY KEY (bucket, object_key))",
     "CREATE INDEX remote_objects_by_content ON remote_objects (sha256)"};
 
+// Migration 12. Who is away is found when the broker tells.
+const std::vector<const char*> kPresence = {
+    "CREATE TABLE presence (thing TEXT PRIMARY KEY REFERENCES things (name), "
+    "connected BIGINT NOT NULL, since_ms BIGINT NOT NULL, last_seen_ms BIGINT NOT NULL, "
+    "unreachable BIGINT NOT NULL)",
+    "INSERT INTO presence (thing, connected, since_ms, last_seen_ms, unreachable) "
+    "SELECT thing, 0, last_status_ms, last_status_ms, 0 FROM core_devices"};
+
 const std::vector<Migration>& migrations() {
   static const std::vector<Migration> kMigrations = {
       // 1: the registry of things, groups and certificates.
@@ -144,6 +152,7 @@ const std::vector<Migration>& migrations() {
       {9, kModelMetrics},
       {10, kModels},
       {11, kRemoteObjects},
+      {12, kPresence},
   };
   return kMigrations;
 }

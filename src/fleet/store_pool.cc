@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "base/check.h"
+#include "io/clock.h"
 
 namespace skerry::fleet {
 namespace {
@@ -19,6 +20,12 @@ Error busy() {
   return {Code::kUnavailable, "the control plane's database has too much to do; try again"};
 }
 
+Error disk_full() {
+  return {Code::kResourceExhausted,
+          "the control plane's disk is full: make room on it; until then only revocations, cancels "
+          "and deletes are done"};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<StorePool>> StorePool::open(io::Loop& loop, const std::string& path,
@@ -29,15 +36,17 @@ Result<std::unique_ptr<StorePool>> StorePool::open(io::Loop& loop, const std::st
     SKERRY_ASSIGN(auto reader, Store::open_reader(path));
     sessions.push_back(std::move(reader));
   }
-  return std::unique_ptr<StorePool>(new StorePool(loop, std::move(writer), std::move(sessions)));
+  return std::unique_ptr<StorePool>(new StorePool(loop, std::move(writer), std::move(sessions),
+                                                  std::make_unique<Reserve>(path + "-reserve")));
 }
 
 StorePool::StorePool(io::Loop& loop, std::unique_ptr<Store> writer,
-                     std::vector<std::unique_ptr<Store>> readers)
+                     std::vector<std::unique_ptr<Store>> readers, std::unique_ptr<Reserve> reserve)
     : loop_(loop),
       owned_writer_(std::move(writer)),
       readers_(std::move(readers)),
       writer_(owned_writer_.get()),
+      reserve_(std::move(reserve)),
       writer_thread_(std::make_unique<io::ThreadPool>("store-writer", 1)),
       reader_threads_(std::make_unique<io::ThreadPool>("store-reader", readers_.size())) {
   for (const auto& reader : readers_) free_readers_.push_back(reader.get());
@@ -58,12 +67,14 @@ void StorePool::stop() {
 StorePool::Outcome StorePool::run_unit(Store& store, Unit& unit) {
   Outcome outcome = store.transaction([&]() -> Outcome {
     try {
-      return unit.work(store);
+      SKERRY_TRY(unit.work(store));
+      SKERRY_ASSIGN(unit.effects, store.take_effects());
+      return {};
     } catch (const std::exception& error) {
       return fail(Code::kInternal, std::string("unexpected exception: ") + error.what());
     }
   });
-  unit.effects = store.take_effects();
+  store.drop_effects();
   if (!outcome) unit.effects = {};
   return outcome;
 }
@@ -101,9 +112,21 @@ void StorePool::run_writes() {
   }
 }
 
+bool StorePool::make_room(const std::vector<Unit>& batch) {
+  if (!reserve_) return true;
+  const int64_t now_ms = io::RealClock().monotonic_ms();
+  const auto is_relief = [](const Unit& unit) { return unit.need == Need::kRelief; };
+  if (std::ranges::any_of(batch, is_relief)) reserve_->relieve(now_ms);
+  return reserve_->available(now_ms);
+}
+
 void StorePool::run_batch(std::vector<Unit>& batch) {
+  const bool has_room = make_room(batch);
   const Outcome committed = writer_->transaction([&]() -> Outcome {
-    for (Unit& unit : batch) unit.outcome = run_unit(*writer_, unit);
+    for (Unit& unit : batch) {
+      unit.outcome =
+          has_room || unit.need == Need::kRelief ? run_unit(*writer_, unit) : fail(disk_full());
+    }
     return {};
   });
   if (committed) return;

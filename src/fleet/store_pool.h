@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "fleet/effects.h"
+#include "fleet/reserve.h"
 #include "fleet/store.h"
 #include "io/loop.h"
 #include "io/pool.h"
@@ -28,7 +29,7 @@ namespace skerry::fleet {
 
 class StorePool {
  public:
-  // Sessions on threads for the database file at `path`, which Store::open has made.
+  // Sessions on threads for the database file at `path`, and room beside it for a full disk.
   static Result<std::unique_ptr<StorePool>> open(io::Loop& loop, const std::string& path,
                                                  size_t readers = 2);
   // Everything at once on the caller's thread in `session`, which must outlive it: for the
@@ -42,18 +43,21 @@ class StorePool {
   void add_listener(EffectListener& listener) { listeners_.push_back(&listener); }
   void remove_listener(EffectListener& listener) { std::erase(listeners_, &listener); }
 
+  // kRelief is work that takes rights, work or data away, or changes nothing: it is done on a full
+  // disk, too, where everything else is kResourceExhausted (reserve.h).
+  enum class Need { kRoom, kRelief };
   // What `work(store)`, a Result, returned; for work that changes something. `work` runs on another
   // thread: it owns what it uses, or uses what is constant and outlives the pool. An exception from
   // it is kInternal. kUnavailable where too much waits already.
   template <class Work, class T = std::invoke_result_t<Work&, Store&>>
-  io::Task<T> write(Work work) {
-    return run<T>(&StorePool::enqueue_write, std::move(work));
+  io::Task<T> write(Work work, Need need = Need::kRoom) {
+    return run<T>(&StorePool::enqueue_write, std::move(work), need);
   }
   // The same for work that changes nothing: it sees one state of the database, in which everything
   // that was awaited before is done.
   template <class Work, class T = std::invoke_result_t<Work&, Store&>>
   io::Task<T> read(Work work) {
-    return run<T>(&StorePool::enqueue_read, std::move(work));
+    return run<T>(&StorePool::enqueue_read, std::move(work), Need::kRelief);
   }
 
  private:
@@ -61,16 +65,17 @@ class StorePool {
   struct Unit {
     std::move_only_function<Outcome(Store&)> work;
     io::Completion<Outcome> done;
+    Need need;
     Outcome outcome;
     Effects effects;
   };
   using Enqueue = void (StorePool::*)(Unit);
 
   StorePool(io::Loop& loop, std::unique_ptr<Store> writer,
-            std::vector<std::unique_ptr<Store>> readers);
+            std::vector<std::unique_ptr<Store>> readers, std::unique_ptr<Reserve> reserve);
 
   template <class T, class Work>
-  io::Task<T> run(Enqueue enqueue, Work work) {
+  io::Task<T> run(Enqueue enqueue, Work work, Need need) {
     auto answer = std::make_shared<std::optional<T>>();
     io::Completion<Outcome> done(loop_);
     (this->*enqueue)({[answer, work = std::move(work)](Store& store) mutable -> Outcome {
@@ -78,6 +83,7 @@ class StorePool {
                         return **answer ? Outcome() : fail((*answer)->error());
                       },
                       done,
+                      need,
                       {},
                       {}});
     Outcome outcome = co_await done;
@@ -89,6 +95,8 @@ class StorePool {
   void enqueue_read(Unit unit);
   void run_writes();
   void run_batch(std::vector<Unit>& batch);
+  // Whether units that need room may run; those that do not will have it.
+  bool make_room(const std::vector<Unit>& batch);
   static Outcome run_unit(Store& store, Unit& unit);
   Store* take_reader();
   void return_reader(Store* reader);
@@ -110,6 +118,7 @@ class StorePool {
   std::unique_ptr<Store> owned_writer_;
   std::vector<std::unique_ptr<Store>> readers_;
   Store* writer_;
+  std::unique_ptr<Reserve> reserve_;  // null: inline
   // Last: they finish their work before what it uses is gone.
   std::unique_ptr<io::ThreadPool> writer_thread_;  // null: inline
   std::unique_ptr<io::ThreadPool> reader_threads_;

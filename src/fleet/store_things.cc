@@ -86,6 +86,7 @@ Result<void> Store::delete_thing(const ThingName& name) {
     for (const char* statement : {"DELETE FROM job_executions WHERE thing = :thing",
                                   "DELETE FROM installed_components WHERE thing = :thing",
                                   "DELETE FROM core_devices WHERE thing = :thing",
+                                  "DELETE FROM presence WHERE thing = :thing",
                                   "DELETE FROM memberships WHERE thing = :thing"}) {
       SKERRY_TRY(database_->execute(statement, name.str()));
     }
@@ -194,6 +195,14 @@ Result<std::vector<ThingName>> Store::things_in_group(const ThingGroupName& grou
                            read_member, group.str());
 }
 
+Result<bool> Store::is_in_group(const ThingName& thing, const ThingGroupName& group) {
+  SKERRY_ASSIGN(const auto found,
+                database_->select(
+                    "SELECT thing FROM memberships WHERE group_name = :group AND thing = :thing",
+                    read_member, group.str(), thing.str()));
+  return !found.empty();
+}
+
 Result<void> Store::add_certificate(const Certificate& certificate) {
   SKERRY_ASSIGN(int64_t inserted,
                 database_->execute(
@@ -205,6 +214,7 @@ Result<void> Store::add_certificate(const Certificate& certificate) {
   if (inserted == 0) {
     return fail(Code::kAlreadyExists, "certificate " + certificate.id + " is already registered");
   }
+  changed_certificates_.insert(certificate.id);
   return {};
 }
 
@@ -234,6 +244,7 @@ Result<void> Store::attach_certificate(const std::string& id, const ThingName& t
       int64_t touched,
       database_->execute("UPDATE certificates SET thing = :thing WHERE id = :id", thing.str(), id));
   if (touched == 0) return fail(Code::kNotFound, missing_certificate(id));
+  changed_certificates_.insert(id);
   return {};
 }
 
@@ -241,12 +252,14 @@ Result<void> Store::detach_certificate(const std::string& id) {
   SKERRY_ASSIGN(int64_t touched,
                 database_->execute("UPDATE certificates SET thing = NULL WHERE id = :id", id));
   if (touched == 0) return fail(Code::kNotFound, missing_certificate(id));
+  changed_certificates_.insert(id);
   return {};
 }
 
 Result<void> Store::delete_certificate(const std::string& id) {
   SKERRY_ASSIGN(int64_t touched, database_->execute("DELETE FROM certificates WHERE id = :id", id));
   if (touched == 0) return fail(Code::kNotFound, missing_certificate(id));
+  changed_certificates_.insert(id);
   return {};
 }
 
@@ -255,7 +268,16 @@ Result<void> Store::set_certificate_status(const std::string& id, CertificateSta
                 database_->execute("UPDATE certificates SET status = :status WHERE id = :id",
                                    std::string(to_string(status)), id));
   if (touched == 0) return fail(Code::kNotFound, missing_certificate(id));
+  changed_certificates_.insert(id);
   return {};
+}
+
+Result<std::vector<CertificateChange>> Store::usable_certificates() {
+  return database_->select(
+      "SELECT id, thing FROM certificates WHERE status = 'ACTIVE' AND thing IS NOT NULL",
+      [](const Row& row) {
+        return CertificateChange{row.text("id"), ThingName(row.text("thing"))};
+      });
 }
 
 }  // namespace skerry::fleet

@@ -63,6 +63,12 @@ bool is_provided(const ComponentName& name) {
   return is_built_in(name) || find_service(name) != nullptr;
 }
 
+std::vector<ComponentName> provided_services() {
+  std::vector<ComponentName> names;
+  for (const Service& service : kServices) names.emplace_back(std::string(service.name));
+  return names;
+}
+
 std::vector<Version> provided_versions(const ComponentName& name) {
   std::vector<Version> versions;
   const Service* service = find_service(name);

@@ -24,6 +24,9 @@ bool is_provided(const ComponentName& name);
 // the device's, and for everything that is not provided.
 std::vector<Version> provided_versions(const ComponentName& name);
 
+// The names of the provided services.
+std::vector<ComponentName> provided_services();
+
 // A recipe for a provided component, in canonical form: nothing runs, nothing is fetched.
 std::string provided_recipe(const ComponentName& name, const Version& version);
 

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "fleet"))
 from fleet import DeviceMqtt
-from skerry_program import DEADLINE_S, FleetCase, skerry, wait_for
+from skerry_program import DEADLINE_S, FREE_PORTS, FleetCase, has_ended, skerry, wait_for
 
 
 class Removals(FleetCase):
@@ -186,6 +186,51 @@ class Topics(FleetCase):
 
     def may_subscribe(self, mqtt, topics):
         return all(code < 128 for code in mqtt.subscribe(topics))
+
+
+class Supervision(FleetCase):
+    """What dies is started again, more and more seldom while it does not last."""
+
+    def log(self):
+        return (self.fleet / "skerry-fleet.log").read_text()
+
+    def restarts(self):
+        return self.log().count("starting it again")
+
+    def running(self):
+        info = json.loads((self.fleet / "fleet.json").read_text()) if (self.fleet / "fleet.json").exists() else {}
+        return info.get("pid") if info and not has_ended(info["pid"]) else None
+
+    def test_a_fleet_that_cannot_start_for_a_while_comes_back_and_down_ends_it_meanwhile(self):
+        key, away = self.fleet / "ca/ca.key", self.directory / "ca.key"
+        key.rename(away)
+        os.kill(self.info["pid"], signal.SIGKILL)
+        wait_for("it was tried three times", lambda: self.restarts() >= 3)
+        self.assertIsNone(self.running())
+        away.rename(key)
+        back = wait_for("it runs again", self.running)
+        self.assertNotEqual(back, self.info["pid"])
+        self.cli("status")
+        key.rename(away)
+        before = self.restarts()
+        os.kill(back, signal.SIGKILL)
+        wait_for("it was tried again", lambda: self.restarts() > before)
+        self.cli("down")
+        away.rename(key)
+        wait_for("nobody tries any more", lambda: not self.supervisors())
+        self.assertIsNone(self.running())
+        self.cli("up", *FREE_PORTS)
+
+    def supervisors(self):
+        return [path for path in pathlib.Path("/proc").glob("[0-9]*/cmdline")
+                if str(self.fleet).encode() in command_of(path) and b"up" in command_of(path).split(b"\0")]
+
+
+def command_of(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 class SecureFleet(FleetCase):

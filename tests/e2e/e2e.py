@@ -19,12 +19,13 @@ class EndToEnd(unittest.TestCase):
     """Each test has a fleet and a provisioned device of its own, not started yet."""
 
     provision_options = ()
+    fleet_options = ()
 
     def setUp(self):
         self.bed = testbed.Testbed("e2e")
         self.addCleanup(self.close)
         self.fleet = self.bed.fleet
-        self.fleet.start()
+        self.fleet.start(*self.fleet_options)
         self.fleet.cli("group", "create", GROUP)
         self.device = self.bed.device(THING)
         self.device.provision("--group", GROUP, *self.provision_options)

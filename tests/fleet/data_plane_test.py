@@ -21,7 +21,7 @@ import botocore.awsrequest
 import botocore.credentials
 from botocore.exceptions import ClientError
 
-from fleet import Device, Fleet, decode_recipe, fetch, fetch_json
+from fleet import Device, DeviceMqtt, Fleet, decode_recipe, fetch, fetch_json
 
 PROGRAM = sys.argv.pop(1)
 BUCKET = "skerry-artifacts"
@@ -171,6 +171,25 @@ class DataPlane(unittest.TestCase):
         status, refusal = self.other.request(path)
         self.assertEqual(status, 403)
         self.assertIn("its own", refusal["message"])
+
+    def test_the_longest_name_and_all_its_characters_work_everywhere(self):
+        thing = "plant:7_a-Z:" + "x" * 116
+        device = Device(fleet, thing, scratch.name)
+        status, page = device.request(f"/greengrass/v2/coreDevices/{thing}/thingGroups")
+        self.assertEqual((status, page["thingGroups"]), (200, []))
+        self.assertEqual(self.credentials(device, **{"x-amzn-iot-thingname": thing})[0], 200)
+        mqtt = DeviceMqtt(device)
+        self.addCleanup(mqtt.stop)
+        jobs = f"$aws/things/{thing}/jobs"
+        mqtt.subscribe(f"{jobs}/notify-next-namespace-aws-gg-deployment", f"{jobs}/+/namespace-aws-gg-deployment/#")
+        greengrass = fleet.client("greengrassv2")
+        made = greengrass.create_deployment(targetArn=fleet.arn("iot", f"thing/{thing}"))
+        job = mqtt.wait_for("/notify-next-namespace-aws-gg-deployment")["execution"]
+        self.assertEqual(job["jobId"], made["iotJobId"])
+        mqtt.publish(f"{jobs}/{job['jobId']}/namespace-aws-gg-deployment/update", {"status": "SUCCEEDED"})
+        mqtt.wait_for("/update/accepted")
+        [effective] = greengrass.list_effective_deployments(coreDeviceThingName=thing)["effectiveDeployments"]
+        self.assertEqual(effective["coreDeviceExecutionStatus"], "SUCCEEDED")
 
     def test_resolve_takes_the_highest_that_fits(self):
         for version, os_label in (("1.0.0", "linux"), ("1.2.0", "linux"), ("1.10.0", "linux"),

@@ -138,6 +138,7 @@ class DeviceMqtt:
     def __init__(self, device):
         self.messages = queue.Queue()
         connected = threading.Event()
+        self.disconnected = threading.Event()
         self._stopped = threading.Event()
         self._client = mqtt5_client_builder.mtls_from_path(
             endpoint=device.fleet.info["broker_host"], port=device.fleet.info["broker_port"],
@@ -146,6 +147,7 @@ class DeviceMqtt:
             on_publish_received=lambda data: self.messages.put(
                 (data.publish_packet.topic, json.loads(data.publish_packet.payload))),
             on_lifecycle_connection_success=lambda _: connected.set(),
+            on_lifecycle_disconnection=lambda _: self.disconnected.set(),
             on_lifecycle_stopped=lambda _: self._stopped.set())
         self._client.start()
         assert connected.wait(DEADLINE_S), "no connection to the broker"
@@ -174,7 +176,8 @@ class DeviceMqtt:
 
 def key_and_csr(common_name, key=None):
     key = key or ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+                        if len(common_name) <= 64 else [])
     csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     return (key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                               serialization.NoEncryption()).decode(),

@@ -63,6 +63,45 @@ class RegistryTest(unittest.TestCase):
         self.assertEqual(response["ResponseMetadata"]["HTTPStatusCode"], status)
 
 
+class Surface(RegistryTest):
+    def test_operations_of_the_model_that_are_not_here_say_so(self):
+        client = fleet.client("greengrassv2")
+        for call, arguments in (
+                (client.get_service_role_for_account, {}),
+                (client.get_connectivity_info, {"thingName": "t"}),
+                (client.list_client_devices_associated_with_core_device, {"coreDeviceThingName": "t"}),
+                (client.resolve_component_candidates, {"componentCandidates": [], "platform": {}})):
+            with self.assertRaises(ClientError) as raised:
+                call(**arguments)
+            self.assertEqual(raised.exception.response["Error"]["Code"], "NotImplementedException")
+            self.assertIn("does not implement", raised.exception.response["Error"]["Message"])
+
+    def test_what_nuclei_provide_is_listed_as_public(self):
+        client = fleet.client("greengrassv2")
+        listed = client.list_components(scope="PUBLIC")["components"]
+        [service] = [c for c in listed if c["componentName"] == "aws.greengrass.TokenExchangeService"]
+        self.assertEqual(service["arn"], f"arn:aws:greengrass:{fleet.info['region']}:aws:components:"
+                                         "aws.greengrass.TokenExchangeService")
+        latest = service["latestVersion"]
+        self.assertEqual(client.describe_component(arn=latest["arn"])["publisher"], "AWS")
+        self.assertEqual(json.loads(client.get_component(arn=latest["arn"])["recipe"])["ComponentName"],
+                         "aws.greengrass.TokenExchangeService")
+        versions = client.list_component_versions(arn=service["arn"])["componentVersions"]
+        self.assertEqual(versions[0]["arn"], latest["arn"])
+        self.assertGreater(len(versions), 1)
+        self.assertNotIn(service, client.list_components(scope="PRIVATE")["components"])
+        with self.assertRaises(ClientError):
+            client.delete_component(arn=latest["arn"])
+
+    def test_a_device_that_never_came_is_told_apart(self):
+        self.iot.create_thing(thingName=self.name("t"))
+        status, _, answer = send("skerry", "GET", f"/skerry/v1/coreDevices/{self.name('t')}")
+        self.assertEqual((status, answer["status"], answer["connected"]), (200, "NEVER_REPORTED", False))
+        self.assertEqual(send("skerry", "GET", "/skerry/v1/coreDevices/nobody")[0], 404)
+        status, _, answer = send("skerry", "GET", "/skerry/v1/coreDevices")
+        self.assertEqual((status, answer["coreDevices"]), (200, []))
+
+
 class Requests(RegistryTest):
     def setUp(self):
         super().setUp()

@@ -37,7 +37,8 @@ void AccessKeys::committed(const Effects& effects) {
 
 io::Task<void> AccessKeys::reload(std::string id) {
   // As a write: in the order of the changes, so that what is read last is the newest.
-  auto key = co_await stores_.write([id](Store& store) { return find_access_key(store, id); });
+  auto key = co_await stores_.write([id](Store& store) { return find_access_key(store, id); },
+                                    StorePool::Need::kRelief);
   if (key && key->enabled) {
     keys_[id] = std::move(*key);
   } else if (!key && key.error().code() != Code::kNotFound) {

@@ -379,11 +379,13 @@ io::Task<HttpResponse> ArtifactApi::get_object(const S3Request& request) {
 
 // The content stays until collect(): a component may refer to it.
 io::Task<HttpResponse> ArtifactApi::delete_object(const S3Request& request) {
-  auto deleted = co_await stores_.write([headers = request.http.headers, bucket = request.bucket,
-                                         key = request.key](Store& store) -> Result<bool> {
-    SKERRY_TRY(check_write(headers, store.find_object(bucket, key)));
-    return store.delete_object(bucket, key);
-  });
+  auto deleted = co_await stores_.write(
+      [headers = request.http.headers, bucket = request.bucket,
+       key = request.key](Store& store) -> Result<bool> {
+        SKERRY_TRY(check_write(headers, store.find_object(bucket, key)));
+        return store.delete_object(bucket, key);
+      },
+      StorePool::Need::kRelief);
   if (!deleted) co_return s3_error(deleted.error());
   co_return HttpResponse{.status = 204};
 }
@@ -398,11 +400,12 @@ io::Task<HttpResponse> ArtifactApi::delete_objects(const S3Request& request) {
   if (document->name != "Delete" || keys.empty() || keys.size() > kMaxDeletes) {
     co_return s3_error(400, "MalformedXML", "1 to 1000 objects can be deleted at once");
   }
-  auto deleted =
-      co_await stores_.write([bucket = request.bucket, keys](Store& store) -> Result<void> {
+  auto deleted = co_await stores_.write(
+      [bucket = request.bucket, keys](Store& store) -> Result<void> {
         for (const std::string& key : keys) SKERRY_TRY(store.delete_object(bucket, key));
         return {};
-      });
+      },
+      StorePool::Need::kRelief);
   if (!deleted) co_return s3_error(deleted.error());
   std::string inner;
   if (document->child_text("Quiet") != "true") {
@@ -419,20 +422,22 @@ io::Task<Result<void>> ArtifactApi::collect(int64_t retention_ms) {
   SKERRY_CO_TRY(co_await io::run_on(env_.pool, env_.loop, [uploads = uploads_, now_ms]() mutable {
     return uploads.remove_older(now_ms - kUploadLifeMs);
   }));
-  SKERRY_CO_TRY(co_await stores_.write([before_ms = now_ms - retention_ms](Store& store) {
-    return store.expire_objects(before_ms);
-  }));
+  SKERRY_CO_TRY(co_await stores_.write(
+      [before_ms = now_ms - retention_ms](Store& store) { return store.expire_objects(before_ms); },
+      StorePool::Need::kRelief));
   // Removed where whoever wants to name content looks for it, so that nobody names what is gone;
   // and only what had no name an hour ago, either, so that uploads have the time to name theirs.
-  auto unused = co_await stores_.write([&artifacts = artifacts_, marked = std::move(unused_)](
-                                           Store& store) -> Result<std::vector<std::string>> {
-    SKERRY_ASSIGN(auto digests, artifacts.list());
-    SKERRY_ASSIGN(auto unused, store.unused_content(digests));
-    for (const std::string& digest : unused) {
-      if (std::ranges::binary_search(marked, digest)) SKERRY_TRY(artifacts.remove(digest));
-    }
-    return unused;
-  });
+  auto unused = co_await stores_.write(
+      [&artifacts = artifacts_,
+       marked = std::move(unused_)](Store& store) -> Result<std::vector<std::string>> {
+        SKERRY_ASSIGN(auto digests, artifacts.list());
+        SKERRY_ASSIGN(auto unused, store.unused_content(digests));
+        for (const std::string& digest : unused) {
+          if (std::ranges::binary_search(marked, digest)) SKERRY_TRY(artifacts.remove(digest));
+        }
+        return unused;
+      },
+      StorePool::Need::kRelief);
   if (!unused) co_return fail(unused.error());
   unused_ = std::move(*unused);
   co_return Result<void>();

@@ -134,11 +134,6 @@ std::string certificate_arn(const ApiContext& context, const std::string& id) {
       .str();
 }
 
-// The broker hears of it before the caller's answer leaves.
-void changed(ApiContext& context, const std::string& id) {
-  context.store.effects().certificates.push_back(id);
-}
-
 Result<json> create_from_csr(ApiContext& context, const CreateFromCsr& request) {
   SKERRY_ASSIGN(auto issued, context.authority.issue_device(request.csr));
   Certificate certificate;
@@ -149,7 +144,6 @@ Result<json> create_from_csr(ApiContext& context, const CreateFromCsr& request) 
   certificate.created_ms = context.env.clock.wall_ms();
   certificate.expires_ms = issued.expires_ms;
   SKERRY_TRY(context.store.add_certificate(certificate));
-  changed(context, certificate.id);
   return json{{"certificateArn", certificate_arn(context, certificate.id)},
               {"certificateId", certificate.id},
               {"certificatePem", certificate.pem}};
@@ -197,7 +191,6 @@ Result<json> update_certificate(ApiContext& context, const UpdateCertificate& re
                 "certificate " + request.id + " is revoked for good: issue a new one");
   }
   SKERRY_TRY(context.store.set_certificate_status(request.id, status));
-  changed(context, request.id);
   return json::object();
 }
 
@@ -214,7 +207,6 @@ Result<json> delete_certificate(ApiContext& context, const DeleteCertificate& re
                                                ": detach it first (DetachThingPrincipal)");
   }
   SKERRY_TRY(context.store.delete_certificate(request.id));
-  changed(context, request.id);
   return json::object();
 }
 
@@ -230,13 +222,12 @@ Result<Certificate> certificate_of(ApiContext& context, const std::string& princ
 Result<json> attach_principal(ApiContext& context, const AttachPrincipal& request) {
   SKERRY_TRY(context.store.find_thing(request.thing));
   SKERRY_ASSIGN(auto certificate, certificate_of(context, request.principal));
-  if (certificate.common_name != request.thing.str()) {
-    return fail(Code::kInvalidArgument,
-                "certificate " + certificate.id + " is for the thing " + certificate.common_name +
-                    ", not for " + request.thing.str() + ": request one with that common name");
+  if (!certificate.thing.empty() && certificate.thing != request.thing) {
+    return fail(Code::kInvalidArgument, "certificate " + certificate.id +
+                                            " is attached to the thing " + certificate.thing.str() +
+                                            ": detach it first (DetachThingPrincipal)");
   }
   SKERRY_TRY(context.store.attach_certificate(certificate.id, request.thing));
-  changed(context, certificate.id);
   return json::object();
 }
 
@@ -247,7 +238,6 @@ Result<json> detach_principal(ApiContext& context, const DetachPrincipal& reques
                                      request.thing.str());
   }
   SKERRY_TRY(context.store.detach_certificate(certificate.id));
-  changed(context, certificate.id);
   return json::object();
 }
 

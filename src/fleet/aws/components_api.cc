@@ -9,6 +9,7 @@
 #include "fleet/aws/yaml.h"
 #include "fleet/components.h"
 #include "fleet/store.h"
+#include "formats/public_components.h"
 #include "formats/recipe.h"
 
 namespace skerry::fleet::aws {
@@ -101,9 +102,33 @@ json platforms_of(const ComponentVersion& component) {
   return platforms;
 }
 
-// The component version of this fleet that the ARN names.
+// What nuclei provide, as if AWS had published it here.
+formats::ArnScope public_scope(const ApiContext& context) {
+  return {context.scope.region, "aws"};
+}
+bool is_public(const ApiContext& context, const ComponentName& name, std::string_view arn) {
+  return formats::is_provided(name) &&
+         arn.starts_with(formats::component_arn(public_scope(context), name));
+}
+
+Result<ComponentVersion> public_version(const ComponentName& name,
+                                        const formats::Version& version) {
+  const auto provided = formats::provided_versions(name);
+  if (std::ranges::find(provided, version) == provided.end()) {
+    return fail(Code::kNotFound,
+                "component " + name.str() + " " + version.str() + " does not exist here");
+  }
+  return ComponentVersion{.name = name,
+                          .version = version.str(),
+                          .recipe_json = formats::provided_recipe(name, version),
+                          .description = "Provided by the nucleus.",
+                          .publisher = "AWS"};
+}
+
+// The component version that the ARN names: of this fleet, or of what nuclei provide.
 Result<ComponentVersion> component_of(ApiContext& context, const std::string& arn) {
   SKERRY_ASSIGN(auto id, formats::parse_component_version_arn(arn));
+  if (is_public(context, id.name, arn)) return public_version(id.name, id.version);
   SKERRY_ASSIGN(auto component, context.store.find_component(id.name, id.version.str()));
   if (arn_of(context, component) != arn) {
     return fail(Code::kNotFound, arn + " is not of this region and account");
@@ -143,7 +168,7 @@ Result<json> create_component_version(ApiContext& context, const CreateComponent
 
 Result<json> describe_component(ApiContext& context, const VersionRequest& request) {
   SKERRY_ASSIGN(ComponentVersion component, component_of(context, request.arn));
-  json answer = {{"arn", arn_of(context, component)},
+  json answer = {{"arn", request.arn},
                  {"componentName", component.name.str()},
                  {"componentVersion", component.version},
                  {"creationTimestamp", timestamp(component.created_ms)},
@@ -164,24 +189,44 @@ Result<json> get_component(ApiContext& context, const GetComponent& request) {
   return answer;
 }
 
+json summary_of(const ComponentVersion& latest, const formats::ArnScope& scope) {
+  json version = {{"arn", component_version_arn(scope, latest)},
+                  {"componentVersion", latest.version},
+                  {"creationTimestamp", timestamp(latest.created_ms)},
+                  {"platforms", platforms_of(latest)}};
+  if (!latest.description.empty()) version["description"] = latest.description;
+  if (!latest.publisher.empty()) version["publisher"] = latest.publisher;
+  return {{"arn", formats::component_arn(scope, latest.name)},
+          {"componentName", latest.name.str()},
+          {"latestVersion", std::move(version)}};
+}
+
+Result<json> list_public(ApiContext& context, const Page& page) {
+  json answer = {{"components", json::array()}};
+  std::vector<ComponentName> names = formats::provided_services();
+  std::ranges::sort(names);
+  for (const ComponentName& name : names) {
+    if (name.str() <= page.after) continue;
+    if (answer["components"].size() == page.limit) {
+      add_next_token(context, answer, answer["components"].back()["componentName"]);
+      break;
+    }
+    SKERRY_ASSIGN(const auto latest,
+                  public_version(name, formats::provided_versions(name).front()));
+    answer["components"].push_back(summary_of(latest, public_scope(context)));
+  }
+  return answer;
+}
+
 Result<json> list_components(ApiContext& context, const ListComponents& request) {
   SKERRY_ASSIGN(Page page, page_of(context, request));
   json answer = {{"components", json::array()}};
-  if (request.visibility == "PUBLIC") return answer;  // nobody publishes to everybody here
+  if (request.visibility == "PUBLIC") return list_public(context, page);
   SKERRY_ASSIGN(auto names, context.store.list_component_names(page));
   for (const ComponentName& name : names.items) {
     SKERRY_ASSIGN(auto versions, versions_of(context.store, name));
     if (versions.empty()) continue;
-    const ComponentVersion& latest = versions.front();
-    json latest_version = {{"arn", arn_of(context, latest)},
-                           {"componentVersion", latest.version},
-                           {"creationTimestamp", timestamp(latest.created_ms)},
-                           {"platforms", platforms_of(latest)}};
-    if (!latest.description.empty()) latest_version["description"] = latest.description;
-    if (!latest.publisher.empty()) latest_version["publisher"] = latest.publisher;
-    answer["components"].push_back({{"arn", formats::component_arn(context.scope, name)},
-                                    {"componentName", name.str()},
-                                    {"latestVersion", std::move(latest_version)}});
+    answer["components"].push_back(summary_of(versions.front(), context.scope));
   }
   add_next_token(context, answer, names.next);
   return answer;
@@ -191,8 +236,18 @@ Result<json> list_component_versions(ApiContext& context, const ListVersions& re
   SKERRY_ASSIGN(Page page, page_of(context, request));
   const std::string& arn = request.arn;
   SKERRY_ASSIGN(ComponentName name, formats::parse_component_arn(arn));
-  SKERRY_ASSIGN(auto versions, versions_of(context.store, name));
-  if (versions.empty() || formats::component_arn(context.scope, name) != arn) {
+  const bool of_aws = is_public(context, name, arn);
+  const formats::ArnScope scope = of_aws ? public_scope(context) : context.scope;
+  std::vector<ComponentVersion> versions;
+  if (of_aws) {
+    for (const auto& version : formats::provided_versions(name)) {
+      SKERRY_ASSIGN(auto provided, public_version(name, version));
+      versions.push_back(std::move(provided));
+    }
+  } else {
+    SKERRY_ASSIGN(versions, versions_of(context.store, name));
+  }
+  if (versions.empty() || formats::component_arn(scope, name) != arn) {
     return fail(Code::kNotFound, "component " + arn + " does not exist");
   }
   auto first = versions.begin();
@@ -209,7 +264,7 @@ Result<json> list_component_versions(ApiContext& context, const ListVersions& re
   for (; first != versions.end() && items.size() < page.limit; ++first) {
     items.push_back({{"componentName", name.str()},
                      {"componentVersion", first->version},
-                     {"arn", arn_of(context, *first)}});
+                     {"arn", component_version_arn(scope, *first)}});
   }
   if (first != versions.end()) add_next_token(context, answer, std::prev(first)->version);
   return answer;
@@ -217,6 +272,9 @@ Result<json> list_component_versions(ApiContext& context, const ListVersions& re
 
 Result<json> delete_component(ApiContext& context, const VersionRequest& request) {
   SKERRY_ASSIGN(ComponentVersion component, component_of(context, request.arn));
+  if (is_public(context, component.name, request.arn)) {
+    return fail(Code::kPermissionDenied, request.arn + " is not this fleet's to delete");
+  }
   SKERRY_TRY(context.store.delete_component(component.name, component.version));
   return json::object();
 }

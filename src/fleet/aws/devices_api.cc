@@ -4,7 +4,7 @@
 
 #include "fleet/aws/fields.h"
 #include "fleet/aws/input.h"
-#include "fleet/store.h"
+#include "fleet/store_presence.h"
 
 namespace skerry::fleet::aws {
 namespace {
@@ -68,9 +68,13 @@ void set_if(json& object, const char* name, const std::string& value) {
   if (!value.empty()) object[name] = value;
 }
 
+const char* health(const CoreDevice& device) {
+  return device.healthy ? "HEALTHY" : "UNHEALTHY";
+}
+
 json summary(const CoreDevice& device) {
   json item = {{"coreDeviceThingName", device.thing.str()},
-               {"status", device.healthy ? "HEALTHY" : "UNHEALTHY"},
+               {"status", health(device)},
                {"lastStatusUpdateTimestamp", timestamp(device.last_status_ms)}};
   set_if(item, "platform", device.platform);
   set_if(item, "architecture", device.architecture);
@@ -195,7 +199,60 @@ Result<json> list_effective_deployments(ApiContext& context, const ListEffective
   return answer;
 }
 
+// --- Ours, beside AWS's: whether a device is there at all ---
+
+struct ListReachability : Paged {
+  static std::span<const Field> fields() {
+    static constexpr Field kFields[] = {page_size<ListReachability>(kPageSize100),
+                                        page_token<ListReachability>()};
+    return kFields;
+  }
+};
+
+// AWS's statuses are what the device said last, and nothing where it never did.
+json reachability(const ThingName& thing, const CoreDevice* device,
+                  const DevicePresence& presence) {
+  json item = {{"coreDeviceThingName", thing.str()},
+               {"status", presence.unreachable ? "UNREACHABLE"
+                          : device             ? health(*device)
+                                               : "NEVER_REPORTED"},
+               {"connected", presence.connected}};
+  if (presence.since_ms > 0) {
+    item["since"] = timestamp(presence.since_ms);
+    item["lastSeen"] = timestamp(presence.last_seen_ms);
+  }
+  if (device) {
+    item["reportedStatus"] = health(*device);
+    item["lastStatusUpdateTimestamp"] = timestamp(device->last_status_ms);
+  }
+  return item;
+}
+
+Result<json> list_reachability(ApiContext& context, const ListReachability& request) {
+  SKERRY_ASSIGN(Page page, page_of(context, request));
+  SKERRY_ASSIGN(auto devices, context.store.list_core_devices({}, page));
+  json answer = {{"coreDevices", json::array()}};
+  for (const CoreDevice& device : devices.items) {
+    SKERRY_ASSIGN(const auto presence, presence_of(context.store, device.thing));
+    answer["coreDevices"].push_back(reachability(device.thing, &device, presence));
+  }
+  add_next_token(context, answer, devices.next);
+  return answer;
+}
+
+// Of any thing: one that never reported may be connected all the same.
+Result<json> get_reachability(ApiContext& context, const DeviceRequest& request) {
+  SKERRY_TRY(context.store.find_thing(request.thing));
+  SKERRY_ASSIGN(const auto presence, presence_of(context.store, request.thing));
+  const auto device = context.store.find_core_device(request.thing);
+  if (!device && device.error().code() != Code::kNotFound) return fail(device.error());
+  return reachability(request.thing, device ? &*device : nullptr, presence);
+}
+
 constexpr Route kRoutes[] = {
+    operation<list_reachability>("skerry", "ListReachability", "GET", "/skerry/v1/coreDevices"),
+    operation<get_reachability>("skerry", "GetReachability", "GET",
+                                "/skerry/v1/coreDevices/{coreDeviceThingName}"),
     operation<list_core_devices>("greengrass", "ListCoreDevices", "GET",
                                  "/greengrass/v2/coreDevices"),
     operation<get_core_device>("greengrass", "GetCoreDevice", "GET",

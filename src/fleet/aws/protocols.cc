@@ -84,13 +84,14 @@ net::HttpResponse answer_sts(const formats::ArnScope& scope, const Identity& who
   }
   return net::text_response(
       200,
-      fmt::format("<GetCallerIdentityResponse "
-                  "xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>"
-                  "{}{}{}</GetCallerIdentityResult><ResponseMetadata>{}</ResponseMetadata>"
-                  "</GetCallerIdentityResponse>",
-                  xml_element("Arn", fmt::format("arn:aws:iam::{}:user/{}", scope.account, who.name)),
-                  xml_element("UserId", who.via),
-                  xml_element("Account", scope.account), xml_element("RequestId", request_id)),
+      fmt::format(
+          "<GetCallerIdentityResponse "
+          "xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>"
+          "{}{}{}</GetCallerIdentityResult><ResponseMetadata>{}</ResponseMetadata>"
+          "</GetCallerIdentityResponse>",
+          xml_element("Arn", fmt::format("arn:aws:iam::{}:user/{}", scope.account, who.name)),
+          xml_element("UserId", who.via), xml_element("Account", scope.account),
+          xml_element("RequestId", request_id)),
       "text/xml");
 }
 

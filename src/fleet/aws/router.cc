@@ -46,6 +46,7 @@ constexpr Exception kIotExceptions[] = {
     {Code::kFailedPrecondition, 406, "CertificateStateException"},
     {Code::kPermissionDenied, 401, "UnauthorizedException"},
     {Code::kUnavailable, 503, "ServiceUnavailableException"},
+    {Code::kResourceExhausted, 503, "ServiceUnavailableException"},
     {Code::kInternal, 500, "InternalFailureException"},
 };
 
@@ -84,6 +85,29 @@ net::HttpResponse refusal_response(Protocol protocol, const net::SigV4Refusal& r
   return protocol_error(protocol, 403, "InvalidSignatureException", refusal.message);
 }
 
+// Operations of greengrassv2 that this API does not have. The last two are the data plane's.
+struct Unserved {
+  std::string_view method;
+  std::string_view path;
+  std::string_view name;
+};
+
+constexpr Unserved kUnserved[] = {
+    {"PUT", "/greengrass/servicerole", "AssociateServiceRoleToAccount"},
+    {"GET", "/greengrass/servicerole", "GetServiceRoleForAccount"},
+    {"DELETE", "/greengrass/servicerole", "DisassociateServiceRoleFromAccount"},
+    {"GET", "/greengrass/things/{thing}/connectivityInfo", "GetConnectivityInfo"},
+    {"PUT", "/greengrass/things/{thing}/connectivityInfo", "UpdateConnectivityInfo"},
+    {"POST", "/greengrass/v2/coreDevices/{thing}/associateClientDevices",
+     "BatchAssociateClientDeviceWithCoreDevice"},
+    {"POST", "/greengrass/v2/coreDevices/{thing}/disassociateClientDevices",
+     "BatchDisassociateClientDeviceFromCoreDevice"},
+    {"GET", "/greengrass/v2/coreDevices/{thing}/associatedClientDevices",
+     "ListClientDevicesAssociatedWithCoreDevice"},
+    {"GET", "/greengrass/v2/components/{arn}/artifacts/{name+}", "GetComponentVersionArtifact"},
+    {"POST", "/greengrass/v2/resolveComponentCandidates", "ResolveComponentCandidates"},
+};
+
 Result<json> parse_body(const std::string& body) {
   if (body.empty()) return json::object();
   auto parsed = formats::parse_json(body, {.size_bytes = formats::kMaxApiBodyBytes, .depth = 64});
@@ -97,6 +121,15 @@ std::string_view next_segment(std::string_view& path) {
   std::string_view segment = path.substr(0, path.find('/'));
   path.remove_prefix(segment.size());
   return segment;
+}
+
+// What an operator does on a full disk.
+StorePool::Need need_of(const Route& route) {
+  constexpr std::string_view kOthers[] = {"UpdateCertificate", "UpdateAccessKey", "UpdateOperator",
+                                          "RemoveThingFromThingGroup"};
+  const bool takes_away = route.method == "DELETE" || route.name.starts_with("Cancel") ||
+                          std::ranges::find(kOthers, route.name) != std::end(kOthers);
+  return takes_away ? StorePool::Need::kRelief : StorePool::Need::kRoom;
 }
 
 Result<RawRequest> read_request(const net::HttpRequest& request,
@@ -218,6 +251,13 @@ io::Task<net::HttpResponse> Router::dispatch(Identity who, std::string service,
     co_return co_await run(
         route, {std::move(who), std::move(*values), std::move(request), std::move(request_id)});
   }
+  for (const Unserved& one : kUnserved) {
+    if (service != "greengrass" || one.method != request.method || !match_path(one.path, path)) {
+      continue;
+    }
+    co_return error_response(501, "NotImplementedException",
+                             "this control plane does not implement " + std::string(one.name));
+  }
   co_return error_response(404, "UnknownOperationException",
                            "this control plane has no operation " + request.method + " " + path);
 }
@@ -257,7 +297,7 @@ io::Task<net::HttpResponse> Router::run(const Route& route, Call call) {
     return formats::json_text(answer);
   };
   auto answer = route.method == "GET" ? co_await stores_.read(std::move(work))
-                                      : co_await stores_.write(std::move(work));
+                                      : co_await stores_.write(std::move(work), need_of(route));
   if (!answer && *exception) {
     co_return error_response((*exception)->status, (*exception)->type, answer.error().message());
   }

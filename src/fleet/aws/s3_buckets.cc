@@ -120,7 +120,8 @@ io::Task<HttpResponse> ArtifactApi::create_bucket(const S3Request& request) {
 
 io::Task<HttpResponse> ArtifactApi::delete_bucket(const S3Request& request) {
   auto deleted = co_await stores_.write(
-      [name = request.bucket](Store& store) { return store.delete_bucket(name); });
+      [name = request.bucket](Store& store) { return store.delete_bucket(name); },
+      StorePool::Need::kRelief);
   if (deleted) co_return HttpResponse{.status = 204};
   if (deleted.error().code() == Code::kFailedPrecondition) {
     co_return s3_error(409, "BucketNotEmpty", deleted.error().message());
