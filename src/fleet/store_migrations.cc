@@ -13,6 +13,14 @@ struct Migration {
   std::vector<const char*> statements;
 };
 
+// Migration 6: buckets, and what an object tells its readers besides its content.
+const std::vector<const char*> kBuckets = {
+    "CREATE TABLE buckets (name TEXT PRIMARY KEY, created_ms BIGINT NOT NULL)",
+    "INSERT INTO buckets (name, created_ms) SELECT bucket, MIN(modified_ms) FROM objects "
+    "GROUP BY bucket",
+    "ALTER TABLE objects ADD COLUMN headers TEXT NOT NULL DEFAULT '{}'",
+    "CREATE INDEX objects_by_content ON objects (sha256)"};
+
 // Migration 7. A revision is given once, even where its deployment is deleted: devices know
 // configurations by it. So is the content of a component version.
 const std::vector<const char*> kUpdatesAndDeletions = {
@@ -140,13 +148,7 @@ const std::vector<Migration>& migrations() {
         "request_sha256 TEXT NOT NULL, response TEXT NOT NULL, created_ms BIGINT NOT NULL, "
         "PRIMARY KEY (operation, client_token))",
         "CREATE INDEX answers_by_time ON answers (created_ms)"}},
-      // 6: buckets, and what an object tells its readers besides its content.
-      {6,
-       {"CREATE TABLE buckets (name TEXT PRIMARY KEY, created_ms BIGINT NOT NULL)",
-        "INSERT INTO buckets (name, created_ms) SELECT bucket, MIN(modified_ms) FROM objects "
-        "GROUP BY bucket",
-        "ALTER TABLE objects ADD COLUMN headers TEXT NOT NULL DEFAULT '{}'",
-        "CREATE INDEX objects_by_content ON objects (sha256)"}},
+      {6, kBuckets},
       {7, kUpdatesAndDeletions},
       {8, kAccess},
       {9, kModelMetrics},
