@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "nucleus/test_config.h"
 #include "sim/sim_operator.h"
 
 namespace skerry::sim {
@@ -191,7 +192,8 @@ class Simulation {
       changes = old == before.end() || old->second.package() != tool->second.package();
     }
     const int64_t next = ++numbers_;
-    auto changed = state.config().update(kToolName, {"counter"}, next, device.clock_.wall_ms());
+    auto changed =
+        nucleus::update_now(state.config(), kToolName, {"counter"}, next, device.clock_.wall_ms());
     if (!changed || changed->empty()) return;  // nothing changes where the clock went back
     Watched& watched = watched_[device.thing_];
     trace(device.thing_.str(),

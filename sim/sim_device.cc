@@ -75,7 +75,7 @@ Device::Device(SimLoop& loop, SimFleet& fleet, ThingName thing, uint64_t seed)
       random_(seed),
       clock_(loop),
       processes_(loop, behave),
-      env_{loop_, clock_, files_, processes_, random_, pool_} {
+      env_{loop_, clock_, files_, processes_, random_, pool_, pool_} {
   info_.root = kRoot;
   info_.thing = thing_;
   info_.region = "eu-west-1";

@@ -51,18 +51,25 @@ struct SimFleet::Services {
         link(fleet.broker_.client(client_options(kControlId))),
         jobs(fleet.env_, stores, fleet.deployments_, link),
         status(fleet.env_, stores, link),
-        credentials(*fleet::TemporaryCredentials::open(fleet.env_, *fleet.store_)),
-        data_plane(fleet.clock_, stores, {}, *credentials, "SkerryRole",
-                   [](const std::string& sha256) -> Result<std::string> {
+        certificates(stores),
+        credentials(fleet.env_, certificates, std::string(32, 'k')),
+        data_plane(fleet.clock_, stores, {}, certificates, credentials, "SkerryRole",
+                   [](fleet::Store&, const std::string& sha256) -> Result<std::string> {
                      return std::string(kArtifactUrl) + sha256;
                    }) {
+    io::TaskScope scope;
+    scope.spawn([](Services& services) -> io::Task<void> {
+      const auto loaded = co_await services.certificates.load();
+      SKERRY_CHECK(loaded.has_value(), "the store in memory can be read");
+    }(*this));
     link.start();
   }
   fleet::StorePool stores;
   fleet::DeviceLink link;
   fleet::JobsService jobs;
   fleet::FleetStatusService status;
-  std::unique_ptr<fleet::TemporaryCredentials> credentials;
+  fleet::ActiveCertificates certificates;
+  fleet::TemporaryCredentials credentials;
   fleet::DataPlane data_plane;
 };
 
@@ -72,7 +79,7 @@ SimFleet::SimFleet(SimLoop& loop, io::Random& random, NetworkFaults& faults)
       faults_(faults),
       clock_(loop),
       processes_(loop, [](const io::ProcessSpec&) { return ScriptedProcess{}; }),
-      env_{loop_, clock_, files_, processes_, random_, pool_},
+      env_{loop_, clock_, files_, processes_, random_, pool_, pool_},
       broker_(loop),
       store_(open_store()),
       deployments_(env_, {}) {

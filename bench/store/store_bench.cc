@@ -159,7 +159,7 @@ void certificates(const std::string& directory, int count) {
   io::RealProcesses processes(loop);
   io::RealRandom random;
   io::ThreadPool threads("files", 1);
-  io::Env env{loop, clock, files, processes, random, threads};
+  io::Env env{loop, clock, files, processes, random, threads, threads};
   must(Store::open(directory + "/certificates.db"));
   auto pool = must(StorePool::open(loop, directory + "/certificates.db"));
   ActiveCertificates active(*pool);

@@ -106,7 +106,8 @@ TEST(JobMessageTest, NextJobBothWays) {
 }
 
 TEST(JobMessageTest, NoJobIsNoExecution) {
-  EXPECT_EQ(to_text(NextJob{130, std::nullopt, ""}), R"({"timestamp":130})");
+  const std::string text = to_text(NextJob{130, std::nullopt, ""});
+  EXPECT_EQ(text, R"({"timestamp":130})");
   EXPECT_EQ(parse_next_job(text)->redeployed, std::nullopt);
   EXPECT_EQ(parse_next_job(to_text(NextJob{130, std::nullopt, "repair-x", 2}))->redeployed, 2);
   EXPECT_FALSE(parse_next_job(R"({"timestamp":130})")->execution);

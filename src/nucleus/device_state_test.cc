@@ -448,15 +448,15 @@ TEST_F(DeviceStateTest, WhatAnUnchangedComponentSetsOutlivesTheRollBackThoughThe
   const ComponentName lib("lib");
   ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j1"), true));
   ASSERT_TRUE(state_->commit(job("j1", "SUCCEEDED")));
-  ASSERT_TRUE(state_->config().update(lib, {"counter"}, 1, 900));
-  ASSERT_TRUE(state_->config().update(lib, {"other"}, "late", 900));
+  ASSERT_TRUE(update(lib, {"counter"}, 1, 900));
+  ASSERT_TRUE(update(lib, {"other"}, "late", 900));
   Generation next = generation("2.0.0");
   next.components[lib] = generation("1.0.0").components[lib];
   next.config = state_->config().tree();
   next.config.take_back_times(500, 400);
   ASSERT_TRUE(state_->switch_to(std::move(next), job("j2"), true));
-  ASSERT_TRUE(state_->config().update(lib, {"counter"}, 2, 500));
-  ASSERT_TRUE(state_->config().update(lib, {"counter"}, 1, 450));  // older: has no effect
+  ASSERT_TRUE(update(lib, {"counter"}, 2, 500));
+  ASSERT_TRUE(update(lib, {"counter"}, 1, 450));  // older: has no effect
   expect_same_after_reopening();
   ASSERT_TRUE(state_->begin_rollback("why"));
   EXPECT_EQ(state_->config().tree().get(lib, {"counter"}).value(), 2);
