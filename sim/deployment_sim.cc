@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "nucleus/test_config.h"
 #include "sim/sim_operator.h"
 
 namespace skerry::sim {
@@ -183,25 +182,33 @@ class Simulation {
   // The tool sets its counter, whatever else goes on.
   void count(Device& device) {
     auto& state = device.nucleus_->state();
+    if (device.files_.crashed() || !state.components().contains(kToolName)) return;
+    const int64_t next = ++numbers_;
+    state.config().update(kToolName, {"counter"}, next, device.clock_.wall_ms(),
+                          [this, &device, next](const Result<std::vector<nucleus::KeyPath>>& set) {
+                            // Nothing changes where the clock went back.
+                            if (set && !set->empty()) note_count(device, next);
+                          });
+  }
+
+  void note_count(Device& device, int64_t count) {
+    if (!device.nucleus_ || device.files_.crashed()) return;  // nobody is left to be told
+    const auto& state = device.nucleus_->state();
     const auto tool = state.components().find(kToolName);
-    if (device.files_.crashed() || tool == state.components().end()) return;
+    if (tool == state.components().end()) return;
     bool changes = false;
     if (state.phase() == nucleus::Phase::kActivating) {
       const auto& before = state.previous().components;
       const auto old = before.find(kToolName);
       changes = old == before.end() || old->second.package() != tool->second.package();
     }
-    const int64_t next = ++numbers_;
-    auto changed =
-        nucleus::update_now(state.config(), kToolName, {"counter"}, next, device.clock_.wall_ms());
-    if (!changed || changed->empty()) return;  // nothing changes where the clock went back
-    Watched& watched = watched_[device.thing_];
     trace(device.thing_.str(),
-          "counts to " + std::to_string(next) + (changes ? " in a change" : ""));
+          "counts to " + std::to_string(count) + (changes ? " in a change" : ""));
+    Watched& watched = watched_[device.thing_];
     if (changes) {
-      watched.with_job.emplace(state.pending_job().job, next);
+      watched.with_job.emplace(state.pending_job().job, count);
     } else {
-      watched.counter = next;
+      watched.counter = count;
     }
   }
 
