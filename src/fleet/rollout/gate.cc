@@ -1,0 +1,235 @@
+// One way of judging for each kind of number that metrics are: shares of devices, rates, means,
+// and distributions.
+#include "fleet/rollout/gate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "formats/node.h"
+
+namespace skerry::fleet::rollout {
+namespace {
+
+using nlohmann::json;
+
+constexpr formats::EnumNames<Verdict, 3> kVerdicts = {{{Verdict::kFine, "fine"},
+                                                       {Verdict::kWorse, "worse"},
+                                                       {Verdict::kNotEnoughData, "notEnoughData"}}};
+
+void not_enough(Finding& finding, std::string why) {
+  finding.verdict = Verdict::kNotEnoughData;
+  finding.text = std::move(why);
+}
+
+std::string compared(const Finding& finding, const char* format) {
+  return fmt::format(fmt::runtime(format), finding.release, finding.release_interval.low,
+                     finding.release_interval.high, finding.control, finding.control_interval.low,
+                     finding.control_interval.high);
+}
+
+void judge_share(const Gate& gate, const Evidence& evidence, double alpha, Finding& finding) {
+  const Arm& release = evidence.release;
+  const Arm& control = evidence.control;
+  finding.release_interval = proportion_interval(release.events, release.devices, alpha / 2);
+  finding.release = release.devices == 0 ? 0
+                                         : static_cast<double>(release.events) /
+                                               static_cast<double>(release.devices);
+  if (control.devices > 0) {
+    finding.control = static_cast<double>(control.events) / static_cast<double>(control.devices);
+    finding.control_interval = proportion_interval(control.events, control.devices, alpha / 2);
+  } else if (gate.metric == Metric::kDeploymentFailures) {
+    finding.control = gate.baseline;
+    finding.control_interval = {gate.baseline, gate.baseline};
+  } else {
+    return not_enough(finding, "no device outside the release has reported");
+  }
+  const double bar = finding.control_interval.high + gate.tolerance;
+  finding.text = compared(
+      finding, "{:.4f} ({:.4f} to {:.4f}) of the devices, control {:.4f} ({:.4f} to {:.4f})");
+  if (finding.release_interval.low > bar) {
+    finding.verdict = Verdict::kWorse;
+    return;
+  }
+  if (release.devices < gate.min_devices) {
+    return not_enough(finding, fmt::format("{} of {} devices", release.devices, gate.min_devices));
+  }
+  // So few devices that even if all of them failed nothing would follow: people have to look.
+  const double at_worst = proportion_interval(release.devices, release.devices, alpha / 2).low;
+  if (release.events > 0 && at_worst <= bar) {
+    return not_enough(finding, fmt::format("{} of {} devices is too little to tell from chance",
+                                           release.events, release.devices));
+  }
+  finding.verdict = Verdict::kFine;
+}
+
+void judge_rate(const Gate& gate, const Evidence& evidence, double alpha, Finding& finding) {
+  const Arm& release = evidence.release;
+  const Arm& control = evidence.control;
+  if (release.device_hours <= 0 || control.device_hours <= 0) {
+    return not_enough(finding, "no device of a cohort has reported");
+  }
+  finding.release = release.count / release.device_hours;
+  finding.control = control.count / control.device_hours;
+  finding.release_interval =
+      rate_interval(release.count, release.device_hours, alpha / 2, release.dispersion);
+  finding.control_interval =
+      rate_interval(control.count, control.device_hours, alpha / 2, control.dispersion);
+  finding.text = compared(
+      finding, "{:.4g} ({:.4g} to {:.4g}) per device and hour, control {:.4g} ({:.4g} to {:.4g})");
+  const bool worse =
+      finding.release_interval.low > finding.control_interval.high * (1 + gate.tolerance);
+  finding.verdict = worse ? Verdict::kWorse : Verdict::kFine;
+  if (!worse && release.devices < gate.min_devices) {
+    not_enough(finding, fmt::format("{} of {} devices", release.devices, gate.min_devices));
+  }
+}
+
+bool is_worse_mean(const Gate& gate, const Finding& finding) {
+  if (gate.metric == Metric::kMeanConfidence) {
+    return finding.release_interval.high < finding.control_interval.low * (1 - gate.tolerance);
+  }
+  if (gate.metric == Metric::kInferenceLatency) {  // logarithms
+    return finding.release_interval.low >
+           finding.control_interval.high + std::log1p(gate.tolerance);
+  }
+  return finding.release_interval.low > finding.control_interval.high + gate.tolerance;
+}
+
+// Whether there are observations enough of both cohorts.
+bool enough(const Gate& gate, int64_t release, int64_t control, Finding& finding) {
+  finding.needed = std::max(gate.min_devices, kLeastObservations);
+  if (release < finding.needed) {
+    not_enough(finding, fmt::format("{} of {} devices with the release have reported", release,
+                                    finding.needed));
+    return false;
+  }
+  if (control < kLeastObservations) {
+    not_enough(finding, fmt::format("{} of {} devices of the control cohort have reported", control,
+                                    kLeastObservations));
+    return false;
+  }
+  return true;
+}
+
+void judge_mean(const Gate& gate, const Evidence& evidence, double alpha, Finding& finding) {
+  const Moments& release = evidence.release.moments;
+  const Moments& control = evidence.control.moments;
+  finding.devices = release.count;
+  if (!enough(gate, release.count, control.count, finding)) return;
+  finding.release = release.mean();
+  finding.control = control.mean();
+  finding.release_interval = mean_interval(release, alpha / 2);
+  finding.control_interval = mean_interval(control, alpha / 2);
+  finding.verdict = is_worse_mean(gate, finding) ? Verdict::kWorse : Verdict::kFine;
+  if (gate.metric == Metric::kInferenceLatency) {
+    for (double* each : {&finding.release, &finding.control, &finding.release_interval.low,
+                         &finding.release_interval.high, &finding.control_interval.low,
+                         &finding.control_interval.high}) {
+      *each = std::exp(*each);
+    }
+  }
+  finding.text = compared(finding, "{:.4g} ({:.4g} to {:.4g}), control {:.4g} ({:.4g} to {:.4g})");
+}
+
+// Shows the class that moved farthest.
+void judge_classes(const Gate& gate, const Evidence& evidence, double alpha, Finding& finding) {
+  const size_t classes = std::min(evidence.release.classes.size(), evidence.control.classes.size());
+  const int64_t release = classes == 0 ? 0 : evidence.release.classes[0].count;
+  const int64_t control = classes == 0 ? 0 : evidence.control.classes[0].count;
+  finding.devices = release;
+  if (!enough(gate, release, control, finding)) return;
+  finding.verdict = Verdict::kFine;
+  const double share = alpha / 2 / static_cast<double>(classes);
+  double farthest = -1;
+  for (size_t i = 0; i < classes; ++i) {
+    const Moments& with = evidence.release.classes[i];
+    const Moments& without = evidence.control.classes[i];
+    const Interval a = mean_interval(with, share), b = mean_interval(without, share);
+    const double gap = std::max(a.low - b.high, b.low - a.high);
+    if (gap > gate.tolerance) finding.verdict = Verdict::kWorse;
+    const double moved = std::abs(with.mean() - without.mean());
+    if (moved <= farthest) continue;
+    farthest = moved;
+    finding.release = with.mean();
+    finding.control = without.mean();
+    finding.release_interval = a;
+    finding.control_interval = b;
+    finding.text =
+        fmt::format("class {}: ", i) +
+        compared(finding, "{:.4f} ({:.4f} to {:.4f}), control {:.4f} ({:.4f} to {:.4f})");
+  }
+}
+
+}  // namespace
+
+std::string_view name_of(Verdict verdict) {
+  return formats::enum_name(kVerdicts, verdict);
+}
+
+json to_json(const Finding& finding) {
+  const auto interval = [](const Interval& of) {
+    const auto bound = [](double value) { return std::isfinite(value) ? json(value) : json(); };
+    return json::array({bound(of.low), bound(of.high)});
+  };
+  return {{"metric", name_of(finding.metric)},
+          {"verdict", name_of(finding.verdict)},
+          {"release", finding.release},
+          {"control", finding.control},
+          {"releaseInterval", interval(finding.release_interval)},
+          {"controlInterval", interval(finding.control_interval)},
+          {"devices", finding.devices},
+          {"needed", finding.needed},
+          {"text", finding.text}};
+}
+
+std::vector<Gate> gates_of(const Plan& plan, size_t stage) {
+  std::vector<Gate> gates;
+  for (size_t i = 0; i <= stage && i < plan.stages.size(); ++i) {
+    for (const Gate& gate : plan.stages[i].gates) {
+      auto known = std::ranges::find(gates, gate.metric, &Gate::metric);
+      if (known == gates.end()) {
+        gates.push_back(gate);
+      } else {
+        *known = gate;
+      }
+    }
+  }
+  return gates;
+}
+
+double alpha_of(const Plan& plan) {
+  const size_t gates = gates_of(plan, plan.stages.size()).size();
+  return plan.false_alarm / static_cast<double>(std::max<size_t>(gates, 1));
+}
+
+Finding judge(const Gate& gate, const Evidence& evidence, double alpha) {
+  Finding finding;
+  finding.metric = gate.metric;
+  finding.devices = evidence.release.devices;
+  finding.needed = gate.min_devices;
+  switch (gate.metric) {
+    case Metric::kDeploymentFailures:
+    case Metric::kUnhealthyDevices:
+    case Metric::kComponentErrors:
+      judge_share(gate, evidence, alpha, finding);
+      break;
+    case Metric::kComponentRestarts:
+      judge_rate(gate, evidence, alpha, finding);
+      break;
+    case Metric::kInferenceErrors:
+    case Metric::kInferenceLatency:
+    case Metric::kMeanConfidence:
+      judge_mean(gate, evidence, alpha, finding);
+      break;
+    case Metric::kClassDistribution:
+      judge_classes(gate, evidence, alpha, finding);
+      break;
+  }
+  return finding;
+}
+
+}  // namespace skerry::fleet::rollout

@@ -1,0 +1,96 @@
+// Each interval is the set of values that a mixture martingale has not yet refuted: those for which
+// (likelihood averaged over a prior) / (likelihood at the value) has stayed below 1 / alpha.
+// Ville's inequality bounds the chance that the true value is ever refuted by alpha.
+#include "fleet/rollout/sequential.h"
+
+#include <cmath>
+#include <limits>
+
+namespace skerry::fleet::rollout {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr int kBisections = 80;
+constexpr double kPrior = 0.5;  // Jeffreys: no value of the rate is hard to find
+// The number of observations at which mean_interval is tightest. Any choice is valid.
+constexpr double kTightestAt = 500;
+
+double log_beta(double a, double b) {
+  return std::lgamma(a) + std::lgamma(b) - std::lgamma(a + b);
+}
+
+// Where `refuted` changes between `inside`, which is not refuted, and `outside`.
+template <class Refuted>
+double edge(double inside, double outside, Refuted refuted) {
+  for (int i = 0; i < kBisections; ++i) {
+    const double middle = (inside + outside) / 2;
+    (refuted(middle) ? outside : inside) = middle;
+  }
+  return outside;  // the conservative side
+}
+
+// x log y, 0 where x is.
+double x_log_y(double x, double y) {
+  return x == 0 ? 0 : x * std::log(y);
+}
+
+}  // namespace
+
+Interval proportion_interval(int64_t events, int64_t trials, double alpha) {
+  if (trials <= 0) return {0, 1};
+  const double k = static_cast<double>(events), rest = static_cast<double>(trials - events);
+  const double mixture = log_beta(k + kPrior, rest + kPrior) - log_beta(kPrior, kPrior);
+  const double bar = -std::log(alpha);
+  const auto refuted = [&](double p) {
+    return mixture - x_log_y(k, p) - x_log_y(rest, 1 - p) >= bar;
+  };
+  const double seen = k / (k + rest);
+  return {events == 0 ? 0 : edge(seen, 0, refuted), rest == 0 ? 1 : edge(seen, 1, refuted)};
+}
+
+Interval rate_interval(double events, double exposure, double alpha, double dispersion) {
+  if (exposure <= 0) return {0, kInfinity};
+  const double k = events / dispersion, t = exposure / dispersion;
+  const double mixture = std::lgamma(k + kPrior) - std::lgamma(kPrior) -
+                         (k + kPrior) * std::log1p(t);  // the prior is Gamma(1/2, 1)
+  const double bar = -std::log(alpha);
+  const auto refuted = [&](double rate) { return mixture - x_log_y(k, rate) + rate * t >= bar; };
+  const double seen = k / t;
+  double beyond = seen + 1 / t;
+  while (!refuted(beyond)) beyond *= 2;
+  return {k == 0 ? 0 : edge(seen, 0, refuted), edge(seen, beyond, refuted)};
+}
+
+void Moments::add(double value) {
+  ++count;
+  sum += value;
+  squares += value * value;
+}
+
+void Moments::merge(const Moments& other) {
+  count += other.count;
+  sum += other.sum;
+  squares += other.squares;
+}
+
+double Moments::mean() const {
+  return count == 0 ? 0 : sum / static_cast<double>(count);
+}
+
+double Moments::variance() const {
+  if (count < 2) return 0;
+  const double n = static_cast<double>(count);
+  return std::fmax(0, (squares - sum * sum / n) / (n - 1));
+}
+
+Interval mean_interval(const Moments& moments, double alpha) {
+  if (moments.count < kLeastObservations) return {-kInfinity, kInfinity};
+  const double n = static_cast<double>(moments.count);
+  const double twice_log = -2 * std::log(alpha);
+  const double rho2 = (twice_log + std::log(twice_log + 1)) / kTightestAt;
+  const double width = std::sqrt(moments.variance() * 2 * (n * rho2 + 1) / (n * n * rho2) *
+                                 std::log(std::sqrt(n * rho2 + 1) / alpha));
+  return {moments.mean() - width, moments.mean() + width};
+}
+
+}  // namespace skerry::fleet::rollout

@@ -1,0 +1,44 @@
+// Confidence sequences: intervals that hold at every look at once. With probability 1 - alpha the
+// true value is inside the interval at all times, however often somebody looks and whenever he
+// stops, so a gate may be looked at every second without crying wolf. They are functions of what
+// was counted so far, not of the order of the looks: a restarted server computes the same ones.
+// docs/decisions/0010-sequential-gates.md says why these, and what they cost.
+#pragma once
+
+#include <cstdint>
+
+namespace skerry::fleet::rollout {
+
+struct Interval {
+  double low = 0;
+  double high = 0;
+
+  bool operator==(const Interval&) const = default;
+};
+
+// Of a probability, `events` seen in `trials`. Exact for any number of trials: the beta-binomial
+// mixture martingale (Robbins 1970) with the prior Beta(1/2, 1/2). {0, 1} without trials.
+Interval proportion_interval(int64_t events, int64_t trials, double alpha);
+
+// Of a Poisson rate, `events` seen in `exposure`; high is infinite without exposure. `dispersion`
+// >= 1 is the variance of a count over its mean: events that come in clusters count for fewer.
+Interval rate_interval(double events, double exposure, double alpha, double dispersion = 1);
+
+// Sums of independent observations: mergeable, in any order.
+struct Moments {
+  int64_t count = 0;
+  double sum = 0;
+  double squares = 0;
+
+  void add(double value);
+  void merge(const Moments& other);
+  double mean() const;
+  double variance() const;  // of one observation
+};
+
+// Of a mean. Asymptotic (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas 2021, "Time-uniform central
+// limit theory"): for kLeastObservations and more, infinitely wide below.
+Interval mean_interval(const Moments& moments, double alpha);
+inline constexpr int64_t kLeastObservations = 30;
+
+}  // namespace skerry::fleet::rollout
