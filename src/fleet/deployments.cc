@@ -8,6 +8,7 @@
 #include <set>
 
 #include "fleet/components.h"
+#include "fleet/rollout/rollouts.h"
 #include "formats/deployment.h"
 #include "formats/json_ptr.h"
 #include "formats/limits.h"
@@ -80,14 +81,21 @@ Result<Again> find_again(Store& store, const ThingName& thing) {
 
 }  // namespace
 
+// What the target's latest deployment says is no longer what things should run that join.
+Result<void> Deployments::retire(Store& store, const std::string& target_arn) const {
+  auto former = store.latest_deployment(target_arn);
+  if (!former && former.error().code() == Code::kNotFound) return {};
+  if (!former) return fail(former.error());
+  if (former->status != DeploymentStatus::kActive) return {};
+  return store.set_deployment_status(former->id, DeploymentStatus::kInactive);
+}
+
 Result<void> Deployments::supersede(Store& store, const std::string& target_arn,
                                     ExecutionStatus status) const {
   auto former = store.latest_deployment(target_arn);
   if (!former && former.error().code() == Code::kNotFound) return {};
   if (!former) return fail(former.error());
-  if (former->status == DeploymentStatus::kActive) {
-    SKERRY_TRY(store.set_deployment_status(former->id, DeploymentStatus::kInactive));
-  }
+  SKERRY_TRY(retire(store, target_arn));
   SKERRY_ASSIGN(auto ended,
                 store.end_executions(former->job_id, Which::kQueued, status, env_.clock.wall_ms()));
   tell(store, ended);
@@ -111,10 +119,11 @@ Result<void> Deployments::queue(Store& store, const formats::Target& target,
   return {};
 }
 
-Result<Deployment> Deployments::create(Store& store, const json& request) const {
-  SKERRY_ASSIGN(auto target, formats::parse_target_arn(request.value("targetArn", "")));
+Result<Deployment> Deployments::add(Store& store, const json& request,
+                                    const formats::Target& target) const {
   SKERRY_ASSIGN(auto document, formats::parse_deployment(request));
   const int64_t now_ms = env_.clock.wall_ms();
+  SKERRY_TRY(check_available(store, roots_of(document)));
 
   Deployment deployment;
   deployment.id = DeploymentId(env_.random.uuid());
@@ -125,19 +134,60 @@ Result<Deployment> Deployments::create(Store& store, const json& request) const 
   deployment.request_json = request.dump();
   deployment.tags_json = request.value("tags", json::object()).dump();
   deployment.created_ms = now_ms;
+  SKERRY_ASSIGN(deployment.revision, store.next_revision(deployment.target_arn));
 
+  document.id = deployment.id;
+  document.name = deployment.name;
+  document.configuration_arn = formats::configuration_arn(scope_, {target, deployment.revision});
+  document.creation_timestamp_ms = now_ms;
+  SKERRY_ASSIGN(deployment.document_json, document_text(document));
+  return store.create_deployment(std::move(deployment));
+}
+
+Result<Deployment> Deployments::create(Store& store, const json& request,
+                                       std::optional<rollout::Plan> plan) const {
+  SKERRY_ASSIGN(auto target, formats::parse_target_arn(request.value("targetArn", "")));
+  const std::string target_arn = formats::target_arn(scope_, target);
+  const bool is_group = target.kind == formats::Target::Kind::kThingGroup;
+  const int64_t now_ms = env_.clock.wall_ms();
+  if (!plan && request.contains("iotJobConfiguration")) {
+    SKERRY_ASSIGN(plan, rollout::parse_job_configuration(request["iotJobConfiguration"]));
+  }
+  Deployment deployment;
   SKERRY_TRY(store.transaction([&]() -> Result<void> {
-    SKERRY_TRY(check_available(store, roots_of(document)));
-    SKERRY_TRY(supersede(store, deployment.target_arn, ExecutionStatus::kCanceled));
-
-    SKERRY_ASSIGN(deployment.revision, store.next_revision(deployment.target_arn));
-    document.id = deployment.id;
-    document.name = deployment.name;
-    document.configuration_arn = formats::configuration_arn(scope_, {target, deployment.revision});
-    document.creation_timestamp_ms = now_ms;
-    SKERRY_ASSIGN(deployment.document_json, document_text(document));
-    SKERRY_ASSIGN(deployment, store.create_deployment(deployment));
+    SKERRY_ASSIGN(auto good, rollout::last_known_good(store, target_arn));
+    SKERRY_TRY(rollout::make_way(store, target_arn, plan.has_value(), now_ms));
+    // Devices of later stages still get what was before, where they have not begun it.
+    if (plan && is_group) {
+      SKERRY_TRY(store.find_group(ThingGroupName(target.name)));
+      SKERRY_TRY(retire(store, target_arn));
+    } else {
+      SKERRY_TRY(supersede(store, target_arn, ExecutionStatus::kCanceled));
+    }
+    SKERRY_ASSIGN(deployment, add(store, request, target));
+    if (plan) SKERRY_TRY(rollout::begin(store, deployment, *plan, good, now_ms));
+    if (plan && is_group) return {};
     return queue(store, target, deployment.job_id);
+  }));
+  return deployment;
+}
+
+Result<Deployment> Deployments::create_rollback(Store& store,
+                                                const rollout::Record& rollout) const {
+  SKERRY_ASSIGN(auto target, formats::parse_target_arn(rollout.target_arn));
+  json request = {{"components", json::object()}};
+  if (!rollout.previous.request_json.empty()) {
+    SKERRY_ASSIGN(request, formats::parse_json(rollout.previous.request_json));
+  }
+  request["targetArn"] = rollout.target_arn;
+  for (const char* member : {"iotJobConfiguration", "clientToken"}) request.erase(member);
+  request["rolledBackFrom"] = rollout.id.str();
+  request["tags"]["skerry:rolledBackFrom"] = rollout.id.str();
+  Deployment deployment;
+  SKERRY_TRY(store.transaction([&]() -> Result<void> {
+    SKERRY_TRY(retire(store, rollout.target_arn));
+    SKERRY_ASSIGN(deployment, add(store, request, target));
+    return {};
   }));
   return deployment;
 }
@@ -157,6 +207,7 @@ Result<void> Deployments::cancel(Store& store, const DeploymentId& id, Begun beg
                                                  ", only an ACTIVE one can be cancelled");
     }
     if (was_active) SKERRY_TRY(store.set_deployment_status(id, DeploymentStatus::kCanceled));
+    SKERRY_TRY(rollout::on_canceled(store, id, env_.clock.wall_ms()));
     tell(store, ended);
     return {};
   });
@@ -164,6 +215,7 @@ Result<void> Deployments::cancel(Store& store, const DeploymentId& id, Begun beg
 
 Result<void> Deployments::remove(Store& store, const Deployment& deployment) const {
   return store.transaction([&]() -> Result<void> {
+    SKERRY_TRY(rollout::check_removable(store, deployment.id));
     SKERRY_ASSIGN(auto ended,
                   store.end_executions(deployment.job_id, Which::kBegun, ExecutionStatus::kRemoved,
                                        env_.clock.wall_ms()));
@@ -182,8 +234,10 @@ Result<void> Deployments::delete_thing(Store& store, const ThingName& thing) con
 
 Result<void> Deployments::delete_group(Store& store, const ThingGroupName& group) const {
   return store.transaction([&]() -> Result<void> {
-    const formats::Target target{formats::Target::Kind::kThingGroup, group.str()};
-    SKERRY_TRY(supersede(store, formats::target_arn(scope_, target), ExecutionStatus::kRemoved));
+    const std::string target_arn =
+        formats::target_arn(scope_, {formats::Target::Kind::kThingGroup, group.str()});
+    SKERRY_TRY(rollout::on_target_gone(store, target_arn, env_.clock.wall_ms()));
+    SKERRY_TRY(supersede(store, target_arn, ExecutionStatus::kRemoved));
     return store.delete_group(group);
   });
 }
@@ -198,6 +252,9 @@ Result<void> Deployments::add_to_group(Store& store, const ThingName& thing,
     if (!latest && latest.error().code() == Code::kNotFound) return {};
     if (!latest) return fail(latest.error());
     if (latest->status != DeploymentStatus::kActive) return {};
+    SKERRY_ASSIGN(const bool in_stages,
+                  rollout::on_joined(store, *latest, thing, env_.clock.wall_ms()));
+    if (in_stages) return {};
     // It may have been a member before. What it has ended since is queued again, because leaving
     // took the group's components from it; what it is busy with is not.
     auto execution = store.find_execution(latest->job_id, thing);

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
+#include "fleet/rollout/plan.h"
+#include "fleet/rollout/rollout_store.h"
 #include "fleet/store.h"
 #include "formats/arn.h"
 #include "io/env.h"
@@ -22,7 +25,12 @@ class Deployments {
   // `request` is the body of CreateDeployment. A document that devices would refuse is
   // kInvalidArgument; a target or component that does not exist is kNotFound. What no device has
   // begun of the target's former deployment is cancelled.
-  Result<Deployment> create(Store& store, const nlohmann::json& request) const;
+  // With a plan, or with an iotJobConfiguration that limits something, the engine of rollouts asks
+  // the devices (rollout/engine.h); without, all are asked at once.
+  Result<Deployment> create(Store& store, const nlohmann::json& request,
+                            std::optional<rollout::Plan> plan = std::nullopt) const;
+  // The revision before the rollout's becomes the target's latest deployment. Nobody is asked yet.
+  Result<Deployment> create_rollback(Store& store, const rollout::Record& rollout) const;
 
   // What becomes of executions that a device has begun.
   enum class Begun { kFinishes, kEnds };
@@ -52,8 +60,12 @@ class Deployments {
                                         const Store::ExecutionChange& change) const;
 
  private:
+  Result<void> retire(Store& store, const std::string& target_arn) const;
   // What is queued of the target's latest deployment ends with `status`.
   Result<void> supersede(Store& store, const std::string& target_arn, ExecutionStatus status) const;
+  // Stores what `request` asks for as the target's latest deployment.
+  Result<Deployment> add(Store& store, const nlohmann::json& request,
+                         const formats::Target& target) const;
   Result<void> queue(Store& store, const formats::Target& target, const JobId& job) const;
 
   io::Env& env_;

@@ -30,6 +30,7 @@
 #include "fleet/presence.h"
 #include "fleet/remote_artifacts.h"
 #include "fleet/retention.h"
+#include "fleet/rollout/engine.h"
 #include "fleet/shadows.h"
 #include "fleet/store_pool.h"
 #include "formats/limits.h"
@@ -149,6 +150,7 @@ struct FleetServer::Parts {
   std::optional<ActiveCertificates> certificates;
   std::optional<TemporaryCredentials> temporary;
   std::optional<Deployments> deployments;
+  std::optional<rollout::Rollouts> rollouts;
   net::TlsFiles server_files;
 
   std::optional<BrokerRegistry> registry;
@@ -159,6 +161,7 @@ struct FleetServer::Parts {
   std::optional<JobsService> jobs;
   std::optional<ShadowService> shadows;
   std::optional<PresenceService> presence;
+  std::optional<rollout::RolloutEngine> rollout_engine;
 
   std::optional<aws::Router> router;
   std::optional<Console> console;
@@ -216,6 +219,7 @@ io::Task<Result<void>> FleetServer::Parts::open_state() {
   if (!is_wildcard(options.bind_address)) names.push_back(options.bind_address);
   SKERRY_CO_ASSIGN(server_files, authority->server_files(names));
   deployments.emplace(env, scope);
+  rollouts.emplace(*deployments);
   co_return Result<void>();
 }
 
@@ -400,6 +404,7 @@ Result<void> FleetServer::Parts::listen() {
                  *stores, *keys);
   console.emplace(env, *stores, *router,
                   Console::Options{find_console_files(env.files), options.api_tls});
+  rollout_engine.emplace(env, *stores, *rollouts);
   if (options.artifact_retention_days > 0) tasks.spawn(collect_artifacts());
   tasks.spawn(keep_pruning(env, *stores));
   return {};

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "fleet/rollout/cohort.h"
 #include "fleet/store_sql.h"
 
 namespace skerry::fleet {
@@ -11,6 +12,7 @@ namespace {
 struct Migration {
   int64_t version;
   std::vector<const char*> statements;
+  Result<void> (*also)(Database&) = nullptr;  // what no statement can do; after them
 };
 
 // Migration 6: buckets, and what an object tells its readers besides its content.
@@ -93,6 +95,31 @@ const std::vector<const char*> kPresence = {
     "INSERT INTO presence (thing, connected, since_ms, last_seen_ms, unreachable) "
     "SELECT thing, 0, last_status_ms, last_status_ms, 0 FROM core_devices"};
 
+// Migration 13: rollouts. A membership knows its thing's cohort, so that a stage is a range of an
+// index.
+const std::vector<const char*> kRollouts = {
+    "ALTER TABLE memberships ADD COLUMN cohort BIGINT NOT NULL DEFAULT -1",
+    "CREATE INDEX memberships_by_cohort ON memberships (group_name, cohort, thing)",
+    "CREATE TABLE rollouts (id TEXT PRIMARY KEY, job_id TEXT NOT NULL, target_arn TEXT NOT NULL, "
+    "group_name TEXT NOT NULL, plan TEXT NOT NULL, state TEXT NOT NULL, is_over BIGINT NOT NULL, "
+    "findings TEXT NOT NULL, previous TEXT NOT NULL, rollback_id TEXT NOT NULL, "
+    "rollback_job_id TEXT NOT NULL, release_bytes BIGINT NOT NULL, asked_to BIGINT NOT NULL, "
+    "back_to TEXT NOT NULL, created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL)",
+    "CREATE INDEX rollouts_by_end ON rollouts (is_over)",
+    "CREATE INDEX rollouts_by_target ON rollouts (target_arn, created_ms)",
+    "CREATE TABLE rollout_history (rollout_id TEXT NOT NULL, sequence BIGINT NOT NULL, "
+    "at_ms BIGINT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (rollout_id, sequence))"};
+
+Result<void> fill_cohorts(Database& database) {
+  SKERRY_ASSIGN(auto things, database.select("SELECT DISTINCT thing FROM memberships",
+                                             [](const Row& row) { return row.text("thing"); }));
+  for (const std::string& thing : things) {
+    SKERRY_TRY(database.execute("UPDATE memberships SET cohort = :cohort WHERE thing = :thing",
+                                rollout::cohort_of(ThingName(thing)), thing));
+  }
+  return {};
+}
+
 const std::vector<Migration>& migrations() {
   static const std::vector<Migration> kMigrations = {
       // 1: the registry of things, groups and certificates.
@@ -155,6 +182,7 @@ const std::vector<Migration>& migrations() {
       {10, kModels},
       {11, kRemoteObjects},
       {12, kPresence},
+      {13, kRollouts, fill_cohorts},
   };
   return kMigrations;
 }
@@ -171,6 +199,7 @@ Result<int64_t> schema_version(Database& database) {
 Result<void> apply(Database& database, const Migration& migration) {
   return database.transaction([&]() -> Result<void> {
     for (const char* statement : migration.statements) SKERRY_TRY(database.execute(statement));
+    if (migration.also != nullptr) SKERRY_TRY(migration.also(database));
     SKERRY_TRY(database.execute("DELETE FROM schema_version"));
     SKERRY_TRY(database.execute("INSERT INTO schema_version (version) VALUES (:version)",
                                 migration.version));

@@ -1,4 +1,5 @@
 // Things, thing groups, memberships and certificates in the store.
+#include "fleet/rollout/cohort.h"
 #include "fleet/store.h"
 #include "fleet/store_sql.h"
 
@@ -153,9 +154,10 @@ Result<bool> Store::add_to_group(const ThingName& thing, const ThingGroupName& g
   SKERRY_TRY(find_thing(thing));
   SKERRY_TRY(find_group(group));
   SKERRY_ASSIGN(int64_t inserted,
-                database_->execute("INSERT INTO memberships (group_name, thing) VALUES (:group, "
-                                   ":thing) ON CONFLICT (group_name, thing) DO NOTHING",
-                                   group.str(), thing.str()));
+                database_->execute("INSERT INTO memberships (group_name, thing, cohort) VALUES "
+                                   "(:group, :thing, :cohort) ON CONFLICT (group_name, thing) DO "
+                                   "NOTHING",
+                                   group.str(), thing.str(), rollout::cohort_of(thing)));
   return inserted > 0;
 }
 

@@ -110,5 +110,6 @@ std::span<const Route> job_routes();
 std::span<const Route> access_routes();
 std::span<const Route> overview_routes();
 std::span<const Route> model_routes();
+std::span<const Route> rollout_routes();
 
 }  // namespace skerry::fleet::aws

@@ -16,7 +16,7 @@ struct CreateDeployment {
   std::string target_arn;
   std::string name;
   json components;
-  json rollout;
+  json job_configuration;
   json policies;
   std::string parent_target_arn;
   json tags;
@@ -27,7 +27,7 @@ struct CreateDeployment {
         F::body<&CreateDeployment::target_arn>("targetArn", kTargetArn, true),
         F::body<&CreateDeployment::name>("deploymentName", kDeploymentName),
         F::body<&CreateDeployment::components>("components", kDeploymentComponents),
-        F::body<&CreateDeployment::rollout>("iotJobConfiguration", kJobConfiguration),
+        F::body<&CreateDeployment::job_configuration>("iotJobConfiguration", kJobConfiguration),
         F::body<&CreateDeployment::policies>("deploymentPolicies", kDeploymentPolicies),
         F::body<&CreateDeployment::parent_target_arn>("parentTargetArn", kThingGroupArn),
         F::body<&CreateDeployment::tags>("tags", kTags),
@@ -66,11 +66,6 @@ Result<void> check_request(const ApiContext& context, const CreateDeployment& re
   if (formats::target_arn(context.scope, target) != request.target_arn) {
     return fail(Code::kInvalidArgument,
                 "targetArn: " + request.target_arn + " is not of this region and account");
-  }
-  if (request.rollout.is_object() && !request.rollout.empty()) {
-    return fail(Code::kUnsupported,
-                "iotJobConfiguration: rollout rates, abort criteria and timeouts are not supported "
-                "yet; leave it out, the deployment then goes to every target at once");
   }
   if (!request.components.is_object()) return {};
   for (const auto& [name, component] : request.components.items()) {
@@ -114,9 +109,11 @@ Result<json> get_deployment(ApiContext& context, const DeploymentRequest& reques
   answer["iotJobId"] = deployment.job_id.str();
   answer["iotJobArn"] = job_arn(context, deployment.job_id);
   const json asked = object_of(deployment.request_json);
-  for (const char* member : {"components", "deploymentPolicies"}) {
+  for (const char* member : {"components", "deploymentPolicies", "iotJobConfiguration"}) {
     answer[member] = asked.contains(member) ? asked[member] : json::object();
   }
+  // Not of the model, and ignored by its clients; in the tags, too.
+  if (asked.contains("rolledBackFrom")) answer["rolledBackFrom"] = asked["rolledBackFrom"];
   add_tags(answer, deployment.tags_json);
   return answer;
 }

@@ -178,7 +178,7 @@ std::vector<Route> all_routes() {
   std::vector<Route> routes;
   for (auto table : {component_routes(), deployment_routes(), device_routes(), tag_routes(),
                      thing_routes(), group_routes(), certificate_routes(), job_routes(),
-                     access_routes(), overview_routes(), model_routes()}) {
+                     access_routes(), overview_routes(), model_routes(), rollout_routes()}) {
     routes.insert(routes.end(), table.begin(), table.end());
   }
   return routes;

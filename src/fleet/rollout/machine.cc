@@ -203,6 +203,7 @@ class Stepping {
   }
 
   void roll_back_on(const Facts& facts) {
+    if (!facts.has_rollback) return effect(Kind::kBeginRollback);
     if (facts.rollback_waiting > 0) {
       effect(Kind::kAskBack, kBatch);
       return;
@@ -267,6 +268,7 @@ class Stepping {
   void next_stage() {
     out_.state.held_for_evidence = false;
     if (state_.stage + 1 == plan_.stages.size()) {
+      out_.state.is_proven = true;
       return enter(Phase::kCompleted, "every stage is fine");
     }
     ++out_.state.stage;
@@ -338,6 +340,7 @@ json to_json(const State& state) {
           {"minuteMs", state.minute_ms},
           {"minuteAsked", state.minute_asked},
           {"heldForEvidence", state.held_for_evidence},
+          {"isProven", state.is_proven},
           {"reason", state.reason}};
 }
 
@@ -358,6 +361,7 @@ Result<State> parse_state(const json& document) {
   SKERRY_TRY(node.read("minuteMs", state.minute_ms));
   SKERRY_TRY(node.read("minuteAsked", state.minute_asked));
   SKERRY_TRY(node.read("heldForEvidence", state.held_for_evidence));
+  SKERRY_TRY(node.read("isProven", state.is_proven));
   SKERRY_TRY(node.read("reason", state.reason));
   return state;
 }

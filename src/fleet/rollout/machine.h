@@ -49,7 +49,8 @@ struct State {
   int64_t minute_ms = 0;     // when the present minute of the rate began
   int64_t minute_asked = 0;  // how many had been asked then
   bool held_for_evidence = false;
-  std::string reason;  // of the phase, for people
+  bool is_proven = false;  // every stage was fine once
+  std::string reason;      // of the phase, for people
 
   bool operator==(const State&) const = default;
 };
@@ -84,6 +85,7 @@ struct Facts {
   int64_t overdue = 0;  // IN_PROGRESS for longer than the timeout
   int64_t retries_due = 0;
   Census release;
+  bool has_rollback = false;  // its deployment could be made
   Census rollback;
   int64_t rollback_waiting = 0;  // asked for the release, not yet for the rollback
   std::vector<Finding> findings;

@@ -1,0 +1,393 @@
+// The engine: facts, effects, and the loop around them.
+#include "fleet/rollout/engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "formats/json_ptr.h"
+
+namespace skerry::fleet::rollout {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kTickMs = 500;
+constexpr int64_t kKeepTimeMs = 10'000;  // so much watched time may be lost to a crash
+constexpr int64_t kJumpMs = 30'000;      // the clock has jumped where it disagrees by so much
+constexpr int64_t kForeverMs = int64_t{1} << 52;
+// A look may take so much of the writer's time at most, in a fleet of any size.
+constexpr int64_t kRestPerLook = 10;
+
+void tell(Store& store, const std::vector<ThingName>& things) {
+  auto& told = store.effects().jobs;
+  told.insert(told.end(), things.begin(), things.end());
+}
+
+std::string site_of(const std::string& attributes_json, const std::string& attribute) {
+  auto attributes = formats::parse_json(attributes_json);
+  if (!attributes || !attributes->is_object()) return "";
+  const auto value = attributes->find(attribute);
+  return value != attributes->end() && value->is_string() ? value->get<std::string>() : "";
+}
+
+std::string printed(const std::vector<Finding>& findings) {
+  json list = json::array();
+  for (const Finding& each : findings) list.push_back(to_json(each));
+  return formats::json_text(list);
+}
+
+// What the plan's caps leave to each site.
+class SiteBudget {
+ public:
+  SiteBudget(const SiteCaps& caps, int64_t release_bytes, int64_t now_ms)
+      : caps_(caps), now_ms_(now_ms) {
+    if (caps.max_bytes_per_second > 0) {
+      interval_ms_ = release_bytes * 1000 / caps.max_bytes_per_second;
+    }
+  }
+  void load(const SiteLoad& load) {
+    Site& site = sites_[site_of(load.attributes_json, caps_.attribute)];
+    site.open += load.is_open ? 1 : 0;
+    site.last_ms = std::max(site.last_ms, load.queued_ms);
+  }
+  // Takes a place at the candidate's site where there is one.
+  bool take(const Candidate& candidate) {
+    Site& site = sites_[site_of(candidate.attributes_json, caps_.attribute)];
+    if (caps_.max_concurrent > 0 && site.open >= caps_.max_concurrent) return false;
+    const bool too_soon = site.last_ms <= now_ms_ && site.last_ms + interval_ms_ > now_ms_;
+    if (interval_ms_ > 0 && too_soon) return false;
+    ++site.open;
+    site.last_ms = now_ms_;
+    return true;
+  }
+
+ private:
+  struct Site {
+    int64_t open = 0;
+    int64_t last_ms = 0;
+  };
+  const SiteCaps& caps_;
+  const int64_t now_ms_;
+  int64_t interval_ms_ = 0;
+  std::map<std::string, Site> sites_;
+};
+
+}  // namespace
+
+Result<Evidence> Rollouts::evidence(Store& store, const Record& record, Metric metric,
+                                    const Census& release) const {
+  const auto compare = [&](Result<Share> with, Result<Share> without) -> Result<Evidence> {
+    if (!with) return fail(std::move(with.error()));
+    if (!without) return fail(std::move(without.error()));
+    Evidence evidence;
+    evidence.release.devices = with->devices;
+    evidence.release.events = with->events;
+    evidence.control.devices = without->devices;
+    evidence.control.events = without->events;
+    return evidence;
+  };
+  switch (metric) {
+    case Metric::kDeploymentFailures:
+      return compare(Share{release.ended() + release.silent, release.failures() + release.silent},
+                     Share{record.previous.devices, record.previous.failures});
+    case Metric::kUnhealthyDevices:
+      return compare(unhealthy(store, record, Cohort::kRelease),
+                     unhealthy(store, record, Cohort::kControl));
+    case Metric::kComponentErrors:
+      return compare(with_errors(store, record, Cohort::kRelease),
+                     with_errors(store, record, Cohort::kControl));
+    default:
+      break;
+  }
+  if (metrics_ != nullptr) return metrics_->evidence(store, record, metric);
+  return Evidence();
+}
+
+Result<std::vector<Finding>> Rollouts::findings(Store& store, const Record& record,
+                                                const Census& release) const {
+  std::vector<Finding> found;
+  for (const Gate& gate : gates_of(record.plan, record.state.stage)) {
+    SKERRY_ASSIGN(const Evidence shown, evidence(store, record, gate.metric, release));
+    found.push_back(judge(gate, shown, alpha_of(record.plan)));
+  }
+  return found;
+}
+
+Result<Facts> Rollouts::look(Store& store, const Record& record, const Moment& moment) const {
+  Facts facts;
+  facts.elapsed_ms = moment.elapsed_ms;
+  facts.is_continuous = moment.is_continuous;
+  facts.window_is_open = is_open(record.plan.windows, moment.wall_ms);
+  const Deadlines due = deadlines(record.plan, record.state);
+  const bool is_back = record.state.phase == Phase::kRollingBack;
+  CensusCut cut{due.silence_ms, moment.wall_ms, is_back ? 0 : record.plan.retry.attempts};
+  SKERRY_ASSIGN(facts.release, census(store, record.job_id, cut));
+  if (due.in_progress_ms) {
+    SKERRY_ASSIGN(auto late, overdue(store, record.job_id, *due.in_progress_ms, moment.wall_ms));
+    facts.overdue = static_cast<int64_t>(late.size());
+  }
+  if (is_back) {
+    cut.retries = record.plan.retry.attempts;
+    facts.has_rollback = !record.rollback_id.empty();
+    if (!facts.has_rollback) return facts;
+    SKERRY_ASSIGN(facts.rollback, census(store, record.rollback_job_id, cut));
+    SKERRY_ASSIGN(auto behind, waiting_for_rollback(store, record, 1));
+    facts.rollback_waiting = static_cast<int64_t>(behind.size());
+    SKERRY_ASSIGN(auto again,
+                  retries_due(store, record.rollback_job_id, record.plan.retry, moment.wall_ms));
+    facts.retries_due = static_cast<int64_t>(again.size());
+    if (due.in_progress_ms) {
+      SKERRY_ASSIGN(auto late,
+                    overdue(store, record.rollback_job_id, *due.in_progress_ms, moment.wall_ms));
+      facts.overdue += static_cast<int64_t>(late.size());
+    }
+    return facts;
+  }
+  SKERRY_ASSIGN(auto unasked, waiting(store, record, kBatch));
+  facts.waiting = static_cast<int64_t>(unasked.size());
+  SKERRY_ASSIGN(auto again, retries_due(store, record.job_id, record.plan.retry, moment.wall_ms));
+  facts.retries_due = static_cast<int64_t>(again.size());
+  SKERRY_ASSIGN(facts.findings, findings(store, record, facts.release));
+  return facts;
+}
+
+Result<Rollouts::Outcome> Rollouts::tick(Store& store, const DeploymentId& id, const Moment& moment,
+                                         bool keep_time) const {
+  Outcome outcome;
+  SKERRY_TRY(store.transaction([&]() -> Result<void> {
+    SKERRY_ASSIGN(Record record, find_rollout(store, id));
+    if (is_over(record.state.phase)) return {};
+    SKERRY_ASSIGN(const Facts facts, look(store, record, moment));
+    SKERRY_ASSIGN(const Step made, step(record.plan, record.state, Tick{facts}));
+    const std::string seen = printed(facts.findings);
+    const State& before = record.state;
+    const bool moved = made.state.phase != before.phase || made.state.stage != before.stage;
+    const bool news = before.phase != Phase::kRollingBack && seen != record.findings_json;
+    const bool differs = moved || news || made.state.reason != before.reason;
+    if (!differs && made.effects.empty() && !keep_time) return {};
+    if (news) record.findings_json = seen;
+    outcome.stored = true;
+    SKERRY_ASSIGN(const bool did, apply(store, record, made, moment.wall_ms));
+    outcome.more = moved || did;
+    return {};
+  }));
+  return outcome;
+}
+
+Result<Record> Rollouts::command(Store& store, const DeploymentId& id, const Event& event,
+                                 int64_t now_ms) const {
+  Record record;
+  SKERRY_TRY(store.transaction([&]() -> Result<void> {
+    SKERRY_ASSIGN(record, find_rollout(store, id));
+    SKERRY_ASSIGN(const Step made, step(record.plan, record.state, event));
+    SKERRY_TRY(apply(store, record, made, now_ms));
+    return {};
+  }));
+  return record;
+}
+
+Result<bool> Rollouts::apply(Store& store, Record& record, const Step& made, int64_t now_ms) const {
+  record.state = made.state;
+  record.updated_ms = now_ms;
+  bool did = false;
+  for (const Effect& effect : made.effects) {
+    SKERRY_ASSIGN(const bool more, apply(store, record, effect, now_ms));
+    did = did || more;
+  }
+  SKERRY_TRY(save_rollout(store, record));
+  return did;
+}
+
+Result<bool> Rollouts::apply(Store& store, Record& record, const Effect& effect,
+                             int64_t now_ms) const {
+  switch (effect.kind) {
+    case Effect::Kind::kOpenStage:
+      SKERRY_TRY(open_stage(store, record));
+      return true;
+    case Effect::Kind::kAsk: {
+      SKERRY_ASSIGN(const int64_t asked, ask(store, record, effect.amount, now_ms));
+      return asked > 0;
+    }
+    case Effect::Kind::kTimeOut:
+      SKERRY_TRY(time_out(store, record, record.job_id, now_ms));
+      SKERRY_TRY(time_out(store, record, record.rollback_job_id, now_ms));
+      return false;
+    case Effect::Kind::kRetry:
+      SKERRY_TRY(retry(store, record,
+                       record.rollback_job_id.empty() ? record.job_id : record.rollback_job_id,
+                       now_ms));
+      return false;
+    case Effect::Kind::kCancel:
+      SKERRY_TRY(cancel(store, record, now_ms));
+      return false;
+    case Effect::Kind::kBeginRollback:
+      SKERRY_TRY(begin_rollback(store, record, now_ms));
+      return !record.rollback_id.empty();
+    case Effect::Kind::kAskBack:
+      SKERRY_TRY(ask_everyone_back(store, record, effect.amount, now_ms));
+      return true;
+    case Effect::Kind::kNote:
+      SKERRY_TRY(add_history(store, record.id, now_ms, effect.text));
+      return false;
+  }
+  return false;
+}
+
+Result<void> Rollouts::open_stage(Store& store, Record& record) const {
+  const Stage& stage = record.plan.stages.at(record.state.stage);
+  if (record.group.empty() || stage.size == Stage::Size::kCanaryGroup) return {};
+  const bool is_last = record.state.stage + 1 == record.plan.stages.size();
+  int64_t boundary = INT64_MAX;  // whoever joins from now on, too
+  if (!is_last) {
+    SKERRY_ASSIGN(const int64_t members, count_members(store, record.group));
+    SKERRY_ASSIGN(boundary, cohort_at(store, record.group, quota(stage, members)));
+  }
+  record.state.boundary = std::max(record.state.boundary, boundary);
+  return {};
+}
+
+Result<int64_t> Rollouts::ask(Store& store, Record& record, int64_t amount, int64_t now_ms) const {
+  const bool has_caps = !record.plan.site.attribute.empty();
+  SKERRY_ASSIGN(auto candidates, waiting(store, record, has_caps ? kBatch : amount));
+  if (candidates.empty()) return 0;
+  std::vector<ThingName> asked;
+  if (!has_caps && !candidates.front().is_canary) {
+    const int64_t last = candidates.back().cohort;
+    SKERRY_TRY(ask_range(store, record, record.asked_to, last, now_ms));
+    record.asked_to = last;
+    for (Candidate& each : candidates) asked.push_back(std::move(each.thing));
+    tell(store, asked);
+    return static_cast<int64_t>(asked.size());
+  }
+  SiteBudget budget(record.plan.site, record.release_bytes, now_ms);
+  if (has_caps) {
+    const int64_t silence_ms =
+        record.plan.silence_timeout_s == 0 ? kForeverMs : record.plan.silence_timeout_s * 1000;
+    SKERRY_ASSIGN(auto loads, site_loads(store, record, silence_ms, now_ms));
+    for (const SiteLoad& each : loads) budget.load(each);
+  }
+  for (const Candidate& each : candidates) {
+    if (static_cast<int64_t>(asked.size()) == amount) break;
+    if (has_caps && !budget.take(each)) continue;
+    SKERRY_TRY(ask_one(store, record, each.thing, now_ms));
+    asked.push_back(each.thing);
+  }
+  tell(store, asked);
+  return static_cast<int64_t>(asked.size());
+}
+
+Result<void> Rollouts::time_out(Store& store, const Record& record, const JobId& job,
+                                int64_t now_ms) const {
+  const Deadlines due = deadlines(record.plan, record.state);
+  if (job.empty() || !due.in_progress_ms) return {};
+  SKERRY_ASSIGN(auto late, overdue(store, job, *due.in_progress_ms, now_ms));
+  for (const ThingName& thing : late) {
+    Store::ExecutionChange change;
+    change.status = ExecutionStatus::kTimedOut;
+    change.now_ms = now_ms;
+    SKERRY_TRY(deployments_.update_execution(store, job, thing, change));
+  }
+  return {};
+}
+
+Result<void> Rollouts::retry(Store& store, const Record& record, const JobId& job,
+                             int64_t now_ms) const {
+  SKERRY_ASSIGN(auto due, retries_due(store, job, record.plan.retry, now_ms));
+  for (const ThingName& thing : due) SKERRY_TRY(store.queue_execution(job, thing, now_ms));
+  tell(store, due);
+  return {};
+}
+
+Result<void> Rollouts::cancel(Store& store, const Record& record, int64_t now_ms) const {
+  SKERRY_ASSIGN(auto ended, store.end_executions(record.job_id, Store::Which::kQueued,
+                                                 ExecutionStatus::kCanceled, now_ms));
+  tell(store, ended);
+  SKERRY_ASSIGN(const auto release, store.find_deployment(record.id));
+  if (release.status != DeploymentStatus::kActive) return {};
+  return store.set_deployment_status(record.id, DeploymentStatus::kCanceled);
+}
+
+Result<void> Rollouts::begin_rollback(Store& store, Record& record, int64_t now_ms) const {
+  // Whatever becomes of the rollback: nobody else gets the release.
+  SKERRY_TRY(cancel(store, record, now_ms));
+  auto back = deployments_.create_rollback(store, record);
+  if (!back) {
+    // A component of the previous revision was deleted, for example. The next tick tries again.
+    const bool is_final =
+        back.error().code() == Code::kNotFound || back.error().code() == Code::kInvalidArgument;
+    if (!is_final) return fail(std::move(back.error()));
+    record.state.reason = "the previous revision cannot be deployed: " + back.error().message();
+    return {};
+  }
+  record.rollback_id = back->id;
+  record.rollback_job_id = back->job_id;
+  record.back_to.clear();
+  return ask_everyone_back(store, record, kBatch, now_ms);
+}
+
+Result<void> Rollouts::ask_everyone_back(Store& store, Record& record, int64_t amount,
+                                         int64_t now_ms) const {
+  SKERRY_ASSIGN(auto things, waiting_for_rollback(store, record, amount));
+  if (things.empty()) return {};
+  SKERRY_TRY(ask_back(store, record, things.back(), now_ms));
+  record.back_to = things.back().str();
+  tell(store, things);
+  return {};
+}
+
+// --- The loop -----------------------------------------------------------------------------------
+
+RolloutEngine::RolloutEngine(io::Env& env, StorePool& stores, const Rollouts& rollouts)
+    : env_(env), stores_(stores), rollouts_(rollouts) {
+  tasks_.spawn(run());
+}
+
+io::Task<void> RolloutEngine::run() {
+  for (;;) {
+    const int64_t began_ms = env_.clock.monotonic_ms();
+    const bool more = co_await tick_all();
+    const int64_t took_ms = env_.clock.monotonic_ms() - began_ms;
+    co_await io::sleep(env_.loop, more ? took_ms : std::max(kTickMs, took_ms * kRestPerLook));
+  }
+}
+
+io::Task<bool> RolloutEngine::tick_all() {
+  auto live = co_await stores_.read([](Store& store) { return live_rollouts(store); });
+  if (!live) {
+    log::warn("rollout", "no look at the rollouts", {{"error", live.error().message()}});
+    co_return false;
+  }
+  std::erase_if(watches_, [&](const auto& watch) {
+    return std::ranges::find(*live, watch.first) == live->end();
+  });
+  bool more = false;
+  for (const DeploymentId& id : *live) {
+    if (co_await tick_one(id)) more = true;
+  }
+  co_return more;
+}
+
+io::Task<bool> RolloutEngine::tick_one(DeploymentId id) {
+  const Watch now{env_.clock.monotonic_ms(), env_.clock.wall_ms()};
+  const auto [watch, is_first] = watches_.try_emplace(id, now);
+  const int64_t elapsed_ms = now.monotonic_ms - watch->second.monotonic_ms;
+  const int64_t disagreement_ms = now.wall_ms - watch->second.wall_ms - elapsed_ms;
+  const bool jumped = std::abs(disagreement_ms) > kJumpMs;
+  const Moment moment{now.wall_ms, elapsed_ms, !is_first && !jumped};
+  const bool keep_time = is_first || jumped || elapsed_ms >= kKeepTimeMs;
+  auto outcome = co_await stores_.write([this, id, moment, keep_time](Store& store) {
+    return rollouts_.tick(store, id, moment, keep_time);
+  });
+  if (!outcome) {
+    // A full disk, for example. Nothing was done, and the time that passes is counted then.
+    log::warn("rollout", "a rollout does not go on",
+              {{"rollout", id.str()}, {"error", outcome.error().message()}});
+    co_return false;
+  }
+  if (outcome->stored) watches_[id] = now;
+  co_return outcome->more;
+}
+
+}  // namespace skerry::fleet::rollout

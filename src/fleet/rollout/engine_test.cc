@@ -1,0 +1,375 @@
+// The engine with the real store and the real deployments: who is asked when, and who goes back.
+#include "fleet/rollout/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "fleet/rollout/cohort.h"
+#include "fleet/rollout/rollouts.h"
+#include "fleet/test_fleet.h"
+
+namespace skerry::fleet::rollout {
+namespace {
+
+using nlohmann::json;
+using Names = std::set<std::string>;
+
+constexpr int kDevices = 40;
+
+class Engine : public testing::Test {
+ protected:
+  Engine() : rollouts_(fleet_.deployments) {
+    std::vector<std::string> names;
+    for (int i = 0; i < kDevices; ++i) names.push_back("d" + std::to_string(i));
+    std::ranges::sort(names, {}, [](const auto& name) { return cohort_of(ThingName(name)); });
+    for (const std::string& name : names) fleet_.add_thing(name);
+    fleet_.add_group("g", names);
+    in_order_ = names;
+    good_ = fleet_.deploy_to("thinggroup/g");
+    answer_all(good_.job_id, ExecutionStatus::kSucceeded);
+  }
+
+  // Of the whole fleet at once where `plan` is empty.
+  Deployment start(const std::string& plan, const std::string& target = "thinggroup/g") {
+    const json request = {{"targetArn", "arn:aws:iot:eu-west-1:000000000000:" + target},
+                          {"components", json::object()}};
+    auto parsed = parse_plan(json::parse(plan));
+    EXPECT_TRUE(parsed) << parsed.error().message();
+    auto made = fleet_.write(
+        [&](Store& store) { return fleet_.deployments.create(store, request, *parsed); });
+    EXPECT_TRUE(made) << made.error().message();
+    return made.value_or(Deployment{});
+  }
+  // Looks until nothing follows at once; `seconds` have passed before the first look.
+  void tick(const Deployment& release, int64_t seconds = 1) {
+    fleet_.env.clock.wall_ms();
+    fleet_.clock.wall += seconds * 1000;
+    Moment moment{fleet_.clock.wall, seconds * 1000, true};
+    for (int i = 0; i < 100; ++i) {
+      auto outcome = fleet_.write(
+          [&](Store& store) { return rollouts_.tick(store, release.id, moment, true); });
+      ASSERT_TRUE(outcome) << outcome.error().message();
+      if (!outcome->more) return;
+      moment.elapsed_ms = 0;
+    }
+    FAIL() << "it never comes to rest";
+  }
+  void report(const JobId& job, const std::string& thing, ExecutionStatus status) {
+    Store::ExecutionChange change;
+    change.status = status;
+    change.now_ms = fleet_.clock.wall;
+    auto updated = fleet_.write([&](Store& store) {
+      return fleet_.deployments.update_execution(store, job, ThingName(thing), change);
+    });
+    EXPECT_TRUE(updated) << updated.error().message();
+  }
+  void answer_all(const JobId& job, ExecutionStatus status) {
+    for (const std::string& thing : with(job, ExecutionStatus::kQueued)) report(job, thing, status);
+  }
+  Names with(const JobId& job, std::optional<ExecutionStatus> status = std::nullopt) {
+    Names names;
+    auto executions = fleet_.store->list_executions_of_job(job, status, {.limit = 10'000});
+    EXPECT_TRUE(executions);
+    for (const auto& each : executions->items) names.insert(each.thing.str());
+    return names;
+  }
+  Record record(const Deployment& release) {
+    auto found = find_rollout(*fleet_.store, release.id);
+    EXPECT_TRUE(found) << found.error().message();
+    return found.value_or(Record{});
+  }
+  std::string refused(const Deployment& release, const Event& event) {
+    auto did = fleet_.write([&](Store& store) {
+      return rollouts_.command(store, release.id, event, fleet_.clock.wall);
+    });
+    return did ? "" : did.error().message();
+  }
+  // The first `count` in the order of all rollouts.
+  Names first(int count) const { return {in_order_.begin(), in_order_.begin() + count}; }
+  Result<void> join(const std::string& thing) {
+    return fleet_.write([&](Store& store) {
+      return fleet_.deployments.add_to_group(store, ThingName(thing), ThingGroupName("g"));
+    });
+  }
+
+  TestFleet fleet_;
+  Rollouts rollouts_;
+  std::vector<std::string> in_order_;
+  Deployment good_;
+};
+
+const std::string kStages = R"({"stages": [{"percent": 10, "bakeSeconds": 60}, {"percent": 50},
+                                           {"percent": 100}]})";
+
+TEST_F(Engine, AsksStageByStageInTheOrderOfCohorts) {
+  const auto release = start(kStages);
+  EXPECT_TRUE(with(release.job_id).empty());
+  tick(release);
+  EXPECT_EQ(with(release.job_id), first(4));
+  tick(release, 3'000);
+  EXPECT_EQ(with(release.job_id), first(4));
+  answer_all(release.job_id, ExecutionStatus::kSucceeded);
+  tick(release);
+  tick(release, 59);
+  EXPECT_EQ(with(release.job_id), first(4));
+  tick(release, 1);
+  EXPECT_EQ(with(release.job_id), first(20));
+  answer_all(release.job_id, ExecutionStatus::kSucceeded);
+  tick(release);
+  EXPECT_EQ(with(release.job_id), first(40));
+  answer_all(release.job_id, ExecutionStatus::kSucceeded);
+  tick(release);
+  EXPECT_EQ(record(release).state.phase, Phase::kCompleted);
+  EXPECT_EQ(fleet_.store->find_deployment(release.id)->status, DeploymentStatus::kActive);
+}
+
+TEST_F(Engine, AFailedStageTakesBackWhoeverWasAskedAndNobodyElse) {
+  const auto release = start(kStages);
+  tick(release);
+  std::vector<std::string> asked(in_order_.begin(), in_order_.begin() + 4);
+  for (int i = 0; i < 3; ++i)
+    report(release.job_id, asked[static_cast<size_t>(i)], ExecutionStatus::kFailed);
+  tick(release);
+  const Record back = record(release);
+  EXPECT_EQ(back.state.phase, Phase::kRollingBack);
+  EXPECT_EQ(with(back.rollback_job_id), first(4));
+  EXPECT_EQ(with(release.job_id, ExecutionStatus::kCanceled), Names{asked[3]});
+  EXPECT_EQ(with(release.job_id), first(4));
+  const auto deployment = fleet_.store->find_deployment(back.rollback_id);
+  EXPECT_TRUE(deployment->is_latest);
+  EXPECT_EQ(json::parse(deployment->request_json)["rolledBackFrom"], release.id.str());
+  EXPECT_EQ(fleet_.store->find_deployment(release.id)->status, DeploymentStatus::kCanceled);
+  answer_all(back.rollback_job_id, ExecutionStatus::kSucceeded);
+  tick(release);
+  EXPECT_EQ(record(release).state.phase, Phase::kRolledBack);
+  EXPECT_NE(record(release).state.reason.find("4 of 4 devices are back"), std::string::npos);
+  tick(release, 100'000);
+  EXPECT_EQ(with(release.job_id), first(4));
+}
+
+TEST_F(Engine, SilentAndHungDevicesCountAsFailed) {
+  const auto release = start(R"({"silenceTimeoutSeconds": 100, "inProgressTimeoutSeconds": 100,
+      "stages": [{"percent": 10}, {"percent": 100}]})");
+  tick(release);
+  report(release.job_id, in_order_[0], ExecutionStatus::kInProgress);
+  tick(release, 98);
+  EXPECT_EQ(record(release).state.phase, Phase::kAsking);
+  tick(release, 10);  // one hangs, three are silent
+  tick(release);
+  EXPECT_EQ(record(release).state.phase, Phase::kRollingBack);
+  EXPECT_EQ(with(release.job_id, ExecutionStatus::kTimedOut), Names{in_order_[0]});
+  // They are back when they return; the rollout does not wait for them for ever.
+  tick(release, 99);
+  EXPECT_EQ(record(release).state.phase, Phase::kRollingBack);
+  tick(release, 2);
+  EXPECT_EQ(record(release).state.phase, Phase::kRolledBack);
+  const Record over = record(release);
+  const auto next = fleet_.store->next_pending(ThingName(in_order_[1]));
+  ASSERT_TRUE(next && *next);
+  EXPECT_EQ((*next)->job_id, over.rollback_job_id);
+}
+
+TEST_F(Engine, ACanaryGroupIsFirst) {
+  fleet_.add_thing("stranger");
+  fleet_.add_group("brave", {in_order_[30], in_order_[39], "stranger"});
+  const auto release =
+      start(R"({"canaryGroup": "brave", "stages": [{"percent": 10}, {"percent": 100}]})");
+  tick(release);
+  EXPECT_EQ(with(release.job_id), (Names{in_order_[30], in_order_[39]}));
+  answer_all(release.job_id, ExecutionStatus::kSucceeded);
+  tick(release);
+  Names next = first(4);
+  next.insert({in_order_[30], in_order_[39]});
+  EXPECT_EQ(with(release.job_id), next);
+}
+
+TEST_F(Engine, WhoJoinsGetsWhatItsPlaceInTheOrderGets) {
+  const auto release = start(kStages);
+  tick(release);
+  std::string early, late;
+  for (int i = 0; early.empty() || late.empty(); ++i) {
+    const std::string name = "new" + std::to_string(i);
+    const int64_t cohort = cohort_of(ThingName(name));
+    if (cohort < cohort_of(ThingName(in_order_[3]))) early = name;
+    if (cohort > cohort_of(ThingName(in_order_[20]))) late = name;
+  }
+  for (const std::string& name : {early, late}) {
+    fleet_.add_thing(name);
+    ASSERT_TRUE(join(name));
+    // The good revision until then.
+    EXPECT_EQ(fleet_.store->next_pending(ThingName(name))->value().job_id, good_.job_id);
+  }
+  tick(release);
+  EXPECT_TRUE(with(release.job_id).contains(early));
+  EXPECT_FALSE(with(release.job_id).contains(late));
+  EXPECT_EQ(fleet_.store->next_pending(ThingName(early))->value().job_id, release.job_id);
+  EXPECT_EQ(refused(release, Rollback{}), "");
+  const Record back = record(release);
+  EXPECT_TRUE(with(back.rollback_job_id).contains(early));
+  EXPECT_FALSE(with(back.rollback_job_id).contains(late));
+}
+
+TEST_F(Engine, WhoLeftWithTheReleaseGoesBackAndWhoNeverBeganDoesNot) {
+  const auto release = start(kStages);
+  tick(release);
+  report(release.job_id, in_order_[0], ExecutionStatus::kSucceeded);
+  for (int i : {0, 1}) {
+    ASSERT_TRUE(fleet_.write([&](Store& store) {
+      return fleet_.deployments.remove_from_group(
+          store, ThingName(in_order_[static_cast<size_t>(i)]), ThingGroupName("g"));
+    }));
+  }
+  EXPECT_EQ(refused(release, Rollback{}), "");
+  const Names back = with(record(release).rollback_job_id);
+  EXPECT_TRUE(back.contains(in_order_[0]));
+  EXPECT_FALSE(back.contains(in_order_[1]));
+}
+
+TEST_F(Engine, AnotherGroupsDeploymentIsNotTouched) {
+  fleet_.add_group("other", {in_order_[0], in_order_[1]});
+  const auto other = fleet_.deploy_to("thinggroup/other");
+  const auto release = start(kStages);
+  tick(release);
+  EXPECT_EQ(refused(release, Rollback{}), "");
+  EXPECT_EQ(with(other.job_id, ExecutionStatus::kQueued), (Names{in_order_[0], in_order_[1]}));
+  EXPECT_EQ(fleet_.store->find_deployment(other.id)->status, DeploymentStatus::kActive);
+}
+
+TEST_F(Engine, ALaterReleaseTakesItsPlaceAndReturnsToWhatWasProven) {
+  const auto release = start(kStages);
+  tick(release);
+  const auto second = start(kStages);
+  EXPECT_EQ(record(release).state.phase, Phase::kSuperseded);
+  EXPECT_EQ(with(release.job_id, ExecutionStatus::kCanceled), first(4));
+  EXPECT_EQ(record(second).previous.id, good_.id);
+  tick(second);
+  EXPECT_EQ(with(second.job_id), first(4));
+  EXPECT_NE(refused(release, Rollback{}).find("superseded"), std::string::npos);
+  EXPECT_EQ(refused(second, Rollback{}), "");
+  EXPECT_EQ(json::parse(fleet_.store->find_deployment(record(second).rollback_id)
+                            ->request_json)["rolledBackFrom"],
+            second.id.str());
+}
+
+TEST_F(Engine, DuringARollbackANewRolloutWaitsAndAPlainDeploymentDoesNot) {
+  const auto release = start(kStages);
+  tick(release);
+  EXPECT_EQ(refused(release, Rollback{}), "");
+  const json request = {{"targetArn", release.target_arn}, {"components", json::object()}};
+  auto staged = fleet_.write([&](Store& store) {
+    return fleet_.deployments.create(store, request, parse_plan(json::parse(kStages)).value());
+  });
+  EXPECT_EQ(staged.error().code(), Code::kFailedPrecondition);
+  const auto plain = fleet_.deploy_to("thinggroup/g");
+  EXPECT_EQ(record(release).state.phase, Phase::kSuperseded);
+  EXPECT_EQ(with(plain.job_id).size(), static_cast<size_t>(kDevices));
+  EXPECT_TRUE(with(record(release).rollback_job_id, ExecutionStatus::kQueued).empty());
+}
+
+TEST_F(Engine, ADeletedGroupEndsIt) {
+  const auto release = start(kStages);
+  tick(release);
+  ASSERT_TRUE(fleet_.write(
+      [&](Store& store) { return fleet_.deployments.delete_group(store, ThingGroupName("g")); }));
+  EXPECT_EQ(record(release).state.phase, Phase::kTargetGone);
+  EXPECT_TRUE(with(release.job_id, ExecutionStatus::kQueued).empty());
+  EXPECT_NE(refused(release, Rollback{}).find("deleted"), std::string::npos);
+}
+
+TEST_F(Engine, CancelDeploymentAbortsItAndADeploymentUnderWayIsNotDeleted) {
+  const auto release = start(kStages);
+  tick(release);
+  ASSERT_TRUE(
+      fleet_.write([&](Store& store) { return fleet_.deployments.cancel(store, release.id); }));
+  EXPECT_EQ(record(release).state.phase, Phase::kCanceled);
+  tick(release, 10'000);
+  EXPECT_EQ(with(release.job_id), first(4));
+  EXPECT_EQ(refused(release, Rollback{}), "");
+  auto removed =
+      fleet_.write([&](Store& store) { return fleet_.deployments.remove(store, release); });
+  EXPECT_EQ(removed.error().code(), Code::kFailedPrecondition);
+}
+
+TEST_F(Engine, FailuresAreAskedAgainAsOftenAsThePlanSays) {
+  const auto release = start(R"({"retry": {"attempts": 1, "delaySeconds": 10},
+                                 "stages": [{"devices": 1}, {"percent": 100}]})");
+  tick(release);
+  report(release.job_id, in_order_[0], ExecutionStatus::kFailed);
+  tick(release, 9);
+  EXPECT_TRUE(with(release.job_id, ExecutionStatus::kQueued).empty());
+  tick(release, 2);
+  EXPECT_EQ(with(release.job_id, ExecutionStatus::kQueued), first(1));
+  report(release.job_id, in_order_[0], ExecutionStatus::kFailed);
+  tick(release, 60);
+  EXPECT_TRUE(with(release.job_id, ExecutionStatus::kQueued).empty());
+  // 1 of 1 cannot be told from chance against the history: people have to look.
+  EXPECT_EQ(record(release).state.phase, Phase::kRollingBack);
+}
+
+TEST_F(Engine, ASiteIsAskedNoMoreThanItsCap) {
+  for (size_t i = 0; i < in_order_.size(); ++i) {
+    ASSERT_TRUE(fleet_.store->update_thing(ThingName(in_order_[i]),
+                                           i % 2 == 0 ? R"({"plant": "a"})" : R"({"plant": "b"})"));
+  }
+  const auto release = start(
+      R"({"site": {"attribute": "plant", "maxConcurrent": 2}, "stages": [{"percent": 100}]})");
+  tick(release);
+  EXPECT_EQ(with(release.job_id), first(4));
+  report(release.job_id, in_order_[0], ExecutionStatus::kSucceeded);
+  tick(release);
+  EXPECT_EQ(with(release.job_id).size(), 5u);
+  EXPECT_TRUE(with(release.job_id).contains(in_order_[4]));
+}
+
+TEST_F(Engine, JobConfigurationLimitsTheRateAndAborts) {
+  const json request = {
+      {"targetArn", good_.target_arn},
+      {"components", json::object()},
+      {"iotJobConfiguration", json::parse(R"({"jobExecutionsRolloutConfig": {"maximumPerMinute": 3},
+          "abortConfig": {"criteriaList": [{"failureType": "FAILED", "action": "CANCEL",
+          "thresholdPercentage": 50, "minNumberOfExecutedThings": 2}]}})")}};
+  auto release =
+      fleet_.write([&](Store& store) { return fleet_.deployments.create(store, request); });
+  ASSERT_TRUE(release) << release.error().message();
+  tick(*release);
+  EXPECT_EQ(with(release->job_id), first(3));
+  tick(*release, 30);
+  EXPECT_EQ(with(release->job_id), first(3));
+  tick(*release, 30);
+  EXPECT_EQ(with(release->job_id), first(6));
+  report(release->job_id, in_order_[0], ExecutionStatus::kFailed);
+  tick(*release);
+  EXPECT_EQ(record(*release).state.phase, Phase::kAsking);
+  report(release->job_id, in_order_[1], ExecutionStatus::kFailed);
+  tick(*release);
+  EXPECT_EQ(record(*release).state.phase, Phase::kCanceled);
+  EXPECT_EQ(fleet_.store->find_deployment(release->id)->status, DeploymentStatus::kCanceled);
+  EXPECT_TRUE(with(release->job_id, ExecutionStatus::kQueued).empty());
+}
+
+TEST_F(Engine, TheFirstReleaseOfAllGoesBackToNothing) {
+  fleet_.add_group("fresh", {in_order_[0]});
+  const auto release = start(R"({"stages": [{"percent": 100}]})", "thinggroup/fresh");
+  tick(release);
+  EXPECT_EQ(refused(release, Rollback{}), "");
+  EXPECT_EQ(with(record(release).rollback_job_id), first(1));
+}
+
+TEST_F(Engine, WhatFailsLeavesNothingBehind) {
+  const auto release = start(kStages);
+  auto failed = fleet_.write([&](Store& store) -> Result<void> {
+    SKERRY_TRY(rollouts_.tick(store, release.id, {fleet_.clock.wall, 1000, true}, true));
+    return fail(Code::kUnavailable, "the disk is full");
+  });
+  EXPECT_FALSE(failed);
+  EXPECT_TRUE(with(release.job_id).empty());
+  EXPECT_FALSE(record(release).state.stage_is_open);
+  tick(release);
+  EXPECT_EQ(with(release.job_id), first(4));
+}
+
+}  // namespace
+}  // namespace skerry::fleet::rollout

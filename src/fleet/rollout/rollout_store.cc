@@ -1,0 +1,382 @@
+// SQL of rollouts. Whatever may concern a million devices is one statement over an index, never a
+// statement for each.
+#include "fleet/rollout/rollout_store.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "fleet/store_sql.h"
+#include "formats/json_ptr.h"
+
+namespace skerry::fleet::rollout {
+namespace {
+
+using nlohmann::json;
+
+const std::string kColumns =
+    "id, job_id, target_arn, group_name, plan, state, is_over, findings, previous, rollback_id, "
+    "rollback_job_id, release_bytes, asked_to, back_to, created_ms, updated_ms";
+const std::string kExecutionColumns =
+    "job_id, thing, status, status_details, queued_ms, started_ms, updated_ms, version_number, "
+    "execution_number";
+constexpr int64_t kManyAtOnce = 1'000;
+
+json to_json(const Previous& previous) {
+  return {{"deploymentId", previous.id.str()},
+          {"jobId", previous.job_id.str()},
+          {"request", previous.request_json},
+          {"devices", previous.devices},
+          {"failures", previous.failures}};
+}
+
+Result<Record> read_record(const Row& row) {
+  Record record;
+  record.id = DeploymentId(row.text("id"));
+  record.job_id = JobId(row.text("job_id"));
+  record.target_arn = row.text("target_arn");
+  record.group = row.text("group_name");
+  SKERRY_ASSIGN(const json plan, formats::parse_json(row.text("plan")));
+  SKERRY_ASSIGN(record.plan, parse_plan(plan));
+  SKERRY_ASSIGN(const json state, formats::parse_json(row.text("state")));
+  SKERRY_ASSIGN(record.state, parse_state(state));
+  record.findings_json = row.text("findings");
+  SKERRY_ASSIGN(const json previous, formats::parse_json(row.text("previous")));
+  record.previous.id = DeploymentId(previous.value("deploymentId", ""));
+  record.previous.job_id = JobId(previous.value("jobId", ""));
+  record.previous.request_json = previous.value("request", "");
+  record.previous.devices = previous.value("devices", int64_t{0});
+  record.previous.failures = previous.value("failures", int64_t{0});
+  record.rollback_id = DeploymentId(row.text("rollback_id"));
+  record.rollback_job_id = JobId(row.text("rollback_job_id"));
+  record.release_bytes = row.number("release_bytes");
+  record.asked_to = row.number("asked_to");
+  record.back_to = row.text("back_to");
+  record.created_ms = row.number("created_ms");
+  record.updated_ms = row.number("updated_ms");
+  return record;
+}
+
+Result<std::vector<Record>> unwrapped(std::vector<Result<Record>> read) {
+  std::vector<Record> records;
+  for (Result<Record>& each : read) {
+    if (!each) return fail(each.error().with_context("control-plane database: a rollout"));
+    records.push_back(std::move(*each));
+  }
+  return records;
+}
+
+Candidate read_candidate(const Row& row) {
+  return {ThingName(row.text("thing")), row.number("cohort"), row.text("attributes"), false};
+}
+ThingName read_thing(const Row& row) {
+  return ThingName(row.text("thing"));
+}
+
+// A job of the members that `from` yields as `thing`, queued not before what else they have: stock
+// nuclei ignore an older job. Parameters: job, four times now.
+std::string queueing(const std::string& from) {
+  return "INSERT INTO job_executions (" + kExecutionColumns +
+         ") SELECT :job, thing, 'QUEUED', '{}', CASE WHEN latest > :n1 THEN latest ELSE :n2 END, "
+         "0, "
+         "CASE WHEN latest > :n3 THEN latest ELSE :n4 END, 1, 1 FROM (SELECT it.thing AS thing, "
+         "coalesce((SELECT max(before.queued_ms) FROM job_executions before WHERE before.thing = "
+         "it.thing), 0) AS latest FROM " +
+         from + ") wanted";
+}
+
+Result<Share> share(Store& store, const std::string& sql, const std::string& first,
+                    const std::string& second) {
+  const auto read = [](const Row& row) {
+    return Share{row.number("devices"), row.number("events")};
+  };
+  if (second.empty()) return store.database().select_one("", sql, read, first);
+  return store.database().select_one("", sql, read, first, second);
+}
+
+// The devices of a cohort as `it`, with their core device as `core`.
+std::string devices_of(Cohort cohort) {
+  if (cohort == Cohort::kRelease) {
+    return "job_executions it JOIN core_devices core ON core.thing = it.thing "
+           "WHERE it.job_id = :job AND it.status = 'SUCCEEDED'";
+  }
+  return "memberships it JOIN core_devices core ON core.thing = it.thing WHERE it.group_name = "
+         ":group_name AND NOT EXISTS (SELECT 1 FROM job_executions e WHERE e.job_id = :job AND "
+         "e.thing = it.thing)";
+}
+
+}  // namespace
+
+Result<void> insert_rollout(Store& store, const Record& record) {
+  SKERRY_TRY(store.database().execute(
+      "INSERT INTO rollouts (" + kColumns +
+          ") VALUES (:id, :job, :target, :group_name, :plan, '{}', 0, '[]', :previous, '', '', "
+          ":bytes, -1, '', :created, 0)",
+      record.id.str(), record.job_id.str(), record.target_arn, record.group,
+      rollout::to_json(record.plan).dump(), to_json(record.previous).dump(), record.release_bytes,
+      record.created_ms));
+  return save_rollout(store, record);
+}
+
+Result<void> save_rollout(Store& store, const Record& record) {
+  const int64_t over = is_over(record.state.phase) ? 1 : 0;
+  SKERRY_TRY(store.database().execute(
+      "UPDATE rollouts SET state = :state, is_over = :over, findings = :findings, "
+      "rollback_id = :rollback, rollback_job_id = :rollback_job, asked_to = :asked, "
+      "back_to = :back, updated_ms = :updated WHERE id = :id",
+      rollout::to_json(record.state).dump(), over, record.findings_json, record.rollback_id.str(),
+      record.rollback_job_id.str(), record.asked_to, record.back_to, record.updated_ms,
+      record.id.str()));
+  return {};
+}
+
+Result<std::optional<Record>> rollout_of(Store& store, const DeploymentId& id) {
+  SKERRY_ASSIGN(auto rows,
+                store.database().select("SELECT " + kColumns + " FROM rollouts WHERE id = :id",
+                                        read_record, id.str()));
+  SKERRY_ASSIGN(auto records, unwrapped(std::move(rows)));
+  if (records.empty()) return std::optional<Record>();
+  return std::optional<Record>(std::move(records.front()));
+}
+
+Result<Record> find_rollout(Store& store, const DeploymentId& id) {
+  SKERRY_ASSIGN(auto found, rollout_of(store, id));
+  if (found) return std::move(*found);
+  return fail(Code::kNotFound, "rollout " + id.str() + " does not exist");
+}
+
+Result<std::vector<DeploymentId>> live_rollouts(Store& store) {
+  return store.database().select(
+      "SELECT id FROM rollouts WHERE is_over = 0 ORDER BY created_ms, id",
+      [](const Row& row) { return DeploymentId(row.text("id")); });
+}
+
+Result<Slice<Record>> list_rollouts(Store& store, const std::string& target_arn, const Page& page) {
+  // The key is created_ms with the id, for those of one millisecond.
+  const int64_t before = number_after(page, INT64_MAX);
+  const size_t separator = page.after.find('/');
+  const std::string after = separator == std::string::npos ? "" : page.after.substr(separator + 1);
+  SKERRY_ASSIGN(
+      auto rows,
+      store.database().select(
+          "SELECT " + kColumns +
+              " FROM rollouts WHERE (:any = '' OR target_arn = :arn) AND (created_ms < "
+              ":before OR (created_ms = :same AND id > :after)) ORDER BY created_ms DESC, "
+              "id LIMIT :limit",
+          read_record, target_arn, target_arn, before, before, after, limit_of(page)));
+  SKERRY_ASSIGN(auto records, unwrapped(std::move(rows)));
+  return slice_of(std::move(records), page, [](const Record& one) {
+    return std::to_string(one.created_ms) + "/" + one.id.str();
+  });
+}
+
+Result<void> add_history(Store& store, const DeploymentId& id, int64_t now_ms,
+                         const std::string& text) {
+  SKERRY_TRY(store.database().execute(
+      "INSERT INTO rollout_history (rollout_id, sequence, at_ms, text) SELECT :id, "
+      "coalesce(max(sequence), 0) + 1, :now, :text FROM rollout_history WHERE rollout_id = :same",
+      id.str(), now_ms, text, id.str()));
+  return {};
+}
+
+Result<std::vector<HistoryLine>> history(Store& store, const DeploymentId& id) {
+  return store.database().select(
+      "SELECT sequence, at_ms, text FROM rollout_history WHERE rollout_id = :id ORDER BY sequence",
+      [](const Row& row) {
+        return HistoryLine{row.number("sequence"), row.number("at_ms"), row.text("text")};
+      },
+      id.str());
+}
+
+Result<int64_t> count_members(Store& store, const std::string& group) {
+  return store.database().select_one(
+      "", "SELECT count(*) AS number FROM memberships WHERE group_name = :group_name",
+      [](const Row& row) { return row.number("number"); }, group);
+}
+
+Result<int64_t> count_shared(Store& store, const std::string& group, const std::string& other) {
+  return store.database().select_one(
+      "",
+      "SELECT count(*) AS number FROM memberships m JOIN memberships o ON o.thing = m.thing WHERE "
+      "m.group_name = :group_name AND o.group_name = :other",
+      [](const Row& row) { return row.number("number"); }, group, other);
+}
+
+Result<int64_t> cohort_at(Store& store, const std::string& group, int64_t quota) {
+  const int64_t before = quota - 1;
+  if (quota <= 0) return -1;
+  SKERRY_ASSIGN(
+      auto found,
+      store.database().select(
+          "SELECT cohort FROM memberships WHERE group_name = :group_name ORDER BY cohort, "
+          "thing LIMIT 1 OFFSET :before",
+          [](const Row& row) { return row.number("cohort"); }, group, before));
+  return found.empty() ? -1 : found.front();
+}
+
+Result<std::vector<Candidate>> waiting(Store& store, const Record& record, int64_t limit) {
+  std::vector<Candidate> found;
+  if (record.group.empty() || !record.state.stage_is_open) return found;
+  const std::string unasked =
+      " AND NOT EXISTS (SELECT 1 FROM job_executions e WHERE e.job_id = :job AND "
+      "e.thing = m.thing) ";
+  if (!record.plan.canary_group.empty()) {
+    SKERRY_ASSIGN(found, store.database().select(
+                             "SELECT m.thing, m.cohort, t.attributes FROM memberships c JOIN "
+                             "memberships m ON m.thing = c.thing JOIN things t ON t.name = m.thing "
+                             "WHERE c.group_name = :canary AND m.group_name = :group_name" +
+                                 unasked + "ORDER BY m.cohort, m.thing LIMIT :limit",
+                             read_candidate, record.plan.canary_group.str(), record.group,
+                             record.job_id.str(), limit));
+    for (Candidate& each : found) each.is_canary = true;
+    if (!found.empty()) return found;
+  }
+  return store.database().select(
+      "SELECT m.thing, m.cohort, t.attributes FROM memberships m JOIN things t ON t.name = m.thing "
+      "WHERE m.group_name = :group_name AND m.cohort > :after AND m.cohort <= :boundary" +
+          unasked + "ORDER BY m.cohort, m.thing LIMIT :limit",
+      read_candidate, record.group, record.asked_to, record.state.boundary, record.job_id.str(),
+      limit);
+}
+
+Result<bool> is_in_group(Store& store, const ThingName& thing, const std::string& group) {
+  SKERRY_ASSIGN(auto found, store.database().select(
+                                "SELECT thing FROM memberships WHERE group_name = :group_name AND "
+                                "thing = :thing",
+                                read_thing, group, thing.str()));
+  return !found.empty();
+}
+
+Result<void> ask_range(Store& store, const Record& record, int64_t after, int64_t upto,
+                       int64_t now_ms) {
+  SKERRY_TRY(store.database().execute(
+      queueing("memberships it WHERE it.group_name = :group_name AND it.cohort > :after AND "
+               "it.cohort <= :upto AND NOT EXISTS (SELECT 1 FROM job_executions e WHERE e.job_id = "
+               ":same_job AND e.thing = it.thing)"),
+      record.job_id.str(), now_ms, now_ms, now_ms, now_ms, record.group, after, upto,
+      record.job_id.str()));
+  SKERRY_TRY(store.database().execute(
+      "UPDATE job_executions SET status = 'CANCELED', updated_ms = :now, version_number = "
+      "version_number + 1 WHERE job_id = :previous AND status = 'QUEUED' AND thing IN (SELECT "
+      "thing "
+      "FROM memberships WHERE group_name = :group_name AND cohort > :after AND cohort <= :upto)",
+      now_ms, record.previous.job_id.str(), record.group, after, upto));
+  return {};
+}
+
+Result<void> ask_one(Store& store, const Record& record, const ThingName& thing, int64_t now_ms) {
+  SKERRY_TRY(store.queue_execution(record.job_id, thing, now_ms));
+  SKERRY_TRY(store.database().execute(
+      "UPDATE job_executions SET status = 'CANCELED', updated_ms = :now, version_number = "
+      "version_number + 1 WHERE job_id = :previous AND status = 'QUEUED' AND thing = :thing",
+      now_ms, record.previous.job_id.str(), thing.str()));
+  return {};
+}
+
+Result<std::vector<ThingName>> waiting_for_rollback(Store& store, const Record& record,
+                                                    int64_t limit) {
+  return store.database().select(
+      "SELECT thing FROM job_executions WHERE job_id = :job AND thing > :after AND status <> "
+      "'REMOVED' ORDER BY thing LIMIT :limit",
+      read_thing, record.job_id.str(), record.back_to, limit);
+}
+
+Result<void> ask_back(Store& store, const Record& record, const ThingName& upto, int64_t now_ms) {
+  SKERRY_TRY(store.database().execute(
+      queueing("job_executions it WHERE it.job_id = :release AND it.thing > :after AND it.thing <= "
+               ":upto AND it.status <> 'REMOVED' AND NOT EXISTS (SELECT 1 FROM job_executions e "
+               "WHERE e.job_id = :same_job AND e.thing = it.thing)"),
+      record.rollback_job_id.str(), now_ms, now_ms, now_ms, now_ms, record.job_id.str(),
+      record.back_to, upto.str(), record.rollback_job_id.str()));
+  return {};
+}
+
+Result<Census> census(Store& store, const JobId& job, const CensusCut& cut) {
+  // A time to come is from a clock that has gone back since: it is as old as can be.
+  const int64_t old = cut.silence_ms ? cut.now_ms - *cut.silence_ms : -1;
+  const int64_t young = cut.silence_ms ? cut.now_ms : INT64_MAX;
+  Census total;
+  SKERRY_TRY(store.database().select(
+      "SELECT status, count(*) AS number, sum(CASE WHEN status = 'QUEUED' AND (queued_ms <= :old "
+      "OR "
+      "queued_ms > :young) THEN 1 ELSE 0 END) AS silent, sum(CASE WHEN status IN ('FAILED', "
+      "'TIMED_OUT') AND execution_number <= :retries THEN 1 ELSE 0 END) AS retrying FROM "
+      "job_executions WHERE job_id = :job GROUP BY status",
+      [&](const Row& row) {
+        ExecutionStatus status = ExecutionStatus::kQueued;
+        parse(row.text("status"), status);
+        const int64_t retrying = row.number("retrying");
+        const int64_t number = row.number("number") - retrying;
+        total.retrying += retrying;
+        if (status == ExecutionStatus::kQueued) {
+          total.silent = row.number("silent");
+          total.queued = number - total.silent;
+        }
+        if (status == ExecutionStatus::kInProgress) total.in_progress = number;
+        if (status == ExecutionStatus::kSucceeded) total.succeeded = number;
+        if (status == ExecutionStatus::kFailed) total.failed = number;
+        if (status == ExecutionStatus::kRejected) total.rejected = number;
+        if (status == ExecutionStatus::kTimedOut) total.timed_out = number;
+        const bool ended_by_us =
+            status == ExecutionStatus::kCanceled || status == ExecutionStatus::kRemoved;
+        if (ended_by_us) total.canceled += number;
+        return 0;
+      },
+      old, young, cut.retries, job.str()));
+  return total;
+}
+
+Result<std::vector<ThingName>> overdue(Store& store, const JobId& job, int64_t timeout_ms,
+                                       int64_t now_ms) {
+  const int64_t old = now_ms - timeout_ms;
+  return store.database().select(
+      "SELECT thing FROM job_executions WHERE job_id = :job AND status = 'IN_PROGRESS' AND "
+      "(started_ms <= :old OR started_ms > :now) ORDER BY thing LIMIT :limit",
+      read_thing, job.str(), old, now_ms, kManyAtOnce);
+}
+
+Result<std::vector<ThingName>> retries_due(Store& store, const JobId& job, const Retry& retry,
+                                           int64_t now_ms) {
+  if (retry.attempts == 0) return std::vector<ThingName>();
+  const int64_t old = now_ms - retry.delay_s * 1000;
+  return store.database().select(
+      "SELECT thing FROM job_executions WHERE job_id = :job AND status IN ('FAILED', 'TIMED_OUT') "
+      "AND execution_number <= :attempts AND (updated_ms <= :old OR updated_ms > :now) ORDER BY "
+      "thing LIMIT :limit",
+      read_thing, job.str(), retry.attempts, old, now_ms, kManyAtOnce);
+}
+
+Result<std::vector<SiteLoad>> site_loads(Store& store, const Record& record, int64_t silence_ms,
+                                         int64_t now_ms) {
+  const int64_t old = now_ms - silence_ms;
+  return store.database().select(
+      "SELECT t.attributes AS attributes, max(e.queued_ms) AS queued, max(CASE WHEN e.status = "
+      "'IN_PROGRESS' OR (e.status = 'QUEUED' AND e.queued_ms > :old) THEN 1 ELSE 0 END) AS open "
+      "FROM job_executions e JOIN things t ON t.name = e.thing WHERE e.job_id = :job "
+      "GROUP BY e.thing, t.attributes",
+      [](const Row& row) {
+        return SiteLoad{row.text("attributes"), row.number("queued"), row.number("open") != 0};
+      },
+      old, record.job_id.str());
+}
+
+Result<Share> unhealthy(Store& store, const Record& record, Cohort cohort) {
+  const std::string sql =
+      "SELECT count(*) AS devices, sum(CASE WHEN core.healthy = 0 THEN 1 ELSE 0 END) AS events "
+      "FROM " +
+      devices_of(cohort);
+  if (cohort == Cohort::kRelease) return share(store, sql, record.job_id.str(), "");
+  return share(store, sql, record.group, record.job_id.str());
+}
+
+Result<Share> with_errors(Store& store, const Record& record, Cohort cohort) {
+  const std::string sql =
+      "SELECT count(*) AS devices, sum(CASE WHEN EXISTS (SELECT 1 FROM installed_components i "
+      "WHERE "
+      "i.thing = core.thing AND i.state IN ('ERRORED', 'BROKEN')) THEN 1 ELSE 0 END) AS events "
+      "FROM " +
+      devices_of(cohort);
+  if (cohort == Cohort::kRelease) return share(store, sql, record.job_id.str(), "");
+  return share(store, sql, record.group, record.job_id.str());
+}
+
+}  // namespace skerry::fleet::rollout

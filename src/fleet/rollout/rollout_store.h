@@ -1,0 +1,118 @@
+// Rollouts in the store: one record each, its history, and the set-based questions and changes that
+// a rollout makes of memberships and job executions. Part of the units of work of whoever calls.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "fleet/rollout/machine.h"
+#include "fleet/store.h"
+
+namespace skerry::fleet::rollout {
+
+// What the target ran before: what a rollback deploys, and the history that gates compare with.
+struct Previous {
+  DeploymentId id;  // "" where there was nothing: rolling back removes everything
+  JobId job_id;
+  std::string request_json;  // kept here, because deployments are forgotten
+  int64_t devices = 0;       // that were asked for it, and
+  int64_t failures = 0;      // that failed or never answered
+};
+
+struct Record {
+  DeploymentId id;  // of the release: a rollout has its deployment's id
+  JobId job_id;
+  std::string target_arn;
+  std::string group;  // "" where the target is one thing
+  Plan plan;
+  State state;
+  std::string findings_json = "[]";  // of the last look, for people
+  Previous previous;
+  DeploymentId rollback_id;  // "" until it is rolled back
+  JobId rollback_job_id;
+  int64_t release_bytes = 0;  // what one device downloads at most
+  int64_t asked_to = -1;      // every member with a cohort up to here was asked
+  std::string back_to;        // every thing up to here was asked back
+  int64_t created_ms = 0;
+  int64_t updated_ms = 0;
+};
+
+Result<void> insert_rollout(Store& store, const Record& record);
+Result<void> save_rollout(Store& store, const Record& record);
+Result<Record> find_rollout(Store& store, const DeploymentId& id);
+Result<std::optional<Record>> rollout_of(Store& store,
+                                         const DeploymentId& id);  // nothing: has none
+Result<std::vector<DeploymentId>> live_rollouts(Store& store);
+Result<Slice<Record>> list_rollouts(Store& store, const std::string& target_arn, const Page& page);
+
+struct HistoryLine {
+  int64_t sequence = 0;
+  int64_t at_ms = 0;
+  std::string text;
+};
+Result<void> add_history(Store& store, const DeploymentId& id, int64_t now_ms,
+                         const std::string& text);
+Result<std::vector<HistoryLine>> history(Store& store, const DeploymentId& id);
+
+// --- Members ---
+Result<int64_t> count_members(Store& store, const std::string& group);
+// Things that are in both.
+Result<int64_t> count_shared(Store& store, const std::string& group, const std::string& other);
+// The cohort of the group's `quota`-th member; -1 where there is none.
+Result<int64_t> cohort_at(Store& store, const std::string& group, int64_t quota);
+struct Candidate {
+  ThingName thing;
+  int64_t cohort = 0;
+  std::string attributes_json;
+  bool is_canary = false;
+};
+// Members of started stages that have no execution of the release: canaries, then by cohort.
+Result<std::vector<Candidate>> waiting(Store& store, const Record& record, int64_t limit);
+Result<bool> is_in_group(Store& store, const ThingName& thing, const std::string& group);
+
+// --- Executions ---
+// Queues the release for waiting members with a cohort in (after, upto], and takes from them what
+// they have not begun of the previous one.
+Result<void> ask_range(Store& store, const Record& record, int64_t after, int64_t upto,
+                       int64_t now_ms);
+Result<void> ask_one(Store& store, const Record& record, const ThingName& thing, int64_t now_ms);
+// The next things after `record.back_to` that were asked for the release and not for the rollback.
+Result<std::vector<ThingName>> waiting_for_rollback(Store& store, const Record& record,
+                                                    int64_t limit);
+// Queues the rollback for those up to `upto`.
+Result<void> ask_back(Store& store, const Record& record, const ThingName& upto, int64_t now_ms);
+
+struct CensusCut {
+  std::optional<int64_t> silence_ms;
+  int64_t now_ms = 0;
+  int64_t retries = 0;  // failures with so many attempts or fewer count as retrying
+};
+Result<Census> census(Store& store, const JobId& job, const CensusCut& cut);
+Result<std::vector<ThingName>> overdue(Store& store, const JobId& job, int64_t timeout_ms,
+                                       int64_t now_ms);
+Result<std::vector<ThingName>> retries_due(Store& store, const JobId& job, const Retry& retry,
+                                           int64_t now_ms);
+// By value of the site attribute: its open executions, and when it was last asked.
+struct SiteLoad {
+  std::string attributes_json;
+  int64_t queued_ms = 0;
+  bool is_open = false;
+};
+Result<std::vector<SiteLoad>> site_loads(Store& store, const Record& record, int64_t silence_ms,
+                                         int64_t now_ms);
+
+// --- Evidence ---
+// Devices on which the release succeeded, or (control) members that were not asked for it, with how
+// many of them are unhealthy or have a component in error.
+struct Share {
+  int64_t devices = 0;
+  int64_t events = 0;
+};
+enum class Cohort { kRelease, kControl };
+Result<Share> unhealthy(Store& store, const Record& record, Cohort cohort);
+Result<Share> with_errors(Store& store, const Record& record, Cohort cohort);
+
+}  // namespace skerry::fleet::rollout
