@@ -107,6 +107,7 @@ int parse_and_run(int argc, const char* const* argv) {
   add_group_commands(app, session);
   add_component_commands(app, session);
   add_deploy_command(app, session);
+  add_rollout_commands(app, session);
   add_status_command(app, session);
   add_logs_command(app, session);
   add_model_commands(app, session);

@@ -38,6 +38,7 @@ void add_device_commands(CLI::App& app, Session& session);     // device provisi
 void add_group_commands(CLI::App& app, Session& session);      // group create|add|list
 void add_component_commands(CLI::App& app, Session& session);  // component publish|list
 void add_deploy_command(CLI::App& app, Session& session);
+void add_rollout_commands(CLI::App& app, Session& session);  // rollout plan|start|watch|…
 void add_status_command(CLI::App& app, Session& session);
 void add_logs_command(CLI::App& app, Session& session);
 void add_model_commands(CLI::App& app, Session& session);   // model publish|list|show|trace|…

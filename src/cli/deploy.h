@@ -14,6 +14,7 @@ struct DeployOptions {
   std::vector<std::string> components;  // NAME=VERSION
   std::vector<std::string> configs;     // NAME=JSON
   std::string file;
+  std::string rollout;  // file of a rollout document
   std::string name;
   bool keep = false;
   bool empty = false;

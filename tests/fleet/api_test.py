@@ -458,7 +458,7 @@ class Deployments(ApiTest):
                           "componentVersion": "1.0.0"}}},
                       {"components": {self.component: {"componentVersion": "1.0.0",
                                                        "configurationUpdate": {"merge": "[1"}}}},
-                      {"iotJobConfiguration": {"timeoutConfig": {"inProgressTimeoutInMinutes": 5}}},
+                      {"iotJobConfiguration": {"timeoutConfig": {"inProgressTimeoutInMinutes": 0}}},
                       {"tags": {"k": "v" * 257}}):
             with self.subTest(wrong):
                 self.assert_fails("ValidationException", 400, self.deploy, **wrong)

@@ -1,0 +1,317 @@
+// skerry rollout: plans, starts, shows and steers rollouts.
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "cli/command.h"
+#include "cli/deploy_request.h"
+
+namespace skerry::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kWatchMs = 500;
+const std::string kRollouts = "/skerry/v1/rollouts";
+
+ApiCall get(const std::string& path) {
+  return {.service = "skerry", .method = "GET", .path = path};
+}
+ApiCall post(const std::string& path, const json& body) {
+  return {.service = "skerry", .method = "POST", .path = path, .body = body.dump()};
+}
+
+std::string path_of(const std::string& id) {
+  return kRollouts + "/" + net::percent_encode(id);
+}
+
+bool is_over(const std::string& phase) {
+  return phase == "completed" || phase == "canceled" || phase == "rolledBack" ||
+         phase == "superseded" || phase == "targetGone";
+}
+
+std::string duration(int64_t seconds) {
+  if (seconds >= 3'600 && seconds % 3'600 == 0) return std::to_string(seconds / 3'600) + " h";
+  if (seconds >= 60 && seconds % 60 == 0) return std::to_string(seconds / 60) + " min";
+  return std::to_string(seconds) + " s";
+}
+
+std::string size_of(const json& stage) {
+  if (stage.contains("canary")) return "canary group";
+  if (stage.contains("devices"))
+    return std::to_string(stage["devices"].get<int64_t>()) + " devices";
+  std::string percent = std::to_string(stage.value("percent", 0.0));
+  percent.erase(percent.find_last_not_of('0') + 1);
+  if (percent.ends_with('.')) percent.pop_back();
+  return percent + " %";
+}
+
+std::string gates_of(const json& stage) {
+  std::string names;
+  for (const json& gate : stage.value("gates", json::array())) {
+    names += (names.empty() ? "" : ", ") + gate.value("metric", "");
+  }
+  return names.empty() ? "none" : names;
+}
+
+Table stage_table(const json& stages) {
+  Table table{{"STAGE", "SIZE", "DEVICES", "BAKE", "APPROVAL", "GATES"}, {}};
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const json& stage = stages[i];
+    table.rows.push_back({std::to_string(i + 1), size_of(stage),
+                          std::to_string(stage.value("devicesSoFar", int64_t{0})),
+                          duration(stage.value("bakeSeconds", int64_t{0})),
+                          stage.value("approval", false) ? "yes" : "no", gates_of(stage)});
+  }
+  return table;
+}
+
+// One bar for each stage: how much of the target it reaches.
+Result<void> draw(const json& stages, int64_t members, const std::string& path) {
+  const int64_t all = std::max<int64_t>(members, 1);
+  const int row = 34;
+  std::ofstream svg(path);
+  svg << "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 720 "
+      << 20 + row * static_cast<int>(stages.size())
+      << "' font-family='sans-serif' font-size='13'>\n";
+  int y = 10;
+  for (const json& stage : stages) {
+    const int64_t devices = stage.value("devicesSoFar", int64_t{0});
+    const int64_t width = std::max<int64_t>(2, 400 * devices / all);
+    svg << "<text x='120' y='" << y + 17 << "' text-anchor='end'>" << size_of(stage)
+        << "</text><rect x='130' y='" << y
+        << "' width='400' height='24' fill='#eee'/><rect x='130' y='" << y << "' width='" << width
+        << "' height='24' fill='#1f77b4'/><text x='540' y='" << y + 17 << "'>" << devices
+        << " devices, " << duration(stage.value("bakeSeconds", int64_t{0}))
+        << (stage.value("approval", false) ? ", approval" : "") << "</text>\n";
+    y += row;
+  }
+  svg << "</svg>\n";
+  svg.flush();
+  if (svg) return {};
+  return fail(Code::kInternal, path + ": cannot be written");
+}
+
+Result<void> plan(const Session& session, const DeployOptions& options, const std::string& svg) {
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  SKERRY_ASSIGN(const json request, rollout_request_of(fleet, options));
+  SKERRY_ASSIGN(const json planned, fleet.call(post(kRollouts + "/plan", request)));
+  if (!svg.empty()) {
+    SKERRY_TRY(draw(planned["stages"], planned.value("members", int64_t{0}), svg));
+  }
+  if (session.output.json) {
+    session.output.print_json(planned);
+    return {};
+  }
+  session.output.print_table(stage_table(planned["stages"]));
+  const bool has_previous = planned["previousDeploymentId"].is_string();
+  session.output.hint(has_previous ? "A rollback returns to deployment " +
+                                         planned["previousDeploymentId"].get<std::string>()
+                                   : "The target has no deployment: a rollback removes everything");
+  return {};
+}
+
+std::string devices_line(const json& devices) {
+  std::string line;
+  for (const char* name : {"asked", "succeeded", "failed", "rejected", "timedOut", "silent",
+                           "inProgress", "queued", "retrying"}) {
+    const int64_t number = devices.value(name, int64_t{0});
+    if (number == 0 && name != std::string_view("asked")) continue;
+    line += (line.empty() ? "" : ", ") + std::to_string(number) + " " + name;
+  }
+  return line;
+}
+
+void print(const Session& session, const json& rollout) {
+  const Output& output = session.output;
+  output.print_line("rollout " + rollout.value("rolloutId", "") + "  " +
+                    rollout.value("phase", "") + "  stage " +
+                    std::to_string(rollout.value("stage", 1)) + " of " +
+                    std::to_string(rollout.value("stages", 1)));
+  if (!rollout.value("reason", "").empty()) output.print_line("  " + rollout.value("reason", ""));
+  output.print_line("  release: " + devices_line(rollout["devices"]) + " of " +
+                    std::to_string(rollout.value("members", int64_t{0})));
+  for (const json& gate : rollout["gates"]) {
+    output.print_line("  gate " + gate.value("metric", "") + ": " + gate.value("verdict", "") +
+                      ", " + gate.value("text", ""));
+  }
+  if (!rollout.contains("rollback")) return;
+  output.print_line("  rollback: " + devices_line(rollout["rollback"]));
+  for (const json& thing : rollout["rollback"]["couldNotGoBack"]) {
+    output.print_line("    could not go back: " + thing.get<std::string>());
+  }
+}
+
+// The id that was given, or that of the newest rollout.
+Result<std::string> id_of(FleetClient& fleet, const std::string& given) {
+  if (!given.empty()) return given;
+  ApiCall call = get(kRollouts);
+  call.query = {{"maxResults", "1"}};
+  SKERRY_ASSIGN(const json answer, fleet.call(std::move(call)));
+  if (answer["rollouts"].empty()) {
+    return fail(Code::kNotFound, "there is no rollout: start one with skerry rollout start");
+  }
+  return answer["rollouts"][0].value("rolloutId", "");
+}
+
+// Prints what changes until it is over; exit code 1 where it did not complete.
+Result<void> watch(const Session& session, const std::string& given) {
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  SKERRY_ASSIGN(const std::string id, id_of(fleet, given));
+  json before;
+  for (;;) {
+    SKERRY_ASSIGN(json now, fleet.call(get(path_of(id))));
+    json shown = now;
+    for (const char* member : {"updatedTimestamp", "bakedSeconds"}) shown.erase(member);
+    if (shown != before) {
+      if (session.output.json) {
+        session.output.print_json(now);
+      } else {
+        print(session, now);
+      }
+      before = std::move(shown);
+    }
+    const std::string phase = now.value("phase", "");
+    if (phase == "completed") return {};
+    if (is_over(phase)) {
+      return fail(Code::kFailedPrecondition,
+                  "the rollout is " + phase + ": " + now.value("reason", ""));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(kWatchMs));
+  }
+}
+
+Result<void> steer(const Session& session, const std::string& given, const std::string& command,
+                   int64_t stage) {
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  SKERRY_ASSIGN(const std::string id, id_of(fleet, given));
+  json body = json::object();
+  if (command == "approve") body["stage"] = stage;
+  SKERRY_ASSIGN(const json rollout, fleet.call(post(path_of(id) + "/" + command, body)));
+  if (session.output.json) {
+    session.output.print_json(rollout);
+  } else {
+    session.output.print_line("rollout " + id + "  " + rollout.value("phase", ""));
+  }
+  return {};
+}
+
+Result<void> history(const Session& session, const std::string& given) {
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  SKERRY_ASSIGN(const std::string id, id_of(fleet, given));
+  SKERRY_ASSIGN(const json answer, fleet.call(get(path_of(id) + "/history")));
+  if (session.output.json) {
+    session.output.print_json(answer);
+    return {};
+  }
+  const double now_s =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  Table table{{"WHEN", "WHAT"}, {}};
+  for (const json& line : answer["history"]) {
+    table.rows.push_back({age(line.value("timestamp", 0.0), now_s), line.value("text", "")});
+  }
+  session.output.print_table(table);
+  return {};
+}
+
+Result<void> list(const Session& session) {
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  SKERRY_ASSIGN(const json rollouts, fleet.list(get(kRollouts), "rollouts"));
+  if (session.output.json) {
+    session.output.print_json(json{{"rollouts", rollouts}});
+    return {};
+  }
+  Table table{{"ROLLOUT", "TARGET", "PHASE", "STAGE", "REASON"}, {}};
+  for (const json& each : rollouts) {
+    const std::string arn = each.value("targetArn", "");
+    table.rows.push_back(
+        {each.value("rolloutId", ""), arn.substr(arn.rfind(':') + 1), each.value("phase", ""),
+         std::to_string(each.value("stage", 1)) + "/" + std::to_string(each.value("stages", 1)),
+         each.value("reason", "")});
+  }
+  session.output.print_table(table);
+  return {};
+}
+
+void add_start_commands(CLI::App& rollout, Session& session) {
+  for (const bool only_plan : {true, false}) {
+    auto options = std::make_shared<DeployOptions>();
+    auto svg = std::make_shared<std::string>();
+    CLI::App* command =
+        only_plan ? rollout.add_subcommand("plan", "Say what a rollout would do; nothing changes")
+                  : rollout.add_subcommand("start", "Deploy stage by stage");
+    add_request_options(*command, options);
+    command->add_option("--rollout", options->rollout, "Rollout document (docs/data/rollout.md)")
+        ->check(CLI::ExistingFile)
+        ->required();
+    if (only_plan) command->add_option("--svg", *svg, "Draw the stages into this file");
+    command->callback([&session, options, svg, command, only_plan] {
+      check_target(*command);
+      session.action = [&session, options, svg, only_plan] {
+        return only_plan ? plan(session, *options, *svg) : start_rollout(session, *options);
+      };
+    });
+  }
+}
+
+void add_steering_commands(CLI::App& rollout, Session& session) {
+  const std::pair<const char*, const char*> kCommands[] = {
+      {"pause", "Ask no further device until it is resumed"},
+      {"resume", "Go on where it was paused"},
+      {"approve", "Let it go on to the next stage"},
+      {"abort", "Ask no further device; those that have the release keep it"},
+      {"rollback", "Every device that was asked gets the previous revision"}};
+  for (const auto& [name, help] : kCommands) {
+    auto id = std::make_shared<std::string>();
+    auto stage = std::make_shared<int64_t>(0);
+    CLI::App* command = rollout.add_subcommand(name, help);
+    command->add_option("rollout", *id, "Its id (default: the newest)");
+    const std::string what = name;
+    if (what == "approve") {
+      command->add_option("--stage", *stage, "The stage that you looked at, from 1")
+          ->required()
+          ->check(CLI::PositiveNumber);
+    }
+    command->callback([&session, id, what, stage] {
+      session.action = [&session, id, what, stage] { return steer(session, *id, what, *stage); };
+    });
+  }
+}
+
+}  // namespace
+
+Result<void> start_rollout(const Session& session, const DeployOptions& options) {
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  SKERRY_ASSIGN(const json request, rollout_request_of(fleet, options));
+  SKERRY_ASSIGN(const json started, fleet.call(post(kRollouts, request)));
+  if (session.output.json) {
+    session.output.print_json(started);
+  } else {
+    session.output.print_line("rollout " + started.value("rolloutId", ""));
+    session.output.hint("Next: skerry rollout watch");
+  }
+  return {};
+}
+
+void add_rollout_commands(CLI::App& app, Session& session) {
+  CLI::App* rollout = app.add_subcommand("rollout", "Releases by stages, judged, and taken back");
+  rollout->require_subcommand(1);
+  add_start_commands(*rollout, session);
+  add_steering_commands(*rollout, session);
+  auto id = std::make_shared<std::string>();
+  CLI::App* watching = rollout->add_subcommand("watch", "Print what changes until it is over");
+  watching->add_option("rollout", *id, "Its id (default: the newest)");
+  watching->callback(
+      [&session, id] { session.action = [&session, id] { return watch(session, *id); }; });
+  CLI::App* past = rollout->add_subcommand("history", "What has happened");
+  past->add_option("rollout", *id, "Its id (default: the newest)");
+  past->callback(
+      [&session, id] { session.action = [&session, id] { return history(session, *id); }; });
+  rollout->add_subcommand("list", "All rollouts, newest first")->callback([&session] {
+    session.action = [&session] { return list(session); };
+  });
+}
+
+}  // namespace skerry::cli
