@@ -8,9 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fleet/deployments.h"
-#include "fleet/rollout/cohort.h"
 #include "fleet/rollout/engine.h"
-#include "fleet/store_sql.h"
 #include "io/test_env.h"
 
 namespace {
@@ -32,9 +30,7 @@ Result<void> fill(Store& store, int64_t things) {
     for (int64_t i = 0; i < things; ++i) {
       const std::string name = "device-" + std::to_string(i);
       SKERRY_TRY(store.create_thing({.name = ThingName(name), .id = name}));
-      SKERRY_TRY(store.database().execute(
-          "INSERT INTO memberships (group_name, thing, cohort) VALUES ('g', :thing, :cohort)", name,
-          rollout::cohort_of(ThingName(name))));
+      SKERRY_TRY(store.add_to_group(ThingName(name), group.name));
     }
     return {};
   });
