@@ -36,7 +36,7 @@ struct Moment {
 class Rollouts {
  public:
   // `metrics` may be null: gates on inference have not enough data then.
-  Rollouts(const Deployments& deployments, const MetricsSource* metrics = nullptr)
+  explicit Rollouts(const Deployments& deployments, const MetricsSource* metrics = nullptr)
       : deployments_(deployments), metrics_(metrics) {}
 
   struct Outcome {

@@ -34,18 +34,48 @@ double x_log_y(double x, double y) {
   return x == 0 ? 0 : x * std::log(y);
 }
 
+double log_mixture(const Counted& counted) {
+  return log_beta(counted.events + kPrior, counted.trials - counted.events + kPrior) -
+         log_beta(kPrior, kPrior);
+}
+
+double log_likelihood(const Counted& counted, double p) {
+  return x_log_y(counted.events, p) + x_log_y(counted.trials - counted.events, 1 - p);
+}
+
 }  // namespace
 
-Interval proportion_interval(int64_t events, int64_t trials, double alpha) {
+Interval proportion_interval(double events, double trials, double alpha) {
   if (trials <= 0) return {0, 1};
-  const double k = static_cast<double>(events), rest = static_cast<double>(trials - events);
-  const double mixture = log_beta(k + kPrior, rest + kPrior) - log_beta(kPrior, kPrior);
+  const double k = events, rest = trials - events;
+  const double mixture = log_mixture({events, trials});
   const double bar = -std::log(alpha);
   const auto refuted = [&](double p) {
     return mixture - x_log_y(k, p) - x_log_y(rest, 1 - p) >= bar;
   };
   const double seen = k / (k + rest);
   return {events == 0 ? 0 : edge(seen, 0, refuted), rest == 0 ? 1 : edge(seen, 1, refuted)};
+}
+
+double log_evidence_above(const Counted& first, const Counted& second, double tolerance) {
+  if (first.trials <= 0 || second.trials <= 0) return 0;
+  const double mixture = log_mixture(first) + log_mixture(second);
+  const double seen_first = first.events / first.trials;
+  const double seen_second = second.events / second.trials;
+  const auto likelihood = [&](double p) {  // on the edge of the hypothesis
+    return log_likelihood(first, std::fmin(1, p + tolerance)) + log_likelihood(second, p);
+  };
+  if (seen_first <= seen_second + tolerance) {
+    return mixture - log_likelihood(first, seen_first) - log_likelihood(second, seen_second);
+  }
+  // Concave, with its top between what the two say.
+  double low = seen_second, high = seen_first - tolerance;
+  for (int i = 0; i < kBisections; ++i) {
+    const double left = low + (high - low) / 3, right = high - (high - low) / 3;
+    (likelihood(left) < likelihood(right) ? low : high) =
+        likelihood(left) < likelihood(right) ? left : right;
+  }
+  return mixture - likelihood((low + high) / 2);
 }
 
 Interval rate_interval(double events, double exposure, double alpha, double dispersion) {

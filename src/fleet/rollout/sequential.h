@@ -18,7 +18,18 @@ struct Interval {
 
 // Of a probability, `events` seen in `trials`. Exact for any number of trials: the beta-binomial
 // mixture martingale (Robbins 1970) with the prior Beta(1/2, 1/2). {0, 1} without trials.
-Interval proportion_interval(int64_t events, int64_t trials, double alpha);
+Interval proportion_interval(double events, double trials, double alpha);
+
+// The logarithm of an e-value against "the first probability exceeds the second by `tolerance` at
+// most": it reaches log(1 / alpha) with probability alpha at most, at any time, while that is so.
+// The likelihood averaged over both probabilities, over its greatest value where the hypothesis
+// holds (universal inference; Wasserman, Ramdas, Balakrishnan 2020). Sharper than two intervals
+// while both cohorts are small, and duller when one is large.
+struct Counted {
+  double events = 0;
+  double trials = 0;
+};
+double log_evidence_above(const Counted& first, const Counted& second, double tolerance);
 
 // Of a Poisson rate, `events` seen in `exposure`; high is infinite without exposure. `dispersion`
 // >= 1 is the variance of a count over its mean: events that come in clusters count for fewer.
