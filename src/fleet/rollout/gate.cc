@@ -20,6 +20,8 @@ constexpr formats::EnumNames<Verdict, 3> kVerdicts = {{{Verdict::kFine, "fine"},
                                                        {Verdict::kWorse, "worse"},
                                                        {Verdict::kNotEnoughData, "notEnoughData"}}};
 
+constexpr double kBaselineDevices = 200;
+
 void not_enough(Finding& finding, std::string why) {
   finding.verdict = Verdict::kNotEnoughData;
   finding.text = std::move(why);
@@ -31,37 +33,49 @@ std::string compared(const Finding& finding, const char* format) {
                      finding.control_interval.high);
 }
 
+Counted counted(const Arm& arm) {
+  return {static_cast<double>(arm.events), static_cast<double>(arm.devices)};
+}
+
+// Whether `release` fails more than `control` does, by either of two tests that share alpha.
+bool is_worse_share(const Counted& release, const Counted& control, double tolerance,
+                    double alpha) {
+  if (log_evidence_above(release, control, tolerance) >= -std::log(alpha / 2)) return true;
+  const Interval with = proportion_interval(release.events, release.trials, alpha / 4);
+  const Interval without = proportion_interval(control.events, control.trials, alpha / 4);
+  return with.low > without.high + tolerance;
+}
+
 void judge_share(const Gate& gate, const Evidence& evidence, double alpha, Finding& finding) {
-  const Arm& release = evidence.release;
-  const Arm& control = evidence.control;
-  finding.release_interval = proportion_interval(release.events, release.devices, alpha / 2);
-  finding.release = release.devices == 0 ? 0
-                                         : static_cast<double>(release.events) /
-                                               static_cast<double>(release.devices);
-  if (control.devices > 0) {
-    finding.control = static_cast<double>(control.events) / static_cast<double>(control.devices);
-    finding.control_interval = proportion_interval(control.events, control.devices, alpha / 2);
-  } else if (gate.metric == Metric::kDeploymentFailures) {
-    finding.control = gate.baseline;
-    finding.control_interval = {gate.baseline, gate.baseline};
-  } else {
-    return not_enough(finding, "no device outside the release has reported");
+  const Counted release = counted(evidence.release);
+  Counted control = counted(evidence.control);
+  // What a plan expects weighs as much as so many devices: a target with little history is judged
+  // by it, one with much by its history.
+  if (gate.metric == Metric::kDeploymentFailures) {
+    control.events += kBaselineDevices * gate.baseline;
+    control.trials += kBaselineDevices;
   }
-  const double bar = finding.control_interval.high + gate.tolerance;
+  if (control.trials == 0) return not_enough(finding, "no device outside the release has reported");
+  finding.release = release.trials == 0 ? 0 : release.events / release.trials;
+  finding.control = control.events / control.trials;
+  finding.release_interval = proportion_interval(release.events, release.trials, alpha / 4);
+  finding.control_interval = proportion_interval(control.events, control.trials, alpha / 4);
   finding.text = compared(
       finding, "{:.4f} ({:.4f} to {:.4f}) of the devices, control {:.4f} ({:.4f} to {:.4f})");
-  if (finding.release_interval.low > bar) {
+  if (is_worse_share(release, control, gate.tolerance, alpha)) {
     finding.verdict = Verdict::kWorse;
     return;
   }
-  if (release.devices < gate.min_devices) {
-    return not_enough(finding, fmt::format("{} of {} devices", release.devices, gate.min_devices));
+  if (evidence.release.devices < gate.min_devices) {
+    return not_enough(finding,
+                      fmt::format("{} of {} devices", evidence.release.devices, gate.min_devices));
   }
   // So few devices that even if all of them failed nothing would follow: people have to look.
-  const double at_worst = proportion_interval(release.devices, release.devices, alpha / 2).low;
-  if (release.events > 0 && at_worst <= bar) {
+  const bool can_tell =
+      is_worse_share({release.trials, release.trials}, control, gate.tolerance, alpha);
+  if (release.events > 0 && !can_tell) {
     return not_enough(finding, fmt::format("{} of {} devices is too little to tell from chance",
-                                           release.events, release.devices));
+                                           release.events, release.trials));
   }
   finding.verdict = Verdict::kFine;
 }

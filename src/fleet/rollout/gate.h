@@ -54,8 +54,9 @@ std::vector<Gate> gates_of(const Plan& plan, size_t stage);
 // What of the plan's false alarms one gate may spend.
 double alpha_of(const Plan& plan);
 
-// The release is worse where its interval lies beyond the control's by more than the tolerance;
-// each interval may fail with alpha / 2.
+// The release is worse where its interval lies beyond the control's by more than the tolerance, the
+// two sharing alpha. Of shares a likelihood ratio of both cohorts together is the other way to see
+// it, and each way has half of alpha.
 Finding judge(const Gate& gate, const Evidence& evidence, double alpha);
 
 }  // namespace skerry::fleet::rollout

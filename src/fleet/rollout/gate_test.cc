@@ -70,9 +70,21 @@ TEST(ConfidenceSequence, HoldsAtEveryLookTogether) {
   const double missed = ever_missed(2'000, 400, 0.05, [&](auto& random, int n) {
     if (n == 1) events = 0;
     events += std::bernoulli_distribution(0.05)(random) ? 1 : 0;
-    return proportion_interval(events, n, 0.05);
+    return proportion_interval(static_cast<double>(events), n, 0.05);
   });
   EXPECT_LE(missed, 0.05);
+  // The e-value against two equal probabilities: an interval around nothing while it is small.
+  Counted first, second;
+  const double rejected = ever_missed(2'000, 400, 0, [&](auto& random, int n) {
+    if (n == 1) first = second = {};
+    std::bernoulli_distribution fails(0.1);
+    first.events += fails(random) ? 1 : 0;
+    second.events += fails(random) ? 1 : 0;
+    first.trials = second.trials = n;
+    const double below = -std::log(0.05) - log_evidence_above(first, second, 0);
+    return Interval{-below, below};
+  });
+  EXPECT_LE(rejected, 0.05);
   Moments moments;
   const double missed_mean = ever_missed(2'000, 400, 1, [&](auto& random, int n) {
     if (n == 1) moments = {};
@@ -92,6 +104,13 @@ TEST(ConfidenceSequence, HoldsAtEveryLookTogether) {
 TEST(Gate, ADisasterIsSeenInThreeDevices) {
   EXPECT_EQ(verdict(Metric::kDeploymentFailures, shares(3, 3, 0, 0)), Verdict::kWorse);
   EXPECT_EQ(verdict(Metric::kDeploymentFailures, shares(0, 3, 0, 0)), Verdict::kFine);
+}
+
+TEST(Gate, ALittleHistoryIsNoWorseThanNone) {
+  EXPECT_EQ(verdict(Metric::kDeploymentFailures, shares(3, 3, 0, 4)), Verdict::kWorse);
+  EXPECT_EQ(verdict(Metric::kDeploymentFailures, shares(3, 3, 0, 40)), Verdict::kWorse);
+  EXPECT_EQ(verdict(Metric::kDeploymentFailures, shares(3, 3, 30, 40)), Verdict::kFine);
+  EXPECT_EQ(verdict(Metric::kUnhealthyDevices, shares(3, 3, 0, 40)), Verdict::kWorse);
 }
 
 TEST(Gate, AFailureThatCannotBeToldFromChanceIsForPeople) {
