@@ -150,7 +150,7 @@ Result<Checked> checked(const ApiContext& context, const StartRollout& request) 
     return fail(Code::kInvalidArgument, "deployment.targetArn: is required");
   }
   SKERRY_ASSIGN(const auto target, formats::parse_target_arn(arn->get<std::string>()));
-  if (formats::target_arn(context.scope, target) != *arn) {
+  if (formats::target_arn(context.scope, target) != arn->get<std::string>()) {
     return fail(Code::kInvalidArgument, "deployment.targetArn: is not of this region and account");
   }
   if (target.kind != formats::Target::Kind::kThingGroup) return found;
