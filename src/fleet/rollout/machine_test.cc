@@ -227,6 +227,7 @@ TEST_F(Machine, APauseStopsAskingAndResumeGoesOnWhereItWas) {
 }
 
 TEST_F(Machine, CommandsThatMakeNoSenseAreRefused) {
+  facts_.has_rollback = true;
   for (Phase phase : {Phase::kRollingBack, Phase::kCompleted, Phase::kCanceled, Phase::kRolledBack,
                       Phase::kSuperseded, Phase::kTargetGone}) {
     state_.phase = phase;
