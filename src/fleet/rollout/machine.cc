@@ -198,8 +198,6 @@ class Stepping {
   void begin_rollback(std::string reason) {
     effect(Kind::kBeginRollback);
     enter(Phase::kRollingBack, std::move(reason));
-    // The same watch from the start: its devices were asked just now.
-    out_.state.quiet_ms = 0;
   }
 
   void roll_back_on(const Facts& facts) {
