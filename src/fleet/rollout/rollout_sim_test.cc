@@ -19,6 +19,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kDevices = 16;
+constexpr int kSeedsAtOnce = 100;
 constexpr int kSteps = 60, kCalmSteps = 400;
 const char* const kPlan = R"({"silenceTimeoutSeconds": 200, "inProgressTimeoutSeconds": 200,
     "evidenceTimeoutSeconds": 100, "stages": [{"devices": 3, "bakeSeconds": 30},
@@ -275,25 +276,18 @@ class RolloutSim {
   std::string wrong_;
 };
 
-void run_seeds(uint64_t first, uint64_t count) {
-  for (uint64_t seed = first; seed < first + count; ++seed) {
+// 2,000 seeds, in pieces that run beside each other.
+class RolloutSeeds : public testing::TestWithParam<int> {};
+
+TEST_P(RolloutSeeds, Hold) {
+  const auto first = static_cast<uint64_t>(GetParam());
+  for (uint64_t seed = first; seed < first + kSeedsAtOnce; ++seed) {
     const std::string wrong = RolloutSim(seed, Mutant::kNone).run();
     ASSERT_EQ(wrong, "") << "seed " << seed;
   }
 }
 
-TEST(RolloutSim, Seeds0To499) {
-  run_seeds(0, 500);
-}
-TEST(RolloutSim, Seeds500To999) {
-  run_seeds(500, 500);
-}
-TEST(RolloutSim, Seeds1000To1499) {
-  run_seeds(1'000, 500);
-}
-TEST(RolloutSim, Seeds1500To1999) {
-  run_seeds(1'500, 500);
-}
+INSTANTIATE_TEST_SUITE_P(All, RolloutSeeds, testing::Range(0, 2'000, kSeedsAtOnce));
 
 class RolloutMutants : public testing::TestWithParam<Mutant> {};
 
