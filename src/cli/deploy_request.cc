@@ -119,8 +119,7 @@ Result<json> rollout_request_of(FleetClient& fleet, const DeployOptions& options
 
 void add_request_options(CLI::App& command, const std::shared_ptr<DeployOptions>& options) {
   auto* group = command.add_option("--group", options->group, "Target: every device of a group");
-  auto* thing =
-      command.add_option("--thing", options->thing, "Target: one device")->excludes(group);
+  command.add_option("--thing", options->thing, "Target: one device")->excludes(group);
   command.add_option("--component", options->components, "NAME=VERSION; repeatable")
       ->check(CLI::Validator(check_assignment, "NAME=VERSION"));
   command
