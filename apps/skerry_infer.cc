@@ -13,7 +13,9 @@
 #include "base/log.h"
 #include "net/stream.h"
 #include "serve/client.h"
+#include "serve/runtime_list.h"
 #include "serve/server.h"
+#include "serve/trial_process.h"
 
 namespace skerry::serve {
 namespace {
@@ -41,6 +43,7 @@ struct Arguments {
   int drain_timeout_s = 10;
   int max_body_mb = 64;
   int max_model_mb = 4096;
+  int trial_memory_mb = 0;
   int inference_timeout_s = 60;
   int load_timeout_s = 300;
   int summary_interval_s = 60;
@@ -50,6 +53,8 @@ struct Arguments {
   std::string socket;
   std::string model;
   std::string directory;
+  bool retry = false;
+  TrialRequest trial;
   int wait_s = 10;
   int timeout_s = 300;
   bool as_json = false;
@@ -97,10 +102,16 @@ void add_serve(CLI::App& app, Arguments& arguments) {
   serve->add_option("--max-model-mb", arguments.max_model_mb, "Largest file of a model in MiB")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
+  serve
+      ->add_option("--trial-memory-mb", arguments.trial_memory_mb,
+                   "MiB that a model may take in the trial before its first load (default: 8 times "
+                   "its files, at least 1024)")
+      ->check(CLI::Range(1, 1 << 24));
   serve->add_option("--max-body-mb", arguments.max_body_mb, "Largest request body in MiB")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
-  serve->add_option("--state", server.state_file, "File that remembers the models over restarts");
+  serve->add_option("--state", server.state_file,
+                    "File that remembers the models over restarts; what they did stands beside it");
   serve
       ->add_option("--drain-timeout", arguments.drain_timeout_s,
                    "Seconds that requests in flight get after SIGTERM")
@@ -134,12 +145,31 @@ void add_client_commands(CLI::App& app, Arguments& arguments) {
   }
   load->add_option("FOLDER", arguments.directory, "Holds model.json and the model file")
       ->required();
+  load->add_flag("--retry", arguments.retry,
+                 "Also a model that is not loaded any more because the service has died of it");
   load->add_option("--wait", arguments.wait_s, "Seconds to wait for a server that is starting")
       ->capture_default_str()
       ->check(CLI::Range(0, 3600));
   load->add_option("--timeout", arguments.timeout_s, "Seconds that loading may take")
       ->capture_default_str()
       ->check(CLI::Range(1, 86'400));
+}
+
+void add_runtime_commands(CLI::App& app, Arguments& arguments) {
+  CLI::App* runtimes =
+      app.add_subcommand("runtimes", "Show what runs models, and what each can do");
+  runtimes->add_flag("--json", arguments.as_json, "Print as JSON");
+  // What `serve` starts for the first load of a package.
+  CLI::App* trial =
+      app.add_subcommand("trial", "Load and try a package, and print what came of it");
+  trial->group("");
+  trial->add_option("--threads-per-inference", arguments.trial.load.threads);
+  trial->add_option("--max-file-bytes", arguments.trial.load.max_file_bytes);
+  trial->add_option("NAME", arguments.trial.model)->required();
+  trial->add_option("FOLDER", arguments.trial.directory)->required();
+  for (CLI::App* command : {runtimes, trial}) {
+    command->add_option("--runtime", arguments.runtimes, "NAME=PATH of a runtime's library");
+  }
 }
 
 int complain(int exit_code, const std::string& message) {
@@ -160,6 +190,13 @@ NucleusAddress nucleus_of_environment() {
   return nucleus;
 }
 
+// "NAME=PATH" or "NAME".
+std::pair<std::string, std::string> split_runtime(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos) return {text, ""};
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
 // What the command line says in text; returns what is wrong with it.
 std::optional<std::string> complete(Arguments& arguments) {
   ServerOptions& server = arguments.server;
@@ -171,15 +208,12 @@ std::optional<std::string> complete(Arguments& arguments) {
   if (arguments.socket_mode.empty() || *end != '\0' || server.socket_mode > 0777) {
     return fmt::format("--socket-mode '{}' is no octal mode such as 0660", arguments.socket_mode);
   }
-  for (const std::string& runtime : arguments.runtimes) {
-    const size_t equals = runtime.find('=');
-    const std::string name = runtime.substr(0, equals);
-    for (const auto& [other, path] : server.runtimes) {
-      if (other == name) return fmt::format("--runtime {} is given twice", name);
-    }
-    server.runtimes.emplace_back(name,
-                                 equals == std::string::npos ? "" : runtime.substr(equals + 1));
+  auto runtimes = std::make_shared<runtime::Runtimes>();
+  for (const std::string& text : arguments.runtimes) {
+    const auto [name, path] = split_runtime(text);
+    if (auto added = runtimes->add(name, path); !added) return added.error().message();
   }
+  server.runtimes = std::move(runtimes);
   server.drain_timeout_ms = int64_t{arguments.drain_timeout_s} * 1000;
   server.inference_timeout_ms = int64_t{arguments.inference_timeout_s} * 1000;
   server.load_timeout_ms = int64_t{arguments.load_timeout_s} * 1000;
@@ -187,6 +221,7 @@ std::optional<std::string> complete(Arguments& arguments) {
   server.nucleus = nucleus_of_environment();
   server.max_body_bytes = static_cast<uint64_t>(arguments.max_body_mb) << 20;
   server.max_model_bytes = static_cast<uint64_t>(arguments.max_model_mb) << 20;
+  server.trial_memory_bytes = static_cast<uint64_t>(arguments.trial_memory_mb) << 20;
   server.version = SKERRY_VERSION;
   return std::nullopt;
 }
@@ -261,7 +296,7 @@ void print_answer(const std::string& command, const Arguments& arguments, const 
 io::Task<void> ask(InferClient* client, std::string command, const Arguments* arguments,
                    std::optional<Result<std::string>>* answer, io::RealLoop* loop) {
   if (command == "load") {
-    answer->emplace(co_await client->load(arguments->model, arguments->directory,
+    answer->emplace(co_await client->load(arguments->model, arguments->directory, arguments->retry,
                                           int64_t{arguments->timeout_s} * 1000));
   } else if (command == "unload") {
     answer->emplace(co_await client->unload(arguments->model));
@@ -303,6 +338,41 @@ int client_command(const std::string& command, Arguments& arguments) {
   return complain(kExitFailed, fmt::format("{}: {}", what, error.message()));
 }
 
+int runtimes_command(const Arguments& arguments) {
+  std::vector<std::pair<std::string, std::string>> libraries;
+  for (const std::string& text : arguments.runtimes) libraries.push_back(split_runtime(text));
+  const std::string text = list_runtimes(libraries);
+  if (arguments.as_json) {
+    fmt::print("{}\n", text);
+    return 0;
+  }
+  const json rows = json::parse(text);
+  const auto line = [](const auto& key, const json& value) {
+    if (value == "") return;
+    fmt::print("  {:<14} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+  };
+  for (const json& row : rows) {
+    fmt::print("{}\n", row.value("name", ""));
+    for (const char* key : {"version", "formats", "component", "error"})
+      line(key, row.value(key, ""));
+    const json capabilities = row.value("capabilities", json::object());
+    for (const auto& [key, value] : capabilities.items()) {
+      line(key, value);
+    }
+  }
+  return 0;
+}
+
+int trial_command(Arguments& arguments) {
+  log::configure(log::Level::kWarn, log::Format::kText);
+  const auto [name, path] = split_runtime(arguments.runtimes.empty() ? "" : arguments.runtimes[0]);
+  arguments.trial.runtime = name;
+  arguments.trial.library = path;
+  const int exit_code = run_trial(arguments.trial);
+  std::fflush(nullptr);
+  std::_Exit(exit_code);  // as serve does
+}
+
 int main_program(int argc, char** argv) {
   skerry::net::raise_open_file_limit();
   Arguments arguments;
@@ -314,12 +384,15 @@ int main_program(int argc, char** argv) {
   app.set_version_flag("--version", "skerry-infer " SKERRY_VERSION);
   add_serve(app, arguments);
   add_client_commands(app, arguments);
+  add_runtime_commands(app, arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
   const std::string command = app.get_subcommands().front()->get_name();
+  if (command == "runtimes") return runtimes_command(arguments);
+  if (command == "trial") return trial_command(arguments);
   return command == "serve" ? serve_command(arguments) : client_command(command, arguments);
 }
 

@@ -43,9 +43,12 @@ struct LoadOptions {
 
 // What a runtime's models can do; the conformance suite holds it to this.
 struct Capabilities {
-  bool concurrent_runs = false;  // run() of one model from several threads at once
-  bool interruptible = false;    // a stop request ends even a run that would never end
-  bool several_files = false;    // reads more of a package than its main file
+  bool thread_safe = false;    // run() of one model from several threads at once
+  bool interruptible = false;  // a stop request ends even a run that would never end
+  bool several_files = false;  // reads more of a package than its main file
+  bool batching = false;       // a dimension that the model leaves open may differ from run to run
+  bool stateful = false;       // a run may depend on the runs before it
+  std::vector<tensor::DataType> types;  // of inputs and outputs
 };
 
 class Runtime {

@@ -39,9 +39,10 @@ io::Task<Result<std::string>> InferClient::post(std::string target, std::string 
   }
 }
 
-io::Task<Result<std::string>> InferClient::load(std::string name, std::string directory,
+io::Task<Result<std::string>> InferClient::load(std::string name, std::string directory, bool retry,
                                                 int64_t timeout_ms) {
-  const json body = {{"parameters", {{"path", directory}}}};
+  json body = {{"parameters", {{"path", directory}}}};
+  if (retry) body["parameters"]["retry"] = true;
   co_return co_await post(fmt::format("/v2/repository/models/{}/load", net::percent_encode(name)),
                           body.dump(), timeout_ms);
 }

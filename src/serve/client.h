@@ -17,7 +17,8 @@ class InferClient {
 
   // The server's JSON answer. kUnavailable where no server is reached; a refusal carries the
   // server's reason.
-  io::Task<Result<std::string>> load(std::string name, std::string directory, int64_t timeout_ms);
+  io::Task<Result<std::string>> load(std::string name, std::string directory, bool retry,
+                                     int64_t timeout_ms);
   io::Task<Result<std::string>> unload(std::string name);
   io::Task<Result<std::string>> index();
 

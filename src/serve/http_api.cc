@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/memory_guard.h"
+#include "serve/runtime_list.h"
 
 namespace skerry::serve {
 namespace {
@@ -64,9 +65,18 @@ json config_of(const ServedModel& model) {
     }
     return result;
   };
-  return {
-      {"name", model.name},  {"platform", platform_of(model)}, {"backend", model.runtime},
-      {"max_batch_size", 0}, {"input", tensors(model.inputs)}, {"output", tensors(model.outputs)}};
+  json parameters = {{"runtime_version", {{"string_value", model.runtime_version}}}};
+  const json capabilities = json::parse(to_json(model.capabilities));
+  for (const auto& [name, value] : capabilities.items()) {
+    parameters[name] = {{"string_value", value.dump()}};
+  }
+  return {{"name", model.name},
+          {"platform", platform_of(model)},
+          {"backend", model.runtime},
+          {"max_batch_size", 0},
+          {"input", tensors(model.inputs)},
+          {"output", tensors(model.outputs)},
+          {"parameters", parameters}};
 }
 
 Result<std::optional<size_t>> json_bytes_of(const HttpRequest& request) {
@@ -95,9 +105,15 @@ Result<std::vector<std::string>> split_path(std::string_view path) {
   return parts;
 }
 
-// What a load is asked for beside the model's name. Parameters that are not honoured are refused.
-Result<std::string> load_directory(std::string_view body, bool is_load) {
-  if (body.empty()) return "";
+// What a load is asked for beside the model's name.
+struct LoadParameters {
+  std::string directory;
+  bool retry = false;
+};
+
+// Parameters that are not honoured are refused.
+Result<LoadParameters> load_parameters(std::string_view body, bool is_load) {
+  if (body.empty()) return LoadParameters{};
   const json document = json::parse(body, nullptr, false);
   if (!document.is_object()) return fail(Code::kInvalidArgument, "the body is not a JSON object");
   const json parameters = document.value("parameters", json::object());
@@ -107,6 +123,7 @@ Result<std::string> load_directory(std::string_view body, bool is_load) {
   for (const auto& [key, value] : parameters.items()) {
     // Models depend on no others here: both answers to the question come to the same.
     if (!is_load && key == "unload_dependents" && value.is_boolean()) continue;
+    if (is_load && key == "retry" && value.is_boolean()) continue;
     if (!is_load || key != "path") {
       return fail(Code::kUnsupported,
                   fmt::format("parameter '{}' is not supported: a model comes from the folder in "
@@ -115,7 +132,7 @@ Result<std::string> load_directory(std::string_view body, bool is_load) {
     }
     if (!value.is_string()) return fail(Code::kInvalidArgument, "'path' must be a string");
   }
-  return parameters.value("path", "");
+  return LoadParameters{parameters.value("path", ""), parameters.value("retry", false)};
 }
 
 }  // namespace
@@ -377,13 +394,14 @@ io::Task<HttpResponse> HttpApi::change_repository(std::string name, std::string 
                              "models are loaded and unloaded through the Unix socket; start "
                              "skerry-infer with --repository-over-tcp to allow it here");
   }
-  auto directory = load_directory(request.body, action == "load");
-  if (!directory) co_return error_response(directory.error());
+  auto parameters = load_parameters(request.body, action == "load");
+  if (!parameters) co_return error_response(parameters.error());
   if (action == "unload") {
     auto unloaded = co_await repository_.unload(std::move(name));
     co_return unloaded ? json_response(json::object()) : error_response(unloaded.error());
   }
-  auto report = co_await repository_.load(std::move(name), std::move(*directory));
+  auto report = co_await repository_.load(std::move(name), std::move(parameters->directory),
+                                          parameters->retry);
   if (!report) co_return error_response(report.error());
   co_return json_response({{"name", report->name},
                            {"version", report->version},

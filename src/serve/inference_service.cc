@@ -25,6 +25,7 @@ Outputs run_checked(ServedModel& model, const InferenceRequest& request,
     const std::vector<tensor::TensorView> views = tensor::views_of(request.inputs);
     SKERRY_TRY(tensor::match_inputs(model.inputs, views));
     SKERRY_ASSIGN(const auto selected, tensor::select_outputs(model.outputs, request.outputs));
+    const Activity::Scope running(model.activity.get(), Activity::Doing::kRunning);
     if (!request.outputs.empty()) return model.model->run(views, request.outputs, stop);
     return model.model->run(views, model.output_names, stop);
   });
@@ -88,7 +89,8 @@ Result<void> InferenceService::admit(const ServedModel& model) const {
 void InferenceService::submit(const JobPtr& job) {
   ServedModel& model = *job->model;
   if (!model.workers) {
-    model.workers = std::make_unique<Workers>("infer", model.concurrent ? options_.threads : 1);
+    model.workers =
+        std::make_unique<Workers>("infer", model.capabilities.thread_safe ? options_.threads : 1);
   }
   ++model.in_flight;
   job->position = jobs_.insert(jobs_.end(), job);
@@ -109,7 +111,8 @@ void InferenceService::finished(const JobPtr& job) {
   if (job->shapes != 0) note_cost(model, job->shapes, job->outputs, infer_ns);
   if (job->given_up) {
     --model.hung;
-    log::info("serve", "an inference that hung has ended", {{"model", model.name}});
+    hang_log_.write(log::Level::kInfo, "serve", "an inference that hung has ended",
+                    {{"model", model.name}});
   }
   leave(job);
   job->done.complete({});
@@ -152,8 +155,9 @@ void InferenceService::watch_one(JobPtr job, int64_t now) {
   if (over_ms < options_.grace_ms || !model.workers->give_up(job->ticket)) return;
   job->given_up = true;
   ++model.hung;
-  log::error("serve", "an inference hangs; its thread is given up, its model refused",
-             {{"model", model.name}, {"version", model.version}});
+  hang_log_.write(log::Level::kError, "serve",
+                  "an inference hangs; its thread is given up, its model refused",
+                  {{"model", model.name}, {"version", model.version}});
 }
 
 InferenceService::Outcome InferenceService::run_inline(ServedModel& model,
@@ -170,7 +174,7 @@ io::Task<InferenceService::Outcome> InferenceService::infer(ServedModelPtr model
                                                             InferenceRequest request) {
   const uint64_t shapes = model->model->is_bounded() ? shapes_key(request.inputs) : 0;
   const bool is_short = shapes != 0 && model->costs.expected_ns(shapes) <= options_.inline_limit_ns;
-  if (is_short && (model->concurrent || model->in_flight == 0)) {
+  if (is_short && (model->capabilities.thread_safe || model->in_flight == 0)) {
     co_return run_inline(*model, request, shapes);
   }
   if (auto admitted = admit(*model); !admitted) co_return Outcome{fail(admitted.error())};

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log_limit.h"
 #include "io/loop.h"
 #include "io/task.h"
 #include "serve/served_model.h"
@@ -71,6 +72,7 @@ class InferenceService {
   std::list<JobPtr> jobs_;  // on threads or waiting for one
   io::Timer watch_timer_;
   bool watching_ = false;
+  log::Limit hang_log_;  // requests can make a model hang
   // Callbacks from threads hold it weakly: they do nothing once the service is gone.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/check.h"
 #include "base/log.h"
 
 namespace skerry::serve {
@@ -34,14 +35,22 @@ Result<std::vector<Remembered>> parse_state(const std::string& text) {
   }
 }
 
+std::shared_ptr<ModelTrials> trials_of(io::Files& files, std::shared_ptr<ModelTrials> given) {
+  if (given) return given;
+  auto own = ModelTrials::open(files, "");
+  SKERRY_CHECK(own, "memory for a few pages is always there");
+  return *own;
+}
+
 }  // namespace
 
 ModelRepository::ModelRepository(io::Loop& loop, io::Files& files,
                                  std::shared_ptr<const runtime::Runtimes> runtimes, Options options)
     : loop_(loop),
       files_(files),
-      runtimes_(std::move(runtimes)),
       options_(std::move(options)),
+      trials_(trials_of(files, options_.trials)),
+      loader_(std::make_shared<ModelLoader>(std::move(runtimes), trials_, options_.load)),
       loaders_(std::make_shared<Workers>("loader", options_.loads_at_once)) {}
 
 ModelRepository::~ModelRepository() {
@@ -56,7 +65,8 @@ void ModelRepository::post(io::Callback work) {
   });
 }
 
-io::Task<Result<LoadReport>> ModelRepository::load(std::string name, std::string directory) {
+io::Task<Result<LoadReport>> ModelRepository::load(std::string name, std::string directory,
+                                                   bool retry) {
   const auto known = entries_.find(name);
   if (directory.empty() && known != entries_.end()) directory = known->second.directory;
   if (directory.empty()) {
@@ -71,25 +81,24 @@ io::Task<Result<LoadReport>> ModelRepository::load(std::string name, std::string
   }
   io::Completion<Result<LoadReport>> done(loop_);
   Entry& entry = entries_[name];
-  start(name, directory, entry.loads.emplace_back(++last_number_, done));
+  start(name, directory, retry, entry.loads.emplace_back(++last_number_, done));
   co_return co_await done;
 }
 
-void ModelRepository::start(const std::string& name, const std::string& directory, Load& load) {
+void ModelRepository::start(const std::string& name, const std::string& directory, bool retry,
+                            Load& load) {
   const uint64_t number = load.number;
   // The job owns all that it touches: it may be left behind.
-  load.ticket = loaders_->submit(
-      [this, &loop = loop_, alive = std::weak_ptr(alive_), runtimes = runtimes_, name, directory,
-       number, options = options_.load, stop = load.stop.get_token(), begun = load.begun] {
-        *begun = true;
-        auto model =
-            std::make_shared<Staged>(stage_model(*runtimes, name, directory, options, stop));
-        if (stop.stop_requested())
-          return;  // nobody waits any more; destroyed here, not on the loop
-        loop.post([this, alive, name, number, model]() mutable {
-          if (!alive.expired()) staged(name, number, std::move(*model));
-        });
-      });
+  load.ticket = loaders_->submit([this, &loop = loop_, alive = std::weak_ptr(alive_),
+                                  loader = loader_, name, directory, retry, number,
+                                  stop = load.stop.get_token(), begun = load.begun] {
+    *begun = true;
+    auto model = std::make_shared<Staged>(loader->load(name, directory, retry, stop));
+    if (stop.stop_requested()) return;  // nobody waits any more; destroyed here, not on the loop
+    loop.post([this, alive, name, number, model]() mutable {
+      if (!alive.expired()) staged(name, number, std::move(*model));
+    });
+  });
   watch_slow(name, number);
   watch_timeout(name, number);
 }
@@ -137,8 +146,8 @@ void ModelRepository::staged(const std::string& name, uint64_t number, Staged st
   drop_older_loads(
       entry, number,
       fmt::format("a newer load of '{}' has brought version {}", name, report->version));
-  log::info("serve", "model is served",
-            {{"model", name}, {"version", report->version}, {"was", report->previous_version}});
+  log_.write(log::Level::kInfo, "serve", "model is served",
+             {{"model", name}, {"version", report->version}, {"was", report->previous_version}});
   // A restart finds it too. Only then is the load acknowledged.
   save_state([this, name, number, report = std::move(report)]() mutable {
     end(name, number, std::move(report));
@@ -156,6 +165,9 @@ Result<LoadReport> ModelRepository::switch_to(Entry& entry, std::unique_ptr<Serv
   }
   entry.directory = staged->directory;
   entry.remembered = true;
+  entry.settled = loop_.after(options_.settle_ms, [this, key = staged->key] {
+    writer_.submit([trials = trials_, key] { trials->settle(key); });
+  });
   entry.served = ServedModelPtr(staged.release(), [loaders = loaders_](ServedModel* model) {
     loaders->submit([owned = std::unique_ptr<ServedModel>(model)] {});
   });
@@ -211,10 +223,11 @@ io::Task<Result<void>> ModelRepository::unload(std::string name) {
   Entry& entry = found->second;
   drop_older_loads(entry, ++last_number_, fmt::format("'{}' was unloaded meanwhile", name));
   entry.served.reset();
+  entry.settled.cancel();
   entry.remembered = false;
   entry.refused_reason.clear();
   entry.refused = last_number_;
-  log::info("serve", "model is unloaded", {{"model", name}});
+  log_.write(log::Level::kInfo, "serve", "model is unloaded", {{"model", name}});
   forget_oldest_refusals();
   io::Completion<bool> saved(loop_);
   save_state([saved]() mutable { saved.complete(true); });
@@ -231,11 +244,11 @@ void ModelRepository::save_state(io::Callback then) {
   const std::string text = json{{"models", models}}.dump(2) + "\n";
   writer_.submit([this, text, then = std::move(then)]() mutable {
     auto written = io::write_file_atomic(files_, options_.state_file, text);
-    post([then = std::move(then), written = std::move(written)]() mutable {
+    post([this, then = std::move(then), written = std::move(written)]() mutable {
       // The model is served all the same; only a restart would not find it.
       if (!written) {
-        log::warn("serve", "the list of models is not saved",
-                  {{"error", written.error().message()}});
+        log_.write(log::Level::kWarn, "serve", "the list of models is not saved",
+                   {{"error", written.error().message()}});
       }
       then();
     });

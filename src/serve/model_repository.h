@@ -11,11 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "base/log_limit.h"
 #include "io/files.h"
 #include "io/loop.h"
 #include "io/pool.h"
 #include "io/task.h"
-#include "serve/served_model.h"
+#include "serve/model_loader.h"
 
 namespace skerry::serve {
 
@@ -37,13 +38,16 @@ struct IndexEntry {
 class ModelRepository {
  public:
   struct Options {
-    runtime::LoadOptions load;
+    ModelLoader::Options load;
+    std::shared_ptr<ModelTrials> trials;  // null: for this process only
     // Where the served models are remembered over restarts; "" for nowhere.
     std::string state_file;
     size_t loads_at_once = 2;
     int64_t slow_load_ms = 2'000;  // a load that takes longer no longer keeps others waiting
     int64_t load_timeout_ms = 300'000;
     int64_t restore_wait_ms = 60'000;  // what restore() waits for loads at most
+    // A model that has served that long without a crash is no suspect any more.
+    int64_t settle_ms = 3'600'000;
   };
 
   // Loads may outlive the repository, and with it own the runtimes. `files` outlives it.
@@ -55,8 +59,9 @@ class ModelRepository {
   // Serves the package in `directory` as `name`; an empty directory loads the last one again. On
   // failure what was served goes on unchanged. The last call for a name wins, and none waits for
   // another: a load that ends after a newer one, or after an unload, is dropped and says so. Goes
-  // on when the caller is destroyed.
-  io::Task<Result<LoadReport>> load(std::string name, std::string directory);
+  // on when the caller is destroyed. `retry`: also a package that the service has died of too
+  // often.
+  io::Task<Result<LoadReport>> load(std::string name, std::string directory, bool retry = false);
   // kNotFound where nothing is served or being loaded under the name.
   io::Task<Result<void>> unload(std::string name);
   // Loads what the state file names; a load() that is called later is the newer one. Failures are
@@ -80,7 +85,8 @@ class ModelRepository {
   };
   struct Entry {
     ServedModelPtr served;
-    std::string directory;       // of the last load that succeeded
+    std::string directory;  // of the last load that succeeded
+    io::Timer settled;
     bool remembered = false;     // belongs into the state file
     std::list<Load> loads;       // in progress, oldest first
     std::string refused_reason;  // of the last load, where it failed
@@ -91,7 +97,7 @@ class ModelRepository {
   using Staged = Result<std::unique_ptr<ServedModel>>;
 
   io::Task<void> restore_one(std::string name, std::string directory, io::Completion<bool> end);
-  void start(const std::string& name, const std::string& directory, Load& load);
+  void start(const std::string& name, const std::string& directory, bool retry, Load& load);
   void watch_slow(const std::string& name, uint64_t number);
   void watch_timeout(const std::string& name, uint64_t number);
   void staged(const std::string& name, uint64_t number, Staged staged);
@@ -107,9 +113,11 @@ class ModelRepository {
 
   io::Loop& loop_;
   io::Files& files_;
-  std::shared_ptr<const runtime::Runtimes> runtimes_;
   Options options_;
+  std::shared_ptr<ModelTrials> trials_;
+  std::shared_ptr<const ModelLoader> loader_;  // shared with the loads
   uint64_t last_number_ = 0;
+  log::Limit log_;  // loads and unloads come from others
   // Shared with the models' deleters, which may run after the repository.
   std::shared_ptr<Workers> loaders_;
   // Callbacks posted to the loop hold it weakly: they do nothing once the repository is gone.

@@ -241,7 +241,7 @@ TEST_F(ModelRepositoryTest, ReadsRegularFilesOfThePackageOnly) {
   EXPECT_THAT(test::run(loop_, repository_->load("echo", manifest_fifo)).error().message(),
               HasSubstr("is no regular file"));
 
-  restart({.load = {.max_file_bytes = 10}});
+  restart({.load = {.load = {.max_file_bytes = 10}}});
   EXPECT_THAT(refusal(Package("1")), HasSubstr("more than the limit of 10"));
 }
 

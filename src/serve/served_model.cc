@@ -2,10 +2,15 @@
 #include "serve/served_model.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <utility>
 
+#include "base/encoding.h"
+#include "base/sha256.h"
 #include "serve/memory_guard.h"
 #include "serve/trial_run.h"
 
@@ -107,54 +112,96 @@ Result<void> check_compatible(const ServedModel& served, const ServedModel& next
   return {};
 }
 
-Result<formats::ModelPackage> read_manifest(const std::string& directory) {
-  const std::string name(formats::kModelManifestFile);
+// What makes this machine another one for native code, in words that stay the same.
+std::string processor() {
+  std::ifstream info("/proc/cpuinfo");
+  std::string text;
+  for (std::string line; std::getline(info, line) && !line.empty();) {  // of the first core
+    for (const std::string_view field : {"model name", "flags", "Features", "CPU part"}) {
+      if (line.starts_with(field)) text += line + "\n";
+    }
+  }
+  return text;
+}
+
+std::string identity_of(const std::string& library) {
+  struct stat found = {};
+  if (library.empty() || ::stat(library.c_str(), &found) != 0) return library;
+  return fmt::format("{} {} {} {}.{}", library, found.st_ino, found.st_size, found.st_mtim.tv_sec,
+                     found.st_mtim.tv_nsec);
+}
+
+std::string key_of(const InspectedPackage& package, std::string_view manifest_text) {
+  Sha256 hash;
+  for (const std::string& part : {std::string(manifest_text), package.manifest.runtime,
+                                  identity_of(package.library), processor()}) {
+    hash.update(fmt::format("{}:", part.size()));
+    hash.update(part);
+  }
+  return hex_encode(hash.finish());
+}
+
+Result<InspectedPackage> inspect(const runtime::Runtimes& runtimes, const std::string& name,
+                                 const std::string& directory) {
+  const std::string manifest_name(formats::kModelManifestFile);
   // It names the digests of the others; what stands before it is the deployment.
-  const runtime::ModelSource source(directory, name, {{name, ""}});
-  SKERRY_ASSIGN(const tensor::Bytes bytes, source.read(name, kMaxManifestBytes));
-  return formats::parse_model_package(
-      std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  const runtime::ModelSource source(directory, manifest_name, {{manifest_name, ""}});
+  SKERRY_ASSIGN(const tensor::Bytes bytes, source.read(manifest_name, kMaxManifestBytes));
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  InspectedPackage package;
+  package.directory = directory;
+  SKERRY_ASSIGN(package.manifest, formats::parse_model_package(text));
+  if (package.manifest.name != name) {
+    return fail(Code::kInvalidArgument,
+                fmt::format("the package holds model '{}', not '{}'", package.manifest.name, name));
+  }
+  SKERRY_TRY(runtimes.check(package.manifest.runtime));
+  package.library = runtimes.library(package.manifest.runtime);
+  package.id = {key_of(package, text), name, package.manifest.version};
+  std::error_code ignored;  // what cannot be read is found out when it is loaded
+  const auto add = [&](const std::string& file) {
+    const auto size = std::filesystem::file_size(directory + "/" + file, ignored);
+    if (!ignored) package.size_bytes += size;
+  };
+  add(package.manifest.file);
+  for (const auto& [file, digest] : package.manifest.files) add(file);
+  return package;
 }
 
 Result<std::unique_ptr<ServedModel>> stage(const runtime::Runtimes& runtimes,
-                                           const std::string& name, const std::string& directory,
+                                           const InspectedPackage& package,
                                            const runtime::LoadOptions& options,
-                                           const std::stop_token& stop) {
-  SKERRY_ASSIGN(const formats::ModelPackage package, read_manifest(directory));
-  if (package.name != name) {
-    return fail(Code::kInvalidArgument,
-                fmt::format("the package holds model '{}', not '{}'", package.name, name));
-  }
-  const auto runtime = runtimes.find(package.runtime);
-  if (runtime == runtimes.end()) {
-    return fail(Code::kUnsupported,
-                fmt::format("runtime '{}' is not loaded; start skerry-infer with --runtime {}=PATH",
-                            package.runtime, package.runtime));
-  }
-  const runtime::Capabilities can = runtime->second->capabilities();
-  if (!package.files.empty() && !can.several_files) {
+                                           const std::stop_token& stop,
+                                           std::shared_ptr<const Activity::Slot> activity) {
+  const formats::ModelPackage& manifest = package.manifest;
+  auto served = std::make_unique<ServedModel>();
+  served->activity = std::move(activity);
+  const Activity::Scope loading(served->activity.get(), Activity::Doing::kLoading);
+  SKERRY_ASSIGN(runtime::Runtime * runtime, runtimes.get(manifest.runtime));
+  served->capabilities = runtime->capabilities();
+  if (!manifest.files.empty() && !served->capabilities.several_files) {
     return fail(Code::kUnsupported,
                 fmt::format("runtime '{}' reads one file only; model.json lists more in \"files\"",
-                            package.runtime));
+                            manifest.runtime));
   }
-  std::map<std::string, std::string, std::less<>> digests(package.files.begin(),
-                                                          package.files.end());
-  digests[package.file] = package.sha256;
-  const runtime::ModelSource source(directory, package.file, std::move(digests));
+  std::map<std::string, std::string, std::less<>> digests(manifest.files.begin(),
+                                                          manifest.files.end());
+  digests[manifest.file] = manifest.sha256;
+  const runtime::ModelSource source(package.directory, manifest.file, std::move(digests));
 
-  auto served = std::make_unique<ServedModel>();
-  served->name = name;
-  served->version = package.version;
-  served->runtime = package.runtime;
-  served->directory = directory;
-  served->inputs = package.inputs;
-  served->outputs = package.outputs;
+  served->key = package.id.key;
+  served->name = manifest.name;
+  served->version = manifest.version;
+  served->runtime = manifest.runtime;
+  served->runtime_version = runtime->version();
+  served->directory = package.directory;
+  served->inputs = manifest.inputs;
+  served->outputs = manifest.outputs;
   for (const TensorSpec& spec : served->outputs) served->output_names.push_back(spec.name);
-  served->concurrent = can.concurrent_runs;
-  served->scores = package.scores;
-  SKERRY_ASSIGN(served->model, runtime->second->load(source, options));
+  served->scores = manifest.scores;
+  SKERRY_ASSIGN(served->model, runtime->load(source, options));
   SKERRY_TRY(check_contract(*served));
-  SKERRY_TRY(try_out(*served, package, stop));
+  SKERRY_TRY(try_out(*served, manifest, stop));
   return served;
 }
 
@@ -185,14 +232,21 @@ uint64_t shapes_key(std::span<const tensor::Tensor> inputs) {
   return bytes > kMaxKeyedBytes ? 0 : key;
 }
 
+Result<InspectedPackage> inspect_package(const runtime::Runtimes& runtimes, const std::string& name,
+                                         const std::string& directory) {
+  auto inspected = inspect(runtimes, name, directory);
+  if (!inspected) return fail(inspected.error().with_context(directory));
+  return inspected;
+}
+
 Result<std::unique_ptr<ServedModel>> stage_model(const runtime::Runtimes& runtimes,
-                                                 const std::string& name,
-                                                 const std::string& directory,
+                                                 const InspectedPackage& package,
                                                  const runtime::LoadOptions& options,
-                                                 const std::stop_token& stop) {
-  auto staged =
-      within_memory("the model", [&] { return stage(runtimes, name, directory, options, stop); });
-  if (!staged) return fail(staged.error().with_context(directory));
+                                                 const std::stop_token& stop,
+                                                 std::shared_ptr<const Activity::Slot> activity) {
+  auto staged = within_memory(
+      "the model", [&] { return stage(runtimes, package, options, stop, std::move(activity)); });
+  if (!staged) return fail(staged.error().with_context(package.directory));
   return staged;
 }
 

@@ -14,6 +14,7 @@
 #include "formats/model_counts.h"
 #include "formats/model_package.h"
 #include "runtime/runtimes.h"
+#include "serve/model_trials.h"
 #include "serve/stats.h"
 #include "serve/workers.h"
 
@@ -45,8 +46,11 @@ struct ServedModel {
   std::vector<tensor::TensorSpec> inputs;
   std::vector<tensor::TensorSpec> outputs;
   std::vector<std::string> output_names;
+  std::string key;                                 // of the package
+  std::shared_ptr<const Activity::Slot> activity;  // null where nobody counts crashes
   std::unique_ptr<runtime::Model> model;
-  bool concurrent = false;  // runs of it may overlap
+  runtime::Capabilities capabilities;
+  std::string runtime_version;
 
   std::optional<formats::ModelScores> scores;
 
@@ -66,15 +70,26 @@ using ServedModelPtr = std::shared_ptr<ServedModel>;
 // What stands for the inputs' shapes in a CostTable; 0 where the time may depend on more.
 uint64_t shapes_key(std::span<const tensor::Tensor> inputs);
 
-// Loads the package in `directory`, slowly: reads and checks model.json, reads the model's files
-// while hashing them, loads them, compares the model with the contract and tries it out. Not on the
-// loop; touches nothing that it is not given, so that it can be left behind. Every error says what
-// in the package to put right.
-Result<std::unique_ptr<ServedModel>> stage_model(const runtime::Runtimes& runtimes,
-                                                 const std::string& name,
-                                                 const std::string& directory,
-                                                 const runtime::LoadOptions& options,
-                                                 const std::stop_token& stop);
+// A package of which only model.json has been read.
+struct InspectedPackage {
+  PackageId id;
+  std::string directory;
+  formats::ModelPackage manifest;
+  std::string library;      // of its runtime
+  uint64_t size_bytes = 0;  // of its files
+};
+
+// kUnsupported where the program has no such runtime. Its library is not loaded.
+Result<InspectedPackage> inspect_package(const runtime::Runtimes& runtimes, const std::string& name,
+                                         const std::string& directory);
+
+// Loads the package, slowly: reads the model's files while hashing them, loads them, compares the
+// model with the contract and tries it out. Not on the loop; touches nothing that it is not given,
+// so that it can be left behind. Every error says what in the package to put right.
+Result<std::unique_ptr<ServedModel>> stage_model(
+    const runtime::Runtimes& runtimes, const InspectedPackage& package,
+    const runtime::LoadOptions& options, const std::stop_token& stop,
+    std::shared_ptr<const Activity::Slot> activity = nullptr);
 
 // Whether every request that `served` takes is answered by `next` in the same form: same inputs and
 // outputs by name and type; inputs at least as permissive, outputs within what was promised.

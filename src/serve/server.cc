@@ -19,16 +19,6 @@ constexpr int64_t kDrainPollMs = 10;
 constexpr size_t kCodecThreads = 2;
 constexpr int kLargeBlockBytes = 1 << 20;
 
-Result<std::shared_ptr<const runtime::Runtimes>> open_runtimes(const ServerOptions& options) {
-  auto runtimes = std::make_shared<runtime::Runtimes>();
-  for (const auto& [name, path] : options.runtimes) {
-    SKERRY_ASSIGN(auto opened, runtime::open_runtime(name, path));
-    log::info("serve", "runtime is ready", {{"runtime", name}, {"version", opened->version()}});
-    (*runtimes)[name] = std::move(opened);
-  }
-  return runtimes;
-}
-
 // A state file that cannot be written would be noticed after the first load, when it is too late.
 Result<void> check_state_file(io::Files& files, const std::string& path) {
   if (path.empty()) return {};
@@ -55,10 +45,13 @@ struct Parts {
   io::TaskScope tasks;
 
   Parts(io::Loop& loop, io::Files& files, io::Clock& clock,
-        std::shared_ptr<const runtime::Runtimes> runtimes, const ServerOptions& options)
-      : repository(loop, files, std::move(runtimes),
-                   {.load = {.threads = options.threads_per_inference,
-                             .max_file_bytes = options.max_model_bytes},
+        const std::shared_ptr<ModelTrials>& trials, const ServerOptions& options)
+      : repository(loop, files, options.runtimes,
+                   {.load = {.load = {.threads = options.threads_per_inference,
+                                      .max_file_bytes = options.max_model_bytes},
+                             .trial = try_in_child,
+                             .trial_memory_bytes = options.trial_memory_bytes},
+                    .trials = trials,
                     .state_file = options.state_file,
                     .load_timeout_ms = options.load_timeout_ms}),
         inference(loop, {.threads = options.threads,
@@ -113,10 +106,12 @@ Result<void> run_server(io::RealLoop& loop, io::Files& files, io::Clock& clock,
   // malloc raises this threshold to 32 MiB, and a swap of models leaves holes of its own size.
   ::mallopt(M_MMAP_THRESHOLD, kLargeBlockBytes);
 
-  // Step 1: runtimes, then the service around them. Nobody can reach it yet.
+  // Step 1: what earlier runs have learnt, then the service around it. Nobody can reach it yet.
   SKERRY_TRY(check_state_file(files, options.state_file));
-  SKERRY_ASSIGN(auto runtimes, open_runtimes(options));
-  Parts parts(loop, files, clock, std::move(runtimes), options);
+  SKERRY_ASSIGN(
+      auto trials,
+      ModelTrials::open(files, options.state_file.empty() ? "" : options.state_file + ".trials"));
+  Parts parts(loop, files, clock, trials, options);
 
   // Step 2: from here on requests are taken. Loads queue behind the models of the last run.
   std::optional<uint16_t> port;
@@ -136,6 +131,7 @@ Result<void> run_server(io::RealLoop& loop, io::Files& files, io::Clock& clock,
     parts.tasks.spawn(drain(&loop, &parts, options.drain_timeout_ms));
   });
   loop.run();
+  trials->end();
   return {};
 }
 

@@ -2,14 +2,14 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "io/clock.h"
 #include "io/files.h"
 #include "io/loop.h"
+#include "runtime/runtimes.h"
 #include "serve/summary_publisher.h"
 
 namespace skerry::serve {
@@ -20,14 +20,14 @@ struct ServerOptions {
   uint32_t socket_mode = 0660;
   std::string http_address = "127.0.0.1";
   std::optional<uint16_t> http_port;  // 0: the kernel chooses
-  // Name and library path: {"onnxruntime", "/…/libonnxruntime.so"}, {"null", ""}.
-  std::vector<std::pair<std::string, std::string>> runtimes;
+  std::shared_ptr<const runtime::Runtimes> runtimes;
   size_t threads = 1;  // of each model, for inferences that are not short
   int threads_per_inference = 1;
   size_t max_queued = 256;
   int64_t inference_timeout_ms = 60'000;
   int64_t load_timeout_ms = 300'000;
   uint64_t max_model_bytes = uint64_t{4} << 30;
+  uint64_t trial_memory_bytes = 0;  // 0: by the package's size, see trial_memory_limit()
   uint64_t max_body_bytes = 64 << 20;
   int64_t drain_timeout_ms = 10'000;
   std::string state_file;  // "" for none

@@ -49,7 +49,7 @@ class GatedRuntime : public runtime::Runtime {
   explicit GatedRuntime(std::shared_ptr<Gate> gate) : gate_(std::move(gate)) {}
   std::string_view name() const override { return "gated"; }
   std::string version() const override { return "1"; }
-  runtime::Capabilities capabilities() const override { return {.concurrent_runs = true}; }
+  runtime::Capabilities capabilities() const override { return {.thread_safe = true}; }
   Result<std::unique_ptr<runtime::Model>> load(const runtime::ModelSource& source,
                                                const runtime::LoadOptions& options) override {
     SKERRY_ASSIGN(auto model, null_.load(source, options));
@@ -82,12 +82,9 @@ class GatedRuntime : public runtime::Runtime {
 // All runtimes of these tests.
 inline std::shared_ptr<runtime::Runtimes> runtimes(std::shared_ptr<Gate> gate) {
   auto result = std::make_shared<runtime::Runtimes>();
-  (*result)["null"] = std::make_unique<runtime::NullRuntime>();
-  (*result)["gated"] = std::make_unique<GatedRuntime>(std::move(gate));
-  auto onnx =
-      runtime::open_runtime("onnxruntime", SKERRY_CACHE_DIR "/onnxruntime/lib/libonnxruntime.so");
-  EXPECT_TRUE(onnx) << onnx.error().message();
-  if (onnx) (*result)["onnxruntime"] = std::move(*onnx);
+  result->add(std::make_unique<runtime::NullRuntime>());
+  result->add(std::make_unique<GatedRuntime>(std::move(gate)));
+  EXPECT_TRUE(result->add("onnxruntime", SKERRY_CACHE_DIR "/onnxruntime/lib/libonnxruntime.so"));
   return result;
 }
 

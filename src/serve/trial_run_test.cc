@@ -19,7 +19,9 @@ using testing::HasSubstr;
 class TrialRunTest : public testing::Test {
  protected:
   std::string refusal(const std::string& directory, const std::string& name = "model") {
-    const auto staged = stage_model(*runtimes_, name, directory, {}, {});
+    const auto package = inspect_package(*runtimes_, name, directory);
+    if (!package) return package.error().message();
+    const auto staged = stage_model(*runtimes_, *package, {}, {});
     return staged ? "was accepted" : staged.error().message();
   }
   std::string refusal_of(const std::string& onnx, const json& inputs, const json& outputs,

@@ -11,7 +11,7 @@
 #include <thread>
 #include <utility>
 
-#include "base/log.h"
+#include "base/log_limit.h"
 
 namespace skerry::serve {
 
@@ -32,6 +32,7 @@ struct Workers::State {
   size_t idle = 0;
   size_t given_up = 0;
   bool stopped = false;
+  log::Limit log_limit;
 
   // Both with the mutex held.
   void staff(const std::shared_ptr<State>& self);
@@ -49,7 +50,8 @@ void Workers::State::staff(const std::shared_ptr<State>& self) {
     thread.detach();
   } catch (const std::system_error& error) {
     // The jobs wait for a thread that there is, or for the next attempt.
-    log::error("serve", "no thread can be started", {{"error", error.what()}});
+    log_limit.write(log::Level::kError, "serve", "no thread can be started",
+                    {{"error", error.what()}});
   }
 }
 

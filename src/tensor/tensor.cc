@@ -61,6 +61,12 @@ Result<void> check_size(const TensorView& view) {
 
 }  // namespace
 
+std::vector<DataType> all_data_types() {
+  std::vector<DataType> types;
+  for (size_t i = 0; i < kTypes.size(); ++i) types.push_back(static_cast<DataType>(i));
+  return types;
+}
+
 std::string_view name_of(DataType type) {
   return kTypes[static_cast<size_t>(type)].name;
 }

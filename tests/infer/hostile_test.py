@@ -18,7 +18,7 @@ import threading
 import time
 import unittest
 
-from infer_server import DEADLINE_S, MAKE, ONNX_MODELS, PROGRAM, Server, affine_package, null_package, tensor, write_package
+from infer_server import CACHE, DEADLINE_S, MAKE, ONNX_MODELS, PROGRAM, Server, affine_package, null_package, tensor, write_package
 
 ENDLESS = 2**63 - 1
 
@@ -189,6 +189,32 @@ class Clients(HostileTest):
                 answer.read()
         self.load("affine", affine_package(self.dir / "affine", "1", "double.onnx"))
 
+    def test_what_clients_do_does_not_fill_the_log(self):
+        self.server.stop()
+        with tempfile.TemporaryFile("w+") as log:
+            self.server = self.start("--log-level", "debug", stderr=log)
+            package = null_package(self.dir / "echo", "echo", "FP32", [1])
+            for _ in range(3):
+                self.load("echo", package)
+            body = json.dumps({"parameters": {"path": str(package)}})
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(self.server.socket))
+                for action, content in (("load", body), ("unload", "{}")) * 200:
+                    client.sendall(f"POST /v2/repository/models/echo/{action} HTTP/1.1\r\nHost: x\r\n"
+                                   f"Content-Length: {len(content)}\r\n\r\n{content}".encode())
+                    answer = http.client.HTTPResponse(client)
+                    answer.begin()
+                    self.assertEqual(answer.status, 200, answer.read())
+                    answer.read()
+            for garbage in (b"\0" * 100, b"GET", b"POST /v2/models/echo/infer HTTP/1.1\r\nContent-Length: x\r\n\r\n"):
+                for _ in range(100):
+                    connection = self.connect()
+                    connection.sendall(garbage)
+                    connection.close()
+            self.assertEqual(self.call("GET", "/v2/health/live")[0], 200)
+            log.seek(0)
+            self.assertLess(len(log.read().splitlines()), 50)
+
     def test_metrics_of_a_version_with_quotes(self):
         self.load("quoted", null_package(self.dir / "quoted", "quoted", "FP32", [1]))
         manifest = json.loads((self.dir / "quoted/model.json").read_text()) | {"version": 'a"b\\c'}
@@ -216,6 +242,169 @@ class Packages(HostileTest):
         os.mkfifo(package / "model.bin")
         self.assertIn("no regular file", self.refusal(package))
         self.assertEqual(self.call("GET", "/v2/health/live")[0], 200)
+
+
+class Crashes(HostileTest):
+    """Models and libraries that take a process down: bad input, not a crash of the service."""
+
+    def setUp(self):
+        super().setUp()
+        self.load("affine", affine_package(self.dir / "affine", "1", "double.onnx"))
+
+    def refusal(self, name, package):
+        result = self.server.load(name, package)
+        self.assertEqual(result.returncode, 1, result.stdout)
+        self.assertEqual(self.infer("affine", AFFINE)[0], 200)
+        self.assertIsNone(self.server.process.poll())
+        return result.stderr
+
+    def test_a_model_that_crashes_when_it_is_loaded(self):
+        error = self.refusal("bad", null_package(self.dir / "bad", "bad", "FP32", [1], "crash_load"))
+        self.assertIn("took down the process that tried it: killed by signal 11 (Segmentation fault)", error)
+
+    def test_a_model_that_crashes_when_it_runs(self):
+        error = self.refusal("bad", null_package(self.dir / "bad", "bad", "FP32", [1], "crash", warmup={"x": 1}))
+        self.assertIn("killed by signal 11", error)
+
+    def test_a_model_that_takes_all_memory(self):
+        error = self.refusal("bad", null_package(self.dir / "bad", "bad", "FP32", [1], "grow"))
+        self.assertIn("there is not enough memory", error)
+        self.assertIn("--trial-memory-mb", error)
+        package = write_package(self.dir / "bomb", "bomb", "1", "onnxruntime", ONNX_MODELS["resize.onnx"],
+                                [tensor("x", "FP32", [1, 3, -1, -1]), tensor("sizes", "INT64", [4])],
+                                [tensor("y", "FP32", [1, 3, -1, -1])], warmup={"sizes": [1, 3, 20000, 20000]})
+        self.assertTrue(self.refusal("bomb", package))
+
+    def test_a_library_that_crashes_when_it_is_loaded(self):
+        self.server.stop()
+        (self.dir / "bad.c").write_text("__attribute__((constructor)) static void boom(void) { *(volatile int*)0 = 1; }")
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", self.dir / "bad.so", self.dir / "bad.c"], check=True)
+        self.server = Server(self.dir, onnxruntime=self.dir / "bad.so")
+        self.addCleanup(self.server.stop, signal.SIGKILL)
+        result = self.server.load("affine", self.dir / "affine")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("the library of runtime 'onnxruntime', took down the process that tried it", result.stderr)
+        self.load("echo", null_package(self.dir / "echo", "echo", "FP32", [1]))
+
+    def test_a_library_that_is_not_there_names_its_component(self):
+        self.server.stop()
+        self.server = Server(self.dir, onnxruntime="/nowhere/libonnxruntime.so")
+        self.addCleanup(self.server.stop, signal.SIGKILL)
+        result = self.server.load("affine", self.dir / "affine")
+        self.assertIn("deploy skerry.runtime.OnnxRuntime", result.stderr)
+        self.load("echo", null_package(self.dir / "echo", "echo", "FP32", [1]))
+
+    def test_damaged_onnx_files_are_refused(self):
+        whole = ONNX_MODELS["double.onnx"]
+        bad = {"wild length": bytes([*whole[:3], 0xFF, 0xFF, 0xFF, 0x7F, *whole[7:]]),
+               "short weights": ONNX_MODELS["double.onnx"][:-9]}
+        for step in range(0, len(whole), 7):
+            bad[f"byte {step}"] = whole[:step] + bytes([whole[step] ^ 0xFF]) + whole[step + 1:]
+        for i, (what, model) in enumerate(bad.items()):
+            package = write_package(self.dir / f"damaged{i}", "damaged", "1", "onnxruntime", model,
+                                    [tensor("x", "FP32", [-1, 2])], [tensor("y", "FP32", [-1, 2])])
+            with self.subTest(what):
+                result = self.server.load("damaged", package)
+                self.assertIn(result.returncode, (0, 1))
+                self.assertEqual(bool(result.returncode), bool(result.stderr))
+        self.assertEqual(self.infer("affine", AFFINE)[0], 200)
+
+    def children(self):
+        pid = self.server.process.pid
+        return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
+                for child in (task / "children").read_text().split()]
+
+    def endless_load(self):
+        """The process id of the trial of a model that never ends."""
+        package = counting_package(self.dir / "hangs", "hangs")
+        manifest = json.loads((package / "model.json").read_text()) | {"warmup": {"n": 1e18}}
+        (package / "model.json").write_text(json.dumps(manifest))
+        load = subprocess.Popen([PROGRAM, "load", "--socket", self.server.socket, "hangs", package],
+                                stderr=subprocess.DEVNULL)
+        self.addCleanup(load.wait, DEADLINE_S)
+        self.wait_for(self.children)
+        return self.children()[0]
+
+    def test_a_trial_has_no_network_and_ends_with_the_service(self):
+        trial = self.endless_load()
+        status = pathlib.Path(f"/proc/{trial}/status")
+        self.wait_for(lambda: "Seccomp:\t2" in status.read_text())
+        self.assertIn("NoNewPrivs:\t1", status.read_text())
+        self.server.process.kill()
+        self.wait_for(lambda: not status.exists())
+
+    def test_an_endless_trial_is_killed_at_the_deadline(self):
+        self.server.stop()
+        self.server = self.start("--load-timeout", "2")
+        trial = self.endless_load()
+        self.wait_for(lambda: not pathlib.Path(f"/proc/{trial}").exists())
+        self.load("affine", self.dir / "affine")
+
+
+class Restarts(HostileTest):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory(prefix="skerry-infer-")
+        self.addCleanup(scratch.cleanup)
+        self.dir = pathlib.Path(scratch.name)
+        self.state = self.dir / "models.json"
+        self.options = ("--state", self.state)
+        self.server = self.start()
+        self.load("affine", affine_package(self.dir / "affine", "1", "double.onnx"))
+
+    def trials(self):
+        rows = json.loads(pathlib.Path(f"{self.state}.trials").read_text())["trials"]
+        return {row["model"]: row for row in rows}
+
+    def crash(self):
+        """The service dies of the model "bad"; whoever runs it starts it again."""
+        self.begin("bad", {"inputs": [tensor("x", "FP32", [1]) | {"data": [1]}]})
+        self.assertEqual(self.server.process.wait(DEADLINE_S), -signal.SIGSEGV)
+        self.server = self.start()
+        self.assertEqual(self.infer("affine", AFFINE)[0], 200)
+
+    def test_a_model_that_the_service_dies_of_is_not_loaded_for_ever(self):
+        package = null_package(self.dir / "bad", "bad", "FP32", [1], "crash")
+        self.load("bad", package)
+        for _ in range(3):
+            self.assertEqual(self.call("GET", "/v2/models/bad/ready")[0], 200)
+            self.crash()
+        self.assertEqual(self.call("GET", "/v2/models/bad/ready")[0], 404)
+        self.assertEqual((self.trials()["bad"]["crashes"], self.trials()["affine"]["crashes"]), (3, 0))
+        index = {row["name"]: row for row in self.call("POST", "/v2/repository/index", {})[1] or []} or {
+            row["name"]: row for row in json.loads(self.server.command("list", "--json").stdout)}
+        self.assertIn("has died 3 times of model 'bad'", index["bad"]["reason"])
+        refused = self.server.load("bad", package)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("skerry-infer load --retry", refused.stderr)
+        retried = self.server.command("load", "--retry", "bad", package)
+        self.assertEqual(retried.returncode, 0, retried.stderr)
+        self.crash()
+        self.assertEqual(self.trials()["bad"]["crashes"], 1)
+
+    def test_a_restart_tries_nothing_that_is_proved(self):
+        self.assertTrue(self.trials()["affine"]["proved"])
+        self.server.process.kill()
+        self.server.process.wait()
+        with tempfile.TemporaryFile("w+") as log:
+            self.server = self.start("--state", self.state, stderr=log)
+            self.assertEqual(self.infer("affine", AFFINE)[0], 200)
+            log.seek(0)
+            self.assertNotIn("a trial has proved a model", log.read())
+
+    def test_killed_during_a_load_everything_else_serves_again(self):
+        self.load("echo", null_package(self.dir / "echo", "echo", "FP32", [1]))
+        package = counting_package(self.dir / "hangs", "hangs")
+        manifest = json.loads((package / "model.json").read_text()) | {"warmup": {"n": 1e18}}
+        (package / "model.json").write_text(json.dumps(manifest))
+        load = subprocess.Popen([PROGRAM, "load", "--socket", self.server.socket, "hangs", package],
+                                stderr=subprocess.DEVNULL)
+        self.wait_for(lambda: "LOADING" in self.server.command("list").stdout)
+        self.server.process.kill()
+        load.wait(DEADLINE_S)
+        self.server = self.start()
+        self.assertEqual(self.infer("affine", AFFINE)[0], 200)
+        self.assertEqual(self.call("GET", "/v2/models/echo/ready")[0], 200)
+        self.assertEqual(self.call("GET", "/v2/models/hangs/ready")[0], 404)
 
 
 class Memory(HostileTest):
@@ -285,13 +474,38 @@ class CommandLine(unittest.TestCase):
             for options in (["--max-queue", "-1"], ["--log-level", "loud"], ["--state", folder],
                             ["--state", f"{folder}/absent/state.json"], ["--http-port", "70000"],
                             ["--threads", "0"], ["--runtime", "onnxruntime"], ["--runtime", "null=/lib"],
-                            ["--runtime", "tpu=/lib"], ["--runtime", "null", "--runtime", "null"],
+                            ["--runtime", "tpu=/lib"], ["--trial-memory-mb", "0"], ["--runtime", "null", "--runtime", "null"],
                             ["--inference-timeout", "0"], ["--socket-mode", "999"]):
                 with self.subTest(options=options):
                     done = subprocess.run([PROGRAM, "serve", "--socket", f"{folder}/s", *options],
                                           capture_output=True, text=True, timeout=DEADLINE_S, check=False)
                     self.assertEqual(done.returncode, 2, done.stderr)
                     self.assertTrue(done.stderr)
+
+
+class Runtimes(HostileTest):
+    def test_a_runtime_of_ones_own(self):
+        self.server.stop()
+        library = pathlib.Path(PROGRAM).parent / "libcopy_runtime.so"
+        self.server = self.start("--runtime", f"copy={library}")
+        self.load("copy", write_package(self.dir / "copy", "copy", "1", "copy", b"x y 10 -1\nend\n",
+                                        [tensor("x", "FP32", [-1])], [tensor("y", "FP32", [-1])]))
+        status, answer = self.infer("copy", {"inputs": [tensor("x", "FP32", [2]) | {"data": [1, 2.5]}]})
+        self.assertEqual((status, answer["outputs"][0]["data"]), (200, [1, 2.5]))
+        config = self.call("GET", "/v2/models/copy/config")[1]
+        self.assertEqual(config["parameters"]["thread_safe"], {"string_value": "true"})
+
+    def test_the_list_says_what_each_can_do(self):
+        library = f"onnxruntime={CACHE}/onnxruntime/lib/libonnxruntime.so"
+        done = subprocess.run([PROGRAM, "runtimes", "--json", "--runtime", library], capture_output=True, text=True,
+                              timeout=DEADLINE_S, check=True)
+        rows = {row["name"]: row for row in json.loads(done.stdout)}
+        self.assertEqual(rows["onnxruntime"]["formats"], ".onnx")
+        self.assertEqual(rows["onnxruntime"]["component"], "skerry.runtime.OnnxRuntime")
+        self.assertIs(rows["onnxruntime"]["capabilities"]["thread_safe"], True)
+        self.assertIn("FP16", rows["onnxruntime"]["capabilities"]["types"])
+        done = subprocess.run([PROGRAM, "runtimes"], capture_output=True, text=True, timeout=DEADLINE_S, check=True)
+        self.assertIn("thread_safe", done.stdout)
 
 
 if __name__ == "__main__":

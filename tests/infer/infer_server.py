@@ -37,20 +37,21 @@ def affine_package(directory, version, onnx_name, columns=2):
                          [tensor("x", "FP32", [-1, columns])], [tensor("y", "FP32", [-1, columns])])
 
 
-def null_package(directory, name, datatype, shape):
-    model = {"null_model": 1, "behaviour": "identity", "inputs": [tensor("x", datatype, shape)],
+def null_package(directory, name, datatype, shape, behaviour="identity", **more):
+    model = {"null_model": 1, "behaviour": behaviour, "inputs": [tensor("x", datatype, shape)],
              "outputs": [tensor("y", datatype, shape)]}
-    return write_package(directory, name, "1", "null", json.dumps(model).encode(), model["inputs"], model["outputs"])
+    return write_package(directory, name, "1", "null", json.dumps(model).encode(), model["inputs"], model["outputs"],
+                         **more)
 
 
 class Server:
     """A skerry-infer of its own."""
 
-    def __init__(self, directory, *options, **process):
+    def __init__(self, directory, *options, onnxruntime=CACHE / "onnxruntime/lib/libonnxruntime.so", **process):
         self.socket = directory / "infer.sock"
         self.process = subprocess.Popen(
             [PROGRAM, "serve", "--socket", self.socket, "--http-port", "0", "--json", "--runtime", "null",
-             "--runtime", f"onnxruntime={CACHE}/onnxruntime/lib/libonnxruntime.so", *options],
+             "--runtime", f"onnxruntime={onnxruntime}", *options],
             stdout=subprocess.PIPE, text=True, **process)
         ready = json.loads(self.process.stdout.readline())
         self.url = f"127.0.0.1:{ready['http_port']}"

@@ -4,7 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
+#include <csignal>
+#include <list>
 #include <mutex>
 #include <nlohmann/json.hpp>
 
@@ -15,7 +18,21 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kMaxFileBytes = 1 << 20;
 
-enum class Behaviour { kIdentity, kFail, kHang };
+enum class Behaviour { kIdentity, kFail, kHang, kCrash, kCrashLoad, kGrow };
+
+constexpr std::array<std::pair<std::string_view, Behaviour>, 6> kBehaviours = {{
+    {"identity", Behaviour::kIdentity},
+    {"fail", Behaviour::kFail},
+    {"hang", Behaviour::kHang},
+    {"crash", Behaviour::kCrash},
+    {"crash_load", Behaviour::kCrashLoad},
+    {"grow", Behaviour::kGrow},
+}};
+
+// As a wild pointer in native code would, which no compiler may see through.
+void crash() {
+  ::raise(SIGSEGV);
+}
 
 class NullModel : public Model {
  public:
@@ -35,6 +52,8 @@ class NullModel : public Model {
       return fail(Code::kInternal, "the null model's behaviour is to fail");
     }
     if (behaviour_ == Behaviour::kHang) return hang(stop);
+    if (behaviour_ == Behaviour::kGrow) grow();
+    if (behaviour_ == Behaviour::kCrash && !is_zero(matched.front()->bytes)) crash();
     std::vector<Tensor> results;
     for (const size_t i : selected) {
       const TensorView& source = *matched[i];
@@ -47,6 +66,16 @@ class NullModel : public Model {
   }
 
  private:
+  static bool is_zero(std::span<const std::byte> bytes) {
+    return std::ranges::all_of(bytes, [](std::byte each) { return each == std::byte{0}; });
+  }
+
+  // Ends with bad_alloc, or the process.
+  static void grow() {
+    constexpr size_t kPieceBytes = 64 << 20;
+    for (std::list<tensor::Bytes> pieces;;) pieces.emplace_back(kPieceBytes);
+  }
+
   static std::unexpected<Error> hang(const std::stop_token& stop) {
     std::mutex mutex;
     std::condition_variable_any never;
@@ -80,12 +109,12 @@ Result<std::unique_ptr<Model>> parse_model(std::string_view text) {
   SKERRY_ASSIGN(auto inputs, parse_specs(json.at("inputs")));
   SKERRY_ASSIGN(auto outputs, parse_specs(json.at("outputs")));
   const auto behaviour = json.at("behaviour").get<std::string>();
-  const bool fails = behaviour == "fail";
-  const bool hangs = behaviour == "hang";
-  if (behaviour != "identity" && !fails && !hangs) {
-    return fail(Code::kUnsupported,
-                fmt::format("behaviour '{}' is neither identity, fail nor hang", behaviour));
+  const auto* known =
+      std::ranges::find(kBehaviours, behaviour, [](const auto& b) { return b.first; });
+  if (known == kBehaviours.end()) {
+    return fail(Code::kUnsupported, fmt::format("there is no behaviour '{}'", behaviour));
   }
+  if (inputs.empty()) return fail(Code::kCorrupt, "there are no inputs");
   if (outputs.size() > inputs.size()) {
     return fail(Code::kCorrupt, "more outputs than inputs: output i is a copy of input i");
   }
@@ -96,10 +125,8 @@ Result<std::unique_ptr<Model>> parse_model(std::string_view text) {
                               outputs[i].name, inputs[i].name));
     }
   }
-  return std::make_unique<NullModel>(std::move(inputs), std::move(outputs),
-                                     fails   ? Behaviour::kFail
-                                     : hangs ? Behaviour::kHang
-                                             : Behaviour::kIdentity);
+  if (known->second == Behaviour::kCrashLoad) crash();
+  return std::make_unique<NullModel>(std::move(inputs), std::move(outputs), known->second);
 }
 
 }  // namespace

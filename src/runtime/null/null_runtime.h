@@ -3,7 +3,10 @@
 //
 //   {"null_model": 1,
 //    "behaviour": "identity",        output i is a copy of input i; "fail": every run fails;
-//                                    "hang": a run ends when it is told to, at the earliest
+//                                    "hang": a run ends when it is told to, at the earliest;
+//                                    "crash": a run whose first input is not all zeros takes the
+//                                    process down, "crash_load": loading it does; "grow": a run
+//                                    takes all memory there is
 //    "inputs":  [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}],
 //    "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 4]}]}
 #pragma once
@@ -17,7 +20,10 @@ class NullRuntime : public Runtime {
   std::string_view name() const override { return "null"; }
   std::string version() const override { return "1"; }
   Capabilities capabilities() const override {
-    return {.concurrent_runs = true, .interruptible = true};
+    return {.thread_safe = true,
+            .interruptible = true,
+            .batching = true,
+            .types = tensor::all_data_types()};
   }
   Result<std::unique_ptr<Model>> load(const ModelSource& source,
                                       const LoadOptions& options) override;

@@ -289,7 +289,11 @@ class OnnxRuntime : public Runtime {
   std::string_view name() const override { return "onnxruntime"; }
   std::string version() const override { return ort_->version(); }
   Capabilities capabilities() const override {
-    return {.concurrent_runs = true, .interruptible = true, .several_files = true};
+    return {.thread_safe = true,
+            .interruptible = true,
+            .several_files = true,
+            .batching = true,
+            .types = tensor::all_data_types()};
   }
   Result<std::unique_ptr<Model>> load(const ModelSource& source,
                                       const LoadOptions& options) override;

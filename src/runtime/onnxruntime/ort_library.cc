@@ -5,18 +5,21 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
-#include "base/log.h"
+#include "base/log_limit.h"
 
 namespace skerry::runtime {
 namespace {
 
 // ONNX Runtime logs what it also returns as a status, which the caller reports: errors are only
 // repeated at debug level.
-void forward_log(void*, OrtLoggingLevel severity, const char* category, const char*,
+void forward_log(void* limit, OrtLoggingLevel severity, const char* category, const char*,
                  const char* where, const char* message) {
-  const bool warning = severity == ORT_LOGGING_LEVEL_WARNING;
-  log::write(warning ? log::Level::kWarn : log::Level::kDebug, "onnxruntime", message,
-             {{"category", category}, {"at", where}});
+  if (severity != ORT_LOGGING_LEVEL_WARNING) {
+    return log::debug("onnxruntime", message, {{"category", category}, {"at", where}});
+  }
+  // Requests can cause warnings.
+  static_cast<log::Limit*>(limit)->write(log::Level::kWarn, "onnxruntime", message,
+                                         {{"category", category}, {"at", where}});
 }
 
 }  // namespace
@@ -41,11 +44,13 @@ Result<std::shared_ptr<OrtLibrary>> OrtLibrary::open(const std::string& path) {
                             version, ORT_API_VERSION));
   }
   std::shared_ptr<OrtLibrary> self(new OrtLibrary(api, version));
+  // As the environment, for the whole process.
+  static log::Limit limit;
   OrtEnv* env = nullptr;
-  SKERRY_TRY(self->check(api->CreateEnvWithCustomLogger(forward_log, nullptr,
+  SKERRY_TRY(self->check(api->CreateEnvWithCustomLogger(forward_log, &limit,
                                                         ORT_LOGGING_LEVEL_WARNING, "skerry", &env),
                          Code::kInternal, "ONNX Runtime does not start"));
-  self->env_.reset(env);
+  self->env_ = env;
   SKERRY_TRY(self->check(api->DisableTelemetryEvents(env), Code::kInternal,
                          "ONNX Runtime's telemetry cannot be turned off"));
   return self;

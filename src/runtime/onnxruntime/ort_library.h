@@ -22,7 +22,7 @@ class OrtLibrary {
   static Result<std::shared_ptr<OrtLibrary>> open(const std::string& path);
 
   const OrtApi& api() const { return *api_; }
-  OrtEnv* env() const { return env_.get(); }
+  OrtEnv* env() const { return env_; }
   const std::string& version() const { return version_; }
 
   // The status as a Result; releases it. `what` opens the message.
@@ -34,12 +34,13 @@ class OrtLibrary {
   }
 
  private:
-  OrtLibrary(const OrtApi* api, std::string version)
-      : api_(api), version_(std::move(version)), env_(nullptr, api->ReleaseEnv) {}
+  OrtLibrary(const OrtApi* api, std::string version) : api_(api), version_(std::move(version)) {}
 
   const OrtApi* api_;
   std::string version_;
-  OrtHandle<OrtEnv> env_;
+  // The process's one environment, which stays as the library does: one that is being released on
+  // another thread makes the next CreateEnv fail.
+  OrtEnv* env_ = nullptr;
 };
 
 }  // namespace skerry::runtime

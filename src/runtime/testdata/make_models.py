@@ -118,6 +118,9 @@ MODELS = {
                                 value(11, "x", FLOAT, [1]), value(12, "y", FLOAT, [1])),
 }
 
+# As include/skerry/runtime_plugin.h numbers them.
+ABI_TYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "fp16", "fp32", "fp64"]
+
 if __name__ == "__main__":
     directory = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
     for name, content in MODELS.items():
@@ -128,3 +131,4 @@ if __name__ == "__main__":
         null_model = {"null_model": 1, "behaviour": "identity", "inputs": [{"name": "x", **tensor}],
                       "outputs": [{"name": "y", **tensor}]}
         (directory / f"type_{name}.json").write_text(json.dumps(null_model) + "\n")
+        (directory / f"type_{name}.copy").write_text(f"x y {ABI_TYPES.index(name)} -1\nend\n")

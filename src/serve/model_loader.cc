@@ -1,0 +1,43 @@
+// The steps of a load.
+#include "serve/model_loader.h"
+
+#include <fmt/format.h>
+
+namespace skerry::serve {
+
+Result<void> ModelLoader::try_first(const InspectedPackage& package,
+                                    const std::stop_token& stop) const {
+  TrialRequest request{.model = package.id.model,
+                       .directory = package.directory,
+                       .runtime = package.manifest.runtime,
+                       .library = package.library,
+                       .key = package.id.key,
+                       .load = options_.load,
+                       .memory_limit_bytes = options_.trial_memory_bytes != 0
+                                                 ? options_.trial_memory_bytes
+                                                 : trial_memory_limit(package.size_bytes)};
+  auto report = options_.trial(request, stop);
+  if (!report && report.error().code() == Code::kResourceExhausted) {
+    return fail(report.error().code(),
+                fmt::format("{} (a trial gets {} MiB; skerry-infer serve --trial-memory-mb)",
+                            report.error().message(), request.memory_limit_bytes >> 20));
+  }
+  if (!report) return fail(std::move(report.error()));
+  trials_->prove(package.id, report->peak_memory_bytes);
+  return {};
+}
+
+Result<std::unique_ptr<ServedModel>> ModelLoader::load(const std::string& name,
+                                                       const std::string& directory, bool retry,
+                                                       const std::stop_token& stop) const {
+  SKERRY_ASSIGN(const auto package, inspect_package(*runtimes_, name, directory));
+  SKERRY_TRY(trials_->admit(package.id, retry));
+  // Step 1: whatever it does, it does to another process.
+  if (options_.trial && !trials_->is_proved(package.id)) SKERRY_TRY(try_first(package, stop));
+  // Step 2: from here on it is known whose fault it is if this process dies.
+  auto activity = trials_->begin(package.id);
+  // Step 3: as in the trial; but files and machines change.
+  return stage_model(*runtimes_, package, options_.load, stop, std::move(activity));
+}
+
+}  // namespace skerry::serve
