@@ -68,7 +68,9 @@ io::ProcessSpec process_spec(const TrialRequest& request) {
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view text = *variable;
     const size_t equals = text.find('=');
-    if (equals == std::string_view::npos) continue;
+    // The service's credentials are none of the model's business.
+    const bool is_secret = text.starts_with("AWS_") || text.starts_with("SVCUID=");
+    if (equals == std::string_view::npos || is_secret) continue;
     spec.environment.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
   spec.no_new_privileges = true;
