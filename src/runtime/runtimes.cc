@@ -57,6 +57,10 @@ Result<const RuntimeKind*> check_kind(std::string_view name, const std::string& 
 
 }  // namespace
 
+std::span<const RuntimeKind> runtime_kinds() {
+  return kKinds;
+}
+
 Result<std::unique_ptr<Runtime>> open_runtime(std::string_view name,
                                               const std::string& library_path) {
   SKERRY_ASSIGN(const RuntimeKind* kind, check_kind(name, library_path));

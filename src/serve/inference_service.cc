@@ -96,11 +96,9 @@ void InferenceService::submit(const JobPtr& job) {
   job->position = jobs_.insert(jobs_.end(), job);
   job->in_list = true;
   job->submitted_ns = now_ns();
-  job->ticket = model.workers->submit([this, &loop = loop_, alive = std::weak_ptr(alive_), job] {
+  job->ticket = model.workers->submit([this, key = door_.key(), job] {
     job->run();
-    loop.post([this, alive, job] {
-      if (!alive.expired()) finished(job);
-    });
+    key.post([this, job] { finished(job); });
   });
   if (!watching_) watch();
 }

@@ -18,6 +18,7 @@
 #include "base/log_limit.h"
 #include "io/loop.h"
 #include "io/task.h"
+#include "serve/loop_door.h"
 #include "serve/served_model.h"
 #include "tensor/tensor.h"
 
@@ -73,8 +74,7 @@ class InferenceService {
   io::Timer watch_timer_;
   bool watching_ = false;
   log::Limit hang_log_;  // requests can make a model hang
-  // Callbacks from threads hold it weakly: they do nothing once the service is gone.
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  LoopDoor door_{loop_};
 };
 
 }  // namespace skerry::serve

@@ -60,9 +60,7 @@ ModelRepository::~ModelRepository() {
 }
 
 void ModelRepository::post(io::Callback work) {
-  loop_.post([alive = std::weak_ptr(alive_), work = std::move(work)]() mutable {
-    if (!alive.expired()) work();
-  });
+  door_.key().post(std::move(work));
 }
 
 io::Task<Result<LoadReport>> ModelRepository::load(std::string name, std::string directory,
@@ -89,15 +87,12 @@ void ModelRepository::start(const std::string& name, const std::string& director
                             Load& load) {
   const uint64_t number = load.number;
   // The job owns all that it touches: it may be left behind.
-  load.ticket = loaders_->submit([this, &loop = loop_, alive = std::weak_ptr(alive_),
-                                  loader = loader_, name, directory, retry, number,
-                                  stop = load.stop.get_token(), begun = load.begun] {
+  load.ticket = loaders_->submit([this, key = door_.key(), loader = loader_, name, directory, retry,
+                                  number, stop = load.stop.get_token(), begun = load.begun] {
     *begun = true;
     auto model = std::make_shared<Staged>(loader->load(name, directory, retry, stop));
     if (stop.stop_requested()) return;  // nobody waits any more; destroyed here, not on the loop
-    loop.post([this, alive, name, number, model]() mutable {
-      if (!alive.expired()) staged(name, number, std::move(*model));
-    });
+    key.post([this, name, number, model] { staged(name, number, std::move(*model)); });
   });
   watch_slow(name, number);
   watch_timeout(name, number);

@@ -16,6 +16,7 @@
 #include "io/loop.h"
 #include "io/pool.h"
 #include "io/task.h"
+#include "serve/loop_door.h"
 #include "serve/model_loader.h"
 
 namespace skerry::serve {
@@ -120,8 +121,7 @@ class ModelRepository {
   log::Limit log_;  // loads and unloads come from others
   // Shared with the models' deleters, which may run after the repository.
   std::shared_ptr<Workers> loaders_;
-  // Callbacks posted to the loop hold it weakly: they do nothing once the repository is gone.
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  LoopDoor door_{loop_};
   std::map<std::string, Entry, std::less<>> entries_;
   io::ThreadPool writer_{"state", 1};  // last: what it still has to do needs the rest
 };
