@@ -312,8 +312,14 @@ class Simulation {
     if (device.files_.operations().size() == watched.operations_checked) return;
     watched.operations_checked = device.files_.operations().size();
     const auto& state = device.nucleus_->state();
+    if (const auto& result = state.last_result();
+        result && std::exchange(watched.result_seen, result->job.str()) != result->job.str()) {
+      trace(device.thing_.str(), "ended " + result->deployment.str() + " of " + result->target +
+                                     " as " + result->detailed_status + " " + result->reason);
+    }
     if (watched.lost) {
       watched.lost = !state.needs_repair().empty();
+      if (!watched.lost) trace(device.thing_.str(), "is repaired");
       if (watched.lost) return;
     }
     std::string problem = check_generation(device);
@@ -323,11 +329,6 @@ class Simulation {
     std::string version = running_version(device);
     if (std::exchange(watched.version_seen, version) != version)
       trace(device.thing_.str(), "runs " + version);
-    const auto& result = state.last_result();
-    if (!result || std::exchange(watched.result_seen, result->job.str()) == result->job.str())
-      return;
-    trace(device.thing_.str(), "ended " + result->deployment.str() + " of " + result->target +
-                                   " as " + result->detailed_status + " " + result->reason);
   }
 
   std::string check_counter(const nucleus::DeviceState& state, Watched& watched) {
@@ -356,6 +357,8 @@ class Simulation {
     std::map<std::string, fleet::Deployment> expected;      // by target
     std::map<std::string, std::set<std::string>> possible;  // begun before they were cancelled
     for (const SimJob& job : fleet_.jobs(device.thing_)) {
+      trace(device.thing_.str(), "was given " + job.deployment.id.str() + " of " + job.target +
+                                     ": " + std::string(fleet::to_string(job.status)));
       if (job.status == fleet::ExecutionStatus::kSucceeded) {
         ++report_.succeeded;
         expected[job.target] = job.deployment;

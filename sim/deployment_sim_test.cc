@@ -1,4 +1,5 @@
-// 200 seeds of the deployment simulation of each kind, and that a seed replays.
+// Some seeds of the deployment simulation of each kind, and that a seed replays. skerry-sim runs
+// any number of them.
 #include "sim/deployment_sim.h"
 
 #include <gtest/gtest.h>
@@ -6,9 +7,9 @@
 namespace skerry::sim {
 namespace {
 
-void two_hundred_seeds(bool liveness) {
+void many_seeds(bool liveness) {
   int succeeded = 0, failed = 0, crashes = 0, losses = 0;
-  for (uint64_t seed = 1; seed <= 200; ++seed) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
     DeploymentSimOptions options;
     options.seed = seed;
     options.liveness = liveness;
@@ -21,18 +22,18 @@ void two_hundred_seeds(bool liveness) {
     losses += report.losses;
   }
   // Faults that never happen test nothing.
-  EXPECT_GT(succeeded, 1'000);
-  EXPECT_GT(failed, 500);
-  EXPECT_GT(crashes, 1'000);
-  EXPECT_GT(losses, 20);
+  EXPECT_GT(succeeded, 100);
+  EXPECT_GT(failed, 100);
+  EXPECT_GT(crashes, 300);
+  EXPECT_GT(losses, 5);
 }
 
-TEST(DeploymentSim, TwoHundredSeedsHold) {
-  two_hundred_seeds(false);
+TEST(DeploymentSim, ManySeedsHold) {
+  many_seeds(false);
 }
 
 TEST(DeploymentSim, EverythingEndsOnceTheFaultsDo) {
-  two_hundred_seeds(true);
+  many_seeds(true);
 }
 
 TEST(DeploymentSim, ASeedReplays) {
