@@ -56,6 +56,33 @@ TEST_F(HttpServerTest, AnswersHeadWithoutABody) {
   EXPECT_TRUE(text.ends_with("\r\n\r\n")) << text;
 }
 
+class Countdown : public BodySource {
+ public:
+  Countdown(io::Loop& loop, int from) : loop_(loop), left_(from) {}
+  io::Task<Result<std::string>> next() override {
+    co_await io::sleep(loop_, 1);
+    if (left_ < 0) co_return fail(Code::kUnavailable, "broken");
+    co_return left_ == 0 ? std::string() : std::to_string(left_--) + " ";
+  }
+
+ private:
+  io::Loop& loop_;
+  int left_;
+};
+
+TEST_F(HttpServerTest, ABodyOfUnknownLengthEndsWithTheConnection) {
+  serve([this](HttpRequest) -> io::Task<HttpResponse> {
+    HttpResponse response;
+    response.stream = std::make_shared<Countdown>(loop_, 3);
+    co_return response;
+  });
+  std::string text = answer("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(text.find("Content-Length"), std::string::npos) << text;
+  EXPECT_NE(text.find("Connection: close\r\n"), std::string::npos) << text;
+  EXPECT_TRUE(text.ends_with("\r\n\r\n3 2 1 ")) << text;
+  EXPECT_TRUE(answer("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").ends_with("\r\n\r\n"));
+}
+
 TEST_F(HttpServerTest, KnowsHttp10) {
   serve(echo);
   std::string text = answer("GET /old HTTP/1.0\r\n\r\n");
