@@ -13,6 +13,8 @@ import { DevicePage } from "./pages/device";
 import { DevicesPage } from "./pages/devices";
 import { GroupsPage } from "./pages/groups";
 import { OverviewPage } from "./pages/overview";
+import { RolloutPage } from "./pages/rollout";
+import { RolloutsPage } from "./pages/rollouts";
 import { Field, Page, Problem } from "./ui";
 
 const kMenu = [
@@ -21,6 +23,7 @@ const kMenu = [
   { path: "groups", text: "Groups" },
   { path: "components", text: "Components" },
   { path: "deployments", text: "Deployments" },
+  { path: "rollouts", text: "Rollouts" },
   { path: "audit", text: "Audit log", admin: true },
   { path: "access", text: "Access", admin: true },
 ];
@@ -46,6 +49,9 @@ function Routed({ session }: { session: Session }) {
   if (page === "deployments") {
     if (name) return <DeploymentPage key={name} id={name} mayChange={mayChange} />;
     return <DeploymentsPage mayChange={mayChange} />;
+  }
+  if (page === "rollouts") {
+    return name ? <RolloutPage key={name} id={name} mayChange={mayChange} /> : <RolloutsPage />;
   }
   if (page === "audit") return <AuditPage />;
   if (page === "access") return <AccessPage />;

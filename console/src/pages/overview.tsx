@@ -3,6 +3,7 @@ import { all, call } from "../api";
 import { useLive } from "../live";
 import { Loaded, Page, StackedBar, Status, Table } from "../ui";
 import { deploymentColumns, type Deployment } from "./deployments";
+import { isOver, rolloutColumns, type RolloutSummary } from "./rollouts";
 
 interface VersionCount {
   componentName: string;
@@ -95,6 +96,11 @@ export function OverviewPage() {
     [],
     ["deployments"],
   );
+  const rollouts = useLive(
+    () => call<{ rollouts: RolloutSummary[] }>("skerry", "GET", "/skerry/v1/rollouts"),
+    [],
+    ["deployments"],
+  );
   return (
     <Page title="Fleet">
       <Loaded live={live}>
@@ -118,6 +124,18 @@ export function OverviewPage() {
             <h2>Versions</h2>
             <Versions counts={fleet.components} />
           </>
+        )}
+      </Loaded>
+      <h2>Rollouts in progress</h2>
+      <Loaded live={rollouts}>
+        {(page) => (
+          <Table
+            caption="Rollouts in progress"
+            empty="None."
+            id={(row) => row.rolloutId}
+            rows={page.rollouts.filter((one) => !isOver(one.phase))}
+            columns={rolloutColumns}
+          />
         )}
       </Loaded>
       <h2>Deployments in progress</h2>
