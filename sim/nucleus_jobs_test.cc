@@ -283,6 +283,21 @@ TEST_F(LostRecords, AfterAFailureTheControlPlaneIsAskedAgain) {
   EXPECT_EQ(running(), "a=1.0.0");
 }
 
+// After a restart it is sent again what has ended already: that is reported, not run, and it is
+// all.
+TEST_F(LostRecords, WhatWasDeployedAgainBeforeARestartCounts) {
+  const json again = document("thing/press-7", 1, versions({{"a", "1.0.0"}}));
+  answer(1, std::pair("j1", again));
+  boot();
+  answer(1, std::pair("j1", again));
+  EXPECT_EQ(outcome(), "SUCCEEDED SUCCESSFUL");
+  mqtt_->sent.clear();
+  mqtt_->deliver({JobTopicKind::kNotifyNext, kThing}, formats::to_text(formats::NextJob{}));
+  EXPECT_EQ(questions(), 1u);
+  answer_that_nothing_is_to_do();
+  EXPECT_TRUE(is_repaired());
+}
+
 TEST_F(LostRecords, WhereNothingIsLeftToDeployItIsRepaired) {
   answer(0);
   EXPECT_TRUE(is_repaired());

@@ -183,9 +183,8 @@ void JobsClient::on_next(const formats::NextJob& next) {
   }
   if (!execution) {
     // All that was to be repaired has run, where the question is newer than the last result.
-    if (repair_answered_ && !state_.needs_repair().empty() && !next.client_token.empty() &&
-        state_.last_result()) {
-      repair_ended();
+    if (repair_answered_ && !state_.needs_repair().empty() && state_.last_result()) {
+      next.client_token.empty() ? void(ask_for_next()) : repair_ended();
     }
     // Nothing is to come: what a cancelled or interrupted job has downloaded is not needed.
     return engine_.tend();
