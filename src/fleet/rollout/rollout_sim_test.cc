@@ -20,6 +20,17 @@ using nlohmann::json;
 
 constexpr int kDevices = 16;
 constexpr int kSeedsAtOnce = 100;
+// Sanitizers look at memory, for which fewer do.
+#ifdef __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SKERRY_SANITIZED
+#endif
+#endif
+#ifdef SKERRY_SANITIZED
+constexpr int kSeeds = 100;
+#else
+constexpr int kSeeds = 2'000;
+#endif
 constexpr int kSteps = 60, kCalmSteps = 400;
 const char* const kPlan = R"({"silenceTimeoutSeconds": 200, "inProgressTimeoutSeconds": 200,
     "evidenceTimeoutSeconds": 100, "stages": [{"devices": 3, "bakeSeconds": 30},
@@ -194,7 +205,10 @@ class RolloutSim {
                         : now.state.stage == 1 ? (largest_ + 1) / 2
                                                : largest_;
     // Those that joined early in the order come on top of a stage that was counted without them.
-    if (asked.size() > most + static_cast<size_t>(joined_)) complain("devices outside the stage");
+    // Those that left once they were asked are no part of the group that later stages count.
+    const auto still_there = static_cast<size_t>(std::ranges::count_if(
+        asked, [&](const std::string& name) { return members_.contains(name); }));
+    if (still_there > most + static_cast<size_t>(joined_)) complain("devices outside the stage");
     for (const std::string& name : asked) {
       if (cohort_of(ThingName(name)) > now.state.boundary)
         complain(name + " is outside the boundary");
@@ -219,7 +233,11 @@ class RolloutSim {
       for (const auto& [name, status] : with) {
         if (status == ExecutionStatus::kRemoved) continue;
         if (!back.contains(name)) return complain(name + " was not asked back");
-        if (back[name] != ExecutionStatus::kSucceeded) return complain(name + " is not back");
+        // Who has left meanwhile has nothing of the group any more.
+        if (back[name] == ExecutionStatus::kRemoved && left_.contains(name)) continue;
+        if (back[name] != ExecutionStatus::kSucceeded) {
+          return complain(name + " is not back but " + std::string(to_string(back[name])));
+        }
       }
       return;
     }
@@ -276,7 +294,7 @@ class RolloutSim {
   std::string wrong_;
 };
 
-// 2,000 seeds, in pieces that run beside each other.
+// In pieces that run beside each other.
 class RolloutSeeds : public testing::TestWithParam<int> {};
 
 TEST_P(RolloutSeeds, Hold) {
@@ -287,7 +305,7 @@ TEST_P(RolloutSeeds, Hold) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RolloutSeeds, testing::Range(0, 2'000, kSeedsAtOnce));
+INSTANTIATE_TEST_SUITE_P(All, RolloutSeeds, testing::Range(0, kSeeds, kSeedsAtOnce));
 
 class RolloutMutants : public testing::TestWithParam<Mutant> {};
 
