@@ -35,7 +35,7 @@ enum class DataType {
 std::string_view name_of(DataType type);                  // "FP32"
 Result<DataType> parse_data_type(std::string_view name);  // kInvalidArgument lists the known names
 std::vector<DataType> all_data_types();
-size_t size_of(DataType type);                            // bytes of one element; 0 for kBytes
+size_t size_of(DataType type);  // bytes of one element; 0 for kBytes
 
 struct TensorSpec {
   std::string name;

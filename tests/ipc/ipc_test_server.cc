@@ -75,7 +75,8 @@ int run(const char* socket_path) {
   ConfigStore config(persist_at_once());
   PrintingHost host(loop);
   for (const char* name : {"app", "other"}) {
-    if (!update_now(config, ComponentName(name), {}, nlohmann::json::parse(kConfiguration), 1)) return 1;
+    if (!update_now(config, ComponentName(name), {}, nlohmann::json::parse(kConfiguration), 1))
+      return 1;
   }
   host.tokens = {{"TOKEN-APP", ComponentName("app")},
                  {"TOKEN-OTHER", ComponentName("other")},
