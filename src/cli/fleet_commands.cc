@@ -20,6 +20,7 @@
 
 #include "cli/command.h"
 #include "cli/local_files.h"
+#include "io/files.h"
 
 namespace skerry::cli {
 namespace {
@@ -153,7 +154,10 @@ int supervise(std::vector<std::string> argv, const std::string& directory) {
     if (came_up) last = *fleet;
     if (!came_up && (ended_on_request || last.is_null())) return ended_on_request ? 0 : 1;
     // A restart that failed has taken it away: `skerry down` does so to have no other.
-    if (!came_up) std::ofstream(directory + "/fleet.json") << last.dump(2) << "\n";
+    if (!came_up) {
+      io::RealFiles files;
+      (void)io::write_file_atomic(files, directory + "/fleet.json", last.dump(2) + "\n");
+    }
     const bool settled = std::chrono::steady_clock::now() - started > std::chrono::minutes(1);
     delay_ms = settled ? kRestartDelayMinMs : std::min(delay_ms * 2, kRestartDelayMaxMs);
     std::fprintf(stderr, "skerry: the fleet (process %d) died of %s %d; starting it again\n", child,
