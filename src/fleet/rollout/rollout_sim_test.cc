@@ -177,8 +177,8 @@ class RolloutSim {
     });
   }
   void leave(const std::string& name) {
-    const std::string gone = name;
-    members_.erase(gone);
+    const auto node = members_.extract(name);  // `name` may be the very text in it
+    const std::string& gone = node.value();
     left_.insert(gone);
     (void)fleet_.write([&](Store& store) {
       return fleet_.deployments.remove_from_group(store, ThingName(gone), ThingGroupName("g"));
