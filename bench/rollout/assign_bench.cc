@@ -56,7 +56,7 @@ Result<void> measure(const std::string& path, int64_t things) {
     const auto unit = std::chrono::steady_clock::now();
     SKERRY_ASSIGN(const auto outcome,
                   rollouts.tick(*store, release.id, {test.clock.wall, 1'000}, true));
-    store->take_effects();
+    (void)store->take_effects();
     longest = std::max(longest, seconds_since(unit));
     more = outcome.more;
   }
@@ -70,7 +70,7 @@ Result<void> measure(const std::string& path, int64_t things) {
   for (bool more = true; more;) {
     SKERRY_ASSIGN(const auto outcome,
                   rollouts.tick(*store, release.id, {test.clock.wall, 1'000}, true));
-    store->take_effects();
+    (void)store->take_effects();
     more = outcome.more;
   }
   fmt::print("{:>10} devices asked back in {:.2f} s\n", things, seconds_since(began));

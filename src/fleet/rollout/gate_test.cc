@@ -34,7 +34,8 @@ Verdict verdict(Metric metric, const Evidence& evidence, double tolerance = 0) {
 TEST(ConfidenceSequence, ContainsWhatWasSeenAndNarrows) {
   double width = 1;
   for (int64_t n : {10, 100, 1'000, 100'000}) {
-    const Interval interval = proportion_interval(n / 10, n, 0.01);
+    const Interval interval =
+        proportion_interval(static_cast<double>(n) / 10, static_cast<double>(n), 0.01);
     EXPECT_LT(interval.low, 0.1);
     EXPECT_GT(interval.high, 0.1);
     EXPECT_LT(interval.high - interval.low, width);
