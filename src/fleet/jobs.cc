@@ -31,7 +31,7 @@ constexpr auto kOnAnyDisk = StorePool::Need::kRelief;
 // Devices cause it.
 void log_limited(std::string_view message, log::Fields fields) {
   static log::Limit limit;
-  limit.write(log::Level::kWarn, kModule, message, std::move(fields));
+  limit.write(log::Level::kWarn, kModule, message, fields);
 }
 
 formats::JobStatus to_format(ExecutionStatus status) {

@@ -117,7 +117,8 @@ void PresenceService::look() {
   if (!link_.connected() || !is_current_) return;
   as_of_ms_ = env_.clock.wall_ms();
   for (auto each = away_.begin(); each != away_.end();) {
-    if ((each->second += look_ms_) < unreachable_after_ms_) {
+    each->second += look_ms_;
+    if (each->second < unreachable_after_ms_) {
       ++each;
       continue;
     }

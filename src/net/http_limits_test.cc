@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "base/sanitizers.h"
 #include "net/test_http_server.h"
 
 namespace skerry::net {
@@ -45,17 +46,7 @@ io::Task<uint64_t> flood(Stream& stream, std::string piece, uint64_t most_bytes)
 }
 
 constexpr uint64_t kFloodBytes = 64 << 20;
-// AddressSanitizer keeps freed memory for a while.
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define SKERRY_KEEPS_FREED_MEMORY
-#endif
-#endif
-#ifdef SKERRY_KEEPS_FREED_MEMORY
-constexpr bool kMemoryIsReturned = false;
-#else
-constexpr bool kMemoryIsReturned = true;
-#endif
+constexpr bool kMemoryIsReturned = !kIsSanitized;
 
 TEST_F(HttpLimitsTest, ChunkExtensionsAndTrailersWithoutEndAreRefused) {
   serve(echo);

@@ -24,7 +24,7 @@ tensor::Tensor scores_of(const std::vector<int64_t>& shape, const std::vector<T>
   tensor::Tensor tensor{.name = "y", .shape = shape};
   tensor.type = sizeof(T) == 4 ? tensor::DataType::kFp32 : tensor::DataType::kFp64;
   tensor.bytes.resize(values.size() * sizeof(T));
-  std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
+  if (!values.empty()) std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
   return tensor;
 }
 

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/sanitizers.h"
 #include "io/blocking_process.h"
 #include "serve/served_model.h"
 #include "serve/trial_sandbox.h"
@@ -29,18 +30,6 @@ constexpr uint64_t kLeastLimitBytes = uint64_t{1} << 30;
 constexpr uint64_t kLimitPerPackageByte = 8;
 constexpr uint64_t kLeastEverBytes = uint64_t{128} << 20;
 constexpr uint64_t kMaxCpuSeconds = 86'400;  // the longest --load-timeout
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kIsSanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool kIsSanitized = true;  // which map terabytes for themselves
-#else
-constexpr bool kIsSanitized = false;
-#endif
-#else
-constexpr bool kIsSanitized = false;
-#endif
 
 // The number in a line such as "MemAvailable:  123 kB", in bytes; 0 where there is none.
 uint64_t kilobytes_in(const char* path, std::string_view field) {

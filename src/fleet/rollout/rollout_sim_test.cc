@@ -9,6 +9,7 @@
 #include <random>
 #include <set>
 
+#include "base/sanitizers.h"
 #include "fleet/rollout/cohort.h"
 #include "fleet/rollout/engine.h"
 #include "fleet/test_fleet.h"
@@ -19,18 +20,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int kDevices = 16;
-constexpr int kSeedsAtOnce = 100;
-// Sanitizers look at memory, for which fewer do.
-#ifdef __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SKERRY_SANITIZED
-#endif
-#endif
-#ifdef SKERRY_SANITIZED
-constexpr int kSeeds = 100;
-#else
-constexpr int kSeeds = 2'000;
-#endif
+constexpr int kSeedsAtOnce = kIsSanitized ? 10 : 100;
+constexpr int kSeeds = kIsSanitized ? 20 : 2'000;
 constexpr int kSteps = 60, kCalmSteps = 400;
 const char* const kPlan = R"({"silenceTimeoutSeconds": 200, "inProgressTimeoutSeconds": 200,
     "evidenceTimeoutSeconds": 100, "stages": [{"devices": 3, "bakeSeconds": 30},
