@@ -63,11 +63,12 @@ class Unpacker {
     value = 0;
     for (unsigned shift = 0; shift < 64; shift += kDigitBits) {
       if (text_.empty()) return false;
-      const int digit = kValues[static_cast<unsigned char>(text_.front())];
+      const auto digit = kValues[static_cast<unsigned char>(text_.front())];
       text_.remove_prefix(1);
       if (digit < 0) return false;
-      value |= (static_cast<uint64_t>(digit) & (kMore - 1)) << shift;
-      if ((static_cast<uint64_t>(digit) & kMore) == 0) return true;
+      const uint64_t bits = static_cast<unsigned char>(digit);
+      value |= (bits & (kMore - 1)) << shift;
+      if ((bits & kMore) == 0) return true;
     }
     return false;
   }
