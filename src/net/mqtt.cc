@@ -120,6 +120,7 @@ class MosquittoClient : public MqttClient {
   bool connected_ = false;
   uint32_t attempts_ = 0;
   bool was_connected_ = false;    // ever
+  uint32_t unanswered_ = 0;       // connections since the last that the broker has answered
   std::optional<Error> refusal_;  // what the broker said before it closed
   int refusal_code_ = 0;
   bool unexplained_ = false;  // it closed an accepted connection without a word
@@ -256,6 +257,7 @@ void MosquittoClient::ready(bool readable) {
     socklen_t size = sizeof error;
     getsockopt(connection_->fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0) return end(connect_error(error));
+    ++unanswered_;
   }
   auto alive = alive_;
   // Only reading goes on with a handshake, whatever that waits for.
@@ -349,7 +351,10 @@ void MosquittoClient::on_connack(mosquitto*, void* pointer, int code, int flags,
     return;
   }
   client.broker_ = read_capabilities(properties);
-  client.callbacks_.push_back([&client, session_present = (flags & 1) != 0] {
+  // A session may have begun with a connection whose answer was lost: the broker then has it, and
+  // nothing of ours in it.
+  const bool is_ours = std::exchange(client.unanswered_, 0) <= 1;
+  client.callbacks_.push_back([&client, session_present = is_ours && (flags & 1) != 0] {
     client.connected_ = true;
     client.was_connected_ = true;
     client.tick();

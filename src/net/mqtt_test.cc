@@ -159,6 +159,53 @@ TEST_F(Mqtt, SubscribesAgainWhereTheBrokerHasForgotten) {
   EXPECT_TRUE(until([&] { return seen_.messages.size() == 1; }));
 }
 
+// By hand: its second connection begins a session, and ends before anybody hears of that.
+struct InterruptedBroker {
+  int connections = 0;
+  int subscribes = 0;
+
+  static io::Task<void> serve(InterruptedBroker* self, std::unique_ptr<Stream> stream) {
+    const int number = ++self->connections;
+    std::string received;
+    for (char buffer[1024];;) {
+      auto count = co_await stream->read_some(buffer, sizeof buffer);
+      if (!count || *count == 0) co_return;
+      received.append(buffer, *count);
+      // Packets are shorter than 128 bytes here: their length is one byte.
+      while (received.size() >= 2 && received.size() >= 2 + static_cast<size_t>(received[1])) {
+        const std::string packet = received.substr(0, 2 + static_cast<size_t>(received[1]));
+        received.erase(0, packet.size());
+        const int type = static_cast<uint8_t>(packet[0]) >> 4;
+        if (type == 1) {  // CONNECT
+          if (number == 2) co_return;
+          const char present = number > 2 ? 1 : 0;
+          const char answer[] = {0x20, 3, present, 0, 0};
+          if (!co_await stream->write_all({answer, sizeof answer})) co_return;
+        } else if (type == 8) {  // SUBSCRIBE
+          ++self->subscribes;
+          const char answer[] = {'\x90', 4, packet[2], packet[3], 0, 1};
+          if (!co_await stream->write_all({answer, sizeof answer}) || number == 1) co_return;
+        }
+      }
+    }
+  }
+};
+
+TEST_F(Mqtt, SubscribesAgainWhereTheNewsOfANewSessionWasLost) {
+  InterruptedBroker broker;
+  io::TaskScope scope;
+  auto listener = listen_tcp(loop_, "127.0.0.1", 0, nullptr, [&](std::unique_ptr<Stream> stream) {
+    scope.spawn(InterruptedBroker::serve(&broker, std::move(stream)));
+  });
+  ASSERT_TRUE(listener);
+  auto mqtt = client(options((*listener)->port(), {}));
+  ASSERT_TRUE(mqtt->subscribe({.filter = "jobs/#"}));
+  mqtt->start(record());
+  EXPECT_TRUE(until([&] { return broker.subscribes == 2; }));
+  EXPECT_EQ(broker.connections, 3);
+  EXPECT_FALSE(seen_.session_present);
+}
+
 TEST_F(Mqtt, UnsubscribesInTheKeptSessionToo) {
   TestBroker broker(scratch_, "allow_anonymous true\n");
   broker.start();

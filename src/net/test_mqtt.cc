@@ -73,6 +73,7 @@ class FakeMqttClient : public MqttClient {
   void connect_after(int64_t delay_ms) {
     timer_ = broker_.loop_.after(delay_ms, [this] {
       if (broker_.running_ && (!broker_.reachable || broker_.reachable(options_.client_id))) {
+        ++unanswered_;
         session_present_ = broker_.connect(*this);
         linked_ = true;
         // The broker's answer takes its time as well.
@@ -84,6 +85,8 @@ class FakeMqttClient : public MqttClient {
 
   void on_connack() {
     connected_ = true;
+    // As the real one: a session may have begun with a connection whose answer was lost.
+    session_present_ &= std::exchange(unanswered_, 0) <= 1;
     for (auto& [filter, subscription] : subscriptions_) {
       if (!session_present_) subscription.acknowledged = false;
       if (!subscription.acknowledged) send_subscribe(subscription.wanted);
@@ -171,6 +174,7 @@ class FakeMqttClient : public MqttClient {
   bool connected_ = false;                  // the broker has accepted it
   bool was_connected_ = false;
   bool session_present_ = false;
+  int unanswered_ = 0;       // connections since the last whose answer came
   uint64_t connection_ = 0;  // which one it is: a packet of an earlier one is lost
   std::deque<std::function<void()>> under_way_;  // where packets are delayed
   std::map<uint64_t, io::Timer> arrivals_;       // as many

@@ -33,6 +33,7 @@ class FakeBroker {
   // Ends that client's connection; it comes back by itself.
   void cut(const std::string& client_id);
   void forget_sessions() { sessions_.clear(); }
+  void forget_session(const std::string& client_id) { sessions_.erase(client_id); }
   bool connected(const std::string& client_id) const { return online_.contains(client_id); }
 
   // Answers nothing and delivers nothing while set; what came meanwhile is handled afterwards.
