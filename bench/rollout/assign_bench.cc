@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -80,6 +81,7 @@ Result<void> measure(const std::string& path, int64_t things) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const int64_t things = argc > 1 ? std::atoll(argv[1]) : 1'000'000;
   std::string pattern = std::filesystem::temp_directory_path() / "skerry-bench-XXXXXX";
   if (::mkdtemp(pattern.data()) == nullptr) return 1;

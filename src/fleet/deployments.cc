@@ -277,6 +277,9 @@ Result<void> Deployments::remove_from_group(Store& store, const ThingName& thing
       if (execution.status != ExecutionStatus::kQueued) continue;
       SKERRY_ASSIGN(auto deployment, store.find_deployment_of_job(execution.job_id));
       if (deployment.target_arn != group_arn) continue;
+      // A release that was bad is taken back from whoever has it, members or not.
+      SKERRY_ASSIGN(const bool is_back, rollout::is_rollback(store, deployment.id));
+      if (is_back) continue;
       Store::ExecutionChange change;
       change.status = ExecutionStatus::kRemoved;
       change.now_ms = env_.clock.wall_ms();

@@ -120,7 +120,8 @@ Result<Facts> Rollouts::look(Store& store, const Record& record, const Moment& m
   facts.elapsed_ms = moment.elapsed_ms;
   facts.is_continuous = moment.is_continuous;
   facts.window_is_open = is_open(record.plan.windows, moment.wall_ms);
-  const Deadlines due = deadlines(record.plan, record.state);
+  // Whoever seems late after a jump of the clock has only seen the jump.
+  const Deadlines due = moment.is_continuous ? deadlines(record.plan, record.state) : Deadlines();
   const bool is_back = record.state.phase == Phase::kRollingBack;
   CensusCut cut{due.silence_ms, moment.wall_ms, is_back ? 0 : record.plan.retry.attempts};
   SKERRY_ASSIGN(facts.release, census(store, record.job_id, cut));
@@ -288,6 +289,8 @@ Result<void> Rollouts::time_out(Store& store, const Record& record, const JobId&
     change.status = ExecutionStatus::kTimedOut;
     change.now_ms = now_ms;
     SKERRY_TRY(deployments_.update_execution(store, job, thing, change));
+    // The way back has no other end: whoever returns finds it.
+    if (job == record.rollback_job_id) SKERRY_TRY(store.queue_execution(job, thing, now_ms));
   }
   return {};
 }

@@ -171,6 +171,35 @@ TEST_F(Engine, SilentAndHungDevicesCountAsFailed) {
   EXPECT_EQ((*next)->job_id, over.rollback_job_id);
 }
 
+TEST_F(Engine, AJumpOfTheClockMakesNobodyLate) {
+  const auto release = start(R"({"silenceTimeoutSeconds": 100, "inProgressTimeoutSeconds": 100,
+      "stages": [{"devices": 4, "bakeSeconds": 1000}, {"percent": 100}]})");
+  tick(release);
+  tick(release, 99);  // watched for long enough to call somebody late
+  fleet_.clock.wall += 3'600'000;
+  const Moment jump{fleet_.clock.wall, 1'000, false};
+  auto facts = rollouts_.look(*fleet_.store, record(release), jump);
+  ASSERT_TRUE(facts) << facts.error().message();
+  EXPECT_EQ(facts->release.silent, 0);
+  EXPECT_EQ(facts->release.queued, 4);
+}
+
+TEST_F(Engine, ADeviceThatHangsOnItsWayBackIsAskedAgain) {
+  const auto release = start(R"({"inProgressTimeoutSeconds": 100, "silenceTimeoutSeconds": 300,
+                                 "stages": [{"devices": 1}, {"percent": 100}]})");
+  tick(release);
+  EXPECT_EQ(refused(release, Rollback{}), "");
+  tick(release);
+  const JobId back = record(release).rollback_job_id;
+  report(back, in_order_[0], ExecutionStatus::kInProgress);
+  tick(release, 100);
+  tick(release);
+  EXPECT_EQ(with(back, ExecutionStatus::kQueued), first(1));
+  report(back, in_order_[0], ExecutionStatus::kSucceeded);
+  tick(release);
+  EXPECT_EQ(record(release).state.phase, Phase::kRolledBack);
+}
+
 TEST_F(Engine, ACanaryGroupIsFirst) {
   fleet_.add_thing("stranger");
   fleet_.add_group("brave", {in_order_[30], in_order_[39], "stranger"});
@@ -225,6 +254,17 @@ TEST_F(Engine, WhoLeftWithTheReleaseGoesBackAndWhoNeverBeganDoesNot) {
   const Names back = with(record(release).rollback_job_id);
   EXPECT_TRUE(back.contains(in_order_[0]));
   EXPECT_FALSE(back.contains(in_order_[1]));
+}
+
+TEST_F(Engine, WhoLeavesOnTheWayBackGoesBackAllTheSame) {
+  const auto release = start(kStages);
+  tick(release);
+  EXPECT_EQ(refused(release, Rollback{}), "");
+  ASSERT_TRUE(fleet_.write([&](Store& store) {
+    return fleet_.deployments.remove_from_group(store, ThingName(in_order_[0]),
+                                                ThingGroupName("g"));
+  }));
+  EXPECT_EQ(with(record(release).rollback_job_id, ExecutionStatus::kQueued), first(4));
 }
 
 TEST_F(Engine, AnotherGroupsDeploymentIsNotTouched) {

@@ -144,6 +144,13 @@ Result<Record> find_rollout(Store& store, const DeploymentId& id) {
   return fail(Code::kNotFound, "rollout " + id.str() + " does not exist");
 }
 
+Result<bool> is_rollback(Store& store, const DeploymentId& id) {
+  SKERRY_ASSIGN(auto found, store.database().select(
+                                "SELECT id FROM rollouts WHERE rollback_id = :id",
+                                [](const Row& row) { return row.text("id"); }, id.str()));
+  return !found.empty();
+}
+
 Result<std::vector<DeploymentId>> live_rollouts(Store& store) {
   return store.database().select(
       "SELECT id FROM rollouts WHERE is_over = 0 ORDER BY created_ms, id",

@@ -45,6 +45,8 @@ Result<void> save_rollout(Store& store, const Record& record);
 Result<Record> find_rollout(Store& store, const DeploymentId& id);
 Result<std::optional<Record>> rollout_of(Store& store,
                                          const DeploymentId& id);  // nothing: has none
+// Whether the deployment takes a release back.
+Result<bool> is_rollback(Store& store, const DeploymentId& id);
 Result<std::vector<DeploymentId>> live_rollouts(Store& store);
 Result<Slice<Record>> list_rollouts(Store& store, const std::string& target_arn, const Page& page);
 
