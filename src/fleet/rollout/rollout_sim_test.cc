@@ -224,8 +224,6 @@ class RolloutSim {
       for (const auto& [name, status] : with) {
         if (status == ExecutionStatus::kRemoved) continue;
         if (!back.contains(name)) return complain(name + " was not asked back");
-        // Who has left meanwhile has nothing of the group any more.
-        if (back[name] == ExecutionStatus::kRemoved && left_.contains(name)) continue;
         if (back[name] != ExecutionStatus::kSucceeded) {
           return complain(name + " is not back but " + std::string(to_string(back[name])));
         }
