@@ -9,37 +9,43 @@
 namespace skerry::sim {
 namespace {
 
-constexpr int kSeeds = kIsSanitized ? 4 : 30;
+// In pieces that run beside each other.
+constexpr int kSeedsAtOnce = 20;
+constexpr int kSeeds = kIsSanitized ? kSeedsAtOnce : 200;
 
-void many_seeds(bool liveness) {
-  int succeeded = 0, failed = 0, crashes = 0, losses = 0;
-  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
-    DeploymentSimOptions options;
-    options.seed = seed;
-    options.liveness = liveness;
-    DeploymentSimReport report = run_deployment_sim(options);
-    ASSERT_FALSE(report.violation) << *report.violation << "\n  replay: skerry-sim --seed " << seed
-                                   << (liveness ? " --liveness" : "") << " --trace";
-    succeeded += report.succeeded;
-    failed += report.failed;
-    crashes += report.crashes;
-    losses += report.losses;
+class DeploymentSimSeeds : public testing::TestWithParam<int> {
+ protected:
+  static void run(bool liveness) {
+    int succeeded = 0, failed = 0, crashes = 0, losses = 0;
+    for (int seed = GetParam() + 1; seed <= GetParam() + kSeedsAtOnce; ++seed) {
+      DeploymentSimOptions options;
+      options.seed = static_cast<uint64_t>(seed);
+      options.liveness = liveness;
+      DeploymentSimReport report = run_deployment_sim(options);
+      ASSERT_FALSE(report.violation) << *report.violation << "\n  replay: skerry-sim --seed "
+                                     << seed << (liveness ? " --liveness" : "") << " --trace";
+      succeeded += report.succeeded;
+      failed += report.failed;
+      crashes += report.crashes;
+      losses += report.losses;
+    }
+    // Faults that never happen test nothing.
+    EXPECT_GT(succeeded, 150);
+    EXPECT_GT(failed, 300);
+    EXPECT_GT(crashes, 500);
+    EXPECT_GT(losses, 5);
   }
-  if (kIsSanitized) return;
-  // Faults that never happen test nothing.
-  EXPECT_GT(succeeded, 100);
-  EXPECT_GT(failed, 100);
-  EXPECT_GT(crashes, 300);
-  EXPECT_GT(losses, 5);
+};
+
+TEST_P(DeploymentSimSeeds, Hold) {
+  run(false);
 }
 
-TEST(DeploymentSim, ManySeedsHold) {
-  many_seeds(false);
+TEST_P(DeploymentSimSeeds, EndOnceTheFaultsDo) {
+  run(true);
 }
 
-TEST(DeploymentSim, EverythingEndsOnceTheFaultsDo) {
-  many_seeds(true);
-}
+INSTANTIATE_TEST_SUITE_P(All, DeploymentSimSeeds, testing::Range(0, kSeeds, kSeedsAtOnce));
 
 TEST(DeploymentSim, ASeedReplays) {
   DeploymentSimOptions options;

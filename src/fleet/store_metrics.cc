@@ -211,7 +211,7 @@ Result<std::vector<ModelHour>> model_history(Store& store, const ModelId& model,
   std::vector<ModelHour> hours;
   for (auto& row : rows) {
     if (!row) return fail(std::move(row.error()));
-    hours.push_back(std::move(*row));
+    hours.push_back(*row);
   }
   return hours;
 }
