@@ -38,7 +38,7 @@ export function Problem({ error, retry }: { error: Error; retry?: () => void }) 
 }
 
 const kGood = new Set(["HEALTHY", "RUNNING", "FINISHED", "SUCCEEDED", "COMPLETED", "enabled"]);
-const kBad = new Set(["UNHEALTHY", "BROKEN", "ERRORED", "FAILED", "TIMED_OUT", "REJECTED"]);
+const kBad = new Set(["UNHEALTHY", "UNREACHABLE", "BROKEN", "ERRORED", "FAILED", "TIMED_OUT", "REJECTED"]);
 
 export function Status({ value }: { value: string }) {
   const kind = kGood.has(value) ? "good" : kBad.has(value) ? "bad" : "neutral";

@@ -16,20 +16,42 @@ std::string anywhere(const std::string& text) {
   return pattern + "%";
 }
 
+// Every device, and its status by name of column.
+const std::string kDevices =
+    "things t LEFT JOIN core_devices d ON d.thing = t.name LEFT JOIN presence p ON p.thing = "
+    "t.name";
+const std::string kStatus =
+    "(CASE WHEN p.unreachable = 1 THEN 'UNREACHABLE' WHEN d.thing IS NULL THEN 'NEW' "
+    "WHEN d.healthy = 1 THEN 'HEALTHY' ELSE 'UNHEALTHY' END)";
+
 }  // namespace
 
 Result<FleetCounts> count_fleet(Store& store) {
-  return store.database().select_one(
-      "",
-      "SELECT (SELECT count(*) FROM things) AS things, "
-      "(SELECT count(*) FROM thing_groups) AS thing_groups, "
-      "(SELECT count(*) FROM core_devices) AS devices, "
-      "(SELECT count(*) FROM core_devices WHERE healthy = 1) AS healthy, "
-      "(SELECT count(*) FROM deployments WHERE status = 'ACTIVE' AND is_latest = 1) AS active",
-      [](const Row& row) {
-        return FleetCounts{row.number("things"), row.number("thing_groups"), row.number("devices"),
-                           row.number("healthy"), row.number("active")};
-      });
+  SKERRY_ASSIGN(
+      FleetCounts counts,
+      store.database().select_one(
+          "",
+          "SELECT (SELECT count(*) FROM thing_groups) AS thing_groups, "
+          "(SELECT count(*) FROM deployments WHERE status = 'ACTIVE' AND is_latest = 1) AS active",
+          [](const Row& row) {
+            return FleetCounts{.groups = row.number("thing_groups"),
+                               .active_deployments = row.number("active")};
+          }));
+  const std::pair<std::string_view, int64_t*> kinds[] = {{"HEALTHY", &counts.healthy},
+                                                         {"UNHEALTHY", &counts.unhealthy},
+                                                         {"UNREACHABLE", &counts.unreachable},
+                                                         {"NEW", &counts.new_ones}};
+  SKERRY_ASSIGN(
+      const auto found,
+      store.database().select(
+          "SELECT " + kStatus + " AS status, count(*) AS devices FROM " + kDevices + " GROUP BY 1",
+          [](const Row& row) { return std::pair(row.text("status"), row.number("devices")); }));
+  for (const auto& [status, devices] : found) {
+    for (const auto& [name, count] : kinds) {
+      if (name == status) *count = devices;
+    }
+  }
+  return counts;
 }
 
 Result<std::vector<VersionCount>> count_versions(Store& store, int64_t limit) {
@@ -49,25 +71,29 @@ Result<Slice<DeviceRow>> find_devices(Store& store, const DeviceFilter& filter, 
   SKERRY_ASSIGN(
       auto rows,
       store.database().select(
-          "SELECT t.name, t.attributes, d.thing, d.healthy, d.last_status_ms, d.nucleus_version, "
-          "d.platform, d.architecture FROM things t LEFT JOIN core_devices d ON d.thing = t.name "
-          "WHERE t.name > :after AND "
-          "(:any_text = '' OR t.name LIKE :name ESCAPE '\\' OR t.attributes LIKE :attribute ESCAPE "
-          "'\\') AND "
-          "(:any_group = '' OR t.name IN (SELECT thing FROM memberships WHERE group_name = "
-          ":group)) AND "
-          "(:any_component = '' OR t.name IN (SELECT thing FROM installed_components WHERE name = "
-          ":component AND (:any_version = '' OR version = :version))) AND "
-          "(:any_health = '' OR (CASE WHEN d.thing IS NULL THEN 'NEW' WHEN d.healthy = 1 THEN "
-          "'HEALTHY' ELSE 'UNHEALTHY' END) = :health) ORDER BY t.name LIMIT :limit",
+          "SELECT t.name, t.attributes, " + kStatus +
+              " AS status, p.last_seen_ms, d.last_status_ms, d.nucleus_version, d.platform, "
+              "d.architecture FROM " +
+              kDevices +
+              " WHERE t.name > :after AND "
+              "(:any_text = '' OR t.name LIKE :name ESCAPE '\\' OR t.attributes LIKE :attribute "
+              "ESCAPE "
+              "'\\') AND "
+              "(:any_group = '' OR t.name IN (SELECT thing FROM memberships WHERE group_name = "
+              ":group)) AND "
+              "(:any_component = '' OR t.name IN (SELECT thing FROM installed_components WHERE "
+              "name = "
+              ":component AND (:any_version = '' OR version = :version))) AND "
+              "(:any_status = '' OR " +
+              kStatus + " = :status) ORDER BY t.name LIMIT :limit",
           [](const Row& row) {
             return DeviceRow{ThingName(row.text("name")),  row.text("attributes"),
-                             !row.text("thing").empty(),   row.number("healthy") == 1,
+                             row.text("status"),           row.number("last_seen_ms"),
                              row.number("last_status_ms"), row.text("nucleus_version"),
                              row.text("platform"),         row.text("architecture")};
           },
           page.after, filter.text, pattern, pattern, filter.group, filter.group, filter.component,
-          filter.component, filter.version, filter.version, filter.health, filter.health,
+          filter.component, filter.version, filter.version, filter.status, filter.status,
           limit_of(page)));
   return slice_of(std::move(rows), page, [](const DeviceRow& row) { return row.thing.str(); });
 }

@@ -10,11 +10,14 @@
 
 namespace skerry::fleet {
 
+// A device's status is "HEALTHY" or "UNHEALTHY", as it said last; "UNREACHABLE", where it has been
+// away for too long since (presence.h); or "NEW", where it has never been heard of.
 struct FleetCounts {
-  int64_t things = 0;
-  int64_t groups = 0;
-  int64_t core_devices = 0;
   int64_t healthy = 0;
+  int64_t unhealthy = 0;
+  int64_t unreachable = 0;
+  int64_t new_ones = 0;
+  int64_t groups = 0;
   int64_t active_deployments = 0;
 };
 Result<FleetCounts> count_fleet(Store& store);
@@ -34,14 +37,14 @@ struct DeviceFilter {
   std::string group;      // "" for all
   std::string component;  // has it; "" for all
   std::string version;    // of that component; "" for any
-  std::string health;     // "HEALTHY", "UNHEALTHY", "NEW" (never heard of); "" for all
+  std::string status;     // "" for all
 };
 struct DeviceRow {
   ThingName thing;
   std::string attributes_json = "{}";
-  bool is_core = false;  // has a nucleus that has spoken
-  bool healthy = false;
-  int64_t last_status_ms = 0;
+  std::string status;
+  int64_t last_seen_ms = 0;    // 0: never
+  int64_t last_status_ms = 0;  // of its last report; 0, and no more is known: none
   std::string nucleus_version;
   std::string platform;
   std::string architecture;

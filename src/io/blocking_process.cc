@@ -6,9 +6,6 @@
 #include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
-extern "C" {  // which glibc 2.36 leaves out in this header
-#include <sys/pidfd.h>
-}
 
 #include <array>
 #include <cerrno>
@@ -24,16 +21,6 @@ namespace {
 
 constexpr size_t kMaxErrBytes = 4096;
 
-struct Pipe {
-  Fd read, write;
-};
-
-Result<Pipe> make_pipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return fail(errno_error("pipe", "", errno));
-  return Pipe{above_stdio(Fd(ends[0])), above_stdio(Fd(ends[1]))};
-}
-
 // What is there, up to a pipe's content; closes `fd` at its end.
 void drain(Fd& fd, const std::function<void(std::string_view)>& take) {
   std::array<char, 65536> piece;
@@ -44,11 +31,11 @@ void drain(Fd& fd, const std::function<void(std::string_view)>& take) {
 
 class Run {
  public:
-  Run(pid_t pid, Fd pidfd, Fd out, Fd err, size_t max_out_bytes)
-      : pid_(pid),
-        pidfd_(std::move(pidfd)),
-        out_(std::move(out)),
-        err_(std::move(err)),
+  Run(Launched launched, size_t max_out_bytes)
+      : pid_(launched.pid),
+        pidfd_(std::move(launched.pidfd)),
+        out_(std::move(launched.out)),
+        err_(std::move(launched.err)),
         max_out_bytes_(max_out_bytes) {
     for (const Fd* fd : {&out_, &err_}) ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
   }
@@ -111,34 +98,10 @@ Result<FinishedProcess> run_process(const ProcessSpec& spec, size_t max_out_byte
   // It belongs to whoever this process belongs to.
   const char* mark = std::getenv(kMarkVariable);
   Launch launch = prepare_launch(spec, mark == nullptr ? "" : mark);
-  const Fd null = above_stdio(Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)));
-  if (!null) return fail(errno_error("open", "/dev/null", errno));
   const Fd stopped(::eventfd(0, EFD_CLOEXEC));
   if (!stopped) return fail(errno_error("eventfd", "", errno));
-  SKERRY_ASSIGN(Pipe out, make_pipe());
-  SKERRY_ASSIGN(Pipe err, make_pipe());
-  SKERRY_ASSIGN(Pipe status, make_pipe());
-  launch.in = null.get();
-  launch.out = out.write.get();
-  launch.err = err.write.get();
-  launch.status = status.write.get();
-
-  const pid_t pid = fork_into(launch);
-  if (pid < 0) return fail(errno_error("start " + spec.argv[0] + ": fork", "", errno));
-  status.write.reset();
-  out.write.reset();
-  err.write.reset();
-  Fd pidfd(::pidfd_open(pid, 0));
-  const int pidfd_error = errno;
-  const auto failure = read_failure(status.read.get());
-  const bool has_pidfd = static_cast<bool>(pidfd);
-  Run run(pid, std::move(pidfd), std::move(out.read), std::move(err.read), max_out_bytes);
-  if (failure || !has_pidfd) {
-    run.reap();
-    if (failure) return fail(launch_error(spec, *failure));
-    return fail(
-        errno_error("start " + spec.argv[0] + ": pidfd_open (needs Linux 5.3)", "", pidfd_error));
-  }
+  SKERRY_ASSIGN(Launched launched, launch_child(spec, launch));
+  Run run(std::move(launched), max_out_bytes);
   const std::stop_callback wake(stop, [&stopped] {
     const uint64_t one = 1;
     [[maybe_unused]] const ssize_t ignored = ::write(stopped.get(), &one, sizeof one);

@@ -6,7 +6,11 @@
 #include <linux/close_range.h>
 #include <pwd.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
+extern "C" {  // which glibc 2.36 leaves out in this header
+#include <sys/pidfd.h>
+}
 
 #include <algorithm>
 #include <cerrno>
@@ -15,6 +19,24 @@
 
 namespace skerry::io {
 namespace {
+
+enum class LaunchStep : int { kGroup, kLimits, kUser, kDirectory, kExec };
+
+// What the child reports when it cannot become the program.
+struct LaunchFailure {
+  LaunchStep step;
+  int error;
+};
+
+struct Pipe {
+  Fd read, write;
+};
+
+Result<Pipe> make_pipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return fail(errno_error("pipe", "", errno));
+  return Pipe{above_stdio(Fd(ends[0])), above_stdio(Fd(ends[1]))};
+}
 
 [[noreturn]] void give_up(const Launch& launch, LaunchStep step) {
   const LaunchFailure failure{step, errno};
@@ -136,6 +158,50 @@ std::vector<std::pair<int, rlimit>> limits_of(const ProcessSpec& spec) {
   return limits;
 }
 
+Error launch_error(const ProcessSpec& spec, const LaunchFailure& failure) {
+  const std::string& program = spec.argv[0];
+  switch (failure.step) {
+    case LaunchStep::kUser:
+      return errno_error("start " + program + ": change to user",
+                         std::to_string(spec.user->uid) + ":" + std::to_string(spec.user->gid),
+                         failure.error);
+    case LaunchStep::kDirectory:
+      return errno_error("start " + program + ": enter", spec.working_directory, failure.error);
+    case LaunchStep::kGroup:
+      return errno_error("start " + program + ": enter its control group", "", failure.error);
+    case LaunchStep::kLimits:
+      return errno_error("start " + program + ": limit its resources", "", failure.error);
+    case LaunchStep::kExec:
+      break;
+  }
+  return errno_error("start", program, failure.error);
+}
+
+// With all signals blocked, so that none of the parent's handlers runs in the child.
+pid_t fork_into(Launch& launch) {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::sigemptyset(&launch.signals);
+  sigset_t before;
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const pid_t pid = ::fork();
+  if (pid == 0) become(launch);
+  const int error = errno;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = error;
+  return pid;
+}
+
+// Waits until the child has become its program; nothing when it has.
+std::optional<LaunchFailure> read_failure(int status) {
+  LaunchFailure failure{};
+  ssize_t got = 0;
+  while ((got = ::read(status, &failure, sizeof failure)) < 0 && errno == EINTR) {
+  }
+  if (got != sizeof failure) return std::nullopt;
+  return failure;
+}
+
 }  // namespace
 
 Launch prepare_launch(const ProcessSpec& spec, const std::string& mark) {
@@ -162,46 +228,32 @@ Launch prepare_launch(const ProcessSpec& spec, const std::string& mark) {
   return launch;
 }
 
-Error launch_error(const ProcessSpec& spec, const LaunchFailure& failure) {
-  const std::string& program = spec.argv[0];
-  switch (failure.step) {
-    case LaunchStep::kUser:
-      return errno_error("start " + program + ": change to user",
-                         std::to_string(spec.user->uid) + ":" + std::to_string(spec.user->gid),
-                         failure.error);
-    case LaunchStep::kDirectory:
-      return errno_error("start " + program + ": enter", spec.working_directory, failure.error);
-    case LaunchStep::kGroup:
-      return errno_error("start " + program + ": enter its control group", "", failure.error);
-    case LaunchStep::kLimits:
-      return errno_error("start " + program + ": limit its resources", "", failure.error);
-    case LaunchStep::kExec:
-      break;
-  }
-  return errno_error("start", program, failure.error);
-}
+Result<Launched> launch_child(const ProcessSpec& spec, Launch& launch) {
+  const Fd null = above_stdio(Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)));
+  if (!null) return fail(errno_error("open", "/dev/null", errno));
+  SKERRY_ASSIGN(Pipe out, make_pipe());
+  SKERRY_ASSIGN(Pipe err, make_pipe());
+  SKERRY_ASSIGN(Pipe status, make_pipe());
+  launch.in = null.get();
+  launch.out = out.write.get();
+  launch.err = err.write.get();
+  launch.status = status.write.get();
 
-pid_t fork_into(Launch& launch) {
-  sigset_t all;
-  ::sigfillset(&all);
-  ::sigemptyset(&launch.signals);
-  sigset_t before;
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  const pid_t pid = ::fork();
-  if (pid == 0) become(launch);
-  const int error = errno;
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  errno = error;
-  return pid;
-}
-
-std::optional<LaunchFailure> read_failure(int status) {
-  LaunchFailure failure{};
-  ssize_t got = 0;
-  while ((got = ::read(status, &failure, sizeof failure)) < 0 && errno == EINTR) {
+  const pid_t pid = fork_into(launch);
+  if (pid < 0) return fail(errno_error("start " + spec.argv[0] + ": fork", "", errno));
+  status.write.reset();
+  // Nobody else waits for this child, so the number is still its own.
+  Fd pidfd(::pidfd_open(pid, 0));
+  const int pidfd_error = errno;
+  const std::optional<LaunchFailure> failure = read_failure(status.read.get());
+  if (!failure && pidfd)
+    return Launched{pid, std::move(pidfd), std::move(out.read), std::move(err.read)};
+  ::kill(pid, SIGKILL);
+  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
   }
-  if (got != sizeof failure) return std::nullopt;
-  return failure;
+  if (failure) return fail(launch_error(spec, *failure));
+  return fail(
+      errno_error("start " + spec.argv[0] + ": pidfd_open (needs Linux 5.3)", "", pidfd_error));
 }
 
 }  // namespace skerry::io

@@ -10,17 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "io/fd.h"
 #include "io/processes.h"
 
 namespace skerry::io {
-
-enum class LaunchStep : int { kGroup, kLimits, kUser, kDirectory, kExec };
-
-// What the child reports when it cannot become the program.
-struct LaunchFailure {
-  LaunchStep step;
-  int error;
-};
 
 // Everything the child needs: between fork and exec it may neither allocate nor take a lock.
 struct Launch {
@@ -42,10 +35,14 @@ struct Launch {
 
 // `spec` must outlive what is returned; descriptors are left to the caller.
 Launch prepare_launch(const ProcessSpec& spec, const std::string& mark);
-// Forks with all signals blocked, so that none of the parent's handlers runs in the child.
-pid_t fork_into(Launch& launch);
-// Waits until the child has become its program; nothing when it has.
-std::optional<LaunchFailure> read_failure(int status);
-Error launch_error(const ProcessSpec& spec, const LaunchFailure& failure);
+// A child that has become its program; nobody has waited for it.
+struct Launched {
+  pid_t pid = -1;
+  Fd pidfd;
+  Fd out, err;  // what it writes, the reading ends
+};
+// Starts `launch`, with nothing to read on standard input. What could not become its program is
+// gone when the error is returned.
+Result<Launched> launch_child(const ProcessSpec& spec, Launch& launch);
 
 }  // namespace skerry::io

@@ -27,16 +27,6 @@ constexpr size_t kMaxReadPerWake = 64 << 10;  // a chatty child must not starve 
 constexpr int kKillMs = 100;                  // for what a child left; normally takes one or two
 constexpr int kLastWaitMs = 1000;             // for killed children, when the program ends
 
-struct Pipe {
-  Fd read, write;
-};
-
-Result<Pipe> make_pipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return fail(errno_error("pipe", "", errno));
-  return Pipe{above_stdio(Fd(ends[0])), above_stdio(Fd(ends[1]))};
-}
-
 }  // namespace
 
 std::string ExitStatus::text() const {
@@ -269,35 +259,15 @@ Result<std::unique_ptr<Process>> RealProcesses::start(const ProcessSpec& spec,
     return fail(Code::kUnsupported,
                 "start " + spec.argv[0] + ": its limits cannot be set without control groups");
   }
-  const Fd null = above_stdio(Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)));
-  if (null.get() < 0) return fail(errno_error("open", "/dev/null", errno));
-  SKERRY_ASSIGN(Pipe out, make_pipe());
-  SKERRY_ASSIGN(Pipe err, make_pipe());
-  SKERRY_ASSIGN(Pipe status, make_pipe());
-  launch.in = null.get();
-  launch.out = out.write.get();
-  launch.err = err.write.get();
-  launch.status = status.write.get();
-
-  const pid_t pid = fork_into(launch);
-  if (pid < 0) return fail(errno_error("start " + spec.argv[0] + ": fork", "", errno));
-  status.write.reset();
-  // Nobody else waits for this child, so the number is still its own.
-  Fd pidfd(::pidfd_open(pid, 0));
-  const int pidfd_error = errno;
-  const std::optional<LaunchFailure> failure = read_failure(status.read.get());
-  if (failure || pidfd.get() < 0) {
-    ::kill(pid, SIGKILL);
-    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
-    }
+  auto launched = launch_child(spec, launch);
+  if (!launched) {
     if (tracks.group) tracks.group->remove();
-    if (failure) return fail(launch_error(spec, *failure));
-    return fail(
-        errno_error("start " + spec.argv[0] + ": pidfd_open (needs Linux 5.3)", "", pidfd_error));
+    return fail(std::move(launched.error()));
   }
-  auto child = std::make_shared<Child>(*this, pid, std::move(tracks), std::move(events),
-                                       std::move(pidfd), std::move(out.read), std::move(err.read));
-  unreaped_.emplace(pid, child);
+  auto child = std::make_shared<Child>(*this, launched->pid, std::move(tracks), std::move(events),
+                                       std::move(launched->pidfd), std::move(launched->out),
+                                       std::move(launched->err));
+  unreaped_.emplace(launched->pid, child);
   child->begin();
   return std::make_unique<Handle>(std::move(child));
 }

@@ -200,21 +200,32 @@ class SearchTest(unittest.TestCase):
         self.assertEqual(self.search(text="%"), [])
         self.assertEqual(self.search(text="north"), ["press_7"])
         self.assertEqual(self.search(group="searched"), ["press_7"])
-        self.assertEqual(self.search(health="HEALTHY"), [])
-        self.assertIn("pressX7", self.search(health="NEW"))
+        self.assertEqual(self.search(status="HEALTHY"), [])
+        self.assertIn("pressX7", self.search(status="NEW"))
         self.assertEqual(self.search(component="nothing"), [])
 
 
 class EventsTest(unittest.TestCase):
-    def test_a_change_is_told(self):
-        browser = logged_in("viewer")
+    def events_of(self, browser):
         connection = http.client.HTTPConnection(urllib.parse.urlsplit(fleet.info["api_url"]).netloc,
                                                 timeout=30)
+        self.addCleanup(connection.close)
         connection.request("GET", "/console/events", headers={"Cookie": browser.cookie})
         answer = connection.getresponse()
         self.assertEqual(answer.headers["Content-Type"], "text/event-stream")
         self.assertTrue(answer.readline().startswith(b"retry:"))
         answer.readline()
+        return answer
+
+    def test_they_end_with_the_session(self):
+        operator("add", "listener", "--role", "viewer")
+        answer = self.events_of(logged_in("listener"))
+        operator("set", "listener", "--disable")
+        fleet.client("iot").create_thing(thingName="unheard")
+        self.assertEqual([line for line in answer.read().splitlines() if line.startswith(b"data:")], [])
+
+    def test_a_change_is_told(self):
+        answer = self.events_of(logged_in("viewer"))
         iot = fleet.client("iot")
         iot.create_thing(thingName="evented")
         fleet.client("greengrassv2").create_deployment(targetArn=fleet.arn("iot", "thing/evented"),
@@ -227,7 +238,6 @@ class EventsTest(unittest.TestCase):
                 break
         else:
             self.fail("no event")
-        connection.close()
         self.assertEqual(Browser().ask("GET", "/events")[0], 401)
 
 

@@ -3,19 +3,17 @@
     access_test.py SKERRY_FLEET
 """
 
+import http.client
 import json
 import subprocess
 import sys
 import tempfile
+import time
+import threading
 import unittest
-import urllib.error
 import urllib.parse
-import urllib.request
 import pathlib
 
-import botocore.auth
-import botocore.awsrequest
-import botocore.credentials
 from botocore.exceptions import ClientError
 
 from fleet import Fleet, key_and_csr, recipe
@@ -37,20 +35,9 @@ def tearDownModule():
 
 
 def call(method, path, body=None, key=None):
-    """Status, JSON and request id of a call of our own service, signed as AWS's are."""
-    key = key or fleet.access_key
-    data = json.dumps(body).encode() if body is not None else b""
-    request = botocore.awsrequest.AWSRequest(method, fleet.info["api_url"] + path, data=data)
-    botocore.auth.SigV4Auth(
-        botocore.credentials.Credentials(key["aws_access_key_id"], key["aws_secret_access_key"]),
-        "skerry", fleet.info["region"]).add_auth(request)
-    prepared = request.prepare()
-    try:
-        with urllib.request.urlopen(urllib.request.Request(
-                prepared.url, data or None, dict(prepared.headers), method=method)) as answer:
-            return answer.status, json.loads(answer.read()), answer.headers["x-amzn-RequestId"]
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read()), error.headers["x-amzn-RequestId"]
+    """Status, JSON and request id of a call of our own service."""
+    status, headers, answer = fleet.send("skerry", method, path, body, key)
+    return status, answer, headers["x-amzn-RequestId"]
 
 
 def new_key(name, role):
@@ -170,6 +157,39 @@ class KeysTest(unittest.TestCase):
         status, answer, _ = call("POST", "/skerry/v1/operators",
                                  {"name": "x", "role": "admin", "password": "short"})
         self.assertEqual((status, "password" in answer["message"]), (400, True))
+
+
+class UploadTest(unittest.TestCase):
+    def test_a_key_that_is_disabled_while_its_body_comes_changes_nothing(self):
+        key = new_key("slow", "deployer")
+        content = b"x" * (1 << 20)
+        entered = threading.Event()
+
+        class Slow:
+            """Half of the content, then the other half once the key is disabled."""
+            def __init__(self):
+                self.left = [content[:len(content) // 2], content[len(content) // 2:]]
+
+            def read(self, _=-1):
+                if len(self.left) == 1:
+                    time.sleep(0.5)  # so that the first half is on its way
+                    call("PATCH", "/skerry/v1/accessKeys/" + key["aws_access_key_id"],
+                         {"enabled": False})
+                    entered.set()
+                return self.left.pop(0) if self.left else b""
+
+        address = urllib.parse.urlsplit(fleet.info["api_url"])
+        url = fleet.client("s3", **key).generate_presigned_url(
+            "put_object", {"Bucket": "skerry-artifacts", "Key": "slow"})
+        connection = http.client.HTTPConnection(address.netloc, timeout=60)
+        self.addCleanup(connection.close)
+        target = url[len(fleet.info["api_url"]):]
+        connection.request("PUT", target, body=Slow(), headers={"Content-Length": str(len(content))})
+        answer = connection.getresponse()
+        self.assertTrue(entered.is_set())
+        self.assertEqual(answer.status, 403, answer.read())
+        with self.assertRaises(ClientError):
+            fleet.client("s3").head_object(Bucket="skerry-artifacts", Key="slow")
 
 
 class AuditTest(unittest.TestCase):

@@ -14,7 +14,10 @@ import urllib.parse
 import urllib.request
 
 import boto3
+import botocore.auth
+import botocore.awsrequest
 import botocore.config
+import botocore.credentials
 from awscrt import mqtt5
 from awsiot import mqtt5_client_builder
 from cryptography import x509
@@ -76,6 +79,19 @@ class Fleet:
                                         signature_version=version, s3={"addressing_style": "path"})
         return boto3.client(service, endpoint_url=endpoint, config=config,
                             **{"region_name": self.info["region"], **self.access_key, **overrides})
+
+    def send(self, service, method, path, body=None, access_key=None):
+        """A signed request as it stands: status, headers, JSON."""
+        key = access_key or self.access_key
+        credentials = botocore.credentials.Credentials(key["aws_access_key_id"],
+                                                       key["aws_secret_access_key"])
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        request = botocore.awsrequest.AWSRequest(method, self.info["api_url"] + path, data=data)
+        botocore.auth.SigV4Auth(credentials, service, self.info["region"]).add_auth(request)
+        prepared = request.prepare()
+        status, headers, answer = fetch(urllib.request.Request(
+            prepared.url, data=data, headers=dict(prepared.headers), method=method))
+        return status, headers, json.loads(answer) if answer else {}
 
     def arn(self, service, resource):
         return f"arn:aws:{service}:{self.info['region']}:{self.info['account']}:{resource}"

@@ -9,12 +9,8 @@ import json
 import sys
 import tempfile
 import unittest
-import urllib.request
 import uuid
 
-import botocore.auth
-import botocore.awsrequest
-import botocore.credentials
 from botocore.exceptions import ClientError
 
 from fleet import Device, DeviceMqtt, Fleet, fetch, key_and_csr, recipe
@@ -32,18 +28,6 @@ def tearDownModule():
     code = fleet.stop()
     scratch.cleanup()
     assert code == 0, f"skerry-fleet ended with {code}:\n" + "".join(fleet.log)
-
-
-def send(service, method, path, body=None):
-    """A signed request as it stands: status, headers, JSON."""
-    credentials = botocore.credentials.Credentials(fleet.access_key["aws_access_key_id"],
-                                                   fleet.access_key["aws_secret_access_key"])
-    data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
-    request = botocore.awsrequest.AWSRequest(method, fleet.info["api_url"] + path, data=data)
-    botocore.auth.SigV4Auth(credentials, service, fleet.info["region"]).add_auth(request)
-    status, headers, answer = fetch(urllib.request.Request(
-        request.url, data=data, headers=dict(request.headers), method=method))
-    return status, headers, json.loads(answer) if answer else {}
 
 
 class RegistryTest(unittest.TestCase):
@@ -95,10 +79,10 @@ class Surface(RegistryTest):
 
     def test_a_device_that_never_came_is_told_apart(self):
         self.iot.create_thing(thingName=self.name("t"))
-        status, _, answer = send("skerry", "GET", f"/skerry/v1/coreDevices/{self.name('t')}")
+        status, _, answer = fleet.send("skerry", "GET", f"/skerry/v1/coreDevices/{self.name('t')}")
         self.assertEqual((status, answer["status"], answer["connected"]), (200, "NEVER_REPORTED", False))
-        self.assertEqual(send("skerry", "GET", "/skerry/v1/coreDevices/nobody")[0], 404)
-        status, _, answer = send("skerry", "GET", "/skerry/v1/coreDevices")
+        self.assertEqual(fleet.send("skerry", "GET", "/skerry/v1/coreDevices/nobody")[0], 404)
+        status, _, answer = fleet.send("skerry", "GET", "/skerry/v1/coreDevices")
         self.assertEqual((status, answer["coreDevices"]), (200, []))
 
 
@@ -112,7 +96,7 @@ class Requests(RegistryTest):
     def test_null_is_absent_and_never_the_end_of_the_server(self):
         for member in ("deploymentName", "components", "tags", "parentTargetArn", "clientToken",
                        "deploymentPolicies", "iotJobConfiguration"):
-            status, _, answer = send("greengrass", "POST", "/greengrass/v2/deployments",
+            status, _, answer = fleet.send("greengrass", "POST", "/greengrass/v2/deployments",
                                      {"targetArn": self.arn, member: None})
             self.assertEqual(status, 201, (member, answer))
 
@@ -121,21 +105,21 @@ class Requests(RegistryTest):
                        "clientToken", "deploymentPolicies", "iotJobConfiguration"):
             for value in (7, True, [], [None], {"a": None}, {"a": {"b": []}}, "\u0000", 1e300):
                 body = {"targetArn": self.arn, member: value}
-                status, headers, answer = send("greengrass", "POST", "/greengrass/v2/deployments",
+                status, headers, answer = fleet.send("greengrass", "POST", "/greengrass/v2/deployments",
                                                body)
                 if status != 201:
                     self.assertEqual((status, headers["x-amzn-errortype"]),
                                      (400, "ValidationException"), (member, value, answer))
-        self.assertEqual(send("iot", "POST", f"/things/{self.name('u')}",
+        self.assertEqual(fleet.send("iot", "POST", f"/things/{self.name('u')}",
                               {"attributePayload": {"attributes": {"a": None}}})[0], 200)
 
     def test_every_answer_names_its_request(self):
         for path in ("/things", "/nothing"):
-            self.assertTrue(send("iot", "GET", path)[1]["x-amzn-RequestId"])
+            self.assertTrue(fleet.send("iot", "GET", path)[1]["x-amzn-RequestId"])
 
     def test_bytes_that_are_no_utf8_are_refused(self):
-        self.assertEqual(send("iot", "GET", "/things?attributeName=%FF")[0], 400)
-        self.assertEqual(send("iot", "POST", f"/things/{self.name('v')}", b"\xff{")[0], 400)
+        self.assertEqual(fleet.send("iot", "GET", "/things?attributeName=%FF")[0], 400)
+        self.assertEqual(fleet.send("iot", "POST", f"/things/{self.name('v')}", b"\xff{")[0], 400)
 
     def test_lengths_are_of_characters(self):
         self.greengrass.create_deployment(targetArn=self.arn, deploymentName="ä" * 256)
@@ -166,7 +150,7 @@ class Requests(RegistryTest):
         fleet.publish(component, "1.0.0")
         for size, status in ((100_000, 201), (260_000, 400), (900_000, 400)):
             merge = json.dumps({"data": "x" * size})
-            answer = send("greengrass", "POST", "/greengrass/v2/deployments", {
+            answer = fleet.send("greengrass", "POST", "/greengrass/v2/deployments", {
                 "targetArn": self.arn, "components": {component: {
                     "componentVersion": "1.0.0", "configurationUpdate": {"merge": merge}}}})
             self.assertEqual(answer[0], status, answer[2])
@@ -291,7 +275,7 @@ class Deletions(RegistryTest):
         other = recipe(name, "1.0.0", os_label="darwin")
         self.assert_fails("ConflictException", 409, self.greengrass.create_component_version,
                           inlineRecipe=other)
-        status, _, answer = send("greengrass", "POST",
+        status, _, answer = fleet.send("greengrass", "POST",
                                  "/greengrass/v2/createComponentVersion?skerry-force=true",
                                  {"inlineRecipe": base64.b64encode(other).decode()})
         self.assertEqual(status, 201, answer)

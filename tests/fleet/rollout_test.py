@@ -12,12 +12,7 @@ import tempfile
 import time
 import unittest
 
-import botocore.auth
-import botocore.awsrequest
-import botocore.credentials
 from botocore.exceptions import ClientError
-import urllib.error
-import urllib.request
 
 from fleet import DEADLINE_S, Device, DeviceMqtt, Fleet
 
@@ -45,21 +40,9 @@ def tearDownModule():
 
 
 def call(method, path, body=None):
-    """Status and JSON of a call of our own service, signed as AWS's are."""
-    key = fleet.access_key
-    data = json.dumps(body).encode() if body is not None else b""
-    request = botocore.awsrequest.AWSRequest(method, fleet.info["api_url"] + path, data=data)
-    botocore.auth.SigV4Auth(
-        botocore.credentials.Credentials(key["aws_access_key_id"], key["aws_secret_access_key"]),
-        "skerry", fleet.info["region"]).add_auth(request)
-    prepared = request.prepare()
-    try:
-        with urllib.request.urlopen(urllib.request.Request(
-                prepared.url, data or None, dict(prepared.headers), method=method)) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.loads(error.read())
+    """Status and JSON of a call of our own service."""
+    status, _, answer = fleet.send("skerry", method, path, body)
+    return status, answer
 
 
 class RolloutTest(unittest.TestCase):

@@ -41,6 +41,17 @@ install_in_venv() {
     --only-binary :all: --find-links "$SKERRY_CACHE/wheelhouse" "${@/#/--requirement=}"
 }
 
+# npm_packages FOLDER NAME: what FOLDER's lock says, with integrity hashes, into the cache as NAME.
+# Install scripts stay off: native parts ship prebuilt in packages of their own.
+npm_packages() {
+  local new=$SKERRY_CACHE/$2.new
+  rm -rf "$new"
+  mkdir "$new"
+  cp "$1"/{package.json,package-lock.json,.npmrc} "$new/"
+  (cd "$new" && npm ci --ignore-scripts --loglevel=error)
+  replace "$new" "$SKERRY_CACHE/$2"
+}
+
 # digest FILE…: one hash over the contents of all files.
 digest() { cat -- "$@" | sha256sum | cut -d' ' -f1; }
 

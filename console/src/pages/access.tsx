@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { call } from "../api";
 import { useLive } from "../live";
-import { Choice, Confirmed, Field, Loaded, Page, Problem, Status, Table, Time } from "../ui";
+import { Choice, Confirmed, Field, Loaded, Page, Problem, Status, Table, Time, type Column } from "../ui";
 
 interface Operator {
   name: string;
@@ -15,6 +15,13 @@ interface Key extends Operator {
 }
 
 const kRoles = ["viewer", "deployer", "admin"].map((role) => ({ value: role, text: role }));
+
+// Of operators and keys alike.
+const commonColumns: Column<Operator>[] = [
+  { name: "Role", cell: (row) => row.role },
+  { name: "State", cell: (row) => <Status value={row.enabled ? "enabled" : "disabled"} /> },
+  { name: "Since", cell: (row) => <Time seconds={row.created} /> },
+];
 
 function Operators() {
   const [name, setName] = useState("");
@@ -57,9 +64,7 @@ function Operators() {
             rows={operators}
             columns={[
               { name: "Name", cell: (row) => row.name },
-              { name: "Role", cell: (row) => row.role },
-              { name: "State", cell: (row) => <Status value={row.enabled ? "enabled" : "disabled"} /> },
-              { name: "Since", cell: (row) => <Time seconds={row.created} /> },
+              ...commonColumns,
               {
                 name: "",
                 cell: (row) => (
@@ -110,9 +115,7 @@ function Keys() {
             columns={[
               { name: "Key", cell: (row) => <code>{row.accessKeyId}</code> },
               { name: "Name", cell: (row) => row.name },
-              { name: "Role", cell: (row) => row.role },
-              { name: "State", cell: (row) => <Status value={row.enabled ? "enabled" : "disabled"} /> },
-              { name: "Since", cell: (row) => <Time seconds={row.created} /> },
+              ...commonColumns,
               {
                 name: "",
                 cell: (row) => (

@@ -8,6 +8,7 @@ export interface DeviceRow {
   thingName: string;
   attributes: Record<string, string>;
   status: string;
+  lastSeen?: number;
   lastStatus?: number;
   nucleusVersion?: string;
   platform?: string;
@@ -19,7 +20,7 @@ interface Filter {
   group: string;
   component: string;
   version: string;
-  health: string;
+  status: string;
 }
 
 // The part of the address after "#/devices?".
@@ -31,7 +32,7 @@ function filterOfAddress(): Filter {
     group: field("group"),
     component: field("component"),
     version: field("version"),
-    health: field("health"),
+    status: field("status"),
   };
 }
 
@@ -68,13 +69,14 @@ export function DevicesPage() {
         <Field label="Component" value={filter.component} onInput={(component) => change({ component })} />
         <Field label="Version" value={filter.version} onInput={(version) => change({ version })} />
         <Choice
-          label="Health"
-          value={filter.health}
-          onChange={(health) => change({ health })}
+          label="Status"
+          value={filter.status}
+          onChange={(status) => change({ status })}
           options={[
             { value: "", text: "any" },
             { value: "HEALTHY", text: "healthy" },
             { value: "UNHEALTHY", text: "unhealthy" },
+            { value: "UNREACHABLE", text: "unreachable" },
             { value: "NEW", text: "never heard of" },
           ]}
         />
@@ -94,8 +96,8 @@ export function DevicesPage() {
                     <a href={`#/devices/${encodeURIComponent(row.thingName)}`}>{row.thingName}</a>
                   ),
                 },
-                { name: "Health", cell: (row) => <Status value={row.status} /> },
-                { name: "Last report", cell: (row) => <Time seconds={row.lastStatus} /> },
+                { name: "Status", cell: (row) => <Status value={row.status} /> },
+                { name: "Last seen", cell: (row) => <Time seconds={row.lastSeen} /> },
                 {
                   name: "Platform",
                   cell: (row) => [row.platform, row.architecture].filter(Boolean).join(" "),

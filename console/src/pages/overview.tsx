@@ -12,10 +12,11 @@ interface VersionCount {
   broken: number;
 }
 interface Overview {
-  things: number;
-  thingGroups: number;
-  coreDevices: number;
   healthy: number;
+  unhealthy: number;
+  unreachable: number;
+  new: number;
+  thingGroups: number;
   activeDeployments: number;
   components: VersionCount[];
 }
@@ -107,18 +108,15 @@ export function OverviewPage() {
         {(fleet) => (
           <>
             <div class="numbers">
-              <Number value={fleet.things} text="devices" href="#/devices" />
-              <Number value={fleet.healthy} text="healthy" href="#/devices?health=HEALTHY" />
               <Number
-                value={fleet.coreDevices - fleet.healthy}
-                text="unhealthy"
-                href="#/devices?health=UNHEALTHY"
+                value={fleet.healthy + fleet.unhealthy + fleet.unreachable + fleet.new}
+                text="devices"
+                href="#/devices"
               />
-              <Number
-                value={fleet.things - fleet.coreDevices}
-                text="never heard of"
-                href="#/devices?health=NEW"
-              />
+              <Number value={fleet.healthy} text="healthy" href="#/devices?status=HEALTHY" />
+              <Number value={fleet.unhealthy} text="unhealthy" href="#/devices?status=UNHEALTHY" />
+              <Number value={fleet.unreachable} text="unreachable" href="#/devices?status=UNREACHABLE" />
+              <Number value={fleet.new} text="never heard of" href="#/devices?status=NEW" />
               <Number value={fleet.thingGroups} text="groups" href="#/groups" />
             </div>
             <h2>Versions</h2>

@@ -204,13 +204,17 @@ std::expected<net::SigV4Caller, HttpResponse> ArtifactApi::authorize(const HttpR
                  "the credential's scope must be region " + region_ + " and service s3"));
   }
   if (net::routed_method(request) != "GET") {
-    const auto who = keys_.of_operators.identity_of(caller->access_key_id);
-    if (!who || who->role < Role::kDeployer) {
-      return std::unexpected(s3_error(
-          403, "AccessDenied", "devices and viewers may only read artifacts: use another key"));
-    }
+    auto writer = writer_of(caller->access_key_id);
+    if (!writer) return std::unexpected(std::move(writer.error()));
   }
   return std::move(*caller);
+}
+
+std::expected<Identity, HttpResponse> ArtifactApi::writer_of(const std::string& key) const {
+  auto who = keys_.of_operators.identity_of(key);
+  if (who && who->role >= Role::kDeployer) return std::move(*who);
+  return std::unexpected(s3_error(403, "AccessDenied",
+                                  "devices and viewers may only read artifacts: use another key"));
 }
 
 std::expected<net::BodyRoute, HttpResponse> ArtifactApi::route_body(const HttpRequest& head) {
@@ -256,16 +260,19 @@ io::Task<HttpResponse> ArtifactApi::handle(HttpRequest http) {
     if (!caller) co_return std::move(caller.error());
     key = caller->access_key_id;
   }
-  const auto who = keys_.of_operators.identity_of(key);
   auto request = parse(std::move(http));
   if (!request) co_return s3_error(request.error());
   const Operation* operation = operation_of(*request);
   if (!operation) co_return s3_error(501, "NotImplemented", "no such operation");
+  const bool changes = operation->method != "GET";
+  // While a long body came, the key may have been disabled.
+  auto writer = changes ? writer_of(key) : std::expected<Identity, HttpResponse>();
+  if (!writer) co_return std::move(writer.error());
   const std::string request_id = env_.random.uuid();
   HttpResponse response = co_await (this->*operation->run)(*request);
-  if (who && operation->method != "GET" && response.status < 300) {
+  if (changes && response.status < 300) {
     // Nobody is told of a change that the log does not have.
-    auto recorded = co_await record_change(*request, *who, request_id);
+    auto recorded = co_await record_change(*request, std::move(*writer), request_id);
     if (!recorded) response = s3_error(recorded.error());
   }
   response.headers.set("x-amz-request-id", request_id);

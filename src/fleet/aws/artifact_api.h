@@ -77,6 +77,8 @@ class ArtifactApi {
   static Result<S3Request> parse(net::HttpRequest request);
   std::expected<net::SigV4Caller, net::HttpResponse> authorize(const net::HttpRequest& request,
                                                                bool head_only);
+  // Whose key it is, where it may change something.
+  std::expected<Identity, net::HttpResponse> writer_of(const std::string& key) const;
   io::Task<Result<void>> record_change(const S3Request& request, Identity who,
                                        std::string request_id);
 

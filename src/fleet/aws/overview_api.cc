@@ -11,8 +11,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kMostVersions = 2000;
-constexpr std::string_view kHealths[] = {"HEALTHY", "UNHEALTHY", "NEW"};
-constexpr Shape kHealth{.values = kHealths};
+constexpr std::string_view kStatuses[] = {"HEALTHY", "UNHEALTHY", "UNREACHABLE", "NEW"};
+constexpr Shape kStatus{.values = kStatuses};
 constexpr Shape kPage{.type = Type::kInteger, .min = 1, .max = 500};
 
 struct Overview {
@@ -20,14 +20,14 @@ struct Overview {
 };
 
 struct SearchDevices : Paged {
-  std::string text, group, component, version, health;
+  std::string text, group, component, version, status;
   static std::span<const Field> fields() {
     using F = Fields<SearchDevices>;
     static constexpr Field kFields[] = {F::query<&SearchDevices::text>("text", kText),
                                         F::query<&SearchDevices::group>("group", kName),
                                         F::query<&SearchDevices::component>("component", kText),
                                         F::query<&SearchDevices::version>("version", kText),
-                                        F::query<&SearchDevices::health>("health", kHealth),
+                                        F::query<&SearchDevices::status>("status", kStatus),
                                         page_size<SearchDevices>(kPage),
                                         page_token<SearchDevices>()};
     return kFields;
@@ -44,11 +44,9 @@ Result<json> overview(ApiContext& context, const Overview&) {
                           {"devices", count.devices},
                           {"broken", count.broken}});
   }
-  return json{{"things", counts.things},
-              {"thingGroups", counts.groups},
-              {"coreDevices", counts.core_devices},
-              {"healthy", counts.healthy},
-              {"activeDeployments", counts.active_deployments},
+  return json{{"healthy", counts.healthy},         {"unhealthy", counts.unhealthy},
+              {"unreachable", counts.unreachable}, {"new", counts.new_ones},
+              {"thingGroups", counts.groups},      {"activeDeployments", counts.active_deployments},
               {"components", components}};
 }
 
@@ -56,13 +54,14 @@ Result<json> search_devices(ApiContext& context, const SearchDevices& request) {
   SKERRY_ASSIGN(Page page, page_of(context, request));
   SKERRY_ASSIGN(const auto found, find_devices(context.store,
                                                {request.text, request.group, request.component,
-                                                request.version, request.health},
+                                                request.version, request.status},
                                                page));
   json answer = {{"devices", json::array()}};
   for (const DeviceRow& row : found.items) {
     json device = {{"thingName", row.thing.str()}, {"attributes", object_of(row.attributes_json)}};
-    device["status"] = !row.is_core ? "NEW" : row.healthy ? "HEALTHY" : "UNHEALTHY";
-    if (row.is_core) {
+    device["status"] = row.status;
+    if (row.last_seen_ms != 0) device["lastSeen"] = timestamp(row.last_seen_ms);
+    if (row.last_status_ms != 0) {
       device["lastStatus"] = timestamp(row.last_status_ms);
       device["nucleusVersion"] = row.nucleus_version;
       device["platform"] = row.platform;

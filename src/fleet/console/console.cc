@@ -166,12 +166,17 @@ io::Task<HttpResponse> Console::answer(HttpRequest request) {
     if (!session) co_return refusal(session.error());
     HttpResponse response;
     response.headers.set("Content-Type", "text/event-stream");
-    response.stream = events_.open();
+    response.stream = events_.open([this, token = session->token]() { return is_open(token); });
     co_return response;
   }
   if (path.starts_with(kApi)) co_return co_await call(std::move(request));
   if (method != "GET") co_return refusal(405, "files can only be read");
   co_return file(path);
+}
+
+io::Task<bool> Console::is_open(std::string token) {
+  const auto session = co_await login_.find(std::move(token));
+  co_return session.has_value();
 }
 
 HttpResponse Console::file(std::string_view path) const {

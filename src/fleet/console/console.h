@@ -36,6 +36,7 @@ class Console {
   io::Task<net::HttpResponse> handle(net::HttpRequest request);
 
  private:
+  io::Task<bool> is_open(std::string token);
   net::HttpResponse file(std::string_view path) const;
   io::Task<net::HttpResponse> answer(net::HttpRequest request);
   io::Task<net::HttpResponse> log_in(const net::HttpRequest& request);

@@ -9,26 +9,27 @@ constexpr int kQuietLooks = 15;
 
 class ConsoleEvents::Stream : public net::BodySource {
  public:
-  Stream(io::Loop& loop, std::shared_ptr<const Counts> counts)
-      : loop_(loop), counts_(std::move(counts)), seen_(*counts_) {}
+  Stream(io::Loop& loop, std::shared_ptr<const Counts> counts, Permission may_hear)
+      : loop_(loop), counts_(std::move(counts)), may_hear_(std::move(may_hear)), seen_(*counts_) {}
 
   io::Task<Result<std::string>> next() override {
     if (!std::exchange(greeted_, true)) co_return std::string("retry: 2000\n\n");
-    for (int look = 0; look < kQuietLooks; ++look) {
+    for (int look = 0; look < kQuietLooks && seen_ == *counts_; ++look) {
       co_await io::sleep(loop_, kLookMs);
-      if (seen_ == *counts_) continue;
-      const bool devices = seen_.devices != counts_->devices;
-      const bool deployments = seen_.deployments != counts_->deployments;
-      seen_ = *counts_;
-      co_return std::string("data: {\"changed\":[") + (devices ? "\"devices\"" : "") +
-          (devices && deployments ? "," : "") + (deployments ? "\"deployments\"" : "") + "]}\n\n";
     }
-    co_return std::string(": still here\n\n");
+    if (!co_await may_hear_()) co_return std::string();
+    if (seen_ == *counts_) co_return std::string(": still here\n\n");
+    const bool devices = seen_.devices != counts_->devices;
+    const bool deployments = seen_.deployments != counts_->deployments;
+    seen_ = *counts_;
+    co_return std::string("data: {\"changed\":[") + (devices ? "\"devices\"" : "") +
+        (devices && deployments ? "," : "") + (deployments ? "\"deployments\"" : "") + "]}\n\n";
   }
 
  private:
   io::Loop& loop_;
   std::shared_ptr<const Counts> counts_;
+  Permission may_hear_;
   Counts seen_;
   bool greeted_ = false;
 };
@@ -41,8 +42,8 @@ ConsoleEvents::~ConsoleEvents() {
   stores_.remove_listener(*this);
 }
 
-std::shared_ptr<net::BodySource> ConsoleEvents::open() {
-  return std::make_shared<Stream>(env_.loop, counts_);
+std::shared_ptr<net::BodySource> ConsoleEvents::open(Permission may_hear) {
+  return std::make_shared<Stream>(env_.loop, counts_, std::move(may_hear));
 }
 
 void ConsoleEvents::committed(const Effects& effects) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "fleet/store_pool.h"
@@ -16,8 +17,10 @@ class ConsoleEvents : public EffectListener {
   ~ConsoleEvents() override;
 
   // An endless body of text/event-stream: `data: {"changed": ["devices", "deployments"]}`, and a
-  // comment now and then, which keeps the connection.
-  std::shared_ptr<net::BodySource> open();
+  // comment now and then, which keeps the connection. It ends where `may_hear`, asked before each
+  // of them, says no.
+  using Permission = std::function<io::Task<bool>()>;
+  std::shared_ptr<net::BodySource> open(Permission may_hear);
   void committed(const Effects& effects) override;
 
  private:
