@@ -55,6 +55,9 @@ class ContentWriter {
   uint64_t unsynced_bytes_ = 0;
 };
 
+// Of one artifact, wherever it lies; the most that S3 takes in one upload.
+inline constexpr uint64_t kMaxArtifactBytes = uint64_t{5} << 30;
+
 class ArtifactStore {
  public:
   // Makes the directories and removes what unfinished uploads left behind. No more than

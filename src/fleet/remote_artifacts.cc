@@ -2,7 +2,6 @@
 #include "fleet/remote_artifacts.h"
 
 #include <algorithm>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -10,6 +9,7 @@
 
 #include "base/encoding.h"
 #include "base/sha256.h"
+#include "fleet/artifacts.h"
 #include "formats/json_ptr.h"
 #include "formats/node.h"
 #include "formats/recipe.h"
@@ -125,7 +125,7 @@ io::Task<Result<void>> RemoteArtifacts::learn_one(std::string bucket, std::strin
   auto hash = std::make_shared<Sha256>();
   auto size = std::make_shared<uint64_t>(0);
   net::FetchOptions options;
-  options.max_body_bytes = std::numeric_limits<uint64_t>::max();
+  options.max_body_bytes = kMaxArtifactBytes;
   options.sink = [hash, size](std::string piece) {
     hash->update(piece);
     *size += piece.size();

@@ -20,7 +20,6 @@ using net::HttpRequest;
 using net::HttpResponse;
 using nlohmann::json;
 
-constexpr uint64_t kMaxArtifactBytes = uint64_t{5} << 30;
 // What framing and signatures may add to a streamed body.
 constexpr uint64_t kMaxChunkedBytes = kMaxArtifactBytes + (uint64_t{1} << 30);
 constexpr size_t kMaxKeyBytes = 1024;
