@@ -156,7 +156,13 @@ int supervise(std::vector<std::string> argv, const std::string& directory) {
     // A restart that failed has taken it away: `skerry down` does so to have no other.
     if (!came_up) {
       io::RealFiles files;
-      (void)io::write_file_atomic(files, directory + "/fleet.json", last.dump(2) + "\n");
+      const auto written =
+          io::write_file_atomic(files, directory + "/fleet.json", last.dump(2) + "\n");
+      if (!written) {
+        std::fprintf(stderr, "skerry: no other fleet is started: %s\n",
+                     written.error().message().c_str());
+        return 1;
+      }
     }
     const bool settled = std::chrono::steady_clock::now() - started > std::chrono::minutes(1);
     delay_ms = settled ? kRestartDelayMinMs : std::min(delay_ms * 2, kRestartDelayMaxMs);

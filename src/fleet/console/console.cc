@@ -181,7 +181,9 @@ io::Task<bool> Console::is_open(std::string token) {
 
 HttpResponse Console::file(std::string_view path) const {
   if (options_.files.empty()) {
-    return net::text_response(404, "The console is not installed beside this program.\n");
+    return net::text_response(404,
+                              "The console is not installed beside this program: ./dev setup and "
+                              "./dev build make it, in share/skerry/console.\n");
   }
   if (path == kPrefix) {
     HttpResponse response = net::text_response(308, "");
