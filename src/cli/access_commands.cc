@@ -118,6 +118,11 @@ Result<void> delete_key(const Session& session, const std::string& id) {
 
 void add_key_commands(CLI::App& app, Session& session) {
   CLI::App* key = app.add_subcommand("key", "Access keys: who may call the API, and for what");
+  key->footer(R"(
+Examples:
+  skerry key create ci --role deployer --out ci-key.json
+  skerry --endpoint http://10.0.0.2:8080 --access-key-file ci-key.json status
+  skerry key list)");
   auto name = std::make_shared<std::string>();
   auto role = std::make_shared<std::string>();
   auto file = std::make_shared<std::string>();
@@ -263,6 +268,10 @@ Result<void> remove_operator(const Session& session, const std::string& name) {
 
 void add_operator_commands(CLI::App& app, Session& session) {
   CLI::App* people = app.add_subcommand("operator", "People who may log in at the console");
+  people->footer(R"(
+Examples:
+  skerry operator add ada --role admin
+  skerry operator list)");
   auto change = std::make_shared<OperatorChange>();
 
   CLI::App* add = people->add_subcommand("add", "Add one; the password is asked for");

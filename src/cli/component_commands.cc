@@ -77,6 +77,11 @@ Result<void> list_components(const Session& session, const std::string& name) {
 
 void add_component_commands(CLI::App& app, Session& session) {
   CLI::App* component = app.add_subcommand("component", "Component versions of the fleet");
+  component->footer(R"(
+Examples:
+  skerry component publish recipe.yaml
+  skerry component list com.example.Hello
+  skerry component delete com.example.Hello 1.0.0)");
 
   auto recipes = std::make_shared<std::vector<std::string>>();
   CLI::App* publish_command =

@@ -198,6 +198,12 @@ Example:
 
 void add_device_commands(CLI::App& app, Session& session) {
   CLI::App* device = app.add_subcommand("device", "Make and run devices");
+  device->footer(R"(
+Examples:
+  skerry device provision press-7 --out press-7    make a device's identity and configuration
+  skerry device run press-7                        run it here
+  skerry device verify press-7                     check every byte of what is installed
+  skerry device remove press-7                     it can never connect again)");
 
   auto options = std::make_shared<ProvisionOptions>();
   CLI::App* provision_command =

@@ -74,6 +74,10 @@ Result<void> list_groups(const Session& session, const std::string& group) {
 
 void add_group_commands(CLI::App& app, Session& session) {
   CLI::App* group = app.add_subcommand("group", "Groups of devices, the targets of deployments");
+  group->footer(R"(
+Examples:
+  skerry group create plant && skerry group add plant press-7 press-8
+  skerry group list)");
   auto name = std::make_shared<std::string>();
   auto things = std::make_shared<std::vector<std::string>>();
 

@@ -206,6 +206,8 @@ void add_questions(CLI::App& model, Session& session) {
   auto listed = std::make_shared<ModelQuestion>();
   CLI::App* list_command = model.add_subcommand("list", "Show versions of models and their tags");
   add_filters(*list_command, *listed);
+  list_command->footer(
+      "\nExamples:\n  skerry model list\n  skerry model list --dataset librispeech");
   list_command->callback([&session, listed] {
     session.action = [&session, listed] { return list(session, *listed); };
   });
@@ -216,6 +218,7 @@ void add_questions(CLI::App& model, Session& session) {
   show_command->add_option("COMPONENT", shown->component)->required();
   show_command->add_option("VERSION", shown->version, "A version, or a tag such as production")
       ->required();
+  show_command->footer("\nExample:\n  skerry model show com.example.VadModel production");
   show_command->callback(
       [&session, shown] { session.action = [&session, shown] { return show(session, *shown); }; });
 
@@ -243,6 +246,10 @@ void add_changes(CLI::App& model, Session& session) {
   promote_command->add_option("VERSION", promoted->version, "A version, or another tag")
       ->required();
   promote_command->add_option("--tag", promoted->tag, "The tag")->capture_default_str();
+  promote_command->footer(R"(
+Examples:
+  skerry model promote com.example.VadModel 1.2.0
+  skerry model promote com.example.VadModel production --tag known-good)");
   promote_command->callback([&session, promoted] {
     session.action = [&session, promoted] { return promote(session, *promoted); };
   });
@@ -263,6 +270,10 @@ void add_changes(CLI::App& model, Session& session) {
   command->add_option("--timeout", options->timeout_s, "Seconds to wait")
       ->capture_default_str()
       ->needs("--wait");
+  command->footer(R"(
+Examples:
+  skerry model rollback com.example.VadModel --group plant --wait
+  skerry model rollback com.example.VadModel --to 1.1.0 --thing press-7)");
   command->callback([&session, question, options, group, thing] {
     if (group->empty() && thing->empty()) throw CLI::RequiredError("one of --group and --thing");
     session.action = [&session, question, options] {
@@ -279,6 +290,12 @@ std::string model_path(const std::string& component, const std::string& version)
 
 void add_model_commands(CLI::App& app, Session& session) {
   CLI::App* model = app.add_subcommand("model", "Models as components, and where they come from");
+  model->footer(R"(
+Examples:
+  skerry model publish vad.onnx --name vad --component com.example.VadModel --version 1.2.0 --contract contract.json
+  skerry model promote com.example.VadModel 1.2.0
+  skerry model trace --thing press-7
+  skerry model rollback com.example.VadModel --group plant)");
   add_model_publish(*model, session);
   add_questions(*model, session);
   add_changes(*model, session);

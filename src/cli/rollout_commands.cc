@@ -247,6 +247,9 @@ void add_start_commands(CLI::App& rollout, Session& session) {
         ->check(CLI::ExistingFile)
         ->required();
     if (only_plan) command->add_option("--svg", *svg, "Draw the stages into this file");
+    command->footer(std::string("\nExample:\n  skerry rollout ") + command->get_name() +
+                    " --group plant --component com.example.Hello=1.1.0 --rollout rollout.json" +
+                    (only_plan ? " --svg stages.svg" : ""));
     command->callback([&session, options, svg, command, only_plan] {
       check_target(*command);
       session.action = [&session, options, svg, only_plan] {
@@ -274,6 +277,8 @@ void add_steering_commands(CLI::App& rollout, Session& session) {
           ->required()
           ->check(CLI::PositiveNumber);
     }
+    command->footer("\nExample:\n  skerry rollout " + what +
+                    (what == "approve" ? " --stage 2" : ""));
     command->callback([&session, id, what, stage] {
       session.action = [&session, id, what, stage] { return steer(session, *id, what, *stage); };
     });
@@ -297,21 +302,29 @@ Result<void> start_rollout(const Session& session, const DeployOptions& options)
 
 void add_rollout_commands(CLI::App& app, Session& session) {
   CLI::App* rollout = app.add_subcommand("rollout", "Releases by stages, judged, and taken back");
+  rollout->footer(R"(
+Examples:
+  skerry rollout plan --group plant --component com.example.Hello=1.1.0 --rollout rollout.json
+  skerry rollout start --group plant --component com.example.Hello=1.1.0 --rollout rollout.json
+  skerry rollout watch
+  skerry rollout rollback)");
   rollout->require_subcommand(1);
   add_start_commands(*rollout, session);
   add_steering_commands(*rollout, session);
   auto id = std::make_shared<std::string>();
   CLI::App* watching = rollout->add_subcommand("watch", "Print what changes until it is over");
   watching->add_option("rollout", *id, "Its id (default: the newest)");
+  watching->footer("\nExample:\n  skerry rollout watch");
   watching->callback(
       [&session, id] { session.action = [&session, id] { return watch(session, *id); }; });
   CLI::App* past = rollout->add_subcommand("history", "What has happened");
   past->add_option("rollout", *id, "Its id (default: the newest)");
+  past->footer("\nExample:\n  skerry rollout history --json");
   past->callback(
       [&session, id] { session.action = [&session, id] { return history(session, *id); }; });
-  rollout->add_subcommand("list", "All rollouts, newest first")->callback([&session] {
-    session.action = [&session] { return list(session); };
-  });
+  CLI::App* all = rollout->add_subcommand("list", "All rollouts, newest first");
+  all->footer("\nExample:\n  skerry rollout list");
+  all->callback([&session] { session.action = [&session] { return list(session); }; });
 }
 
 }  // namespace skerry::cli

@@ -161,6 +161,9 @@ Examples:
 
 void add_topics_command(CLI::App& app, Session& session) {
   CLI::App* fleet = app.add_subcommand("fleet", "What holds for a whole fleet of this machine");
+  fleet->footer(R"(
+Example:
+  skerry fleet topics open publish 'plant/{thing}/alarm')");
   CLI::App* topics = fleet->add_subcommand(
       "topics", "Application topics that are open to all things; alone it lists them");
   topics->footer(R"(
