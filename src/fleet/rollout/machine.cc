@@ -252,8 +252,10 @@ class Stepping {
       out_.state.held_ms += facts.elapsed_ms;
       out_.state.reason =
           fmt::format("gate {} has not enough data: {}", name_of(missing->metric), missing->text);
-      if (out_.state.held_ms < plan_.evidence_timeout_s * 1000) return;
-      pause(out_.state.reason + "; approve the stage to go on without");
+      if (may_still_come(*missing, facts) && out_.state.held_ms < plan_.evidence_timeout_s * 1000) {
+        return;
+      }
+      pause(out_.state.reason + "; approve the stage to go on without, or roll back");
       out_.state.held_for_evidence = true;
       return;
     }
@@ -261,6 +263,12 @@ class Stepping {
       return enter(Phase::kApproval, fmt::format("stage {} is fine", state_.stage + 1));
     }
     next_stage();
+  }
+
+  // Every device of the stage has ended: what they count as failures is all that there will be,
+  // unless one that kept silent answers after all. Waiting would only keep people waiting.
+  static bool may_still_come(const Finding& missing, const Facts& facts) {
+    return missing.metric != Metric::kDeploymentFailures || facts.release.silent > 0;
   }
 
   void next_stage() {

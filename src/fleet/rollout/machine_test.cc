@@ -49,8 +49,9 @@ class Machine : public testing::Test {
     tick();
     EXPECT_EQ(state_.phase, Phase::kBaking);
   }
-  void find(Verdict verdict) {
+  void find(Verdict verdict, Metric metric = Metric::kDeploymentFailures) {
     Finding finding;
+    finding.metric = metric;
     finding.verdict = verdict;
     finding.text = "so it is";
     facts_.findings = {finding};
@@ -187,15 +188,27 @@ TEST_F(Machine, AnAbortCriterionWantsBothItsNumbers) {
 TEST_F(Machine, WithoutEvidenceItHoldsThenPausesAndPeopleMayGoOn) {
   plan_.evidence_timeout_s = 100;
   fill_stage();
-  find(Verdict::kNotEnoughData);
+  find(Verdict::kNotEnoughData, Metric::kMeanConfidence);
   tick(60);
-  EXPECT_EQ(state_.stage, 0u);
+  EXPECT_EQ(state_.phase, Phase::kBaking);
   EXPECT_NE(state_.reason.find("not enough data"), std::string::npos);
   tick(50);
   EXPECT_EQ(state_.phase, Phase::kPaused);
   send(Approve{0});
   EXPECT_EQ(state_.stage, 1u);
   EXPECT_EQ(state_.phase, Phase::kAsking);
+}
+
+TEST_F(Machine, FailuresOfAStageThatHasEndedAreNotWaitedFor) {
+  fill_stage();
+  find(Verdict::kNotEnoughData, Metric::kDeploymentFailures);
+  facts_.release.silent = 1;  // may answer
+  tick(60);
+  EXPECT_EQ(state_.phase, Phase::kBaking);
+  facts_.release.silent = 0;
+  tick();
+  EXPECT_EQ(state_.phase, Phase::kPaused);
+  EXPECT_NE(state_.reason.find("approve"), std::string::npos);
 }
 
 TEST_F(Machine, AnApprovalIsForTheStageThatWasLookedAt) {
