@@ -93,6 +93,19 @@ class Unpacker {
   std::string_view text_;
 };
 
+// False where `packed` is not what pack() prints.
+template <class EachLatency, class EachClass>
+bool read(std::string_view packed, ModelTotals& totals, EachLatency each_latency,
+          EachClass each_class) {
+  if (!packed.starts_with(kVersion)) return false;
+  Unpacker text(packed.substr(1));
+  for (const auto total : kTotals) {
+    if (!text.number(totals.*total)) return false;
+  }
+  return text.bins(ModelCounts::Latency::kBuckets, each_latency) &&
+         text.bins(ModelCounts::kClassBins, each_class) && text.at_end();
+}
+
 double share(uint64_t part, uint64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
@@ -167,16 +180,21 @@ std::string pack(const ModelCounts& counts) {
 }
 
 bool add_packed(std::string_view packed, ModelCounts& sum, ModelTotals& totals) {
-  if (!packed.starts_with(kVersion)) return false;
-  Unpacker text(packed.substr(1));
-  for (const auto total : kTotals) {
-    if (!text.number(totals.*total)) return false;
+  if (!read(
+          packed, totals, [&](size_t i, uint64_t count) { add_to(sum.latency[i], count); },
+          [&](size_t i, uint64_t count) { add_to(sum.classes[i], count); })) {
+    return false;
   }
   for (const auto total : kTotals) add_to(sum.*total, totals.*total);
-  const auto add_latency = [&](size_t i, uint64_t count) { add_to(sum.latency[i], count); };
-  const auto add_class = [&](size_t i, uint64_t count) { add_to(sum.classes[i], count); };
-  return text.bins(sum.latency.size(), add_latency) && text.bins(sum.classes.size(), add_class) &&
-         text.at_end();
+  return true;
+}
+
+bool read_packed(std::string_view packed, ModelTotals& totals,
+                 std::array<uint64_t, ModelCounts::kClassBins>& classes) {
+  classes.fill(0);
+  return read(
+      packed, totals, [](size_t, uint64_t) {},
+      [&](size_t i, uint64_t count) { classes[i] = count; });
 }
 
 }  // namespace skerry::formats

@@ -62,5 +62,8 @@ std::string pack(const ModelCounts& counts);
 // Adds what pack() printed to `sum`; false where it is something else: `sum` is of no use then.
 // `totals` become those of this one alone.
 bool add_packed(std::string_view packed, ModelCounts& sum, ModelTotals& totals);
+// Its totals and classes alone, which is faster; false likewise.
+bool read_packed(std::string_view packed, ModelTotals& totals,
+                 std::array<uint64_t, ModelCounts::kClassBins>& classes);
 
 }  // namespace skerry::formats

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "fleet/rollout/model_evidence.h"
 #include "formats/json_ptr.h"
 
 namespace skerry::fleet::rollout {
@@ -101,16 +102,26 @@ Result<Evidence> Rollouts::evidence(Store& store, const Record& record, Metric m
     default:
       break;
   }
-  if (metrics_ != nullptr) return metrics_->evidence(store, record, metric);
   return Evidence();
 }
 
 Result<std::vector<Finding>> Rollouts::findings(Store& store, const Record& record,
                                                 const Census& release) const {
+  const double alpha = alpha_of(record.plan);
   std::vector<Finding> found;
+  std::vector<Gate> of_models;
   for (const Gate& gate : gates_of(record.plan, record.state.stage)) {
+    if (is_of_models(gate.metric)) {
+      of_models.push_back(gate);
+      continue;
+    }
     SKERRY_ASSIGN(const Evidence shown, evidence(store, record, gate.metric, release));
-    found.push_back(judge(gate, shown, alpha_of(record.plan)));
+    found.push_back(judge(gate, shown, alpha));
+  }
+  if (of_models.empty()) return found;
+  SKERRY_ASSIGN(const auto shown, model_evidence(store, record, of_models, release.succeeded));
+  for (size_t i = 0; i < of_models.size(); ++i) {
+    found.push_back(judge_models(of_models[i], shown.by_gate[i], shown.why, alpha));
   }
   return found;
 }

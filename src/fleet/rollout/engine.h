@@ -18,13 +18,6 @@
 
 namespace skerry::fleet::rollout {
 
-// Where the metrics of inference come from: what devices have reported of one version of a model.
-class MetricsSource {
- public:
-  virtual ~MetricsSource() = default;
-  virtual Result<Evidence> evidence(Store& store, const Record& record, Metric metric) const = 0;
-};
-
 // A moment as the engine knows it.
 struct Moment {
   int64_t wall_ms = 0;
@@ -35,9 +28,7 @@ struct Moment {
 // The parts that are plain code within a unit of work.
 class Rollouts {
  public:
-  // `metrics` may be null: gates on inference have not enough data then.
-  explicit Rollouts(const Deployments& deployments, const MetricsSource* metrics = nullptr)
-      : deployments_(deployments), metrics_(metrics) {}
+  explicit Rollouts(const Deployments& deployments) : deployments_(deployments) {}
 
   struct Outcome {
     bool more = false;    // there is more to do at once
@@ -70,7 +61,6 @@ class Rollouts {
                             const Census& release) const;
 
   const Deployments& deployments_;
-  const MetricsSource* metrics_;
 };
 
 class RolloutEngine {

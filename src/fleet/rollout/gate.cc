@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <optional>
 
 #include "formats/node.h"
 
@@ -113,32 +113,51 @@ bool is_worse_mean(const Gate& gate, const Finding& finding) {
   return finding.release_interval.low > finding.control_interval.high + gate.tolerance;
 }
 
-// Whether there are observations enough of both cohorts.
-bool enough(const Gate& gate, int64_t release, int64_t control, Finding& finding) {
-  finding.needed = std::max(gate.min_devices, kLeastObservations);
-  if (release < finding.needed) {
-    not_enough(finding, fmt::format("{} of {} devices with the release have reported", release,
-                                    finding.needed));
-    return false;
+// Whether so few devices would be a verdict if they stood as badly as can be.
+bool can_tell(const Ranks& ranks, double alpha) {
+  return log_chance_of({ranks.first, ranks.counted, ranks.second, 0}) <= std::log(alpha);
+}
+bool is_worse_by_rank(const std::vector<Ranks>& ranks, double alpha) {
+  return std::ranges::any_of(
+      ranks, [&](const Ranks& each) { return log_chance_of(each) <= std::log(alpha); });
+}
+
+// Of observations of devices, `worse` or not by what there is: the verdict, and why it is none yet.
+// `alpha` is that of each rank.
+void conclude(const Gate& gate, const Evidence& evidence, bool worse, int64_t control, double alpha,
+              Finding& finding) {
+  // Of a release on a few devices all have to report.
+  finding.needed = std::max(gate.min_devices,
+                            std::clamp<int64_t>(evidence.release.devices, 1, kLeastObservations));
+  finding.verdict = worse ? Verdict::kWorse : Verdict::kFine;
+  if (worse) return;
+  if (control == 0) return not_enough(finding, "no device of the control cohort has reported");
+  if (finding.devices < finding.needed) {
+    return not_enough(finding, fmt::format("{} of {} devices with the release have reported",
+                                           finding.devices, finding.needed));
   }
-  if (control < kLeastObservations) {
-    not_enough(finding, fmt::format("{} of {} devices of the control cohort have reported", control,
-                                    kLeastObservations));
-    return false;
+  if (finding.devices >= kLeastObservations && control < kLeastObservations) {
+    return not_enough(finding, fmt::format("{} of {} devices of the control cohort have reported",
+                                           control, kLeastObservations));
   }
-  return true;
+  const bool is_small = finding.devices < kLeastObservations;
+  if (is_small && (evidence.ranks.empty() || !can_tell(evidence.ranks.front(), alpha))) {
+    not_enough(finding,
+               fmt::format("{} devices with the release and {} of the control cohort are too few "
+                           "to tell from chance",
+                           finding.devices, control));
+  }
 }
 
 void judge_mean(const Gate& gate, const Evidence& evidence, double alpha, Finding& finding) {
   const Moments& release = evidence.release.moments;
   const Moments& control = evidence.control.moments;
   finding.devices = release.count;
-  if (!enough(gate, release.count, control.count, finding)) return;
   finding.release = release.mean();
   finding.control = control.mean();
-  finding.release_interval = mean_interval(release, alpha / 2);
-  finding.control_interval = mean_interval(control, alpha / 2);
-  finding.verdict = is_worse_mean(gate, finding) ? Verdict::kWorse : Verdict::kFine;
+  finding.release_interval = mean_interval(release, alpha / 4);
+  finding.control_interval = mean_interval(control, alpha / 4);
+  const bool worse = is_worse_mean(gate, finding) || is_worse_by_rank(evidence.ranks, alpha / 2);
   if (gate.metric == Metric::kInferenceLatency) {
     for (double* each : {&finding.release, &finding.control, &finding.release_interval.low,
                          &finding.release_interval.high, &finding.control_interval.low,
@@ -146,25 +165,27 @@ void judge_mean(const Gate& gate, const Evidence& evidence, double alpha, Findin
       *each = std::exp(*each);
     }
   }
-  finding.text = compared(finding, "{:.4g} ({:.4g} to {:.4g}), control {:.4g} ({:.4g} to {:.4g})");
+  finding.text =
+      release.count < kLeastObservations
+          ? fmt::format("{:.4g} on {} devices, control {:.4g} on {}", finding.release,
+                        release.count, finding.control, control.count)
+          : compared(finding, "{:.4g} ({:.4g} to {:.4g}), control {:.4g} ({:.4g} to {:.4g})");
+  conclude(gate, evidence, worse, control.count, alpha / 2, finding);
 }
 
 // Shows the class that moved farthest.
 void judge_classes(const Gate& gate, const Evidence& evidence, double alpha, Finding& finding) {
   const size_t classes = std::min(evidence.release.classes.size(), evidence.control.classes.size());
-  const int64_t release = classes == 0 ? 0 : evidence.release.classes[0].count;
+  finding.devices = classes == 0 ? 0 : evidence.release.classes[0].count;
   const int64_t control = classes == 0 ? 0 : evidence.control.classes[0].count;
-  finding.devices = release;
-  if (!enough(gate, release, control, finding)) return;
-  finding.verdict = Verdict::kFine;
-  const double share = alpha / 2 / static_cast<double>(classes);
+  const double share = alpha / 2 / static_cast<double>(std::max<size_t>(classes, 1));
+  bool worse = is_worse_by_rank(evidence.ranks, share / 2);
   double farthest = -1;
   for (size_t i = 0; i < classes; ++i) {
     const Moments& with = evidence.release.classes[i];
     const Moments& without = evidence.control.classes[i];
-    const Interval a = mean_interval(with, share), b = mean_interval(without, share);
-    const double gap = std::max(a.low - b.high, b.low - a.high);
-    if (gap > gate.tolerance) finding.verdict = Verdict::kWorse;
+    const Interval a = mean_interval(with, share / 2), b = mean_interval(without, share / 2);
+    worse = worse || std::max(a.low - b.high, b.low - a.high) > gate.tolerance;
     const double moved = std::abs(with.mean() - without.mean());
     if (moved <= farthest) continue;
     farthest = moved;
@@ -174,8 +195,12 @@ void judge_classes(const Gate& gate, const Evidence& evidence, double alpha, Fin
     finding.control_interval = b;
     finding.text =
         fmt::format("class {}: ", i) +
-        compared(finding, "{:.4f} ({:.4f} to {:.4f}), control {:.4f} ({:.4f} to {:.4f})");
+        (with.count < kLeastObservations
+             ? fmt::format("{:.4f} on {} devices, control {:.4f} on {}", finding.release,
+                           with.count, finding.control, without.count)
+             : compared(finding, "{:.4f} ({:.4f} to {:.4f}), control {:.4f} ({:.4f} to {:.4f})"));
   }
+  conclude(gate, evidence, worse, control, share / 2, finding);
 }
 
 }  // namespace
@@ -244,6 +269,29 @@ Finding judge(const Gate& gate, const Evidence& evidence, double alpha) {
       break;
   }
   return finding;
+}
+
+bool is_of_models(Metric metric) {
+  return metric >= Metric::kInferenceErrors;
+}
+
+Finding judge_models(const Gate& gate, const std::vector<Comparison>& models,
+                     const std::string& why, double alpha) {
+  if (models.empty()) {
+    Finding finding = judge(gate, {}, alpha);
+    finding.text = why;
+    return finding;
+  }
+  const auto badness = [](const Finding& finding) {
+    return finding.verdict == Verdict::kWorse ? 2 : finding.verdict == Verdict::kNotEnoughData;
+  };
+  std::optional<Finding> worst;
+  for (const Comparison& model : models) {
+    Finding finding = judge(gate, model.evidence, alpha / static_cast<double>(models.size()));
+    finding.text = model.name + ": " + finding.text;
+    if (!worst || badness(finding) > badness(*worst)) worst = std::move(finding);
+  }
+  return *worst;
 }
 
 }  // namespace skerry::fleet::rollout

@@ -24,9 +24,12 @@ struct Arm {
   std::vector<Moments> classes;  // the share of each class, likewise
 };
 
+// Of means and classes, `ranks` says how the devices of a release on fewer than kLeastObservations
+// stand: one of a mean, two of a class (more of it, less of it).
 struct Evidence {
   Arm release;
   Arm control;
+  std::vector<Ranks> ranks;
 };
 
 enum class Verdict { kFine, kWorse, kNotEnoughData };
@@ -57,6 +60,18 @@ double alpha_of(const Plan& plan);
 // The release is worse where its interval lies beyond the control's by more than the tolerance, the
 // two sharing alpha. Of shares a likelihood ratio of both cohorts together is the other way to see
 // it, and each way has half of alpha.
+// Of means, how few devices rank among the control's is the other way.
 Finding judge(const Gate& gate, const Evidence& evidence, double alpha);
+
+// Whether a metric is about what models do.
+bool is_of_models(Metric metric);
+// A gate on what models do, of each version of the release that is new: the worst finding. Where
+// there is none, `why` tells people.
+struct Comparison {
+  std::string name;  // "vad 1.3.0 against 1.2.0"
+  Evidence evidence;
+};
+Finding judge_models(const Gate& gate, const std::vector<Comparison>& models,
+                     const std::string& why, double alpha);
 
 }  // namespace skerry::fleet::rollout

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -100,6 +101,55 @@ TEST(ConfidenceSequence, HoldsAtEveryLookTogether) {
     return rate_interval(count, n, 0.05);
   });
   EXPECT_LE(missed_rate, 0.05);
+}
+
+TEST(Ranks, AreTheExactChance) {
+  // All 4 below all 36: one way of 91,390 to choose 4 of 40, shared among the sizes.
+  EXPECT_NEAR(log_chance_of({4, 4, 36, 0}), std::log(20.0 / 91'390), 1e-9);
+  EXPECT_NEAR(log_chance_of({1, 1, 9, 0}), std::log(2.0 / 10), 1e-9);
+  EXPECT_EQ(log_chance_of({4, 4, 36, 36}), 0);
+  EXPECT_EQ(log_chance_of({0, 0, 36, 0}), 0);
+  EXPECT_EQ(log_chance_of({4, 4, 0, 0}), 0);
+  // One of 6 may be anywhere.
+  EXPECT_LT(log_chance_of({6, counted_of(6), 100, 0}), std::log(0.01));
+  EXPECT_GT(log_chance_of({6, counted_of(6), 100, 40}), std::log(0.01));
+  EXPECT_GT(log_chance_of({29, counted_of(29), 1'000'000, 999'999}), -40);  // no overflow
+}
+
+// Small cohorts whose devices come one by one and whose numbers settle while they are looked at,
+// skewed as those of cameras of which some stand in the dark.
+TEST(Ranks, HoldAtEveryLookTogether) {
+  int alarms = 0;
+  constexpr int kRuns = 2'000, kControl = 40, kMost = 8, kLooks = 40;
+  for (int run = 0; run < kRuns; ++run) {
+    std::mt19937_64 random(static_cast<uint64_t>(run) + 1);
+    std::normal_distribution<double> noise;
+    const auto device = [&] {
+      return 0.9 + 0.01 * noise(random) - (std::bernoulli_distribution(0.2)(random) ? 0.5 : 0);
+    };
+    std::vector<double> control, release;
+    for (int i = 0; i < kControl; ++i) control.push_back(device());
+    std::vector<double> sums(kControl + kMost);
+    bool alarm = false;
+    for (int look = 1; look <= kLooks; ++look) {
+      if (look % 5 == 1 && release.size() < kMost) release.push_back(device());
+      const auto seen = [&](double truth, size_t i) {
+        sums[i] += noise(random);
+        return truth + 0.05 * sums[i] / look;
+      };
+      std::vector<double> values;
+      for (size_t i = 0; i < release.size(); ++i) values.push_back(seen(release[i], kControl + i));
+      const auto first = static_cast<int64_t>(release.size());
+      Ranks ranks{first, counted_of(first), kControl, 0};
+      std::ranges::sort(values);
+      const double mark = values[static_cast<size_t>(ranks.counted - 1)];
+      for (size_t i = 0; i < kControl; ++i) ranks.beyond += seen(control[i], i) <= mark ? 1 : 0;
+      alarm = alarm || log_chance_of(ranks) <= std::log(kAlpha);
+    }
+    alarms += alarm ? 1 : 0;
+  }
+  EXPECT_LE(alarms, kRuns * kAlpha);
+  RecordProperty("alarms", alarms);
 }
 
 TEST(Gate, ADisasterIsSeenInThreeDevices) {

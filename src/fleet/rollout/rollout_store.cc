@@ -3,6 +3,7 @@
 #include "fleet/rollout/rollout_store.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "fleet/store_sql.h"
@@ -22,11 +23,9 @@ const std::string kExecutionColumns =
 constexpr int64_t kManyAtOnce = 1'000;
 
 json to_json(const Previous& previous) {
-  return {{"deploymentId", previous.id.str()},
-          {"jobId", previous.job_id.str()},
-          {"request", previous.request_json},
-          {"devices", previous.devices},
-          {"failures", previous.failures}};
+  return {{"deploymentId", previous.id.str()}, {"jobId", previous.job_id.str()},
+          {"request", previous.request_json},  {"devices", previous.devices},
+          {"failures", previous.failures},     {"models", previous.models}};
 }
 
 Result<Record> read_record(const Row& row) {
@@ -46,6 +45,7 @@ Result<Record> read_record(const Row& row) {
   record.previous.request_json = previous.value("request", "");
   record.previous.devices = previous.value("devices", int64_t{0});
   record.previous.failures = previous.value("failures", int64_t{0});
+  record.previous.models = previous.value("models", ModelVersions());
   record.rollback_id = DeploymentId(row.text("rollback_id"));
   record.rollback_job_id = JobId(row.text("rollback_job_id"));
   record.release_bytes = row.number("release_bytes");
@@ -384,6 +384,46 @@ Result<Share> with_errors(Store& store, const Record& record, Cohort cohort) {
       devices_of(cohort);
   if (cohort == Cohort::kRelease) return share(store, sql, record.job_id.str(), "");
   return share(store, sql, record.group, record.job_id.str());
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> running_models(Store& store,
+                                                                        const Record& record,
+                                                                        Cohort cohort) {
+  const std::string of_some =
+      "SELECT m.model AS model, m.version AS version FROM (SELECT it.thing AS thing FROM " +
+      devices_of(cohort) +
+      " LIMIT 100) some JOIN installed_components i ON i.thing = some.thing JOIN models m ON "
+      "m.component = i.name AND m.version = i.version GROUP BY m.model, m.version ORDER BY "
+      "count(*) DESC, m.version DESC";
+  const auto read = [](const Row& row) {
+    return std::pair(row.text("model"), row.text("version"));
+  };
+  Database& database = store.database();
+  if (cohort == Cohort::kRelease) return database.select(of_some, read, record.job_id.str());
+  return database.select(of_some, read, record.group, record.job_id.str());
+}
+
+Result<void> each_of_release(Store& store, const Record& record, const formats::ModelId& model,
+                             const std::function<void(std::string_view)>& each) {
+  const std::array<std::string_view, 3> parameters = {model.name, model.version,
+                                                      record.job_id.str()};
+  return store.database().scan(
+      "SELECT '', t.counts FROM model_totals t WHERE t.model = ? AND t.version = ? AND EXISTS "
+      "(SELECT 1 FROM job_executions e WHERE e.job_id = ? AND e.thing = t.thing AND e.status = "
+      "'SUCCEEDED')",
+      parameters, [&](std::string_view, std::string_view counts) { each(counts); });
+}
+
+Result<void> each_of_members(Store& store, const Record& record, const formats::ModelId& model,
+                             const std::function<void(bool, std::string_view)>& each) {
+  const std::array<std::string_view, 4> parameters = {record.job_id.str(), model.name,
+                                                      model.version, record.group};
+  return store.database().scan(
+      "SELECT EXISTS (SELECT 1 FROM job_executions e WHERE e.job_id = ? AND e.thing = t.thing), "
+      "t.counts FROM model_totals t WHERE t.model = ? AND t.version = ? AND EXISTS (SELECT 1 FROM "
+      "memberships m WHERE m.group_name = ? AND m.thing = t.thing)",
+      parameters,
+      [&](std::string_view asked, std::string_view counts) { each(asked == "1", counts); });
 }
 
 }  // namespace skerry::fleet::rollout

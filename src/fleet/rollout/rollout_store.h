@@ -3,15 +3,22 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "fleet/rollout/machine.h"
 #include "fleet/store.h"
+#include "formats/inference_summary.h"
 
 namespace skerry::fleet::rollout {
+
+using ModelVersions = std::map<std::string, std::string>;  // by the model's name
 
 // What the target ran before: what a rollback deploys, and the history that gates compare with.
 struct Previous {
@@ -20,6 +27,7 @@ struct Previous {
   std::string request_json;  // kept here, because deployments are forgotten
   int64_t devices = 0;       // that were asked for it, and
   int64_t failures = 0;      // that failed or never answered
+  ModelVersions models;      // that devices ran
 };
 
 struct Record {
@@ -116,5 +124,15 @@ struct Share {
 enum class Cohort { kRelease, kControl };
 Result<Share> unhealthy(Store& store, const Record& record, Cohort cohort);
 Result<Share> with_errors(Store& store, const Record& record, Cohort cohort);
+// Described models that some of a cohort's devices have installed, what most have first.
+Result<std::vector<std::pair<std::string, std::string>>> running_models(Store& store,
+                                                                        const Record& record,
+                                                                        Cohort cohort);
+// What each device said of a version of a model, packed (formats/model_counts.h): those on which
+// the release succeeded; and every member, with whether it was asked for the release.
+Result<void> each_of_release(Store& store, const Record& record, const formats::ModelId& model,
+                             const std::function<void(std::string_view packed)>& each);
+Result<void> each_of_members(Store& store, const Record& record, const formats::ModelId& model,
+                             const std::function<void(bool asked, std::string_view packed)>& each);
 
 }  // namespace skerry::fleet::rollout

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fleet/rollout/cohort.h"
+#include "fleet/rollout/model_evidence.h"
 #include "formats/arn.h"
 #include "formats/json_ptr.h"
 
@@ -156,6 +157,7 @@ Result<void> begin(Store& store, const Deployment& release, const Plan& plan,
     record.previous.job_id = previous->job_id;
     record.previous.request_json = previous->request_json;
     SKERRY_TRY(count_history(store, record.previous));
+    SKERRY_ASSIGN(record.previous.models, models_before(store, record));
   }
   if (plan.site.max_bytes_per_second > 0) {
     SKERRY_ASSIGN(record.release_bytes, size_of(store, release));

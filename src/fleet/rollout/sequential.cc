@@ -3,6 +3,7 @@
 // Ville's inequality bounds the chance that the true value is ever refuted by alpha.
 #include "fleet/rollout/sequential.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -17,6 +18,11 @@ constexpr double kTightestAt = 500;
 
 double log_beta(double a, double b) {
   return std::lgamma(a) + std::lgamma(b) - std::lgamma(a + b);
+}
+
+double log_choose(int64_t n, int64_t k) {
+  return std::lgamma(static_cast<double>(n) + 1) - std::lgamma(static_cast<double>(k) + 1) -
+         std::lgamma(static_cast<double>(n - k) + 1);
 }
 
 // Where `refuted` changes between `inside`, which is not refuted, and `outside`.
@@ -121,6 +127,26 @@ Interval mean_interval(const Moments& moments, double alpha) {
   const double width = std::sqrt(moments.variance() * 2 * (n * rho2 + 1) / (n * n * rho2) *
                                  std::log(std::sqrt(n * rho2 + 1) / alpha));
   return {moments.mean() - width, moments.mean() + width};
+}
+
+int64_t counted_of(int64_t first) {
+  return first - first / 6;
+}
+
+double log_chance_of(const Ranks& ranks) {
+  if (ranks.first <= 0 || ranks.second <= 0) return 0;
+  // So many of both together are as bad as that; by chance at least `counted` of them are of the
+  // first cohort: the tail of a hypergeometric distribution.
+  const int64_t worst = ranks.beyond + ranks.counted;
+  const double all = log_choose(ranks.first + ranks.second, worst);
+  double chance = 0;
+  for (int64_t i = ranks.counted; i <= std::min(ranks.first, worst); ++i) {
+    if (worst - i > ranks.second) continue;
+    chance += std::exp(log_choose(ranks.first, i) + log_choose(ranks.second, worst - i) - all);
+  }
+  // 1 / (n (n + 1)) adds up to 1 over all n.
+  const double n = static_cast<double>(ranks.first);
+  return std::fmin(0, std::log(chance) + std::log(n * (n + 1)));
 }
 
 }  // namespace skerry::fleet::rollout

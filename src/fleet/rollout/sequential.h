@@ -52,4 +52,19 @@ struct Moments {
 Interval mean_interval(const Moments& moments, double alpha);
 inline constexpr int64_t kLeastObservations = 30;
 
+// How the observations of a small first cohort stand among those of a second one. Of the first one
+// the `counted` that are worst are looked at: the others may be better by chance.
+struct Ranks {
+  int64_t first = 0;
+  int64_t counted = 0;
+  int64_t second = 0;
+  int64_t beyond = 0;  // of the second: as bad as the best of those counted, or worse
+};
+int64_t counted_of(int64_t first);  // of 5 all, of 6 to 11 all but one, …
+// The logarithm of the chance that a first cohort of any size ever stands so badly, where chance
+// alone has said who is in which: an exact test of order statistics (the precedence test; Epstein
+// 1954), the chance shared among the sizes of the first cohort. No matter how the observations are
+// distributed.
+double log_chance_of(const Ranks& ranks);
+
 }  // namespace skerry::fleet::rollout
