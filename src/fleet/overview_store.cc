@@ -6,16 +6,6 @@
 namespace skerry::fleet {
 namespace {
 
-// For LIKE … ESCAPE '\': what stands anywhere in the text.
-std::string anywhere(const std::string& text) {
-  std::string pattern = "%";
-  for (const char c : text) {
-    if (c == '%' || c == '_' || c == '\\') pattern += '\\';
-    pattern += c;
-  }
-  return pattern + "%";
-}
-
 // Every device, and its status by name of column.
 const std::string kDevices =
     "things t LEFT JOIN core_devices d ON d.thing = t.name LEFT JOIN presence p ON p.thing = "
@@ -54,16 +44,42 @@ Result<FleetCounts> count_fleet(Store& store) {
   return counts;
 }
 
-Result<std::vector<VersionCount>> count_versions(Store& store, int64_t limit) {
-  return store.database().select(
+Result<std::vector<VersionCount>> count_versions(Store& store, const ComponentName& component,
+                                                 int64_t limit) {
+  const std::string of_one = component.empty() ? "" : "WHERE name = ? ";
+  return store.database().select_where(
       "SELECT name, version, count(*) AS devices, "
-      "sum(CASE WHEN state = 'BROKEN' THEN 1 ELSE 0 END) AS broken FROM installed_components "
-      "GROUP BY name, version ORDER BY name, version LIMIT :limit",
+      "sum(CASE WHEN state = 'BROKEN' THEN 1 ELSE 0 END) AS broken FROM installed_components " +
+          of_one + "GROUP BY name, version ORDER BY name, version LIMIT " + std::to_string(limit),
       [](const Row& row) {
         return VersionCount{ComponentName(row.text("name")), row.text("version"),
                             row.number("devices"), row.number("broken")};
       },
-      limit);
+      [&](auto bind) {
+        if (!component.empty()) bind(component.str());
+      });
+}
+
+Result<std::vector<ComponentDeployment>> deployments_of_component(Store& store,
+                                                                  const ComponentName& component,
+                                                                  int64_t limit) {
+  return store.database().select(
+      "SELECT d.id, d.name, d.target_arn, c.version, d.status, d.is_latest, d.created_ms, r.state "
+      "FROM deployed_components c JOIN deployments d ON d.id = c.deployment_id "
+      "LEFT JOIN rollouts r ON r.id = d.id WHERE c.name = :name "
+      "ORDER BY d.sequence DESC LIMIT :limit",
+      [](const Row& row) {
+        ComponentDeployment one{.id = DeploymentId(row.text("id")),
+                                .name = row.text("name"),
+                                .target_arn = row.text("target_arn"),
+                                .version = row.text("version"),
+                                .is_latest = row.number("is_latest") != 0,
+                                .created_ms = row.number("created_ms"),
+                                .rollout_state_json = row.text("state")};
+        parse(row.text("status"), one.status);
+        return one;
+      },
+      component.str(), limit);
 }
 
 Result<Slice<DeviceRow>> find_devices(Store& store, const DeviceFilter& filter, const Page& page) {

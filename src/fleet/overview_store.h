@@ -30,7 +30,25 @@ struct VersionCount {
   int64_t devices = 0;
   int64_t broken = 0;
 };
-Result<std::vector<VersionCount>> count_versions(Store& store, int64_t limit);
+// Of every component where `component` is "".
+Result<std::vector<VersionCount>> count_versions(Store& store, const ComponentName& component,
+                                                 int64_t limit);
+
+// A deployment that names a component.
+struct ComponentDeployment {
+  DeploymentId id;
+  std::string name;
+  std::string target_arn;
+  std::string version;
+  DeploymentStatus status = DeploymentStatus::kActive;
+  bool is_latest = false;  // of its target
+  int64_t created_ms = 0;
+  std::string rollout_state_json;  // "" where it does not go out by stages
+};
+// Newest first.
+Result<std::vector<ComponentDeployment>> deployments_of_component(Store& store,
+                                                                  const ComponentName& component,
+                                                                  int64_t limit);
 
 struct DeviceFilter {
   std::string text;       // in the name or an attribute; "" for all

@@ -66,5 +66,41 @@ TEST_F(OverviewTest, PagesGoOnWhereTheLastOneEnded) {
   EXPECT_EQ(rest->next, "");
 }
 
+TEST_F(OverviewTest, ADeploymentIsFoundByWhatItBringsUntilItIsDeleted) {
+  for (const char* id : {"1", "2", "3"}) {
+    Deployment deployment;
+    deployment.id = DeploymentId(id);
+    deployment.job_id = JobId(std::string("j") + id);
+    deployment.target_arn = "arn";
+    deployment.request_json = std::string(R"({"components": {"com.example.A": {)") +
+                              R"("componentVersion": "1.0.)" + id + R"("}, "other": {}}})";
+    ASSERT_TRUE(fleet_.store->create_deployment(deployment));
+  }
+  ASSERT_TRUE(fleet_.store->delete_deployment(DeploymentId("2")));
+  const auto found = deployments_of_component(*fleet_.store, ComponentName("com.example.A"), 10);
+  ASSERT_TRUE(found) << found.error().message();
+  ASSERT_EQ(found->size(), 2U);
+  EXPECT_EQ((*found)[0].version, "1.0.3") << "the newest first";
+  EXPECT_TRUE((*found)[0].is_latest);
+  EXPECT_EQ((*found)[1].version, "1.0.1");
+  EXPECT_FALSE((*found)[1].is_latest);
+  EXPECT_EQ(deployments_of_component(*fleet_.store, ComponentName("com.example.A"), 1)->size(), 1U);
+  EXPECT_TRUE(deployments_of_component(*fleet_.store, ComponentName("com.example.B"), 10)->empty());
+}
+
+TEST_F(OverviewTest, VersionsAreCountedOfOneComponentOrOfAll) {
+  for (const char* thing : {"sick", "well"}) {
+    InstalledComponent a{.name = ComponentName("a"), .version = "1.0.0", .state = "RUNNING"};
+    InstalledComponent b{.name = ComponentName("b"), .version = "2.0.0", .state = "BROKEN"};
+    ASSERT_TRUE(fleet_.store->replace_installed_components(ThingName(thing), {a, b}));
+  }
+  EXPECT_EQ(count_versions(*fleet_.store, {}, 10)->size(), 2U);
+  const auto of_b = count_versions(*fleet_.store, ComponentName("b"), 10);
+  ASSERT_TRUE(of_b) << of_b.error().message();
+  ASSERT_EQ(of_b->size(), 1U);
+  EXPECT_EQ(of_b->front().devices, 2);
+  EXPECT_EQ(of_b->front().broken, 2);
+}
+
 }  // namespace
 }  // namespace skerry::fleet

@@ -1,6 +1,10 @@
 // Deployments in the store.
+#include <nlohmann/json.hpp>
+
+#include "fleet/deployed_components.h"
 #include "fleet/store.h"
 #include "fleet/store_sql.h"
+#include "formats/json_ptr.h"
 
 namespace skerry::fleet {
 namespace {
@@ -28,6 +32,22 @@ Deployment read_deployment(const Row& row) {
 }
 
 }  // namespace
+
+Result<void> add_deployed_components(Database& database, const std::string& deployment_id,
+                                     const std::string& request_json) {
+  if (request_json.empty()) return {};
+  SKERRY_ASSIGN(const auto request, formats::parse_json(request_json));
+  const auto components = request.find("components");
+  if (components == request.end() || !components->is_object()) return {};
+  for (const auto& [name, wanted] : components->items()) {
+    if (!wanted.is_object()) continue;
+    SKERRY_TRY(database.execute(
+        "INSERT INTO deployed_components (deployment_id, name, version) VALUES (:id, :name, "
+        ":version)",
+        deployment_id, name, wanted.value("componentVersion", "")));
+  }
+  return {};
+}
 
 Result<int64_t> Store::next_revision(const std::string& target_arn) {
   SKERRY_TRY(
@@ -60,7 +80,7 @@ Result<Deployment> Store::create_deployment(Deployment deployment) {
         deployment.request_json, deployment.document_json, deployment.tags_json,
         deployment.created_ms));
     deployment.is_latest = true;
-    return {};
+    return add_deployed_components(*database_, deployment.id.str(), deployment.request_json);
   }));
   return deployment;
 }

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "fleet/deployed_components.h"
 #include "fleet/rollout/cohort.h"
 #include "fleet/store_sql.h"
 
@@ -120,6 +121,24 @@ Result<void> fill_cohorts(Database& database) {
   return {};
 }
 
+// Migration 14: the component versions that each deployment brings.
+const std::vector<const char*> kDeployedComponents = {
+    "CREATE TABLE deployed_components (deployment_id TEXT NOT NULL REFERENCES deployments (id) "
+    "ON DELETE CASCADE, name TEXT NOT NULL, version TEXT NOT NULL, "
+    "PRIMARY KEY (deployment_id, name))",
+    "CREATE INDEX deployed_components_by_name ON deployed_components (name, version)"};
+
+Result<void> fill_deployed_components(Database& database) {
+  SKERRY_ASSIGN(auto deployments,
+                database.select("SELECT id, request FROM deployments", [](const Row& row) {
+                  return std::pair(row.text("id"), row.text("request"));
+                }));
+  for (const auto& [id, request] : deployments) {
+    SKERRY_TRY(add_deployed_components(database, id, request));
+  }
+  return {};
+}
+
 const std::vector<Migration>& migrations() {
   static const std::vector<Migration> kMigrations = {
       // 1: the registry of things, groups and certificates.
@@ -183,6 +202,7 @@ const std::vector<Migration>& migrations() {
       {11, kRemoteObjects},
       {12, kPresence},
       {13, kRollouts, fill_cohorts},
+      {14, kDeployedComponents, fill_deployed_components},
   };
   return kMigrations;
 }

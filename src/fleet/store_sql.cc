@@ -159,6 +159,15 @@ Result<void> Database::scan(const std::string& sql, std::span<const std::string_
   return {};
 }
 
+std::string anywhere(const std::string& text) {
+  std::string pattern = "%";
+  for (const char c : text) {
+    if (c == '%' || c == '_' || c == '\\') pattern += '\\';
+    pattern += c;
+  }
+  return pattern + "%";
+}
+
 int64_t number_after(const Page& page, int64_t first) {
   return number_in(page.after, first);
 }

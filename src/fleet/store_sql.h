@@ -120,6 +120,9 @@ class Database {
   int depth_ = 0;  // of nested transaction() calls
 };
 
+// For LIKE … ESCAPE '\': what stands anywhere in the text.
+std::string anywhere(const std::string& text);
+
 // At most `page.limit` of `rows`, which were asked for with limit_of(page); `key` gives the
 // position of a row in the list.
 inline int64_t limit_of(const Page& page) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "fleet/overview_store.h"
 #include "fleet/store_migrations.h"
 #include "fleet/store_sql.h"
 #include "io/files.h"
@@ -271,7 +272,8 @@ TEST_F(StoreTest, TheFormerVersionsDatabaseComesForwardWithItsContent) {
           "INSERT INTO thing_groups (name, id, description, created_ms) VALUES ('g', 'y', 'd', 1)",
           "INSERT INTO memberships (group_name, thing) VALUES ('g', 't')",
           R"(INSERT INTO deployments
-             VALUES ('d', 'j', 1, '', 'arn-of-g', '', 7, 'ACTIVE', 1, '{}', '{}', '{}', 1))",
+             VALUES ('d', 'j', 1, '', 'arn-of-g', '', 7, 'ACTIVE', 1,
+                     '{"components": {"c": {"componentVersion": "1.0.0"}}}', '{}', '{}', 1))",
           "INSERT INTO job_executions VALUES ('j', 't', 'QUEUED', '{}', 1, 0, 1, 1, 1)",
           "INSERT INTO core_devices VALUES ('t', 1, 1, '', '', '', '', 1)"}) {
       ASSERT_TRUE((*database)->execute(statement)) << statement;
@@ -285,6 +287,9 @@ TEST_F(StoreTest, TheFormerVersionsDatabaseComesForwardWithItsContent) {
   EXPECT_EQ(store.find_core_device(ThingName("t"))->tags_json, "{}");
   EXPECT_EQ(store.next_pending(ThingName("t"))->value().job_id, JobId("j"));
   EXPECT_EQ(store.next_revision("arn-of-g").value(), 8);
+  const auto brought = deployments_of_component(store, ComponentName("c"), 10);
+  ASSERT_EQ(brought->size(), 1U);
+  EXPECT_EQ(brought->front().version, "1.0.0");
   EXPECT_EQ(store.next_revision("arn-of-another").value(), 1);
   EXPECT_TRUE(store.delete_thing(ThingName("t")));
 }

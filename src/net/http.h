@@ -128,7 +128,8 @@ struct HttpLimits {
 };
 
 // Decides from a request's head (no body yet, no peer) where the body goes and how long it may be;
-// without a sink it goes into memory under HttpLimits. A response refuses the request at once.
+// without a sink it goes into memory under HttpLimits, or under `max_bytes` where that is less and
+// not 0. A response refuses the request at once.
 struct BodyRoute {
   std::shared_ptr<BodySink> sink;
   uint64_t max_bytes = 0;

@@ -163,6 +163,8 @@ class BodyParser : public http::basic_parser<kIsRequest> {
     } else if (route->sink) {
       message.sink = std::move(route->sink);
       body_limit_bytes = route->max_bytes;
+    } else if (route->max_bytes != 0) {
+      body_limit_bytes = std::min(body_limit_bytes, route->max_bytes);
     }
   }
   // Leaves codings that we do not know to the handler.

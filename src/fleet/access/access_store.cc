@@ -186,14 +186,19 @@ Result<void> add_audit_entry(Store& store, const AuditEntry& entry) {
 }
 
 Result<Slice<AuditEntry>> list_audit(Store& store, const AuditFilter& filter, const Page& page) {
+  const std::string pattern = anywhere(filter.text);
   SKERRY_ASSIGN(
       auto rows,
       store.database().select(
           "SELECT sequence, " + kAuditColumns +
               " FROM audit WHERE sequence < :before AND (:any_actor = '' OR actor = :actor) AND "
-              "(:any_operation = '' OR operation = :operation) ORDER BY sequence DESC LIMIT :limit",
+              "(:any_operation = '' OR operation = :operation) AND (:any_text = '' OR operation "
+              "LIKE "
+              ":in_operation ESCAPE '\\' OR resource LIKE :in_resource ESCAPE '\\') AND "
+              "at_ms >= :from AND at_ms < :until ORDER BY sequence DESC LIMIT :limit",
           read_entry, number_after(page, INT64_MAX), filter.actor, filter.actor, filter.operation,
-          filter.operation, limit_of(page)));
+          filter.operation, filter.text, pattern, pattern, filter.from_ms, filter.until_ms,
+          limit_of(page)));
   return slice_of(std::move(rows), page,
                   [](const AuditEntry& entry) { return std::to_string(entry.sequence); });
 }

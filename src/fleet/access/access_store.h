@@ -73,6 +73,9 @@ Result<void> add_audit_entry(Store& store, const AuditEntry& entry);
 struct AuditFilter {
   std::string actor;      // "" for everybody
   std::string operation;  // "" for every one
+  std::string text;       // in the operation or the resource; "" for all
+  int64_t from_ms = 0;
+  int64_t until_ms = INT64_MAX;  // not included
 };
 // Newest first.
 Result<Slice<AuditEntry>> list_audit(Store& store, const AuditFilter& filter, const Page& page);

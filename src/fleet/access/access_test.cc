@@ -94,6 +94,30 @@ TEST_F(AccessTest, AnotherPasswordEndsTheSessions) {
   EXPECT_EQ(add_operator(*fleet_.store, person).error().code(), Code::kAlreadyExists);
 }
 
+TEST_F(AccessTest, TheAuditLogIsSearchedByTextAndTime) {
+  change([](Store& store) -> Result<void> {
+    for (int i = 0; i < 4; ++i) {
+      SKERRY_TRY(add_audit_entry(store, {.at_ms = i * 1000,
+                                         .actor = "ada",
+                                         .operation = i < 2 ? "iot:CreateThing" : "iot:DeleteThing",
+                                         .resource = "/things/press_" + std::to_string(i)}));
+    }
+    return {};
+  });
+  const auto found = [&](const AuditFilter& filter) {
+    std::vector<std::string> resources;
+    const auto page = list_audit(*fleet_.store, filter, {});
+    for (const AuditEntry& entry : page->items) resources.push_back(entry.resource.substr(8));
+    return resources;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(found({.text = "Create"}), (Names{"press_1", "press_0"}));
+  EXPECT_EQ(found({.text = "press_3"}), (Names{"press_3"}));
+  EXPECT_EQ(found({.text = "%"}), Names{}) << "no wildcard";
+  EXPECT_EQ(found({.from_ms = 1000, .until_ms = 3000}), (Names{"press_2", "press_1"}));
+  EXPECT_EQ(found({.text = "Delete", .until_ms = 3000}), (Names{"press_2"}));
+}
+
 TEST_F(AccessTest, TheAuditLogIsReadNewestFirstAndPruned) {
   for (int i = 0; i < 5; ++i) {
     change([&](Store& store) {

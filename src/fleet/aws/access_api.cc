@@ -19,6 +19,7 @@ constexpr std::string_view kRoles[] = {"viewer", "deployer", "admin"};
 constexpr Shape kRole{.values = kRoles};
 constexpr Shape kOwnerName{.min = 1, .max = 128, .pattern = &kNamePattern};
 constexpr Shape kPassword{.min = 1, .max = 256};
+constexpr Shape kSeconds{.type = Type::kLong, .min = 0, .max = int64_t{1} << 40};
 constexpr Shape kAuditPage{.type = Type::kInteger, .min = 1, .max = 1000};
 
 // A field of kRole is one of these.
@@ -204,19 +205,28 @@ Result<json> remove_operator(ApiContext& context, const OperatorRequest& request
 struct ListAudit : Paged {
   std::string actor;
   std::string operation;
+  std::string text;
+  std::optional<int64_t> from;  // seconds
+  std::optional<int64_t> until;
   static std::span<const Field> fields() {
     using F = Fields<ListAudit>;
     static constexpr Field kFields[] = {F::query<&ListAudit::actor>("actor", kText),
                                         F::query<&ListAudit::operation>("operation", kText),
-                                        page_size<ListAudit>(kAuditPage), page_token<ListAudit>()};
+                                        F::query<&ListAudit::text>("text", kText),
+                                        F::query<&ListAudit::from>("from", kSeconds),
+                                        F::query<&ListAudit::until>("until", kSeconds),
+                                        page_size<ListAudit>(kAuditPage),
+                                        page_token<ListAudit>()};
     return kFields;
   }
 };
 
 Result<json> list_changes(ApiContext& context, const ListAudit& request) {
   SKERRY_ASSIGN(Page page, page_of(context, request));
-  SKERRY_ASSIGN(const auto entries,
-                list_audit(context.store, {request.actor, request.operation}, page));
+  AuditFilter filter{.actor = request.actor, .operation = request.operation, .text = request.text};
+  filter.from_ms = request.from.value_or(0) * 1000;
+  if (request.until) filter.until_ms = *request.until * 1000;
+  SKERRY_ASSIGN(const auto entries, list_audit(context.store, filter, page));
   json answer = {{"entries", json::array()}};
   for (const AuditEntry& entry : entries.items) {
     answer["entries"].push_back({{"sequence", entry.sequence},

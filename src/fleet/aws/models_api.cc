@@ -28,6 +28,9 @@ constexpr Member kProvenanceMembers[] = {
     {"sourceSha256", &kText}, {"trainingRun", &kText}, {"licence", &kText},
     {"metric", &kText},       {"metrics", &kMetrics},  {"optimiser", &kSettings}};
 constexpr Shape kProvenance{.type = Type::kStructure, .members = kProvenanceMembers};
+constexpr int64_t kHourMs = 3'600'000;
+constexpr int64_t kHoursUnasked = 48;
+constexpr Shape kHours{.type = Type::kInteger, .min = 1, .max = 24 * 90};
 constexpr Shape kTracePage{.type = Type::kInteger, .min = 1, .max = 1000};
 
 Result<ComponentName> component_in(const std::string& text) {
@@ -299,6 +302,60 @@ Result<json> metrics(ApiContext& context, const GetMetrics& request) {
   return answer;
 }
 
+struct GetHistory {
+  std::string model;
+  std::string version;
+  std::optional<int64_t> hours;
+  static std::span<const Field> fields() {
+    using F = Fields<GetHistory>;
+    static constexpr Field kFields[] = {F::path<&GetHistory::model>("model", kLine),
+                                        F::path<&GetHistory::version>("version", kLine),
+                                        F::query<&GetHistory::hours>("hours", kHours)};
+    return kFields;
+  }
+};
+
+// Hour by hour over the fleet, oldest first; hours in which nothing was said are left out.
+Result<json> history(ApiContext& context, const GetHistory& request) {
+  const int64_t now_ms = context.env.clock.wall_ms();
+  const int64_t from_ms = now_ms - request.hours.value_or(kHoursUnasked) * kHourMs;
+  SKERRY_ASSIGN(const auto hours, model_history(context.store, {request.model, request.version},
+                                                from_ms, now_ms + kHourMs));
+  json answer = {{"hours", json::array()}};
+  for (const ModelHour& hour : hours) {
+    json one = answer_of(hour.counts);
+    one["at"] = timestamp(hour.hour_ms);
+    answer["hours"].push_back(std::move(one));
+  }
+  return answer;
+}
+
+struct DeviceModels {
+  ThingName thing;
+  static std::span<const Field> fields() {
+    using F = Fields<DeviceModels>;
+    static constexpr Field kFields[] = {
+        F::path<&DeviceModels::thing>("coreDeviceThingName", kCoreDeviceName)};
+    return kFields;
+  }
+};
+
+// What one device said of each version that it served.
+Result<json> device_models(ApiContext& context, const DeviceModels& request) {
+  SKERRY_TRY(context.store.find_thing(request.thing));
+  SKERRY_ASSIGN(const auto models, models_of_thing(context.store, request.thing));
+  json answer = {{"models", json::array()}};
+  for (const ThingModel& one : models) {
+    json model = answer_of(one.counts);
+    model["model"] = one.model.name;
+    model["version"] = one.model.version;
+    model["first"] = timestamp(one.first_ms);
+    model["last"] = timestamp(one.last_ms);
+    answer["models"].push_back(std::move(model));
+  }
+  return answer;
+}
+
 constexpr Route kRoutes[] = {
     operation<put_model>("skerry", "PutModel", "PUT",
                          "/skerry/v1/models/{component}/versions/{version}"),
@@ -311,6 +368,10 @@ constexpr Route kRoutes[] = {
     operation<trace>("skerry", "TraceModels", "GET", "/skerry/v1/runningModels"),
     operation<metrics>("skerry", "GetModelMetrics", "GET",
                        "/skerry/v1/modelMetrics/{model}/versions/{version}"),
+    operation<history>("skerry", "GetModelHistory", "GET",
+                       "/skerry/v1/modelMetrics/{model}/versions/{version}/history"),
+    operation<device_models>("skerry", "ListDeviceModels", "GET",
+                             "/skerry/v1/coreDevices/{coreDeviceThingName}/models"),
 };
 
 }  // namespace
