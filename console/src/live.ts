@@ -47,8 +47,7 @@ export function useLive<T>(load: () => Promise<T>, inputs: unknown[], kinds: Kin
     );
   }, inputs);
   useEffect(() => {
-    setData(undefined);
-    reload();
+    reload(); // what was there stays until the new is: a page that blinks cannot be read
     if (kinds.length === 0) return;
     connect();
     const listener: Listener = (changed) => {

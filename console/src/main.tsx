@@ -6,55 +6,83 @@ import { currentSession, logIn, logOut, whenSignedOut, type Session } from "./ap
 import { disconnect } from "./live";
 import { AccessPage } from "./pages/access";
 import { AuditPage } from "./pages/audit";
+import { ComponentPage } from "./pages/component";
 import { ComponentsPage } from "./pages/components";
 import { DeploymentPage } from "./pages/deployment";
 import { DeploymentsPage } from "./pages/deployments";
 import { DevicePage } from "./pages/device";
 import { DevicesPage } from "./pages/devices";
+import { GroupPage } from "./pages/group";
 import { GroupsPage } from "./pages/groups";
+import { ModelPage } from "./pages/model";
+import { ModelsPage } from "./pages/models";
 import { OverviewPage } from "./pages/overview";
 import { RolloutPage } from "./pages/rollout";
 import { RolloutsPage } from "./pages/rollouts";
-import { Field, Page, Problem } from "./ui";
+import { Field, Loading, Page, Problem } from "./ui";
 
 const kMenu = [
   { path: "", text: "Fleet" },
   { path: "devices", text: "Devices" },
   { path: "groups", text: "Groups" },
   { path: "components", text: "Components" },
+  { path: "models", text: "Models" },
   { path: "deployments", text: "Deployments" },
   { path: "rollouts", text: "Rollouts" },
   { path: "audit", text: "Audit log", admin: true },
   { path: "access", text: "Access", admin: true },
 ];
 
-function currentRoute(): string[] {
-  const [path = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  return path.split("/").map(decodeURIComponent);
+// What somebody wrote into the address may be no encoding of anything.
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
-function Routed({ session }: { session: Session }) {
+function currentRoute(): string[] {
+  const [path = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  return path.split("/").map(decoded);
+}
+
+function useRoute(): string[] {
   const [route, setRoute] = useState(currentRoute);
   useEffect(() => {
     const changed = () => setRoute(currentRoute());
     addEventListener("hashchange", changed);
     return () => removeEventListener("hashchange", changed);
   }, []);
-  const [page, name] = [route[0] ?? "", route[1]];
+  return route;
+}
+
+// Searches keep what was typed in their address, so a link to another search is another page.
+function Routed({ session }: { session: Session }) {
+  const [page = "", name = "", part = ""] = useRoute();
   const mayChange = session.role !== "viewer";
-  if (page === "") return <OverviewPage />;
-  if (page === "devices") return name ? <DevicePage key={name} name={name} /> : <DevicesPage key={location.hash} />;
-  if (page === "groups") return <GroupsPage mayChange={mayChange} />;
-  if (page === "components") return <ComponentsPage />;
-  if (page === "deployments") {
-    if (name) return <DeploymentPage key={name} id={name} mayChange={mayChange} />;
-    return <DeploymentsPage mayChange={mayChange} />;
+  const key = location.hash;
+  switch (page) {
+    case "":
+      return <OverviewPage />;
+    case "devices":
+      return name ? <DevicePage key={key} name={name} /> : <DevicesPage key={key} />;
+    case "groups":
+      return name ? <GroupPage key={key} name={name} mayChange={mayChange} /> : <GroupsPage key={key} mayChange={mayChange} />;
+    case "components":
+      return name ? <ComponentPage key={key} name={name} mayChange={mayChange} /> : <ComponentsPage key={key} />;
+    case "models":
+      if (!name) return <ModelsPage key={key} />;
+      return <ModelPage key={key} component={name} version={part} mayChange={mayChange} />;
+    case "deployments":
+      return name ? <DeploymentPage key={key} id={name} mayChange={mayChange} /> : <DeploymentsPage mayChange={mayChange} />;
+    case "rollouts":
+      return name ? <RolloutPage key={key} id={name} mayChange={mayChange} /> : <RolloutsPage />;
+    case "audit":
+      return <AuditPage key={key} />;
+    case "access":
+      return <AccessPage />;
   }
-  if (page === "rollouts") {
-    return name ? <RolloutPage key={name} id={name} mayChange={mayChange} /> : <RolloutsPage />;
-  }
-  if (page === "audit") return <AuditPage />;
-  if (page === "access") return <AccessPage />;
   return (
     <Page title="Not found">
       <p>There is no such page.</p>
@@ -63,18 +91,15 @@ function Routed({ session }: { session: Session }) {
 }
 
 function Menu({ session, onLogOut }: { session: Session; onLogOut: () => void }) {
-  const [open, setOpen] = useState(currentRoute()[0]);
-  useEffect(() => {
-    const changed = () => setOpen(currentRoute()[0]);
-    addEventListener("hashchange", changed);
-    return () => removeEventListener("hashchange", changed);
-  }, []);
+  const [open = ""] = useRoute();
   return (
     <header>
       <a class="skip" href="#app" onClick={(event) => skipToContent(event)}>
         To the content
       </a>
-      <strong>Skerry</strong>
+      <a class="brand" href="#/">
+        Skerry
+      </a>
       <nav aria-label="Main">
         {kMenu
           .filter((entry) => !entry.admin || session.role === "admin")
@@ -117,7 +142,7 @@ function LogIn({ onDone }: { onDone: (session: Session) => void }) {
   };
   return (
     <Page title="Log in">
-      <form class="narrow" onSubmit={submit}>
+      <form class="panel narrow" onSubmit={submit}>
         <Field label="Operator" value={name} onInput={setName} required />
         <Field label="Password" type="password" value={password} onInput={setPassword} required />
         {error && <Problem error={error} />}
@@ -147,7 +172,7 @@ function App() {
     setSession(null);
   };
   if (error) return <Problem error={error} retry={start} />;
-  if (session === undefined) return <p class="quiet">Loading…</p>;
+  if (session === undefined) return <Loading />;
   if (session === null) return <LogIn onDone={setSession} />;
   return (
     <>

@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { Live } from "./live";
 
-export function Page({ title, children }: { title: string; children: ComponentChildren }) {
+export function Page({ title, above, children }: { title: string; above?: ComponentChildren; children: ComponentChildren }) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     document.title = `${title} – Skerry`;
@@ -11,6 +11,7 @@ export function Page({ title, children }: { title: string; children: ComponentCh
   }, [title]);
   return (
     <main>
+      {above && <p class="above">{above}</p>}
       <h1 ref={heading} tabIndex={-1}>
         {title}
       </h1>
@@ -19,14 +20,35 @@ export function Page({ title, children }: { title: string; children: ComponentCh
   );
 }
 
+export function Panel({ title, beside, children }: { title: string; beside?: ComponentChildren; children: ComponentChildren }) {
+  const id = useId();
+  return (
+    <section class="panel" aria-labelledby={id}>
+      <div class="panel-head">
+        <h2 id={id}>{title}</h2>
+        {beside}
+      </div>
+      {children}
+    </section>
+  );
+}
+
 // What a load brought, why it failed, or that it is under way.
 export function Loaded<T>({ live, children }: { live: Live<T>; children: (data: T) => ComponentChildren }) {
   return (
     <>
       {live.error && <Problem error={live.error} retry={live.reload} />}
-      {live.data !== undefined ? children(live.data) : !live.error && <p class="quiet">Loading…</p>}
+      {live.data !== undefined ? children(live.data) : !live.error && <Loading />}
     </>
   );
+}
+
+export function Loading() {
+  return <p class="quiet">Loading…</p>;
+}
+
+export function Empty({ children }: { children: ComponentChildren }) {
+  return <p class="empty">{children}</p>;
 }
 
 export function Problem({ error, retry }: { error: Error; retry?: () => void }) {
@@ -40,15 +62,67 @@ export function Problem({ error, retry }: { error: Error; retry?: () => void }) 
 const kGood = new Set(["HEALTHY", "RUNNING", "FINISHED", "SUCCEEDED", "COMPLETED", "enabled"]);
 const kBad = new Set(["UNHEALTHY", "UNREACHABLE", "BROKEN", "ERRORED", "FAILED", "TIMED_OUT", "REJECTED"]);
 
+export type Kind = "good" | "bad" | "busy" | "neutral";
+
 export function Status({ value }: { value: string }) {
-  const kind = kGood.has(value) ? "good" : kBad.has(value) ? "bad" : "neutral";
-  return <span class={`status ${kind}`}>{value}</span>;
+  return <Pill kind={kGood.has(value) ? "good" : kBad.has(value) ? "bad" : "neutral"}>{value}</Pill>;
+}
+
+export function Pill({ kind, children }: { kind: Kind; children: ComponentChildren }) {
+  return <span class={`status ${kind}`}>{children}</span>;
 }
 
 export function Time({ seconds }: { seconds: number | undefined }) {
   if (!seconds) return <span class="quiet">never</span>;
   const date = new Date(seconds * 1000);
-  return <time dateTime={date.toISOString()}>{date.toLocaleString()}</time>;
+  return (
+    <time dateTime={date.toISOString()}>
+      {date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" })}
+    </time>
+  );
+}
+
+// Names and values; those without a value are left out.
+export function Facts({ facts }: { facts: [name: string, value: ComponentChildren][] }) {
+  const known = facts.filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false);
+  if (known.length === 0) return null;
+  return (
+    <dl class="facts">
+      {known.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+export function deviceLink(name: string) {
+  return <a href={`#/devices/${encodeURIComponent(name)}`}>{name}</a>;
+}
+
+export function deploymentLink(id: string, name: string | undefined) {
+  return (
+    <a href={`#/deployments/${encodeURIComponent(id)}`} title={id}>
+      {name || id.slice(0, 8)}
+    </a>
+  );
+}
+
+// "thinggroup/plant" of an ARN, as a link to what it names.
+export function targetLink(arn: string) {
+  const target = arn.split(":").at(-1) ?? "";
+  const [kind = "", name = ""] = target.split("/");
+  const page = kind === "thinggroup" ? "groups" : "devices";
+  return <a href={`#/${page}/${encodeURIComponent(name)}`}>{name || target}</a>;
+}
+
+// "#/devices?group=plant": where fields are empty they are left out.
+export function address(page: string, query: Record<string, string> = {}): string {
+  const filled = Object.entries(query).filter(([, value]) => value !== "");
+  const text = new URLSearchParams(filled).toString();
+  return `#/${page}${text && `?${text}`}`;
 }
 
 export interface Column<Row> {
@@ -67,9 +141,9 @@ export function Table<Row>({
   columns: Column<Row>[];
   rows: Row[];
   id: (row: Row) => string;
-  empty: string;
+  empty: ComponentChildren;
 }) {
-  if (rows.length === 0) return <p class="quiet">{empty}</p>;
+  if (rows.length === 0) return <Empty>{empty}</Empty>;
   return (
     <div class="scroll">
       <table>
@@ -78,7 +152,7 @@ export function Table<Row>({
           <tr>
             {columns.map((column) => (
               <th scope="col" key={column.name}>
-                {column.name}
+                {column.name || <span class="hidden">Actions</span>}
               </th>
             ))}
           </tr>
@@ -88,7 +162,7 @@ export function Table<Row>({
             <tr key={id(row)}>
               {columns.map((column) => (
                 <td key={column.name} data-label={column.name}>
-                  {column.cell(row)}
+                  <div>{column.cell(row)}</div>
                 </td>
               ))}
             </tr>
@@ -99,35 +173,20 @@ export function Table<Row>({
   );
 }
 
-// One bar in parts, with its numbers in words beside it.
-export function StackedBar({ parts }: { parts: { name: string; count: number; bad?: boolean }[] }) {
-  const total = parts.reduce((sum, part) => sum + part.count, 0);
-  const text = parts.map((part) => `${part.name}: ${part.count}`).join(", ");
-  return (
-    <div class="bar" role="img" aria-label={text} title={text}>
-      {parts.map((part, index) => (
-        <span
-          key={part.name}
-          class={part.bad ? "part bad" : `part shade-${index % 6}`}
-          style={{ width: `${(100 * part.count) / Math.max(total, 1)}%` }}
-        />
-      ))}
-    </div>
-  );
-}
-
 export function Field({
   label,
   value,
   onInput,
   type = "text",
   required = false,
+  choices,
 }: {
   label: string;
   value: string;
   onInput: (value: string) => void;
   type?: string;
   required?: boolean;
+  choices?: string[];
 }) {
   const id = useId();
   return (
@@ -138,9 +197,17 @@ export function Field({
         type={type}
         value={value}
         required={required}
+        list={choices && `${id}-choices`}
         autoComplete={type === "password" ? "current-password" : "off"}
         onInput={(event) => onInput(event.currentTarget.value)}
       />
+      {choices && (
+        <datalist id={`${id}-choices`}>
+          {choices.map((choice) => (
+            <option key={choice} value={choice} />
+          ))}
+        </datalist>
+      )}
     </div>
   );
 }
@@ -171,6 +238,43 @@ export function Choice({
   );
 }
 
+export function SearchForm({ children }: { children: ComponentChildren }) {
+  return (
+    <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
+      {children}
+    </form>
+  );
+}
+
+// A form whose button does `send`, and that says what went wrong.
+export function Form({
+  action,
+  send,
+  disabled = false,
+  children,
+}: {
+  action: string;
+  send: () => Promise<unknown>;
+  disabled?: boolean;
+  children: ComponentChildren;
+}) {
+  const [error, setError] = useState<Error>();
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    setError(undefined);
+    await send().catch(setError);
+  };
+  return (
+    <form class="filters" onSubmit={submit}>
+      {children}
+      <button class="primary" disabled={disabled}>
+        {action}
+      </button>
+      {error && <Problem error={error} />}
+    </form>
+  );
+}
+
 // A button that asks before it acts, and says what went wrong.
 export function Confirmed({
   action,
@@ -184,8 +288,13 @@ export function Confirmed({
   danger?: boolean;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
+  const id = useId();
   const [error, setError] = useState<Error>();
   const [busy, setBusy] = useState(false);
+  const open = () => {
+    setError(undefined);
+    dialog.current?.showModal();
+  };
   const confirm = async () => {
     setBusy(true);
     setError(undefined);
@@ -199,21 +308,50 @@ export function Confirmed({
   };
   return (
     <>
-      <button class={danger ? "danger" : ""} onClick={() => dialog.current?.showModal()}>
+      <button type="button" class={danger ? "danger" : ""} onClick={open}>
         {action}
       </button>
-      <dialog ref={dialog}>
-        <p>{question}</p>
+      <dialog ref={dialog} aria-labelledby={id}>
+        <p id={id}>{question}</p>
         {error && <Problem error={error} />}
         <div class="actions">
-          <button onClick={() => dialog.current?.close()}>Leave it</button>
-          <button class={danger ? "danger" : "primary"} disabled={busy} onClick={confirm}>
+          <button type="button" onClick={() => dialog.current?.close()}>
+            Leave it
+          </button>
+          <button type="button" class={danger ? "danger" : "primary"} disabled={busy} onClick={confirm}>
             {action}
           </button>
         </div>
       </dialog>
     </>
   );
+}
+
+function useDelayed<T>(value: T, ms: number): T {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), ms);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return settled;
+}
+
+// The fields of a search, which stand in the address too, so that it can be passed on; and the
+// pages of what was found. `asked` is what was typed a moment ago.
+export function useSearch<Filter extends Record<string, string>>(page: string, empty: Filter) {
+  const [filter, setFilter] = useState<Filter>(() => {
+    const query = new URLSearchParams(location.hash.split("?")[1] ?? "");
+    const read = Object.keys(empty).map((name) => [name, query.get(name) ?? empty[name]]);
+    return Object.fromEntries(read) as Filter;
+  });
+  const pages = usePages();
+  const change = (part: Partial<Filter>) => {
+    const next = { ...filter, ...part };
+    setFilter(next);
+    pages.restart();
+    history.replaceState(null, "", address(page, next));
+  };
+  return { filter, asked: useDelayed(filter, 200), change, pages };
 }
 
 // Pages of a list that the control plane gives piece by piece.
@@ -225,11 +363,13 @@ export function usePages() {
     Pager: ({ next }: { next: string | undefined }) =>
       next || tokens.length > 0 ? (
         <nav class="actions" aria-label="Pages">
-          <button disabled={tokens.length === 0} onClick={() => setTokens(tokens.slice(0, -1))}>
+          <button type="button" disabled={tokens.length === 0} onClick={() => setTokens(tokens.slice(0, -1))}>
             Back
           </button>
-          <span class="quiet">page {tokens.length + 1}</span>
-          <button disabled={!next} onClick={() => next && setTokens([...tokens, next])}>
+          <span class="quiet" role="status">
+            page {tokens.length + 1}
+          </span>
+          <button type="button" disabled={!next} onClick={() => next && setTokens([...tokens, next])}>
             Next
           </button>
         </nav>

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { call } from "../api";
 import { useLive } from "../live";
-import { Choice, Confirmed, Field, Loaded, Page, Problem, Status, Table, Time, type Column } from "../ui";
+import { Choice, Confirmed, Field, Form, Loaded, Page, Panel, Status, Table, Time, type Column } from "../ui";
 
 interface Operator {
   name: string;
@@ -23,38 +23,70 @@ const commonColumns: Column<Operator>[] = [
   { name: "Since", cell: (row) => <Time seconds={row.created} /> },
 ];
 
-function Operators() {
+function NewOperator({ done }: { done: () => void }) {
   const [name, setName] = useState("");
   const [password, setPassword] = useState("");
   const [role, setRole] = useState("viewer");
-  const [error, setError] = useState<Error>();
-  const live = useLive(
-    () => call<{ operators: Operator[] }>("skerry", "GET", "/skerry/v1/operators"),
-    [],
-  );
-  const at = (operator: string) => `/skerry/v1/operators/${encodeURIComponent(operator)}`;
-  const add = async (event: Event) => {
-    event.preventDefault();
-    setError(undefined);
-    try {
-      await call("skerry", "POST", "/skerry/v1/operators", { body: { name, role, password } });
-      setName("");
-      setPassword("");
-      live.reload();
-    } catch (problem) {
-      setError(problem as Error);
-    }
+  const add = async () => {
+    await call("skerry", "POST", "/skerry/v1/operators", { body: { name, role, password } });
+    setName("");
+    setPassword("");
+    done();
   };
   return (
-    <>
-      <h2>Operators</h2>
-      <form class="filters" onSubmit={add}>
-        <Field label="Name" value={name} onInput={setName} required />
-        <Field label="Password" type="password" value={password} onInput={setPassword} required />
-        <Choice label="Role" value={role} options={kRoles} onChange={setRole} />
-        <button class="primary">Add</button>
-      </form>
-      {error && <Problem error={error} />}
+    <Form action="Add" send={add}>
+      <Field label="Name" value={name} onInput={setName} required />
+      <Field label="Password" type="password" value={password} onInput={setPassword} required />
+      <Choice label="Role" value={role} options={kRoles} onChange={setRole} />
+    </Form>
+  );
+}
+
+// What can be done to one operator; each change logs that one out.
+function OperatorActions({ operator, done }: { operator: Operator; done: () => void }) {
+  const [password, setPassword] = useState("");
+  const { name, enabled } = operator;
+  const at = `/skerry/v1/operators/${encodeURIComponent(name)}`;
+  const change = (body: Record<string, unknown>) => call("skerry", "PATCH", at, { body }).then(done);
+  return (
+    <details>
+      <summary>Change {name}</summary>
+      <div class="actions">
+        {kRoles
+          .filter(({ value }) => value !== operator.role)
+          .map(({ value }) => (
+            <Confirmed
+              key={value}
+              action={`Make ${value}`}
+              question={`${name} is logged out, and has the role ${value} from the next login on.`}
+              run={() => change({ role: value })}
+            />
+          ))}
+        <Confirmed
+          danger={enabled}
+          action={enabled ? "Lock out" : "Let in again"}
+          question={enabled ? `${name} is logged out now and cannot log in.` : `${name} may log in again.`}
+          run={() => change({ enabled: !enabled })}
+        />
+        <Confirmed
+          danger
+          action="Delete"
+          question={`${name} is logged out and forgotten; the audit log keeps what ${name} did.`}
+          run={() => call("skerry", "DELETE", at).then(done)}
+        />
+      </div>
+      <Form action="Set password" send={() => change({ password }).then(() => setPassword(""))} disabled={!password}>
+        <Field label={`New password of ${name}`} type="password" value={password} onInput={setPassword} required />
+      </Form>
+    </details>
+  );
+}
+
+function Operators() {
+  const live = useLive(() => call<{ operators: Operator[] }>("skerry", "GET", "/skerry/v1/operators"), []);
+  return (
+    <Panel title="Operators">
+      <NewOperator done={live.reload} />
       <Loaded live={live}>
         {({ operators }) => (
           <Table
@@ -63,32 +95,14 @@ function Operators() {
             id={(row) => row.name}
             rows={operators}
             columns={[
-              { name: "Name", cell: (row) => row.name },
+              { name: "Operator", cell: (row) => row.name },
               ...commonColumns,
-              {
-                name: "",
-                cell: (row) => (
-                  <Confirmed
-                    danger
-                    action={row.enabled ? "Lock out" : "Let in again"}
-                    question={
-                      row.enabled
-                        ? `${row.name} is logged out now and cannot log in.`
-                        : `${row.name} may log in again.`
-                    }
-                    run={() =>
-                      call("skerry", "PATCH", at(row.name), { body: { enabled: !row.enabled } }).then(
-                        live.reload,
-                      )
-                    }
-                  />
-                ),
-              },
+              { name: "", cell: (row) => <OperatorActions operator={row} done={live.reload} /> },
             ]}
           />
         )}
       </Loaded>
-    </>
+    </Panel>
   );
 }
 
@@ -99,8 +113,7 @@ function Keys() {
   );
   const at = (id: string) => `/skerry/v1/accessKeys/${encodeURIComponent(id)}`;
   return (
-    <>
-      <h2>Access keys</h2>
+    <Panel title="Access keys">
       <p class="quiet">
         Made on the command line, where their secret can be kept:{" "}
         <code>skerry key create NAME --role deployer --out FILE</code>
@@ -135,7 +148,7 @@ function Keys() {
           />
         )}
       </Loaded>
-    </>
+    </Panel>
   );
 }
 

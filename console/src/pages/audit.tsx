@@ -1,8 +1,7 @@
 // Every change and who made it.
-import { useState } from "preact/hooks";
 import { call } from "../api";
 import { useLive } from "../live";
-import { Field, Loaded, Page, Table, Time, usePages } from "../ui";
+import { Field, Loaded, Page, SearchForm, Table, Time, useSearch } from "../ui";
 
 interface Entry {
   sequence: number;
@@ -16,28 +15,47 @@ interface Entry {
   details: unknown;
 }
 
+// Of a field that has a day and a time of this place; nothing where it is not whole.
+function seconds(local: string): number | undefined {
+  const at = Date.parse(local);
+  return Number.isNaN(at) ? undefined : Math.floor(at / 1000);
+}
+
+const kAnything = { actor: "", text: "", from: "", until: "" };
+
 export function AuditPage() {
-  const [actor, setActor] = useState("");
-  const [operation, setOperation] = useState("");
-  const pages = usePages();
+  const { filter, asked, change, pages } = useSearch("audit", kAnything);
+  const people = useLive(
+    async () => {
+      const { operators } = await call<{ operators: { name: string }[] }>("skerry", "GET", "/skerry/v1/operators");
+      const { accessKeys } = await call<{ accessKeys: { name: string }[] }>("skerry", "GET", "/skerry/v1/accessKeys");
+      return [...new Set(["root", ...operators, ...accessKeys].map((one) => (typeof one === "string" ? one : one.name)))];
+    },
+    [],
+  );
   const live = useLive(
     () =>
       call<{ entries: Entry[]; nextToken?: string }>("skerry", "GET", "/skerry/v1/audit", {
-        query: { actor, operation, maxResults: 25, nextToken: pages.token },
+        query: {
+          actor: asked.actor,
+          text: asked.text,
+          from: seconds(asked.from),
+          until: seconds(asked.until),
+          maxResults: 25,
+          nextToken: pages.token,
+        },
       }),
-    [actor, operation, pages.token],
+    [asked, pages.token],
     ["deployments", "devices"],
   );
-  const change = (set: (text: string) => void) => (text: string) => {
-    set(text);
-    pages.restart();
-  };
   return (
     <Page title="Audit log">
-      <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
-        <Field label="Who" value={actor} onInput={change(setActor)} />
-        <Field label="Operation" value={operation} onInput={change(setOperation)} />
-      </form>
+      <SearchForm>
+        <Field label="Who" value={filter.actor} onInput={(actor) => change({ actor })} choices={people.data ?? []} />
+        <Field label="What, or of what" value={filter.text} onInput={(text) => change({ text })} />
+        <Field label="From" type="datetime-local" value={filter.from} onInput={(from) => change({ from })} />
+        <Field label="Until" type="datetime-local" value={filter.until} onInput={(until) => change({ until })} />
+      </SearchForm>
       <Loaded live={live}>
         {(page) => (
           <>
@@ -56,8 +74,8 @@ export function AuditPage() {
                   name: "Request",
                   cell: (row) => (
                     <details>
-                      <summary>{row.requestId.slice(0, 8) || "–"}</summary>
-                      <pre>{JSON.stringify(row.details, null, 2)}</pre>
+                      <summary>{row.requestId.slice(0, 8) || "details"}</summary>
+                      <pre class="code">{JSON.stringify(row.details, null, 2)}</pre>
                     </details>
                   ),
                 },

@@ -1,8 +1,7 @@
-// Components that this fleet publishes, and where each of them runs.
-import { useState } from "preact/hooks";
+// Components that this fleet publishes.
 import { all } from "../api";
 import { useLive } from "../live";
-import { Field, Loaded, Page, Table, Time } from "../ui";
+import { Field, Loaded, Page, SearchForm, Table, Time, useSearch } from "../ui";
 
 interface Component {
   arn: string;
@@ -15,41 +14,45 @@ interface Component {
   };
 }
 
+const kShown = 200;
+
 export function ComponentsPage() {
-  const [text, setText] = useState("");
+  const { filter, asked, change } = useSearch("components", { text: "" });
   const live = useLive(
-    () => all<Component>("greengrass", "/greengrass/v2/components", "components", { scope: "PRIVATE" }),
+    () => all<Component>("greengrass", "/greengrass/v2/components", "components", { scope: "PRIVATE" }, 5000),
     [],
     ["deployments"],
   );
   return (
     <Page title="Components">
-      <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
-        <Field label="Name" value={text} onInput={setText} />
-      </form>
+      <SearchForm>
+        <Field label="Name" value={filter.text} onInput={(text) => change({ text })} />
+      </SearchForm>
       <Loaded live={live}>
-        {(list) => (
-          <Table
-            caption="Components"
-            empty="None. Publish one: skerry component publish recipe.yaml"
-            id={(row) => row.arn}
-            rows={list.filter((one) => one.componentName.includes(text))}
-            columns={[
-              {
-                name: "Component",
-                cell: (row) => (
-                  <a href={`#/devices?component=${encodeURIComponent(row.componentName)}`}>
-                    {row.componentName}
-                  </a>
-                ),
-              },
-              { name: "Newest version", cell: (row) => row.latestVersion.componentVersion },
-              { name: "Published", cell: (row) => <Time seconds={row.latestVersion.creationTimestamp} /> },
-              { name: "Publisher", cell: (row) => row.latestVersion.publisher ?? "" },
-              { name: "Description", cell: (row) => row.latestVersion.description ?? "" },
-            ]}
-          />
-        )}
+        {(list) => {
+          const found = list.filter((one) => one.componentName.toLowerCase().includes(asked.text.toLowerCase()));
+          return (
+            <>
+              <Table
+                caption="Components"
+                empty={asked.text ? "No component fits." : <>None. Publish one: <code>skerry component publish recipe.yaml</code></>}
+                id={(row) => row.arn}
+                rows={found.slice(0, kShown)}
+                columns={[
+                  {
+                    name: "Component",
+                    cell: (row) => <a href={`#/components/${encodeURIComponent(row.componentName)}`}>{row.componentName}</a>,
+                  },
+                  { name: "Newest version", cell: (row) => row.latestVersion.componentVersion },
+                  { name: "Published", cell: (row) => <Time seconds={row.latestVersion.creationTimestamp} /> },
+                  { name: "Publisher", cell: (row) => row.latestVersion.publisher ?? "" },
+                  { name: "Description", cell: (row) => row.latestVersion.description ?? "" },
+                ]}
+              />
+              {found.length > kShown && <p class="quiet">The first {kShown} of {found.length}: type more of the name.</p>}
+            </>
+          );
+        }}
       </Loaded>
     </Page>
   );

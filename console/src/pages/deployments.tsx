@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { all, call } from "../api";
 import { useLive } from "../live";
-import { Choice, Field, Loaded, Page, Problem, Status, Table, Time, usePages, type Column } from "../ui";
+import { Choice, deploymentLink, Field, Loaded, Page, Problem, Status, Table, targetLink, Time, usePages, type Column } from "../ui";
 
 export interface Deployment {
   deploymentId: string;
@@ -17,24 +17,101 @@ export interface Deployment {
 export const deploymentColumns: Column<Deployment>[] = [
   {
     name: "Deployment",
-    cell: (row) => (
-      <a href={`#/deployments/${row.deploymentId}`}>{row.deploymentName || row.deploymentId}</a>
-    ),
+    cell: (row) => deploymentLink(row.deploymentId, row.deploymentName),
   },
-  { name: "Target", cell: (row) => row.targetArn.split(":").at(-1) },
+  { name: "Target", cell: (row) => targetLink(row.targetArn) },
   { name: "Revision", cell: (row) => row.revisionId },
   { name: "Status", cell: (row) => <Status value={row.deploymentStatus} /> },
   { name: "Created", cell: (row) => <Time seconds={row.creationTimestamp} /> },
 ];
 
+interface Plan {
+  way: string;
+  canary: string;
+  percents: string;
+  bake: string;
+  approval: string;
+}
+const kPlan: Plan = { way: "all", canary: "", percents: "1, 10, 50, 100", bake: "10", approval: "" };
+
+// docs/data/rollout.md says what each field means.
+function documentOf(plan: Plan): Record<string, unknown> {
+  const bakeMinutes = Number(plan.bake);
+  const stages: Record<string, unknown>[] = plan.canary ? [{ canary: true, bakeMinutes }] : [];
+  for (const percent of plan.percents.split(",")) stages.push({ percent: Number(percent), bakeMinutes });
+  for (const stage of plan.approval === "each" ? stages.slice(0, -1) : plan.approval === "first" ? stages.slice(0, 1) : []) {
+    stage["approval"] = true;
+  }
+  return { ...(plan.canary && { canaryGroup: plan.canary }), stages };
+}
+
+function PlanFields({ plan, change, groups }: { plan: Plan; change: (part: Partial<Plan>) => void; groups: string[] }) {
+  return (
+    <>
+      <Choice
+        label="How"
+        value={plan.way}
+        onChange={(way) => change({ way })}
+        options={[
+          { value: "all", text: "all devices at once" },
+          { value: "stages", text: "by stages; a bad one takes itself back" },
+        ]}
+      />
+      {plan.way === "stages" && (
+        <>
+          <Choice
+            label="Canary group"
+            value={plan.canary}
+            onChange={(canary) => change({ canary })}
+            options={[{ value: "", text: "none" }, ...groups.map((name) => ({ value: name, text: name }))]}
+          />
+          <Field label="Stages, in percent of the devices" value={plan.percents} onInput={(percents) => change({ percents })} required />
+          <Field label="Minutes to watch each" type="number" value={plan.bake} onInput={(bake) => change({ bake })} required />
+          <Choice
+            label="Approval"
+            value={plan.approval}
+            onChange={(approval) => change({ approval })}
+            options={[
+              { value: "", text: "by the gates alone" },
+              { value: "first", text: "by somebody, after the first stage" },
+              { value: "each", text: "by somebody, after each stage" },
+            ]}
+          />
+        </>
+      )}
+    </>
+  );
+}
+
+// What the target runs now, with another version of one component.
+async function changed(targetArn: string, component: string, componentVersion: string) {
+  const latest = await call<{ deployments: Deployment[] }>("greengrass", "GET", "/greengrass/v2/deployments", {
+    query: { targetArn, maxResults: 1 },
+  });
+  const [first] = latest.deployments;
+  const now = first
+    ? await call<{ components: Record<string, Record<string, unknown>>; deploymentPolicies: Record<string, unknown> }>(
+        "greengrass",
+        "GET",
+        `/greengrass/v2/deployments/${first.deploymentId}`,
+      )
+    : { components: {} as Record<string, Record<string, unknown>>, deploymentPolicies: {} };
+  return {
+    targetArn,
+    components: { ...now.components, [component]: { ...now.components[component], componentVersion } },
+    deploymentPolicies: now.deploymentPolicies,
+  };
+}
+
 // A deployment replaces all that its target has: the form begins with what it runs now.
-function NewDeployment({ done }: { done: (id: string) => void }) {
+function NewDeployment() {
   const [target, setTarget] = useState("");
   const [component, setComponent] = useState("");
   const [version, setVersion] = useState("");
+  const [plan, setPlan] = useState(kPlan);
   const [error, setError] = useState<Error>();
   const targets = useLive(
-    async () => (await all<{ groupName: string; groupArn: string }>("iot", "/thing-groups", "thingGroups")),
+    () => all<{ groupName: string; groupArn: string }>("iot", "/thing-groups", "thingGroups", { maxResults: 100 }),
     [],
   );
   const components = useLive(
@@ -51,25 +128,16 @@ function NewDeployment({ done }: { done: (id: string) => void }) {
     event.preventDefault();
     setError(undefined);
     try {
-      const latest = await all<Deployment>("greengrass", "/greengrass/v2/deployments", "deployments", {
-        targetArn: target,
-      });
-      const now = latest[0]
-        ? await call<{ components: Record<string, unknown>; deploymentPolicies: Record<string, unknown> }>(
-            "greengrass",
-            "GET",
-            `/greengrass/v2/deployments/${latest[0].deploymentId}`,
-          )
-        : { components: {}, deploymentPolicies: {} };
-      const before = (now.components[component] ?? {}) as Record<string, unknown>;
-      const made = await call<{ deploymentId: string }>("greengrass", "POST", "/greengrass/v2/deployments", {
-        body: {
-          targetArn: target,
-          components: { ...now.components, [component]: { ...before, componentVersion: version } },
-          deploymentPolicies: now.deploymentPolicies,
-        },
-      });
-      done(made.deploymentId);
+      const deployment = await changed(target, component, version);
+      if (plan.way === "stages") {
+        const made = await call<{ rolloutId: string }>("skerry", "POST", "/skerry/v1/rollouts", {
+          body: { deployment, rollout: documentOf(plan) },
+        });
+        location.hash = `#/rollouts/${made.rolloutId}`;
+      } else {
+        const made = await call<{ deploymentId: string }>("greengrass", "POST", "/greengrass/v2/deployments", { body: deployment });
+        location.hash = `#/deployments/${made.deploymentId}`;
+      }
     } catch (problem) {
       setError(problem as Error);
     }
@@ -79,29 +147,30 @@ function NewDeployment({ done }: { done: (id: string) => void }) {
     const found = components.data?.find((one) => one.componentName === name);
     setVersion(found?.latestVersion.componentVersion ?? "");
   };
+  const groups = targets.data ?? [];
+  const kChoose = { value: "", text: "choose…" };
   return (
-    <details>
+    <details class="panel">
       <summary>New deployment</summary>
       <form class="narrow" onSubmit={submit}>
         <Choice
           label="Group"
           value={target}
           onChange={setTarget}
-          options={[
-            { value: "", text: "choose…" },
-            ...(targets.data ?? []).map((one) => ({ value: one.groupArn, text: one.groupName })),
-          ]}
+          options={[kChoose, ...groups.map((one) => ({ value: one.groupArn, text: one.groupName }))]}
         />
         <Choice
           label="Component"
           value={component}
           onChange={choose}
-          options={[
-            { value: "", text: "choose…" },
-            ...(components.data ?? []).map((one) => ({ value: one.componentName, text: one.componentName })),
-          ]}
+          options={[kChoose, ...(components.data ?? []).map((one) => ({ value: one.componentName, text: one.componentName }))]}
         />
         <Field label="Version" value={version} onInput={setVersion} required />
+        <PlanFields
+          plan={plan}
+          change={(part) => setPlan({ ...plan, ...part })}
+          groups={groups.filter((one) => one.groupArn !== target).map((one) => one.groupName)}
+        />
         <p class="quiet">What else the group runs stays as it is.</p>
         {error && <Problem error={error} />}
         <button class="primary" disabled={!target || !component || !version}>
@@ -128,7 +197,7 @@ export function DeploymentsPage({ mayChange }: { mayChange: boolean }) {
   );
   return (
     <Page title="Deployments">
-      {mayChange && <NewDeployment done={(id) => (location.hash = `#/deployments/${id}`)} />}
+      {mayChange && <NewDeployment />}
       <form class="filters">
         <Choice
           label="Show"

@@ -1,11 +1,12 @@
 // The fleet at a glance.
 import { all, call } from "../api";
 import { useLive } from "../live";
-import { Loaded, Page, StackedBar, Status, Table } from "../ui";
+import { BigNumber, StackedBar } from "../charts";
+import { address, Loaded, Page, Panel, Status, Table } from "../ui";
 import { deploymentColumns, type Deployment } from "./deployments";
 import { isOver, rolloutColumns, type RolloutSummary } from "./rollouts";
 
-interface VersionCount {
+export interface VersionCount {
   componentName: string;
   componentVersion: string;
   devices: number;
@@ -38,7 +39,7 @@ function Versions({ counts }: { counts: VersionCount[] }) {
       id={(row) => row.name}
       rows={rows}
       columns={[
-        { name: "Component", cell: (row) => row.name },
+        { name: "Component", cell: (row) => <a href={`#/components/${encodeURIComponent(row.name)}`}>{row.name}</a> },
         {
           name: "Devices by version",
           cell: (row) => (
@@ -46,7 +47,7 @@ function Versions({ counts }: { counts: VersionCount[] }) {
               parts={row.versions.flatMap((version) => [
                 { name: version.componentVersion, count: version.devices - version.broken },
                 ...(version.broken > 0
-                  ? [{ name: `${version.componentVersion} broken`, count: version.broken, bad: true }]
+                  ? [{ name: `${version.componentVersion} broken`, count: version.broken, kind: "bad" as const }]
                   : []),
               ])}
             />
@@ -57,9 +58,7 @@ function Versions({ counts }: { counts: VersionCount[] }) {
           cell: (row) =>
             row.versions.map((version) => (
               <div key={version.componentVersion}>
-                <a
-                  href={`#/devices?component=${encodeURIComponent(row.name)}&version=${encodeURIComponent(version.componentVersion)}`}
-                >
+                <a href={address("devices", { component: row.name, version: version.componentVersion })}>
                   {version.componentVersion}
                 </a>{" "}
                 on {version.devices}
@@ -76,11 +75,28 @@ function Versions({ counts }: { counts: VersionCount[] }) {
   );
 }
 
-function Number({ value, text, href }: { value: number; text: string; href: string }) {
+function Health({ fleet }: { fleet: Overview }) {
+  const { healthy, unhealthy, unreachable } = fleet;
+  const devices = healthy + unhealthy + unreachable + fleet.new;
   return (
-    <a class="number" href={href}>
-      <b>{value}</b> {text}
-    </a>
+    <>
+      <div class="numbers">
+        <BigNumber value={devices} text="devices" href="#/devices" />
+        <BigNumber value={healthy} text="healthy" href="#/devices?status=HEALTHY" kind={healthy > 0 ? "good" : ""} />
+        <BigNumber value={unhealthy} text="unhealthy" href="#/devices?status=UNHEALTHY" kind={unhealthy > 0 ? "bad" : ""} />
+        <BigNumber value={unreachable} text="unreachable" href="#/devices?status=UNREACHABLE" kind={unreachable > 0 ? "bad" : ""} />
+        <BigNumber value={fleet.new} text="never heard of" href="#/devices?status=NEW" />
+        <BigNumber value={fleet.thingGroups} text="groups" href="#/groups" />
+      </div>
+      <StackedBar
+        parts={[
+          { name: "healthy", count: healthy, kind: "good" as const },
+          { name: "unhealthy", count: unhealthy, kind: "bad" as const },
+          { name: "unreachable", count: unreachable, kind: "bad" as const },
+          { name: "never heard of", count: fleet.new, kind: "quiet" as const },
+        ].filter((part) => part.count > 0)}
+      />
+    </>
   );
 }
 
@@ -107,47 +123,39 @@ export function OverviewPage() {
       <Loaded live={live}>
         {(fleet) => (
           <>
-            <div class="numbers">
-              <Number
-                value={fleet.healthy + fleet.unhealthy + fleet.unreachable + fleet.new}
-                text="devices"
-                href="#/devices"
-              />
-              <Number value={fleet.healthy} text="healthy" href="#/devices?status=HEALTHY" />
-              <Number value={fleet.unhealthy} text="unhealthy" href="#/devices?status=UNHEALTHY" />
-              <Number value={fleet.unreachable} text="unreachable" href="#/devices?status=UNREACHABLE" />
-              <Number value={fleet.new} text="never heard of" href="#/devices?status=NEW" />
-              <Number value={fleet.thingGroups} text="groups" href="#/groups" />
-            </div>
-            <h2>Versions</h2>
-            <Versions counts={fleet.components} />
+            <Health fleet={fleet} />
+            <Panel title="Versions on devices">
+              <Versions counts={fleet.components} />
+            </Panel>
           </>
         )}
       </Loaded>
-      <h2>Rollouts in progress</h2>
-      <Loaded live={rollouts}>
-        {(page) => (
-          <Table
-            caption="Rollouts in progress"
-            empty="None."
-            id={(row) => row.rolloutId}
-            rows={page.rollouts.filter((one) => !isOver(one.phase))}
-            columns={rolloutColumns}
-          />
-        )}
-      </Loaded>
-      <h2>Deployments in progress</h2>
-      <Loaded live={deployments}>
-        {(list) => (
-          <Table
-            caption="Deployments in progress"
-            empty="Every target has what it was given."
-            id={(row) => row.deploymentId}
-            rows={list.filter((one) => one.deploymentStatus === "ACTIVE")}
-            columns={deploymentColumns}
-          />
-        )}
-      </Loaded>
+      <Panel title="Rollouts in progress" beside={<a href="#/rollouts">All rollouts</a>}>
+        <Loaded live={rollouts}>
+          {(page) => (
+            <Table
+              caption="Rollouts in progress"
+              empty="None."
+              id={(row) => row.rolloutId}
+              rows={page.rollouts.filter((one) => !isOver(one.phase))}
+              columns={rolloutColumns}
+            />
+          )}
+        </Loaded>
+      </Panel>
+      <Panel title="Deployments in progress" beside={<a href="#/deployments">All deployments</a>}>
+        <Loaded live={deployments}>
+          {(list) => (
+            <Table
+              caption="Deployments in progress"
+              empty="Every target has what it was given."
+              id={(row) => row.deploymentId}
+              rows={list.filter((one) => one.deploymentStatus === "ACTIVE")}
+              columns={deploymentColumns}
+            />
+          )}
+        </Loaded>
+      </Panel>
     </Page>
   );
 }

@@ -1,10 +1,11 @@
-// A rollout as a picture: its stages, the devices in them, the gates with their evidence, what
-// happened, and the devices on their way back.
+// A rollout as a picture: its stages and the devices in them, the gates with their evidence, what
+// happened and when it failed, and the devices on their way back.
 import { useEffect } from "preact/hooks";
 import { all, call } from "../api";
+import { StackedBar, words, type Part } from "../charts";
 import { useLive } from "../live";
-import { Confirmed, Loaded, Page, StackedBar, Table, Time } from "../ui";
-import { isOver, Phase, type RolloutSummary } from "./rollouts";
+import { Confirmed, deploymentLink, deviceLink, Facts, Loaded, Page, Panel, Pill, Table, targetLink, Time, type Kind } from "../ui";
+import { isOver, Phase, phaseText, type RolloutSummary } from "./rollouts";
 
 interface Census {
   asked: number;
@@ -23,21 +24,24 @@ interface Stage {
   percent?: number;
   devices?: number;
   approval?: boolean;
+  bakeSeconds?: number;
   devicesSoFar: number;
 }
+type Interval = [low: number | null, high: number | null];
 interface Finding {
   metric: string;
   verdict: string;
   release: number;
   control: number;
-  releaseInterval: [number, number];
-  controlInterval: [number, number];
+  releaseInterval: Interval;
+  controlInterval: Interval;
   devices: number;
   needed: number;
   text: string;
 }
 interface Rollout extends RolloutSummary {
   stageList: Stage[];
+  bakedSeconds: number;
   gates: Finding[];
   devices: Census;
   members: number;
@@ -50,102 +54,145 @@ interface Line {
 }
 
 const kTickMs = 5000;
+const kFailedPhases = new Set(["rollingBack", "rolledBack", "canceled"]);
 
 function nameOf(stage: Stage): string {
-  if (stage.canary) return "canary";
-  return stage.percent !== undefined ? `${stage.percent} %` : `${stage.devices} devices`;
+  if (stage.canary) return "Canary";
+  if (stage.percent !== undefined) return `${stage.percent} %`;
+  return `${stage.devices} ${stage.devices === 1 ? "device" : "devices"}`;
 }
 
-// One block a stage, as wide as the devices that it adds (with a least width, so that 1 % is
-// seen), filled by those that were asked.
-function Stages({ rollout }: { rollout: Rollout }) {
-  const failed = ["rollingBack", "rolledBack", "canceled"].includes(rollout.phase);
+// Devices that have said how it went, for good.
+function ended(census: Census): number {
+  return census.succeeded + census.failed + census.rejected + census.timedOut + census.canceled;
+}
+
+interface Block {
+  stage: Stage;
+  size: number; // devices that this stage adds
+  asked: number;
+  ended: number;
+  state: "done" | "now" | "failed" | "ahead";
+}
+
+// Devices come in one order, so what was asked fills one stage after the other.
+function blocksOf(rollout: Rollout): Block[] {
   let before = 0;
-  const blocks = rollout.stageList.map((stage, index) => {
+  return rollout.stageList.map((stage, index) => {
     const size = Math.max(stage.devicesSoFar - before, 0);
-    const asked = Math.min(Math.max(rollout.devices.asked - before, 0), size);
+    const within = (count: number) => Math.min(Math.max(count - before, 0), size);
+    const isHere = index === rollout.stage - 1;
+    const isDone = index < rollout.stage - 1 || rollout.phase === "completed";
+    const here = kFailedPhases.has(rollout.phase) ? "failed" : "now";
+    const block: Block = {
+      stage,
+      size,
+      asked: within(rollout.devices.asked),
+      ended: within(ended(rollout.devices)),
+      state: isDone ? "done" : isHere ? here : "ahead",
+    };
     before = Math.max(before, stage.devicesSoFar);
-    return { stage, index, size, asked };
+    return block;
   });
-  const total = Math.max(before, 1);
-  const width = (size: number) => 90 + (640 * size) / total;
-  const whole = blocks.reduce((sum, block) => sum + width(block.size) + 6, 0);
-  let x = 0;
-  const words = blocks.map((b) => `${nameOf(b.stage)}: ${b.asked} of ${b.size} devices asked`).join("; ");
+}
+
+const kStates = { done: "fine", now: "now", failed: "stopped here", ahead: "not begun" };
+
+// One lane a stage, as long as the share of the target that it adds (with a least length, so that
+// 1 % is seen): light what was asked, full what has answered.
+function Stages({ rollout }: { rollout: Rollout }) {
+  const total = Math.max(rollout.members, 1);
   return (
-    <svg class="stages" viewBox={`0 0 ${whole} 96`} role="img" aria-label={words}>
-      {blocks.map(({ stage, index, size, asked }) => {
-        const left = x;
-        const full = width(size);
-        x += full + 6;
-        const current = index === rollout.stage - 1;
+    <ol class="stages" aria-label="Stages">
+      {blocksOf(rollout).map((block, index) => {
+        const part = (count: number) => `${(100 * count) / Math.max(block.size, 1)}%`;
         return (
-          <g key={index}>
-            <rect x={left} y={26} width={full} height={40} rx={5} class="stage-ground" />
-            <rect
-              x={left}
-              y={26}
-              width={size > 0 ? (full * asked) / size : 0}
-              height={40}
-              rx={5}
-              class={failed ? "stage-fill bad" : "stage-fill"}
-            />
-            {current && <rect x={left} y={26} width={full} height={40} rx={5} class="stage-now" />}
-            <text x={left + 6} y={18}>
-              {nameOf(stage)}
-              {stage.approval ? " ✋" : ""}
-            </text>
-            <text x={left + 6} y={84} class="small">
-              {asked} of {size}
-            </text>
-          </g>
+          <li key={index} class={`stage ${block.state}`} style={{ flexGrow: 12 + (100 * block.size) / total }}>
+            <span class="stage-name">
+              {nameOf(block.stage)} <span class="stage-state">{kStates[block.state]}</span>
+            </span>
+            <span class="stage-lane" role="img" aria-label={`${block.asked} of ${block.size} devices asked, ${block.ended} have answered`}>
+              <span class="stage-asked" style={{ width: part(block.asked) }} />
+              <span class="stage-ended" style={{ width: part(block.ended) }} />
+            </span>
+            <span class="quiet small">
+              {block.asked.toLocaleString()} of {block.size.toLocaleString()}
+              {block.stage.approval ? ", then approval" : ""}
+            </span>
+          </li>
         );
       })}
-    </svg>
+    </ol>
   );
 }
 
-function parts(census: Census) {
-  return [
-    { name: "succeeded", count: census.succeeded },
-    { name: "in progress", count: census.inProgress + census.retrying },
-    { name: "queued", count: census.queued },
-    { name: "silent", count: census.silent, bad: true },
-    { name: "failed", count: census.failed + census.rejected + census.timedOut, bad: true },
-    { name: "cancelled", count: census.canceled },
-  ].filter((part) => part.count > 0);
+function partsOf(census: Census): Part[] {
+  const parts: Part[] = [
+    { name: "succeeded", count: census.succeeded, kind: "good" },
+    { name: "in progress", count: census.inProgress + census.retrying, kind: "busy" },
+    { name: "queued", count: census.queued, kind: "quiet" },
+    { name: "silent", count: census.silent, kind: "bad" },
+    { name: "failed", count: census.failed + census.rejected + census.timedOut, kind: "bad" },
+    { name: "cancelled", count: census.canceled, kind: "quiet" },
+  ];
+  return parts.filter((part) => part.count > 0);
 }
 
-// Both intervals on one axis: apart means that the release differs.
+function print(value: number): string {
+  if (Math.abs(value) < 0.0005) return "0";
+  return value.toLocaleString(undefined, { maximumSignificantDigits: 3 });
+}
+
+// Both intervals on one axis: apart means that the release differs. Without an end on one side the
+// line goes to the edge.
 function Intervals({ finding }: { finding: Finding }) {
   const arms = [
     { name: "release", value: finding.release, interval: finding.releaseInterval },
     { name: "control", value: finding.control, interval: finding.controlInterval },
-  ].filter((arm) => Array.isArray(arm.interval) && arm.interval.every(Number.isFinite));
-  if (arms.length === 0) return null;
-  const low = Math.min(...arms.map((arm) => arm.interval[0]));
-  const high = Math.max(...arms.map((arm) => arm.interval[1]));
-  const place = (value: number) => 8 + (164 * (value - low)) / Math.max(high - low, 1e-12);
-  const words = arms
-    .map((arm) => `${arm.name} ${arm.value} (${arm.interval[0]} to ${arm.interval[1]})`)
+  ].filter((arm) => arm.interval.some((end) => end !== null));
+  if (arms.length === 0) return <span class="quiet">–</span>;
+  const ends = arms.flatMap((arm) => [...arm.interval, arm.value]).filter((end) => end !== null);
+  const [low, high] = [Math.min(...ends), Math.max(...ends)];
+  const place = (value: number) => 64 + (148 * (value - low)) / Math.max(high - low, 1e-12);
+  const spoken = arms
+    .map((arm) => `${arm.name} ${print(arm.value)} (${arm.interval.map((end) => (end === null ? "open" : print(end))).join(" to ")})`)
     .join(", ");
   return (
-    <svg class="intervals" viewBox="0 0 180 44" role="img" aria-label={words}>
-      {arms.map((arm, index) => (
-        <g key={arm.name} class={arm.name}>
-          <line x1={place(arm.interval[0])} x2={place(arm.interval[1])} y1={12 + 20 * index} y2={12 + 20 * index} />
-          <circle cx={place(arm.value)} cy={12 + 20 * index} r={4} />
-        </g>
-      ))}
+    <svg class="intervals" viewBox="0 0 220 62" role="img" aria-label={spoken}>
+      <title>{spoken}</title>
+      {arms.map((arm, index) => {
+        const y = 12 + 20 * index;
+        const [from, to] = arm.interval;
+        return (
+          <g key={arm.name} class={arm.name}>
+            <text x={0} y={y + 4}>
+              {arm.name}
+            </text>
+            <line x1={from === null ? 60 : place(from)} x2={to === null ? 216 : place(to)} y1={y} y2={y} />
+            <circle cx={place(arm.value)} cy={y} r={4.5} />
+          </g>
+        );
+      })}
+      <text x={64} y={56} class="axis">
+        {print(low)}
+      </text>
+      <text x={212} y={56} class="axis end">
+        {print(high)}
+      </text>
     </svg>
   );
 }
 
-const kVerdicts: Record<string, { text: string; kind: string }> = {
+const kVerdicts: Record<string, { text: string; kind: Kind }> = {
   fine: { text: "fine", kind: "good" },
   worse: { text: "worse", kind: "bad" },
   notEnoughData: { text: "not enough data", kind: "neutral" },
 };
+
+// "meanConfidence" → "mean confidence"
+function spaced(metric: string): string {
+  return metric.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
 
 function Gates({ findings }: { findings: Finding[] }) {
   return (
@@ -155,15 +202,16 @@ function Gates({ findings }: { findings: Finding[] }) {
       id={(row) => row.metric}
       rows={findings}
       columns={[
-        { name: "Metric", cell: (row) => row.metric },
+        { name: "Metric", cell: (row) => <b>{spaced(row.metric)}</b> },
         {
           name: "Verdict",
           cell: (row) => {
-            const verdict = kVerdicts[row.verdict] ?? { text: row.verdict, kind: "neutral" };
-            return <span class={`status ${verdict.kind}`}>{verdict.text}</span>;
+            const verdict = kVerdicts[row.verdict] ?? { text: row.verdict, kind: "neutral" as const };
+            return <Pill kind={verdict.kind}>{verdict.text}</Pill>;
           },
         },
-        { name: "Release above, control below", cell: (row) => <Intervals finding={row} /> },
+        { name: "Confidence intervals", cell: (row) => <Intervals finding={row} /> },
+        { name: "Devices", cell: (row) => (row.needed > 0 ? `${row.devices} of ${row.needed}` : row.devices) },
         { name: "Evidence", cell: (row) => row.text },
       ]}
     />
@@ -175,39 +223,38 @@ function Commands({ rollout, done }: { rollout: Rollout; done: () => void }) {
     call("skerry", "POST", `/skerry/v1/rollouts/${encodeURIComponent(rollout.rolloutId)}/${command}`, {
       body,
     }).then(done);
-  const back = rollout.previousDeploymentId;
+  const { phase, stage, devices } = rollout;
+  const goesOn = !isOver(phase) && phase !== "rollingBack";
+  const mayGoBack = rollout.previousDeploymentId && (goesOn || phase === "completed" || phase === "canceled");
+  if (!goesOn && !mayGoBack) return null;
   return (
     <div class="actions">
-      {rollout.phase === "approval" && (
+      {phase === "waitingForApproval" && (
         <Confirmed
           action="Approve"
-          question={`Stage ${rollout.stage} is fine: go on to the next one?`}
-          run={() => send("approve", { stage: rollout.stage })}
+          question={`Stage ${stage} of ${rollout.stages} is fine: go on to the next one?`}
+          run={() => send("approve", { stage })}
         />
       )}
-      {rollout.phase === "paused" && (
-        <Confirmed action="Resume" question="Go on asking devices?" run={() => send("resume")} />
-      )}
-      {["asking", "baking", "approval"].includes(rollout.phase) && (
+      {phase === "paused" && rollout.gates.some((gate) => gate.verdict === "notEnoughData") && (
         <Confirmed
-          action="Pause"
-          question="No further device is asked until somebody resumes it."
-          run={() => send("pause")}
+          action="Approve"
+          question="Go on to the next stage without the evidence that a gate waits for?"
+          run={() => send("approve", { stage })}
         />
       )}
-      {!isOver(rollout.phase) && rollout.phase !== "rollingBack" && (
-        <Confirmed
-          danger
-          action="Abort"
-          question="No further device gets it; those that have it keep it."
-          run={() => send("abort")}
-        />
+      {phase === "paused" && <Confirmed action="Resume" question="Go on asking devices?" run={() => send("resume")} />}
+      {goesOn && phase !== "paused" && (
+        <Confirmed action="Pause" question="No further device is asked until somebody resumes it." run={() => send("pause")} />
       )}
-      {rollout.phase !== "rollingBack" && rollout.phase !== "rolledBack" && back && (
+      {goesOn && (
+        <Confirmed danger action="Abort" question="No further device gets it; those that have it keep it." run={() => send("abort")} />
+      )}
+      {mayGoBack && (
         <Confirmed
           danger
           action="Roll back"
-          question={`Every device that was asked gets the revision before. ${rollout.devices.asked} devices were.`}
+          question={`Every device that was asked gets the revision before: ${devices.asked.toLocaleString()} of ${rollout.members.toLocaleString()} devices.`}
           run={() => send("rollback")}
         />
       )}
@@ -215,70 +262,148 @@ function Commands({ rollout, done }: { rollout: Rollout; done: () => void }) {
   );
 }
 
+// The line of the history that says why it does not go on.
+function isFailure(line: Line): boolean {
+  return /^(rollingBack|canceled|paused: gate)/.test(line.text) && !/by an operator/.test(line.text);
+}
+
+function Failure({ rollout, line }: { rollout: Rollout; line: Line }) {
+  return (
+    <div class="failure" role="note">
+      <b>
+        Stopped in stage {rollout.stage} of {rollout.stages}
+      </b>{" "}
+      <Time seconds={line.timestamp} />
+      <br />
+      {line.text.replace(/^\w+: /, "")}
+    </div>
+  );
+}
+
+function WayBack({ rollout }: { rollout: Rollout }) {
+  const back = rollout.rollback;
+  if (!back) return null;
+  const parts = partsOf(back);
+  return (
+    <Panel
+      title="On their way back"
+      beside={<a href={`#/deployments/${rollout.rollbackDeploymentId}`}>Device by device</a>}
+    >
+      <p role="status">
+        <b>
+          {back.succeeded.toLocaleString()} of {rollout.devices.asked.toLocaleString()}
+        </b>{" "}
+        are back at the revision before.
+      </p>
+      <StackedBar legend parts={parts} />
+      {back.couldNotGoBack.length > 0 && (
+        <p class="problem">
+          Could not go back:{" "}
+          {back.couldNotGoBack.map((name) => (
+            <span key={name} class="tag">
+              {deviceLink(name)}
+            </span>
+          ))}
+        </p>
+      )}
+    </Panel>
+  );
+}
+
+function History({ lines }: { lines: Line[] }) {
+  return (
+    <ol class="history">
+      {lines.map((line) => (
+        <li key={line.sequence} class={isFailure(line) ? "bad" : ""}>
+          <Time seconds={line.timestamp} />
+          <span>{line.text.replace(/^(\w+): /, (_, phase: string) => `${phaseText(phase)}: `)}</span>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+interface Seen {
+  rollout: Rollout;
+  lines: Line[];
+  changes: string[];
+}
+
+function Picture({ rollout, lines, changes, mayChange, done }: Seen & { mayChange: boolean; done: () => void }) {
+  const failure = kFailedPhases.has(rollout.phase) || rollout.phase === "paused" ? lines.find(isFailure) : undefined;
+  return (
+    <>
+      <Facts
+        facts={[
+          ["Phase", <Phase phase={rollout.phase} />],
+          ["Stage", `${rollout.stage} of ${rollout.stages}`],
+          ["Target", <>{targetLink(rollout.targetArn)}, {rollout.members.toLocaleString()} devices</>],
+          ["Release", <>{changes.length > 0 ? changes.join(", ") : "the same again"} ({deploymentLink(rollout.rolloutId, "deployment")})</>],
+          ["Before", rollout.previousDeploymentId && deploymentLink(rollout.previousDeploymentId, "the revision before")],
+          ["Why", failure ? "" : rollout.reason],
+        ]}
+      />
+      {mayChange && <Commands rollout={rollout} done={done} />}
+      {failure && <Failure rollout={rollout} line={failure} />}
+      <Panel title="Stages">
+        <Stages rollout={rollout} />
+        <p class="quiet small">Light: asked. Full: has answered.</p>
+        <h3>Devices that were asked</h3>
+        <StackedBar legend parts={partsOf(rollout.devices)} />
+        <p class="hidden" role="status">
+          {words(partsOf(rollout.devices))}
+        </p>
+      </Panel>
+      <WayBack rollout={rollout} />
+      <Panel title="Gates">
+        <Gates findings={rollout.gates} />
+      </Panel>
+      <Panel title="What happened">
+        <History lines={lines} />
+      </Panel>
+    </>
+  );
+}
+
+type Components = Record<string, { componentVersion: string }>;
+
+async function componentsOf(deploymentId: string | undefined): Promise<Components> {
+  if (!deploymentId) return {};
+  const path = `/greengrass/v2/deployments/${encodeURIComponent(deploymentId)}`;
+  // One that was deleted or forgotten meanwhile had nothing that can be told.
+  const found = await call<{ components: Components }>("greengrass", "GET", path).catch(() => ({ components: {} }));
+  return found.components;
+}
+
+// What the release has other than the revision before: "com.example.A 1.0.0 → 1.1.0".
+async function changesOf(rollout: Rollout): Promise<string[]> {
+  const [before, now] = await Promise.all([componentsOf(rollout.previousDeploymentId), componentsOf(rollout.rolloutId)]);
+  const names = [...new Set([...Object.keys(before), ...Object.keys(now)])].sort();
+  return names
+    .map((name) => ({ name, from: before[name]?.componentVersion, to: now[name]?.componentVersion }))
+    .filter(({ from, to }) => from !== to)
+    .map(({ name, from, to }) => `${name} ${from ? `${from} → ` : ""}${to ?? "removed"}`);
+}
+
 export function RolloutPage({ id, mayChange }: { id: string; mayChange: boolean }) {
   const path = `/skerry/v1/rollouts/${encodeURIComponent(id)}`;
-  const live = useLive(() => call<Rollout>("skerry", "GET", path), [id], ["deployments", "devices"]);
-  const history = useLive(() => all<Line>("skerry", `${path}/history`, "history"), [id], ["deployments"]);
+  const live = useLive(
+    async () => {
+      const rollout = await call<Rollout>("skerry", "GET", path);
+      const lines = await all<Line>("skerry", `${path}/history`, "history");
+      return { rollout, lines, changes: await changesOf(rollout) };
+    },
+    [id],
+    ["deployments", "devices"],
+  );
   // Bake times pass without a change of any device.
   useEffect(() => {
-    const timer = setInterval(() => {
-      live.reload();
-      history.reload();
-    }, kTickMs);
+    const timer = setInterval(live.reload, kTickMs);
     return () => clearInterval(timer);
   }, [id]);
   return (
-    <Page title="Rollout">
-      <Loaded live={live}>
-        {(rollout) => (
-          <>
-            <p>
-              <Phase phase={rollout.phase} /> stage {rollout.stage} of {rollout.stages} to{" "}
-              <b>{rollout.targetArn.split(":").at(-1)}</b>, {rollout.members} devices
-              {rollout.reason && <>: {rollout.reason}</>}.{" "}
-              <a href={`#/deployments/${rollout.rolloutId}`}>Its deployment</a>
-            </p>
-            {mayChange && <Commands rollout={rollout} done={live.reload} />}
-            <Stages rollout={rollout} />
-            <h2>Devices that were asked</h2>
-            <StackedBar parts={parts(rollout.devices)} />
-            <p class="quiet">{parts(rollout.devices).map((one) => `${one.count} ${one.name}`).join(", ")}</p>
-            {rollout.rollback && (
-              <>
-                <h2>On their way back</h2>
-                <StackedBar parts={parts(rollout.rollback)} />
-                <p class="quiet">
-                  {parts(rollout.rollback).map((one) => `${one.count} ${one.name}`).join(", ")}
-                </p>
-                {rollout.rollback.couldNotGoBack.length > 0 && (
-                  <p class="problem">
-                    Could not go back:{" "}
-                    {rollout.rollback.couldNotGoBack.map((name) => (
-                      <a key={name} class="tag" href={`#/devices/${encodeURIComponent(name)}`}>
-                        {name}
-                      </a>
-                    ))}
-                  </p>
-                )}
-              </>
-            )}
-            <h2>Gates</h2>
-            <Gates findings={rollout.gates} />
-          </>
-        )}
-      </Loaded>
-      <h2>What happened</h2>
-      <Loaded live={history}>
-        {(lines) => (
-          <ol class="history">
-            {lines.map((line) => (
-              <li key={line.sequence}>
-                <Time seconds={line.timestamp} /> {line.text}
-              </li>
-            ))}
-          </ol>
-        )}
-      </Loaded>
+    <Page title="Rollout" above={<a href="#/rollouts">Rollouts</a>}>
+      <Loaded live={live}>{(data) => <Picture {...data} mayChange={mayChange} done={live.reload} />}</Loaded>
     </Page>
   );
 }

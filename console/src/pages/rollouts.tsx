@@ -1,7 +1,7 @@
 // Releases that go by stages, newest first.
 import { call } from "../api";
 import { useLive } from "../live";
-import { Loaded, Page, Table, Time, usePages, type Column } from "../ui";
+import { Loaded, Page, Pill, Table, targetLink, Time, usePages, type Column, type Kind } from "../ui";
 
 export interface RolloutSummary {
   rolloutId: string;
@@ -17,10 +17,10 @@ export interface RolloutSummary {
 }
 
 // The words of the API for people.
-const kPhases: Record<string, { text: string; kind: string }> = {
-  asking: { text: "asking devices", kind: "neutral" },
-  baking: { text: "watching the stage", kind: "neutral" },
-  approval: { text: "waits for approval", kind: "neutral" },
+const kPhases: Record<string, { text: string; kind: Kind }> = {
+  asking: { text: "asking devices", kind: "busy" },
+  baking: { text: "watching the stage", kind: "busy" },
+  waitingForApproval: { text: "waits for approval", kind: "busy" },
   paused: { text: "paused", kind: "bad" },
   rollingBack: { text: "rolling back", kind: "bad" },
   completed: { text: "completed", kind: "good" },
@@ -30,9 +30,12 @@ const kPhases: Record<string, { text: string; kind: string }> = {
   targetGone: { text: "its group is gone", kind: "neutral" },
 };
 
+export function phaseText(phase: string): string {
+  return kPhases[phase]?.text ?? phase;
+}
+
 export function Phase({ phase }: { phase: string }) {
-  const known = kPhases[phase] ?? { text: phase, kind: "neutral" };
-  return <span class={`status ${known.kind}`}>{known.text}</span>;
+  return <Pill kind={kPhases[phase]?.kind ?? "neutral"}>{phaseText(phase)}</Pill>;
 }
 
 export function isOver(phase: string): boolean {
@@ -41,11 +44,12 @@ export function isOver(phase: string): boolean {
 
 export const rolloutColumns: Column<RolloutSummary>[] = [
   {
-    name: "Target",
+    name: "Rollout",
     cell: (row) => (
-      <a href={`#/rollouts/${encodeURIComponent(row.rolloutId)}`}>{row.targetArn.split(":").at(-1)}</a>
+      <a href={`#/rollouts/${encodeURIComponent(row.rolloutId)}`}>{row.rolloutId.slice(0, 8)}</a>
     ),
   },
+  { name: "Target", cell: (row) => targetLink(row.targetArn) },
   { name: "Phase", cell: (row) => <Phase phase={row.phase} /> },
   { name: "Stage", cell: (row) => `${row.stage} of ${row.stages}` },
   { name: "Why", cell: (row) => row.reason },
@@ -65,7 +69,8 @@ export function RolloutsPage() {
   return (
     <Page title="Rollouts">
       <p class="quiet">
-        Begun on the command line: <code>skerry deploy --rollout PLAN.json …</code>
+        Begun with a <a href="#/deployments">new deployment</a> by stages, or on the command line:{" "}
+        <code>skerry deploy --rollout PLAN.json …</code>
       </p>
       <Loaded live={live}>
         {(page) => (
