@@ -11,5 +11,6 @@ namespace skerry::cli {
 std::string model_path(const std::string& component, const std::string& version);
 
 void add_model_publish(CLI::App& model, Session& session);
+void add_model_graph_commands(CLI::App& model, Session& session);  // model inspect|run|diff
 
 }  // namespace skerry::cli

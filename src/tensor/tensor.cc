@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -19,7 +20,7 @@ struct TypeInfo {
 };
 
 // In the order of DataType.
-constexpr std::array<TypeInfo, 13> kTypes = {{{"BOOL", 1},
+constexpr std::array<TypeInfo, 16> kTypes = {{{"BOOL", 1},
                                               {"INT8", 1},
                                               {"INT16", 2},
                                               {"INT32", 4},
@@ -31,7 +32,11 @@ constexpr std::array<TypeInfo, 13> kTypes = {{{"BOOL", 1},
                                               {"FP16", 2},
                                               {"FP32", 4},
                                               {"FP64", 8},
-                                              {"BYTES", 0}}};
+                                              {"BYTES", 0},
+                                              {"BF16", 2},
+                                              {"INT4", 0},
+                                              {"UINT4", 0}}};
+constexpr size_t kProtocolTypes = 13;
 
 std::string names_of(std::span<const TensorSpec> specs) {
   std::string names;
@@ -63,7 +68,7 @@ Result<void> check_size(const TensorView& view) {
 
 std::vector<DataType> all_data_types() {
   std::vector<DataType> types;
-  for (size_t i = 0; i < kTypes.size(); ++i) types.push_back(static_cast<DataType>(i));
+  for (size_t i = 0; i < kProtocolTypes; ++i) types.push_back(static_cast<DataType>(i));
   return types;
 }
 
@@ -75,9 +80,31 @@ size_t size_of(DataType type) {
   return kTypes[static_cast<size_t>(type)].size;
 }
 
+std::optional<DataType> find_data_type(std::string_view name) {
+  for (size_t i = 0; i < kTypes.size(); ++i) {
+    if (kTypes[i].name == name) return static_cast<DataType>(i);
+  }
+  return {};
+}
+
+Result<size_t> byte_size(DataType type, size_t count) {
+  if (type == DataType::kInt4 || type == DataType::kUint4) return count / 2 + count % 2;
+  size_t bytes = 0;
+  if (__builtin_mul_overflow(count, size_of(type), &bytes)) {
+    return fail(Code::kInvalidArgument,
+                fmt::format("{} elements of {} are too many", count, name_of(type)));
+  }
+  return bytes;
+}
+
+bool is_float(DataType type) {
+  return type == DataType::kFp32 || type == DataType::kFp64 || type == DataType::kFp16 ||
+         type == DataType::kBf16;
+}
+
 Result<DataType> parse_data_type(std::string_view name) {
   std::string known;
-  for (size_t i = 0; i < kTypes.size(); ++i) {
+  for (size_t i = 0; i < kProtocolTypes; ++i) {
     if (kTypes[i].name == name) return static_cast<DataType>(i);
     known.append(i == 0 ? "" : ", ").append(kTypes[i].name);
   }
@@ -212,6 +239,25 @@ uint16_t half_bits(double value) {
   const auto count = static_cast<uint32_t>(std::nearbyint(std::ldexp(size, 10 - exponent)));
   // A count that was rounded up to the next power of two carries into the exponent by itself.
   return static_cast<uint16_t>(sign | ((static_cast<uint32_t>(exponent + 14) << 10) + count));
+}
+
+double from_half_bits(uint16_t bits) {
+  const int exponent = (bits >> 10) & 0x1f;
+  const int fraction = bits & 0x3ff;
+  const double sign = (bits & 0x8000) != 0 ? -1 : 1;
+  if (exponent == 31) return fraction != 0 ? NAN : sign * INFINITY;
+  if (exponent == 0) return sign * std::ldexp(fraction, -24);
+  return sign * std::ldexp(fraction + 0x400, exponent - 25);
+}
+
+uint16_t bfloat16_bits(double value) {
+  const auto bits = std::bit_cast<uint32_t>(static_cast<float>(value));
+  if (std::isnan(value)) return 0x7fc0;
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+float from_bfloat16_bits(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
 }
 
 std::vector<TensorView> views_of(std::span<const Tensor> tensors) {

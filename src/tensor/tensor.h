@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,7 +16,8 @@
 namespace skerry::tensor {
 
 // Element types under their Open Inference Protocol names ("FP32", "INT64", …). BYTES is a list of
-// strings, each with a 4-byte little-endian length before it.
+// strings, each with a 4-byte little-endian length before it. The last three are what graphs have
+// and requests do not; of the 4-bit ones the first of two elements is in the lower half of a byte.
 enum class DataType {
   kBool,
   kInt8,
@@ -29,13 +31,21 @@ enum class DataType {
   kFp16,
   kFp32,
   kFp64,
-  kBytes
+  kBytes,
+  kBf16,
+  kInt4,
+  kUint4
 };
 
-std::string_view name_of(DataType type);                  // "FP32"
+std::string_view name_of(DataType type);  // "FP32"
+std::optional<DataType> find_data_type(std::string_view name);
+// Those of the protocol alone: what a request, a model's contract and a runtime may have.
 Result<DataType> parse_data_type(std::string_view name);  // kInvalidArgument lists the known names
 std::vector<DataType> all_data_types();
-size_t size_of(DataType type);  // bytes of one element; 0 for kBytes
+size_t size_of(DataType type);  // bytes of one element; 0 for kBytes and the 4-bit types
+// Bytes of `count` elements; 0 for kBytes. kInvalidArgument where it overflows.
+Result<size_t> byte_size(DataType type, size_t count);
+bool is_float(DataType type);
 
 struct TensorSpec {
   std::string name;
@@ -110,5 +120,9 @@ void append_bytes(Bytes& bytes, std::string_view element);
 
 // The IEEE 754 binary16 nearest to `value` (ties to even); infinity where it is too large.
 uint16_t half_bits(double value);
+double from_half_bits(uint16_t bits);
+// The same for bfloat16, the upper half of a binary32.
+uint16_t bfloat16_bits(double value);
+float from_bfloat16_bits(uint16_t bits);
 
 }  // namespace skerry::tensor

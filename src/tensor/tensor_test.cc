@@ -1,5 +1,6 @@
 // Names, sizes, request matching and the BYTES layout.
 #include "tensor/tensor.h"
+#include "tensor/npy.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -85,6 +86,62 @@ TEST(Tensor, HalvesAreRoundedToTheNearest) {
       {INFINITY, 0x7c00}};
   for (const auto& [value, bits] : cases) EXPECT_EQ(half_bits(value), bits) << value;
   EXPECT_EQ(half_bits(NAN), 0x7e00);
+}
+
+TEST(Tensor, HalvesAndBfloatsGoBothWays) {
+  for (uint32_t bits = 0; bits <= 0xffff; ++bits) {
+    const auto half = static_cast<uint16_t>(bits);
+    if (!std::isnan(from_half_bits(half))) {
+      EXPECT_EQ(half_bits(from_half_bits(half)), half);
+    }
+    if (!std::isnan(from_bfloat16_bits(half))) {
+      EXPECT_EQ(bfloat16_bits(from_bfloat16_bits(half)), half);
+    }
+  }
+  EXPECT_EQ(bfloat16_bits(NAN), 0x7fc0);
+  EXPECT_EQ(bfloat16_bits(1.00390625), 0x3f80);  // halfway: to even
+  EXPECT_EQ(bfloat16_bits(1.01171875), 0x3f82);
+}
+
+// What the protocol does not carry is known by name, but no contract and no request may have it.
+TEST(Tensor, GraphTypesAreNotTheProtocols) {
+  for (const char* name : {"BF16", "INT4", "UINT4"}) {
+    ASSERT_TRUE(find_data_type(name)) << name;
+    EXPECT_FALSE(parse_data_type(name)) << name;
+  }
+  EXPECT_EQ(all_data_types().size(), 13u);
+  EXPECT_EQ(byte_size(DataType::kInt4, 5).value(), 3u);
+  EXPECT_EQ(byte_size(DataType::kFp64, 5).value(), 40u);
+  EXPECT_FALSE(byte_size(DataType::kFp64, SIZE_MAX / 4));
+}
+
+TEST(Npy, GoesBothWaysAndIsWhatNumpyWrites) {
+  const Tensor tensor{"", DataType::kInt16, {2, 1}, Bytes(4, std::byte{7})};
+  const auto file = to_npy(tensor.view());
+  ASSERT_TRUE(file);
+  EXPECT_EQ(file->size() % 64, 4u);
+  EXPECT_THAT(*file, HasSubstr("{'descr': '<i2', 'fortran_order': False, 'shape': (2, 1, ), }"));
+  const auto again = parse_npy(*file);
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_EQ(again->shape, tensor.shape);
+  EXPECT_EQ(again->bytes, tensor.bytes);
+}
+
+TEST(Npy, DamageIsRefused) {
+  const Tensor tensor{"", DataType::kFp64, {}, Bytes(8)};
+  const std::string file = *to_npy(tensor.view());
+  for (size_t size = 0; size < file.size(); ++size) {
+    EXPECT_FALSE(parse_npy(std::string_view(file).substr(0, size))) << size;
+  }
+  const auto with = [&](std::string_view old, std::string_view now) {
+    std::string changed = file;
+    changed.replace(changed.find(old), now.size(), now);
+    const auto parsed = parse_npy(changed);
+    return parsed ? "was accepted" : parsed.error().message();
+  };
+  EXPECT_THAT(with("()", "(9)"), testing::AnyOf(HasSubstr("it has 8"), HasSubstr("header")));
+  EXPECT_THAT(with("<f8", ">f8"), HasSubstr("'>f8'"));
+  EXPECT_THAT(with("False", "True,"), HasSubstr("Fortran"));
 }
 
 }  // namespace

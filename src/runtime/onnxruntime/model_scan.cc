@@ -7,7 +7,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <optional>
+
+#include "base/protobuf.h"
 
 namespace skerry::runtime {
 namespace {
@@ -61,68 +62,6 @@ constexpr uint32_t kTensorDataLocation = 14;
 constexpr uint64_t kLocationExternal = 1;
 constexpr int kMaxDepth = 100;  // protobuf's own limit
 
-struct Field {
-  uint32_t number = 0;
-  bool is_message = false;  // or string, or packed numbers
-  uint64_t value = 0;
-  std::string_view bytes;
-};
-
-class FieldReader {
- public:
-  explicit FieldReader(std::string_view bytes) : rest_(bytes) {}
-
-  bool at_end() const { return rest_.empty(); }
-
-  std::optional<Field> next() {
-    const auto key = varint();
-    if (!key || (*key >> 3) == 0 || (*key >> 3) > UINT32_MAX) return {};
-    Field field;
-    field.number = static_cast<uint32_t>(*key >> 3);
-    switch (*key & 7) {
-      case 0: {
-        const auto value = varint();
-        if (!value) return {};
-        field.value = *value;
-        return field;
-      }
-      case 1:
-        return skip(8) ? std::optional(field) : std::nullopt;
-      case 2: {
-        const auto size = varint();
-        field.is_message = true;
-        field.bytes = rest_;
-        if (!size || !skip(*size)) return {};
-        field.bytes = std::string_view(rest_.data() - *size, *size);
-        return field;
-      }
-      case 5:
-        return skip(4) ? std::optional(field) : std::nullopt;
-      default:
-        return {};  // groups: not in onnx.proto
-    }
-  }
-
- private:
-  std::optional<uint64_t> varint() {
-    uint64_t value = 0;
-    for (int shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
-      const auto byte = static_cast<uint8_t>(rest_.front());
-      rest_.remove_prefix(1);
-      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-      if (byte < 0x80) return value;
-    }
-    return {};
-  }
-  bool skip(uint64_t size) {
-    if (size > rest_.size()) return false;
-    rest_.remove_prefix(size);
-    return true;
-  }
-
-  std::string_view rest_;
-};
-
 // Operators whose time or output size depends on values, not shapes alone.
 constexpr std::array<std::string_view, 23> kUnbounded = {"AffineGrid",
                                                          "BlackmanWindow",
@@ -158,7 +97,7 @@ class Scanner {
  public:
   Result<void> scan(std::string_view bytes, Message message, int depth, bool may_be_external) {
     if (depth > kMaxDepth) return fail(Code::kCorrupt, "its messages are nested too deep");
-    FieldReader reader(bytes);
+    ProtobufReader reader(bytes);
     bool has_graph = false;
     std::string_view op;
     std::string_view domain;
@@ -192,7 +131,7 @@ class Scanner {
   }
 
  private:
-  Result<void> note_external(const Field& field, bool may_be_external) {
+  Result<void> note_external(const ProtobufField& field, bool may_be_external) {
     const bool is_external =
         field.number == kTensorExternalData ||
         (field.number == kTensorDataLocation && field.value == kLocationExternal);
@@ -203,7 +142,7 @@ class Scanner {
                   "model with all data inside");
     }
     if (field.number != kTensorExternalData) return {};
-    FieldReader entry(field.bytes);  // StringStringEntryProto
+    ProtobufReader entry(field.bytes);  // StringStringEntryProto
     std::string_view key;
     std::string_view value;
     while (!entry.at_end()) {
