@@ -20,6 +20,7 @@ constexpr std::string_view kJsonBytesHeader = "Inference-Header-Content-Length";
 // What is read and written on the loop takes some 100 µs at most.
 constexpr size_t kMaxJsonOnLoop = 16 << 10;
 constexpr size_t kMaxBinaryOnLoop = 256 << 10;
+constexpr size_t kUsualParts = 6;  // of a path
 
 HttpResponse error_response(const Error& error) {
   return serve::error_response(http_status(error.code()), error.message());
@@ -79,6 +80,10 @@ json config_of(const ServedModel& model) {
           {"parameters", parameters}};
 }
 
+io::Task<HttpResponse> answer(HttpResponse response) {
+  co_return response;
+}
+
 Result<std::optional<size_t>> json_bytes_of(const HttpRequest& request) {
   if (!request.headers.has(kJsonBytesHeader)) return std::nullopt;
   const std::string_view text = request.headers.get(kJsonBytesHeader);
@@ -94,6 +99,7 @@ Result<std::optional<size_t>> json_bytes_of(const HttpRequest& request) {
 // "/a/b%2Fc" → "a", "b/c".
 Result<std::vector<std::string>> split_path(std::string_view path) {
   std::vector<std::string> parts;
+  parts.reserve(kUsualParts);
   while (!path.empty()) {
     path.remove_prefix(1);  // the slash
     const size_t end = std::min(path.find('/'), path.size());
@@ -133,6 +139,33 @@ Result<LoadParameters> load_parameters(std::string_view body, bool is_load) {
     if (!value.is_string()) return fail(Code::kInvalidArgument, "'path' must be a string");
   }
   return LoadParameters{parameters.value("path", ""), parameters.value("retry", false)};
+}
+
+Result<DecodedRequest> decode(const ServedModel& model, const std::string& body,
+                              std::optional<size_t> json_bytes) {
+  return within_memory("the request", [&] {
+    return json_bytes == 0u ? decode_raw_request(body, model.inputs)
+                            : decode_request(body, json_bytes);
+  });
+}
+
+bool is_long_to_decode(const std::string& body, std::optional<size_t> json_bytes) {
+  return body.size() > kMaxBinaryOnLoop || json_bytes.value_or(body.size()) > kMaxJsonOnLoop;
+}
+
+Result<EncodedAnswer> encode(const ServedModel& model, const AnswerForm& form,
+                             const std::vector<tensor::Tensor>& outputs) {
+  return within_memory("the answer",
+                       [&] { return encode_answer(model.name, model.version, form, outputs); });
+}
+
+bool is_long_to_encode(const AnswerForm& form, const std::vector<tensor::Tensor>& outputs) {
+  size_t json_bytes = 0;
+  size_t binary_bytes = 0;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    (wants_binary(form, i) ? binary_bytes : json_bytes) += outputs[i].bytes.size();
+  }
+  return binary_bytes > kMaxBinaryOnLoop || json_bytes > kMaxJsonOnLoop;
 }
 
 }  // namespace
@@ -225,34 +258,31 @@ int http_status(Code code) {
   return 500;
 }
 
+// No coroutine on the way to an inference but its own: each would be another block of memory.
 io::Task<HttpResponse> HttpApi::handle(HttpRequest request) {
   auto parts = split_path(net::split_target(request.target).first);
-  if (!parts) co_return error_response(parts.error());
+  if (!parts) return answer(error_response(parts.error()));
   Route route = Route::of(std::move(*parts));
   if (route.kind == Route::Kind::kUnknown) {
-    co_return error_response(404,
-                             fmt::format("{} is not served here; see GET /v2", request.target));
+    return answer(
+        error_response(404, fmt::format("{} is not served here; see GET /v2", request.target)));
   }
   if (net::routed_method(request) != route.method()) {
     HttpResponse refused = error_response(
         405, fmt::format("{} takes {}, not {}", request.target, route.method(), request.method));
     refused.headers.set("Allow", route.method() == "GET" ? "GET, HEAD" : "POST");
-    co_return refused;
+    return answer(std::move(refused));
   }
-  co_return co_await this->route(std::move(route), std::move(request));
-}
-
-io::Task<HttpResponse> HttpApi::route(Route route, HttpRequest request) {
   if (route.action == "infer") {
     auto model = find(route.model, route.version);
-    if (!model) co_return error_response(model.error());
-    co_return co_await infer(std::move(*model), std::move(request));
+    if (!model) return answer(error_response(model.error()));
+    return infer(std::move(*model), std::move(request));
   }
   if (route.kind == Route::Kind::kRepositoryModel) {
-    co_return co_await change_repository(route.model, route.action, std::move(request));
+    return change_repository(route.model, route.action, std::move(request));
   }
   auto response = route.kind == Route::Kind::kIndex ? index(request) : read(route);
-  co_return response ? std::move(*response) : error_response(response.error());
+  return answer(response ? std::move(*response) : error_response(response.error()));
 }
 
 Result<HttpResponse> HttpApi::read(const Route& route) const {
@@ -315,35 +345,6 @@ Result<ServedModelPtr> HttpApi::find(const std::string& name, const std::string&
   return model;
 }
 
-io::Task<Result<DecodedRequest>> HttpApi::decode(ServedModelPtr model, std::string body,
-                                                 std::optional<size_t> json_bytes) {
-  const bool is_raw = json_bytes == 0u;
-  const bool is_large =
-      body.size() > kMaxBinaryOnLoop || json_bytes.value_or(body.size()) > kMaxJsonOnLoop;
-  auto work = [model = std::move(model), body = std::move(body), json_bytes, is_raw] {
-    return within_memory("the request", [&] {
-      return is_raw ? decode_raw_request(body, model->inputs) : decode_request(body, json_bytes);
-    });
-  };
-  if (!is_large) co_return work();
-  co_return co_await io::run_on(codec_, loop_, std::move(work));
-}
-
-io::Task<Result<EncodedAnswer>> HttpApi::encode(ServedModelPtr model, AnswerForm form,
-                                                std::vector<tensor::Tensor> outputs) {
-  size_t json_bytes = 0;
-  size_t binary_bytes = 0;
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    (wants_binary(form, i) ? binary_bytes : json_bytes) += outputs[i].bytes.size();
-  }
-  auto work = [model = std::move(model), form = std::move(form), outputs = std::move(outputs)] {
-    return within_memory("the answer",
-                         [&] { return encode_answer(model->name, model->version, form, outputs); });
-  };
-  if (binary_bytes <= kMaxBinaryOnLoop && json_bytes <= kMaxJsonOnLoop) co_return work();
-  co_return co_await io::run_on(codec_, loop_, std::move(work));
-}
-
 io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request) {
   RequestTimes times;
   const int64_t started = now_ns();
@@ -357,7 +358,13 @@ io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request)
   }
   const auto json_bytes = json_bytes_of(request);
   if (!json_bytes) co_return failed(json_bytes.error());
-  auto decoded = co_await decode(model, std::move(request.body), *json_bytes);
+  auto decoded =
+      is_long_to_decode(request.body, *json_bytes)
+          ? co_await io::run_on(codec_, loop_,
+                                [model, body = std::move(request.body), json_bytes = *json_bytes] {
+                                  return decode(*model, body, json_bytes);
+                                })
+          : decode(*model, request.body, *json_bytes);
   if (!decoded) co_return failed(decoded.error());
   times.input_ns = now_ns() - started;
 
@@ -371,7 +378,13 @@ io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request)
   }
 
   const int64_t inferred = now_ns();
-  auto answer = co_await encode(model, std::move(decoded->form), std::move(*outcome.outputs));
+  auto answer = is_long_to_encode(decoded->form, *outcome.outputs)
+                    ? co_await io::run_on(codec_, loop_,
+                                          [model, form = std::move(decoded->form),
+                                           outputs = std::move(*outcome.outputs)] {
+                                            return encode(*model, form, outputs);
+                                          })
+                    : encode(*model, decoded->form, *outcome.outputs);
   if (!answer) co_return failed(answer.error());
   HttpResponse response;
   if (answer->json_bytes) {

@@ -53,12 +53,7 @@ class HttpApi {
  private:
   struct Route;
 
-  io::Task<net::HttpResponse> route(Route route, net::HttpRequest request);
   io::Task<net::HttpResponse> infer(ServedModelPtr model, net::HttpRequest request);
-  io::Task<Result<DecodedRequest>> decode(ServedModelPtr model, std::string body,
-                                          std::optional<size_t> json_bytes);
-  io::Task<Result<EncodedAnswer>> encode(ServedModelPtr model, AnswerForm form,
-                                         std::vector<tensor::Tensor> outputs);
   io::Task<net::HttpResponse> change_repository(std::string name, std::string action,
                                                 net::HttpRequest request);
   Result<net::HttpResponse> read(const Route& route) const;

@@ -96,6 +96,7 @@ class OnnxModel : public Model {
   bool is_bounded_;
   std::vector<TensorSpec> inputs_;
   std::vector<TensorSpec> outputs_;
+  std::vector<const char*> input_names_;  // in inputs_
 };
 
 // Takes ownership of both.
@@ -151,6 +152,7 @@ Result<void> OnnxModel::read_specs() {
     SKERRY_ASSIGN(TensorSpec spec, read_spec(name, owned_type.release()));
     (is_input ? inputs_ : outputs_).push_back(std::move(spec));
   }
+  for (const TensorSpec& input : inputs_) input_names_.push_back(input.name.c_str());
   return {};
 }
 
@@ -164,13 +166,13 @@ Result<OrtHandle<OrtValue>> OnnxModel::to_string_value(const TensorView& view) c
   OrtValue* value = nullptr;
   SKERRY_TRY(ort_->check(api.CreateTensorAsOrtValue(allocator, view.shape.data(), view.shape.size(),
                                                     ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, &value),
-                         Code::kInternal, fmt::format("input '{}'", view.name)));
+                         Code::kInternal, "input", view.name));
   auto owned = ort_->own(value, api.ReleaseValue);
   for (size_t i = 0; i < count; ++i) {
     char* buffer = nullptr;
     SKERRY_TRY(
         ort_->check(api.GetResizedStringTensorElementBuffer(value, i, elements[i].size(), &buffer),
-                    Code::kInternal, fmt::format("input '{}'", view.name)));
+                    Code::kInternal, "input", view.name));
     if (!elements[i].empty()) std::memcpy(buffer, elements[i].data(), elements[i].size());
   }
   return owned;
@@ -181,11 +183,11 @@ Result<OrtHandle<OrtValue>> OnnxModel::to_value(const TensorView& view) const {
   if (view.type == DataType::kBytes) return to_string_value(view);
   OrtValue* value = nullptr;
   // ONNX Runtime does not write to inputs; its C API merely has no const.
-  SKERRY_TRY(
-      ort_->check(ort_->api().CreateTensorWithDataAsOrtValue(
-                      memory_.get(), const_cast<std::byte*>(view.bytes.data()), view.bytes.size(),
-                      view.shape.data(), view.shape.size(), to_ort(view.type), &value),
-                  Code::kInternal, fmt::format("input '{}'", view.name)));
+  auto* data = const_cast<std::byte*>(view.bytes.data());
+  SKERRY_TRY(ort_->check(ort_->api().CreateTensorWithDataAsOrtValue(
+                             memory_.get(), data, view.bytes.size(), view.shape.data(),
+                             view.shape.size(), to_ort(view.type), &value),
+                         Code::kInternal, "input", view.name));
   return ort_->own(value, ort_->api().ReleaseValue);
 }
 
@@ -208,8 +210,7 @@ Result<tensor::Bytes> OnnxModel::string_bytes(const OrtValue* value, size_t coun
 Result<Tensor> OnnxModel::to_tensor(const std::string& name, OrtValue* value) const {
   const OrtApi& api = ort_->api();
   OrtTensorTypeAndShapeInfo* info = nullptr;
-  SKERRY_TRY(ort_->check(api.GetTensorTypeAndShape(value, &info), Code::kInternal,
-                         fmt::format("output '{}'", name)));
+  SKERRY_TRY(ort_->check(api.GetTensorTypeAndShape(value, &info), Code::kInternal, "output", name));
   const auto owned_info = ort_->own(info, api.ReleaseTensorTypeAndShapeInfo);
   ONNXTensorElementDataType element = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
   SKERRY_TRY(ort_->check(api.GetTensorElementType(info, &element), Code::kInternal, "type"));
@@ -238,8 +239,9 @@ Result<std::vector<Tensor>> OnnxModel::run(std::span<const TensorView> inputs,
   std::vector<tensor::Bytes> aligned;
   aligned.reserve(matched.size());  // values refer to its elements' storage
   std::vector<OrtHandle<OrtValue>> values;
-  std::vector<const char*> input_names;
+  values.reserve(matched.size() + selected.size());
   std::vector<const OrtValue*> raw_inputs;
+  raw_inputs.reserve(matched.size());
   for (size_t i = 0; i < matched.size(); ++i) {
     TensorView view = *matched[i];
     // The same tensor gives the same bits, wherever the caller keeps it.
@@ -250,10 +252,10 @@ Result<std::vector<Tensor>> OnnxModel::run(std::span<const TensorView> inputs,
     SKERRY_ASSIGN(auto value, to_value(view));
     raw_inputs.push_back(value.get());
     values.push_back(std::move(value));
-    input_names.push_back(inputs_[i].name.c_str());
   }
 
   std::vector<const char*> output_names;
+  output_names.reserve(selected.size());
   for (const size_t i : selected) output_names.push_back(outputs_[i].name.c_str());
   std::vector<OrtValue*> raw_outputs(selected.size(), nullptr);
   // A run that nobody can stop, such as a short one on the caller's loop, needs no options.
@@ -266,7 +268,7 @@ Result<std::vector<Tensor>> OnnxModel::run(std::span<const TensorView> inputs,
   const std::stop_callback terminate(
       stop, [&api, options] { api.ReleaseStatus(api.RunOptionsSetTerminate(options)); });
   auto ran = ort_->check(
-      api.Run(session_.get(), options, input_names.data(), raw_inputs.data(), raw_inputs.size(),
+      api.Run(session_.get(), options, input_names_.data(), raw_inputs.data(), raw_inputs.size(),
               output_names.data(), output_names.size(), raw_outputs.data()),
       Code::kInternal, "the model failed");
   for (OrtValue* output : raw_outputs) values.push_back(ort_->own(output, api.ReleaseValue));

@@ -56,12 +56,13 @@ Result<std::shared_ptr<OrtLibrary>> OrtLibrary::open(const std::string& path) {
   return self;
 }
 
-Result<void> OrtLibrary::check(OrtStatus* status, Code code, std::string_view what) const {
-  if (status == nullptr) return {};
+std::unexpected<Error> OrtLibrary::failure(OrtStatus* status, Code code, std::string_view what,
+                                           std::string_view name) const {
   const std::string message = api_->GetErrorMessage(status);
   if (api_->GetErrorCode(status) == ORT_NOT_IMPLEMENTED) code = Code::kUnsupported;
   api_->ReleaseStatus(status);
-  return fail(code, fmt::format("{}: {}", what, message));
+  const std::string of = name.empty() ? "" : fmt::format(" '{}'", name);
+  return fail(code, fmt::format("{}{}: {}", what, of, message));
 }
 
 }  // namespace skerry::runtime

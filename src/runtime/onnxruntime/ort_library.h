@@ -25,8 +25,13 @@ class OrtLibrary {
   OrtEnv* env() const { return env_; }
   const std::string& version() const { return version_; }
 
-  // The status as a Result; releases it. `what` opens the message.
-  Result<void> check(OrtStatus* status, Code code, std::string_view what) const;
+  // The status as a Result; releases it. `what` opens the message, then `name` where there is one.
+  Result<void> check(OrtStatus* status, Code code, std::string_view what,
+                     std::string_view name = "") const {
+    if (status == nullptr) [[likely]]
+      return {};
+    return failure(status, code, what, name);
+  }
 
   template <class T>
   static OrtHandle<T> own(T* handle, void (*release)(T*)) {
@@ -34,6 +39,8 @@ class OrtLibrary {
   }
 
  private:
+  std::unexpected<Error> failure(OrtStatus* status, Code code, std::string_view what,
+                                 std::string_view name) const;
   OrtLibrary(const OrtApi* api, std::string version) : api_(api), version_(std::move(version)) {}
 
   const OrtApi* api_;
