@@ -1,6 +1,7 @@
 // skerry model publish: a model file becomes a component that loads itself into the inference
 // service, with where it comes from.
 #include <CLI/CLI.hpp>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
@@ -17,7 +18,14 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kService = "skerry.Infer";
-constexpr const char* kModelFile = "model.onnx";
+
+// What runs a model file, by its extension.
+struct ModelKind {
+  std::string_view extension;
+  std::string_view runtime;
+};
+constexpr std::array<ModelKind, 2> kModelKinds = {
+    {{".onnx", "onnxruntime"}, {".tflite", "litert"}}};
 
 struct ModelOptions {
   std::string file;
@@ -33,7 +41,8 @@ struct ModelOptions {
   std::vector<std::string> optimiser;
   std::string source;  // file
   formats::ModelProvenance provenance;
-  std::string model_file = kModelFile;  // its name in the package
+  ModelKind kind = kModelKinds[0];  // of the file
+  std::string model_file;           // its name in the package
 };
 
 std::pair<std::string, std::string> split_at_equals(const std::string& text) {
@@ -43,6 +52,13 @@ std::pair<std::string, std::string> split_at_equals(const std::string& text) {
 
 std::string default_component(const std::string& name) {
   return "com.example." + name;
+}
+
+// By the file's name; without an extension that is known it is taken for ONNX, as it always was.
+ModelKind kind_of(const std::string& file) {
+  const auto known = std::ranges::find_if(
+      kModelKinds, [&](const ModelKind& kind) { return file.ends_with(kind.extension); });
+  return known == kModelKinds.end() ? kModelKinds[0] : *known;
 }
 
 // Fills in what the options say between them.
@@ -68,7 +84,9 @@ Result<void> complete(ModelOptions& options, const std::string& sha256_hex) {
     SKERRY_ASSIGN(from.source_sha256, source.sha256_hex());
   }
   const std::string release = formats::release_name_of(from);
-  if (!release.empty()) options.model_file = release + ".onnx";
+  options.kind = kind_of(options.file);
+  options.model_file = release.empty() ? "model" : release;
+  options.model_file += options.kind.extension;
   from.artifact = options.model_file;
   if (options.component_per_release) {
     if (release.empty()) {
@@ -137,7 +155,7 @@ Result<std::string> manifest_of(const ModelOptions& options, const std::string& 
   manifest.update({{"format", 1},
                    {"name", options.name},
                    {"version", options.version},
-                   {"runtime", "onnxruntime"},
+                   {"runtime", options.kind.runtime},
                    {"file", options.model_file},
                    {"sha256", sha256_hex}});
   SKERRY_ASSIGN(const auto package, formats::parse_model_package(manifest.dump()));
@@ -225,9 +243,9 @@ void add_provenance_options(CLI::App& command, ModelOptions& options) {
 
 void add_model_publish(CLI::App& model, Session& session) {
   auto options = std::make_shared<ModelOptions>();
-  CLI::App* command =
-      model.add_subcommand("publish", "Publish an ONNX model as a component version");
-  command->add_option("FILE", options->file, "The model, *.onnx")
+  CLI::App* command = model.add_subcommand(
+      "publish", "Publish an ONNX or TensorFlow Lite model as a component version");
+  command->add_option("FILE", options->file, "The model, *.onnx or *.tflite")
       ->required()
       ->check(CLI::ExistingFile);
   command->add_option("--name", options->name, "Name under which it is served")->required();

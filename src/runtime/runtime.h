@@ -48,6 +48,7 @@ struct Capabilities {
   bool several_files = false;  // reads more of a package than its main file
   bool batching = false;       // a dimension that the model leaves open may differ from run to run
   bool stateful = false;       // a run may depend on the runs before it
+  bool empty_tensors = true;   // a dimension may be 0
   std::vector<tensor::DataType> types;  // of inputs and outputs
 };
 

@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "base/log.h"
+#include "runtime/litert/litert_runtime.h"
 #include "runtime/null/null_runtime.h"
 #include "runtime/onnxruntime/onnx_runtime.h"
 #include "runtime/plugin/plugin_runtime.h"
@@ -20,9 +21,10 @@ Result<std::unique_ptr<Runtime>> open_null(const std::string&) {
   return std::make_unique<NullRuntime>();
 }
 
-constexpr std::array<RuntimeKind, 2> kKinds = {{
+constexpr std::array<RuntimeKind, 3> kKinds = {{
     {"null", "", "JSON", open_null},
     {"onnxruntime", "skerry.runtime.OnnxRuntime", ".onnx", open_onnx_runtime},
+    {"litert", "skerry.runtime.LiteRt", ".tflite", open_litert},
 }};
 
 const RuntimeKind* find_kind(std::string_view name) {

@@ -425,6 +425,12 @@ class WithFleet(FleetCase):
         [manifest] = recipe["Manifests"]
         self.assertIn(" load --socket ", manifest["Lifecycle"]["Startup"])
         self.assertEqual([each["URI"].rsplit("/", 1)[1] for each in manifest["Artifacts"]], ["model.onnx", "model.json"])
+        lite = self.directory / "some.tflite"
+        lite.write_bytes(b"not checked here either")
+        created = self.cli_json("model", "publish", lite, "--name", "words", "--version", "1.0.0", "--output", "y:INT8:1,12")
+        recipe = json.loads(self.greengrass.get_component(arn=created["arn"], recipeOutputFormat="JSON")["recipe"])
+        self.assertEqual([each["URI"].rsplit("/", 1)[1] for each in recipe["Manifests"][0]["Artifacts"]],
+                         ["model.tflite", "model.json"])
         publish = ["model", "publish", model, "--name", "vad", "--version", "1.0.1"]
         self.assertIn("output", self.cli(*publish, code=1).stderr)
         self.assertIn("NAME:DATATYPE:SHAPE", self.cli(*publish, "--output", "output", code=1).stderr)

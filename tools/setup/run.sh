@@ -47,6 +47,7 @@ fi
 part vendor onnxruntime/lib/libonnxruntime.so "$LOCKS"/vendor.txt "$LOCKS"/vendor-deb.txt
 part python venv/bin/python "$LOCKS"/python-app.txt "$LOCKS"/python-demo.txt
 if [[ $scope == all ]]; then
+  part litert litert/lib/libLiteRt.so "$LOCKS"/litert.txt
   part python_test venv/bin/python "$LOCKS"/python-app.txt "$LOCKS"/python-test.txt
   part console console/node_modules "$ROOT"/console/package.json "$ROOT"/console/package-lock.json
   part npm npm/node_modules "$LOCKS"/npm/package.json "$LOCKS"/npm/package-lock.json
