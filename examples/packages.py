@@ -44,6 +44,20 @@ def infer(folder, bin_dir):
     return with_artifact(folder, "infer", Path(bin_dir) / "skerry-infer")
 
 
+def infer_of_image(folder, image, summary_s):
+    """The inference service of a device whose image has the programs and the runtime, in the folder `image`: what
+    is deployed is a script that starts it, and callers reach it through its Unix socket alone."""
+    recipe = yaml.safe_load((EXAMPLES / "infer/recipe.yaml").read_text())
+    recipe["ComponentConfiguration"]["DefaultConfiguration"]["summaryInterval"] = summary_s
+    del recipe["ComponentDependencies"]
+    run = recipe["Manifests"][0]["Lifecycle"]["Run"]
+    run = run.replace("--http-port {configuration:/httpPort}", "--threads 1")
+    recipe["Manifests"][0]["Lifecycle"]["Run"] = run.replace(f"{{{RUNTIME}:artifacts:path}}", str(image))
+    path = write_recipe(folder, recipe)
+    (folder / "skerry-infer").write_text(f'#!/bin/sh\nexec {image}/skerry-infer "$@"\n')
+    return path
+
+
 def onnxruntime(folder):
     return with_artifact(folder, "onnxruntime", CACHE / "onnxruntime/lib/libonnxruntime.so")
 

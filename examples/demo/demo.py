@@ -7,10 +7,8 @@ asking the inference service and counts what it does not get an answer to.
 
 import argparse
 import concurrent.futures
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +21,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent / "tools")]
 import console
 import packages
 import screen as screens
+import stage
 import testbed
 from packages import APPLICATION, INFER, MODEL, MODEL_NAME
 from testbed import Failure
@@ -258,50 +257,13 @@ class Demo:
 
 def arguments_of():
     parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__.split("\n", 1)[0],
-                                     epilog="Example: ./dev demo --once")
-    parser.add_argument("--once", action="store_true",
-                        help="end after the checks; exit code 0 where all is well, 1 otherwise")
-    parser.add_argument("--bin-dir", type=Path, default=testbed.ROOT / "build/release/bin",
-                        metavar="DIR", help="where the programs are (default: %(default)s)")
+                                     epilog="Example: ./dev demo --once; ./dev demo rollout is another one")
+    stage.add_options(parser)
     return parser.parse_args()
 
 
 def main():
-    arguments = arguments_of()
-    screen = screens.Screen()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
-    try:
-        with testbed.Testbed("demo", arguments.bin_dir) as bed:
-            demo = Demo(bed, screen)
-            try:
-                demo.run()
-            except (TimeoutError, OSError, LookupError) as error:
-                raise Failure(f"{type(error).__name__}: {error}") from error
-            if not arguments.once:
-                demo.show_next_commands()
-                wait_for_interrupt()
-    except KeyboardInterrupt:
-        screen.line("\ndemo: interrupted; everything is stopped and removed")
-        return 130
-    except Failure as failure:
-        screen.line(f"\ndemo: failed: {failure}")
-        return 1
-    screen.line(f"\ndemo: ok {json.dumps(demo.measured)}")
-    return 0
-
-
-def interrupt(*_):
-    """Ends the demo; what comes while it cleans up is ignored."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def wait_for_interrupt():
-    with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            signal.pause()
+    return stage.play("demo", arguments_of(), Demo)
 
 
 if __name__ == "__main__":

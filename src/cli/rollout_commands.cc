@@ -94,6 +94,40 @@ Result<void> draw(const json& stages, int64_t members, const std::string& path) 
   return fail(Code::kInternal, path + ": cannot be written");
 }
 
+std::string texts_of(const json& concerns) {
+  std::string text;
+  for (const json& each : concerns) {
+    text += (text.empty() ? "" : "; ") + each.value("kind", "") + ": " + each.value("text", "");
+  }
+  return text;
+}
+
+// Which devices would not take the release, and of which that is not known.
+void print_outlook(const Output& output, const json& planned) {
+  const json& devices = planned["devices"];
+  const auto number = [&](const char* name) {
+    return std::to_string(devices.value(name, int64_t{0}));
+  };
+  output.print_line("");
+  output.print_line("Of " + number("total") + " devices " + number("ready") +
+                    " would take the release, " + number("refusing") + " would refuse it, of " +
+                    number("unknown") + " the fleet does not know enough.");
+  if (planned["concerns"].empty()) return;
+  Table table{{"DEVICE", "OUTLOOK", "WHY"}, {}};
+  for (const json& each : planned["concerns"]) {
+    const std::string thing = each.value("thing", "");
+    if (!each["refuses"].empty()) {
+      table.rows.push_back({thing, "REFUSES", texts_of(each["refuses"])});
+    }
+    if (!each["unknown"].empty()) {
+      table.rows.push_back({thing, "UNKNOWN", texts_of(each["unknown"])});
+    }
+  }
+  output.print_table(table);
+  const int64_t more = planned.value("concernsLeftOut", int64_t{0});
+  if (more > 0) output.print_line("and " + std::to_string(more) + " more devices");
+}
+
 Result<void> plan(const Session& session, const DeployOptions& options, const std::string& svg) {
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(const json request, rollout_request_of(fleet, options));
@@ -106,6 +140,7 @@ Result<void> plan(const Session& session, const DeployOptions& options, const st
     return {};
   }
   session.output.print_table(stage_table(planned["stages"]));
+  print_outlook(session.output, planned);
   const bool has_previous = planned["previousDeploymentId"].is_string();
   session.output.hint(has_previous ? "A rollback returns to deployment " +
                                          planned["previousDeploymentId"].get<std::string>()
@@ -154,6 +189,18 @@ Result<std::string> id_of(FleetClient& fleet, const std::string& given) {
     return fail(Code::kNotFound, "there is no rollout: start one with skerry rollout start");
   }
   return answer["rollouts"][0].value("rolloutId", "");
+}
+
+Result<void> show(const Session& session, const std::string& given) {
+  SKERRY_ASSIGN(auto fleet, session.connect());
+  SKERRY_ASSIGN(const std::string id, id_of(fleet, given));
+  SKERRY_ASSIGN(const json rollout, fleet.call(get(path_of(id))));
+  if (session.output.json) {
+    session.output.print_json(rollout);
+  } else {
+    print(session, rollout);
+  }
+  return {};
 }
 
 // Prints what changes until it is over; exit code 1 where it did not complete.
@@ -311,17 +358,21 @@ Examples:
   rollout->require_subcommand(1);
   add_start_commands(*rollout, session);
   add_steering_commands(*rollout, session);
-  auto id = std::make_shared<std::string>();
-  CLI::App* watching = rollout->add_subcommand("watch", "Print what changes until it is over");
-  watching->add_option("rollout", *id, "Its id (default: the newest)");
-  watching->footer("\nExample:\n  skerry rollout watch");
-  watching->callback(
-      [&session, id] { session.action = [&session, id] { return watch(session, *id); }; });
-  CLI::App* past = rollout->add_subcommand("history", "What has happened");
-  past->add_option("rollout", *id, "Its id (default: the newest)");
-  past->footer("\nExample:\n  skerry rollout history --json");
-  past->callback(
-      [&session, id] { session.action = [&session, id] { return history(session, *id); }; });
+  using Look = Result<void> (*)(const Session&, const std::string&);
+  const std::tuple<const char*, const char*, Look> kLooks[] = {
+      {"show", "How it stands", show},
+      {"watch", "Print what changes until it is over; exit code 1 where it did not complete",
+       watch},
+      {"history", "What has happened", history}};
+  for (const auto& [name, help, look] : kLooks) {
+    auto id = std::make_shared<std::string>();
+    CLI::App* command = rollout->add_subcommand(name, help);
+    command->add_option("rollout", *id, "Its id (default: the newest)");
+    command->footer(std::string("\nExample:\n  skerry rollout ") + name);
+    command->callback([&session, id, look] {
+      session.action = [&session, id, look] { return look(session, *id); };
+    });
+  }
   CLI::App* all = rollout->add_subcommand("list", "All rollouts, newest first");
   all->footer("\nExample:\n  skerry rollout list");
   all->callback([&session] { session.action = [&session] { return list(session); }; });

@@ -250,6 +250,21 @@ Result<ComponentVersion> resolve(Store& store, const ComponentName& name,
               "component " + name.str() + " has no version that fits: wanted " + wanted);
 }
 
+Result<DownloadSize> download_size(Store& store, const formats::Manifest& manifest) {
+  DownloadSize size;
+  for (const formats::Artifact& artifact : manifest.artifacts) {
+    std::optional<int64_t> bytes;
+    if (artifact.uri.starts_with(kGreengrass)) {
+      SKERRY_ASSIGN(const ArtifactName name,
+                    parse_artifact_name(artifact.uri.substr(kGreengrass.size())));
+      SKERRY_ASSIGN(bytes, content_bytes(store, name.sha256));
+    }
+    size.bytes += bytes.value_or(0);
+    size.is_known = size.is_known && bytes.has_value();
+  }
+  return size;
+}
+
 std::string component_version_arn(const formats::ArnScope& scope,
                                   const ComponentVersion& component) {
   // The version was checked when it came in, so this is the text that formats would make of it.

@@ -53,6 +53,14 @@ Result<ComponentVersion> resolve(Store& store, const ComponentName& name,
                                  const formats::PlatformAttributes& platform,
                                  std::span<const formats::VersionRange> within);
 
+// What a device downloads for a manifest; `is_known` is false where something of it is not in this
+// store, such as an image of a registry.
+struct DownloadSize {
+  int64_t bytes = 0;
+  bool is_known = true;
+};
+Result<DownloadSize> download_size(Store& store, const formats::Manifest& manifest);
+
 std::string component_version_arn(const formats::ArnScope& scope,
                                   const ComponentVersion& component);
 

@@ -117,6 +117,7 @@ Result<void> FleetStatusService::store(Store& store, const formats::FleetStatus&
   device.architecture = status.architecture;
   device.runtime = status.runtime;
   device.sequence_number = status.sequence_number;
+  device.free_disk_bytes = status.free_disk_bytes.value_or(-1);
   return store.transaction([&]() -> Result<void> {
     SKERRY_TRY(store.upsert_core_device(device));
     return store_components(store, status, now_ms);

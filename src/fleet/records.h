@@ -119,6 +119,7 @@ struct CoreDevice {
   std::string architecture;
   std::string runtime;
   int64_t sequence_number = 0;   // of the last status message taken
+  int64_t free_disk_bytes = -1;  // where its packages lie; -1: it does not say
   std::string tags_json = "{}";  // an operator's, not the device's
 };
 

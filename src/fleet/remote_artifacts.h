@@ -38,6 +38,8 @@ struct RemoteObject {
 Result<RemoteObject> find_remote_object(Store& store, const std::string& bucket,
                                         const std::string& key);
 Result<RemoteObject> find_remote_content(Store& store, const std::string& sha256);
+// How many bytes that content has, here or there; nothing where neither has an object of it.
+Result<std::optional<int64_t>> content_bytes(Store& store, const std::string& sha256);
 Result<void> put_remote_object(Store& store, const RemoteObject& object);
 
 class RemoteArtifacts {

@@ -10,7 +10,7 @@ namespace {
 
 const std::string kDeviceColumns =
     "thing, healthy, last_status_ms, nucleus_version, platform, architecture, runtime, "
-    "sequence_number";
+    "sequence_number, free_disk_bytes";
 
 CoreDevice read_device(const Row& row) {
   CoreDevice device;
@@ -22,6 +22,7 @@ CoreDevice read_device(const Row& row) {
   device.architecture = row.text("architecture");
   device.runtime = row.text("runtime");
   device.sequence_number = row.number("sequence_number");
+  device.free_disk_bytes = row.number("free_disk_bytes");
   device.tags_json = row.text("tags");
   return device;
 }
@@ -86,12 +87,13 @@ Result<void> Store::upsert_core_device(const CoreDevice& device) {
   SKERRY_TRY(database_->execute(
       "INSERT INTO core_devices (" + kDeviceColumns +
           ") VALUES (:thing, :healthy, :last, :version, :platform, :architecture, :runtime, "
-          ":sequence) ON CONFLICT (thing) DO UPDATE SET healthy = excluded.healthy, "
+          ":sequence, :free) ON CONFLICT (thing) DO UPDATE SET healthy = excluded.healthy, "
           "last_status_ms = excluded.last_status_ms, nucleus_version = excluded.nucleus_version, "
           "platform = excluded.platform, architecture = excluded.architecture, "
-          "runtime = excluded.runtime, sequence_number = excluded.sequence_number",
+          "runtime = excluded.runtime, sequence_number = excluded.sequence_number, "
+          "free_disk_bytes = excluded.free_disk_bytes",
       device.thing.str(), healthy, device.last_status_ms, device.nucleus_version, device.platform,
-      device.architecture, device.runtime, device.sequence_number));
+      device.architecture, device.runtime, device.sequence_number, device.free_disk_bytes));
   effects_.devices.push_back(device.thing);
   return {};
 }

@@ -203,6 +203,8 @@ const std::vector<Migration>& migrations() {
       {12, kPresence},
       {13, kRollouts, fill_cohorts},
       {14, kDeployedComponents, fill_deployed_components},
+      // 15: what a release must fit into.
+      {15, {"ALTER TABLE core_devices ADD COLUMN free_disk_bytes BIGINT NOT NULL DEFAULT -1"}},
   };
   return kMigrations;
 }

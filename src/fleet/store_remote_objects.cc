@@ -29,6 +29,17 @@ Result<RemoteObject> find_remote_content(Store& store, const std::string& sha256
       sha256);
 }
 
+Result<std::optional<int64_t>> content_bytes(Store& store, const std::string& sha256) {
+  SKERRY_ASSIGN(auto sizes,
+                store.database().select(
+                    "SELECT size_bytes FROM objects WHERE sha256 = :first UNION ALL "
+                    "SELECT size_bytes FROM remote_objects WHERE sha256 = :second "
+                    "LIMIT 1",
+                    [](const Row& row) { return row.number("size_bytes"); }, sha256, sha256));
+  if (sizes.empty()) return std::optional<int64_t>();
+  return std::optional(sizes.front());
+}
+
 Result<void> put_remote_object(Store& store, const RemoteObject& object) {
   SKERRY_TRY(store.database().execute(
       "INSERT INTO remote_objects (" + kColumns +

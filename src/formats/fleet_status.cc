@@ -109,6 +109,9 @@ Result<> parse_device(const Node& root, FleetStatus& status) {
   std::string overall(kHealthy);
   SKERRY_TRY(root.read("overallDeviceStatus", overall));
   status.healthy = equal_ignoring_case(overall, kHealthy);
+  int64_t free_bytes = -1;
+  SKERRY_TRY(root.read("freeDiskBytes", free_bytes));
+  if (free_bytes >= 0) status.free_disk_bytes = free_bytes;
   SKERRY_ASSIGN(auto chunk_node, root.find("chunkInfo"));
   if (chunk_node) {
     ChunkInfo chunk;
@@ -152,6 +155,7 @@ std::string to_text(const FleetStatus& status) {
                  {"overallDeviceStatus", status.healthy ? kHealthy : "UNHEALTHY"},
                  {"components", json::array()}};
   if (!status.runtime.empty()) result["runtime"] = status.runtime;
+  if (status.free_disk_bytes) result["freeDiskBytes"] = *status.free_disk_bytes;
   if (status.chunk) {
     result["chunkInfo"] = {{"chunkId", status.chunk->chunk_id},
                            {"totalChunks", status.chunk->total_chunks}};

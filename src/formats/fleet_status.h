@@ -58,6 +58,7 @@ struct FleetStatus {
   FleetMessageType message_type = FleetMessageType::kComplete;
   std::string trigger;  // "NUCLEUS_LAUNCH", "CADENCE", "THING_GROUP_DEPLOYMENT", …
   bool healthy = true;
+  std::optional<int64_t> free_disk_bytes;  // ours: stock nuclei do not say
   std::optional<ChunkInfo> chunk;
   std::vector<ComponentStatus> components;
   std::optional<DeploymentInformation> deployment;

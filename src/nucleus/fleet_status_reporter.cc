@@ -50,6 +50,10 @@ void FleetStatusReporter::send(std::string trigger, const JobResult* deployment)
   status.sequence_number = ++sequence_;
   status.message_type = formats::FleetMessageType::kComplete;
   status.trigger = std::move(trigger);
+  // The file system has it at hand: nothing is read.
+  if (auto free = env_.files.free_bytes(info_.root)) {
+    status.free_disk_bytes = static_cast<int64_t>(*free);
+  }
   status.components = components();
   if (!state_.needs_repair().empty()) {
     formats::ComponentStatus self;

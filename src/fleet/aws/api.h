@@ -90,11 +90,21 @@ struct Route {
   Result<nlohmann::json> (*run)(const ApiServices& services, Store& store, std::string_view name,
                                 RawRequest raw, const ModelledException*& exception) = nullptr;
   Role role = Role::kViewer;  // what it takes, for a change at least kDeployer
+  bool only_asks = false;     // whatever its method: nothing changes
+
+  constexpr bool reads() const { return only_asks || method == "GET"; }
 };
 
 // For `admin_only(operation<…>(…))` in a table.
 constexpr Route admin_only(Route route) {
   route.role = Role::kAdmin;
+  return route;
+}
+
+// For a question that is too long for a URL: `question(operation<…>(…))`.
+constexpr Route question(Route route) {
+  route.only_asks = true;
+  route.role = Role::kViewer;
   return route;
 }
 

@@ -3,8 +3,10 @@
 
 #include "fleet/aws/fields.h"
 #include "fleet/aws/input.h"
+#include "fleet/components.h"
 #include "fleet/deployments.h"
 #include "fleet/rollout/engine.h"
+#include "fleet/rollout/preflight.h"
 #include "fleet/rollout/rollouts.h"
 #include "formats/json_ptr.h"
 
@@ -205,6 +207,29 @@ Result<json> start_rollout(ApiContext& context, const StartRollout& request) {
   return answer;
 }
 
+json concerns_json(const std::vector<rollout::Concern>& concerns) {
+  json list = json::array();
+  for (const auto& each : concerns) {
+    list.push_back({{"kind", rollout::name_of(each.kind)}, {"text", each.text}});
+  }
+  return list;
+}
+
+void add_outlook(const rollout::Preflight& found, json& answer) {
+  answer["devices"] = {{"total", found.ready + found.refusing + found.unknown},
+                       {"ready", found.ready},
+                       {"refusing", found.refusing},
+                       {"unknown", found.unknown}};
+  answer["concerns"] = json::array();
+  for (const auto& each : found.listed) {
+    answer["concerns"].push_back({{"thing", each.thing.str()},
+                                  {"refuses", concerns_json(each.refuses)},
+                                  {"unknown", concerns_json(each.unknown)}});
+  }
+  answer["concernsLeftOut"] =
+      found.refusing + found.unknown - static_cast<int64_t>(found.listed.size());
+}
+
 Result<json> plan_rollout(ApiContext& context, const StartRollout& request) {
   SKERRY_ASSIGN(const Checked found, checked(context, request));
   SKERRY_ASSIGN(const json deployment, checked_deployment(request));
@@ -214,6 +239,14 @@ Result<json> plan_rollout(ApiContext& context, const StartRollout& request) {
                  {"previousDeploymentId", good ? json(good->id.str()) : json()}};
   SKERRY_ASSIGN(answer["members"], rollout::count_members(context.store, found.group));
   SKERRY_ASSIGN(answer["stages"], stages(context.store, found.plan, found.group));
+  SKERRY_ASSIGN(const auto target, formats::parse_target_arn(deployment.value("targetArn", "")));
+  SKERRY_ASSIGN(const auto document, formats::parse_deployment(deployment));
+  Roots roots;
+  for (const auto& [name, component] : document.components) roots.emplace(name, component.version);
+  SKERRY_TRY(check_available(context.store, roots));
+  SKERRY_ASSIGN(const auto outlook,
+                rollout::preflight(context.store, context.scope, target, document));
+  add_outlook(outlook, answer);
   return answer;
 }
 
@@ -263,7 +296,7 @@ constexpr std::string_view kService = "skerry";
 constexpr Route kRoutes[] = {
     operation<start_rollout>(kService, "StartRollout", "POST", "/skerry/v1/rollouts", 201),
     operation<list_all>(kService, "ListRollouts", "GET", "/skerry/v1/rollouts"),
-    operation<plan_rollout>(kService, "PlanRollout", "POST", "/skerry/v1/rollouts/plan"),
+    question(operation<plan_rollout>(kService, "PlanRollout", "POST", "/skerry/v1/rollouts/plan")),
     operation<get_rollout>(kService, "GetRollout", "GET", "/skerry/v1/rollouts/{rolloutId}"),
     operation<get_history>(kService, "GetRolloutHistory", "GET",
                            "/skerry/v1/rollouts/{rolloutId}/history"),

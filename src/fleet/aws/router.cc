@@ -125,8 +125,9 @@ std::string_view next_segment(std::string_view& path) {
 
 // What an operator does on a full disk.
 StorePool::Need need_of(const Route& route) {
-  constexpr std::string_view kOthers[] = {"UpdateCertificate", "UpdateAccessKey", "UpdateOperator",
-                                          "RemoveThingFromThingGroup"};
+  constexpr std::string_view kOthers[] = {
+      "UpdateCertificate", "UpdateAccessKey", "UpdateOperator", "RemoveThingFromThingGroup",
+      "AbortRollout",      "PauseRollout",    "RollBackRollout"};
   const bool takes_away = route.method == "DELETE" || route.name.starts_with("Cancel") ||
                           std::ranges::find(kOthers, route.name) != std::end(kOthers);
   return takes_away ? StorePool::Need::kRelief : StorePool::Need::kRoom;
@@ -287,7 +288,7 @@ io::Task<net::HttpResponse> Router::run(const Route& route, Call call) {
     SKERRY_ASSIGN(RawRequest raw, read_request(call.request, std::move(call.path)));
     raw.actor = call.who.name;
     std::optional<AuditEntry> change;
-    if (route.method != "GET") {
+    if (!route.reads()) {
       change = audit_entry(call.who, route, call.request.target, raw.body);
       change->request_id = call.request_id;
       change->at_ms = services_.env.clock.wall_ms();
@@ -296,8 +297,8 @@ io::Task<net::HttpResponse> Router::run(const Route& route, Call call) {
     if (change) SKERRY_TRY(add_audit_entry(store, *change));
     return formats::json_text(answer);
   };
-  auto answer = route.method == "GET" ? co_await stores_.read(std::move(work))
-                                      : co_await stores_.write(std::move(work), need_of(route));
+  auto answer = route.reads() ? co_await stores_.read(std::move(work))
+                              : co_await stores_.write(std::move(work), need_of(route));
   if (!answer && *exception) {
     co_return error_response((*exception)->status, (*exception)->type, answer.error().message());
   }

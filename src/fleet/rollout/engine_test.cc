@@ -262,7 +262,7 @@ TEST_F(Engine, FailuresAreAskedAgainAsOftenAsThePlanSays) {
   EXPECT_TRUE(with(release.job_id, ExecutionStatus::kQueued).empty());
   // 1 of 1 cannot be told from chance against the history: people have to look.
   tick(release);
-  EXPECT_EQ(record(release).state.phase, Phase::kBaking);
+  EXPECT_EQ(record(release).state.phase, Phase::kPaused);
   EXPECT_NE(record(release).state.reason.find("not enough data"), std::string::npos);
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "fleet/components.h"
 #include "fleet/rollout/cohort.h"
 #include "fleet/rollout/model_evidence.h"
 #include "formats/arn.h"
@@ -67,36 +68,21 @@ Result<void> count_history(Store& store, Previous& previous) {
   return {};
 }
 
-// The artifacts that a recipe names for one platform, of the manifest that has most.
-Result<int64_t> size_of_recipe(Store& store, const json& recipe) {
-  int64_t most = 0;
-  for (const json& manifest : recipe.value("Manifests", json::array())) {
-    int64_t size = 0;
-    for (const json& artifact : manifest.value("Artifacts", json::array())) {
-      constexpr std::string_view kScheme = "s3://";
-      const std::string uri = artifact.value("Uri", "");
-      const size_t slash = uri.find('/', kScheme.size());
-      if (!uri.starts_with(kScheme) || slash == std::string::npos) continue;
-      auto object = store.find_object(uri.substr(kScheme.size(), slash - kScheme.size()),
-                                      uri.substr(slash + 1));
-      if (object) size += static_cast<int64_t>(object->size_bytes);
-    }
-    most = std::max(most, size);
-  }
-  return most;
-}
-
-// What a device downloads for the release at most: the artifacts of its components, their
-// dependencies left out.
+// What a device downloads for the release at most: the artifacts of its components, of each for the
+// platform that has most; their dependencies left out.
 Result<int64_t> size_of(Store& store, const Deployment& release) {
   int64_t size = 0;
   SKERRY_ASSIGN(const json request, formats::parse_json(release.request_json));
   for (const auto& [name, component] : request.value("components", json::object()).items()) {
     auto found = store.find_component(ComponentName(name), component.value("componentVersion", ""));
     if (!found) continue;  // of the nucleus itself
-    SKERRY_ASSIGN(const json recipe, formats::parse_json(found->recipe_json));
-    SKERRY_ASSIGN(const int64_t one, size_of_recipe(store, recipe));
-    size += one;
+    SKERRY_ASSIGN(const auto recipe, formats::parse_recipe(found->recipe_json));
+    int64_t most = 0;
+    for (const formats::Manifest& manifest : recipe.manifests) {
+      SKERRY_ASSIGN(const DownloadSize one, download_size(store, manifest));
+      most = std::max(most, one.bytes);
+    }
+    size += most;
   }
   return size;
 }
