@@ -43,6 +43,50 @@ std::pair<std::string, std::string> split_endpoint(std::string_view endpoint) {
   return {std::string(rest.substr(0, slash)), std::string(rest.substr(slash))};
 }
 
+// What an S3 error says in <tag>, as far as it can stand in a message; "" where it does not.
+std::string said_in(std::string_view xml, const std::string& tag) {
+  constexpr size_t kMostCharacters = 200;
+  const std::string begin = "<" + tag + ">";
+  const size_t from = xml.find(begin);
+  if (from == std::string_view::npos) return {};
+  xml.remove_prefix(from + begin.size());
+  std::string text(xml.substr(0, std::min(xml.find('<'), kMostCharacters)));
+  std::erase_if(text, [](unsigned char c) { return c < ' ' || c > '~'; });
+  return text;
+}
+
+// Why the service did not give the object, and what the operator can do.
+std::unexpected<Error> refused(const S3Service& service, const std::string& name,
+                               const net::HttpResponse& answer) {
+  const std::string code = said_in(answer.body, "Code");
+  std::string why = "HTTP status " + std::to_string(answer.status);
+  if (!code.empty()) why += ", " + code + ": " + said_in(answer.body, "Message");
+  std::string region(answer.headers.get("x-amz-bucket-region"));
+  if (region.empty()) region = said_in(answer.body, "Region");
+  if (!region.empty() && region != service.region) {
+    return fail(Code::kFailedPrecondition,
+                name + " is in the region " + region + ", and " + service.endpoint +
+                    " is asked for it as " + service.region + " (" + why +
+                    "): let \"region\" and \"endpoint\" in the file given with --s3 name it");
+  }
+  if (answer.status == 404 && code == "NoSuchBucket") {
+    return fail(Code::kInvalidArgument,
+                service.endpoint + " has no bucket for " + name + ": make it, or correct the URI");
+  }
+  // Some say by 404, too, that they do not know the access key.
+  if (answer.status == 404 && (code.empty() || code == "NoSuchKey")) {
+    return fail(Code::kInvalidArgument, name + " is neither in this artifact store nor on " +
+                                            service.endpoint + ": upload it first");
+  }
+  if (answer.status == 429 || answer.status >= 500) {
+    return fail(Code::kFailedPrecondition,
+                service.endpoint + " cannot give " + name + " now (" + why + "): try again");
+  }
+  return fail(Code::kInvalidArgument,
+              service.endpoint + " refuses " + name + " (" + why +
+                  "): the access key in the file given with --s3 has to be one that may read it");
+}
+
 io::Task<Result<void>> nothing() {
   co_return Result<void>();
 }
@@ -137,15 +181,7 @@ io::Task<Result<void>> RemoteArtifacts::learn_one(std::string bucket, std::strin
                    name + " on " + service_.endpoint + ": " + answer.error().message());
   }
   if (known && answer->status == 304) co_return Result<void>();
-  if (answer->status == 404) {
-    co_return fail(Code::kInvalidArgument, name + " is neither in this artifact store nor on " +
-                                               service_.endpoint + ": upload it first");
-  }
-  if (answer->status != 200) {
-    co_return fail(Code::kInvalidArgument, service_.endpoint + " refuses " + name +
-                                               " with HTTP status " +
-                                               std::to_string(answer->status));
-  }
+  if (answer->status != 200) co_return refused(service_, name, *answer);
   object.sha256 = hex_encode(hash->finish());
   object.size_bytes = *size;
   object.etag = answer->headers.get("ETag");
