@@ -1,0 +1,45 @@
+// The Stream Manager protocol on a TCP port, for the stock SDKs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "io/loop.h"
+#include "io/task.h"
+#include "net/stream.h"
+#include "streams/service.h"
+
+namespace skerry::streams {
+
+struct ServerOptions {
+  std::string address = "127.0.0.1";
+  uint16_t port = 8088;
+  size_t max_frame_bytes = 64 << 20;
+  size_t max_connections = 256;
+  std::string version = "0.1.0";
+  // Says who has this token (AWS_CONTAINER_AUTHORIZATION_TOKEN of a component); unset: anybody may
+  // connect.
+  std::function<io::Task<Result<std::string>>(std::string token)> authenticate;
+};
+
+class Server {
+ public:
+  Server(io::Loop& loop, StreamService& service, ServerOptions options);
+  Result<void> listen();
+  uint16_t port() const { return listener_->port(); }
+
+ private:
+  class Connection;
+  io::Task<void> serve(std::unique_ptr<net::Stream> stream);
+
+  io::Loop& loop_;
+  StreamService& service_;
+  ServerOptions options_;
+  std::unique_ptr<net::Listener> listener_;
+  io::TaskScope connections_;
+};
+
+}  // namespace skerry::streams

@@ -1,0 +1,225 @@
+// A stream's directory is there once its definition is: made last and removed first. Its name is a
+// digest of the stream's, which may hold what a file name may not.
+#include "streams/stream_store.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/encoding.h"
+#include "base/sha256.h"
+
+namespace skerry::streams {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kDefinition = "/definition.json";
+constexpr size_t kDigestDigits = 32;
+
+std::string directory_name(const std::string& stream) {
+  return hex_encode(sha256(stream)).substr(0, kDigestDigits);
+}
+
+std::string missing(const std::string& name) {
+  return "the stream " + name + " does not exist";
+}
+
+}  // namespace
+
+Result<std::unique_ptr<StreamStore>> StreamStore::open(io::Files& files, std::string directory,
+                                                       const StoreLimits& limits) {
+  SKERRY_TRY(io::make_directories(files, directory, 0700));
+  SKERRY_ASSIGN(const std::vector<std::string> names, files.list(directory));
+  auto store = std::unique_ptr<StreamStore>(new StreamStore(files, std::move(directory), limits));
+  for (const std::string& name : names) {
+    if (name.size() != kDigestDigits) continue;
+    SKERRY_TRY(store->load(store->directory_ + "/" + name));
+  }
+  store->count_bytes();
+  return store;
+}
+
+Result<void> StreamStore::load(const std::string& directory) {
+  const std::string path = directory + std::string(kDefinition);
+  if (!io::exists(files_, path)) return io::remove_all(files_, directory);  // half made or removed
+  SKERRY_ASSIGN(const std::string text, io::read_file(files_, path, 1 << 20));
+  const json document = json::parse(text, nullptr, false);
+  const auto cannot = [&](const std::string& name, const Error& error) {
+    broken_.insert(directory);
+    recoveries_.push_back({name, "cannot be opened: " + error.message()});
+    return Result<void>();
+  };
+  auto definition = parse_definition(document);
+  if (!definition) return cannot(path, definition.error());
+  const std::string name = definition->name;
+  auto log = FileLog::open(files_, directory, definition->limits());
+  if (!log) return cannot(name, log.error());
+  const FileLog::Recovery& found = (*log)->recovery();
+  if (found.torn_bytes > 0) {
+    recoveries_.push_back(
+        {name, std::to_string(found.torn_bytes) + " bytes of an unfinished append were dropped"});
+  }
+  if (found.damaged_bytes > 0) {
+    recoveries_.push_back({name, std::to_string(found.damaged_bytes) +
+                                     " bytes are damaged; the messages in them are lost"});
+  }
+  streams_.emplace(name, Stream{std::move(*definition), directory, std::move(*log)});
+  return {};
+}
+
+Result<void> StreamStore::create(const Definition& definition) {
+  const std::string& name = definition.name;
+  const std::string directory = directory_ + "/" + directory_name(name);
+  if (streams_.contains(name)) {
+    return fail(Code::kAlreadyExists, "the stream " + name + " exists already");
+  }
+  if (broken_.contains(directory)) {
+    return fail(Code::kAlreadyExists,
+                "the stream " + name + " exists and cannot be opened: move " + directory + " away");
+  }
+  if (streams_.size() >= limits_.max_streams) {
+    return fail(Code::kResourceExhausted, "there are " + std::to_string(limits_.max_streams) +
+                                              " streams, which is the limit");
+  }
+  if (definition.persistence == Persistence::kMemory) {
+    streams_.emplace(name,
+                     Stream{definition, "", std::make_unique<MemoryLog>(definition.limits())});
+    return {};
+  }
+  SKERRY_TRY(io::remove_all(files_, directory));
+  SKERRY_TRY(io::make_directories(files_, directory, 0700));
+  SKERRY_ASSIGN(auto log, FileLog::create(files_, directory, definition.limits()));
+  SKERRY_TRY(io::write_file_atomic(files_, directory + std::string(kDefinition),
+                                   to_json(definition).dump(2) + "\n"));
+  streams_.emplace(name, Stream{definition, directory, std::move(log)});
+  return {};
+}
+
+Result<void> StreamStore::update(const Definition& definition) {
+  SKERRY_ASSIGN(Stream* const stream, find(definition.name));
+  if (definition.persistence != stream->definition.persistence) {
+    return fail(Code::kFailedPrecondition,
+                "persistence cannot be changed: delete the stream and create it again");
+  }
+  if (!stream->directory.empty()) {
+    SKERRY_TRY(io::write_file_atomic(files_, stream->directory + std::string(kDefinition),
+                                     to_json(definition).dump(2) + "\n"));
+  }
+  stream->definition = definition;
+  stream->log->set_limits(definition.limits());
+  return {};
+}
+
+Result<void> StreamStore::remove(const std::string& name) {
+  SKERRY_ASSIGN(const Stream* const stream, find(name));
+  if (!stream->directory.empty()) {
+    SKERRY_TRY(files_.remove(stream->directory + std::string(kDefinition)));
+    SKERRY_TRY(files_.sync_directory(stream->directory));
+    (void)io::remove_all(files_, stream->directory);  // what is left goes at the next start
+  }
+  streams_.erase(name);
+  appended_.erase(name);
+  count_bytes();
+  return {};
+}
+
+std::vector<std::string> StreamStore::list() const {
+  std::vector<std::string> names;
+  for (const auto& [name, stream] : streams_) names.push_back(name);
+  return names;
+}
+
+Result<StreamInfo> StreamStore::describe(const std::string& name) const {
+  const auto found = streams_.find(name);
+  if (found == streams_.end()) return fail(Code::kNotFound, missing(name));
+  return StreamInfo{found->second.definition, found->second.log->range()};
+}
+
+Result<int64_t> StreamStore::append(const std::string& name, std::string_view payload,
+                                    int64_t now_ms) {
+  SKERRY_ASSIGN(Stream* const stream, find(name));
+  const int64_t size = record::size_of(payload.size());
+  SKERRY_TRY(check_room(*stream, size));
+  SKERRY_ASSIGN(const int64_t sequence, stream->log->append(payload, now_ms));
+  appended_.insert(name);
+  (stream->directory.empty() ? in_memory_ : in_files_) += size;
+  if (!stream->directory.empty()) free_ -= size;
+  return sequence;
+}
+
+// What the streams together may take. One that drops its oldest messages needs no more than before
+// once it is full.
+Result<void> StreamStore::check_room(const Stream& stream, int64_t bytes) {
+  const bool in_memory = stream.directory.empty();
+  const bool replaces = stream.definition.on_full == StrategyOnFull::kOverwriteOldestData &&
+                        stream.log->range().bytes + bytes > stream.definition.max_bytes;
+  if (replaces) return {};
+  const int64_t most = in_memory ? limits_.max_memory_bytes : limits_.max_bytes;
+  if (most > 0 && (in_memory ? in_memory_ : in_files_) + bytes > most) {
+    return fail(Code::kResourceExhausted,
+                std::string("all streams ") + (in_memory ? "in memory " : "") +
+                    "together have reached their limit of " + std::to_string(most) + " bytes");
+  }
+  if (!in_memory && free_ - bytes < limits_.reserve_bytes) {
+    return fail(Code::kResourceExhausted, "the disk is full but for " +
+                                              std::to_string(limits_.reserve_bytes) +
+                                              " bytes that are kept for others");
+  }
+  return {};
+}
+
+void StreamStore::count_bytes() {
+  in_files_ = in_memory_ = 0;
+  for (const auto& [name, stream] : streams_) {
+    (stream.directory.empty() ? in_memory_ : in_files_) += stream.log->range().bytes;
+  }
+  const uint64_t free = files_.free_bytes(directory_).value_or(0);
+  free_ = static_cast<int64_t>(std::min<uint64_t>(free, INT64_MAX));
+}
+
+std::map<std::string, Error> StreamStore::commit() {
+  std::map<std::string, Error> failed;
+  for (const std::string& name : appended_) {
+    const Stream& stream = streams_.at(name);
+    const auto finished = stream.log->finish(stream.definition.flush_on_write);
+    if (!finished) failed.emplace(name, finished.error());
+  }
+  appended_.clear();
+  count_bytes();
+  return failed;
+}
+
+Result<std::vector<Message>> StreamStore::read(const std::string& name, int64_t from,
+                                               size_t max_count, size_t max_bytes) {
+  SKERRY_ASSIGN(const Stream* const stream, find(name));
+  return stream->log->read(from, max_count, max_bytes);
+}
+
+Result<void> StreamStore::sync() {
+  Result<void> outcome;
+  for (auto& [name, stream] : streams_) {
+    if (auto synced = stream.log->sync(); !synced)
+      outcome = fail(synced.error().with_context(name));
+  }
+  return outcome;
+}
+
+Result<void> StreamStore::expire(int64_t now_ms) {
+  Result<void> outcome;
+  for (auto& [name, stream] : streams_) {
+    if (!stream.definition.time_to_live_ms) continue;
+    const auto dropped = stream.log->expire(now_ms - *stream.definition.time_to_live_ms);
+    if (!dropped) outcome = fail(dropped.error().with_context(name));
+  }
+  count_bytes();
+  return outcome;
+}
+
+Result<StreamStore::Stream*> StreamStore::find(const std::string& name) {
+  const auto found = streams_.find(name);
+  if (found == streams_.end()) return fail(Code::kNotFound, missing(name));
+  return &found->second;
+}
+
+}  // namespace skerry::streams
