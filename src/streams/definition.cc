@@ -1,3 +1,4 @@
+// Reads what clients send; the ranges are those that the SDKs state.
 #include "streams/definition.h"
 
 #include <algorithm>

@@ -6,6 +6,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -29,8 +30,9 @@ std::string file_name(int64_t first) {
 std::optional<int64_t> first_of(std::string_view name) {
   if (name.size() != kDigits + kSuffix.size() || !name.ends_with(kSuffix)) return std::nullopt;
   int64_t first = 0;
-  const auto parsed = std::from_chars(name.data(), name.data() + kDigits, first);
-  if (parsed.ec != std::errc() || parsed.ptr != name.data() + kDigits) return std::nullopt;
+  const char* const end = std::to_address(name.begin()) + kDigits;
+  const auto parsed = std::from_chars(std::to_address(name.begin()), end, first);
+  if (parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
   return first;
 }
 

@@ -1,3 +1,4 @@
+// A log that ends with the program.
 #include <algorithm>
 
 #include "streams/stream_log.h"

@@ -1,3 +1,4 @@
+// CBOR in and out, by the JSON library; what it would follow without end is refused before.
 #include "streams/messages.h"
 
 #include <algorithm>
@@ -34,7 +35,12 @@ class Nesting {
         open.push_back(indefinite ? UINT64_MAX : items + 1);
         if (open.size() > kMaxDepth) return false;
       }
-      while (!open.empty() && open.back() != UINT64_MAX && --open.back() == 0) open.pop_back();
+      // It was an item of what is open, and perhaps the last.
+      while (!open.empty() && open.back() != UINT64_MAX) {
+        --open.back();
+        if (open.back() > 0) break;
+        open.pop_back();
+      }
     }
     return true;
   }

@@ -1,3 +1,4 @@
+// Reading goes from header to header, and byte by byte only where one is damaged.
 #include "streams/segment.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The queue of what callers want, the thread that does it, and the readers who wait.
 #include "streams/service.h"
 
 #include <algorithm>

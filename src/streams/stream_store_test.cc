@@ -1,3 +1,4 @@
+// Streams by name: made, found again, limited together, and whole after a power cut.
 #include "streams/stream_store.h"
 
 #include <gmock/gmock.h>
