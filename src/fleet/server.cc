@@ -404,7 +404,7 @@ Result<void> FleetServer::Parts::listen() {
                  *stores, *keys);
   console.emplace(env, *stores, *router,
                   Console::Options{find_console_files(env.files), options.api_tls});
-  rollout_engine.emplace(env, *stores, *rollouts);
+  rollout_engine.emplace(env, *stores, *rollouts, [this] { return link->connected(); });
   if (options.artifact_retention_days > 0) tasks.spawn(collect_artifacts());
   tasks.spawn(keep_pruning(env, *stores));
   return {};

@@ -87,6 +87,52 @@ class FullDisk(unittest.TestCase):
                 self.assertLess(time.monotonic(), deadline, "the fleet does not recover")
                 time.sleep(0.5)
 
+    def test_a_release_is_taken_back_and_nobody_else_is_asked(self):
+        greengrass, group = self.fleet.client("greengrassv2"), self.fleet.arn("iot", "thinggroup/line")
+        self.iot.create_thing_group(thingGroupName="line")
+        mqtt = {}
+        for number in range(6):
+            device = Device(self.fleet, f"press-{number}", self.elsewhere)
+            self.iot.add_thing_to_thing_group(thingGroupName="line", thingName=device.name)
+            mqtt[device.name] = DeviceMqtt(device)
+            self.addCleanup(mqtt[device.name].stop)
+        started = self.fleet.send("skerry", "POST", "/skerry/v1/rollouts", {
+            "deployment": {"targetArn": group, "components": {}},
+            "rollout": {"stages": [{"devices": 3}, {"percent": 100}]}})[2]
+        look = lambda: self.fleet.send("skerry", "GET", f"/skerry/v1/rollouts/{started['rolloutId']}")[2]
+        asked = self.wait_for(lambda: len(found := self.things_of(started["iotJobId"])) == 3 and found)
+        self.answer(mqtt, started["iotJobId"], "SUCCEEDED", sorted(asked)[:2])
+        self.fill()
+        self.assert_full()
+        status, _, answer = self.fleet.send("skerry", "POST", f"/skerry/v1/rollouts/{started['rolloutId']}/rollback", {})
+        self.assertEqual(status, 200, answer)
+        job = greengrass.get_deployment(deploymentId=look()["rollbackDeploymentId"])["iotJobId"]
+        self.assertEqual(self.wait_for(lambda: len(found := self.things_of(job)) >= 2 and found), asked)
+        self.assertEqual(self.things_of(started["iotJobId"]), asked)
+        (self.disk / "filler").unlink()
+
+        def everyone_is_back():  # devices say it again until it is taken
+            self.answer(mqtt, job, "SUCCEEDED", asked)
+            return look()["phase"] == "rolledBack"
+
+        self.wait_for(everyone_is_back)
+        self.assertEqual(self.things_of(started["iotJobId"]), asked)
+
+    def things_of(self, job):
+        summaries = self.iot.list_job_executions_for_job(jobId=job)["executionSummaries"]
+        return {each["thingArn"].rsplit("/", 1)[1] for each in summaries}
+
+    def answer(self, mqtt, job, status, things):
+        for thing in things:
+            mqtt[thing].publish(f"$aws/things/{thing}/jobs/{job}/namespace-aws-gg-deployment/update", {"status": status})
+
+    def wait_for(self, condition):
+        deadline = time.monotonic() + DEADLINE_S
+        while not (value := condition()):
+            self.assertLess(time.monotonic(), deadline, "".join(self.fleet.log[-20:]))
+            time.sleep(0.1)
+        return value
+
     def test_it_starts_on_a_full_disk(self):
         device = Device(self.fleet, "press-7", self.elsewhere)
         self.fleet.stop()

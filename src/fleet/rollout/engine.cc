@@ -130,7 +130,7 @@ Result<Facts> Rollouts::look(Store& store, const Record& record, const Moment& m
   Facts facts;
   facts.elapsed_ms = moment.elapsed_ms;
   facts.is_continuous = moment.is_continuous;
-  facts.window_is_open = is_open(record.plan.windows, moment.wall_ms);
+  facts.window_is_open = moment.has_room && is_open(record.plan.windows, moment.wall_ms);
   // Whoever seems late after a jump of the clock has only seen the jump.
   const Deadlines due = moment.is_continuous ? deadlines(record.plan, record.state) : Deadlines();
   const bool is_back = record.state.phase == Phase::kRollingBack;
@@ -353,8 +353,9 @@ Result<void> Rollouts::ask_everyone_back(Store& store, Record& record, int64_t a
 
 // --- The loop -----------------------------------------------------------------------------------
 
-RolloutEngine::RolloutEngine(io::Env& env, StorePool& stores, const Rollouts& rollouts)
-    : env_(env), stores_(stores), rollouts_(rollouts) {
+RolloutEngine::RolloutEngine(io::Env& env, StorePool& stores, const Rollouts& rollouts,
+                             std::function<bool()> hears_devices)
+    : env_(env), stores_(stores), rollouts_(rollouts), hears_devices_(std::move(hears_devices)) {
   tasks_.spawn(run());
 }
 
@@ -384,24 +385,40 @@ io::Task<bool> RolloutEngine::tick_all() {
 }
 
 io::Task<bool> RolloutEngine::tick_one(DeploymentId id) {
-  const Watch now{env_.clock.monotonic_ms(), env_.clock.wall_ms()};
+  const bool hears = hears_devices_();
+  const Watch now{env_.clock.monotonic_ms(), env_.clock.wall_ms(), hears};
   const auto [watch, is_first] = watches_.try_emplace(id, now);
-  const int64_t elapsed_ms = now.monotonic_ms - watch->second.monotonic_ms;
-  const int64_t disagreement_ms = now.wall_ms - watch->second.wall_ms - elapsed_ms;
+  const Watch before = watch->second;
+  const int64_t elapsed_ms = now.monotonic_ms - before.monotonic_ms;
+  const int64_t disagreement_ms = now.wall_ms - before.wall_ms - elapsed_ms;
   const bool jumped = std::abs(disagreement_ms) > kJumpMs;
-  const Moment moment{now.wall_ms, elapsed_ms, !is_first && !jumped};
-  const bool keep_time = is_first || jumped || elapsed_ms >= kKeepTimeMs;
-  auto outcome = co_await stores_.write([this, id, moment, keep_time](Store& store) {
-    return rollouts_.tick(store, id, moment, keep_time);
-  });
+  const Moment moment{now.wall_ms, hears ? elapsed_ms : 0, hears && !is_first && !jumped};
+  const bool falls_silent = before.heard && !hears;
+  const bool keep_time = is_first || jumped || falls_silent || elapsed_ms >= kKeepTimeMs;
+  auto outcome = co_await tick(id, moment, keep_time);
   if (!outcome) {
-    // A full disk, for example. Nothing was done, and the time that passes is counted then.
+    // Nothing was done, and the time that passes is counted then.
     log::warn("rollout", "a rollout does not go on",
               {{"rollout", id.str()}, {"error", outcome.error().message()}});
     co_return false;
   }
-  if (outcome->stored) watches_[id] = now;
+  if (outcome->stored || !hears) watches_[id] = now;
   co_return outcome->more;
+}
+
+// On a full disk a release that is bad still goes back, in what is kept for relief.
+io::Task<Result<Rollouts::Outcome>> RolloutEngine::tick(DeploymentId id, Moment moment,
+                                                        bool keep_time) {
+  auto outcome = co_await stores_.write([this, id, moment, keep_time](Store& store) {
+    return rollouts_.tick(store, id, moment, keep_time);
+  });
+  if (outcome) co_return outcome;
+  moment.has_room = false;
+  co_return co_await stores_.write(
+      [this, id, moment, keep_time](Store& store) {
+        return rollouts_.tick(store, id, moment, keep_time);
+      },
+      StorePool::Need::kRelief);
 }
 
 }  // namespace skerry::fleet::rollout

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -23,6 +24,7 @@ struct Moment {
   int64_t wall_ms = 0;
   int64_t elapsed_ms = 0;  // since the tick before
   bool is_continuous = true;
+  bool has_room = true;  // false: the disk is full, and nobody else is asked
 };
 
 // The parts that are plain code within a unit of work.
@@ -65,22 +67,27 @@ class Rollouts {
 
 class RolloutEngine {
  public:
-  // All of it must outlive the engine.
-  RolloutEngine(io::Env& env, StorePool& stores, const Rollouts& rollouts);
+  // All of it must outlive the engine. `hears_devices`: whether devices could be heard at this
+  // moment. While they could not no time passes for a rollout: nobody is late, nothing bakes.
+  RolloutEngine(io::Env& env, StorePool& stores, const Rollouts& rollouts,
+                std::function<bool()> hears_devices);
 
  private:
   // When a rollout was last looked at, and when its time was last stored.
   struct Watch {
     int64_t monotonic_ms = 0;
     int64_t wall_ms = 0;
+    bool heard = true;
   };
   io::Task<void> run();
   io::Task<bool> tick_all();
   io::Task<bool> tick_one(DeploymentId id);
+  io::Task<Result<Rollouts::Outcome>> tick(DeploymentId id, Moment moment, bool keep_time);
 
   io::Env& env_;
   StorePool& stores_;
   const Rollouts& rollouts_;
+  const std::function<bool()> hears_devices_;
   std::map<DeploymentId, Watch> watches_;
   io::TaskScope tasks_;
 };

@@ -328,5 +328,76 @@ TEST_F(Engine, WhatFailsLeavesNothingBehind) {
   EXPECT_EQ(with(release.job_id), first(4));
 }
 
+// A broker that is away: nobody can answer, and that is nobody's fault.
+TEST_F(Engine, WhileNobodyCanBeHeardNoTimePasses) {
+  bool hears = true;
+  int64_t looks = 0;
+  const auto release = start(R"({"silenceTimeoutSeconds": 600, "inProgressTimeoutSeconds": 600,
+                                 "stages": [{"devices": 3, "bakeSeconds": 1800},
+                                            {"percent": 100}]})");
+  const RolloutEngine engine(fleet_.env, fleet_.stores, rollouts_, [&] {
+    ++looks;
+    return hears;
+  });
+  const auto pass = [&](int64_t seconds) {
+    fleet_.clock.wall += seconds * 1000;
+    fleet_.clock.monotonic += seconds * 1000;
+    const int64_t goal = looks + 2;
+    while (looks < goal) fleet_.loop.run_for(100);
+  };
+  for (int i = 0; i < 4; ++i) pass(1);
+  ASSERT_EQ(with(release.job_id), first(3));
+  report(release.job_id, in_order_[0], ExecutionStatus::kInProgress);
+  hears = false;
+  for (int i = 0; i < 4; ++i) pass(900);
+  EXPECT_EQ(record(release).state.phase, Phase::kAsking);
+  EXPECT_EQ(with(release.job_id, ExecutionStatus::kQueued).size(), 2u);  // as they were
+  hears = true;
+  pass(1);
+  EXPECT_EQ(record(release).state.phase, Phase::kAsking) << record(release).state.reason;
+  for (int i = 0; i < 3; ++i) {
+    report(release.job_id, in_order_[static_cast<size_t>(i)], ExecutionStatus::kSucceeded);
+  }
+  for (int i = 0; i < 2; ++i) pass(1);
+  ASSERT_EQ(record(release).state.phase, Phase::kBaking);
+  hears = false;
+  pass(3'600);
+  EXPECT_EQ(with(release.job_id), first(3));  // nothing has baked
+  hears = true;
+  for (int i = 0; i < 4; ++i) pass(900);
+  EXPECT_EQ(with(release.job_id), first(kDevices));
+  for (const std::string& name : first(3)) {
+    EXPECT_EQ(fleet_.store->find_execution(release.job_id, ThingName(name))->execution_number, 1);
+  }
+}
+
+TEST_F(Engine, OnAFullDiskNobodyElseIsAskedAndABadReleaseGoesBack) {
+  const auto release = start(R"({"stages": [{"devices": 3}, {"percent": 100}]})");
+  tick(release);
+  ASSERT_EQ(with(release.job_id), first(3));
+  const auto tick_full = [&] {
+    fleet_.clock.wall += 1000;
+    return fleet_
+        .write([&](Store& store) {
+          return rollouts_.tick(store, release.id, {fleet_.clock.wall, 1000, true, false}, true);
+        })
+        .has_value();
+  };
+  report(release.job_id, in_order_[0], ExecutionStatus::kSucceeded);
+  report(release.job_id, in_order_[1], ExecutionStatus::kSucceeded);
+  report(release.job_id, in_order_[2], ExecutionStatus::kSucceeded);
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(tick_full());
+  EXPECT_EQ(record(release).state.stage, 1u);
+  EXPECT_EQ(with(release.job_id), first(3));
+  tick(release);  // there is room again
+  ASSERT_EQ(with(release.job_id), first(kDevices));
+  for (size_t i = 3; i < in_order_.size(); ++i) {
+    report(release.job_id, in_order_[i], ExecutionStatus::kFailed);
+  }
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(tick_full());
+  EXPECT_EQ(record(release).state.phase, Phase::kRollingBack);
+  EXPECT_EQ(with(record(release).rollback_job_id), first(kDevices));
+}
+
 }  // namespace
 }  // namespace skerry::fleet::rollout
