@@ -308,9 +308,12 @@ Result<void> top_k(Evaluation& run) {
         return in.as<T>()[static_cast<size_t>(first + i * view.inner)];
       };
       std::iota(order.begin(), order.end(), 0);
+      // A total order, as sorting wants it: NaN is above everything.
+      const auto below = [](T x, T y) { return x < y || (x == x && y != y); };
       std::ranges::sort(order, [&](int64_t a, int64_t b) {
-        if (value(a) == value(b)) return a < b;
-        return largest ? value(a) > value(b) : value(a) < value(b);
+        const bool less = below(value(a), value(b));
+        const bool more = below(value(b), value(a));
+        return less == more ? a < b : largest ? more : less;
       });
       for (int64_t i = 0; i < k; ++i) {
         const auto to = static_cast<size_t>((o / view.inner * k + i) * view.inner + o % view.inner);

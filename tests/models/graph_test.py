@@ -1,0 +1,195 @@
+"""skerry model inspect|run|diff on whole models; stock ONNX Runtime says what they compute.
+
+    graph_test.py BIN_DIRECTORY CACHE_DIRECTORY
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+import onnxruntime
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "src/runtime/testdata"))
+import make_models as onnx  # noqa: E402  writes ONNX byte by byte
+
+CACHE = pathlib.Path(sys.argv.pop())
+BIN = pathlib.Path(sys.argv.pop())
+SILERO = CACHE / "silero-vad"
+VECTORS = pathlib.Path("/usr/share/libonnx-testdata/data")
+
+
+def skerry(*arguments, code=0):
+    done = subprocess.run([BIN / "skerry", "model", *map(str, arguments)], capture_output=True, text=True, timeout=120,
+                          check=False)
+    if done.returncode != code:
+        raise AssertionError(f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def attribute(name, value):
+    """Of a node: int, float, str, or a list of them."""
+    head = onnx.message(1, name)
+    if isinstance(value, int):
+        return onnx.message(5, head, onnx.number(3, value), onnx.number(20, 2))
+    if isinstance(value, float):
+        return onnx.message(5, head, onnx.varint(2 << 3 | 5) + struct.pack("<f", value), onnx.number(20, 1))
+    if isinstance(value, str):
+        return onnx.message(5, head, onnx.message(4, value), onnx.number(20, 3))
+    if isinstance(value[0], float):
+        return onnx.message(5, head, onnx.message(7, struct.pack(f"<{len(value)}f", *value)), onnx.number(20, 6))
+    if isinstance(value[0], int):
+        return onnx.message(5, head, *(onnx.number(8, v & 2**64 - 1) for v in value), onnx.number(20, 7))
+    return onnx.message(5, head, *(onnx.message(9, v) for v in value), onnx.number(20, 8))
+
+
+def ml_node(op, inputs, outputs, **attributes):
+    parts = [*(onnx.message(1, i) for i in inputs), *(onnx.message(2, o) for o in outputs), onnx.message(4, op),
+             *(attribute(name, value) for name, value in attributes.items()), onnx.message(7, "ai.onnx.ml")]
+    return onnx.message(1, *parts)
+
+
+def ml_model(*graph):
+    return onnx.model(*graph) + onnx.message(8, onnx.message(1, "ai.onnx.ml"), onnx.number(2, 3))
+
+
+class Models(unittest.TestCase):
+    def setUp(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="skerry-graph-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.random = np.random.default_rng(7)
+
+    def write(self, content, name="model.onnx"):
+        path = self.directory / name
+        path.write_bytes(content)
+        return path
+
+    def ours(self, model, inputs):
+        """The outputs of `skerry model run`."""
+        data, out = self.directory / "in", self.directory / "out"
+        for folder in (data, out):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        for name, value in inputs.items():
+            np.save(data / f"{name}.npy", value)
+        skerry("run", model, "--data", data, "--out", out)
+        return {path.stem: np.load(path) for path in out.iterdir()}
+
+    def compare(self, model, inputs, tolerance=1e-5):
+        session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        ours = self.ours(model, inputs)
+        for name, theirs in zip(names, session.run(names, inputs)):
+            self.assertEqual(ours[name.replace("/", "_")].shape, theirs.shape)
+            if np.issubdtype(theirs.dtype, np.floating):
+                np.testing.assert_allclose(ours[name.replace("/", "_")], theirs, rtol=tolerance, atol=tolerance)
+            else:
+                np.testing.assert_array_equal(ours[name.replace("/", "_")], theirs)
+
+    def test_silero_vad_is_what_onnx_runtime_says(self):
+        for rate, window in ((16000, 576), (8000, 288)):
+            for _ in range(5):
+                inputs = {"input": self.random.normal(size=(2, window)).astype("f4") * 0.1,
+                          "state": self.random.normal(size=(2, 2, 128)).astype("f4"), "sr": np.array(rate, "i8")}
+                self.compare(SILERO / "silero_vad.onnx", inputs)
+
+    def test_classic_models_are_what_onnx_runtime_says(self):
+        x = self.random.normal(size=(40, 3)).astype("f4")
+        trees = dict(nodes_treeids=[0, 0, 0, 1, 1, 1], nodes_nodeids=[0, 1, 2, 0, 1, 2],
+                     nodes_featureids=[0, 0, 0, 2, 0, 0], nodes_values=[0.1, 0.0, 0.0, -0.2, 0.0, 0.0],
+                     nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF", "BRANCH_GT", "LEAF", "LEAF"],
+                     nodes_truenodeids=[1, 0, 0, 1, 0, 0], nodes_falsenodeids=[2, 0, 0, 2, 0, 0])
+        ends = (onnx.value(11, "x", onnx.FLOAT, ["n", 3]), onnx.value(12, "y", onnx.FLOAT, ["n", 1]))
+        classes = (ends[0], onnx.value(12, "label", onnx.INT64, ["n"]), onnx.value(12, "scores", onnx.FLOAT, ["n", 2]))
+        leaves = dict(treeids=[0, 0, 1, 1], nodeids=[1, 2, 1, 2])
+        models = {
+            "tree regressor": ml_model(ml_node(
+                "TreeEnsembleRegressor", ["x"], ["y"], **trees, target_ids=[0] * 4, target_weights=[1.0, -2.0, 0.5, 3.0],
+                n_targets=1, base_values=[0.25], **{f"target_{k}": v for k, v in leaves.items()}), *ends),
+            "binary trees": ml_model(ml_node(
+                "TreeEnsembleClassifier", ["x"], ["label", "scores"], **trees, class_ids=[1] * 4,
+                class_weights=[1.0, -2.0, 0.5, 1.5], classlabels_int64s=[3, 9], post_transform="LOGISTIC",
+                **{f"class_{k}": v for k, v in leaves.items()}), *classes),
+            "trees of two classes": ml_model(ml_node(
+                "TreeEnsembleClassifier", ["x"], ["label", "scores"], **trees, class_ids=[0, 1, 1, 0],
+                class_weights=[1.0, 2.0, 0.5, 1.5], classlabels_int64s=[3, 9], post_transform="SOFTMAX",
+                **{f"class_{k}": v for k, v in leaves.items()}), *classes),
+            "scaled linear classifier": ml_model(
+                ml_node("Scaler", ["x"], ["s"], offset=[0.5, -0.5, 0.0], scale=[2.0, 1.0, 0.25]),
+                ml_node("LinearClassifier", ["s"], ["label", "scores"], coefficients=[1.0, 2.0, 3.0, -1.0, 0.5, 0.0],
+                        intercepts=[0.5, -0.25], classlabels_ints=[4, 5], post_transform="SOFTMAX"), *classes),
+            "linear regressor": ml_model(
+                ml_node("Normalizer", ["x"], ["s"], norm="L2"),
+                ml_node("LinearRegressor", ["s"], ["y"], coefficients=[1.0, 2.0, 3.0], intercepts=[0.5]), *ends),
+        }
+        for name, content in models.items():
+            with self.subTest(name):
+                self.compare(self.write(content), {"x": x})
+
+    def test_inspect_counts(self):
+        if not VECTORS.exists():
+            self.skipTest("libonnx-testdata is not installed: run ./dev setup")
+        model = VECTORS / "pytorch-operator/test_operator_conv/model.onnx"
+        answer = json.loads(skerry("inspect", model, "--json").stdout)
+        self.assertEqual(answer["operators"], {"Conv": 1})
+        self.assertEqual(answer["macs"], 20 * 13 * 48 * 38 * 16 * 9)
+        self.assertEqual(answer["parameters"], 13 * 16 * 9)
+        picture = self.directory / "conv.svg"
+        self.assertIn("Conv", skerry("inspect", model, "--svg", picture).stdout)
+        self.assertTrue(picture.read_text().startswith("<svg"))
+        self.assertIn("%2: FP32[20,13,48,38] = Conv(%0, %1)", skerry("inspect", model, "--text").stdout)
+
+    def test_operators_that_are_not_supported_are_named(self):
+        graph = onnx.node("Nothing", ["x"], ["a"]) + onnx.node("Relu", ["a"], ["b"]) + onnx.node("Never", ["b"], ["y"])
+        model = self.write(onnx.model(graph, onnx.value(11, "x", onnx.FLOAT, [2]), onnx.value(12, "y", onnx.FLOAT, [2])))
+        said = skerry("inspect", model, code=1).stderr
+        self.assertIn("Nothing 'a'", said)
+        self.assertIn("Never 'y'", said)
+        self.assertNotIn("Relu", said)
+
+    def test_diff_names_the_first_layer_that_differs(self):
+        a = self.write(onnx.affine(2.0), "a.onnx")
+        b = self.write(onnx.affine(2.5), "b.onnx")
+        skerry("diff", a, a, "--random")
+        done = skerry("diff", a, b, "--random", "--json", code=1)
+        self.assertEqual(json.loads(done.stdout)["firstDivergent"], "scaled")
+        self.assertIn("'scaled' (Mul)", done.stderr)
+        skerry("diff", a, b, "--random", "--tolerance", "0.5")
+
+    def test_inputs_that_do_not_fit_are_refused(self):
+        model = self.write(onnx.affine(2.0))
+        np.save(self.directory / "x.npy", np.zeros((1, 3), "f4"))
+        self.assertIn("expected FP32[-1,2]", skerry("run", model, "--input", self.directory / "x.npy", code=1).stderr)
+        self.assertIn("--random", skerry("run", model, code=1).stderr)
+        (self.directory / "x.npy").write_bytes(b"not an array")
+        self.assertIn("no .npy file", skerry("run", model, "--input", self.directory / "x.npy", code=1).stderr)
+
+    def test_a_model_of_25_mb_takes_less_than_three_times_its_size(self):
+        rows = self.random.normal(size=(1024, 6400)).astype("f4")
+        weights = onnx.message(5, onnx.number(1, 1024), onnx.number(1, 6400), onnx.number(2, onnx.FLOAT),
+                               onnx.message(8, "w"), onnx.varint(9 << 3 | 2) + onnx.varint(rows.nbytes) + rows.tobytes())
+        model = self.write(onnx.model(onnx.node("MatMul", ["x", "w"], ["y"]), weights,
+                                      onnx.value(11, "x", onnx.FLOAT, [1, 1024]),
+                                      onnx.value(12, "y", onnx.FLOAT, [1, 6400])))
+        small = self.peak_kb(self.write(onnx.affine(1.0), "small.onnx"))
+        size_kb = model.stat().st_size // 1024
+        self.assertLess(self.peak_kb(model) - small, 3 * size_kb)
+
+    @staticmethod
+    def peak_kb(model):
+        pid = os.posix_spawn(BIN / "skerry", ["skerry", "model", "inspect", str(model)], os.environ,
+                             file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)])
+        _, status, usage = os.wait4(pid, 0)
+        assert status == 0
+        return usage.ru_maxrss
+
+
+if __name__ == "__main__":
+    unittest.main()
