@@ -22,8 +22,9 @@ Error open_error(const std::string& whole, int error) {
   return errno_error("open", whole, error);
 }
 
+// A zero byte would end the name that is opened before the one that was checked.
 bool stays_below(std::string_view part) {
-  return !part.empty() && part != "." && part != "..";
+  return !part.empty() && part != "." && part != ".." && part.find('\0') == part.npos;
 }
 
 }  // namespace

@@ -46,8 +46,9 @@ TEST_F(RegularFileTest, ReadsFilesBelowTheFolder) {
 }
 
 TEST_F(RegularFileTest, NeverLeavesTheFolderNorFollowsLinks) {
-  for (const std::string path :
-       {"../plain", "sub/../plain", "/etc/passwd", "", ".", "sub//deep/file"}) {
+  for (const std::string& path : {std::string("../plain"), std::string("sub/../plain"),
+                                  std::string("/etc/passwd"), std::string(), std::string("."),
+                                  std::string("sub//deep/file"), std::string("plain\0x", 7)}) {
     EXPECT_THAT(read(path), HasSubstr("must name a file below")) << path;
   }
   std::filesystem::create_symlink("/etc/passwd", dir_ + "/link");

@@ -117,10 +117,19 @@ class Models(unittest.TestCase):
                 "TreeEnsembleClassifier", ["x"], ["label", "scores"], **trees, class_ids=[1] * 4,
                 class_weights=[1.0, -2.0, 0.5, 1.5], classlabels_int64s=[3, 9], post_transform="LOGISTIC",
                 **{f"class_{k}": v for k, v in leaves.items()}), *classes),
-            "trees of two classes": ml_model(ml_node(
-                "TreeEnsembleClassifier", ["x"], ["label", "scores"], **trees, class_ids=[0, 1, 1, 0],
-                class_weights=[1.0, 2.0, 0.5, 1.5], classlabels_int64s=[3, 9], post_transform="SOFTMAX",
+            "binary trees of the first class": ml_model(ml_node(
+                "TreeEnsembleClassifier", ["x"], ["label", "scores"], **trees, class_ids=[0] * 4,
+                class_weights=[1.0, -2.0, 0.5, 1.5], classlabels_int64s=[3, 9], post_transform="LOGISTIC",
                 **{f"class_{k}": v for k, v in leaves.items()}), *classes),
+            "binary trees of probabilities": ml_model(ml_node(
+                "TreeEnsembleClassifier", ["x"], ["label", "scores"], **trees, class_ids=[0] * 4,
+                class_weights=[0.1, 0.2, 0.5, 0.25], classlabels_int64s=[3, 9],
+                **{f"class_{k}": v for k, v in leaves.items()}), *classes),
+            "trees of three classes": ml_model(ml_node(
+                "TreeEnsembleClassifier", ["x"], ["label", "scores"], **trees, class_ids=[0, 1, 2, 0],
+                class_weights=[1.0, 2.0, 0.5, 1.5], classlabels_int64s=[3, 9, 4], post_transform="SOFTMAX",
+                **{f"class_{k}": v for k, v in leaves.items()}), ends[0],
+                onnx.value(12, "label", onnx.INT64, ["n"]), onnx.value(12, "scores", onnx.FLOAT, ["n", 3])),
             "scaled linear classifier": ml_model(
                 ml_node("Scaler", ["x"], ["s"], offset=[0.5, -0.5, 0.0], scale=[2.0, 1.0, 0.25]),
                 ml_node("LinearClassifier", ["s"], ["label", "scores"], coefficients=[1.0, 2.0, 3.0, -1.0, 0.5, 0.0],

@@ -19,7 +19,7 @@ namespace skerry::graph::onnx {
 namespace {
 
 constexpr int kMaxDepth = 32;                  // of subgraphs and of functions that call functions
-constexpr size_t kMaxNodes = size_t{1} << 20;  // functions multiply what a file holds
+constexpr size_t kMaxNodes = size_t{1} << 18;  // functions multiply what a file holds
 constexpr size_t kMaxRank = 64;
 constexpr int64_t kOldestOpset = 1;  // before 7, what has the form of 7
 constexpr int64_t kNewestOpset = 23;

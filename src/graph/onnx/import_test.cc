@@ -210,7 +210,7 @@ TEST(OnnxImport, ShapesThatCannotBeAreRefused) {
   };
   EXPECT_THAT(with({-1}), HasSubstr("tensor 'w': shape [-1] has a negative dimension"));
   EXPECT_THAT(with({INT64_MAX, INT64_MAX}), HasSubstr("too many elements"));
-  EXPECT_THAT(with({INT64_MAX / 4, 2}), HasSubstr("too many"));
+  EXPECT_THAT(with({INT64_MAX / 2, 2}), HasSubstr("too many"));
   EXPECT_THAT(with({1000000}), HasSubstr("takes 4000000 bytes, it has 8"));
   EXPECT_THAT(with(std::vector<int64_t>(65, 1)), HasSubstr("too many dimensions"));
   EXPECT_THAT(with({3, 5}), HasSubstr("has 8"));
@@ -269,7 +269,7 @@ TEST_F(ExternalData, NeverLeavesTheModelsFolder) {
   fs::create_symlink("../outside.bin", root_ / "model/link.bin");
   fs::create_symlink("..", root_ / "model/up");
   ASSERT_EQ(mkfifo((root_ / "model/pipe").c_str(), 0600), 0);
-  for (const std::string location :
+  for (const std::string& location :
        {std::string("../outside.bin"), (root_ / "outside.bin").string(), std::string("link.bin"),
         std::string("up/outside.bin"), std::string("./../outside.bin"), std::string("pipe"),
         std::string("."), std::string(""), std::string("/dev/zero"), std::string("absent.bin"),

@@ -1,6 +1,7 @@
 // Images: resizing, sampling, regions, boxes.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "graph/ops/common.h"
 #include "graph/ops/families.h"
@@ -33,8 +34,9 @@ Result<std::vector<size_t>> resized_axes(const Inference& inference, size_t rank
     SKERRY_ASSIGN(const size_t at, inference.axis(axis, rank));
     axes.push_back(at);
   }
-  for (size_t i = 0; axes.empty() && i < rank; ++i) axes.push_back(i);
-  if (axes.size() == rank && inference.node().ints_of("axes").empty()) return axes;
+  if (!axes.empty()) return axes;
+  axes.resize(rank);
+  std::iota(axes.begin(), axes.end(), 0);
   return axes;
 }
 

@@ -369,16 +369,11 @@ Result<void> tree_regressor(Evaluation& run) {
   return {};
 }
 
-// Two classes with weights for one only: the other's score follows from it.
-size_t complete_binary(std::vector<double>& scores, double score, bool all_positive,
-                       bool logistic) {
-  if (all_positive) {
-    scores = {1 - score, score};
-    return score > 0.5 ? 1 : 0;
-  }
-  scores = {-score, score};
-  if (logistic) apply_post_transform("LOGISTIC", scores);
-  return score > 0 ? 1 : 0;
+// Two classes with weights for the first only: they are the second's, and the first's follows.
+void complete_binary(std::vector<double>& scores, bool all_positive, bool logistic) {
+  const double score = scores[0];
+  scores = {all_positive ? 1 - score : -score, score};
+  if (logistic && !all_positive) apply_post_transform("LOGISTIC", scores);
 }
 
 Result<void> tree_classifier(Evaluation& run) {
@@ -391,9 +386,11 @@ Result<void> tree_classifier(Evaluation& run) {
     const std::span row =
         std::span(x).subspan(static_cast<size_t>(n * features), static_cast<size_t>(features));
     SKERRY_ASSIGN(auto scores, trees.evaluate(run, row));
-    size_t best = static_cast<size_t>(std::ranges::max_element(scores) - scores.begin());
-    if (const auto only = trees.only_target(); classes == 2 && only) {
-      best = complete_binary(scores, scores[*only], trees.all_positive(), transform == "LOGISTIC");
+    auto best = static_cast<size_t>(std::ranges::max_element(scores) - scores.begin());
+    const auto only = classes == 2 ? trees.only_target() : std::nullopt;
+    if (only) best = scores[*only] > (trees.all_positive() ? 0.5 : 0) ? 1 : 0;
+    if (only && *only == 0) {
+      complete_binary(scores, trees.all_positive(), transform == "LOGISTIC");
     } else {
       apply_post_transform(transform, scores);
     }
