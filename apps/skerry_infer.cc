@@ -270,16 +270,17 @@ void print_index(const json& rows) {
     version_width = std::max(version_width, row.value("version", "").size());
   }
   const auto line = [&](std::string_view name, std::string_view version, std::string_view state,
-                        std::string_view reason) {
-    std::string text = fmt::format("{:<{}}  {:<{}}  {:<11}  {}", name, name_width, version,
-                                   version_width, state, reason);
+                        std::string_view memory, std::string_view reason) {
+    std::string text = fmt::format("{:<{}}  {:<{}}  {:<11}  {:>9}  {}", name, name_width, version,
+                                   version_width, state, memory, reason);
     text.erase(text.find_last_not_of(' ') + 1);
     fmt::print("{}\n", text);
   };
-  line("NAME", "VERSION", "STATE", "REASON");
+  line("NAME", "VERSION", "STATE", "MEMORY", "REASON");
   for (const json& row : rows) {
+    const double memory_mb = row.value("memory_bytes", 0.0) / (1 << 20);
     line(row.value("name", ""), row.value("version", ""), row.value("state", ""),
-         row.value("reason", ""));
+         memory_mb > 0 ? fmt::format("{:.1f} MiB", memory_mb) : "", row.value("reason", ""));
   }
 }
 

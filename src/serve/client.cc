@@ -25,8 +25,13 @@ std::string reason_of(const net::HttpResponse& response) {
 
 io::Task<Result<std::string>> InferClient::post(std::string target, std::string body,
                                                 int64_t timeout_ms) {
+  return ask("POST", std::move(target), std::move(body), timeout_ms);
+}
+
+io::Task<Result<std::string>> InferClient::ask(std::string method, std::string target,
+                                               std::string body, int64_t timeout_ms) {
   for (int64_t waited = 0;; waited += kRetryMs) {
-    net::HttpRequest request{.method = "POST", .target = target, .body = body};
+    net::HttpRequest request{.method = method, .target = target, .body = body};
     request.headers.add("Content-Type", "application/json");
     auto response = co_await http_.fetch(fmt::format("unix:{}:{}", socket_path_, target),
                                          std::move(request), {.timeout_ms = timeout_ms});
@@ -53,7 +58,24 @@ io::Task<Result<std::string>> InferClient::unload(std::string name) {
 }
 
 io::Task<Result<std::string>> InferClient::index() {
-  co_return co_await post("/v2/repository/index", "{}", kTimeoutMs);
+  SKERRY_CO_ASSIGN(const std::string index,
+                   co_await post("/v2/repository/index", "{}", kTimeoutMs));
+  SKERRY_CO_ASSIGN(const std::string stats,
+                   co_await ask("GET", "/v2/models/stats", "", kTimeoutMs));
+  try {
+    json rows = json::parse(index);
+    for (const json& model : json::parse(stats).at("model_stats")) {
+      if (model.at("memory_usage").empty()) continue;
+      for (json& row : rows) {
+        if (row.at("name") != model.at("name") || row.at("version") != model.at("version"))
+          continue;
+        row["memory_bytes"] = model.at("memory_usage").at(0).at("byte_size");
+      }
+    }
+    co_return rows.dump();
+  } catch (const json::exception& e) {
+    co_return fail(Code::kCorrupt, fmt::format("the server's answer: {}", e.what()));
+  }
 }
 
 }  // namespace skerry::serve

@@ -20,10 +20,13 @@ class InferClient {
   io::Task<Result<std::string>> load(std::string name, std::string directory, bool retry,
                                      int64_t timeout_ms);
   io::Task<Result<std::string>> unload(std::string name);
+  // With "memory_bytes" of each model where it is known.
   io::Task<Result<std::string>> index();
 
  private:
   io::Task<Result<std::string>> post(std::string target, std::string body, int64_t timeout_ms);
+  io::Task<Result<std::string>> ask(std::string method, std::string target, std::string body,
+                                    int64_t timeout_ms);
 
   io::Loop& loop_;
   net::HttpClient& http_;

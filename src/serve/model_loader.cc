@@ -23,7 +23,7 @@ Result<void> ModelLoader::try_first(const InspectedPackage& package,
                             report.error().message(), request.memory_limit_bytes >> 20));
   }
   if (!report) return fail(std::move(report.error()));
-  trials_->prove(package.id, report->peak_memory_bytes);
+  trials_->prove(package.id, report->peak_memory_bytes, report->model_memory_bytes);
   return {};
 }
 
@@ -37,7 +37,10 @@ Result<std::unique_ptr<ServedModel>> ModelLoader::load(const std::string& name,
   // Step 2: from here on it is known whose fault it is if this process dies.
   auto activity = trials_->begin(package.id);
   // Step 3: as in the trial; but files and machines change.
-  return stage_model(*runtimes_, package, options_.load, stop, std::move(activity));
+  SKERRY_ASSIGN(auto model,
+                stage_model(*runtimes_, package, options_.load, stop, std::move(activity)));
+  model->stats.set_memory(trials_->memory_bytes(package.id));
+  return model;
 }
 
 }  // namespace skerry::serve

@@ -35,8 +35,8 @@ void ModelTrials::read() {
   try {
     const json document = text ? json::parse(*text) : json::object();
     for (const json& row : document.value("trials", json::array())) {
-      records_.push_back(
-          {row.at("key"), row.at("model"), row.at("version"), row.at("proved"), row.at("crashes")});
+      records_.push_back({row.at("key"), row.at("model"), row.at("version"), row.at("proved"),
+                          row.at("crashes"), row.value("memory_bytes", uint64_t{0})});
     }
   } catch (const json::exception& e) {
     error = e.what();
@@ -78,7 +78,7 @@ ModelTrials::Record& ModelTrials::ensure(const PackageId& package) {
     const auto least = std::ranges::find(records_, 0, &Record::crashes);
     records_.erase(least == records_.end() ? records_.begin() : least);
   }
-  return records_.emplace_back(package.key, package.model, package.version, false, 0);
+  return records_.emplace_back(package.key, package.model, package.version, false, 0, 0);
 }
 
 void ModelTrials::save() {
@@ -89,7 +89,8 @@ void ModelTrials::save() {
                     {"model", record.model},
                     {"version", record.version},
                     {"proved", record.proved},
-                    {"crashes", record.crashes}});
+                    {"crashes", record.crashes},
+                    {"memory_bytes", record.memory_bytes}});
   }
   auto written = io::write_file_atomic(files_, path_, json{{"trials", rows}}.dump(1) + "\n");
   if (written) return;
@@ -120,9 +121,18 @@ bool ModelTrials::is_proved(const PackageId& package) const {
   return record != nullptr && record->proved;
 }
 
-void ModelTrials::prove(const PackageId& package, uint64_t peak_memory_bytes) {
+uint64_t ModelTrials::memory_bytes(const PackageId& package) const {
   const std::lock_guard lock(mutex_);
-  ensure(package).proved = true;
+  const Record* record = find(package.key);
+  return record == nullptr ? 0 : record->memory_bytes;
+}
+
+void ModelTrials::prove(const PackageId& package, uint64_t peak_memory_bytes,
+                        uint64_t model_memory_bytes) {
+  const std::lock_guard lock(mutex_);
+  Record& record = ensure(package);
+  record.proved = true;
+  record.memory_bytes = model_memory_bytes;
   save();
   log_.write(log::Level::kInfo, "serve", "a trial has proved a model",
              {{"model", package.model},

@@ -35,8 +35,11 @@ class ModelTrials {
   // it has.
   Result<void> admit(const PackageId& package, bool retry);
   bool is_proved(const PackageId& package) const;
-  // `peak_memory_bytes`: of the trial's process.
-  void prove(const PackageId& package, uint64_t peak_memory_bytes = 0);
+  // `peak_memory_bytes`: of the trial's process; `model_memory_bytes`: of the model in it.
+  void prove(const PackageId& package, uint64_t peak_memory_bytes = 0,
+             uint64_t model_memory_bytes = 0);
+  // What the model takes, as its last trial has measured it; 0 where none has.
+  uint64_t memory_bytes(const PackageId& package) const;
   // It has served for long: the crashes that were are no sign any more.
   void settle(const std::string& key);
 
@@ -52,6 +55,7 @@ class ModelTrials {
     std::string version;
     bool proved = false;
     int crashes = 0;
+    uint64_t memory_bytes = 0;
   };
   ModelTrials(io::Files& files, std::string path) : files_(files), path_(std::move(path)) {}
   void read();

@@ -53,6 +53,14 @@ TEST_F(ModelTrialsTest, ProofsOutliveTheProcess) {
   EXPECT_FALSE(trials_->is_proved({std::string(64, 'b'), "echo", "1.2"}));
 }
 
+TEST_F(ModelTrialsTest, WhatAModelTakesOutlivesTheProcess) {
+  EXPECT_EQ(trials_->memory_bytes(id_), 0u);
+  trials_->prove(id_, 9 << 20, 5 << 20);
+  trials_.reset();
+  trials_ = *ModelTrials::open(files_, path_);
+  EXPECT_EQ(trials_->memory_bytes(id_), 5u << 20);
+}
+
 TEST_F(ModelTrialsTest, ACrashTakesTheProofAndTheThirdOneThePackage) {
   trials_->prove(id_);
   for (int crash = 1; crash < ModelTrials::kMaxCrashes; ++crash) {

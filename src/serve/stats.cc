@@ -84,12 +84,17 @@ std::string ModelStats::to_json(std::string_view model, std::string_view version
                           {"compute_output", duration(count, output_ns_)},
                           {"cache_hit", duration(0, 0)},
                           {"cache_miss", duration(0, 0)}};
+  json memory = json::array();
+  if (memory_bytes_ > 0) {
+    memory.push_back({{"type", "CPU"}, {"id", 0}, {"byte_size", memory_bytes_}});
+  }
   const json entry = {{"name", model},
                       {"version", version},
                       {"last_inference", last_inference_ms_},
                       {"inference_count", count},
                       {"execution_count", count},
                       {"inference_stats", inference},
+                      {"memory_usage", memory},
                       {"latency_ns",
                        {{"total", quantiles(total_)},
                         {"queue", quantiles(queue_)},
@@ -110,6 +115,14 @@ std::string to_prometheus(std::span<const StatsRow> rows) {
           to, "skerry_inference_requests_total{{model=\"{}\",version=\"{}\",outcome=\"{}\"}} {}\n",
           label(row.model), label(row.version), outcome, count);
     }
+  }
+  out +=
+      "# HELP skerry_model_memory_bytes What the model holds in memory, as its trial measured it.\n"
+      "# TYPE skerry_model_memory_bytes gauge\n";
+  for (const StatsRow& row : rows) {
+    if (row.stats->memory_bytes() == 0) continue;
+    fmt::format_to(to, "skerry_model_memory_bytes{{model=\"{}\",version=\"{}\"}} {}\n",
+                   label(row.model), label(row.version), row.stats->memory_bytes());
   }
   struct Summary {
     const char* name;

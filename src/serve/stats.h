@@ -47,6 +47,10 @@ class ModelStats {
   void add_success(const RequestTimes& times, int64_t wall_ms);
   void add_failure(int64_t total_ns);
 
+  // What the model holds in memory, as its trial has measured it; 0: unknown.
+  void set_memory(uint64_t bytes) { memory_bytes_ = bytes; }
+  uint64_t memory_bytes() const { return memory_bytes_; }
+
   uint64_t successes() const { return total_.count(); }
   uint64_t failures() const { return failures_; }
   const LatencyHistogram& total() const { return total_; }
@@ -65,6 +69,7 @@ class ModelStats {
   uint64_t failures_ = 0;
   int64_t failure_ns_ = 0;
   int64_t last_inference_ms_ = 0;
+  uint64_t memory_bytes_ = 0;
 };
 
 struct StatsRow {

@@ -73,6 +73,18 @@ TEST(ModelStats, ReportsWhatHappened) {
               HasSubstr("skerry_inference_compute_seconds_count{model=\"m\",version=\"2\"} 2\n"));
 }
 
+TEST(ModelStats, SaysWhatTheModelHoldsInMemory) {
+  ModelStats stats;
+  EXPECT_EQ(nlohmann::json::parse(stats.to_json("m", "2"))["memory_usage"].size(), 0u);
+  EXPECT_EQ(to_prometheus(std::vector<StatsRow>{{"m", "2", &stats}}).find("memory_bytes{"),
+            std::string::npos);
+  stats.set_memory(4096);
+  const auto json = nlohmann::json::parse(stats.to_json("m", "2"));
+  EXPECT_EQ(json["memory_usage"].dump(), R"([{"byte_size":4096,"id":0,"type":"CPU"}])");
+  EXPECT_THAT(to_prometheus(std::vector<StatsRow>{{"m", "2", &stats}}),
+              HasSubstr("skerry_model_memory_bytes{model=\"m\",version=\"2\"} 4096\n"));
+}
+
 TEST(ModelStats, LabelsAreEscaped) {
   const ModelStats stats;
   const std::string page = to_prometheus(std::vector<StatsRow>{{"m", "a\"b\\c\nd", &stats}});

@@ -2,6 +2,7 @@
 #include "serve/trial_process.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -111,26 +112,43 @@ Result<TrialReport> read_answer(const TrialRequest& request, const io::FinishedP
           Code::kFailedPrecondition,
           fmt::format("{} was changed while it was tried; load it again", request.directory));
     }
-    return TrialReport{answer.at("peak_memory_bytes")};
+    return TrialReport{answer.at("peak_memory_bytes"), answer.at("model_memory_bytes")};
   } catch (const json::exception& e) {
     return fail(Code::kInternal,
                 fmt::format("{}: the trial's answer: {}", request.directory, e.what()));
   }
 }
 
+// What no file backs, after malloc has given back what it does not need.
+uint64_t own_memory_bytes() {
+  ::malloc_trim(0);
+  return kilobytes_in("/proc/self/status", "RssAnon:") +
+         kilobytes_in("/proc/self/status", "RssShmem:");
+}
+
 json try_package(const TrialRequest& request) {
   runtime::Runtimes runtimes;
+  uint64_t model_bytes = 0;
   const auto attempt = [&]() -> Result<std::string> {
     SKERRY_TRY(runtimes.add(request.runtime, request.library));
     SKERRY_ASSIGN(const auto package, inspect_package(runtimes, request.model, request.directory));
-    SKERRY_TRY(stage_model(runtimes, package, request.load, {}));
+    // The library's own memory is there with the first model already.
+    if (auto opened = runtimes.get(request.runtime); !opened) {
+      return fail(opened.error().with_context(request.directory));
+    }
+    const uint64_t before = own_memory_bytes();
+    SKERRY_ASSIGN(const auto model, stage_model(runtimes, package, request.load, {}));
+    const uint64_t with_model = own_memory_bytes();
+    model_bytes = with_model > before ? with_model - before : 0;
     return package.id.key;
   };
   const auto key = attempt();
   if (!key) {
     return {{"error", key.error().message()}, {"code", code_name(key.error().code())}};
   }
-  return {{"key", *key}, {"peak_memory_bytes", kilobytes_in("/proc/self/status", "VmHWM:")}};
+  return {{"key", *key},
+          {"peak_memory_bytes", kilobytes_in("/proc/self/status", "VmHWM:")},
+          {"model_memory_bytes", model_bytes}};
 }
 
 }  // namespace

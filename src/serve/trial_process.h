@@ -24,6 +24,8 @@ struct TrialRequest {
 
 struct TrialReport {
   uint64_t peak_memory_bytes = 0;  // of the whole process, libraries included
+  uint64_t model_memory_bytes =
+      0;  // that the process has grown by: the model, and what its runs keep
 };
 
 using Trial = std::function<Result<TrialReport>(const TrialRequest&, const std::stop_token&)>;

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import unittest
+import urllib.request
 import wave
 
 import numpy
@@ -18,7 +19,7 @@ import onnxruntime
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from infer_server import CACHE, DEADLINE_S, ONNX_MODELS, PROGRAM, Server, affine_package, null_package, tensor, write_package
+from infer_server import CACHE, DEADLINE_S, MAKE, ONNX_MODELS, PROGRAM, Server, affine_package, null_package, tensor, write_package
 
 SILERO = CACHE / "silero-vad/silero_vad.onnx"
 SOUNDS = pathlib.Path("/usr/share/sounds/alsa")
@@ -140,6 +141,24 @@ class Protocol(InferTest):
     def test_repository_over_tcp_is_closed(self):
         with self.assertRaisesRegex(InferenceServerException, "through the Unix socket"):
             self.client().load_model("affine")
+
+
+    def test_what_a_model_holds_in_memory(self):
+        rows = 2_000_000
+        model = MAKE["model"](MAKE["node"]("Gather", ["w", "i"], ["y"]), MAKE["floats"]("w", [rows], [0.5] * rows),
+                              MAKE["value"](11, "i", MAKE["INT64"], [1]), MAKE["value"](12, "y", MAKE["FLOAT"], [1]))
+        self.load("table", write_package(self.dir / "t", "table", "1", "onnxruntime", model, [tensor("i", "INT64", [1])],
+                                         [tensor("y", "FP32", [1])]))
+        (stats,) = self.client().get_inference_statistics("table")["model_stats"]
+        (usage,) = stats["memory_usage"]
+        self.assertEqual((usage["type"], usage["id"]), ("CPU", 0))
+        self.assertGreater(usage["byte_size"], 4 * rows)
+        self.assertLess(usage["byte_size"], 3 * 4 * rows)
+        (row,) = json.loads(self.server.command("list", "--json").stdout)
+        self.assertEqual(row["memory_bytes"], usage["byte_size"])
+        self.assertRegex(self.server.command("list").stdout, r"table +1 +READY +\d+\.\d MiB")
+        with urllib.request.urlopen(f"http://{self.server.url}/metrics", timeout=DEADLINE_S) as page:
+            self.assertIn(f'skerry_model_memory_bytes{{model="table",version="1"}} {usage["byte_size"]}', page.read().decode())
 
 
 class RepositoryOverTcp(InferTest):

@@ -118,8 +118,8 @@ TEST_F(LiteRtTest, CallsTensorsAsTheSignatureDoes) {
        {"second", DataType::kInt64, pair_shape, std::as_bytes(std::span(pair))}}};
   const auto outputs = model->run(inputs, std::vector<std::string>{"one", "two"});
   ASSERT_TRUE(outputs) << outputs.error().message();
-  EXPECT_EQ(std::memcmp((*outputs)[0].bytes.data(), rows.data(), sizeof rows), 0);
-  EXPECT_EQ(std::memcmp((*outputs)[1].bytes.data(), pair.data(), sizeof pair), 0);
+  EXPECT_TRUE(std::ranges::equal((*outputs)[0].bytes, std::as_bytes(std::span(rows))));
+  EXPECT_TRUE(std::ranges::equal((*outputs)[1].bytes, std::as_bytes(std::span(pair))));
 }
 
 TEST_F(LiteRtTest, QuantisedTensorsAreWhatTheyAreInTheModel) {
