@@ -68,6 +68,12 @@ def model(version):
             "--contract", EXAMPLES / "vad_model/contract.json"]
 
 
+def shell(folder, name, version, run):
+    """A component that is a line of shell."""
+    return write_recipe(folder, {"RecipeFormatVersion": "2020-01-25", "ComponentName": name, "ComponentVersion": version,
+                                 "Manifests": [{"Platform": {"os": "linux", "runtime": "*"}, "Lifecycle": {"Run": run}}]})
+
+
 def with_artifact(folder, example, artifact):
     path = write_recipe(folder, yaml.safe_load((EXAMPLES / example / "recipe.yaml").read_text()))
     name = "libonnxruntime.so" if example == "onnxruntime" else artifact.name

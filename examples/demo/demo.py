@@ -18,6 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent / "tools")]
 
+import canaries
 import console
 import packages
 import screen as screens
@@ -88,6 +89,7 @@ class Demo:
         self.new_application()
         self.new_model()
         self.broken_model()
+        self.bad_release_for_six()
         self.finish()
 
     def start(self):
@@ -135,6 +137,10 @@ class Demo:
         self.load.wait_for_more(50)
         self.show_load()
         self.show_speech(lambda detection: True, after=self.console.mark())
+
+    def bad_release_for_six(self):
+        self.screen.heading("Six more devices: a release that does not start is found out on three of them")
+        self.measured.update(canaries.play(self.bed, self.screen))
 
     def finish(self):
         self.measure_memory()

@@ -38,7 +38,6 @@ PLAN = {"stages": [{"percent": 10, "bakeSeconds": 4,
                     "gates": [{"metric": "deploymentFailures"}, {"metric": "meanConfidence", "tolerance": 0.02}]},
                    {"percent": 50, "bakeSeconds": 2},
                    {"percent": 100, "bakeSeconds": 1}]}
-OVER = ("completed", "canceled", "rolledBack", "superseded", "targetGone")
 START_AT_ONCE = 4
 
 
@@ -165,13 +164,9 @@ class RolloutDemo:
         self.screen.step("rollout", f"{MODEL} {version}")
         started = self.fleet.cli("rollout", "start", "--group", GROUP, "--keep", "--component", f"{MODEL}={version}",
                                  "--rollout", self.plan_path)
-        follower = stage.Follower(self.fleet, self.screen, started["rolloutId"], len(self.devices))
-
-        def is_over():
-            rollout = follower.look(self.callers.answering())
-            return rollout if rollout["phase"] in OVER else None
-
-        return testbed.wait_for(f"the rollout of {version} is over", is_over, 240,
+        follower = stage.Follower(self.fleet, self.screen, started["rolloutId"])
+        return testbed.wait_for(f"the rollout of {version} is over",
+                                lambda: follower.look_until_over(self.callers.answering()), 240,
                                 alive=[*self.devices, self.callers])
 
     def history(self, rollout_id):

@@ -55,29 +55,30 @@ def wait_for_interrupt():
             signal.pause()
 
 
+OVER = ("completed", "canceled", "rolledBack", "superseded", "targetGone")
+
+
 class Follower:
     """Prints what is new of a rollout at each look: its history, and a bar of the versions that answer."""
 
-    def __init__(self, fleet, screen, rollout_id, devices):
+    def __init__(self, fleet, screen, rollout_id):
         self._fleet = fleet
         self._screen = screen
         self._id = rollout_id
-        self._devices = devices
         self._told = 0
         self._bar = None
 
-    def look(self, answering):
-        """The rollout as it is now. `answering`: {version: devices}."""
+    def look_until_over(self, answering=None):
+        """The rollout, or nothing while it goes on. `answering`: {version: devices}."""
         rollout = self._fleet.cli("rollout", "show", self._id)
         for line in self._fleet.cli("rollout", "history", self._id)["history"][self._told:]:
             self._told += 1
             colour = screens.RED if line["text"].startswith("rollingBack") else screens.DIM
             self._screen.step("", self._screen.paint(line["text"], colour))
-        bar = self._bar_of(answering)
-        if bar != self._bar:
+        if answering and (bar := self._bar_of(answering)) != self._bar:
             self._screen.step("fleet", bar)
             self._bar = bar
-        return rollout
+        return rollout if rollout["phase"] in OVER else None
 
     def _bar_of(self, answering):
         marks = ""

@@ -17,6 +17,7 @@ class Demo(demos.Demos):
             self.assertLessEqual(KEYS, measured.keys())
             self.assertEqual(measured["lost"], 0)
             self.assertGreater(measured["requests"], 100)
+            self.assertEqual((measured["canary_devices"], measured["canaries_asked"]), (6, 3))
         self.check_that_nothing_is_left()
 
     def test_interrupted(self):
