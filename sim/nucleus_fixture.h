@@ -1,4 +1,4 @@
-// A whole nucleus in virtual time; the test is its broker and control plane.
+// A whole nucleus in virtual time, at the broker in memory; the test is its control plane.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,12 +9,12 @@
 #include "formats/fleet_status.h"
 #include "formats/jobs.h"
 #include "io/fault_files.h"
+#include "net/test_mqtt.h"
 #include "nucleus/nucleus.h"
 #include "nucleus/test_cloud.h"
 #include "sim/sim_clock.h"
 #include "sim/sim_loop.h"
 #include "sim/sim_processes.h"
-#include "sim/test_mqtt.h"
 
 namespace skerry::sim {
 
@@ -23,6 +23,12 @@ using nlohmann::json;
 using nucleus::test_recipe;
 
 inline const ThingName kThing("press-7");
+
+// A progress or result that the device has reported.
+struct Update {
+  std::string job;
+  formats::JobUpdateRequest request;
+};
 
 class NucleusJobs : public ::testing::Test {
  protected:
@@ -35,38 +41,37 @@ class NucleusJobs : public ::testing::Test {
     }
     cloud_.publish(test_recipe("broken", "1.0.0", {}, {{"Run", "exit 3"}}));
     cloud_.groups = std::vector<std::string>{"thinggroup/G1", "thinggroup/G2"};
+    broker_.start();
+    EXPECT_TRUE(control_plane_->subscribe({.filter = "$aws/#"}));
+    control_plane_->start({});
+    run(10);
     boot();
   }
 
-  void boot(const std::function<void()>& before_start = {}) {
-    nucleus_.reset();
-    mqtt_ = std::make_unique<TestMqtt>();
-    nucleus::Nucleus::Hooks hooks;
-    hooks.on_fatal = [this](const Error& error) { fatal_ = error.message(); };
-    auto opened = nucleus::Nucleus::open(env_, info_, cloud_, *mqtt_, std::move(hooks));
-    ASSERT_TRUE(opened) << opened.error().message();
-    nucleus_ = std::move(*opened);
-    if (before_start) before_start();
-    nucleus_->start();
-    mqtt_->connect();
-    run(10);
+  static net::MqttOptions client(std::string id) {
+    net::MqttOptions options;
+    options.client_id = std::move(id);
+    options.clean_start = true;
+    options.reconnect_min_ms = 10;
+    return options;
   }
+  void boot(const std::function<void()>& before_start = {});
   void run(int64_t for_ms) {
     const int64_t end_ms = loop_.now_ms() + for_ms;
     while (loop_.step(end_ms)) {
     }
   }
 
-  static json document(const std::string& target, int revision, const json& components) {
-    const auto slash = target.find('/');
-    const auto kind = target.starts_with("thing/") ? formats::Target::Kind::kThing
-                                                   : formats::Target::Kind::kThingGroup;
-    return {{"deploymentId", "d" + std::to_string(revision)},
-            {"configurationArn",
-             formats::configuration_arn({}, {{kind, target.substr(slash + 1)}, revision})},
-            {"creationTimestamp", 1'767'225'600'000},
-            {"components", components}};
+  void reconnect() {
+    broker_.cut(kThing.str());
+    run(100);
   }
+  void deliver(const formats::JobTopic& topic, std::string payload) {
+    broker_.publish({.topic = topic.str(), .payload = std::move(payload), .qos = 1});
+    run(0);
+  }
+
+  static json document(const std::string& target, int revision, const json& components);
   // {"a": "1.0.0"} as a document has it.
   static json versions(const std::map<std::string, std::string>& components) {
     json listed = json::object();
@@ -78,71 +83,36 @@ class NucleusJobs : public ::testing::Test {
     next.execution.emplace();
     next.execution->job_id = JobId(job);
     next.execution->job_document = formats::share(std::move(job_document));
-    mqtt_->deliver({JobTopicKind::kNotifyNext, kThing}, formats::to_text(next));
+    deliver({JobTopicKind::kNotifyNext, kThing}, formats::to_text(next));
   }
   void offer_nothing() {
-    mqtt_->deliver({JobTopicKind::kGetAccepted, kThing}, formats::to_text(formats::NextJob{}));
+    deliver({JobTopicKind::kGetAccepted, kThing}, formats::to_text(formats::NextJob{}));
   }
   void deploy(const std::string& job, const json& job_document) {
     offer(job, job_document);
     run(20'000);
   }
 
-  std::vector<Update> updates() {
-    std::vector<Update> found;
-    for (const auto& message : mqtt_->sent) {
-      auto topic = formats::parse_job_topic(message.topic);
-      if (topic && topic->kind == JobTopicKind::kUpdate)
-        found.push_back({topic->job, formats::parse_job_update_request(message.payload).value()});
-    }
-    return found;
-  }
+  std::vector<Update> updates();
   // "FAILED FAILED_ROLLBACK_COMPLETE" of the last word on the last job.
   std::string outcome() { return outcome(updates()); }
-  static std::string outcome(const std::vector<Update>& all) {
-    if (all.empty()) return "";
-    auto details = all.back().request.status_details;
-    return std::string(formats::name_of(all.back().request.status)) + " " +
-           details["detailed-deployment-status"];
-  }
+  static std::string outcome(const std::vector<Update>& all);
   std::string cause() {
     return updates().back().request.status_details["deployment-failure-cause"];
   }
-  size_t questions() {
-    return static_cast<size_t>(
-        std::count_if(mqtt_->sent.begin(), mqtt_->sent.end(), [](const net::MqttMessage& message) {
-          auto topic = formats::parse_job_topic(message.topic);
-          return topic && topic->kind == JobTopicKind::kGet;
-        }));
-  }
+  size_t questions();
   void accept(const Update& update) {
     formats::JobUpdateAccepted accepted;
     accepted.client_token = update.request.client_token;
-    mqtt_->deliver({JobTopicKind::kUpdateAccepted, kThing, update.job}, formats::to_text(accepted));
+    deliver({JobTopicKind::kUpdateAccepted, kThing, update.job}, formats::to_text(accepted));
   }
   void refuse(const Update& update, const std::string& code) {
-    mqtt_->deliver(
-        {JobTopicKind::kUpdateRejected, kThing, update.job},
-        formats::to_text(formats::JobRejected{0, code, "no", update.request.client_token}));
+    deliver({JobTopicKind::kUpdateRejected, kThing, update.job},
+            formats::to_text(formats::JobRejected{0, code, "no", update.request.client_token}));
   }
-  std::vector<formats::FleetStatus> fleet_statuses() {
-    std::vector<formats::FleetStatus> found;
-    for (const auto& message : mqtt_->sent) {
-      if (formats::parse_fleet_status_topic(message.topic))
-        found.push_back(formats::parse_fleet_status(message.payload).value());
-    }
-    return found;
-  }
+  std::vector<formats::FleetStatus> fleet_statuses();
   // "a=1.0.0 RUNNING …" of the components that the supervisor has.
-  std::string running() {
-    std::string text;
-    for (const auto& status : nucleus_->supervisor().statuses()) {
-      text += (text.empty() ? "" : " ") + status.name.str() + "=" + status.version;
-      if (status.state != nucleus::ComponentState::kRunning)
-        text += "(" + std::string(nucleus::name_of(status.state)) + ")";
-    }
-    return text;
-  }
+  std::string running();
   std::string package_of(const std::string& component) {
     const ComponentName name(component);
     return info_.packages() + "/" + component + "/" +
@@ -159,17 +129,7 @@ class NucleusJobs : public ::testing::Test {
     return io::read_file(files_, path).value_or("(absent)");
   }
   // The answer to the last question for the next job: none.
-  void answer_that_nothing_is_to_do() {
-    std::string token;
-    for (const auto& message : mqtt_->sent) {
-      auto topic = formats::parse_job_topic(message.topic);
-      if (topic && topic->kind == JobTopicKind::kGet)
-        token = json::parse(message.payload)["clientToken"];
-    }
-    formats::NextJob none;
-    none.client_token = token;
-    mqtt_->deliver({JobTopicKind::kGetAccepted, kThing}, formats::to_text(none));
-  }
+  void answer_that_nothing_is_to_do();
   json config(const std::string& component) {
     return nucleus_->state().config().tree().get(ComponentName(component), {}).value_or(json());
   }
@@ -192,7 +152,9 @@ class NucleusJobs : public ::testing::Test {
   io::Env env_{loop_, clock_, files_, processes_, random_, pool_, pool_};
   nucleus::NucleusInfo info_;
   nucleus::TestCloud cloud_;
-  std::unique_ptr<TestMqtt> mqtt_;
+  net::FakeBroker broker_{loop_};
+  std::unique_ptr<net::MqttClient> control_plane_ = broker_.client(client("control-plane"));
+  std::unique_ptr<net::MqttClient> mqtt_;
   std::unique_ptr<nucleus::Nucleus> nucleus_;
   std::string fatal_;
 };

@@ -235,7 +235,7 @@ class LostRecords : public NucleusJobs {
   // The device's last question, where it says that records are lost.
   std::string question() {
     std::string token;
-    for (const auto& message : mqtt_->sent) {
+    for (const auto& message : broker_.published) {
       auto topic = formats::parse_job_topic(message.topic);
       if (topic && topic->kind == JobTopicKind::kGet)
         token = json::parse(message.payload)["clientToken"];
@@ -251,7 +251,7 @@ class LostRecords : public NucleusJobs {
       next.execution->job_id = JobId(job->first);
       next.execution->job_document = formats::share(std::move(job->second));
     }
-    mqtt_->deliver({JobTopicKind::kGetAccepted, kThing}, formats::to_text(next));
+    deliver({JobTopicKind::kGetAccepted, kThing}, formats::to_text(next));
     run(20'000);
   }
   bool is_repaired() { return nucleus_->state().needs_repair().empty(); }
@@ -273,7 +273,7 @@ TEST_F(LostRecords, AfterAFailureTheControlPlaneIsAskedAgain) {
   answer_that_nothing_is_to_do();
   answer_that_nothing_is_to_do();  // to another question of before
   EXPECT_FALSE(is_repaired());
-  mqtt_->sent.clear();
+  broker_.published.clear();
   run(61'000);
   ASSERT_NE(question(), "");
   answer(1, std::pair("j1", document("thing/press-7", 1, versions({{"a", "1.0.0"}}))));
@@ -291,8 +291,8 @@ TEST_F(LostRecords, WhatWasDeployedAgainBeforeARestartCounts) {
   boot();
   answer(1, std::pair("j1", again));
   EXPECT_EQ(outcome(), "SUCCEEDED SUCCESSFUL");
-  mqtt_->sent.clear();
-  mqtt_->deliver({JobTopicKind::kNotifyNext, kThing}, formats::to_text(formats::NextJob{}));
+  broker_.published.clear();
+  deliver({JobTopicKind::kNotifyNext, kThing}, formats::to_text(formats::NextJob{}));
   EXPECT_EQ(questions(), 1u);
   answer_that_nothing_is_to_do();
   EXPECT_TRUE(is_repaired());
@@ -308,7 +308,7 @@ TEST_F(NucleusJobs, MessagesDuringTheShutDownAreIgnored) {
   io::TaskScope scope;
   scope.spawn(nucleus_->shut_down());
   offer("j2", document("thinggroup/G1", 2, versions({{"b", "1.0.0"}})));
-  mqtt_->connect();
+  reconnect();
   run(20'000);
   EXPECT_EQ(running(), "");
   EXPECT_EQ(scope.size(), 0u);
@@ -340,7 +340,7 @@ TEST_F(NucleusJobs, FleetStatusTellsAllAtStartAndGathersChanges) {
   EXPECT_FALSE(all.back().healthy);
   EXPECT_EQ(all.back().components[2].status, "BROKEN");
   EXPECT_NE(all.back().components[2].details->status_reason.find("exit code 3"), std::string::npos);
-  mqtt_->connect();
+  reconnect();
   EXPECT_EQ(fleet_statuses().back().trigger, "RECONNECT");
 }
 

@@ -191,12 +191,12 @@ TEST_F(Hanging, ANewerDeploymentReplacesIt) {
   next.execution->job_id = JobId("j3");
   next.execution->job_document =
       formats::share(document("thinggroup/G1", 3, versions({{"b", "1.0.0"}})));
-  for (const auto& message : mqtt_->sent) {
+  for (const auto& message : broker_.published) {
     auto topic = formats::parse_job_topic(message.topic);
     if (topic && topic->kind == JobTopicKind::kGet)
       next.client_token = json::parse(message.payload)["clientToken"];
   }
-  mqtt_->deliver({JobTopicKind::kGetAccepted, kThing}, formats::to_text(next));
+  deliver({JobTopicKind::kGetAccepted, kThing}, formats::to_text(next));
   run(3'000);
   EXPECT_NE(cause().find("replaced by j3"), std::string::npos) << cause();
   offer("j3", document("thinggroup/G1", 3, versions({{"b", "1.0.0"}})));

@@ -111,11 +111,7 @@ fleet::StorePool& SimFleet::stores() {
 void SimFleet::restart(int64_t down_ms, bool broker_forgets) {
   services_.reset();
   broker_.stop();
-  // Not the fleet's own: a status that a device sends before the fleet has subscribed again is told
-  // again only by the next one, up to a day later.
-  for (const ThingName& thing : things_) {
-    if (broker_forgets) broker_.forget_session(thing.str());
-  }
+  if (broker_forgets) broker_.forget_sessions();
   comes_back_ = loop_.after(down_ms, [this] { start(); });
 }
 

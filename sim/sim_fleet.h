@@ -71,7 +71,7 @@ class SimFleet {
 
   // --- What happens to its process ---
   // It and its broker end, and come back after `down_ms`. Where the broker was killed it has
-  // forgotten the devices' sessions.
+  // forgotten all sessions, the fleet's own too.
   void restart(int64_t down_ms, bool broker_forgets);
   bool is_up() const { return services_ != nullptr; }
 

@@ -20,6 +20,7 @@
 
 #include "cli/command.h"
 #include "cli/local_files.h"
+#include "io/fd.h"
 #include "io/files.h"
 
 namespace skerry::cli {
@@ -44,13 +45,12 @@ struct UpOptions {
 // copied directory, a fleet.json that a killed one left, or a process id that serves again say
 // nothing.
 pid_t lock_owner(const std::string& directory) {
-  const int fd = ::open((directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
+  const io::Fd lock(::open((directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!lock) return 0;
   pid_t owner = 0;
-  if (::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+  if (::flock(lock.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     std::ifstream(directory + "/lock") >> owner;
   }
-  ::close(fd);
   return owner;
 }
 
@@ -73,20 +73,18 @@ class Turn {
  public:
   explicit Turn(const std::string& directory)
       : fd_(::open((directory + "/up.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
-    while (fd_ >= 0 && ::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
+    while (fd_ && ::flock(fd_.get(), LOCK_EX) != 0 && errno == EINTR) {
     }
   }
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
   // Ends it for a supervisor too, which was forked during the turn.
   ~Turn() {
-    if (fd_ < 0) return;
-    ::flock(fd_, LOCK_UN);
-    ::close(fd_);
+    if (fd_) ::flock(fd_.get(), LOCK_UN);
   }
 
  private:
-  int fd_;
+  io::Fd fd_;
 };
 
 // The description of the fleet that runs in `directory`.
@@ -181,19 +179,17 @@ int supervise(std::vector<std::string> argv, const std::string& directory) {
 // Starts and supervises `argv` in a session of its own, its output at the end of `log`.
 Result<pid_t> start_in_background(const std::vector<std::string>& argv,
                                   const std::string& directory, const std::string& log) {
-  const int log_fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (log_fd < 0) return fail(errno_error("open", log, errno));
+  const io::Fd log_file(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!log_file) return fail(errno_error("open", log, errno));
   const pid_t child = ::fork();
   if (child == 0) {
     ::setsid();
     ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
-    ::dup2(log_fd, STDOUT_FILENO);
-    ::dup2(log_fd, STDERR_FILENO);
+    ::dup2(log_file.get(), STDOUT_FILENO);
+    ::dup2(log_file.get(), STDERR_FILENO);
     ::_exit(supervise(argv, directory));
   }
-  const int error = errno;
-  ::close(log_fd);
-  if (child < 0) return fail(errno_error("fork for", argv[0], error));
+  if (child < 0) return fail(errno_error("fork for", argv[0], errno));
   return child;
 }
 
@@ -286,17 +282,18 @@ Result<void> down(const Session& session) {
     return {};
   }
   const pid_t pid = fleet->value("pid", 0);
-  const int fd =
-      static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));  // no other process can get this pid now
-  if (fd < 0 && errno != ESRCH) return fail(errno_error("pidfd_open", std::to_string(pid), errno));
+  const io::Fd process(
+      static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));  // no other can get this pid now
+  if (!process && errno != ESRCH)
+    return fail(errno_error("pidfd_open", std::to_string(pid), errno));
   session.output.progress("stopping the fleet …");
-  pollfd ended{.fd = fd, .events = POLLIN, .revents = 0};
-  const bool asked = fd >= 0 && ::syscall(SYS_pidfd_send_signal, fd, SIGTERM, nullptr, 0) == 0;
+  pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
+  const bool asked =
+      process && ::syscall(SYS_pidfd_send_signal, process.get(), SIGTERM, nullptr, 0) == 0;
   const int error = errno;
-  const bool gone = fd < 0 || (asked && ::poll(&ended, 1, kStopTimeoutMs) > 0);
-  if (fd >= 0) ::close(fd);
+  const bool gone = !process || (asked && ::poll(&ended, 1, kStopTimeoutMs) > 0);
   session.output.progress("");
-  if (fd >= 0 && !asked && error != ESRCH)
+  if (process && !asked && error != ESRCH)
     return fail(errno_error("stop process", std::to_string(pid), error));
   if (!gone) {
     return fail(Code::kTimeout, "the fleet (process " + std::to_string(pid) +

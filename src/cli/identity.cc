@@ -1,38 +1,17 @@
 // Keys and certificate requests by OpenSSL.
 #include "cli/identity.h"
 
-#include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/x509.h>
 
-#include <memory>
+#include "net/openssl.h"
 
 namespace skerry::cli {
-namespace {
-
-template <auto function>
-struct Free {
-  template <class T>
-  void operator()(T* object) const {
-    function(object);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
-using Request = std::unique_ptr<X509_REQ, Free<X509_REQ_free>>;
-using Memory = std::unique_ptr<BIO, Free<BIO_free>>;
-
-std::string text_of(const Memory& memory) {
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(memory.get(), &data);
-  return size > 0 ? std::string(data, static_cast<size_t>(size)) : std::string();
-}
-
-}  // namespace
 
 Result<Identity> make_identity(const std::string& thing) {
+  using namespace net::openssl;
   const Key key(EVP_EC_gen("P-256"));
   const Request request(X509_REQ_new());
-  const Memory key_text(BIO_new(BIO_s_mem())), request_text(BIO_new(BIO_s_mem()));
+  const Bio key_text(BIO_new(BIO_s_mem())), request_text(BIO_new(BIO_s_mem()));
   const auto* name = reinterpret_cast<const unsigned char*>(thing.c_str());
   // For people only. X.509 has no room for a longer one.
   const bool is_named = thing.size() <= 64;

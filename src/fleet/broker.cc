@@ -16,6 +16,7 @@
 
 #include "base/log_limit.h"
 #include "formats/limits.h"
+#include "io/fd.h"
 #include "io/files.h"
 
 namespace skerry::fleet {
@@ -37,17 +38,16 @@ constexpr size_t kLinesAMinute = 50;
 // A port that was free a moment ago. Someone may take it before the broker does: start() tries
 // again.
 Result<uint16_t> free_port(const std::string& address) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return fail(errno_error("socket", address, errno));
+  const io::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return fail(errno_error("socket", address, errno));
   sockaddr_in name{};
   name.sin_family = AF_INET;
   ::inet_pton(AF_INET, address.c_str(), &name.sin_addr);  // stays 0.0.0.0 for a name
   socklen_t size = sizeof name;
   auto* generic = reinterpret_cast<sockaddr*>(&name);
-  const bool ok = ::bind(fd, generic, size) == 0 && ::getsockname(fd, generic, &size) == 0;
-  const int error = errno;
-  ::close(fd);
-  if (!ok) return fail(errno_error("bind", address, error));
+  if (::bind(fd.get(), generic, size) != 0 || ::getsockname(fd.get(), generic, &size) != 0) {
+    return fail(errno_error("bind", address, errno));
+  }
   return ntohs(name.sin_port);
 }
 

@@ -17,6 +17,7 @@
 #include "fleet/jobs.h"
 #include "fleet/presence.h"
 #include "fleet/test_fleet.h"
+#include "net/openssl.h"
 #include "test_paths.h"
 
 namespace skerry::fleet {
@@ -24,37 +25,26 @@ namespace {
 
 constexpr int64_t kDeadlineMs = 30'000;
 
-std::string pem_of(BIO* bio) {
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(bio, &data);
-  std::string pem(data, static_cast<size_t>(size));
-  BIO_free(bio);
-  return pem;
-}
-
 struct KeyAndRequest {
   std::string key_pem;
   std::string request_pem;
 };
 
 KeyAndRequest make_request(const std::string& common_name) {
-  EVP_PKEY* key = EVP_EC_gen("P-256");
-  X509_REQ* request = X509_REQ_new();
+  using namespace net::openssl;
+  const Key key(EVP_EC_gen("P-256"));
+  const Request request(X509_REQ_new());
   if (common_name.size() <= 64) {
-    X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(request), "CN", MBSTRING_UTF8,
+    X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(request.get()), "CN", MBSTRING_UTF8,
                                reinterpret_cast<const unsigned char*>(common_name.c_str()), -1, -1,
                                0);
   }
-  X509_REQ_set_pubkey(request, key);
-  X509_REQ_sign(request, key, EVP_sha256());
-  BIO* key_bio = BIO_new(BIO_s_mem());
-  PEM_write_bio_PrivateKey(key_bio, key, nullptr, nullptr, 0, nullptr, nullptr);
-  BIO* request_bio = BIO_new(BIO_s_mem());
-  PEM_write_bio_X509_REQ(request_bio, request);
-  KeyAndRequest result{pem_of(key_bio), pem_of(request_bio)};
-  X509_REQ_free(request);
-  EVP_PKEY_free(key);
-  return result;
+  X509_REQ_set_pubkey(request.get(), key.get());
+  X509_REQ_sign(request.get(), key.get(), EVP_sha256());
+  const Bio key_text(BIO_new(BIO_s_mem())), request_text(BIO_new(BIO_s_mem()));
+  PEM_write_bio_PrivateKey(key_text.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr);
+  PEM_write_bio_X509_REQ(request_text.get(), request.get());
+  return {text_of(key_text), text_of(request_text)};
 }
 
 // An MQTT client that remembers what happens to it.

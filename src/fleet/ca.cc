@@ -15,24 +15,18 @@
 
 #include "base/encoding.h"
 #include "base/sha256.h"
+#include "net/openssl.h"
 
 namespace skerry::fleet {
 namespace {
 
-template <auto kFree>
-struct Free {
-  template <class T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Free<X509_free>>;
-using Request = std::unique_ptr<X509_REQ, Free<X509_REQ_free>>;
-using Name = std::unique_ptr<X509_NAME, Free<X509_NAME_free>>;
-using Number = std::unique_ptr<BIGNUM, Free<BN_free>>;
-using Memory = std::unique_ptr<BIO, Free<BIO_free_all>>;
-using Extension = std::unique_ptr<X509_EXTENSION, Free<X509_EXTENSION_free>>;
+using net::openssl::Bio;
+using net::openssl::Certificate;
+using net::openssl::Extension;
+using net::openssl::Key;
+using net::openssl::Number;
+using net::openssl::Request;
+using net::openssl::text_of;
 
 constexpr int64_t kDayS = 24 * 3600;
 constexpr int64_t kYearS = 365 * kDayS;
@@ -58,26 +52,20 @@ std::unexpected<Error> openssl_error(std::string_view what) {
   return fail(Code::kInternal, "OpenSSL: " + std::string(what) + ": " + reason);
 }
 
-Memory reader(std::string_view bytes) {
-  return Memory(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
-}
-
-std::string text_of(BIO* memory) {
-  char* data = nullptr;
-  long size = BIO_get_mem_data(memory, &data);
-  return std::string(data, static_cast<size_t>(size));
+Bio reader(std::string_view bytes) {
+  return Bio(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
 }
 
 std::string certificate_pem(X509* certificate) {
-  Memory memory(BIO_new(BIO_s_mem()));
+  const Bio memory(BIO_new(BIO_s_mem()));
   PEM_write_bio_X509(memory.get(), certificate);
-  return text_of(memory.get());
+  return text_of(memory);
 }
 
 std::string key_pem(EVP_PKEY* key) {
-  Memory memory(BIO_new(BIO_s_mem()));
+  const Bio memory(BIO_new(BIO_s_mem()));
   PEM_write_bio_PrivateKey(memory.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
-  return text_of(memory.get());
+  return text_of(memory);
 }
 
 std::string fingerprint(X509* certificate) {
@@ -208,7 +196,7 @@ bool is_of_the_future(io::Env& env, X509* certificate) {
 // Seconds until the certificate ends.
 int64_t seconds_left(io::Env& env, X509* certificate) {
   const time_t now = std::max(env.clock.wall_ms() / 1000, kFloorS);
-  std::unique_ptr<ASN1_TIME, Free<ASN1_TIME_free>> asn1_now(ASN1_TIME_set(nullptr, now));
+  const net::openssl::Time asn1_now(ASN1_TIME_set(nullptr, now));
   int days = 0;
   int seconds = 0;
   if (!asn1_now ||

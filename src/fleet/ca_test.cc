@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 
 #include "io/test_env.h"
+#include "net/openssl.h"
 
 namespace skerry::fleet {
 namespace {
@@ -21,14 +22,15 @@ struct Machine : io::TestEnv {
   }
 };
 
+net::openssl::Certificate certificate_of(const std::string& pem) {
+  const net::openssl::Bio memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  return net::openssl::Certificate(PEM_read_bio_X509(memory.get(), nullptr, nullptr, nullptr));
+}
+
 bool is_for(const std::string& pem, const std::string& name) {
-  BIO* memory = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
-  X509* certificate = PEM_read_bio_X509(memory, nullptr, nullptr, nullptr);
-  BIO_free(memory);
-  bool found = certificate && (X509_check_host(certificate, name.c_str(), 0, 0, nullptr) == 1 ||
-                               X509_check_ip_asc(certificate, name.c_str(), 0) == 1);
-  X509_free(certificate);
-  return found;
+  const auto certificate = certificate_of(pem);
+  return certificate && (X509_check_host(certificate.get(), name.c_str(), 0, 0, nullptr) == 1 ||
+                         X509_check_ip_asc(certificate.get(), name.c_str(), 0) == 1);
 }
 
 TEST(CertificateAuthority, APowerCutAtTheFirstStartLeavesNothingBroken) {
@@ -58,14 +60,10 @@ TEST(CertificateAuthority, KeysAreTheOwnersOnly) {
 }
 
 bool is_valid_at(const std::string& pem, int64_t wall_ms) {
-  BIO* memory = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
-  X509* certificate = PEM_read_bio_X509(memory, nullptr, nullptr, nullptr);
-  BIO_free(memory);
+  const auto certificate = certificate_of(pem);
   time_t time = wall_ms / 1000;
-  const bool valid = certificate && X509_cmp_time(X509_get0_notBefore(certificate), &time) < 0 &&
-                     X509_cmp_time(X509_get0_notAfter(certificate), &time) > 0;
-  X509_free(certificate);
-  return valid;
+  return certificate && X509_cmp_time(X509_get0_notBefore(certificate.get()), &time) < 0 &&
+         X509_cmp_time(X509_get0_notAfter(certificate.get()), &time) > 0;
 }
 
 TEST(CertificateAuthority, CertificatesHoldWhateverTheClockWasWhenTheyWereMade) {

@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <chrono>
 #include <thread>
-#include <utility>
 
 namespace skerry::fleet {
 namespace {
@@ -16,9 +15,9 @@ constexpr int kAttempts = 50;
 }
 
 Result<InstanceLock> InstanceLock::acquire(const std::string& path) {
-  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return fail(errno_error("open", path, errno));
-  InstanceLock lock(fd);
+  InstanceLock lock{io::Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600))};
+  if (!lock.fd_) return fail(errno_error("open", path, errno));
+  const int fd = lock.fd_.get();
   bool locked = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
   // Who only looks whether somebody holds it has it for a moment, and so has one that was killed.
   for (int attempt = 0; !locked && errno == EWOULDBLOCK && attempt < kAttempts; ++attempt) {
@@ -38,15 +37,6 @@ Result<InstanceLock> InstanceLock::acquire(const std::string& path) {
     return fail(errno_error("write", path, errno));
   }
   return lock;
-}
-
-InstanceLock::InstanceLock(InstanceLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-InstanceLock& InstanceLock::operator=(InstanceLock&& other) noexcept {
-  std::swap(fd_, other.fd_);
-  return *this;
-}
-InstanceLock::~InstanceLock() {
-  if (fd_ >= 0) ::close(fd_);
 }
 
 }  // namespace skerry::fleet

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "base/error.h"
+#include "io/fd.h"
 
 namespace skerry::fleet {
 
@@ -11,13 +13,10 @@ class InstanceLock {
  public:
   // kFailedPrecondition, with the other one's process id, where `path` is locked.
   static Result<InstanceLock> acquire(const std::string& path);
-  InstanceLock(InstanceLock&& other) noexcept;
-  InstanceLock& operator=(InstanceLock&& other) noexcept;
-  ~InstanceLock();
 
  private:
-  explicit InstanceLock(int fd) : fd_(fd) {}
-  int fd_ = -1;
+  explicit InstanceLock(io::Fd fd) : fd_(std::move(fd)) {}
+  io::Fd fd_;
 };
 
 }  // namespace skerry::fleet

@@ -34,49 +34,17 @@ void log_limited(std::string_view message, log::Fields fields) {
   limit.write(log::Level::kWarn, kModule, message, fields);
 }
 
-formats::JobStatus to_format(ExecutionStatus status) {
-  switch (status) {
-    case ExecutionStatus::kQueued:
-      return formats::JobStatus::kQueued;
-    case ExecutionStatus::kInProgress:
-      return formats::JobStatus::kInProgress;
-    case ExecutionStatus::kSucceeded:
-      return formats::JobStatus::kSucceeded;
-    case ExecutionStatus::kFailed:
-      return formats::JobStatus::kFailed;
-    case ExecutionStatus::kTimedOut:
-      return formats::JobStatus::kTimedOut;
-    case ExecutionStatus::kRejected:
-      return formats::JobStatus::kRejected;
-    case ExecutionStatus::kCanceled:
-      return formats::JobStatus::kCanceled;
-    case ExecutionStatus::kRemoved:
-      return formats::JobStatus::kRemoved;
-  }
-  return formats::JobStatus::kRemoved;
-}
-
 // What a device may say; the other statuses are the control plane's.
-std::optional<ExecutionStatus> from_device(formats::JobStatus status) {
-  switch (status) {
-    case formats::JobStatus::kInProgress:
-      return ExecutionStatus::kInProgress;
-    case formats::JobStatus::kSucceeded:
-      return ExecutionStatus::kSucceeded;
-    case formats::JobStatus::kFailed:
-      return ExecutionStatus::kFailed;
-    case formats::JobStatus::kRejected:
-      return ExecutionStatus::kRejected;
-    default:
-      return std::nullopt;
-  }
+bool is_of_devices(formats::JobStatus status) {
+  using enum formats::JobStatus;
+  return status == kInProgress || status == kSucceeded || status == kFailed || status == kRejected;
 }
 
 formats::JobExecution to_format(const JobExecution& execution) {
   formats::JobExecution result;
   result.job_id = execution.job_id;
   result.thing = execution.thing;
-  result.status = to_format(execution.status);
+  result.status = execution.status;
   if (const auto details = formats::parse_json(execution.status_details_json);
       details && details->is_object()) {
     for (const auto& [key, value] : details->items()) {
@@ -185,10 +153,10 @@ JobsService::Answer JobsService::update(Store& store, const formats::JobTopic& t
     return std::unexpected(
         formats::JobRejected{now_s(), std::move(code), std::move(message), request->client_token});
   };
-  const auto status = from_device(request->status);
-  if (!status) {
-    return rejected("InvalidRequest", "a device cannot set the status " +
-                                          std::string(formats::name_of(request->status)));
+  const formats::JobStatus status = request->status;
+  if (!is_of_devices(status)) {
+    return rejected("InvalidRequest",
+                    "a device cannot set the status " + std::string(formats::name_of(status)));
   }
   const std::string details = formats::json_text(nlohmann::json(request->status_details));
   if (details.size() > formats::kMaxStatusDetailsBytes) {
@@ -199,7 +167,7 @@ JobsService::Answer JobsService::update(Store& store, const formats::JobTopic& t
   const auto before = store.find_execution(JobId(topic.job), topic.thing);
   if (!before) return std::unexpected(rejection(before.error(), request->client_token));
   // The same report again: the device did not get our answer.
-  if (is_terminal(before->status) && before->status == *status) return accepted(*before, *request);
+  if (is_terminal(before->status) && before->status == status) return accepted(*before, *request);
   if (is_terminal(before->status)) {
     return rejected("InvalidStateTransition",
                     "the execution has ended as " + std::string(to_string(before->status)));
@@ -209,7 +177,7 @@ JobsService::Answer JobsService::update(Store& store, const formats::JobTopic& t
                     "the execution is at version " + std::to_string(before->version_number));
   }
   Store::ExecutionChange change;
-  change.status = *status;
+  change.status = status;
   change.now_ms = env_.clock.wall_ms();
   if (!request->status_details.empty()) change.status_details_json = details;
   const auto after = deployments_.update_execution(store, before->job_id, before->thing, change);

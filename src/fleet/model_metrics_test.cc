@@ -39,12 +39,12 @@ class ModelMetricsTest : public testing::Test {
   ModelMetricsTest() : service(fleet.env, fleet.stores, fleet.link) {
     for (const char* thing : {"a", "b", "c"}) fleet.add_thing(thing);
     fleet.link.start();
-    fleet.mqtt->connect();
+    fleet.mqtt.connect();
     fleet.clock.wall = kNowMs;
     fleet.settle();
   }
   void hear(const std::string& thing, const InferenceSummary& summary) {
-    fleet.mqtt->receive(formats::inference_summary_topic(ThingName(thing)), to_text(summary));
+    fleet.mqtt.receive(formats::inference_summary_topic(ThingName(thing)), to_text(summary));
     fleet.settle();
   }
   CohortMetrics metrics(const Cohort& cohort = kEverybody, const ModelId& model = kVad) {
@@ -95,7 +95,7 @@ TEST_F(ModelMetricsTest, RunsOfOneThingAndThingsAreApart) {
 }
 
 TEST_F(ModelMetricsTest, WhatIsNotASummaryOrOfNobodyIsIgnored) {
-  fleet.mqtt->receive(formats::inference_summary_topic(ThingName("a")), "{");
+  fleet.mqtt.receive(formats::inference_summary_topic(ThingName("a")), "{");
   hear("nobody", minute("run0000a", 1, 1));
   fleet.settle();
   EXPECT_EQ(metrics().things, 0u);

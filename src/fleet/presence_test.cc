@@ -20,9 +20,8 @@ class PresenceTest : public testing::Test {
   // A control plane's start: a link and what listens to it are new, the store is as it was.
   void start() {
     service.reset();
-    auto client = std::make_unique<RecordingMqtt>();
-    mqtt = client.get();
-    link = std::make_unique<DeviceLink>(std::move(client));
+    link.reset();
+    link = std::make_unique<DeviceLink>(mqtt.client());
     service.emplace(fleet.env, fleet.stores, *link, kUnreachableAfterMs);
     bool loaded = false;
     io::TaskScope scope;
@@ -32,7 +31,7 @@ class PresenceTest : public testing::Test {
     ASSERT_TRUE(loaded);
     link->start();
   }
-  void say(const std::string& lines) { mqtt->receive("$skerry/presence", lines); }
+  void say(const std::string& lines) { mqtt.receive("$skerry/presence", lines); }
   DevicePresence of(const std::string& thing) {
     return presence_of(*fleet.store, ThingName(thing)).value();
   }
@@ -47,14 +46,14 @@ class PresenceTest : public testing::Test {
   }
 
   TestFleet fleet;
-  RecordingMqtt* mqtt = nullptr;
+  MemoryBroker& mqtt = fleet.mqtt;
   std::unique_ptr<DeviceLink> link;
   std::optional<PresenceService> service;
 };
 
 TEST_F(PresenceTest, AListAndWhatComesAfterItAreStored) {
-  mqtt->connect();
-  const auto sent = mqtt->take_sent();
+  mqtt.connect();
+  const auto sent = mqtt.take_sent();
   ASSERT_EQ(sent.size(), 1u);
   EXPECT_EQ(sent[0].topic, "$skerry/presence/get");
   say("=\n+a\n+b\n");
@@ -73,7 +72,7 @@ TEST_F(PresenceTest, AListAndWhatComesAfterItAreStored) {
 }
 
 TEST_F(PresenceTest, WhoIsAwayForTooLongIsUnreachableUntilItComesBack) {
-  mqtt->connect();
+  mqtt.connect();
   say("=\n+a\n+b\n.\n");
   say("-a\n");
   ASSERT_TRUE(until([&] { return of("a").unreachable; }));
@@ -85,7 +84,7 @@ TEST_F(PresenceTest, WhoIsAwayForTooLongIsUnreachableUntilItComesBack) {
 }
 
 TEST_F(PresenceTest, AClockThatStepsMakesNobodyUnreachable) {
-  mqtt->connect();
+  mqtt.connect();
   say("=\n+a\n+b\n.\n-b\n");
   ASSERT_TRUE(until([&] { return of("a").connected; }));
   for (const int64_t step_ms : {int64_t{20} * 365 * 86'400'000, int64_t{-50} * 365 * 86'400'000}) {
@@ -101,13 +100,13 @@ TEST_F(PresenceTest, AClockThatStepsMakesNobodyUnreachable) {
 }
 
 TEST_F(PresenceTest, ARestartCorrectsWhatIsKnownAndCountsAnew) {
-  mqtt->connect();
+  mqtt.connect();
   say("=\n+a\n+b\n.\n");
   ASSERT_TRUE(until([&] { return of("b").connected; }));
   const int64_t known_ms = fleet.clock.wall;
   start();
   fleet.clock.wall += 3'600'000;
-  mqtt->connect();
+  mqtt.connect();
   EXPECT_TRUE(of("b").connected);  // until the broker has said otherwise
   say("=\n+a\n.\n");
   ASSERT_TRUE(until([&] { return !of("b").connected; }));
@@ -120,20 +119,20 @@ TEST_F(PresenceTest, ARestartCorrectsWhatIsKnownAndCountsAnew) {
 }
 
 TEST_F(PresenceTest, WithoutTheBrokerNobodyBecomesUnreachable) {
-  mqtt->connect();
+  mqtt.connect();
   say("=\n+a\n.\n-a\n");
-  mqtt->disconnect();
+  mqtt.disconnect();
   io::RealClock clock;
   const int64_t start_ms = clock.monotonic_ms();
   ASSERT_TRUE(until([&] { return clock.monotonic_ms() > start_ms + 4 * kUnreachableAfterMs; }));
   EXPECT_FALSE(of("a").unreachable);
-  mqtt->connect();
+  mqtt.connect();
   say("=\n.\n");
   EXPECT_TRUE(until([&] { return of("a").unreachable; }));
 }
 
 TEST_F(PresenceTest, ADeletedThingIsForgotten) {
-  mqtt->connect();
+  mqtt.connect();
   say("=\n+a\n+b\n.\n");
   ASSERT_TRUE(until([&] { return of("b").connected; }));
   ASSERT_TRUE(fleet.write([](Store& store) { return store.delete_thing(ThingName("a")); }));
@@ -150,7 +149,7 @@ TEST_F(PresenceTest, TenThousandThatComeBackAtOnceAreStoredTogether) {
     }
     return {};
   }));
-  mqtt->connect();
+  mqtt.connect();
   std::string lines = "=\n";
   for (int i = 0; i < 10'000; ++i) lines += "+t" + std::to_string(i) + "\n";
   say(lines + ".\n");

@@ -22,16 +22,6 @@ constexpr Names<DeploymentStatus, 5> kDeploymentStatuses{
      {DeploymentStatus::kFailed, "FAILED"},
      {DeploymentStatus::kInactive, "INACTIVE"}}};
 
-constexpr Names<ExecutionStatus, 8> kExecutionStatuses{
-    {{ExecutionStatus::kQueued, "QUEUED"},
-     {ExecutionStatus::kInProgress, "IN_PROGRESS"},
-     {ExecutionStatus::kSucceeded, "SUCCEEDED"},
-     {ExecutionStatus::kFailed, "FAILED"},
-     {ExecutionStatus::kTimedOut, "TIMED_OUT"},
-     {ExecutionStatus::kRejected, "REJECTED"},
-     {ExecutionStatus::kCanceled, "CANCELED"},
-     {ExecutionStatus::kRemoved, "REMOVED"}}};
-
 template <class Enum, size_t N>
 std::string_view name_of(const Names<Enum, N>& names, Enum value) {
   for (const auto& [candidate, name] : names) {
@@ -60,7 +50,7 @@ std::string_view to_string(DeploymentStatus status) {
   return name_of(kDeploymentStatuses, status);
 }
 std::string_view to_string(ExecutionStatus status) {
-  return name_of(kExecutionStatuses, status);
+  return formats::name_of(status);
 }
 
 bool parse(std::string_view text, CertificateStatus& status) {
@@ -70,11 +60,9 @@ bool parse(std::string_view text, DeploymentStatus& status) {
   return value_of(kDeploymentStatuses, text, status);
 }
 bool parse(std::string_view text, ExecutionStatus& status) {
-  return value_of(kExecutionStatuses, text, status);
-}
-
-bool is_terminal(ExecutionStatus status) {
-  return status != ExecutionStatus::kQueued && status != ExecutionStatus::kInProgress;
+  const auto found = formats::parse_job_status(text);
+  if (found) status = *found;
+  return found.has_value();
 }
 
 }  // namespace skerry::fleet

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/named_type.h"
+#include "formats/jobs.h"
 
 namespace skerry::fleet {
 
@@ -85,16 +86,7 @@ struct Deployment {
   int64_t created_ms = 0;
 };
 
-enum class ExecutionStatus {
-  kQueued,
-  kInProgress,
-  kSucceeded,
-  kFailed,
-  kTimedOut,
-  kRejected,
-  kCanceled,
-  kRemoved
-};
+using ExecutionStatus = formats::JobStatus;
 
 // One deployment's job on one thing.
 struct JobExecution {
@@ -144,8 +136,7 @@ std::string_view to_string(ExecutionStatus status);
 bool parse(std::string_view text, CertificateStatus& status);
 bool parse(std::string_view text, DeploymentStatus& status);
 bool parse(std::string_view text, ExecutionStatus& status);
-// True once a device will not touch the execution again.
-bool is_terminal(ExecutionStatus status);
+using formats::is_terminal;
 
 // Which part of a list: at most `limit` rows after the row that `after` (a former Slice::next)
 // names.

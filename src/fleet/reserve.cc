@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "io/fd.h"
 #include "io/files.h"
 
 namespace skerry::fleet {
@@ -32,10 +33,9 @@ Reserve::Reserve(std::string path) : path_(std::move(path)) {
 }
 
 bool Reserve::hold() {
-  const int fd = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return false;
-  const bool allocated = ::posix_fallocate(fd, 0, static_cast<off_t>(kBytes)) == 0;
-  ::close(fd);
+  const io::Fd file(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file) return false;
+  const bool allocated = ::posix_fallocate(file.get(), 0, static_cast<off_t>(kBytes)) == 0;
   if (!allocated) ::unlink(path_.c_str());  // what it got is worth more to a revocation
   return allocated;
 }

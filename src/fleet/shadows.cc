@@ -13,7 +13,6 @@ using nlohmann::json;
 
 constexpr std::string_view kShadows[] = {"$aws/things/+/shadow/", "$aws/things/+/shadow/name/+/"};
 constexpr std::string_view kNamed = "/shadow/name/";
-constexpr size_t kMaxTokenBytes = 64;
 
 std::string shadow_name(std::string_view topic) {
   const size_t named = topic.find(kNamed);
@@ -33,7 +32,7 @@ std::string client_token(std::string_view payload) {
   auto token = request->find("clientToken");
   if (token == request->end() || !token->is_string()) return "";
   auto text = token->get<std::string>();
-  return text.size() <= kMaxTokenBytes ? text : "";
+  return text.size() <= formats::kMaxClientTokenBytes ? text : "";
 }
 
 }  // namespace

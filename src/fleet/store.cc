@@ -9,6 +9,7 @@
 
 #include "fleet/store_migrations.h"
 #include "fleet/store_sql.h"
+#include "io/fd.h"
 
 namespace skerry::fleet {
 
@@ -19,9 +20,9 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path) {
   if (path == kInMemory) return open_database(path);
   // SQLite would create the file with the umask's mode; its journal files inherit this one. SQLite
   // does its own I/O, so this does not go through io::Files either.
-  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return fail(errno_error("open", path, errno));
-  ::close(fd);
+  if (!io::Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600))) {
+    return fail(errno_error("open", path, errno));
+  }
   return open_database(path);
 }
 

@@ -18,33 +18,40 @@ std::unique_ptr<Store> open_store(const std::string& path) {
 
 }  // namespace
 
-Result<void> RecordingMqtt::publish(net::MqttMessage message, Done done) {
-  sent_.push_back(std::move(message));
-  if (hold_) {
-    held_.push_back(std::move(done));
-  } else if (done) {
-    done(nullptr);
-  }
-  return {};
+std::unique_ptr<net::MqttClient> MemoryBroker::client() {
+  net::MqttOptions options;
+  options.client_id = "skerry-fleet";
+  options.reconnect_min_ms = 50;  // settle() ends between two attempts
+  auto made = broker_.client(std::move(options));
+  client_ = made.get();
+  return made;
 }
 
-void RecordingMqtt::connect() {
-  connected_ = true;
-  events_.on_connected(true);
+void MemoryBroker::connect() {
+  broker_.start();
+  while (!broker_.connected("skerry-fleet")) loop_.run_for(10);
+  settle();
 }
 
-void RecordingMqtt::receive(const std::string& topic, const std::string& payload) {
-  if (!events_.on_message) {
-    FAIL() << "the link is not started";
-  }
-  events_.on_message({.topic = topic, .payload = payload, .qos = 1, .retain = false});
+void MemoryBroker::receive(const std::string& topic, const std::string& payload) {
+  EXPECT_TRUE(broker_.publish({.topic = topic, .payload = payload, .qos = 1}))
+      << "nobody has subscribed to " << topic;
+  broker_.published.pop_back();
+  settle();
 }
 
-void RecordingMqtt::hold_acknowledgements(bool hold) {
-  hold_ = hold;
-  if (hold) return;
-  for (const Done& done : std::exchange(held_, {})) {
-    if (done) done(nullptr);
+std::vector<net::MqttMessage> MemoryBroker::take_sent(const std::string& topic) {
+  std::vector<net::MqttMessage> taken;
+  std::erase_if(broker_.published, [&](const net::MqttMessage& message) {
+    if (!message.topic.starts_with(topic)) return false;
+    taken.push_back(message);
+    return true;
+  });
+  return taken;
+}
+
+void MemoryBroker::settle() {
+  while (loop_.run_for(1)) {
   }
 }
 
@@ -59,12 +66,11 @@ ScratchDirectory::~ScratchDirectory() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-TestFleet::TestFleet(std::unique_ptr<RecordingMqtt> client)
+TestFleet::TestFleet()
     : store(open_store(std::string(Store::kInMemory))),
       stores(loop, *store),
       deployments(env, {}),
-      mqtt(client.get()),
-      link(std::move(client)) {}
+      link(mqtt.client()) {}
 
 void TestFleet::add_thing(const std::string& name) {
   const auto created = store->create_thing({.name = ThingName(name), .id = random.uuid()});
@@ -88,11 +94,6 @@ Deployment TestFleet::deploy_to(const std::string& target) {
   const auto created = write([&](Store& s) { return deployments.create(s, request); });
   EXPECT_TRUE(created) << created.error().message();
   return created ? *created : Deployment{};
-}
-
-void TestFleet::settle() {
-  while (loop.run_for(1)) {
-  }
 }
 
 }  // namespace skerry::fleet

@@ -1,5 +1,5 @@
-// For tests: a control plane's store and deployments in a scratch directory, and an MQTT client
-// that records what is sent and receives what the test says.
+// For tests: a control plane's store and deployments in a scratch directory, at the broker in
+// memory.
 #pragma once
 
 #include <memory>
@@ -11,30 +11,33 @@
 #include "fleet/device_link.h"
 #include "fleet/store_pool.h"
 #include "io/test_env.h"
+#include "net/test_mqtt.h"
 
 namespace skerry::fleet {
 
-class RecordingMqtt : public net::MqttClient {
+// The broker in memory as the control plane's tests see it: what it publishes, and messages to it.
+class MemoryBroker {
  public:
-  void start(Events events) override { events_ = std::move(events); }
-  bool connected() const override { return connected_; }
-  Result<void> publish(net::MqttMessage message, Done done) override;
-  net::MqttBacklog backlog() const override { return {held_.size(), 0}; }
-  Result<void> subscribe(net::MqttSubscription, Done) override { return {}; }
-  void unsubscribe(const std::string&) override {}
+  explicit MemoryBroker(io::RealLoop& loop) : loop_(loop), broker_(loop) {}
 
-  void connect();
-  void disconnect() { connected_ = false; }
+  // For the next process of the control plane, which takes over.
+  std::unique_ptr<net::MqttClient> client();
+  void connect();  // returns when the broker has heard it
+  void disconnect() { broker_.stop(); }
+  // From a device; returns when it has been answered.
   void receive(const std::string& topic, const std::string& payload);
-  std::vector<net::MqttMessage> take_sent() { return std::exchange(sent_, {}); }
-  void hold_acknowledgements(bool hold);
+  // What was published since the last call, below `topic` only.
+  std::vector<net::MqttMessage> take_sent(const std::string& topic = "");
+  // Nothing is acknowledged, or seen here, while it is held.
+  void hold(bool hold) { broker_.hold(hold); }
+  size_t unanswered() const { return client_->backlog().messages; }
+  // Runs what the loop has at hand.
+  void settle();
 
  private:
-  Events events_;
-  bool connected_ = false;
-  bool hold_ = false;
-  std::vector<net::MqttMessage> sent_;
-  std::vector<Done> held_;
+  io::RealLoop& loop_;
+  net::FakeBroker broker_;
+  net::MqttClient* client_ = nullptr;  // the last one
 };
 
 class ScratchDirectory {
@@ -50,8 +53,7 @@ class ScratchDirectory {
 };
 
 struct TestFleet : io::BasicTestEnv<io::ManualClock, io::RealFiles> {
-  TestFleet() : TestFleet(std::make_unique<RecordingMqtt>()) {}
-  explicit TestFleet(std::unique_ptr<RecordingMqtt> client);
+  TestFleet();
 
   void add_thing(const std::string& name);
   void add_group(const std::string& name, const std::vector<std::string>& things);
@@ -67,14 +69,13 @@ struct TestFleet : io::BasicTestEnv<io::ManualClock, io::RealFiles> {
     }(*this, std::move(work), answer));
     return std::move(*answer);  // inline: it is there
   }
-  // Runs what the loop has at hand.
-  void settle();
+  void settle() { mqtt.settle(); }
 
   ScratchDirectory directory;
   std::unique_ptr<Store> store;
   StorePool stores;  // inline, in `store`
   Deployments deployments;
-  RecordingMqtt* mqtt;  // owned by `link`
+  MemoryBroker mqtt{loop};
   DeviceLink link;
 };
 

@@ -5,7 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "formats/interpolate.h"
+#include "formats/json_pointer.h"
+#include "formats/limits.h"
 #include "formats/names.h"
 #include "formats/node.h"
 
@@ -15,7 +16,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kSchemaDate = "2021-05-17";
-constexpr int64_t kMaxTimeoutSeconds = 365LL * 24 * 3600;
 constexpr int64_t kMaxMemoryKb = INT64_MAX / 1024;
 constexpr double kMaxCpus = 10'000;
 
@@ -49,7 +49,7 @@ Result<JsonPtr> parse_merge(const Node& node) {
   if (node.is_string()) {
     SKERRY_ASSIGN(const std::string text, node.as_string());
     if (text.empty()) return JsonPtr();
-    auto parsed = parse_json(text, {.size_bytes = kMaxDeploymentBytes});
+    auto parsed = parse_json(text, {.size_bytes = kMaxPacketBytes});
     if (!parsed) return fail(parsed.error().with_context(node.path()));
     merge = *std::move(parsed);
   }
@@ -62,7 +62,7 @@ Result<std::vector<std::string>> parse_reset(const Node& node) {
   Node list = node;
   if (node.is_string()) {
     SKERRY_ASSIGN(const std::string text, node.as_string());
-    auto parsed = parse_json(text, {.size_bytes = kMaxDeploymentBytes});
+    auto parsed = parse_json(text, {.size_bytes = kMaxPacketBytes});
     if (!parsed) return fail(parsed.error().with_context(node.path()));
     inner = *std::move(parsed);
     list = Node(inner, node.path());
@@ -219,7 +219,7 @@ Result<RunWith> parse_run_with(const Node& node) {
 }
 
 Result<Deployment> parse_deployment_text(std::string_view text) {
-  auto document = parse_json(text, {.size_bytes = kMaxDeploymentBytes});
+  auto document = parse_json(text, {.size_bytes = kMaxPacketBytes});
   if (!document) return fail(document.error().with_context("deployment document"));
   return parse_deployment(*document);
 }

@@ -18,8 +18,6 @@
 
 namespace skerry::formats {
 
-inline constexpr size_t kMaxDeploymentBytes = 1 << 20;
-
 enum class FailureHandling { kRollback, kDoNothing };
 enum class UpdateAction { kNotify, kSkipNotify };
 

@@ -1,14 +1,13 @@
-// Variables in scripts, and JSON pointers.
+// Variables in scripts.
 #include "formats/interpolate.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "formats/json_pointer.h"
 #include "formats/json_ptr.h"
-#include "formats/node.h"
 
 namespace skerry::formats {
 namespace {
@@ -49,22 +48,6 @@ std::optional<Variable> variable_at(std::string_view text) {
   return Variable{head, middle, text.substr(end + 1, last - end - 1), last + 1};
 }
 
-const nlohmann::json* find_key(const nlohmann::json& object, const std::string& key) {
-  if (auto found = object.find(key); found != object.end()) return &*found;
-  for (const auto& [name, value] : object.items()) {
-    if (equal_ignoring_case(name, key)) return &value;
-  }
-  return nullptr;
-}
-
-const nlohmann::json* find_index(const nlohmann::json& list, const std::string& key) {
-  size_t index = 0;
-  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
-  const bool is_index =
-      error == std::errc() && end == key.data() + key.size() && (key.size() == 1 || key[0] != '0');
-  return is_index && index < list.size() ? &list[index] : nullptr;
-}
-
 }  // namespace
 
 std::string interpolate(std::string_view script, const VariableLookup& lookup) {
@@ -84,46 +67,6 @@ std::string interpolate(std::string_view script, const VariableLookup& lookup) {
     result += value ? *value : "{";
     script.remove_prefix(consumed);
   }
-}
-
-Result<std::vector<std::string>> parse_json_pointer(std::string_view text) {
-  std::vector<std::string> keys;
-  if (text.empty()) return keys;
-  if (text[0] != '/') {
-    return fail(Code::kInvalidArgument,
-                fmt::format("'{}' is not a JSON pointer: it has to start with a slash", text));
-  }
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '/') {
-      keys.emplace_back();
-    } else if (text[i] != '~') {
-      keys.back() += text[i];
-    } else {
-      const char escaped = i + 1 < text.size() ? text[++i] : '\0';
-      if (escaped != '0' && escaped != '1') {
-        return fail(
-            Code::kInvalidArgument,
-            fmt::format("'{}' is not a JSON pointer: ~ is written ~0, / in a key ~1", text));
-      }
-      keys.back() += escaped == '0' ? '~' : '/';
-    }
-  }
-  return keys;
-}
-
-const nlohmann::json* find_at(const nlohmann::json& root, const std::vector<std::string>& pointer) {
-  const nlohmann::json* value = &root;
-  for (const std::string& key : pointer) {
-    if (value->is_object()) {
-      value = find_key(*value, key);
-    } else if (value->is_array()) {
-      value = find_index(*value, key);
-    } else {
-      return nullptr;
-    }
-    if (value == nullptr) return nullptr;
-  }
-  return value;
 }
 
 std::optional<std::string> configuration_text(const nlohmann::json& root,

@@ -1,6 +1,4 @@
 // Variables in scripts: {artifacts:path}, {configuration:/a/b}, {com.example.Model:artifacts:path}.
-// And JSON pointers (RFC 6901), which is how such a variable and a configuration reset name a
-// place.
 #pragma once
 
 #include <functional>
@@ -8,9 +6,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
-
-#include "base/error.h"
 
 namespace skerry::formats {
 
@@ -21,13 +16,6 @@ using VariableLookup = std::function<std::optional<std::string>(
 // `script` with every variable replaced that `lookup` knows; others stay as they are written.
 // Values are not searched again for variables.
 std::string interpolate(std::string_view script, const VariableLookup& lookup);
-
-// "/a/b~1c" → {"a", "b/c"}; "" → {} (the whole document).
-Result<std::vector<std::string>> parse_json_pointer(std::string_view text);
-
-// The value that `pointer` names, or null. Keys of objects are compared without case where none is
-// the same to the letter: configuration trees are case-insensitive.
-const nlohmann::json* find_at(const nlohmann::json& root, const std::vector<std::string>& pointer);
 
 // What {configuration:POINTER} stands for: a string as it is, anything else as compact JSON.
 std::optional<std::string> configuration_text(const nlohmann::json& root, std::string_view pointer);

@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "formats/json_pointer.h"
+
 namespace skerry::formats {
 namespace {
 
@@ -58,6 +60,12 @@ TEST(JsonPointerTest, Parses) {
   EXPECT_EQ(*parse_json_pointer("/a~1b/~0/~01"), (Keys{"a/b", "~", "~1"}));
   for (const char* wrong : {"a", "a/b", "/~", "/~2", "#/a"})
     EXPECT_FALSE(parse_json_pointer(wrong)) << wrong;
+}
+
+TEST(JsonPointerTest, RoundTrips) {
+  const Keys keys = {"a/b", "", "~c", "d"};
+  EXPECT_EQ(json_pointer(keys), "/a~1b//~0c/d");
+  EXPECT_EQ(*parse_json_pointer(json_pointer(keys)), keys);
 }
 
 TEST(JsonPointerTest, FindsPlaces) {

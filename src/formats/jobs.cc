@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "formats/limits.h"
 #include "formats/names.h"
 #include "formats/node.h"
 
@@ -17,7 +18,6 @@ constexpr std::string_view kPrefix = "$aws/things/";
 constexpr std::string_view kJobs = "/jobs/";
 constexpr std::string_view kNamespace = "namespace-aws-gg-deployment";
 constexpr size_t kMaxDetailLength = 1024;
-constexpr size_t kMaxTokenLength = 64;
 
 constexpr EnumNames<JobStatus, 8> kStatuses = {{
     {JobStatus::kQueued, "QUEUED"},
@@ -100,9 +100,9 @@ Result<> read_time(const Node& node, std::string_view key, int64_t& out) {
 Result<> read_token(const Node& node, std::string& token) {
   SKERRY_TRY(node.read("clientToken", token));
   // It is echoed in the answer: without a limit a device could make the fleet send what it likes.
-  if (token.size() <= kMaxTokenLength) return {};
+  if (token.size() <= kMaxClientTokenBytes) return {};
   return fail(Code::kInvalidArgument,
-              fmt::format("clientToken: longer than {} bytes", kMaxTokenLength));
+              fmt::format("clientToken: longer than {} bytes", kMaxClientTokenBytes));
 }
 
 Result<StatusDetails> parse_details(const Node& node) {

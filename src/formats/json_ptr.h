@@ -23,6 +23,10 @@ struct JsonLimits {
 // wrong.
 Result<nlohmann::json> parse_json(std::string_view text, const JsonLimits& limits = {});
 
+// Whether brackets outside strings are nested deeper than that, without parsing: printing and
+// destroying a deep tree recurse.
+bool is_deeper_than(std::string_view json_text, int limit);
+
 // The same from YAML: plain scalars become numbers, booleans and null as in YAML 1.2, but digits
 // with a leading zero stay strings (account numbers, file modes). Aliases are refused: a few of
 // them can stand for gigabytes.

@@ -6,13 +6,14 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "formats/limits.h"
+
 namespace skerry::formats {
 namespace {
 
 using nlohmann::json;
 
 constexpr std::string_view kAll = "all";
-constexpr int64_t kMaxTimeoutSeconds = 365LL * 24 * 3600;
 
 struct StepRule {
   StepKind kind;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace skerry::formats {
 
@@ -15,5 +16,10 @@ inline constexpr size_t kMaxDocumentBytes = 192 << 10;
 inline constexpr size_t kMaxStatusDetailsBytes = 32 << 10;
 // Of a request to the control plane's API, artifacts excepted.
 inline constexpr size_t kMaxApiBodyBytes = 16 << 20;
+
+// Of a step, a health check or a reaction to an update, wherever a document names one.
+inline constexpr int64_t kMaxTimeoutSeconds = 365LL * 24 * 3600;
+// Of the client token of a job's or a shadow's message.
+inline constexpr size_t kMaxClientTokenBytes = 64;
 
 }  // namespace skerry::formats

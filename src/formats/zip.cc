@@ -9,6 +9,8 @@
 #include <set>
 #include <vector>
 
+#include "base/owned.h"
+
 namespace skerry::formats {
 namespace {
 
@@ -49,10 +51,6 @@ la_int64_t seek_to(archive*, void* data, la_int64_t offset, int whence) {
   in->offset = static_cast<uint64_t>(base + offset);
   return static_cast<la_int64_t>(in->offset);
 }
-
-struct ArchiveDeleter {
-  void operator()(archive* reader) const { archive_read_free(reader); }
-};
 
 // libarchive turns the names of entries into the thread's locale, and refuses what that does not
 // have.
@@ -214,7 +212,7 @@ class Reader : public ZipReader {
   const std::string name_;
   ZipLimits limits_;
   Archive archive_;
-  std::unique_ptr<archive, ArchiveDeleter> reader_;  // null for an archive without entries
+  Owned<archive, archive_read_free> reader_;  // null for an archive without entries
   std::string buffer_;
   std::string current_;  // the entry's name as it stands there
   std::set<std::string> files_, folders_;

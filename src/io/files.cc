@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "io/fd.h"
+
 namespace skerry::io {
 namespace {
 
@@ -21,12 +23,11 @@ Result<void> check(int result, std::string_view what, const std::string& path) {
 
 class RealFile : public File {
  public:
-  RealFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
-  ~RealFile() override { ::close(fd_); }
+  RealFile(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
 
   Result<void> write(std::string_view bytes) override {
     while (!bytes.empty()) {
-      ssize_t written = ::write(fd_, bytes.data(), bytes.size());
+      ssize_t written = ::write(fd_.get(), bytes.data(), bytes.size());
       if (written < 0 && errno == EINTR) continue;
       if (written < 0) return fail(errno_error("write", path_, errno));
       bytes.remove_prefix(static_cast<size_t>(written));
@@ -38,8 +39,8 @@ class RealFile : public File {
     std::string bytes(size, '\0');
     size_t filled = 0;
     while (filled < size) {
-      ssize_t got =
-          ::pread(fd_, bytes.data() + filled, size - filled, static_cast<off_t>(offset + filled));
+      ssize_t got = ::pread(fd_.get(), bytes.data() + filled, size - filled,
+                            static_cast<off_t>(offset + filled));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return fail(errno_error("read", path_, errno));
       if (got == 0) break;
@@ -51,31 +52,17 @@ class RealFile : public File {
 
   Result<uint64_t> size() override {
     struct stat info{};
-    SKERRY_TRY(check(::fstat(fd_, &info), "stat", path_));
+    SKERRY_TRY(check(::fstat(fd_.get(), &info), "stat", path_));
     return static_cast<uint64_t>(info.st_size);
   }
   Result<void> truncate(uint64_t size) override {
-    return check(::ftruncate(fd_, static_cast<off_t>(size)), "truncate", path_);
+    return check(::ftruncate(fd_.get(), static_cast<off_t>(size)), "truncate", path_);
   }
-  Result<void> sync() override { return check(::fsync(fd_), "fsync", path_); }
+  Result<void> sync() override { return check(::fsync(fd_.get()), "fsync", path_); }
 
  private:
-  int fd_;
+  Fd fd_;
   std::string path_;
-};
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
 };
 
 std::vector<std::string> names_in(DIR* stream) {
@@ -98,7 +85,7 @@ class TreeRemover {
   Result<void> run() {
     if (::unlinkat(parent_, name_.c_str(), 0) == 0) return {};
     if (errno != EISDIR && errno != EPERM) return fail(errno_error("remove", path_, errno));
-    Descriptor top(::openat(parent_, name_.c_str(), kDirectory));
+    Fd top(::openat(parent_, name_.c_str(), kDirectory));
     if (top.get() < 0) return fail(errno_error("remove", path_, errno));
     struct stat info{};
     if (::fstat(top.get(), &info) != 0) return fail(errno_error("stat", path_, errno));
@@ -136,7 +123,7 @@ class TreeRemover {
     if (::unlinkat(directory, name.c_str(), 0) == 0 || errno == ENOENT) return {};
     if (errno != EISDIR && errno != EPERM) return fail(errno_error("remove", inside(name), errno));
     if (depth == kMaxDepth) return move_up(directory, name);
-    Descriptor below(::openat(directory, name.c_str(), kDirectory));
+    Fd below(::openat(directory, name.c_str(), kDirectory));
     if (below.get() < 0) return fail(errno_error("open", inside(name), errno));
     struct stat info{};
     if (::fstat(below.get(), &info) != 0) return fail(errno_error("stat", inside(name), errno));
@@ -178,7 +165,7 @@ class TreeGiver {
 
   // `parent` is AT_FDCWD or a directory's.
   Result<void> give(int parent, const std::string& name, int depth) {
-    Descriptor entry(::openat(parent, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    Fd entry(::openat(parent, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
     struct stat info{};
     if (entry.get() < 0 || ::fstat(entry.get(), &info) != 0) {
       if (errno == ENOENT && depth > 0) return {};
@@ -229,8 +216,8 @@ class Pinned {
   std::string name() const { return "/proc/self/fd/" + std::to_string(fd_->get()); }
 
  private:
-  explicit Pinned(int fd) : fd_(std::make_unique<Descriptor>(fd)) {}
-  std::unique_ptr<Descriptor> fd_;
+  explicit Pinned(int fd) : fd_(std::make_unique<Fd>(fd)) {}
+  std::unique_ptr<Fd> fd_;
 };
 
 }  // namespace
@@ -238,25 +225,23 @@ class Pinned {
 Result<std::unique_ptr<File>> RealFiles::open(const std::string& path, OpenMode open_mode,
                                               uint32_t mode) {
   if (open_mode == OpenMode::kRead) {
-    int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return fail(errno_error("open", path, errno));
-    return std::make_unique<RealFile>(fd, path);
+    Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd) return fail(errno_error("open", path, errno));
+    return std::make_unique<RealFile>(std::move(fd), path);
   }
   const bool truncates = open_mode == OpenMode::kTruncate;
   const int flags = O_RDWR | O_APPEND | O_CLOEXEC | (truncates ? O_TRUNC : 0);
   bool created = false;
-  int fd = ::open(path.c_str(), flags);
-  if (fd < 0 && errno == ENOENT) {
-    fd = ::open(path.c_str(), flags | O_CREAT, mode);
+  Fd fd(::open(path.c_str(), flags));
+  if (!fd && errno == ENOENT) {
+    fd = Fd(::open(path.c_str(), flags | O_CREAT, mode));
     created = true;
   }
-  if (fd < 0) return fail(errno_error("open", path, errno));
-  if ((created || truncates) && ::fchmod(fd, mode) != 0) {
-    const int error = errno;
-    ::close(fd);
-    return fail(errno_error("chmod", path, error));
+  if (!fd) return fail(errno_error("open", path, errno));
+  if ((created || truncates) && ::fchmod(fd.get(), mode) != 0) {
+    return fail(errno_error("chmod", path, errno));
   }
-  return std::make_unique<RealFile>(fd, path);
+  return std::make_unique<RealFile>(std::move(fd), path);
 }
 
 Result<FileInfo> RealFiles::stat(const std::string& path) {
@@ -300,7 +285,7 @@ Result<void> RealFiles::remove(const std::string& path) {
 }
 Result<void> RealFiles::remove_tree(const std::string& path) {
   const std::string directory = parent_of(path);
-  Descriptor parent(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  Fd parent(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (parent.get() < 0) return fail(errno_error("open", directory, errno));
   return TreeRemover(parent.get(), path.substr(path.find_last_of('/') + 1), path).run();
 }
@@ -319,11 +304,9 @@ Result<void> RealFiles::hand_over(const std::string& path, uint32_t from, uint32
 }
 
 Result<void> RealFiles::sync_directory(const std::string& path) {
-  int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return fail(errno_error("open", path, errno));
-  auto result = check(::fsync(fd), "fsync", path);
-  ::close(fd);
-  return result;
+  const Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return fail(errno_error("open", path, errno));
+  return check(::fsync(directory.get()), "fsync", path);
 }
 
 Result<uint64_t> RealFiles::free_bytes(const std::string& path) {

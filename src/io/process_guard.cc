@@ -37,15 +37,14 @@ constexpr size_t kMaxProcFile = 4 << 20;  // environments are limited by ARG_MAX
 // What /proc has of a process, or nothing when it is gone or not ours to see.
 std::string read_proc(pid_t pid, const char* name) {
   const std::string path = "/proc/" + std::to_string(pid) + "/" + name;
-  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return {};
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return {};
   std::string text;
   char buffer[4096];
   ssize_t got = 0;
-  while (text.size() < kMaxProcFile && (got = ::read(fd, buffer, sizeof buffer)) > 0) {
+  while (text.size() < kMaxProcFile && (got = ::read(file.get(), buffer, sizeof buffer)) > 0) {
     text.append(buffer, static_cast<size_t>(got));
   }
-  ::close(fd);
   return text;
 }
 
@@ -166,17 +165,16 @@ void signal_marked(const std::string& mark, int signal) {
   // A pidfd cannot come to mean another process, a pid can: so open them, then look again. And all
   // of them before the first signal, because a child without a mark is known by its living parent
   // only.
-  std::vector<std::pair<pid_t, int>> found;
+  std::vector<std::pair<pid_t, Fd>> found;
   for (pid_t pid : marked_processes(mark)) {
-    if (int fd = ::pidfd_open(pid, 0); fd >= 0) found.emplace_back(pid, fd);
+    if (Fd process(::pidfd_open(pid, 0)); process) found.emplace_back(pid, std::move(process));
   }
   if (found.empty()) return;
   const std::vector<pid_t> confirmed = marked_processes(mark);
-  for (const auto& [pid, fd] : found) {
+  for (const auto& [pid, process] : found) {
     if (std::ranges::binary_search(confirmed, pid)) {
-      ::pidfd_send_signal(fd, signal, nullptr, 0);
+      ::pidfd_send_signal(process.get(), signal, nullptr, 0);
     }
-    ::close(fd);
   }
 }
 
@@ -220,47 +218,38 @@ Result<ProcessGuard> ProcessGuard::start(const std::string& owner) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0)
     return fail(errno_error("pipe", "of the process guard", errno));
+  Fd watched(ends[0]), held(ends[1]);
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
     return fail(errno_error("prctl(PR_SET_CHILD_SUBREAPER)", "of the process guard", errno));
   }
   const pid_t watcher = ::fork();
-  if (watcher < 0) {
-    ::close(ends[0]);
-    ::close(ends[1]);
-    return fail(errno_error("fork", "of the process guard", errno));
-  }
+  if (watcher < 0) return fail(errno_error("fork", "of the process guard", errno));
   if (watcher == 0) {
-    ::close(ends[1]);
-    watch(ends[0], mark, containment.get());
+    held.reset();
+    watch(watched.get(), mark, containment.get());
   }
-  ::close(ends[0]);
-  return ProcessGuard(mark, std::move(containment), std::move(uncontained), watcher, ends[1]);
+  return ProcessGuard(mark, std::move(containment), std::move(uncontained), watcher,
+                      std::move(held));
 }
 
 ProcessGuard::ProcessGuard(std::string mark, std::unique_ptr<Containment> containment,
-                           Error uncontained, pid_t watcher, int pipe)
+                           Error uncontained, pid_t watcher, Fd pipe)
     : mark_(std::move(mark)),
       containment_(std::move(containment)),
       uncontained_(std::move(uncontained)),
       watcher_(watcher),
-      pipe_(pipe) {}
+      pipe_(std::move(pipe)) {}
 
-ProcessGuard::ProcessGuard(ProcessGuard&& other) noexcept
-    : mark_(std::move(other.mark_)),
-      containment_(std::move(other.containment_)),
-      uncontained_(std::move(other.uncontained_)),
-      watcher_(other.watcher_),
-      pipe_(std::exchange(other.pipe_, -1)) {}
+ProcessGuard::ProcessGuard(ProcessGuard&& other) noexcept = default;
 
 ProcessGuard::~ProcessGuard() {
-  if (pipe_ < 0) return;
-  ::close(pipe_);
-  int fd = ::pidfd_open(watcher_, 0);
-  if (fd < 0) return;  // ended and reaped: somebody killed it
-  pollfd ended{fd, POLLIN, 0};
+  if (!pipe_) return;
+  pipe_.reset();
+  const Fd process(::pidfd_open(watcher_, 0));
+  if (!process) return;  // ended and reaped: somebody killed it
+  pollfd ended{process.get(), POLLIN, 0};
   ::poll(&ended, 1, kFarewellMs);
   ::waitpid(watcher_, nullptr, WNOHANG);
-  ::close(fd);
 }
 
 }  // namespace skerry::io

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "io/containment.h"
+#include "io/fd.h"
 
 namespace skerry::io {
 
@@ -55,12 +56,12 @@ class ProcessGuard {
 
  private:
   ProcessGuard(std::string mark, std::unique_ptr<Containment> containment, Error uncontained,
-               pid_t watcher, int pipe);
+               pid_t watcher, Fd pipe);
   std::string mark_;
   std::unique_ptr<Containment> containment_;
   Error uncontained_;
   pid_t watcher_;
-  int pipe_;  // closing it is the watcher's signal
+  Fd pipe_;  // closing it is the watcher's signal
 };
 
 }  // namespace skerry::io

@@ -32,29 +32,24 @@ bool stays_below(std::string_view part) {
 Result<RegularFile> RegularFile::open(const std::string& directory, std::string_view path,
                                       uint64_t max_bytes) {
   const std::string whole = directory + "/" + std::string(path);
-  int at = ::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (at < 0) return fail(errno_error("open", whole, errno));
+  Fd at(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!at) return fail(errno_error("open", whole, errno));
   for (;;) {
     const size_t slash = path.find('/');
     const std::string part(path.substr(0, slash));
     const bool is_last = slash == std::string_view::npos;
-    const bool below = stays_below(part);
-    const int fd = below ? ::openat(at, part.c_str(),
-                                    kCommonFlags | (is_last ? O_RDONLY : (O_PATH | O_DIRECTORY)))
-                         : -1;
-    const int error = errno;
-    ::close(at);
-    if (!below) {
+    if (!stays_below(part)) {
       return fail(Code::kInvalidArgument, whole + " must name a file below " + directory);
     }
-    if (fd < 0) return fail(open_error(whole, error));
-    at = fd;
+    at = Fd(::openat(at.get(), part.c_str(),
+                     kCommonFlags | (is_last ? O_RDONLY : (O_PATH | O_DIRECTORY))));
+    if (!at) return fail(open_error(whole, errno));
     if (is_last) break;
     path.remove_prefix(slash + 1);
   }
-  RegularFile file(at, 0, whole);  // closes it on every way out
+  RegularFile file(std::move(at), whole);
   struct stat info{};
-  if (::fstat(at, &info) != 0) return fail(errno_error("stat", whole, errno));
+  if (::fstat(file.fd_.get(), &info) != 0) return fail(errno_error("stat", whole, errno));
   if (!S_ISREG(info.st_mode)) {
     return fail(Code::kInvalidArgument, whole + " is no regular file");
   }
@@ -67,19 +62,10 @@ Result<RegularFile> RegularFile::open(const std::string& directory, std::string_
   return file;
 }
 
-RegularFile::RegularFile(RegularFile&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)),
-      size_bytes_(other.size_bytes_),
-      path_(std::move(other.path_)) {}
-
-RegularFile::~RegularFile() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 Result<size_t> RegularFile::read(std::span<std::byte> out) {
   size_t filled = 0;
   while (filled < out.size()) {
-    const ssize_t got = ::read(fd_, out.data() + filled, out.size() - filled);
+    const ssize_t got = ::read(fd_.get(), out.data() + filled, out.size() - filled);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return fail(errno_error("read", path_, errno));
     if (got == 0) break;

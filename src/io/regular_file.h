@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "io/fd.h"
 
 namespace skerry::io {
 
@@ -19,20 +20,15 @@ class RegularFile {
   // kInvalidArgument where it is no regular file, kResourceExhausted above `max_bytes`.
   static Result<RegularFile> open(const std::string& directory, std::string_view path,
                                   uint64_t max_bytes);
-  RegularFile(RegularFile&& other) noexcept;
-  RegularFile& operator=(RegularFile&&) = delete;
-  ~RegularFile();
-
   uint64_t size_bytes() const { return size_bytes_; }  // when it was opened
   // The next bytes; fewer than asked for only at the end of the file.
   Result<size_t> read(std::span<std::byte> out);
 
  private:
-  RegularFile(int fd, uint64_t size_bytes, std::string path)
-      : fd_(fd), size_bytes_(size_bytes), path_(std::move(path)) {}
+  RegularFile(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
 
-  int fd_;
-  uint64_t size_bytes_;
+  Fd fd_;
+  uint64_t size_bytes_ = 0;
   std::string path_;
 };
 

@@ -18,6 +18,7 @@
 #include <unordered_map>
 
 #include "base/log.h"
+#include "base/owned.h"
 #include "net/address.h"
 #include "net/mqtt_outbox.h"
 #include "net/mqtt_properties.h"
@@ -34,10 +35,7 @@ constexpr int64_t kResolveTimeoutMs = 10'000;
 constexpr int64_t kStableMs = 10'000;
 constexpr int64_t kUndisputedMs = 120'000;
 
-struct Destroy {
-  void operator()(mosquitto* client) const { mosquitto_destroy(client); }
-};
-using Handle = std::unique_ptr<mosquitto, Destroy>;
+using Handle = Owned<mosquitto, mosquitto_destroy>;
 
 // What lasts as long as one connection. The descriptor is a duplicate: the library closes its own
 // whenever it likes, and a watch must not outlive its descriptor.
@@ -399,11 +397,12 @@ void MosquittoClient::on_message(mosquitto*, void* pointer, const mosquitto_mess
 void MosquittoClient::on_puback(mosquitto*, void* pointer, int id, int code,
                                 const mosquitto_property*) {
   MosquittoClient& client = self(pointer);
-  auto done = client.outbox_.answered(id);
-  if (!done) return;
+  auto answered = client.outbox_.answered(id);
+  if (!answered) return;
   std::optional<Error> error;
   if (code >= 128) error = mqtt_error("the broker refuses the message", code);
-  client.answer(std::move(*done), std::move(error));
+  if (code == MQTT_RC_NO_MATCHING_SUBSCRIBERS && answered->must_be_heard) error = nobody_heard();
+  client.answer(std::move(answered->done), std::move(error));
   client.callbacks_.push_back([&client] { client.send_queued(); });
 }
 

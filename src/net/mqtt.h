@@ -56,6 +56,9 @@ struct MqttMessage {
   // Of a received message: the identifiers of the subscriptions that it is for. Empty where the
   // broker knows none.
   std::vector<uint32_t> subscription_ids = {};
+  // To be published with QoS 1: `done` hears kNotFound where the broker says that nobody has
+  // subscribed to it.
+  bool must_be_heard = false;
 };
 
 struct MqttSubscription {

@@ -320,6 +320,19 @@ TEST_P(MqttConformance, WhatThePolicyForbidsIsToldToThePublisher) {
   EXPECT_EQ(publish(*client, {.topic = "a/x", .qos = 1}), "");
 }
 
+TEST_P(MqttConformance, WhatMustBeHeardIsNotAcceptedWhereNobodyHasSubscribed) {
+  start();
+  auto sender = connected("sender");
+  const MqttMessage message{.topic = "a/x", .qos = 1, .must_be_heard = true};
+  EXPECT_NE(publish(*sender, message).find("nobody has subscribed"), std::string::npos);
+  EXPECT_EQ(publish(*sender, {.topic = "a/x", .qos = 1}), "") << "who does not care is not told";
+  auto receiver = connected("receiver");
+  ASSERT_EQ(subscribe(*receiver, {.filter = "a/#"}), "");
+  EXPECT_EQ(publish(*sender, message), "");
+  receiver.reset();
+  EXPECT_EQ(publish(*sender, message), "") << "its session hears of it later";
+}
+
 // Lost connections cost time, not messages; some come twice. (mosquitto's are not broken here.)
 TEST_P(MqttConformance, WhatASubscriberHasNotAcknowledgedComesAgain) {
   start();

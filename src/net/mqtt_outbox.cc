@@ -54,6 +54,10 @@ Result<void> check_mqtt_message(const MqttMessage& message, size_t max_packet_by
   return {};
 }
 
+Error nobody_heard() {
+  return Error(Code::kNotFound, "nobody has subscribed to it at the broker");
+}
+
 Result<void> MqttOutbox::add(MqttMessage message, MqttClient::Done done) {
   const size_t bytes = size_of(message);
   const MqttBacklog now = backlog();
@@ -91,13 +95,13 @@ MqttClient::Done MqttOutbox::drop_next() {
   return done;
 }
 
-std::optional<MqttClient::Done> MqttOutbox::answered(int packet_id) {
+std::optional<MqttOutbox::Answered> MqttOutbox::answered(int packet_id) {
   const auto entry = std::ranges::find(in_flight_, packet_id, &Entry::packet_id);
   if (entry == in_flight_.end()) return std::nullopt;
-  MqttClient::Done done = finish(*entry);
+  Answered answer{finish(*entry), entry->message.must_be_heard};
   in_flight_.erase(entry);
   one_by_one_ = false;
-  return done;
+  return answer;
 }
 
 std::optional<MqttClient::Done> MqttOutbox::connection_lost(bool packet_at_fault) {

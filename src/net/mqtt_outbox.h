@@ -9,6 +9,9 @@
 
 namespace skerry::net {
 
+// What `done` of a message is told that had to be heard and was not.
+Error nobody_heard();
+
 // What every client refuses at once. `max_packet_bytes`: of the broker, as far as it is known.
 Result<void> check_mqtt_message(const MqttMessage& message, size_t max_packet_bytes);
 
@@ -26,7 +29,11 @@ class MqttOutbox {
   // Ends next(), which cannot be sent at all.
   MqttClient::Done drop_next();
   // Ends the message of that packet; nothing where it is not known.
-  std::optional<MqttClient::Done> answered(int packet_id);
+  struct Answered {
+    MqttClient::Done done;
+    bool must_be_heard;
+  };
+  std::optional<Answered> answered(int packet_id);
 
   // What was in flight is sent again. Where the broker ended the connection over a packet
   // (`packet_at_fault`) they go one by one, and the one that fails so again is returned: to be

@@ -384,7 +384,7 @@ TEST(MqttOutbox, AMessageThatEndsEveryConnectionIsGivenUp) {
   EXPECT_FALSE(outbox.connection_lost(true)) << "any of the three";
   send_all();
   ASSERT_TRUE(outbox.next() == nullptr);
-  (*outbox.answered(1))(nullptr);  // "a" was fine
+  outbox.answered(1)->done(nullptr);  // "a" was fine
   send_all();
   EXPECT_FALSE(outbox.connection_lost(true));
   send_all();
@@ -393,7 +393,7 @@ TEST(MqttOutbox, AMessageThatEndsEveryConnectionIsGivenUp) {
   const Error error(Code::kInvalidArgument, "");
   (*given_up)(&error);
   send_all();
-  (*outbox.answered(1))(nullptr);
+  outbox.answered(1)->done(nullptr);
   EXPECT_EQ(log, "+a-bad+c");
   EXPECT_EQ(outbox.backlog().bytes, 0u);
 }

@@ -55,11 +55,11 @@ void TestBroker::start() {
   ASSERT_EQ(::posix_spawn(&pid_, program.c_str(), &actions, nullptr, argv, environ), 0);
   posix_spawn_file_actions_destroy(&actions);
   ::close(pipe[1]);
-  log_ = pipe[0];
+  log_ = io::Fd(pipe[0]);
   std::string log;
   char piece[512];
   while (log.find(" running") == std::string::npos) {
-    ssize_t count = ::read(log_, piece, sizeof piece);
+    ssize_t count = ::read(log_.get(), piece, sizeof piece);
     ASSERT_GT(count, 0) << "mosquitto did not start: " << log;
     log.append(piece, static_cast<size_t>(count));
   }
@@ -69,7 +69,7 @@ void TestBroker::stop() {
   if (pid_ == 0) return;
   ::kill(pid_, SIGTERM);
   ::waitpid(pid_, nullptr, 0);
-  ::close(log_);
+  log_.reset();
   pid_ = 0;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "io/fd.h"
 #include "net/test_support.h"
 
 namespace skerry::net {
@@ -26,7 +27,7 @@ class TestBroker {
   std::string config_file_;
   uint16_t port_ = 0;
   pid_t pid_ = 0;
-  int log_ = -1;
+  io::Fd log_;
 };
 
 }  // namespace skerry::net

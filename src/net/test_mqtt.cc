@@ -136,8 +136,11 @@ class FakeMqttClient : public MqttClient {
     }
   }
 
-  void on_puback(int id, std::optional<Error> error) {
-    if (auto done = outbox_.answered(id)) answer(std::move(*done), std::move(error));
+  void on_puback(int id, std::optional<Error> error, bool heard) {
+    if (auto answered = outbox_.answered(id)) {
+      if (!error && !heard && answered->must_be_heard) error = nobody_heard();
+      answer(std::move(answered->done), std::move(error));
+    }
     send_queued();
   }
 
@@ -253,26 +256,29 @@ bool FakeBroker::allows(const FakeMqttClient& client, const std::string& topic,
 
 void FakeBroker::publish_from(FakeMqttClient& client, MqttMessage message, int packet_id) {
   std::optional<Error> error;
+  bool heard = false;
   if (allows(client, message.topic, true)) {
-    publish(message);
+    heard = publish(message);
   } else {
     error = Error(Code::kPermissionDenied, "the broker refuses the message: Not authorized");
   }
   if (message.qos == 0) return;
-  arrive_later(client, [&client, packet_id, error] { client.on_puback(packet_id, error); });
+  arrive_later(client,
+               [&client, packet_id, error, heard] { client.on_puback(packet_id, error, heard); });
 }
 
-void FakeBroker::publish(MqttMessage message) {
+bool FakeBroker::publish(MqttMessage message) {
   published.push_back(message);
   if (message.retain) {
     retained_.erase(message.topic);
     if (!message.payload.empty()) retained_.emplace(message.topic, message);
   }
   message.retain = false;
-  route(message);
+  return route(message);
 }
 
-void FakeBroker::route(const MqttMessage& message) {
+bool FakeBroker::route(const MqttMessage& message) {
+  bool heard = false;
   for (auto& [client_id, session] : sessions_) {
     for (const auto& [filter, subscription] : session.subscriptions) {
       if (!mqtt_matches(unshared_filter(filter), message.topic)) continue;
@@ -280,8 +286,10 @@ void FakeBroker::route(const MqttMessage& message) {
       copy.qos = std::min(message.qos, subscription.qos);
       if (identifiers && subscription.id != 0) copy.subscription_ids = {subscription.id};
       deliver(client_id, session, std::move(copy));
+      heard = true;
     }
   }
+  return heard;
 }
 
 void FakeBroker::deliver(const std::string& client_id, Session& session, MqttMessage message) {

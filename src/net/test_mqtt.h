@@ -33,7 +33,6 @@ class FakeBroker {
   // Ends that client's connection; it comes back by itself.
   void cut(const std::string& client_id);
   void forget_sessions() { sessions_.clear(); }
-  void forget_session(const std::string& client_id) { sessions_.erase(client_id); }
   bool connected(const std::string& client_id) const { return online_.contains(client_id); }
 
   // Answers nothing and delivers nothing while set; what came meanwhile is handled afterwards.
@@ -52,8 +51,8 @@ class FakeBroker {
   std::vector<MqttMessage> published;
   // The filters of a client with their QoS, as the broker has them now.
   std::map<std::string, uint8_t> filters(const std::string& client_id) const;
-  // As if another client had published it.
-  void publish(MqttMessage message);
+  // As if another client had published it. Whether anybody has subscribed to it.
+  bool publish(MqttMessage message);
 
  private:
   friend class FakeMqttClient;
@@ -74,7 +73,7 @@ class FakeBroker {
   void publish_from(FakeMqttClient& client, MqttMessage message, int packet_id);
   void subscribe_from(FakeMqttClient& client, MqttSubscription subscription);
   void unsubscribe_from(FakeMqttClient& client, const std::string& filter);
-  void route(const MqttMessage& message);
+  bool route(const MqttMessage& message);
   void deliver(const std::string& client_id, Session& session, MqttMessage message);
   void send_outgoing(FakeMqttClient& client);
   void acknowledge(const std::string& client_id, uint64_t id);

@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "net/openssl.h"
+
 namespace skerry::net {
 
 ScratchDirectory::ScratchDirectory() {
@@ -34,15 +36,9 @@ bool run_until(io::RealLoop& loop, const std::function<bool()>& done) {
 
 namespace {
 
-template <auto free_function>
-struct Free {
-  template <class T>
-  void operator()(T* pointer) const {
-    free_function(pointer);
-  }
-};
-using Certificate = std::unique_ptr<X509, Free<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using openssl::Certificate;
+using openssl::Extension;
+using openssl::Key;
 
 void write_pem(const std::string& path, const std::function<int(FILE*)>& write) {
   FILE* file = std::fopen(path.c_str(), "w");
@@ -54,10 +50,9 @@ void write_pem(const std::string& path, const std::function<int(FILE*)>& write) 
 void add_extension(X509* certificate, X509* issuer, int nid, const char* value) {
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, nid, value);
+  const Extension extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value));
   ASSERT_TRUE(extension) << value;
-  X509_add_ext(certificate, extension, -1);
-  X509_EXTENSION_free(extension);
+  X509_add_ext(certificate, extension.get(), -1);
 }
 
 Certificate make_certificate(EVP_PKEY* key, const std::string& common_name, long serial) {

@@ -12,24 +12,16 @@
 #include <cstdio>
 #include <ctime>
 
+#include "net/openssl.h"
 #include "net/tls_error.h"
 
 namespace skerry::net {
 namespace {
 
-template <auto free_function>
-struct Free {
-  template <class T>
-  void operator()(T* pointer) const {
-    free_function(pointer);
-  }
-};
-template <class T, auto free_function>
-using Owned = std::unique_ptr<T, Free<free_function>>;
-using Bio = Owned<BIO, BIO_free>;
-using Certificate = Owned<X509, X509_free>;
-using Key = Owned<EVP_PKEY, EVP_PKEY_free>;
-using Context = Owned<SSL_CTX, SSL_CTX_free>;
+using openssl::Bio;
+using openssl::Certificate;
+using openssl::Context;
+using openssl::Key;
 
 Result<Bio> open_file(const std::string& what, const std::string& path) {
   if (path.empty()) return fail(Code::kInvalidArgument, "no " + what + " is named");

@@ -14,6 +14,7 @@
 #include <cerrno>
 
 #include "base/encoding.h"
+#include "net/openssl.h"
 #include "net/tls_error.h"
 
 namespace skerry::net {
@@ -55,10 +56,7 @@ const BIO_METHOD* socket_bio() {
   return method;
 }
 
-struct SslFree {
-  void operator()(SSL* ssl) const { SSL_free(ssl); }
-};
-using Ssl = std::unique_ptr<SSL, SslFree>;
+using openssl::Ssl;
 
 class TlsStream : public Stream {
  public:

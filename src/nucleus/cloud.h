@@ -18,6 +18,10 @@ namespace skerry::nucleus {
 struct Platform {
   std::string os = "linux";
   std::string architecture;  // "amd64", "aarch64", "arm", "x86"
+
+  std::map<std::string, std::string> attributes() const {
+    return {{"os", os}, {"architecture", architecture}};
+  }
 };
 
 // A component version that the control plane chose.

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "formats/json_ptr.h"
 #include "io/pool.h"
 #include "nucleus/component_log.h"
 #include "nucleus/skip_if.h"
@@ -34,9 +35,7 @@ constexpr int kRebootDevice = 101;
 
 // A component may print any bytes, and a cut may fall into a character; what is reported is UTF-8.
 std::string readable(std::string_view line) {
-  using nlohmann::json;
-  return json::parse(
-      json(line.substr(0, kLastLineBytes)).dump(-1, ' ', false, json::error_handler_t::replace));
+  return nlohmann::json::parse(formats::json_text(line.substr(0, kLastLineBytes)));
 }
 
 // Under the reference's names. A step that could not even begin has none.

@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "formats/json_ptr.h"
+#include "formats/node.h"
+
 namespace skerry::nucleus {
 namespace {
 
@@ -15,7 +18,7 @@ constexpr size_t kMaxWaitingBytes = 4 << 20;
 bool overlaps(const KeyPath& a, const KeyPath& b) {
   const size_t common = std::min(a.size(), b.size());
   for (size_t i = 0; i < common; ++i) {
-    if (!same_key(a[i], b[i])) return false;
+    if (!formats::equal_ignoring_case(a[i], b[i])) return false;
   }
   return true;
 }
@@ -46,7 +49,7 @@ void ConfigStore::update(const ComponentName& component, const KeyPath& key_path
                        {"value", value},
                        {"timestamp_ms", timestamp_ms}};
   Update update{{component, key_path, std::make_shared<const json>(value), timestamp_ms},
-                record.dump(-1, ' ', false, json::error_handler_t::replace),
+                formats::json_text(record),
                 std::move(done)};
   if (!waiting_.empty() && waiting_bytes_ + update.record.size() > kMaxWaitingBytes) {
     return update.done(fail(Code::kResourceExhausted,

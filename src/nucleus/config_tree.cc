@@ -5,6 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "formats/json_pointer.h"
+#include "formats/json_ptr.h"
+
 namespace skerry::nucleus {
 namespace {
 
@@ -14,14 +17,8 @@ unsigned char lower(char c) {
   return static_cast<unsigned char>(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 }
 
-// Text that is no UTF-8 cannot come out of a parser; if it is put in by hand it is replaced, not
-// thrown.
-std::string text_of(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
 std::string quoted(const std::string& key) {
-  return text_of(json(key));
+  return formats::json_text(json(key));
 }
 
 struct Measure {
@@ -44,7 +41,7 @@ void measure(const json& value, const ConfigLimits& limits, size_t depth, Measur
     out.bytes += 2 + value.size();
     for (const json& child : value) measure(child, limits, depth + 1, out);
   } else {
-    out.bytes += text_of(value).size();
+    out.bytes += formats::json_text(value).size();
   }
 }
 
@@ -54,49 +51,6 @@ json nested(const KeyPath& path, json value) {
 }
 
 }  // namespace
-
-bool same_key(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, [](char x, char y) { return lower(x) == lower(y); });
-}
-
-std::string to_pointer(const KeyPath& path) {
-  std::string pointer;
-  for (const std::string& key : path) {
-    pointer += '/';
-    for (const char c : key) {
-      if (c == '~') {
-        pointer += "~0";
-      } else if (c == '/') {
-        pointer += "~1";
-      } else {
-        pointer += c;
-      }
-    }
-  }
-  return pointer;
-}
-
-Result<KeyPath> parse_pointer(std::string_view pointer) {
-  KeyPath path;
-  if (pointer.empty()) return path;
-  if (pointer[0] != '/') {
-    return fail(Code::kInvalidArgument,
-                "JSON pointer \"" + std::string(pointer) + "\" must be empty or start with '/'");
-  }
-  for (size_t i = 0; i < pointer.size(); ++i) {
-    if (pointer[i] == '/') {
-      path.emplace_back();
-    } else if (pointer[i] != '~') {
-      path.back() += pointer[i];
-    } else if (i + 1 < pointer.size() && (pointer[i + 1] == '0' || pointer[i + 1] == '1')) {
-      path.back() += pointer[++i] == '0' ? '~' : '/';
-    } else {
-      return fail(Code::kInvalidArgument,
-                  "JSON pointer \"" + std::string(pointer) + "\": '~' must be followed by 0 or 1");
-    }
-  }
-  return path;
-}
 
 bool ConfigTree::KeyLess::operator()(std::string_view a, std::string_view b) const {
   return std::ranges::lexicographical_compare(a, b,
@@ -146,7 +100,7 @@ Result<json> ConfigTree::get(const ComponentName& component, const KeyPath& key_
   std::string text;
   if (!append_json(component, key_path, text)) {
     return fail(Code::kNotFound, "component " + component.str() + " has no configuration \"" +
-                                     to_pointer(key_path) + "\"");
+                                     formats::json_pointer(key_path) + "\"");
   }
   return json::parse(text);
 }
@@ -199,7 +153,7 @@ class ConfigTree::Merge {
     node = Node{};
     node.timestamp_ms = timestamp_ms_;
     if (!value.is_object()) {
-      node.leaf = text_of(value);
+      node.leaf = formats::json_text(value);
       return;
     }
     for (const auto& [key, child] : members(value)) fill(node.children[key], *child);
@@ -220,8 +174,8 @@ class ConfigTree::Merge {
 Result<void> ConfigTree::check(const ComponentName& component, const KeyPath& key_path,
                                const json& value, int64_t timestamp_ms) const {
   const auto refuse = [&](Code code, const std::string& why) {
-    return fail(code, "configuration of " + component.str() + " at \"" + to_pointer(key_path) +
-                          "\": " + why);
+    return fail(code, "configuration of " + component.str() + " at \"" +
+                          formats::json_pointer(key_path) + "\": " + why);
   };
   if (key_path.empty() && !value.is_object()) {
     return refuse(Code::kInvalidArgument, "the whole configuration must be a JSON object");
@@ -275,7 +229,7 @@ Result<std::vector<KeyPath>> ConfigTree::reset(const ComponentName& component,
                                                const std::vector<std::string>& pointers) {
   std::vector<KeyPath> paths;
   for (const std::string& pointer : pointers) {
-    SKERRY_ASSIGN(KeyPath path, parse_pointer(pointer));
+    SKERRY_ASSIGN(KeyPath path, formats::parse_json_pointer(pointer));
     paths.push_back(std::move(path));
   }
   std::vector<KeyPath> removed;
@@ -364,7 +318,7 @@ Result<ConfigTree::Node> ConfigTree::node_from_json(const json& value, size_t de
   node.timestamp_ms = time->get<int64_t>();
   if (leaf != value.end()) {
     if (leaf->is_object()) return corrupt("a leaf holds a map");
-    node.leaf = text_of(*leaf);
+    node.leaf = formats::json_text(*leaf);
     return node;
   }
   if (map == value.end() || !map->is_object()) return corrupt("a node is neither leaf nor map");

@@ -23,13 +23,6 @@ namespace skerry::nucleus {
 
 using KeyPath = std::vector<std::string>;
 
-// ASCII case-insensitive, as Greengrass compares configuration keys.
-bool same_key(std::string_view a, std::string_view b);
-// "/a/b" for messages and logs (a JSON pointer); "" is the whole configuration.
-std::string to_pointer(const KeyPath& path);
-// kInvalidArgument where `pointer` is not a JSON pointer (RFC 6901).
-Result<KeyPath> parse_pointer(std::string_view pointer);
-
 struct ConfigLimits {
   size_t depth = 32;                 // keys from the root to a leaf, and nesting inside a list
   size_t key_bytes = 1024;           // of one key

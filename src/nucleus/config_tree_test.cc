@@ -111,13 +111,6 @@ TEST(ConfigTree, ABadPointerResetsNothing) {
   EXPECT_EQ(get(tree), j(R"({"a":1})"));
 }
 
-TEST(ConfigTree, PointersRoundTrip) {
-  const KeyPath path = {"a/b", "", "~c", "d"};
-  EXPECT_EQ(to_pointer(path), "/a~1b//~0c/d");
-  EXPECT_EQ(*parse_pointer(to_pointer(path)), path);
-  EXPECT_EQ(*parse_pointer(""), KeyPath{});
-}
-
 TEST(ConfigTree, ReadsAsCompactText) {
   ConfigTree tree = tree_with(R"({"b":[1,{"z":"ü\n"}],"a":{},"c":1.5,"q\"":true})");
   std::string text = ">";

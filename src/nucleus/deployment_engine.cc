@@ -4,11 +4,15 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "formats/jobs.h"
+#include "formats/json_pointer.h"
 #include "formats/public_components.h"
 #include "nucleus/component_spec.h"
 
 namespace skerry::nucleus {
 namespace {
+
+using formats::JobStatus;
 
 constexpr int64_t kFirstRetryMs = 500;
 constexpr int64_t kLongestRetryMs = 60'000;
@@ -38,7 +42,7 @@ void tell_what_stayed(const ConfigTree& config, const ComponentName& name, const
   auto value = config.get(name, path);
   if (value && *value == wanted) return;
   log::warn("deployment", "configuration not applied: a newer value stands",
-            {{"component", name.str()}, {"key", to_pointer(path)}});
+            {{"component", name.str()}, {"key", formats::json_pointer(path)}});
 }
 
 // What a deployment may ask of a nucleus (requiredCapabilities).
@@ -52,19 +56,18 @@ Result<void> check_capabilities(const formats::Deployment& document) {
   return {};
 }
 
-JobResult outcome(JobResult job, std::string status, std::string detailed_status,
+JobResult outcome(JobResult job, JobStatus status, std::string detailed_status,
                   std::string reason) {
-  job.status = std::move(status);
+  job.status = name_of(status);
   job.detailed_status = std::move(detailed_status);
   job.reason = std::move(reason);
   return job;
 }
 
-JobResult outcome(JobResult job, std::string status, std::string detailed_status,
+JobResult outcome(JobResult job, JobStatus status, std::string detailed_status,
                   const Fault& fault) {
   job.codes = codes_of(fault);
-  return outcome(std::move(job), std::move(status), std::move(detailed_status),
-                 fault.error.message());
+  return outcome(std::move(job), status, std::move(detailed_status), fault.error.message());
 }
 
 }  // namespace
@@ -81,8 +84,8 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
   auto target = target_of(document);
   JobResult result{job, document.id, target.value_or(""), document.configuration_arn, "", "", ""};
   if (!target) {
-    co_return co_await end_without_change(
-        outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", {Cause::kDocument, target.error()}));
+    co_return co_await end_without_change(outcome(
+        result, JobStatus::kFailed, "FAILED_NO_STATE_CHANGE", {Cause::kDocument, target.error()}));
   }
   // An older revision of what this target already has arrives late: it must not undo the newer one.
   auto known = state_.targets().find(*target);
@@ -92,7 +95,7 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
                                                      std::to_string(known->second.revision) +
                                                      " of " + *target + " is deployed already");
     co_return co_await end_without_change(
-        outcome(result, "REJECTED", "REJECTED", {Cause::kStale, stale}));
+        outcome(result, JobStatus::kRejected, "REJECTED", {Cause::kStale, stale}));
   }
 
   // 1. Decide what will run, and 2. have all of it on disk, verified, and accepted by those that it
@@ -101,7 +104,7 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
   auto planned = co_await prepare_switch(&document);
   if (!planned) {
     co_return co_await end_without_change(
-        outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", planned.error()));
+        outcome(result, JobStatus::kFailed, "FAILED_NO_STATE_CHANGE", planned.error()));
   }
 
   // 3. The switch: one record. Before it a crash leaves the old generation, after it the new one,
@@ -110,8 +113,8 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
       state_.switch_to(std::move(planned->next), result,
                        document.failure_handling == formats::FailureHandling::kRollback);
   if (!switched) {  // no space, a damaged disk, a generation too large to be written
-    co_return co_await end_without_change(
-        outcome(result, "FAILED", "FAILED_NO_STATE_CHANGE", {Cause::kState, switched.error()}));
+    co_return co_await end_without_change(outcome(
+        result, JobStatus::kFailed, "FAILED_NO_STATE_CHANGE", {Cause::kState, switched.error()}));
   }
   log::info("deployment", "switched", {{"job", job.str()}});
 
@@ -171,7 +174,7 @@ io::Task<Result<void>> DeploymentEngine::finish_activation() {
     consent_.tell_done(job.deployment.str());
     log::info("deployment", "succeeded", {{"job", job.job.str()}});
     SKERRY_CO_TRY(co_await persist(
-        [&] { return state_.commit(outcome(job, "SUCCEEDED", "SUCCESSFUL", "")); }));
+        [&] { return state_.commit(outcome(job, JobStatus::kSucceeded, "SUCCESSFUL", "")); }));
     damaged_.clear();  // all of it was fetched
     tend();
     co_return Result<void>();
@@ -183,7 +186,8 @@ io::Task<Result<void>> DeploymentEngine::finish_activation() {
     co_await supervisor_.uninstall(leavers(state_.previous()));
     consent_.tell_done(job.deployment.str());
     SKERRY_CO_TRY(co_await persist([&] {
-      return state_.commit(outcome(job, "FAILED", "FAILED_ROLLBACK_NOT_REQUESTED", fault));
+      return state_.commit(
+          outcome(job, JobStatus::kFailed, "FAILED_ROLLBACK_NOT_REQUESTED", fault));
     }));
     damaged_.clear();
     tend();
@@ -199,7 +203,7 @@ io::Task<Result<void>> DeploymentEngine::roll_back(std::string reason, FaultCode
   }
   JobResult job = state_.pending_job();
   auto activated = co_await activate();
-  JobResult result = outcome(job, "FAILED", "FAILED_ROLLBACK_COMPLETE", reason);
+  JobResult result = outcome(job, JobStatus::kFailed, "FAILED_ROLLBACK_COMPLETE", reason);
   if (cancelled_) result.reason += "; the previous versions were started and not waited for";
   if (activated) {
     log::info("deployment", "rolled back", {{"job", job.job.str()}});

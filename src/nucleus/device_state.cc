@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "formats/json_ptr.h"
 #include "formats/public_components.h"
 
 namespace skerry::nucleus {
@@ -16,11 +17,6 @@ using nlohmann::json;
 // The journal is rewritten as one snapshot when it is above this, and twice as long as the last
 // snapshot: so a large state is not rewritten with every record.
 constexpr uint64_t kCompactAboveBytes = 1 << 20;
-
-// Reasons hold what components print; a byte that is not UTF-8 must not end the program.
-std::string text_of(const json& record) {
-  return record.dump(-1, ' ', false, json::error_handler_t::replace);
-}
 
 json to_json(const formats::ResourceLimits& limits) {
   json out = json::object();
@@ -196,7 +192,7 @@ Result<void> DeviceState::note_loss(const io::JournalRecovery& recovery, bool ha
 // Durable, then applied; after what was asked for before.
 Result<void> DeviceState::append(const json& record) {
   settle();
-  const std::string text = text_of(record);
+  const std::string text = formats::json_text(record);
   compact_where_long();
   return mend(text, journal_->append(text));
 }
@@ -207,7 +203,7 @@ Result<void> DeviceState::mend(const std::string& record, Result<void> appended)
   if (!appended && journal_->broken()) {
     log::error("state", "the journal could not be written and is written anew",
                {{"reason", appended.error().message()}});
-    SKERRY_TRY(journal_->compact(text_of({{"t", "snapshot"}, {"state", to_json()}})));
+    SKERRY_TRY(journal_->compact(formats::json_text({{"t", "snapshot"}, {"state", to_json()}})));
     appended = journal_->append(record);
   }
   const bool one_copy = !journal_->has_copy();
@@ -223,7 +219,7 @@ void DeviceState::write_config(std::string change, std::function<void(Result<voi
   SKERRY_CHECK(!writing_, "configuration is written one change at a time");
   compact_where_long();
   writing_ = std::make_shared<Writing>();
-  writing_->record = text_of({{"t", "config"}, {"change", change}});
+  writing_->record = formats::json_text({{"t", "config"}, {"change", change}});
   writing_->change = std::move(change);
   writing_->done = std::move(done);
   writes_.spawn(write(this, writing_));
@@ -264,8 +260,8 @@ void DeviceState::compact_where_long() {
 }
 
 io::Task<void> DeviceState::compact(DeviceState* self) {
-  auto compaction =
-      self->journal_->begin_compaction(text_of({{"t", "snapshot"}, {"state", self->to_json()}}));
+  auto compaction = self->journal_->begin_compaction(
+      formats::json_text({{"t", "snapshot"}, {"state", self->to_json()}}));
   co_await io::run_on(self->env_.pool, self->env_.loop, [compaction] {
     compaction->write();
     return true;

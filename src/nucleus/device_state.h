@@ -74,7 +74,7 @@ struct JobResult {
   DeploymentId deployment;
   std::string target;  // "thinggroup/G"
   std::string configuration_arn;
-  std::string status;           // "SUCCEEDED", "FAILED", "REJECTED"
+  std::string status;           // name of a formats::JobStatus that is an end
   std::string detailed_status;  // "SUCCESSFUL", "FAILED_ROLLBACK_COMPLETE", …
   std::string reason;           // for people; empty when it succeeded
   FaultCodes codes = {};        // for machines; likewise

@@ -41,9 +41,8 @@ Result<void> remove_old_logs(io::Files& files, const std::string& logs, const Na
 }  // namespace
 
 Result<formats::Manifest> manifest_for(const NucleusInfo& info, const formats::Recipe& recipe) {
-  const formats::PlatformAttributes platform = {{"os", info.platform.os},
-                                                {"architecture", info.platform.architecture},
-                                                {"runtime", "skerry"}};
+  formats::PlatformAttributes platform = info.platform.attributes();
+  platform.emplace("runtime", "skerry");
   if (const auto* manifest = formats::choose_manifest(recipe, platform)) return *manifest;
   return fail(Code::kFailedPrecondition, formats::no_manifest_text(recipe, platform));
 }

@@ -108,10 +108,7 @@ class HttpCloud : public Cloud {
     json request = {
         {"componentCandidates",
          {{{"componentName", name.str()}, {"versionRequirements", requirements}}}},
-        {"platform",
-         {{"name", "linux"},
-          {"attributes",
-           {{"os", options_.platform.os}, {"architecture", options_.platform.architecture}}}}}};
+        {"platform", {{"name", "linux"}, {"attributes", options_.platform.attributes()}}}};
     SKERRY_CO_ASSIGN(json reply,
                      co_await call("POST", "resolveComponentCandidates", request.dump()));
     const auto& list = reply.find("resolvedComponentVersions");

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "formats/json_pointer.h"
+#include "formats/node.h"
 #include "nucleus/ipc_operations.h"
 
 namespace skerry::nucleus {
@@ -22,14 +24,14 @@ std::expected<ComponentName, IpcError> component_of(const IpcCall& call) {
 
 std::unexpected<IpcError> key_not_found(const ComponentName& component, const KeyPath& path) {
   return std::unexpected(IpcError{kResourceNotFound, "Key not found", "configuration",
-                                  component.str() + to_pointer(path)});
+                                  component.str() + formats::json_pointer(path)});
 }
 
 bool touches_access_control(const KeyPath& path, const json& value) {
-  if (!path.empty()) return same_key(path[0], kAccessControl);
+  if (!path.empty()) return formats::equal_ignoring_case(path[0], kAccessControl);
   if (!value.is_object()) return false;
   for (const auto& [key, child] : value.items()) {
-    if (same_key(key, kAccessControl)) return true;
+    if (formats::equal_ignoring_case(key, kAccessControl)) return true;
   }
   return false;
 }

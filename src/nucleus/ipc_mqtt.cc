@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
+#include "formats/json_ptr.h"
 #include "nucleus/ipc_operations.h"
 #include "nucleus/mqtt_router.h"
 
@@ -117,7 +118,7 @@ std::string event_of(const net::MqttMessage& message) {
     json list = json::array();
     for (const auto& [key, value] : properties.user)
       list.push_back({{"key", key}, {"value", value}});
-    event += R"(,"userProperties":)" + list.dump(-1, ' ', false, json::error_handler_t::replace);
+    event += R"(,"userProperties":)" + formats::json_text(list);
   }
   if (properties.expiry_s) {
     event += R"(,"messageExpiryIntervalSeconds":)" + std::to_string(*properties.expiry_s);

@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "formats/json_ptr.h"
 namespace skerry::nucleus {
 namespace {
 
@@ -64,28 +65,8 @@ constexpr std::array kNotSupported = {
     std::string_view("VerifyClientDeviceIdentity"),
 };
 
-// Deepest nesting of brackets outside strings.
-int nesting_of(std::string_view text) {
-  int depth = 0, deepest = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      deepest = std::max(deepest, ++depth);
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return deepest;
-}
-
 std::expected<json, IpcError> parse_request(std::string_view payload, std::string_view shape) {
-  if (nesting_of(payload) > kMaxRequestDepth) {
+  if (formats::is_deeper_than(payload, kMaxRequestDepth)) {
     return std::unexpected(IpcError{shape, "The request is nested deeper than 64 levels", {}, {}});
   }
   json request = payload.empty() ? json::object() : json::parse(payload, nullptr, false);
@@ -107,7 +88,7 @@ void send_error(const rpc::ServerStream& stream, const IpcError& error) {
 }
 
 std::string json_string(const std::string& text) {
-  return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
+  return formats::json_text(json(text));
 }
 
 std::unexpected<IpcError> IpcCall::invalid(std::string message) const {

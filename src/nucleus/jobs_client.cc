@@ -232,7 +232,7 @@ io::Task<void> JobsClient::reject(JobId job, Error error) {
                    DeploymentId(""),
                    "",
                    "",
-                   "REJECTED",
+                   std::string(name_of(formats::JobStatus::kRejected)),
                    "REJECTED",
                    error.message(),
                    codes_of({Cause::kDocument, error})};
@@ -254,7 +254,8 @@ io::Task<void> JobsClient::run(JobId job, formats::Deployment document) {
 }
 
 void JobsClient::finished() {
-  repair_failed_ |= state_.last_result() && state_.last_result()->status == "FAILED";
+  repair_failed_ |=
+      state_.last_result() && state_.last_result()->status == name_of(formats::JobStatus::kFailed);
   running_.reset();
   doubt_token_.clear();
   if (!state_.unreported().empty()) hooks_.on_finished(state_.unreported().back());

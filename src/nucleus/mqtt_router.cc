@@ -43,7 +43,7 @@ MqttRouter::MqttRouter(io::Loop& loop, net::MqttClient& client)
     : MqttRouter(loop, client, Limits()) {}
 
 MqttRouter::MqttRouter(io::Loop& loop, net::MqttClient& client, Limits limits)
-    : loop_(loop), client_(client), limits_(limits) {}
+    : loop_(loop), client_(client), limits_(limits), say_again_ms_(limits.say_again_min_ms) {}
 
 uint32_t MqttRouter::identifier_of(const Filter& filter) const {
   return filter.number << kJoinBits | (filter.joins & kJoinMask);
@@ -106,7 +106,8 @@ void MqttRouter::end(const std::string& filter, uint64_t id) {
 
 // --- Messages in --------------------------------------------------------------------------------
 
-void MqttRouter::start(net::MqttClient::Events events) {
+void MqttRouter::start(net::MqttClient::Events events, std::function<void()> on_unheard) {
+  on_unheard_ = std::move(on_unheard);
   net::MqttClient::Events own;
   own.on_connected = [this, then = std::move(events.on_connected)](bool session_present) {
     on_connected(session_present);
@@ -181,9 +182,27 @@ Result<void> MqttRouter::publish(Sender sender, net::MqttMessage message, Done s
   }
   const uint64_t id = next_id_++;
   Done on_answer = answer_to(id, "message on " + message.topic);
+  message.must_be_heard = sender == Sender::kNucleus;
+  if (message.must_be_heard) {
+    on_answer = [this, alive = alive_, then = std::move(on_answer)](const Error* error) {
+      if (!*alive) return;
+      note_hearing(error);
+      then(error);
+    };
+  }
   SKERRY_TRY(client_.publish(std::move(message), std::move(on_answer)));
   await_answer(id, std::move(settled));
   return {};
+}
+
+void MqttRouter::note_hearing(const Error* error) {
+  if (!error) say_again_ms_ = limits_.say_again_min_ms;
+  if (!error || error->code() != Code::kNotFound || std::exchange(is_unheard_, true)) return;
+  say_again_ = loop_.after(say_again_ms_, [this] {
+    is_unheard_ = false;
+    if (connected() && on_unheard_) on_unheard_();  // else the next connection says everything
+  });
+  say_again_ms_ = std::min(say_again_ms_ * 2, limits_.say_again_max_ms);
 }
 
 // --- Answers ------------------------------------------------------------------------------------

@@ -27,6 +27,9 @@ class MqttRouter {
     size_t component_bytes = 4 << 20;
     size_t filters = 1'000;
     int64_t settle_ms = 5'000;
+    // From a message that nobody hears to on_unheard; doubles.
+    int64_t say_again_min_ms = 1'000;
+    int64_t say_again_max_ms = 300'000;
   };
   using Deliver = std::function<void(const net::MqttMessage&)>;
   using Done = net::MqttClient::Done;
@@ -56,8 +59,10 @@ class MqttRouter {
   MqttRouter(const MqttRouter&) = delete;
   MqttRouter& operator=(const MqttRouter&) = delete;
 
-  // Connects. Messages are the router's; `events.on_message` is not used.
-  void start(net::MqttClient::Events events);
+  // Connects. Messages are the router's; `events.on_message` is not used. `on_unheard`: something
+  // that the nucleus has published reached nobody, some time ago: the control plane was not there,
+  // and its broker had lost what it had subscribed to. What matters is to be said again.
+  void start(net::MqttClient::Events events, std::function<void()> on_unheard = {});
   bool connected() const { return client_.connected(); }
 
   // Success: accepted. A message of QoS 1 is then kept until the broker has answered, over lost
@@ -101,6 +106,7 @@ class MqttRouter {
   void await_answer(uint64_t id, Done settled);
   void settle(uint64_t id, const std::string& what, const Error* error);
   void on_connected(bool session_present);
+  void note_hearing(const Error* error);
 
   io::Loop& loop_;
   net::MqttClient& client_;
@@ -110,6 +116,10 @@ class MqttRouter {
   std::map<std::string, Filter> filters_;
   std::unordered_map<uint32_t, std::string> names_;  // of filters, by number
   std::map<uint64_t, Waiting> waiting_;
+  std::function<void()> on_unheard_;
+  bool is_unheard_ = false;  // say_again_ runs
+  int64_t say_again_ms_;
+  io::Timer say_again_;
   log::Limit refusals_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -17,7 +17,7 @@ class MqttRouterTest : public testing::Test {
  protected:
   MqttRouterTest() {
     broker_.start();
-    router_.start({});
+    router_.start({}, [this] { ++unheard_; });
     until([this] { return router_.connected(); });
   }
   static net::MqttOptions options() {
@@ -33,6 +33,7 @@ class MqttRouterTest : public testing::Test {
     limits.component_bytes = 50'000;
     limits.filters = 5;
     limits.settle_ms = 20;
+    limits.say_again_min_ms = 20;
     return limits;
   }
   void until(const std::function<bool()>& done) {
@@ -67,6 +68,7 @@ class MqttRouterTest : public testing::Test {
   io::RealLoop loop_;
   net::FakeBroker broker_{loop_};
   std::unique_ptr<net::MqttClient> client_ = broker_.client(options());
+  int unheard_ = 0;
   MqttRouter router_{loop_, *client_, limits()};
 };
 
@@ -248,6 +250,24 @@ TEST_F(MqttRouterTest, FiltersAreLimitedAndChecked) {
   held.clear();
   EXPECT_EQ(router_.filters(), 0u);
   EXPECT_EQ(take("5"), Code::kInternal);
+}
+
+TEST_F(MqttRouterTest, WhatTheNucleusSaysToNobodyIsToBeSaidAgainUntilItIsHeard) {
+  const net::MqttMessage status{.topic = "status", .payload = "all is well", .qos = 1};
+  ASSERT_TRUE(router_.publish(Sender::kComponent, status));
+  settle();
+  EXPECT_EQ(unheard_, 0) << "components publish to whom they like";
+  for (int times = 1; times <= 3; ++times) {
+    ASSERT_TRUE(router_.publish(Sender::kNucleus, status));
+    ASSERT_TRUE(router_.publish(Sender::kNucleus, status));
+    until([&] { return unheard_ == times; });
+  }
+  Heard control_plane;
+  subscribe(control_plane, "status");
+  ASSERT_TRUE(router_.publish(Sender::kNucleus, status));
+  until([&] { return control_plane.payloads.size() == 1; });
+  for (int i = 0; i < 10; ++i) loop_.run_for(20);
+  EXPECT_EQ(unheard_, 3);
 }
 
 }  // namespace

@@ -54,14 +54,19 @@ void Nucleus::start() {
     log::info("mqtt", "connected", {{"session", session_present ? "kept" : "new"}});
     if (!std::exchange(was_connected_, true) && hooks_.on_first_connected)
       hooks_.on_first_connected();
-    if (jobs_) jobs_->on_connected();
-    reporter_->on_connected();
+    greet();
   };
   events.on_disconnected = [](const Error& reason) {
     log::warn("mqtt", "disconnected", {{"reason", reason.message()}});
   };
-  mqtt_.start(std::move(events));  // first: it connects while the components come up
+  // First: it connects while the components come up.
+  mqtt_.start(std::move(events), [this] { greet(); });
   jobs_->start();
+}
+
+void Nucleus::greet() {
+  if (jobs_) jobs_->on_connected();
+  reporter_->on_connected();
 }
 
 io::Task<void> Nucleus::shut_down() {

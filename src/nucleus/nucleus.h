@@ -47,6 +47,9 @@ class Nucleus : public IpcHost {
  private:
   Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttClient& mqtt, Hooks hooks,
           std::unique_ptr<DeviceState> state);
+  // The control plane is to know where we stand.
+  void greet();
+
   MqttRouter mqtt_;
   Hooks hooks_;
   bool was_connected_ = false;

@@ -116,6 +116,32 @@ class Device(e2e.EndToEnd):
         self.assertIn("it hurts", last["reason"])
 
 
+class LongNames(e2e.EndToEnd):
+    """As long as the service model allows, with every character that it allows."""
+
+    thing = "Press:7_a-" + "t" * 118
+    group = "Line:A_b-" + "g" * 119
+
+    def test_they_work_from_provisioning_to_the_status(self):
+        component = "com.example-" + "c" * 116
+        connect = ("import os, socket; s = socket.socket(socket.AF_UNIX); "
+                   "s.connect(os.environ['AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT']); print('is connected')")
+        self.start_device()
+        self.publish(component, "1.0.0", f"echo I am $AWS_IOT_THING_NAME; python3 -c \"{connect}\" && {SERVICE}",
+                     {"a" * 200: b"data"})
+        self.must_deploy({component: "1.0.0"})
+        self.wait_for_output(component, f"I am {self.thing}")
+        self.wait_for_output(component, "is connected")
+        self.wait_for_components({component: ("1.0.0", "RUNNING")})
+        self.device.kill()
+        self.start_device()
+        self.publish(component, "1.1.0", SERVICE, lifecycle={"Install": "exit 3"})
+        status, reason = self.deploy({component: "1.1.0"})
+        self.assertEqual(status, "FAILED")
+        self.assertIn("exit code 3", reason)
+        self.wait_for_components({component: ("1.0.0", "RUNNING")})
+
+
 class Users(e2e.EndToEnd):
     WHO = "echo I am $(id -u); exec sleep infinity"
 

@@ -18,6 +18,7 @@ NAME = "com.example.Part"
 class EndToEnd(unittest.TestCase):
     """Each test has a fleet and a provisioned device of its own, not started yet."""
 
+    thing, group = THING, GROUP
     provision_options = ()
     fleet_options = ()
 
@@ -26,9 +27,9 @@ class EndToEnd(unittest.TestCase):
         self.addCleanup(self.close)
         self.fleet = self.bed.fleet
         self.fleet.start(*self.fleet_options)
-        self.fleet.cli("group", "create", GROUP)
-        self.device = self.bed.device(THING)
-        self.device.provision("--group", GROUP, *self.provision_options)
+        self.fleet.cli("group", "create", self.group)
+        self.device = self.bed.device(self.thing)
+        self.device.provision("--group", self.group, *self.provision_options)
 
     def close(self):
         if not self._outcome.success:
@@ -55,7 +56,7 @@ class EndToEnd(unittest.TestCase):
 
     def deploy(self, components, **options):
         """(status, reason) on the device."""
-        [(_, status, reason)] = self.fleet.deploy(GROUP, components, **options)
+        [(_, status, reason)] = self.fleet.deploy(self.group, components, **options)
         return status, reason
 
     def must_deploy(self, components):
@@ -64,7 +65,7 @@ class EndToEnd(unittest.TestCase):
 
     def begin_deployment(self, components):
         """Without waiting for its end; its id."""
-        arguments = ["deploy", "--group", GROUP, "--keep"]
+        arguments = ["deploy", "--group", self.group, "--keep"]
         for name, version in components.items():
             arguments += ["--component", f"{name}={version}"]
         return self.fleet.cli(*arguments)["deploymentId"]
@@ -72,7 +73,7 @@ class EndToEnd(unittest.TestCase):
     def wait_for_end(self, deployment_id, timeout_s=60):
         """(status, reason) of the deployment on the device, once it is closed."""
         def ended():
-            for each in self.fleet.cli("status", "--device", THING)["deployments"]:
+            for each in self.fleet.cli("status", "--device", self.thing)["deployments"]:
                 if each["id"] == deployment_id and each["status"] not in ("QUEUED", "IN_PROGRESS"):
                     return each["status"], each.get("reason", "")
             return None

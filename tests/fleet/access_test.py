@@ -7,7 +7,6 @@ import http.client
 import json
 import subprocess
 import sys
-import tempfile
 import time
 import threading
 import unittest
@@ -16,7 +15,7 @@ import pathlib
 
 from botocore.exceptions import ClientError
 
-from fleet import Fleet, key_and_csr, recipe
+from fleet import Fleet, fleet_of_module, key_and_csr, recipe
 
 PROGRAM = sys.argv.pop(1)
 CLI = pathlib.Path(PROGRAM).parent / "skerry"
@@ -24,14 +23,7 @@ CLI = pathlib.Path(PROGRAM).parent / "skerry"
 
 def setUpModule():
     global fleet, scratch
-    scratch = tempfile.TemporaryDirectory(prefix="skerry-access-")
-    fleet = Fleet(PROGRAM, scratch.name + "/fleet")
-
-
-def tearDownModule():
-    code = fleet.stop()
-    scratch.cleanup()
-    assert code == 0, f"skerry-fleet ended with {code}:\n" + "".join(fleet.log)
+    fleet, scratch = fleet_of_module(PROGRAM)
 
 
 def call(method, path, body=None, key=None):

@@ -9,50 +9,24 @@ import hashlib
 import json
 import socket
 import sys
-import tempfile
 import unittest
 import urllib.parse
 import uuid
 
 import yaml
-from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from fleet import Device, DeviceMqtt, Fleet, key_and_csr, recipe
+from fleet import ApiTest, Device, DeviceMqtt, fleet_of_module, key_and_csr, recipe
 
 PROGRAM = sys.argv.pop(1)
 
 
 def setUpModule():
     global fleet, scratch
-    scratch = tempfile.TemporaryDirectory(prefix="skerry-api-")
-    fleet = Fleet(PROGRAM, scratch.name + "/fleet")
+    fleet, scratch = fleet_of_module(PROGRAM)
 
 
-def tearDownModule():
-    code = fleet.stop()
-    scratch.cleanup()
-    assert code == 0, f"skerry-fleet ended with {code}:\n" + "".join(fleet.log)
-
-
-class ApiTest(unittest.TestCase):
-    def setUp(self):
-        self.greengrass = fleet.client("greengrassv2")
-        self.iot = fleet.client("iot")
-        self.prefix = "x" + uuid.uuid4().hex[:8]  # tests share the fleet, not their names
-
-    def name(self, text):
-        return f"{self.prefix}-{text}"
-
-    def assert_fails(self, code, status, call, **arguments):
-        with self.assertRaises(ClientError) as raised:
-            call(**arguments)
-        response = raised.exception.response
-        self.assertEqual(response["Error"]["Code"], code, response)
-        self.assertEqual(response["ResponseMetadata"]["HTTPStatusCode"], status)
-        self.assertTrue(response["Error"]["Message"])
-        return response["Error"]["Message"]
-
+class PagesTest(ApiTest):
     def pages(self, operation, result, **arguments):
         """Every item of a list that is read two at a time."""
         items, token = [], {}
@@ -96,7 +70,7 @@ class Authentication(ApiTest):
         self.assert_fails("UnknownOperationException", 404, self.iot.list_policies)
 
 
-class Components(ApiTest):
+class Components(PagesTest):
     def test_create_describe_get_and_delete(self):
         name = self.name("c")
         created = self.greengrass.create_component_version(
@@ -214,7 +188,7 @@ class Components(ApiTest):
                          {"b": "2"})
 
 
-class Things(ApiTest):
+class Things(PagesTest):
     def test_things_and_groups(self):
         thing, group = self.name("t"), self.name("g")
         created = self.iot.create_thing(thingName=thing,
@@ -343,7 +317,7 @@ class Certificates(ApiTest):
                           certificateSigningRequest="\n".join(csr))
 
 
-class Deployments(ApiTest):
+class Deployments(PagesTest):
     def setUp(self):
         super().setUp()
         self.component = self.name("c")
@@ -472,7 +446,7 @@ class Deployments(ApiTest):
         self.deploy(components={"aws.greengrass.Nucleus": {"componentVersion": "2.18.0"}})
 
 
-class CoreDevices(ApiTest):
+class CoreDevices(PagesTest):
     FAILURE = {"detailed-deployment-status": "FAILED_ROLLBACK_COMPLETE",
                "deployment-failure-cause": "the model has the wrong shape",
                "deployment-error-stack": json.dumps(["DEPLOYMENT_FAILURE", "STARTUP"]),

@@ -10,7 +10,6 @@ import os
 import pathlib
 import ssl
 import sys
-import tempfile
 import unittest
 import urllib.parse
 import urllib.request
@@ -21,7 +20,7 @@ import botocore.awsrequest
 import botocore.credentials
 from botocore.exceptions import ClientError
 
-from fleet import Device, DeviceMqtt, Fleet, decode_recipe, fetch, fetch_json
+from fleet import ClientTest, Device, DeviceMqtt, decode_recipe, fetch, fetch_json, fleet_of_module
 
 PROGRAM = sys.argv.pop(1)
 BUCKET = "skerry-artifacts"
@@ -29,24 +28,12 @@ BUCKET = "skerry-artifacts"
 
 def setUpModule():
     global fleet, scratch
-    scratch = tempfile.TemporaryDirectory(prefix="skerry-data-plane-")
-    fleet = Fleet(PROGRAM, scratch.name + "/fleet")
+    fleet, scratch = fleet_of_module(PROGRAM)
 
 
-def tearDownModule():
-    code = fleet.stop()
-    scratch.cleanup()
-    assert code == 0, f"skerry-fleet ended with {code}:\n" + "".join(fleet.log)
-
-
-class Artifacts(unittest.TestCase):
+class Artifacts(ClientTest):
     def setUp(self):
         self.s3 = fleet.client("s3")
-
-    def assert_fails(self, code, call, **arguments):
-        with self.assertRaises(ClientError) as raised:
-            call(**arguments)
-        self.assertEqual(raised.exception.response["Error"]["Code"], code)
 
     def test_upload_download_and_ranges(self):
         content = os.urandom(100_000)
@@ -60,8 +47,8 @@ class Artifacts(unittest.TestCase):
             self.assertEqual(part["ResponseMetadata"]["HTTPStatusCode"], 206)
             self.assertEqual(part["ContentRange"], f"bytes {first}-{last - 1}/100000")
             self.assertEqual(part["Body"].read(), content[first:last])
-        self.assert_fails("InvalidRange", self.s3.get_object, Bucket=BUCKET, Key="a/b c+d.bin",
-                          Range="bytes=100000-")
+        self.assert_refused("InvalidRange", self.s3.get_object, Bucket=BUCKET, Key="a/b c+d.bin",
+                            Range="bytes=100000-")
         self.assertEqual(self.s3.head_object(Bucket=BUCKET, Key="a/b c+d.bin")["ContentLength"],
                          len(content))
 
@@ -84,15 +71,15 @@ class Artifacts(unittest.TestCase):
         self.assertEqual(self.s3.get_object(Bucket=BUCKET, Key="one")["Body"].read(), b"another")
 
     def test_what_is_refused(self):
-        self.assert_fails("NoSuchKey", self.s3.get_object, Bucket=BUCKET, Key="nothing")
+        self.assert_refused("NoSuchKey", self.s3.get_object, Bucket=BUCKET, Key="nothing")
         wrong = fleet.client("s3", aws_secret_access_key="wrong")
-        self.assert_fails("SignatureDoesNotMatch", wrong.put_object, Bucket=BUCKET, Key="k",
-                          Body=b"x")
-        self.assert_fails("SignatureDoesNotMatch", wrong.put_object, Bucket=BUCKET, Key="k",
-                          Body=b"x" * (20 << 20))
-        self.assert_fails("InvalidAccessKeyId", fleet.client(
+        self.assert_refused("SignatureDoesNotMatch", wrong.put_object, Bucket=BUCKET, Key="k",
+                            Body=b"x")
+        self.assert_refused("SignatureDoesNotMatch", wrong.put_object, Bucket=BUCKET, Key="k",
+                            Body=b"x" * (20 << 20))
+        self.assert_refused("InvalidAccessKeyId", fleet.client(
             "s3", aws_access_key_id="AKIANOBODY").get_object, Bucket=BUCKET, Key="k")
-        self.assert_fails("AccessDenied", self.s3.put_object, Bucket="sha256", Key="k", Body=b"x")
+        self.assert_refused("AccessDenied", self.s3.put_object, Bucket="sha256", Key="k", Body=b"x")
         for key in ("../../fleet.db", "..", "a/../../../access-key.json"):
             path = urllib.parse.quote(key, safe="")
             url = self.s3.generate_presigned_url("get_object", {"Bucket": "sha256", "Key": "KEY"})
@@ -107,7 +94,7 @@ class Artifacts(unittest.TestCase):
         status, _, body = fetch(urllib.request.Request(url, data=b"what was sent!!", method="PUT",
                                                        headers=dict(request.headers.items())))
         self.assertEqual(status, 400, body)
-        self.assert_fails("NoSuchKey", self.s3.get_object, Bucket=BUCKET, Key="changed")
+        self.assert_refused("NoSuchKey", self.s3.get_object, Bucket=BUCKET, Key="changed")
 
     def test_presigned_urls_end(self):
         self.s3.put_object(Bucket=BUCKET, Key="p", Body=b"presigned")

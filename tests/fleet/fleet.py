@@ -8,10 +8,14 @@ import queue
 import signal
 import ssl
 import subprocess
+import sys
+import tempfile
 import threading
+import unittest
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 
 import boto3
 import botocore.auth
@@ -20,6 +24,7 @@ import botocore.config
 import botocore.credentials
 from awscrt import mqtt5
 from awsiot import mqtt5_client_builder
+from botocore.exceptions import ClientError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -102,6 +107,51 @@ class Fleet:
     def publish(self, name, version, uris=(), dependencies=None, os_label="linux"):
         return self.client("greengrassv2").create_component_version(
             inlineRecipe=recipe(name, version, uris, dependencies, os_label))
+
+
+def fleet_of_module(program, *options):
+    """For setUpModule(): a fleet, stopped after the module's tests, and a folder of their own."""
+    scratch = tempfile.TemporaryDirectory(prefix="skerry-fleet-test-")
+    unittest.addModuleCleanup(scratch.cleanup)
+    fleet = Fleet(program, scratch.name + "/fleet", *options)
+
+    def end():
+        code = fleet.stop()
+        assert code == 0, f"skerry-fleet ended with {code}:\n" + "".join(fleet.log)
+    unittest.addModuleCleanup(end)
+    return fleet, scratch
+
+
+class ClientTest(unittest.TestCase):
+    """Tests of what boto3 is told."""
+
+    def assert_refused(self, code, call, **arguments):
+        """The answer to a call that ends with that error."""
+        with self.assertRaises(ClientError) as raised:
+            call(**arguments)
+        response = raised.exception.response
+        self.assertEqual(response["Error"]["Code"], code, response)
+        return response
+
+    def assert_fails(self, code, status, call, **arguments):
+        """The message of an error of the API, which always has one."""
+        response = self.assert_refused(code, call, **arguments)
+        self.assertEqual(response["ResponseMetadata"]["HTTPStatusCode"], status)
+        self.assertTrue(response["Error"]["Message"])
+        return response["Error"]["Message"]
+
+
+class ApiTest(ClientTest):
+    """Tests that share their module's `fleet`, and not their names."""
+
+    def setUp(self):
+        fleet = sys.modules[type(self).__module__].fleet
+        self.greengrass = fleet.client("greengrassv2")
+        self.iot = fleet.client("iot")
+        self.prefix = "x" + uuid.uuid4().hex[:8]
+
+    def name(self, text):
+        return f"{self.prefix}-{text}"
 
 
 def recipe(name, version, uris=(), dependencies=None, os_label="linux"):

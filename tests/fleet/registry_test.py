@@ -7,47 +7,21 @@ boto3 and, where that would not send them, signed by hand.
 import base64
 import json
 import sys
-import tempfile
 import unittest
-import uuid
 
 from botocore.exceptions import ClientError
 
-from fleet import Device, DeviceMqtt, Fleet, fetch, key_and_csr, recipe
+from fleet import ApiTest, Device, DeviceMqtt, fetch, fleet_of_module, key_and_csr, recipe
 
 PROGRAM = sys.argv.pop(1)
 
 
 def setUpModule():
     global fleet, scratch
-    scratch = tempfile.TemporaryDirectory(prefix="skerry-registry-")
-    fleet = Fleet(PROGRAM, scratch.name + "/fleet")
+    fleet, scratch = fleet_of_module(PROGRAM)
 
 
-def tearDownModule():
-    code = fleet.stop()
-    scratch.cleanup()
-    assert code == 0, f"skerry-fleet ended with {code}:\n" + "".join(fleet.log)
-
-
-class RegistryTest(unittest.TestCase):
-    def setUp(self):
-        self.greengrass = fleet.client("greengrassv2")
-        self.iot = fleet.client("iot")
-        self.prefix = "r" + uuid.uuid4().hex[:8]
-
-    def name(self, text):
-        return f"{self.prefix}-{text}"
-
-    def assert_fails(self, code, status, call, **arguments):
-        with self.assertRaises(ClientError) as raised:
-            call(**arguments)
-        response = raised.exception.response
-        self.assertEqual(response["Error"]["Code"], code, response)
-        self.assertEqual(response["ResponseMetadata"]["HTTPStatusCode"], status)
-
-
-class Surface(RegistryTest):
+class Surface(ApiTest):
     def test_operations_of_the_model_that_are_not_here_say_so(self):
         client = fleet.client("greengrassv2")
         for call, arguments in (
@@ -86,7 +60,7 @@ class Surface(RegistryTest):
         self.assertEqual((status, answer["coreDevices"]), (200, []))
 
 
-class Requests(RegistryTest):
+class Requests(ApiTest):
     def setUp(self):
         super().setUp()
         self.thing = self.name("t")
@@ -156,7 +130,7 @@ class Requests(RegistryTest):
             self.assertEqual(answer[0], status, answer[2])
 
 
-class Updates(RegistryTest):
+class Updates(ApiTest):
     def test_things(self):
         thing = self.name("t")
         self.iot.create_thing(thingName=thing, attributePayload={"attributes": {"a": "1", "b": "2"}})
@@ -191,7 +165,7 @@ class Updates(RegistryTest):
                          [{"Key": "x", "Value": "y"}])
 
 
-class Deletions(RegistryTest):
+class Deletions(ApiTest):
     def test_a_certificate_goes_when_inactive_and_detached_and_then_its_thing(self):
         thing = self.name("t")
         self.iot.create_thing(thingName=thing)
@@ -281,7 +255,7 @@ class Deletions(RegistryTest):
         self.assertEqual(status, 201, answer)
 
 
-class Jobs(RegistryTest):
+class Jobs(ApiTest):
     def setUp(self):
         super().setUp()
         self.device = Device(fleet, self.name("d"), scratch.name)

@@ -21,9 +21,8 @@ import uuid
 
 import boto3
 import botocore.config
-from botocore.exceptions import ClientError
 
-from fleet import DEADLINE_S, Device, Fleet, fetch
+from fleet import DEADLINE_S, ClientTest, Device, Fleet, fetch
 
 PROGRAM = sys.argv.pop(1)
 AWS = pathlib.Path(sys.executable).parent / "aws"
@@ -71,12 +70,6 @@ class S3Test(unittest.TestCase):
     def setUp(self):
         self.bucket = "b" + uuid.uuid4().hex[:12]
         self.directory = pathlib.Path(tempfile.mkdtemp(dir=scratch.name))
-
-    def assert_fails(self, code, call, **arguments):
-        with self.assertRaises(ClientError) as raised:
-            call(**arguments)
-        self.assertEqual(raised.exception.response["Error"]["Code"], code, raised.exception)
-        return raised.exception.response
 
 
 class Cli(S3Test):
@@ -184,29 +177,29 @@ class Boto(S3Test):
             s3 = client(fleet)
             for name, value in sums.items():
                 s3.put_object(Bucket=self.bucket, Key=name, Body=body, **{name: value})
-                self.assert_fails("BadDigest", s3.put_object, Bucket=self.bucket, Key="wrong",
-                                  Body=body + b"x", **{name: value})
+                self.assert_refused("BadDigest", s3.put_object, Bucket=self.bucket, Key="wrong",
+                                    Body=body + b"x", **{name: value})
             for name, size in (("CRC32", 4), ("CRC32C", 4), ("CRC64NVME", 8), ("SHA1", 20)):
                 wrong = base64.b64encode(b"\1" * size).decode()
-                self.assert_fails("BadDigest", s3.put_object, Bucket=self.bucket, Key="wrong",
-                                  Body=body, **{"Checksum" + name: wrong})
+                self.assert_refused("BadDigest", s3.put_object, Bucket=self.bucket, Key="wrong",
+                                    Body=body, **{"Checksum" + name: wrong})
                 s3.put_object(Bucket=self.bucket, Key=name, Body=body, ChecksumAlgorithm=name)
-            self.assert_fails("NoSuchKey", s3.get_object, Bucket=self.bucket, Key="wrong")
+            self.assert_refused("NoSuchKey", s3.get_object, Bucket=self.bucket, Key="wrong")
 
     def test_conditions_hold(self):
         s3 = client(plain)
         first = s3.put_object(Bucket=self.bucket, Key="k", Body=b"1", IfNoneMatch="*")["ETag"]
-        self.assert_fails("PreconditionFailed", s3.put_object, Bucket=self.bucket, Key="k",
-                          Body=b"2", IfNoneMatch="*")
+        self.assert_refused("PreconditionFailed", s3.put_object, Bucket=self.bucket, Key="k",
+                            Body=b"2", IfNoneMatch="*")
         second = s3.put_object(Bucket=self.bucket, Key="k", Body=b"2", IfMatch=first)["ETag"]
-        self.assert_fails("PreconditionFailed", s3.put_object, Bucket=self.bucket, Key="k",
-                          Body=b"3", IfMatch=first)
+        self.assert_refused("PreconditionFailed", s3.put_object, Bucket=self.bucket, Key="k",
+                            Body=b"3", IfMatch=first)
         self.assertEqual(s3.get_object(Bucket=self.bucket, Key="k", IfMatch=second)["Body"].read(),
                          b"2")
-        self.assert_fails("PreconditionFailed", s3.get_object, Bucket=self.bucket, Key="k",
-                          IfMatch=first)
-        unchanged = self.assert_fails("304", s3.get_object, Bucket=self.bucket, Key="k",
-                                      IfNoneMatch=second)
+        self.assert_refused("PreconditionFailed", s3.get_object, Bucket=self.bucket, Key="k",
+                            IfMatch=first)
+        unchanged = self.assert_refused("304", s3.get_object, Bucket=self.bucket, Key="k",
+                                        IfNoneMatch=second)
         self.assertEqual(unchanged["ResponseMetadata"]["HTTPStatusCode"], 304)
 
     def test_copies_keep_their_conditions(self):
@@ -228,13 +221,13 @@ class Boto(S3Test):
                     copy(**place, CopySource=source, **conditions)
             for conditions in failed:
                 with self.subTest(copy.__name__, **conditions):
-                    self.assert_fails("PreconditionFailed", copy, **place, CopySource=source, **conditions)
-            self.assert_fails("NoSuchKey", copy, **place, CopySource={"Bucket": self.bucket, "Key": "none"})
+                    self.assert_refused("PreconditionFailed", copy, **place, CopySource=source, **conditions)
+            self.assert_refused("NoSuchKey", copy, **place, CopySource={"Bucket": self.bucket, "Key": "none"})
             for wrong in ("no-slash", self.bucket + "/", "?versionId=null", self.bucket + "/from?versionId=abc"):
-                self.assert_fails("InvalidArgument", copy, **place, CopySource=wrong)
+                self.assert_refused("InvalidArgument", copy, **place, CopySource=wrong)
         s3.copy_object(Bucket=self.bucket, Key="from", CopySource=source, MetadataDirective="REPLACE", ContentType="a/b")
         self.assertEqual(s3.head_object(**source)["ContentType"], "a/b")
-        self.assert_fails("InvalidRequest", s3.copy_object, Bucket=self.bucket, Key="from", CopySource=source)
+        self.assert_refused("InvalidRequest", s3.copy_object, Bucket=self.bucket, Key="from", CopySource=source)
 
     def test_parts_are_copied_by_range(self):
         s3 = client(secure)
@@ -250,11 +243,11 @@ class Boto(S3Test):
             self.assertEqual(copied["ETag"].strip('"'), hashlib.sha256(content[first:last + 1]).hexdigest())
             parts.append({"PartNumber": number, "ETag": copied["ETag"]})
         for wrong in (f"bytes=0-{3 * MIB}", "bytes=5-4", "bytes=-5", "bytes=5-", "0-5", f"bytes={3 * MIB}-{3 * MIB}"):
-            self.assert_fails("InvalidArgument", s3.upload_part_copy, **place, PartNumber=9, CopySource=source,
-                              CopySourceRange=wrong)
-        self.assert_fails("InvalidArgument", s3.upload_part_copy, **place, PartNumber=10001, CopySource=source)
-        self.assert_fails("NoSuchUpload", s3.upload_part_copy, **{**place, "UploadId": "none"}, PartNumber=1,
-                          CopySource=source)
+            self.assert_refused("InvalidArgument", s3.upload_part_copy, **place, PartNumber=9, CopySource=source,
+                                CopySourceRange=wrong)
+        self.assert_refused("InvalidArgument", s3.upload_part_copy, **place, PartNumber=10001, CopySource=source)
+        self.assert_refused("NoSuchUpload", s3.upload_part_copy, **{**place, "UploadId": "none"}, PartNumber=1,
+                            CopySource=source)
         s3.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
         self.assertEqual(s3.get_object(Bucket=self.bucket, Key="to")["Body"].read(),
                          content[MIB:] + content[:1] + content[:MIB + 1])
@@ -263,9 +256,9 @@ class Boto(S3Test):
         s3 = client(plain)
         s3.put_object(Bucket=self.bucket, Key="k", Body=b"x")
         self.assertEqual(s3.get_object_tagging(Bucket=self.bucket, Key="k")["TagSet"], [])
-        self.assert_fails("NoSuchKey", s3.get_object_tagging, Bucket=self.bucket, Key="none")
-        self.assert_fails("NotImplemented", s3.put_object_tagging, Bucket=self.bucket, Key="k",
-                          Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+        self.assert_refused("NoSuchKey", s3.get_object_tagging, Bucket=self.bucket, Key="none")
+        self.assert_refused("NotImplemented", s3.put_object_tagging, Bucket=self.bucket, Key="k",
+                            Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
         self.assertEqual(s3.get_object(Bucket=self.bucket, Key="k")["Body"].read(), b"x")
 
     def test_a_multipart_upload_step_by_step(self):
@@ -283,17 +276,17 @@ class Boto(S3Test):
         self.assertEqual([p["Size"] for p in s3.list_parts(**ids)["Parts"]], [len(p) for p in parts])
         for wrong in (done[::-1], [{**done[0], "ETag": '"' + "0" * 64 + '"'}],
                       [{"PartNumber": 9, "ETag": done[0]["ETag"]}]):
-            self.assert_fails("InvalidPart", s3.complete_multipart_upload,
-                              MultipartUpload={"Parts": wrong}, **ids)
-        self.assert_fails("NoSuchUpload", s3.upload_part, Bucket=self.bucket, Key="other",
-                          UploadId=upload, PartNumber=1, Body=b"x")
-        self.assert_fails("NoSuchUpload", s3.list_parts, Bucket=self.bucket, Key="m",
-                          UploadId="../../fleet")
+            self.assert_refused("InvalidPart", s3.complete_multipart_upload,
+                                MultipartUpload={"Parts": wrong}, **ids)
+        self.assert_refused("NoSuchUpload", s3.upload_part, Bucket=self.bucket, Key="other",
+                            UploadId=upload, PartNumber=1, Body=b"x")
+        self.assert_refused("NoSuchUpload", s3.list_parts, Bucket=self.bucket, Key="m",
+                            UploadId="../../fleet")
         s3.complete_multipart_upload(MultipartUpload={"Parts": done}, **ids)
         got = s3.get_object(Bucket=self.bucket, Key="m")
         self.assertEqual(got["Body"].read(), b"".join(parts))
         self.assertEqual((got["ContentType"], got["Metadata"]), ("x/y", {"owner": "me"}))
-        self.assert_fails("NoSuchUpload", s3.list_parts, **ids)
+        self.assert_refused("NoSuchUpload", s3.list_parts, **ids)
         aborted = s3.create_multipart_upload(Bucket=self.bucket, Key="m")["UploadId"]
         s3.upload_part(Bucket=self.bucket, Key="m", UploadId=aborted, PartNumber=1, Body=b"x")
         s3.abort_multipart_upload(Bucket=self.bucket, Key="m", UploadId=aborted)
@@ -318,16 +311,16 @@ class Boto(S3Test):
                 Bucket=self.bucket, Prefix="a/", PaginationConfig={"PageSize": size})
             self.assertEqual([o["Key"] for p in pages for o in p.get("Contents", [])],
                              ["a/1", "a/2", "a/b/3"])
-        self.assert_fails("InvalidArgument", s3.list_objects_v2, Bucket=self.bucket,
-                          ContinuationToken="bm90IG91cnM=")
+        self.assert_refused("InvalidArgument", s3.list_objects_v2, Bucket=self.bucket,
+                            ContinuationToken="bm90IG91cnM=")
         deleted = s3.delete_objects(Bucket=self.bucket, Delete={"Objects": [{"Key": k} for k in keys]})
         self.assertEqual(len(deleted["Deleted"]), len(keys))
         self.assertEqual(s3.list_objects_v2(Bucket=self.bucket)["KeyCount"], 0)
 
     def test_buckets(self):
         s3 = client(plain)
-        self.assert_fails("404", s3.head_bucket, Bucket=self.bucket)
-        self.assert_fails("NoSuchBucket", s3.list_objects_v2, Bucket=self.bucket)
+        self.assert_refused("404", s3.head_bucket, Bucket=self.bucket)
+        self.assert_refused("NoSuchBucket", s3.list_objects_v2, Bucket=self.bucket)
         s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration={
             "LocationConstraint": plain.info["region"]})
         s3.head_bucket(Bucket=self.bucket)
@@ -335,9 +328,9 @@ class Boto(S3Test):
                          plain.info["region"])
         self.assertIn(self.bucket, [b["Name"] for b in s3.list_buckets()["Buckets"]])
         s3.delete_bucket(Bucket=self.bucket)
-        self.assert_fails("NoSuchBucket", s3.delete_bucket, Bucket=self.bucket)
-        self.assert_fails("NotImplemented", s3.get_bucket_acl, Bucket=self.bucket)
-        self.assert_fails("NotImplemented", s3.put_bucket_policy, Bucket=self.bucket, Policy="{}")
+        self.assert_refused("NoSuchBucket", s3.delete_bucket, Bucket=self.bucket)
+        self.assert_refused("NotImplemented", s3.get_bucket_acl, Bucket=self.bucket)
+        self.assert_refused("NotImplemented", s3.put_bucket_policy, Bucket=self.bucket, Policy="{}")
 
     def test_content_is_named_by_digests_alone(self):
         s3 = client(plain)
@@ -349,7 +342,7 @@ class Boto(S3Test):
             url = v4.generate_presigned_url("get_object", {"Bucket": "sha256", "Key": "KEY"})
             status, _, body = fetch(urllib.request.Request(url.replace("KEY", key)))
             self.assertIn(status, (403, 404), body)
-            self.assert_fails("NoSuchKey", s3.get_object, Bucket="sha256", Key=key)
+            self.assert_refused("NoSuchKey", s3.get_object, Bucket="sha256", Key=key)
 
     def test_more_than_the_quota_is_refused_at_once(self):
         s3 = client(secure)
@@ -397,20 +390,14 @@ class Devices(S3Test):
         return answer["preSignedUrl"]
 
 
-class OtherServices(unittest.TestCase):
-    def assert_fails(self, code, call, **arguments):
-        with self.assertRaises(ClientError) as raised:
-            call(**arguments)
-        self.assertEqual(raised.exception.response["Error"]["Code"], code, raised.exception)
-        return raised.exception.response["Error"]["Message"]
-
+class OtherServices(ClientTest):
     def test_sts_says_who_asks(self):
         identity = plain.client("sts").get_caller_identity()
         self.assertEqual(identity["Account"], plain.info["account"])
         self.assertTrue(identity["Arn"].startswith("arn:aws:iam::"))
-        self.assert_fails("NotImplemented", plain.client("sts").get_session_token)
-        self.assert_fails("InvalidSignatureException",
-                          plain.client("sts", aws_secret_access_key="x").get_caller_identity)
+        self.assert_refused("NotImplemented", plain.client("sts").get_session_token)
+        self.assert_refused("InvalidSignatureException",
+                            plain.client("sts", aws_secret_access_key="x").get_caller_identity)
 
     def test_services_that_are_not_here_say_so_in_their_own_protocol(self):
         for service, call, arguments in (
@@ -420,9 +407,9 @@ class OtherServices(unittest.TestCase):
                 ("iot-jobs-data", "get_pending_job_executions", {"thingName": "t"}),
                 ("iam", "list_users", {}), ("lambda", "list_functions", {})):
             with self.subTest(service):
-                message = self.assert_fails("NotImplementedException",
-                                            getattr(plain.client(service), call), **arguments)
-                self.assertIn("does not implement", message)
+                answer = self.assert_refused("NotImplementedException",
+                                             getattr(plain.client(service), call), **arguments)
+                self.assertIn("does not implement", answer["Error"]["Message"])
 
     def test_headers_of_aws_have_to_be_signed(self):
         iot = plain.client("iot")
@@ -430,7 +417,7 @@ class OtherServices(unittest.TestCase):
         def add(request, **_):
             request.headers["x-amzn-principal"] = "arn:somebody-else"
         iot.meta.events.register("before-send.iot.*", add)
-        self.assert_fails("InvalidSignatureException", iot.list_things)
+        self.assert_refused("InvalidSignatureException", iot.list_things)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ import base64
 import json
 import os
 import sys
-import tempfile
 import unittest
 import urllib.parse
 import urllib.request
 
-from fleet import Device, DeviceMqtt, Fleet, fetch
+from fleet import Device, DeviceMqtt, fetch, fleet_of_module
 
 PROGRAM = sys.argv.pop(1)
 NAMESPACE = "namespace-aws-gg-deployment"
@@ -35,16 +34,10 @@ manifests:
 
 def setUpModule():
     global fleet, scratch
-    scratch = tempfile.TemporaryDirectory(prefix="skerry-stock-")
-    fleet = Fleet(PROGRAM, scratch.name + "/fleet", "--api-tls", "--artifact-port", "0")
+    fleet, scratch = fleet_of_module(PROGRAM, "--api-tls", "--artifact-port", "0")
     os.environ["AWS_CA_BUNDLE"] = fleet.info["ca_file"]
     fleet.upload("stock/data", b"0123456789")
     fleet.client("greengrassv2").create_component_version(inlineRecipe=RECIPE.encode())
-
-
-def tearDownModule():
-    assert fleet.stop() == 0, "".join(fleet.log)
-    scratch.cleanup()
 
 
 class Stock(unittest.TestCase):

@@ -133,11 +133,6 @@ struct DeleteJob {
   }
 };
 
-std::optional<ExecutionStatus> status_of(const std::string& text) {
-  ExecutionStatus status = ExecutionStatus::kQueued;
-  return parse(text, status) ? std::optional(status) : std::nullopt;
-}
-
 json times_of(const JobExecution& execution) {
   json item = {{"status", std::string(to_string(execution.status))},
                {"queuedAt", timestamp(execution.queued_ms)},
@@ -150,8 +145,8 @@ json times_of(const JobExecution& execution) {
 Result<json> list_of_job(ApiContext& context, const ListOfJob& request) {
   SKERRY_ASSIGN(Page page, page_of(context, request));
   SKERRY_TRY(context.store.find_deployment_of_job(request.job));
-  SKERRY_ASSIGN(auto executions,
-                context.store.list_executions_of_job(request.job, status_of(request.status), page));
+  SKERRY_ASSIGN(auto executions, context.store.list_executions_of_job(
+                                     request.job, formats::parse_job_status(request.status), page));
   json answer = {{"executionSummaries", json::array()}};
   for (const JobExecution& execution : executions.items) {
     answer["executionSummaries"].push_back({{"thingArn", thing_arn(context, execution.thing)},
@@ -165,7 +160,7 @@ Result<json> list_of_thing(ApiContext& context, const ListOfThing& request) {
   SKERRY_ASSIGN(Page page, page_of(context, request));
   SKERRY_TRY(context.store.find_thing(request.thing));
   SKERRY_ASSIGN(auto executions, context.store.list_executions_of_thing(request.thing, page));
-  const auto status = status_of(request.status);
+  const auto status = formats::parse_job_status(request.status);
   json answer = {{"executionSummaries", json::array()}};
   for (const JobExecution& execution : executions.items) {
     if (status && execution.status != *status) continue;

@@ -310,7 +310,7 @@ Result<Census> census(Store& store, const JobId& job, const CensusCut& cut) {
       "job_executions WHERE job_id = :job GROUP BY status",
       [&](const Row& row) {
         ExecutionStatus status = ExecutionStatus::kQueued;
-        parse(row.text("status"), status);
+        fleet::parse(row.text("status"), status);
         const int64_t retrying = row.number("retrying");
         const int64_t number = row.number("number") - retrying;
         total.retrying += retrying;

@@ -17,9 +17,9 @@ constexpr size_t kPieceBytes = 1 << 20;
 }  // namespace
 
 Result<MemoryFile> MemoryFile::copy(ModelFile file) {
-  const int fd = ::memfd_create("skerry-model", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (fd < 0) return fail(errno_error("memfd_create", file.path(), errno));
-  MemoryFile result(fd, file.size_bytes());
+  io::Fd fd(::memfd_create("skerry-model", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) return fail(errno_error("memfd_create", file.path(), errno));
+  MemoryFile result(std::move(fd), file.size_bytes());
   SKERRY_TRY(result.fill(file));
   SKERRY_TRY(file.verify());
   SKERRY_TRY(result.seal());
@@ -32,7 +32,7 @@ Result<void> MemoryFile::fill(ModelFile& file) const {
     const auto part = std::span(piece).first(std::min<uint64_t>(left, piece.size()));
     SKERRY_TRY(file.read(part));
     for (size_t written = 0; written < part.size();) {
-      const ssize_t count = ::write(fd_, part.data() + written, part.size() - written);
+      const ssize_t count = ::write(fd_.get(), part.data() + written, part.size() - written);
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) return fail(errno_error("write to memory", file.path(), errno));
       written += static_cast<size_t>(count);
@@ -44,26 +44,26 @@ Result<void> MemoryFile::fill(ModelFile& file) const {
 
 Result<void> MemoryFile::seal() {
   constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-  if (::fcntl(fd_, F_ADD_SEALS, kSeals) != 0) return fail(errno_error("seal", "memory", errno));
+  if (::fcntl(fd_.get(), F_ADD_SEALS, kSeals) != 0)
+    return fail(errno_error("seal", "memory", errno));
   if (size_bytes_ == 0) return {};
-  mapped_ = ::mmap(nullptr, size_bytes_, PROT_READ, MAP_SHARED, fd_, 0);
+  mapped_ = ::mmap(nullptr, size_bytes_, PROT_READ, MAP_SHARED, fd_.get(), 0);
   if (mapped_ != MAP_FAILED) return {};
   mapped_ = nullptr;
   return fail(errno_error("mmap", "memory", errno));
 }
 
 MemoryFile::MemoryFile(MemoryFile&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)),
+    : fd_(std::move(other.fd_)),
       size_bytes_(std::exchange(other.size_bytes_, 0)),
       mapped_(std::exchange(other.mapped_, nullptr)) {}
 
 MemoryFile::~MemoryFile() {
   if (mapped_ != nullptr) ::munmap(mapped_, size_bytes_);
-  if (fd_ >= 0) ::close(fd_);
 }
 
 std::string MemoryFile::path() const {
-  return "/proc/self/fd/" + std::to_string(fd_);
+  return "/proc/self/fd/" + std::to_string(fd_.get());
 }
 
 }  // namespace skerry::runtime

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
+#include "io/fd.h"
 #include "runtime/model_source.h"
 
 namespace skerry::runtime {
@@ -26,11 +28,11 @@ class MemoryFile {
   std::string_view bytes() const { return {static_cast<const char*>(mapped_), size_bytes_}; }
 
  private:
-  MemoryFile(int fd, uint64_t size_bytes) : fd_(fd), size_bytes_(size_bytes) {}
+  MemoryFile(io::Fd fd, uint64_t size_bytes) : fd_(std::move(fd)), size_bytes_(size_bytes) {}
   Result<void> fill(ModelFile& file) const;
   Result<void> seal();
 
-  int fd_;
+  io::Fd fd_;
   uint64_t size_bytes_;
   void* mapped_ = nullptr;
 };
