@@ -24,6 +24,7 @@
 #include "nucleus/component_users.h"
 #include "nucleus/device_clock.h"
 #include "nucleus/device_config.h"
+#include "nucleus/ipc_address.h"
 #include "nucleus/ipc_server.h"
 #include "nucleus/nucleus.h"
 #include "nucleus/run_with.h"
@@ -120,6 +121,15 @@ NucleusInfo info_of(const DeviceConfig& config) {
   info.processes_of_one_component = config.processes_of_one_component;
   info.healthy_for_ms = config.healthy_for_ms;
   info.find_user = find_user;
+  info.ipc_address = info.ipc_socket();
+  const char* runtime_directory = info.privileged ? "/run" : std::getenv("XDG_RUNTIME_DIR");
+  auto address = ipc_address(info.ipc_socket(), runtime_directory ? runtime_directory : "");
+  if (address) {
+    info.ipc_address = *std::move(address);
+  } else {
+    log::error("ipc", "components cannot reach the nucleus",
+               {{"reason", address.error().message()}});
+  }
   return info;
 }
 

@@ -50,7 +50,7 @@ Result<JsonPtr> parse_merge(const Node& node) {
     SKERRY_ASSIGN(const std::string text, node.as_string());
     if (text.empty()) return JsonPtr();
     auto parsed = parse_json(text, {.size_bytes = kMaxPacketBytes});
-    if (!parsed) return fail(parsed.error().with_context(node.path()));
+    if (!parsed) return node.wrong(parsed.error().message());
     merge = *std::move(parsed);
   }
   if (!merge.is_object()) return node.wrong("must be an object");
@@ -63,7 +63,7 @@ Result<std::vector<std::string>> parse_reset(const Node& node) {
   if (node.is_string()) {
     SKERRY_ASSIGN(const std::string text, node.as_string());
     auto parsed = parse_json(text, {.size_bytes = kMaxPacketBytes});
-    if (!parsed) return fail(parsed.error().with_context(node.path()));
+    if (!parsed) return node.wrong(parsed.error().message());
     inner = *std::move(parsed);
     list = Node(inner, node.path());
   }

@@ -18,6 +18,7 @@ class ComponentSpecTest : public ::testing::Test, protected io::TestEnv {
  protected:
   ComponentSpecTest() {
     info_.root = "/gg";
+    info_.ipc_address = "/gg/ipc.socket";
     info_.thing = ThingName("press-7");
     info_.region = "eu-west-1";
     info_.ca_file = "/etc/ca.pem";

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "net/socket.h"
+#include "nucleus/ipc_address.h"
 #include "nucleus/ipc_client.h"
 #include "nucleus/ipc_test_host.h"
 #include "rpc/client_connection.h"
@@ -237,6 +238,25 @@ TEST_F(IpcServerTest, AClientThatDoesNotReadIsDroppedAndOthersAreServed) {
     ASSERT_TRUE(publisher.call("aws.greengrass#PublishToTopic", request));
   }
   EXPECT_TRUE(publisher.call(kGet, "{}"));
+}
+
+TEST_F(IpcServerTest, ComponentsReachItHoweverLongThePathOfItsSocketIs) {
+  const std::string runtime = directory_ / "run";
+  std::filesystem::create_directory(runtime);
+  EXPECT_EQ(*ipc_address(socket_, runtime), socket_);
+  const auto folder = directory_ / std::string(150, 'x');
+  std::filesystem::create_directory(folder);
+  socket_ = folder / "ipc.socket";
+  EXPECT_NE(ipc_address(socket_, "").error().message().find("shorter root"), std::string::npos);
+  start();
+  for (int run = 0; run < 2; ++run) {  // an earlier run has made the link
+    const auto address = ipc_address(socket_, runtime);
+    ASSERT_TRUE(address) << address.error().message();
+    EXPECT_LE(address->size(), 107u);
+    auto connected = IpcClient::connect(*address, "TOKEN-APP");
+    ASSERT_TRUE(connected) << connected.error().message();
+    EXPECT_TRUE(connected->call(kGet, "{}"));
+  }
 }
 
 TEST_F(IpcServerTest, GoingAwayClosesEveryConnection) {

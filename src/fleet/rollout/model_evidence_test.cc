@@ -33,7 +33,7 @@ class ModelGates : public RolloutTest {
  protected:
   ModelGates() : service_(fleet_.env, fleet_.stores, fleet_.link) {
     fleet_.link.start();
-    fleet_.mqtt->connect();
+    fleet_.mqtt.connect();
     for (const char* version : {"1.0.0", "1.1.0"}) {
       publish(kVad, version);
       describe(version);
@@ -103,7 +103,7 @@ class ModelGates : public RolloutTest {
     return to_text(summary);
   }
   void hear(const std::string& device, const std::string& text) {
-    fleet_.mqtt->receive(formats::inference_summary_topic(ThingName(device)), text);
+    fleet_.mqtt.receive(formats::inference_summary_topic(ThingName(device)), text);
     fleet_.settle();
   }
   void says(const std::string& device, const std::vector<Minute>& minutes) {
