@@ -180,6 +180,7 @@ class Models(unittest.TestCase):
         (self.directory / "x.npy").write_bytes(b"not an array")
         self.assertIn("no .npy file", skerry("run", model, "--input", self.directory / "x.npy", code=1).stderr)
 
+    @unittest.skipIf("SKERRY_SANITIZED" in os.environ, "sanitizers take memory for themselves")
     def test_a_model_of_25_mb_takes_less_than_three_times_its_size(self):
         rows = self.random.normal(size=(1024, 6400)).astype("f4")
         weights = onnx.message(5, onnx.number(1, 1024), onnx.number(1, 6400), onnx.number(2, onnx.FLOAT),
