@@ -29,7 +29,7 @@ export function StackedBar({ parts, legend = false }: { parts: Part[]; legend?: 
         <ul class="legend" aria-hidden="true">
           {parts.map((part, index) => (
             <li key={part.name}>
-              <span class={`dot ${shade(part, index)}`} /> {part.count.toLocaleString()} {part.name}
+              <span class={`dot ${shade(part, index)}`} /> <b>{part.count.toLocaleString()}</b> {part.name}
             </li>
           ))}
         </ul>
@@ -64,7 +64,7 @@ export function Trend({ name, points, print }: { name: string; points: { at: num
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const [from, until] = [points[0]?.at ?? 0, last.at];
   const x = (at: number) => 4 + ((kWidth - 8) * (at - from)) / Math.max(until - from, 1);
-  const y = (value: number) => kHeight - 6 - ((kHeight - 12) * (value - low)) / Math.max(high - low, 1e-12);
+  const y = (value: number) => (high > low ? kHeight - 6 - ((kHeight - 12) * (value - low)) / (high - low) : kHeight / 2);
   const text = `${name}: ${print(last.value)} now, ${print(low)} to ${print(high)} in ${points.length} hours`;
   return (
     <figure class="trend">

@@ -281,11 +281,13 @@ export function Confirmed({
   question,
   run,
   danger = false,
+  primary = false,
 }: {
   action: string;
   question: string;
   run: () => Promise<unknown>;
   danger?: boolean;
+  primary?: boolean;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
@@ -308,7 +310,7 @@ export function Confirmed({
   };
   return (
     <>
-      <button type="button" class={danger ? "danger" : ""} onClick={open}>
+      <button type="button" class={danger ? "danger" : primary ? "primary" : ""} onClick={open}>
         {action}
       </button>
       <dialog ref={dialog} aria-labelledby={id}>

@@ -25,7 +25,7 @@ class Agent:
 
     def __init__(self, fleet, name, directory, pause_s):
         self.name, self.pause_s = name, pause_s
-        self._components, self._sequence = {}, 0
+        self._components, self._sequence, self._summaries = {}, 0, 0
         self._mqtt = DeviceMqtt(Device(fleet, name, directory))
         self._jobs = f"$aws/things/{name}/jobs/"
         self._mqtt.subscribe(self._jobs + "notify-next-namespace-aws-gg-deployment",
@@ -77,11 +77,13 @@ class Agent:
                             "status": "RUNNING"} for name, version in self._components.items()]})
 
     def _tell_use(self):
-        """200 requests of 0.4 to 0.8 ms; 160 predictions of class 0 or 1."""
-        now = int(time.time() * 1000)
-        self._mqtt.publish(f"$aws/things/{self.name}/skerry/inference", {
-            "format": 1, "run": "0123456789abcdef", "sequence": self._sequence, "startMs": now - 60000, "endMs": now,
-            "models": [{"name": MODEL, "version": version, "requests": 200, "errors": 2, "latencySumUs": 120_000,
-                        "latency": [139, 150, 144, 50], "predictions": 160, "confidenceSum": 144_000_000,
-                        "confidenceSquares": 130_000_000, "classes": [0, 100, 1, 60]}
-                       for version in self._components.values()]})
+        """In each of four hours 200 requests of 0.4 to 0.8 ms; 160 predictions of class 0 or 1, ever less sure."""
+        for hour in range(4):
+            self._summaries += 1
+            end = int(time.time() * 1000) - (3 - hour) * 3_600_000
+            self._mqtt.publish(f"$aws/things/{self.name}/skerry/inference", {
+                "format": 1, "run": "0123456789abcdef", "sequence": self._summaries, "startMs": end - 60000, "endMs": end,
+                "models": [{"name": MODEL, "version": version, "requests": 200, "errors": 2, "latencySumUs": 120_000,
+                            "latency": [139, 150 - hour, 144, 50 + hour], "predictions": 160,
+                            "confidenceSum": 144_000_000 - 1_000_000 * hour, "confidenceSquares": 130_000_000,
+                            "classes": [0, 100, 1, 60]} for version in self._components.values()]})

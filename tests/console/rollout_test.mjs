@@ -86,6 +86,7 @@ await run({
     const graph = page.getByRole("group", { name: "Provenance" });
     await graph.getByRole("link", { name: /^24 devices/ }).waitFor();
     await region("What it does").getByText("class 0").waitFor();
+    await region("What it does").getByRole("img", { name: /Mean confidence: .* in 4 hours/ }).waitFor();
     await checkLooks("model-version");
     await graph.getByRole("link", { name: /^street 2/ }).click();
     await heading("Models").waitFor();

@@ -231,6 +231,7 @@ function Commands({ rollout, done }: { rollout: Rollout; done: () => void }) {
     <div class="actions">
       {phase === "waitingForApproval" && (
         <Confirmed
+          primary
           action="Approve"
           question={`Stage ${stage} of ${rollout.stages} is fine: go on to the next one?`}
           run={() => send("approve", { stage })}
