@@ -41,7 +41,8 @@ std::string duration(int64_t seconds) {
 std::string size_of(const json& stage) {
   if (stage.contains("canary")) return "canary group";
   if (stage.contains("devices"))
-    return std::to_string(stage["devices"].get<int64_t>()) + " devices";
+    return stage["devices"] == 1 ? "1 device"
+                                 : std::to_string(stage["devices"].get<int64_t>()) + " devices";
   std::string percent = std::to_string(stage.value("percent", 0.0));
   percent.erase(percent.find_last_not_of('0') + 1);
   if (percent.ends_with('.')) percent.pop_back();
@@ -322,7 +323,7 @@ void add_steering_commands(CLI::App& rollout, Session& session) {
     if (what == "approve") {
       command->add_option("--stage", *stage, "The stage that you looked at, from 1")
           ->required()
-          ->check(CLI::PositiveNumber);
+          ->check(CLI::Range(1, 1000));
     }
     command->footer("\nExample:\n  skerry rollout " + what +
                     (what == "approve" ? " --stage 2" : ""));

@@ -93,6 +93,7 @@ class Stepping {
   Result<Step> operator()(const Rollback&) {
     switch (state_.phase) {
       case Phase::kRollingBack:
+        return refuse("goes back already");
       case Phase::kRolledBack:
         return refuse("was rolled back; to have the release again, deploy it again");
       case Phase::kSuperseded:
