@@ -21,7 +21,7 @@ struct ExecutorOptions {
 class Executor {
  public:
   // `graph` has been verified, outlives this and does not change.
-  Executor(const Graph& graph, ExecutorOptions options = {});
+  explicit Executor(const Graph& graph, ExecutorOptions options = {});
   // Inputs by name; outputs in the graph's order. kInvalidArgument where the inputs are not the
   // graph's, or where values make an operator impossible (an index out of range).
   Result<std::vector<tensor::Tensor>> run(std::span<const tensor::TensorView> inputs);
