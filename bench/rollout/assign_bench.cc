@@ -2,6 +2,7 @@
 // group has its execution. And the gate's look at it.
 #include <fmt/format.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <chrono>
 #include <cstdio>
@@ -37,6 +38,42 @@ Result<void> fill(Store& store, int64_t things) {
   });
 }
 
+struct Work {
+  double seconds = 0, longest = 0;
+  int64_t units = 0;
+};
+
+// As the engine's loop does it: looks, and units of work between them.
+Result<Work> drive(Store& store, const rollout::Rollouts& rollouts, const DeploymentId& id,
+                   int64_t now_ms) {
+  Work work;
+  const auto began = std::chrono::steady_clock::now();
+  for (bool more = true; more;) {
+    const auto look = std::chrono::steady_clock::now();
+    const auto timed = [&](auto unit) {
+      const auto start = std::chrono::steady_clock::now();
+      auto result = unit();
+      (void)store.take_effects();
+      work.longest = std::max(work.longest, seconds_since(start));
+      ++work.units;
+      return result;
+    };
+    SKERRY_ASSIGN(const auto outcome,
+                  timed([&] { return rollouts.tick(store, id, {now_ms, 1'000, true}, true); }));
+    more = outcome.more;
+    for (bool goes_on = more; goes_on && seconds_since(look) * 1000 < rollouts.kLookMs;) {
+      SKERRY_ASSIGN(goes_on, timed([&] { return rollouts.go_on(store, id, now_ms); }));
+    }
+  }
+  work.seconds = seconds_since(began);
+  return work;
+}
+
+void print(const char* what, int64_t things, const Work& work) {
+  fmt::print("{:>10} devices {} in {:.2f} s, {} units of work, the longest {:.0f} ms\n", things,
+             what, work.seconds, work.units, work.longest * 1000);
+}
+
 Result<void> measure(const std::string& path, int64_t things) {
   SKERRY_ASSIGN(auto store, Store::open(path));
   auto began = std::chrono::steady_clock::now();
@@ -51,30 +88,21 @@ Result<void> measure(const std::string& path, int64_t things) {
                 rollout::parse_plan(json::parse(R"({"stages": [{"percent": 100}]})")));
   began = std::chrono::steady_clock::now();
   SKERRY_ASSIGN(const auto release, deployments.create(*store, request, plan));
-  int64_t units = 0;
-  double longest = 0;
-  for (bool more = true; more; ++units) {
-    const auto unit = std::chrono::steady_clock::now();
-    SKERRY_ASSIGN(const auto outcome,
-                  rollouts.tick(*store, release.id, {test.clock.wall, 1'000}, true));
-    (void)store->take_effects();
-    longest = std::max(longest, seconds_since(unit));
-    more = outcome.more;
-  }
-  fmt::print("{:>10} devices asked in {:.2f} s, {} units of work, the longest {:.0f} ms\n", things,
-             seconds_since(began), units, longest * 1000);
-  began = std::chrono::steady_clock::now();
-  SKERRY_TRY(rollouts.tick(*store, release.id, {test.clock.wall, 1'000}, true));
-  fmt::print("{:>10} a look at all of them: {:.0f} ms\n", "", seconds_since(began) * 1000);
+  SKERRY_ASSIGN(Work work, drive(*store, rollouts, release.id, test.clock.wall));
+  print("asked", things, work);
+  const auto look = std::chrono::steady_clock::now();
+  SKERRY_TRY(rollouts.tick(*store, release.id, {test.clock.wall, 1'000, true}, true));
+  fmt::print("{:>10} a look at all of them: {:.0f} ms\n", "", seconds_since(look) * 1000);
   began = std::chrono::steady_clock::now();
   SKERRY_TRY(rollouts.command(*store, release.id, rollout::Rollback{}, test.clock.wall));
-  for (bool more = true; more;) {
-    SKERRY_ASSIGN(const auto outcome,
-                  rollouts.tick(*store, release.id, {test.clock.wall, 1'000}, true));
-    (void)store->take_effects();
-    more = outcome.more;
-  }
-  fmt::print("{:>10} devices asked back in {:.2f} s\n", things, seconds_since(began));
+  const double first = seconds_since(began);
+  SKERRY_ASSIGN(work, drive(*store, rollouts, release.id, test.clock.wall));
+  work.seconds += first;
+  work.longest = std::max(work.longest, first);
+  print("asked back", things, work);
+  struct rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  fmt::print("{:>10} at most {} MB of memory\n", "", usage.ru_maxrss / 1024);
   return {};
 }
 

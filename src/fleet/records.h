@@ -2,6 +2,7 @@
 // since 1970 (UTC); 0 where there is none. Fields ending in _json hold one JSON value as text.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -87,6 +88,10 @@ struct Deployment {
 };
 
 using ExecutionStatus = formats::JobStatus;
+inline constexpr std::array kEveryExecutionStatus = {
+    ExecutionStatus::kQueued,   ExecutionStatus::kInProgress, ExecutionStatus::kSucceeded,
+    ExecutionStatus::kFailed,   ExecutionStatus::kTimedOut,   ExecutionStatus::kRejected,
+    ExecutionStatus::kCanceled, ExecutionStatus::kRemoved};
 
 // One deployment's job on one thing.
 struct JobExecution {

@@ -1,6 +1,10 @@
 // Job executions in the store: what each thing has to do, does, and has done.
 #include <algorithm>
+#include <array>
+#include <iterator>
+#include <utility>
 
+#include "fleet/rollout/cohort.h"
 #include "fleet/store.h"
 #include "fleet/store_sql.h"
 
@@ -26,31 +30,35 @@ JobExecution read_execution(const Row& row) {
   return execution;
 }
 
+// Executions lie by device; parameters: cohort, thing.
+const std::string kOfThing = "cohort = :cohort AND thing = :thing";
+
 // The order in which a thing works: what it has begun, then the oldest.
 const std::string kPendingQuery =
-    "SELECT " + kColumns + " FROM job_executions WHERE thing = :thing AND " + kIsPending +
+    "SELECT " + kColumns + " FROM job_executions WHERE " + kOfThing + " AND " + kIsPending +
     " ORDER BY CASE status WHEN 'IN_PROGRESS' THEN 0 ELSE 1 END, queued_ms, job_id";
 
 }  // namespace
 
 Result<JobExecution> Store::queue_execution(const JobId& job_id, const ThingName& thing,
                                             int64_t now_ms) {
+  const int64_t cohort = rollout::cohort_of(thing);
   SKERRY_TRY(transaction([&]() -> Result<void> {
-    SKERRY_ASSIGN(int64_t latest,
-                  database_->select_one(
-                      "",
-                      "SELECT coalesce(max(queued_ms), 0) AS latest FROM job_executions "
-                      "WHERE thing = :thing",
-                      [](const Row& row) { return row.number("latest"); }, thing.str()));
+    SKERRY_ASSIGN(
+        int64_t latest,
+        database_->select_one(
+            "",
+            "SELECT coalesce(max(queued_ms), 0) AS latest FROM job_executions WHERE " + kOfThing,
+            [](const Row& row) { return row.number("latest"); }, cohort, thing.str()));
     const int64_t queued_ms = std::max(now_ms, latest);
     SKERRY_TRY(database_->execute(
-        "INSERT INTO job_executions (" + kColumns +
-            ") VALUES (:job, :thing, 'QUEUED', '{}', :queued, 0, :updated, 1, 1) "
-            "ON CONFLICT (job_id, thing) DO UPDATE SET status = excluded.status, "
+        "INSERT INTO job_executions (cohort, " + kColumns +
+            ") VALUES (:cohort, :job, :thing, 'QUEUED', '{}', :queued, 0, :updated, 1, 1) "
+            "ON CONFLICT (cohort, thing, job_id) DO UPDATE SET status = excluded.status, "
             "status_details = excluded.status_details, queued_ms = excluded.queued_ms, "
             "started_ms = 0, updated_ms = excluded.updated_ms, version_number = 1, "
             "execution_number = job_executions.execution_number + 1",
-        job_id.str(), thing.str(), queued_ms, queued_ms));
+        cohort, job_id.str(), thing.str(), queued_ms, queued_ms));
     return {};
   }));
   return find_execution(job_id, thing);
@@ -59,13 +67,14 @@ Result<JobExecution> Store::queue_execution(const JobId& job_id, const ThingName
 Result<void> Store::queue_executions_of_group(const JobId& job_id, const ThingGroupName& group,
                                               int64_t now_ms) {
   SKERRY_TRY(database_->execute(
-      "INSERT INTO job_executions (" + kColumns +
-          ") SELECT :job, thing, 'QUEUED', '{}', "
+      "INSERT INTO job_executions (cohort, " + kColumns +
+          ") SELECT cohort, :job, thing, 'QUEUED', '{}', "
           "CASE WHEN latest > :now THEN latest ELSE :now_again END, 0, "
           "CASE WHEN latest > :now_third THEN latest ELSE :now_fourth END, 1, 1 "
-          "FROM (SELECT memberships.thing AS thing, coalesce((SELECT max(before.queued_ms) "
-          "FROM job_executions before WHERE before.thing = memberships.thing), 0) AS latest "
-          "FROM memberships WHERE group_name = :group_name) members",
+          "FROM (SELECT m.cohort AS cohort, m.thing AS thing, coalesce((SELECT "
+          "max(before.queued_ms) FROM job_executions before WHERE before.cohort = m.cohort AND "
+          "before.thing = m.thing), 0) AS latest "
+          "FROM memberships m WHERE m.group_name = :group_name ORDER BY m.cohort, m.thing) members",
       job_id.str(), now_ms, now_ms, now_ms, now_ms, group.str()));
   return {};
 }
@@ -73,17 +82,17 @@ Result<void> Store::queue_executions_of_group(const JobId& job_id, const ThingGr
 Result<JobExecution> Store::find_execution(const JobId& job_id, const ThingName& thing) {
   return database_->select_one(
       "job " + job_id.str() + " has no execution on thing " + thing.str(),
-      "SELECT " + kColumns + " FROM job_executions WHERE job_id = :job AND thing = :thing",
-      read_execution, job_id.str(), thing.str());
+      "SELECT " + kColumns + " FROM job_executions WHERE " + kOfThing + " AND job_id = :job",
+      read_execution, rollout::cohort_of(thing), thing.str(), job_id.str());
 }
 
 Result<std::vector<JobExecution>> Store::pending_executions(const ThingName& thing) {
-  return database_->select(kPendingQuery, read_execution, thing.str());
+  return database_->select(kPendingQuery, read_execution, rollout::cohort_of(thing), thing.str());
 }
 
 Result<std::optional<JobExecution>> Store::next_pending(const ThingName& thing) {
-  SKERRY_ASSIGN(auto found,
-                database_->select(kPendingQuery + " LIMIT 1", read_execution, thing.str()));
+  SKERRY_ASSIGN(auto found, database_->select(kPendingQuery + " LIMIT 1", read_execution,
+                                              rollout::cohort_of(thing), thing.str()));
   if (found.empty()) return std::optional<JobExecution>();
   return std::optional<JobExecution>(std::move(found.front()));
 }
@@ -118,10 +127,11 @@ Result<JobExecution> Store::update_execution(const JobId& job_id, const ThingNam
     SKERRY_TRY(database_->execute(
         "UPDATE job_executions SET status = :status, status_details = :details, "
         "started_ms = :started, updated_ms = :updated, version_number = :version "
-        "WHERE job_id = :job AND thing = :thing",
+        "WHERE " +
+            kOfThing + " AND job_id = :job",
         std::string(to_string(execution.status)), execution.status_details_json,
-        execution.started_ms, execution.updated_ms, execution.version_number, job_id.str(),
-        thing.str()));
+        execution.started_ms, execution.updated_ms, execution.version_number,
+        rollout::cohort_of(thing), thing.str(), job_id.str()));
     return {};
   }));
   return execution;
@@ -130,14 +140,23 @@ Result<JobExecution> Store::update_execution(const JobId& job_id, const ThingNam
 Result<Slice<JobExecution>> Store::list_executions_of_job(const JobId& job_id,
                                                           std::optional<ExecutionStatus> status,
                                                           const Page& page) {
-  const std::string wanted(status ? to_string(*status) : "");
-  SKERRY_ASSIGN(
-      auto rows,
-      database_->select("SELECT " + kColumns +
-                            " FROM job_executions WHERE job_id = :job AND "
-                            "thing > :after AND (:any = '' OR status = :status) "
-                            "ORDER BY thing LIMIT :limit",
-                        read_execution, job_id.str(), page.after, wanted, wanted, limit_of(page)));
+  // Each status is a range of the index in the order of devices.
+  const int64_t after = page.after.empty() ? -1 : rollout::cohort_of(ThingName(page.after));
+  std::vector<JobExecution> rows;
+  for (const ExecutionStatus each : kEveryExecutionStatus) {
+    if (status && *status != each) continue;
+    SKERRY_ASSIGN(auto some,
+                  database_->select("SELECT " + kColumns +
+                                        " FROM job_executions WHERE job_id = :job AND status = "
+                                        ":status AND (cohort, thing) > (:cohort, :thing) "
+                                        "ORDER BY cohort, thing LIMIT :limit",
+                                    read_execution, job_id.str(), std::string(to_string(each)),
+                                    after, page.after, limit_of(page)));
+    std::ranges::move(some, std::back_inserter(rows));
+  }
+  std::ranges::sort(rows, {}, [](const JobExecution& one) {
+    return std::pair(rollout::cohort_of(one.thing), one.thing);
+  });
   return slice_of(std::move(rows), page, [](const JobExecution& one) { return one.thing.str(); });
 }
 
@@ -148,41 +167,49 @@ Result<Slice<JobExecution>> Store::list_executions_of_thing(const ThingName& thi
   const size_t separator = page.after.find('/');
   const std::string after_job =
       separator == std::string::npos ? "" : page.after.substr(separator + 1);
-  SKERRY_ASSIGN(auto rows, database_->select("SELECT " + kColumns +
-                                                 " FROM job_executions WHERE thing = :thing AND "
-                                                 "(queued_ms < :before OR (queued_ms = :same AND "
-                                                 "job_id > :after)) "
-                                                 "ORDER BY queued_ms DESC, job_id LIMIT :limit",
-                                             read_execution, thing.str(), before, before, after_job,
-                                             limit_of(page)));
+  SKERRY_ASSIGN(
+      auto rows,
+      database_->select("SELECT " + kColumns +
+                            " FROM job_executions WHERE cohort = :cohort AND "
+                            "thing = :thing AND (queued_ms < :before OR (queued_ms = :same AND "
+                            "job_id > :after)) "
+                            "ORDER BY queued_ms DESC, job_id LIMIT :limit",
+                        read_execution, rollout::cohort_of(thing), thing.str(), before, before,
+                        after_job, limit_of(page)));
   return slice_of(std::move(rows), page, [](const JobExecution& one) {
     return std::to_string(one.queued_ms) + "/" + one.job_id.str();
   });
 }
 
 Result<std::vector<ThingName>> Store::end_executions(const JobId& job_id, Which which,
-                                                     ExecutionStatus status, int64_t now_ms) {
+                                                     ExecutionStatus status, int64_t now_ms,
+                                                     int64_t limit) {
   const std::string ending = which == Which::kQueued ? "status = 'QUEUED'" : kIsPending;
   std::vector<ThingName> things;
   SKERRY_TRY(transaction([&]() -> Result<void> {
-    SKERRY_ASSIGN(things,
-                  database_->select(
-                      "SELECT thing FROM job_executions WHERE job_id = :job AND " + ending +
-                          " ORDER BY thing",
-                      [](const Row& row) { return ThingName(row.text("thing")); }, job_id.str()));
-    SKERRY_TRY(
-        database_->execute("UPDATE job_executions SET status = :status, updated_ms = :now, "
-                           "version_number = version_number + 1 WHERE job_id = :job AND " +
-                               ending,
-                           std::string(to_string(status)), now_ms, job_id.str()));
+    const std::string most = std::to_string(limit);
+    const std::array<std::string_view, 2> parameters = {job_id.str(), most};
+    SKERRY_TRY(database_->scan("SELECT thing, '' FROM job_executions WHERE job_id = ? AND " +
+                                   ending + " ORDER BY cohort, thing LIMIT CAST(? AS BIGINT)",
+                               parameters, [&](std::string_view thing, std::string_view) {
+                                 things.emplace_back(std::string(thing));
+                               }));
+    if (things.empty()) return {};
+    SKERRY_TRY(database_->execute(
+        "UPDATE job_executions SET status = :status, updated_ms = :now, version_number = "
+        "version_number + 1 WHERE job_id = :job AND " +
+            ending + " AND (cohort, thing) <= (:cohort, :thing)",
+        std::string(to_string(status)), now_ms, job_id.str(), rollout::cohort_of(things.back()),
+        things.back().str()));
     return {};
   }));
   return things;
 }
 
 Result<void> Store::delete_execution(const JobId& job_id, const ThingName& thing) {
-  SKERRY_TRY(database_->execute("DELETE FROM job_executions WHERE job_id = :job AND thing = :thing",
-                                job_id.str(), thing.str()));
+  SKERRY_TRY(
+      database_->execute("DELETE FROM job_executions WHERE " + kOfThing + " AND job_id = :job",
+                         rollout::cohort_of(thing), thing.str(), job_id.str()));
   return {};
 }
 
@@ -192,11 +219,12 @@ Result<int64_t> Store::prune(int64_t oldest_ms, int64_t limit) {
     SKERRY_ASSIGN(
         int64_t executions,
         database_->execute(
-            "DELETE FROM job_executions WHERE (job_id, thing) IN (SELECT e.job_id, e.thing FROM "
-            "job_executions e JOIN deployments d ON d.job_id = e.job_id WHERE e.updated_ms < "
-            ":oldest AND e.status NOT IN ('QUEUED', 'IN_PROGRESS') AND d.is_latest = 0 "
-            "LIMIT :limit)",
-            oldest_ms, limit));
+            "DELETE FROM job_executions WHERE (cohort, thing, job_id) IN (SELECT e.cohort, "
+            "e.thing, "
+            "e.job_id FROM deployments d JOIN job_executions e ON e.job_id = d.job_id WHERE "
+            "d.is_latest = 0 AND d.created_ms < :before AND e.updated_ms < :oldest AND e.status IN "
+            "('SUCCEEDED', 'FAILED', 'REJECTED', 'CANCELED', 'REMOVED', 'TIMED_OUT') LIMIT :limit)",
+            oldest_ms, oldest_ms, limit));
     SKERRY_ASSIGN(int64_t deployments,
                   database_->execute(
                       "DELETE FROM deployments WHERE id IN (SELECT d.id FROM deployments d WHERE "

@@ -111,6 +111,41 @@ const std::vector<const char*> kRollouts = {
     "CREATE TABLE rollout_history (rollout_id TEXT NOT NULL, sequence BIGINT NOT NULL, "
     "at_ms BIGINT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (rollout_id, sequence))"};
 
+// Migration 16. Executions lie in the order in which rollouts ask devices: a million of them are
+// queued into neighbouring pages, and what one device has to do is in one place. No foreign keys:
+// who deletes a thing or a deployment deletes its executions.
+const std::vector<const char*> kExecutionsByDevice = {
+    "CREATE TABLE executions_by_device (cohort BIGINT NOT NULL, thing TEXT NOT NULL, "
+    "job_id TEXT NOT NULL, status TEXT NOT NULL, status_details TEXT NOT NULL, "
+    "queued_ms BIGINT NOT NULL, started_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL, "
+    "version_number BIGINT NOT NULL, execution_number BIGINT NOT NULL, "
+    "PRIMARY KEY (cohort, thing, job_id)) WITHOUT ROWID",
+    "CREATE TABLE cohorts_of_things (thing TEXT PRIMARY KEY, cohort BIGINT NOT NULL)",
+    "UPDATE rollouts SET back_to = ''"};  // it followed the names
+
+Result<void> move_executions(Database& database) {
+  SKERRY_ASSIGN(auto things, database.select("SELECT DISTINCT thing FROM job_executions",
+                                             [](const Row& row) { return row.text("thing"); }));
+  for (const std::string& thing : things) {
+    SKERRY_TRY(
+        database.execute("INSERT INTO cohorts_of_things (thing, cohort) VALUES (:thing, :cohort)",
+                         thing, rollout::cohort_of(ThingName(thing))));
+  }
+  for (const char* statement :
+       {"INSERT INTO executions_by_device SELECT c.cohort, e.thing, e.job_id, e.status, "
+        "e.status_details, e.queued_ms, e.started_ms, e.updated_ms, e.version_number, "
+        "e.execution_number FROM job_executions e JOIN cohorts_of_things c ON c.thing = e.thing "
+        "ORDER BY c.cohort, e.thing, e.job_id",
+        "DROP TABLE cohorts_of_things", "DROP TABLE job_executions",
+        "ALTER TABLE executions_by_device RENAME TO job_executions",
+        // Whatever a rollout asks of all executions of a job is in it.
+        "CREATE INDEX job_executions_by_job ON job_executions (job_id, status, cohort, thing, "
+        "queued_ms, execution_number, updated_ms)"}) {
+    SKERRY_TRY(database.execute(statement));
+  }
+  return {};
+}
+
 Result<void> fill_cohorts(Database& database) {
   SKERRY_ASSIGN(auto things, database.select("SELECT DISTINCT thing FROM memberships",
                                              [](const Row& row) { return row.text("thing"); }));
@@ -205,6 +240,7 @@ const std::vector<Migration>& migrations() {
       {14, kDeployedComponents, fill_deployed_components},
       // 15: what a release must fit into.
       {15, {"ALTER TABLE core_devices ADD COLUMN free_disk_bytes BIGINT NOT NULL DEFAULT -1"}},
+      {16, kExecutionsByDevice, move_executions},
   };
   return kMigrations;
 }

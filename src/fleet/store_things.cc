@@ -84,8 +84,10 @@ Result<void> Store::update_thing(const ThingName& name, const std::string& attri
 
 Result<void> Store::delete_thing(const ThingName& name) {
   return transaction([&]() -> Result<void> {
-    for (const char* statement : {"DELETE FROM job_executions WHERE thing = :thing",
-                                  "DELETE FROM installed_components WHERE thing = :thing",
+    SKERRY_TRY(
+        database_->execute("DELETE FROM job_executions WHERE cohort = :cohort AND thing = :thing",
+                           rollout::cohort_of(name), name.str()));
+    for (const char* statement : {"DELETE FROM installed_components WHERE thing = :thing",
                                   "DELETE FROM core_devices WHERE thing = :thing",
                                   "DELETE FROM presence WHERE thing = :thing",
                                   "DELETE FROM memberships WHERE thing = :thing"}) {

@@ -53,9 +53,10 @@ class SiteBudget {
     site.open += load.is_open ? 1 : 0;
     site.last_ms = std::max(site.last_ms, load.queued_ms);
   }
-  // Takes a place at the candidate's site where there is one.
-  bool take(const Candidate& candidate) {
-    Site& site = sites_[site_of(candidate.attributes_json, caps_.attribute)];
+  int64_t interval_ms() const { return interval_ms_; }
+  // Takes a place at the device's site where there is one.
+  bool take(const std::string& attributes_json) {
+    Site& site = sites_[site_of(attributes_json, caps_.attribute)];
     if (caps_.max_concurrent > 0 && site.open >= caps_.max_concurrent) return false;
     const bool too_soon = site.last_ms <= now_ms_ && site.last_ms + interval_ms_ > now_ms_;
     if (interval_ms_ > 0 && too_soon) return false;
@@ -74,6 +75,17 @@ class SiteBudget {
   int64_t interval_ms_ = 0;
   std::map<std::string, Site> sites_;
 };
+
+// What is left at this moment.
+Result<SiteBudget> site_budget(Store& store, const Record& record, int64_t now_ms) {
+  SiteBudget budget(record.plan.site, record.release_bytes, now_ms);
+  const int64_t silence_ms =
+      record.plan.silence_timeout_s == 0 ? kForeverMs : record.plan.silence_timeout_s * 1000;
+  SKERRY_ASSIGN(const auto loads,
+                site_loads(store, record, silence_ms, budget.interval_ms(), now_ms));
+  for (const SiteLoad& each : loads) budget.load(each);
+  return budget;
+}
 
 }  // namespace
 
@@ -157,8 +169,7 @@ Result<Facts> Rollouts::look(Store& store, const Record& record, const Moment& m
     }
     return facts;
   }
-  SKERRY_ASSIGN(auto unasked, waiting(store, record, kBatch));
-  facts.waiting = static_cast<int64_t>(unasked.size());
+  SKERRY_ASSIGN(facts.waiting, count_waiting(store, record, kBatch));
   SKERRY_ASSIGN(auto again, retries_due(store, record.job_id, record.plan.retry, moment.wall_ms));
   facts.retries_due = static_cast<int64_t>(again.size());
   SKERRY_ASSIGN(facts.findings, findings(store, record, facts.release));
@@ -186,6 +197,31 @@ Result<Rollouts::Outcome> Rollouts::tick(Store& store, const DeploymentId& id, c
     return {};
   }));
   return outcome;
+}
+
+Result<bool> Rollouts::go_on(Store& store, const DeploymentId& id, int64_t now_ms) const {
+  bool more = false;
+  SKERRY_TRY(store.transaction([&]() -> Result<void> {
+    SKERRY_ASSIGN(Record record, find_rollout(store, id));
+    const State& state = record.state;
+    const Plan& plan = record.plan;
+    if (state.phase == Phase::kRollingBack && !record.rollback_id.empty()) {
+      SKERRY_ASSIGN(const int64_t ended, cancel(store, record, batch_, now_ms));
+      more = ended > 0;
+      if (!more) {
+        SKERRY_ASSIGN(more, ask_everyone_back(store, record, now_ms));
+      }
+    } else if (state.phase == Phase::kAsking && state.stage_is_open && !record.group.empty() &&
+               plan.rate.per_minute == 0 && plan.site.attribute.empty() &&
+               is_open(plan.windows, now_ms)) {
+      SKERRY_ASSIGN(const int64_t asked, ask_members(store, record, batch_, now_ms));
+      more = asked > 0 && record.asked_to < state.boundary;
+    } else {
+      return {};
+    }
+    return save_rollout(store, record);
+  }));
+  return more;
 }
 
 Result<Record> Rollouts::command(Store& store, const DeploymentId& id, const Event& event,
@@ -231,14 +267,16 @@ Result<bool> Rollouts::apply(Store& store, Record& record, const Effect& effect,
                        record.rollback_job_id.empty() ? record.job_id : record.rollback_job_id,
                        now_ms));
       return false;
-    case Effect::Kind::kCancel:
-      SKERRY_TRY(cancel(store, record, now_ms));
-      return false;
+    case Effect::Kind::kCancel: {
+      SKERRY_ASSIGN(const int64_t ended,
+                    cancel(store, record, effect.amount == 0 ? INT64_MAX : batch_, now_ms));
+      return effect.amount > 0 && ended > 0;
+    }
     case Effect::Kind::kBeginRollback:
       SKERRY_TRY(begin_rollback(store, record, now_ms));
       return !record.rollback_id.empty();
     case Effect::Kind::kAskBack:
-      SKERRY_TRY(ask_everyone_back(store, record, effect.amount, now_ms));
+      SKERRY_TRY(ask_everyone_back(store, record, now_ms));
       return true;
     case Effect::Kind::kNote:
       SKERRY_TRY(add_history(store, record.id, now_ms, effect.text));
@@ -261,30 +299,53 @@ Result<void> Rollouts::open_stage(Store& store, Record& record) const {
 }
 
 Result<int64_t> Rollouts::ask(Store& store, Record& record, int64_t amount, int64_t now_ms) const {
-  const bool has_caps = !record.plan.site.attribute.empty();
-  SKERRY_ASSIGN(auto candidates, waiting(store, record, has_caps ? kBatch : amount));
-  if (candidates.empty()) return 0;
+  amount = std::min(amount, batch_);
+  if (!record.plan.site.attribute.empty()) return ask_within_caps(store, record, amount, now_ms);
+  SKERRY_ASSIGN(const auto canaries, waiting_canaries(store, record, amount));
+  if (canaries.empty()) return ask_members(store, record, amount, now_ms);
   std::vector<ThingName> asked;
-  if (!has_caps && !candidates.front().is_canary) {
-    const int64_t last = candidates.back().cohort;
-    SKERRY_TRY(ask_range(store, record, record.asked_to, last, now_ms));
-    record.asked_to = last;
-    for (Candidate& each : candidates) asked.push_back(std::move(each.thing));
-    tell(store, asked);
-    return static_cast<int64_t>(asked.size());
-  }
-  SiteBudget budget(record.plan.site, record.release_bytes, now_ms);
-  if (has_caps) {
-    const int64_t silence_ms =
-        record.plan.silence_timeout_s == 0 ? kForeverMs : record.plan.silence_timeout_s * 1000;
-    SKERRY_ASSIGN(auto loads, site_loads(store, record, silence_ms, now_ms));
-    for (const SiteLoad& each : loads) budget.load(each);
-  }
-  for (const Candidate& each : candidates) {
-    if (static_cast<int64_t>(asked.size()) == amount) break;
-    if (has_caps && !budget.take(each)) continue;
+  for (const Candidate& each : canaries) {
     SKERRY_TRY(ask_one(store, record, each.thing, now_ms));
     asked.push_back(each.thing);
+  }
+  tell(store, asked);
+  return static_cast<int64_t>(asked.size());
+}
+
+// Those in the range that were asked before, canaries, are told once more what they know.
+Result<int64_t> Rollouts::ask_members(Store& store, Record& record, int64_t amount,
+                                      int64_t now_ms) const {
+  SKERRY_ASSIGN(const int64_t upto, cohort_after(store, record, amount));
+  SKERRY_ASSIGN(const auto asked, ask_range(store, record, upto, now_ms));
+  record.asked_to = upto;
+  tell(store, asked);
+  return static_cast<int64_t>(asked.size());
+}
+
+Result<int64_t> Rollouts::ask_within_caps(Store& store, Record& record, int64_t amount,
+                                          int64_t now_ms) const {
+  SKERRY_ASSIGN(const auto candidates, waiting(store, record, batch_));
+  SKERRY_ASSIGN(SiteBudget budget, site_budget(store, record, now_ms));
+  std::vector<ThingName> asked;
+  int64_t waits_at = INT64_MAX;  // the first who is not asked now
+  for (const Candidate& each : candidates) {
+    const bool has_room =
+        static_cast<int64_t>(asked.size()) < amount && budget.take(each.attributes_json);
+    if (!has_room) {
+      waits_at = std::min(waits_at, each.cohort);
+      continue;
+    }
+    SKERRY_TRY(ask_one(store, record, each.thing, now_ms));
+    asked.push_back(each.thing);
+  }
+  // Where the next look begins. What follows a full batch was not looked at.
+  const bool is_members = !candidates.empty() && !candidates.front().is_canary;
+  if (static_cast<int64_t>(candidates.size()) == batch_) {
+    waits_at = std::min(waits_at, candidates.back().cohort);
+  }
+  if (is_members) {
+    record.asked_to =
+        waits_at == INT64_MAX ? record.state.boundary : std::max(record.asked_to, waits_at - 1);
   }
   tell(store, asked);
   return static_cast<int64_t>(asked.size());
@@ -309,23 +370,36 @@ Result<void> Rollouts::time_out(Store& store, const Record& record, const JobId&
 Result<void> Rollouts::retry(Store& store, const Record& record, const JobId& job,
                              int64_t now_ms) const {
   SKERRY_ASSIGN(auto due, retries_due(store, job, record.plan.retry, now_ms));
+  if (job == record.job_id && !record.plan.site.attribute.empty()) {
+    // Who is asked once more loads its site once more.
+    SKERRY_ASSIGN(SiteBudget budget, site_budget(store, record, now_ms));
+    std::vector<ThingName> allowed;
+    for (const ThingName& thing : due) {
+      SKERRY_ASSIGN(const Thing registered, store.find_thing(thing));
+      if (budget.take(registered.attributes_json)) allowed.push_back(thing);
+    }
+    due = std::move(allowed);
+  }
   for (const ThingName& thing : due) SKERRY_TRY(store.queue_execution(job, thing, now_ms));
   tell(store, due);
   return {};
 }
 
-Result<void> Rollouts::cancel(Store& store, const Record& record, int64_t now_ms) const {
-  SKERRY_ASSIGN(auto ended, store.end_executions(record.job_id, Store::Which::kQueued,
-                                                 ExecutionStatus::kCanceled, now_ms));
+Result<int64_t> Rollouts::cancel(Store& store, const Record& record, int64_t amount,
+                                 int64_t now_ms) const {
+  SKERRY_ASSIGN(const auto ended, store.end_executions(record.job_id, Store::Which::kQueued,
+                                                       ExecutionStatus::kCanceled, now_ms, amount));
   tell(store, ended);
   SKERRY_ASSIGN(const auto release, store.find_deployment(record.id));
-  if (release.status != DeploymentStatus::kActive) return {};
-  return store.set_deployment_status(record.id, DeploymentStatus::kCanceled);
+  if (release.status == DeploymentStatus::kActive) {
+    SKERRY_TRY(store.set_deployment_status(record.id, DeploymentStatus::kCanceled));
+  }
+  return static_cast<int64_t>(ended.size());
 }
 
 Result<void> Rollouts::begin_rollback(Store& store, Record& record, int64_t now_ms) const {
   // Whatever becomes of the rollback: nobody else gets the release.
-  SKERRY_TRY(cancel(store, record, now_ms));
+  SKERRY_ASSIGN(const int64_t ended, cancel(store, record, batch_, now_ms));
   auto back = deployments_.create_rollback(store, record);
   if (!back) {
     // A component of the previous revision was deleted, for example. The next tick tries again.
@@ -338,17 +412,18 @@ Result<void> Rollouts::begin_rollback(Store& store, Record& record, int64_t now_
   record.rollback_id = back->id;
   record.rollback_job_id = back->job_id;
   record.back_to.clear();
-  return ask_everyone_back(store, record, kBatch, now_ms);
+  if (ended == batch_) return {};
+  SKERRY_TRY(ask_everyone_back(store, record, now_ms));
+  return {};
 }
 
-Result<void> Rollouts::ask_everyone_back(Store& store, Record& record, int64_t amount,
-                                         int64_t now_ms) const {
-  SKERRY_ASSIGN(auto things, waiting_for_rollback(store, record, amount));
-  if (things.empty()) return {};
+Result<bool> Rollouts::ask_everyone_back(Store& store, Record& record, int64_t now_ms) const {
+  SKERRY_ASSIGN(auto things, waiting_for_rollback(store, record, batch_));
+  if (things.empty()) return false;
   SKERRY_TRY(ask_back(store, record, things.back(), now_ms));
   record.back_to = things.back().str();
   tell(store, things);
-  return {};
+  return static_cast<int64_t>(things.size()) == batch_;
 }
 
 // --- The loop -----------------------------------------------------------------------------------
@@ -364,7 +439,8 @@ io::Task<void> RolloutEngine::run() {
     const int64_t began_ms = env_.clock.monotonic_ms();
     const bool more = co_await tick_all();
     const int64_t took_ms = env_.clock.monotonic_ms() - began_ms;
-    co_await io::sleep(env_.loop, more ? took_ms : std::max(kTickMs, took_ms * kRestPerLook));
+    // Others have their turn between any two units of work.
+    co_await io::sleep(env_.loop, more ? 0 : std::max(kTickMs, took_ms * kRestPerLook));
   }
 }
 
@@ -403,6 +479,13 @@ io::Task<bool> RolloutEngine::tick_one(DeploymentId id) {
     co_return false;
   }
   if (outcome->stored || !hears) watches_[id] = now;
+  bool goes_on = outcome->more;
+  while (goes_on && env_.clock.monotonic_ms() - now.monotonic_ms < Rollouts::kLookMs) {
+    const int64_t wall_ms = env_.clock.wall_ms();
+    auto went = co_await stores_.write(
+        [this, id, wall_ms](Store& store) { return rollouts_.go_on(store, id, wall_ms); });
+    goes_on = went.value_or(false);
+  }
   co_return outcome->more;
 }
 

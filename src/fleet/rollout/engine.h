@@ -30,7 +30,9 @@ struct Moment {
 // The parts that are plain code within a unit of work.
 class Rollouts {
  public:
-  explicit Rollouts(const Deployments& deployments) : deployments_(deployments) {}
+  // Tests have smaller batches.
+  explicit Rollouts(const Deployments& deployments, int64_t batch = kBatch)
+      : deployments_(deployments), batch_(batch) {}
 
   struct Outcome {
     bool more = false;    // there is more to do at once
@@ -40,6 +42,11 @@ class Rollouts {
   // `keep_time`.
   Result<Outcome> tick(Store& store, const DeploymentId& id, const Moment& moment,
                        bool keep_time) const;
+  // More of what a tick began that found more to do than one unit of work may: without a look, for
+  // that takes longer than asking so many. True while there is more. A look has to be taken every
+  // kLookMs.
+  Result<bool> go_on(Store& store, const DeploymentId& id, int64_t now_ms) const;
+  static constexpr int64_t kLookMs = 1'000;
   // A command of an operator; what the rollout is then.
   Result<Record> command(Store& store, const DeploymentId& id, const Event& event,
                          int64_t now_ms) const;
@@ -50,19 +57,25 @@ class Rollouts {
   Result<bool> apply(Store& store, Record& record, const Step& made, int64_t now_ms) const;
   Result<bool> apply(Store& store, Record& record, const Effect& effect, int64_t now_ms) const;
   Result<void> open_stage(Store& store, Record& record) const;
+  // How many were asked, at most `amount`.
   Result<int64_t> ask(Store& store, Record& record, int64_t amount, int64_t now_ms) const;
+  Result<int64_t> ask_members(Store& store, Record& record, int64_t amount, int64_t now_ms) const;
+  Result<int64_t> ask_within_caps(Store& store, Record& record, int64_t amount,
+                                  int64_t now_ms) const;
   Result<void> time_out(Store& store, const Record& record, const JobId& job, int64_t now_ms) const;
   Result<void> retry(Store& store, const Record& record, const JobId& job, int64_t now_ms) const;
-  Result<void> cancel(Store& store, const Record& record, int64_t now_ms) const;
+  // How many executions; at most `amount`.
+  Result<int64_t> cancel(Store& store, const Record& record, int64_t amount, int64_t now_ms) const;
   Result<void> begin_rollback(Store& store, Record& record, int64_t now_ms) const;
-  Result<void> ask_everyone_back(Store& store, Record& record, int64_t amount,
-                                 int64_t now_ms) const;
+  // Whether there may be more.
+  Result<bool> ask_everyone_back(Store& store, Record& record, int64_t now_ms) const;
   Result<std::vector<Finding>> findings(Store& store, const Record& record,
                                         const Census& release) const;
   Result<Evidence> evidence(Store& store, const Record& record, Metric metric,
                             const Census& release) const;
 
   const Deployments& deployments_;
+  const int64_t batch_;
 };
 
 class RolloutEngine {

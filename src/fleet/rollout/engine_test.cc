@@ -94,7 +94,7 @@ TEST_F(Engine, AJumpOfTheClockMakesNobodyLate) {
   tick(release, 99);  // watched for long enough to call somebody late
   fleet_.clock.wall += 3'600'000;
   const Moment jump{fleet_.clock.wall, 1'000, false};
-  auto facts = rollouts_.look(*fleet_.store, record(release), jump);
+  auto facts = rollouts_->look(*fleet_.store, record(release), jump);
   ASSERT_TRUE(facts) << facts.error().message();
   EXPECT_EQ(facts->release.silent, 0);
   EXPECT_EQ(facts->release.queued, 4);
@@ -318,7 +318,7 @@ TEST_F(Engine, TheFirstReleaseOfAllGoesBackToNothing) {
 TEST_F(Engine, WhatFailsLeavesNothingBehind) {
   const auto release = start(kStages);
   auto failed = fleet_.write([&](Store& store) -> Result<void> {
-    SKERRY_TRY(rollouts_.tick(store, release.id, {fleet_.clock.wall, 1000, true}, true));
+    SKERRY_TRY(rollouts_->tick(store, release.id, {fleet_.clock.wall, 1000, true}, true));
     return fail(Code::kUnavailable, "the disk is full");
   });
   EXPECT_FALSE(failed);

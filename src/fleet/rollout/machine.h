@@ -81,7 +81,7 @@ struct Facts {
   int64_t elapsed_ms = 0;     // since the last tick
   bool is_continuous = true;  // false: the server was away, or the clock has jumped
   bool window_is_open = true;
-  int64_t waiting = 0;  // devices of started stages that were not asked yet; capped at kBatch + 1
+  int64_t waiting = 0;  // devices of started stages that were not asked yet; capped at kBatch
   int64_t overdue = 0;  // IN_PROGRESS for longer than the timeout
   int64_t retries_due = 0;
   Census release;
@@ -111,8 +111,9 @@ struct Effect {
     kAsk,            // at most `amount` more devices of started stages
     kTimeOut,        // what is overdue
     kRetry,          // what is due again
-    kCancel,         // what no device has begun; the deployment is CANCELED
-    kBeginRollback,  // kCancel, and the previous revision becomes the target's latest deployment
+    kCancel,         // what no device has begun, at most `amount` (0: all); it is CANCELED
+    kBeginRollback,  // kCancel of kBatch, and the previous revision becomes the target's latest
+                     // deployment
     kAskBack,        // at most `amount` devices more
     kNote,           // `text` into the history
   };
@@ -123,7 +124,7 @@ struct Effect {
   bool operator==(const Effect&) const = default;
 };
 // Devices asked in one unit of work, so that others have their turn.
-inline constexpr int64_t kBatch = 10'000;
+inline constexpr int64_t kBatch = 20'000;
 
 struct Step {
   State state;

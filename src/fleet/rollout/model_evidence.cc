@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -184,6 +185,35 @@ struct Control {
   }
 };
 
+// Many things in 8 bytes each. That two have the same hash is as likely as a device that lies.
+class Things {
+ public:
+  void add(std::string_view thing) { hashes_.push_back(std::hash<std::string_view>()(thing)); }
+  void close() { std::ranges::sort(hashes_); }
+  bool contains(std::string_view thing) const {
+    return std::ranges::binary_search(hashes_, std::hash<std::string_view>()(thing));
+  }
+
+ private:
+  std::vector<size_t> hashes_;
+};
+
+struct Target {
+  Things members, asked, succeeded;
+};
+
+Result<Target> target_of(Store& store, const Record& record) {
+  Target target;
+  SKERRY_TRY(
+      each_member(store, record, [&](std::string_view thing) { target.members.add(thing); }));
+  SKERRY_TRY(each_asked(store, record, [&](std::string_view thing, bool succeeded) {
+    target.asked.add(thing);
+    if (succeeded) target.succeeded.add(thing);
+  }));
+  for (Things* each : {&target.members, &target.asked, &target.succeeded}) each->close();
+  return target;
+}
+
 // Two versions of one model.
 class Versions {
  public:
@@ -195,17 +225,17 @@ class Versions {
     }
   }
 
-  Result<void> read(Store& store, const Record& record, const ModelId& with,
+  Result<void> read(Store& store, const Target& target, const ModelId& with,
                     const ModelId& without) {
-    SKERRY_TRY(each_of_release(store, record, with, [&](std::string_view packed) {
-      if (!take(packed)) return;
+    SKERRY_TRY(each_report(store, with, [&](std::string_view thing, std::string_view packed) {
+      if (!target.succeeded.contains(thing) || !take(packed)) return;
       release_.add(report_);
       for (Rankings& each : rankings_) each.add(report_);
     }));
     for (Rankings& each : rankings_) each.close();
-    SKERRY_TRY(each_of_members(store, record, without, [&](bool asked, std::string_view packed) {
-      if (!take(packed)) return;
-      Control& control = controls_[asked ? 1 : 0];
+    SKERRY_TRY(each_report(store, without, [&](std::string_view thing, std::string_view packed) {
+      if (!target.members.contains(thing) || !take(packed)) return;
+      Control& control = controls_[target.asked.contains(thing) ? 1 : 0];
       control.sums.add(report_);
       for (size_t i = 0; i < rankings_.size(); ++i) {
         rankings_[i].compare(report_, control.beyond[i]);
@@ -284,11 +314,15 @@ Result<ModelEvidence> model_evidence(Store& store, const Record& record,
   SKERRY_ASSIGN(const auto with,
                 versions_of(store, record, Cohort::kRelease, release.request_json));
   const ModelVersions& without = record.previous.models;
+  std::optional<Target> target;
   for (const auto& [name, version] : with) {
     const auto before = without.find(name);
     if (before == without.end() || before->second == version) continue;
+    if (!target) {
+      SKERRY_ASSIGN(target, target_of(store, record));
+    }
     Versions versions(gates);
-    SKERRY_TRY(versions.read(store, record, {name, version}, {name, before->second}));
+    SKERRY_TRY(versions.read(store, *target, {name, version}, {name, before->second}));
     for (size_t i = 0; i < gates.size(); ++i) {
       found.by_gate[i].push_back(
           {name + " " + version + " against " + before->second, versions.evidence(i, devices)});

@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fleet/rollout/cohort.h"
@@ -22,7 +24,7 @@ inline constexpr int kDevices = 40;
 
 class RolloutTest : public testing::Test {
  protected:
-  RolloutTest() : rollouts_(fleet_.deployments) {
+  RolloutTest() : rollouts_(std::in_place, fleet_.deployments) {
     std::vector<std::string> names;
     for (int i = 0; i < kDevices; ++i) names.push_back("d" + std::to_string(i));
     std::ranges::sort(names, {}, [](const auto& name) { return cohort_of(ThingName(name)); });
@@ -50,7 +52,7 @@ class RolloutTest : public testing::Test {
     Moment moment{fleet_.clock.wall, seconds * 1000, true};
     for (int i = 0; i < 100; ++i) {
       auto outcome = fleet_.write(
-          [&](Store& store) { return rollouts_.tick(store, release.id, moment, true); });
+          [&](Store& store) { return rollouts_->tick(store, release.id, moment, true); });
       ASSERT_TRUE(outcome) << outcome.error().message();
       if (!outcome->more) return;
       moment.elapsed_ms = 0;
@@ -83,7 +85,7 @@ class RolloutTest : public testing::Test {
   }
   std::string refused(const Deployment& release, const Event& event) {
     auto did = fleet_.write([&](Store& store) {
-      return rollouts_.command(store, release.id, event, fleet_.clock.wall);
+      return rollouts_->command(store, release.id, event, fleet_.clock.wall);
     });
     return did ? "" : did.error().message();
   }
@@ -96,7 +98,7 @@ class RolloutTest : public testing::Test {
   }
 
   TestFleet fleet_;
-  Rollouts rollouts_;
+  std::optional<Rollouts> rollouts_;
   std::vector<std::string> in_order_;
   Deployment good_;
 };

@@ -41,7 +41,7 @@ enum class Mutant {
 class RolloutSim {
  public:
   RolloutSim(uint64_t seed, Mutant mutant)
-      : random_(seed), mutant_(mutant), rollouts_(fleet_.deployments) {
+      : random_(seed), mutant_(mutant), rollouts_(fleet_.deployments, seed % 2 == 0 ? 2 : kBatch) {
     std::vector<std::string> names;
     for (int i = 0; i < kDevices; ++i) names.push_back("d" + std::to_string(i));
     for (const std::string& name : names) fleet_.add_thing(name);
@@ -119,7 +119,21 @@ class RolloutSim {
       if (dies) return;
       mutate();
       check();
+      for (bool goes_on = more; goes_on && wrong_.empty();) goes_on = go_on();
     }
+  }
+
+  // As the engine's loop does between two looks; it may die there, too.
+  bool go_on() {
+    const bool dies = chance(0.05);
+    bool more = false;
+    (void)fleet_.write([&](Store& store) -> Result<void> {
+      SKERRY_ASSIGN(more, rollouts_.go_on(store, release_.id, fleet_.clock.wall));
+      if (dies) return fail(Code::kUnavailable, "killed");
+      return {};
+    });
+    check();
+    return more && chance(0.8);
   }
 
   void steer() {

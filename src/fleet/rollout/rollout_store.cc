@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "fleet/rollout/cohort.h"
 #include "fleet/store_sql.h"
 #include "formats/json_ptr.h"
 
@@ -72,16 +74,24 @@ ThingName read_thing(const Row& row) {
   return ThingName(row.text("thing"));
 }
 
-// A job of the members that `from` yields as `thing`, queued not before what else they have: stock
-// nuclei ignore an older job. Parameters: job, four times now.
+// A job of the devices that `from` yields as `it`, queued not before what else they have: stock
+// nuclei ignore an older job. In the order of cohorts, so that what is written lies together; who
+// has an execution of the job keeps it. Parameters: job, four times now, those of `from`.
 std::string queueing(const std::string& from) {
-  return "INSERT INTO job_executions (" + kExecutionColumns +
-         ") SELECT :job, thing, 'QUEUED', '{}', CASE WHEN latest > :n1 THEN latest ELSE :n2 END, "
-         "0, "
-         "CASE WHEN latest > :n3 THEN latest ELSE :n4 END, 1, 1 FROM (SELECT it.thing AS thing, "
-         "coalesce((SELECT max(before.queued_ms) FROM job_executions before WHERE before.thing = "
-         "it.thing), 0) AS latest FROM " +
-         from + ") wanted";
+  return "INSERT INTO job_executions (cohort, " + kExecutionColumns +
+         ") SELECT cohort, :job, thing, 'QUEUED', '{}', CASE WHEN latest > :n1 THEN latest ELSE "
+         ":n2 END, 0, CASE WHEN latest > :n3 THEN latest ELSE :n4 END, 1, 1 FROM (SELECT it.cohort "
+         "AS cohort, it.thing AS thing, coalesce((SELECT max(before.queued_ms) FROM job_executions "
+         "before WHERE before.cohort = it.cohort AND before.thing = it.thing), 0) AS latest FROM " +
+         from +
+         " ORDER BY it.cohort, it.thing) wanted WHERE true ON CONFLICT (cohort, thing, job_id) DO "
+         "NOTHING";
+}
+
+// Whether a device has no execution of a job; parameter: the job.
+std::string unasked(const std::string& device) {
+  return "NOT EXISTS (SELECT 1 FROM job_executions e WHERE e.cohort = " + device +
+         ".cohort AND e.thing = " + device + ".thing AND e.job_id = :unasked_job)";
 }
 
 Result<Share> share(Store& store, const std::string& sql, const std::string& first,
@@ -100,8 +110,8 @@ std::string devices_of(Cohort cohort) {
            "WHERE it.job_id = :job AND it.status = 'SUCCEEDED'";
   }
   return "memberships it JOIN core_devices core ON core.thing = it.thing WHERE it.group_name = "
-         ":group_name AND NOT EXISTS (SELECT 1 FROM job_executions e WHERE e.job_id = :job AND "
-         "e.thing = it.thing)";
+         ":group_name AND " +
+         unasked("it");
 }
 
 }  // namespace
@@ -221,28 +231,54 @@ Result<int64_t> cohort_at(Store& store, const std::string& group, int64_t quota)
 }
 
 Result<std::vector<Candidate>> waiting(Store& store, const Record& record, int64_t limit) {
-  std::vector<Candidate> found;
-  if (record.group.empty() || !record.state.stage_is_open) return found;
-  const std::string unasked =
-      " AND NOT EXISTS (SELECT 1 FROM job_executions e WHERE e.job_id = :job AND "
-      "e.thing = m.thing) ";
-  if (!record.plan.canary_group.empty()) {
-    SKERRY_ASSIGN(found, store.database().select(
-                             "SELECT m.thing, m.cohort, t.attributes FROM memberships c JOIN "
-                             "memberships m ON m.thing = c.thing JOIN things t ON t.name = m.thing "
-                             "WHERE c.group_name = :canary AND m.group_name = :group_name" +
-                                 unasked + "ORDER BY m.cohort, m.thing LIMIT :limit",
-                             read_candidate, record.plan.canary_group.str(), record.group,
-                             record.job_id.str(), limit));
-    for (Candidate& each : found) each.is_canary = true;
-    if (!found.empty()) return found;
-  }
+  SKERRY_ASSIGN(auto canaries, waiting_canaries(store, record, limit));
+  const bool none = record.group.empty() || !record.state.stage_is_open;
+  if (none || !canaries.empty()) return canaries;
   return store.database().select(
       "SELECT m.thing, m.cohort, t.attributes FROM memberships m JOIN things t ON t.name = m.thing "
-      "WHERE m.group_name = :group_name AND m.cohort > :after AND m.cohort <= :boundary" +
-          unasked + "ORDER BY m.cohort, m.thing LIMIT :limit",
+      "WHERE m.group_name = :group_name AND m.cohort > :after AND m.cohort <= :boundary AND " +
+          unasked("m") + " ORDER BY m.cohort, m.thing LIMIT :limit",
       read_candidate, record.group, record.asked_to, record.state.boundary, record.job_id.str(),
       limit);
+}
+
+Result<std::vector<Candidate>> waiting_canaries(Store& store, const Record& record, int64_t limit) {
+  std::vector<Candidate> found;
+  const bool none = record.group.empty() || !record.state.stage_is_open;
+  if (none || record.plan.canary_group.empty()) return found;
+  SKERRY_ASSIGN(found, store.database().select(
+                           "SELECT m.thing, m.cohort, t.attributes FROM memberships c JOIN "
+                           "memberships m ON m.thing = c.thing JOIN things t ON t.name = m.thing "
+                           "WHERE c.group_name = :canary AND m.group_name = :group_name AND " +
+                               unasked("m") + " ORDER BY m.cohort, m.thing LIMIT :limit",
+                           read_candidate, record.plan.canary_group.str(), record.group,
+                           record.job_id.str(), limit));
+  for (Candidate& each : found) each.is_canary = true;
+  return found;
+}
+
+Result<int64_t> count_waiting(Store& store, const Record& record, int64_t limit) {
+  if (record.group.empty() || !record.state.stage_is_open) return 0;
+  SKERRY_ASSIGN(const auto canaries, waiting_canaries(store, record, limit));
+  if (!canaries.empty()) return static_cast<int64_t>(canaries.size());
+  return store.database().select_one(
+      "",
+      "SELECT count(*) AS number FROM (SELECT m.thing FROM memberships m WHERE m.group_name = "
+      ":group_name AND m.cohort > :after AND m.cohort <= :boundary AND " +
+          unasked("m") + " LIMIT :limit) found",
+      [](const Row& row) { return row.number("number"); }, record.group, record.asked_to,
+      record.state.boundary, record.job_id.str(), limit);
+}
+
+Result<int64_t> cohort_after(Store& store, const Record& record, int64_t members) {
+  const int64_t before = members - 1;
+  SKERRY_ASSIGN(const auto found,
+                store.database().select(
+                    "SELECT cohort FROM memberships WHERE group_name = :group_name AND cohort > "
+                    ":after AND cohort <= :boundary ORDER BY cohort, thing LIMIT 1 OFFSET :before",
+                    [](const Row& row) { return row.number("cohort"); }, record.group,
+                    record.asked_to, record.state.boundary, before));
+  return found.empty() ? record.state.boundary : found.front();
 }
 
 Result<bool> is_in_group(Store& store, const ThingName& thing, const std::string& group) {
@@ -253,47 +289,72 @@ Result<bool> is_in_group(Store& store, const ThingName& thing, const std::string
   return !found.empty();
 }
 
-Result<void> ask_range(Store& store, const Record& record, int64_t after, int64_t upto,
-                       int64_t now_ms) {
-  SKERRY_TRY(store.database().execute(
+Result<std::vector<ThingName>> ask_range(Store& store, const Record& record, int64_t upto,
+                                         int64_t now_ms) {
+  Database& database = store.database();
+  SKERRY_TRY(database.execute(
       queueing("memberships it WHERE it.group_name = :group_name AND it.cohort > :after AND "
-               "it.cohort <= :upto AND NOT EXISTS (SELECT 1 FROM job_executions e WHERE e.job_id = "
-               ":same_job AND e.thing = it.thing)"),
-      record.job_id.str(), now_ms, now_ms, now_ms, now_ms, record.group, after, upto,
-      record.job_id.str()));
-  SKERRY_TRY(store.database().execute(
+               "it.cohort <= :upto"),
+      record.job_id.str(), now_ms, now_ms, now_ms, now_ms, record.group, record.asked_to, upto));
+  SKERRY_TRY(database.execute(
       "UPDATE job_executions SET status = 'CANCELED', updated_ms = :now, version_number = "
-      "version_number + 1 WHERE job_id = :previous AND status = 'QUEUED' AND thing IN (SELECT "
-      "thing "
-      "FROM memberships WHERE group_name = :group_name AND cohort > :after AND cohort <= :upto)",
-      now_ms, record.previous.job_id.str(), record.group, after, upto));
-  return {};
+      "version_number + 1 WHERE job_id = :previous AND status = 'QUEUED' AND cohort > :after AND "
+      "cohort <= :upto AND EXISTS (SELECT 1 FROM memberships m WHERE m.group_name = :group_name "
+      "AND m.thing = job_executions.thing)",
+      now_ms, record.previous.job_id.str(), record.asked_to, upto, record.group));
+  std::vector<ThingName> asked;
+  const std::string after = std::to_string(record.asked_to), last = std::to_string(upto);
+  const std::array<std::string_view, 3> range = {record.group, after, last};
+  SKERRY_TRY(database.scan(
+      "SELECT thing, '' FROM memberships WHERE group_name = ? AND cohort > ? AND cohort <= ?",
+      range,
+      [&](std::string_view thing, std::string_view) { asked.emplace_back(std::string(thing)); }));
+  return asked;
 }
 
 Result<void> ask_one(Store& store, const Record& record, const ThingName& thing, int64_t now_ms) {
   SKERRY_TRY(store.queue_execution(record.job_id, thing, now_ms));
   SKERRY_TRY(store.database().execute(
       "UPDATE job_executions SET status = 'CANCELED', updated_ms = :now, version_number = "
-      "version_number + 1 WHERE job_id = :previous AND status = 'QUEUED' AND thing = :thing",
-      now_ms, record.previous.job_id.str(), thing.str()));
+      "version_number + 1 WHERE cohort = :cohort AND thing = :thing AND job_id = :previous AND "
+      "status = 'QUEUED'",
+      now_ms, cohort_of(thing), thing.str(), record.previous.job_id.str()));
   return {};
 }
 
 Result<std::vector<ThingName>> waiting_for_rollback(Store& store, const Record& record,
                                                     int64_t limit) {
-  return store.database().select(
-      "SELECT thing FROM job_executions WHERE job_id = :job AND thing > :after AND status <> "
-      "'REMOVED' ORDER BY thing LIMIT :limit",
-      read_thing, record.job_id.str(), record.back_to, limit);
+  const std::string after =
+      std::to_string(record.back_to.empty() ? -1 : cohort_of(ThingName(record.back_to)));
+  const std::string most = std::to_string(limit);
+  std::vector<std::pair<int64_t, ThingName>> found;
+  for (const ExecutionStatus status : kEveryExecutionStatus) {
+    if (status == ExecutionStatus::kRemoved) continue;
+    const std::array<std::string_view, 5> parameters = {record.job_id.str(), to_string(status),
+                                                        after, record.back_to, most};
+    SKERRY_TRY(store.database().scan(
+        "SELECT thing, cohort FROM job_executions WHERE job_id = ? AND status = ? AND "
+        "(cohort, thing) > (CAST(? AS BIGINT), ?) ORDER BY cohort, thing LIMIT CAST(? AS BIGINT)",
+        parameters, [&](std::string_view thing, std::string_view cohort) {
+          found.emplace_back(std::stoll(std::string(cohort)), ThingName(std::string(thing)));
+        }));
+  }
+  std::ranges::sort(found);
+  if (found.size() > static_cast<size_t>(limit)) found.resize(static_cast<size_t>(limit));
+  std::vector<ThingName> things;
+  for (auto& [cohort, thing] : found) things.push_back(std::move(thing));
+  return things;
 }
 
 Result<void> ask_back(Store& store, const Record& record, const ThingName& upto, int64_t now_ms) {
+  const int64_t after = record.back_to.empty() ? -1 : cohort_of(ThingName(record.back_to));
   SKERRY_TRY(store.database().execute(
-      queueing("job_executions it WHERE it.job_id = :release AND it.thing > :after AND it.thing <= "
-               ":upto AND it.status <> 'REMOVED' AND NOT EXISTS (SELECT 1 FROM job_executions e "
-               "WHERE e.job_id = :same_job AND e.thing = it.thing)"),
-      record.rollback_job_id.str(), now_ms, now_ms, now_ms, now_ms, record.job_id.str(),
-      record.back_to, upto.str(), record.rollback_job_id.str()));
+      queueing("job_executions it WHERE it.job_id = :release AND it.status IN ('QUEUED', "
+               "'IN_PROGRESS', 'SUCCEEDED', 'FAILED', 'TIMED_OUT', 'REJECTED', 'CANCELED') AND "
+               "(it.cohort, it.thing) > (:after_cohort, :after) AND (it.cohort, it.thing) <= "
+               "(:upto_cohort, :upto)"),
+      record.rollback_job_id.str(), now_ms, now_ms, now_ms, now_ms, record.job_id.str(), after,
+      record.back_to, cohort_of(upto), upto.str()));
   return {};
 }
 
@@ -337,7 +398,7 @@ Result<std::vector<ThingName>> overdue(Store& store, const JobId& job, int64_t t
   const int64_t old = now_ms - timeout_ms;
   return store.database().select(
       "SELECT thing FROM job_executions WHERE job_id = :job AND status = 'IN_PROGRESS' AND "
-      "(started_ms <= :old OR started_ms > :now) ORDER BY thing LIMIT :limit",
+      "(started_ms <= :old OR started_ms > :now) ORDER BY cohort, thing LIMIT :limit",
       read_thing, job.str(), old, now_ms, kManyAtOnce);
 }
 
@@ -348,22 +409,23 @@ Result<std::vector<ThingName>> retries_due(Store& store, const JobId& job, const
   return store.database().select(
       "SELECT thing FROM job_executions WHERE job_id = :job AND status IN ('FAILED', 'TIMED_OUT') "
       "AND execution_number <= :attempts AND (updated_ms <= :old OR updated_ms > :now) ORDER BY "
-      "thing LIMIT :limit",
+      "cohort, thing LIMIT :limit",
       read_thing, job.str(), retry.attempts, old, now_ms, kManyAtOnce);
 }
 
 Result<std::vector<SiteLoad>> site_loads(Store& store, const Record& record, int64_t silence_ms,
-                                         int64_t now_ms) {
+                                         int64_t recent_ms, int64_t now_ms) {
   const int64_t old = now_ms - silence_ms;
+  const int64_t recent = now_ms - recent_ms;
   return store.database().select(
-      "SELECT t.attributes AS attributes, max(e.queued_ms) AS queued, max(CASE WHEN e.status = "
-      "'IN_PROGRESS' OR (e.status = 'QUEUED' AND e.queued_ms > :old) THEN 1 ELSE 0 END) AS open "
-      "FROM job_executions e JOIN things t ON t.name = e.thing WHERE e.job_id = :job "
-      "GROUP BY e.thing, t.attributes",
+      "SELECT t.attributes AS attributes, e.queued_ms AS queued, CASE WHEN e.status = "
+      "'IN_PROGRESS' OR (e.status = 'QUEUED' AND e.queued_ms > :old) THEN 1 ELSE 0 END AS open "
+      "FROM job_executions e JOIN things t ON t.name = e.thing WHERE e.job_id = :job AND (e.status "
+      "IN ('QUEUED', 'IN_PROGRESS') OR e.queued_ms > :recent)",
       [](const Row& row) {
         return SiteLoad{row.text("attributes"), row.number("queued"), row.number("open") != 0};
       },
-      old, record.job_id.str());
+      old, record.job_id.str(), recent);
 }
 
 Result<Share> unhealthy(Store& store, const Record& record, Cohort cohort) {
@@ -403,27 +465,27 @@ Result<std::vector<std::pair<std::string, std::string>>> running_models(Store& s
   return database.select(of_some, read, record.group, record.job_id.str());
 }
 
-Result<void> each_of_release(Store& store, const Record& record, const formats::ModelId& model,
-                             const std::function<void(std::string_view)>& each) {
-  const std::array<std::string_view, 3> parameters = {model.name, model.version,
-                                                      record.job_id.str()};
+Result<void> each_asked(Store& store, const Record& record,
+                        const std::function<void(std::string_view, bool)>& each) {
+  const std::array<std::string_view, 1> parameters = {record.job_id.str()};
   return store.database().scan(
-      "SELECT '', t.counts FROM model_totals t WHERE t.model = ? AND t.version = ? AND EXISTS "
-      "(SELECT 1 FROM job_executions e WHERE e.job_id = ? AND e.thing = t.thing AND e.status = "
-      "'SUCCEEDED')",
-      parameters, [&](std::string_view, std::string_view counts) { each(counts); });
+      "SELECT thing, status FROM job_executions WHERE job_id = ?", parameters,
+      [&](std::string_view thing, std::string_view status) { each(thing, status == "SUCCEEDED"); });
 }
 
-Result<void> each_of_members(Store& store, const Record& record, const formats::ModelId& model,
-                             const std::function<void(bool, std::string_view)>& each) {
-  const std::array<std::string_view, 4> parameters = {record.job_id.str(), model.name,
-                                                      model.version, record.group};
+Result<void> each_member(Store& store, const Record& record,
+                         const std::function<void(std::string_view)>& each) {
+  const std::array<std::string_view, 1> parameters = {record.group};
+  return store.database().scan("SELECT thing, '' FROM memberships WHERE group_name = ?", parameters,
+                               [&](std::string_view thing, std::string_view) { each(thing); });
+}
+
+Result<void> each_report(
+    Store& store, const formats::ModelId& model,
+    const std::function<void(std::string_view thing, std::string_view packed)>& each) {
+  const std::array<std::string_view, 2> parameters = {model.name, model.version};
   return store.database().scan(
-      "SELECT EXISTS (SELECT 1 FROM job_executions e WHERE e.job_id = ? AND e.thing = t.thing), "
-      "t.counts FROM model_totals t WHERE t.model = ? AND t.version = ? AND EXISTS (SELECT 1 FROM "
-      "memberships m WHERE m.group_name = ? AND m.thing = t.thing)",
-      parameters,
-      [&](std::string_view asked, std::string_view counts) { each(asked == "1", counts); });
+      "SELECT thing, counts FROM model_totals WHERE model = ? AND version = ?", parameters, each);
 }
 
 }  // namespace skerry::fleet::rollout

@@ -81,13 +81,17 @@ struct Candidate {
 };
 // Members of started stages that have no execution of the release: canaries, then by cohort.
 Result<std::vector<Candidate>> waiting(Store& store, const Record& record, int64_t limit);
+Result<std::vector<Candidate>> waiting_canaries(Store& store, const Record& record, int64_t limit);
+Result<int64_t> count_waiting(Store& store, const Record& record, int64_t limit);
+// The cohort of the last of the next `members` of started stages after record.asked_to.
+Result<int64_t> cohort_after(Store& store, const Record& record, int64_t members);
 Result<bool> is_in_group(Store& store, const ThingName& thing, const std::string& group);
 
 // --- Executions ---
-// Queues the release for waiting members with a cohort in (after, upto], and takes from them what
-// they have not begun of the previous one.
-Result<void> ask_range(Store& store, const Record& record, int64_t after, int64_t upto,
-                       int64_t now_ms);
+// Queues the release for members after record.asked_to with a cohort up to `upto`, and takes from
+// them what they have not begun of the previous one. Returns those members.
+Result<std::vector<ThingName>> ask_range(Store& store, const Record& record, int64_t upto,
+                                         int64_t now_ms);
 Result<void> ask_one(Store& store, const Record& record, const ThingName& thing, int64_t now_ms);
 // The next things after `record.back_to` that were asked for the release and not for the rollback.
 Result<std::vector<ThingName>> waiting_for_rollback(Store& store, const Record& record,
@@ -105,14 +109,14 @@ Result<std::vector<ThingName>> overdue(Store& store, const JobId& job, int64_t t
                                        int64_t now_ms);
 Result<std::vector<ThingName>> retries_due(Store& store, const JobId& job, const Retry& retry,
                                            int64_t now_ms);
-// By value of the site attribute: its open executions, and when it was last asked.
+// Devices that were asked within `recent_ms`, or are still at work.
 struct SiteLoad {
   std::string attributes_json;
   int64_t queued_ms = 0;
   bool is_open = false;
 };
 Result<std::vector<SiteLoad>> site_loads(Store& store, const Record& record, int64_t silence_ms,
-                                         int64_t now_ms);
+                                         int64_t recent_ms, int64_t now_ms);
 
 // --- Evidence ---
 // Devices on which the release succeeded, or (control) members that were not asked for it, with how
@@ -128,11 +132,14 @@ Result<Share> with_errors(Store& store, const Record& record, Cohort cohort);
 Result<std::vector<std::pair<std::string, std::string>>> running_models(Store& store,
                                                                         const Record& record,
                                                                         Cohort cohort);
-// What each device said of a version of a model, packed (formats/model_counts.h): those on which
-// the release succeeded; and every member, with whether it was asked for the release.
-Result<void> each_of_release(Store& store, const Record& record, const formats::ModelId& model,
-                             const std::function<void(std::string_view packed)>& each);
-Result<void> each_of_members(Store& store, const Record& record, const formats::ModelId& model,
-                             const std::function<void(bool asked, std::string_view packed)>& each);
+// Every device that was asked for the release, and whether it succeeded there; every member of the
+// target; and what each device said of a version of a model, packed (formats/model_counts.h).
+Result<void> each_asked(Store& store, const Record& record,
+                        const std::function<void(std::string_view thing, bool succeeded)>& each);
+Result<void> each_member(Store& store, const Record& record,
+                         const std::function<void(std::string_view thing)>& each);
+Result<void> each_report(
+    Store& store, const formats::ModelId& model,
+    const std::function<void(std::string_view thing, std::string_view packed)>& each);
 
 }  // namespace skerry::fleet::rollout
