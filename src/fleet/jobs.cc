@@ -19,6 +19,9 @@ constexpr int64_t kFailureRetryMs = 1'000;
 // Of one unit of work: others get their turn in between.
 constexpr size_t kNotificationsAtOnce = 64;
 constexpr size_t kMessagesOfNotification = 2;
+constexpr size_t kPageOfThings = 1'000;
+// The clock may have gone back since: some are told once more.
+constexpr int64_t kClockMarginMs = 60'000;
 // As AWS has it: the notification of all jobs names the first of them.
 constexpr size_t kMaxListed = 15;
 constexpr size_t kMaxNotificationBytes = formats::kMaxPacketBytes - 1024;  // beside the topic
@@ -77,7 +80,7 @@ JobsService::JobsService(io::Env& env, StorePool& stores, const Deployments& dep
   link_.route("$aws/things/+/jobs/+/namespace-aws-gg-deployment/update", on_job_request);
   link_.route(std::string(kSubscribedPrefix) + "+",
               [this](const net::MqttMessage& message) { on_subscribed(message); });
-  link_.on_connected([this] { tasks_.spawn(notify_all()); });
+  link_.on_connected([this] { notify_all(INT64_MAX); });
   stores_.add_listener(*this);
 }
 
@@ -208,38 +211,67 @@ void JobsService::on_subscribed(const net::MqttMessage& message) {
     const auto next = co_await self.stores_.write(
         [name](Store& store) { return store.next_pending(name); }, kOnAnyDisk);
     if (next && !*next) co_return;
-    self.to_notify_.insert(name);
-    self.notify_soon();
+    self.remember({name});
   }(*this, *thing));
 }
 
 void JobsService::committed(const Effects& effects) {
-  if (effects.jobs.empty()) return;
-  to_notify_.insert(effects.jobs.begin(), effects.jobs.end());
+  if (!effects.jobs.empty()) remember(effects.jobs);
+}
+
+void JobsService::remember(const std::vector<ThingName>& things) {
+  if (to_notify_.empty()) remembered_since_ms_ = env_.clock.wall_ms();
+  // Their executions say which they are.
+  if (to_notify_.size() + things.size() > kMostByName) {
+    return notify_all(remembered_since_ms_ - kClockMarginMs);
+  }
+  to_notify_.insert(things.begin(), things.end());
   notify_soon();
 }
 
-io::Task<void> JobsService::notify_all() {
-  auto things =
-      co_await stores_.write([](Store& store) { return store.things_with_pending(); }, kOnAnyDisk);
-  if (!things) {
-    log::error(kModule, "cannot find what devices have to do",
-               {{"error", things.error().message()}});
+void JobsService::notify_all(int64_t since_ms) {
+  if (since_ms < INT64_MAX) to_notify_.clear();
+  sweep_ = Sweep{sweep_ ? std::min(sweep_->since_ms, since_ms) : since_ms, ThingName()};
+  notify_soon();
+}
+
+io::Task<void> JobsService::read_on() {
+  const Sweep from = *sweep_;
+  auto page = co_await stores_.write(
+      [from](Store& store) {
+        return store.things_to_notify(from.since_ms, from.after, kPageOfThings);
+      },
+      kOnAnyDisk);
+  if (!page) {
+    log::error(kModule, "cannot find what devices have to do; trying again",
+               {{"error", page.error().message()}});
+    co_await io::sleep(env_.loop, kFailureRetryMs);
     co_return;
   }
-  to_notify_.insert(things->begin(), things->end());
-  notify_soon();
+  to_notify_.insert(page->begin(), page->end());
+  // It may have begun anew meanwhile.
+  if (!sweep_ || sweep_->after != from.after || sweep_->since_ms != from.since_ms) co_return;
+  if (page->empty()) {
+    sweep_.reset();
+  } else {
+    sweep_->after = page->back();
+  }
 }
 
 void JobsService::notify_soon() {
-  if (!to_notify_.empty() && !is_sending_) tasks_.spawn(send_notifications());
+  const bool has_any = !to_notify_.empty() || sweep_;
+  if (has_any && !is_sending_) tasks_.spawn(send_notifications());
 }
 
 io::Task<void> JobsService::send_notifications() {
   is_sending_ = true;
   co_await io::sleep(env_.loop, 0);
   // Without a connection the next one sends them.
-  while (!to_notify_.empty() && link_.connected()) {
+  while ((!to_notify_.empty() || sweep_) && link_.connected()) {
+    if (to_notify_.empty()) {
+      co_await read_on();
+      continue;
+    }
     const size_t room = link_.room() / kMessagesOfNotification;
     if (room == 0) {
       co_await io::sleep(env_.loop, kBacklogRetryMs);

@@ -6,7 +6,9 @@
 // of the changes they speak of, and no device hears of a job again that it has just ended.
 #pragma once
 
+#include <cstdint>
 #include <expected>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -48,8 +50,12 @@ class JobsService : public EffectListener {
   void on_request(const net::MqttMessage& message);
   io::Task<void> answer(formats::JobTopic topic, std::string payload);
   void on_subscribed(const net::MqttMessage& message);
-  // Every thing with something to do: after a connect, because the broker may have lost messages.
-  io::Task<void> notify_all();
+  // Every thing with something to do, or something that changed since: after a connect, because the
+  // broker may have lost messages, and where they are too many to be remembered by name.
+  void notify_all(int64_t since_ms);
+  void remember(const std::vector<ThingName>& things);
+  // The next of them into to_notify_, a page at a time.
+  io::Task<void> read_on();
   void notify_soon();
   io::Task<void> send_notifications();
   void send(const Result<Notification>& notification, const ThingName& thing);
@@ -66,7 +72,14 @@ class JobsService : public EffectListener {
   StorePool& stores_;
   const Deployments& deployments_;
   DeviceLink& link_;
+  static constexpr size_t kMostByName = 20'000;
+  struct Sweep {
+    int64_t since_ms = 0;
+    ThingName after;  // of the order in the store; "" at the beginning
+  };
   std::set<ThingName> to_notify_;
+  int64_t remembered_since_ms_ = 0;
+  std::optional<Sweep> sweep_;
   bool is_sending_ = false;  // one after the other, so that an older state never comes last
   io::TaskScope tasks_;
 };

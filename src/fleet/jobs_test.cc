@@ -216,6 +216,34 @@ TEST_F(JobsTest, ManyDevicesAreNotifiedNoFasterThanTheBrokerAcknowledges) {
   EXPECT_EQ(notified, 2 * things.size());
 }
 
+TEST_F(JobsTest, TooManyToRememberByNameAreAllTold) {
+  constexpr int kMany = 25'000;
+  ThingGroup group;
+  group.name = ThingGroupName("many");
+  group.id = "many";
+  ASSERT_TRUE(fleet.store->create_group(group));
+  ASSERT_TRUE(fleet.store->transaction([&]() -> Result<void> {
+    for (int i = 0; i < kMany; ++i) {
+      const ThingName name("t" + std::to_string(i));
+      SKERRY_TRY(fleet.store->create_thing({.name = name, .id = name.str()}));
+      SKERRY_TRY(fleet.store->add_to_group(name, group.name));
+    }
+    return {};
+  }));
+  const auto deployment = fleet.deploy_to("thinggroup/many");
+  EXPECT_EQ(told().size(), 2u * kMany);
+  // Also those that have nothing to do any more, and the broker was away meanwhile.
+  fleet.mqtt->disconnect();
+  ASSERT_TRUE(
+      fleet.write([&](Store& store) { return fleet.deployments.cancel(store, deployment.id); }));
+  fleet.mqtt->connect();
+  const auto messages = told();
+  EXPECT_EQ(messages.size(), 2u * kMany);
+  for (const auto& [topic, message] : messages) {
+    if (topic.find("notify-next") != std::string::npos) EXPECT_FALSE(message.contains("execution"));
+  }
+}
+
 TEST_F(JobsTest, WhatNoPacketCarriesEndsFailedAndDoesNotBlockWhatFollows) {
   Deployment old;
   old.id = DeploymentId("old");

@@ -128,9 +128,8 @@ class Store {
   Result<Slice<Deployment>> list_deployments(const DeploymentFilter& filter, const Page& page);
   Result<void> set_deployment_status(const DeploymentId& id, DeploymentStatus status);
   Result<void> set_deployment_tags(const DeploymentId& id, const std::string& tags_json);
-
   // --- store_jobs.cc ---
-  // QUEUED, version 1. `now_ms` is moved up where the thing has a later execution already.
+  // QUEUED, version 1; not before what the thing has already.
   Result<JobExecution> queue_execution(const JobId& job_id, const ThingName& thing, int64_t now_ms);
   // The same for every thing of the group, in one statement.
   Result<void> queue_executions_of_group(const JobId& job_id, const ThingGroupName& group,
@@ -138,8 +137,10 @@ class Store {
   Result<JobExecution> find_execution(const JobId& job_id, const ThingName& thing);
   // QUEUED and IN_PROGRESS ones: IN_PROGRESS first, then by queued_ms.
   Result<std::vector<JobExecution>> pending_executions(const ThingName& thing);
-  Result<std::optional<JobExecution>> next_pending(const ThingName& thing);  // the first of those
-  Result<std::vector<ThingName>> things_with_pending();
+  Result<std::optional<JobExecution>> next_pending(const ThingName& thing);  // the first one
+  // After `after`, of executions that are pending or have changed since.
+  Result<std::vector<ThingName>> things_to_notify(int64_t since_ms, const ThingName& after,
+                                                  size_t limit);
   struct ExecutionChange {
     ExecutionStatus status = ExecutionStatus::kQueued;
     std::optional<std::string> status_details_json;  // unset: as it was
@@ -165,7 +166,6 @@ class Store {
   Result<int64_t> prune(int64_t oldest_ms, int64_t limit);
   // How many executions of the job are in each status.
   Result<std::vector<std::pair<ExecutionStatus, int64_t>>> count_executions(const JobId& job_id);
-
   // --- store_devices.cc ---
   Result<void> upsert_core_device(const CoreDevice& device);
   Result<CoreDevice> find_core_device(const ThingName& thing);

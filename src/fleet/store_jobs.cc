@@ -97,9 +97,15 @@ Result<std::optional<JobExecution>> Store::next_pending(const ThingName& thing) 
   return std::optional<JobExecution>(std::move(found.front()));
 }
 
-Result<std::vector<ThingName>> Store::things_with_pending() {
-  return database_->select("SELECT DISTINCT thing FROM job_executions WHERE " + kIsPending,
-                           [](const Row& row) { return ThingName(row.text("thing")); });
+Result<std::vector<ThingName>> Store::things_to_notify(int64_t since_ms, const ThingName& after,
+                                                       size_t limit) {
+  const int64_t cohort = after.empty() ? -1 : rollout::cohort_of(after);
+  return database_->select(
+      "SELECT thing FROM job_executions WHERE (cohort, thing) > (:cohort, :thing) AND (" +
+          kIsPending +
+          " OR updated_ms >= :since) GROUP BY cohort, thing ORDER BY cohort, thing LIMIT :limit",
+      [](const Row& row) { return ThingName(row.text("thing")); }, cohort, after.str(), since_ms,
+      static_cast<int64_t>(limit));
 }
 
 Result<JobExecution> Store::update_execution(const JobId& job_id, const ThingName& thing,
