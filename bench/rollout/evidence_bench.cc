@@ -31,6 +31,15 @@ double ms_since(Clock::time_point began) {
   return std::chrono::duration<double, std::milli>(Clock::now() - began).count();
 }
 
+double cpu_ms() {
+  struct rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto ms = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_usec) / 1e3;
+  };
+  return ms(usage.ru_utime) + ms(usage.ru_stime);
+}
+
 int64_t peak_mb() {
   struct rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
@@ -96,14 +105,15 @@ Result<void> succeed(Store& store, const JobId& job, int64_t devices) {
 template <class Ask>
 Result<void> time(const char* what, Ask ask) {
   std::vector<double> took;
+  const double cpu_before = cpu_ms();
   for (int i = 0; i < 9; ++i) {
     const auto began = Clock::now();
     SKERRY_TRY(ask());
     took.push_back(ms_since(began));
   }
   std::ranges::sort(took);
-  fmt::print("{:>10} {}: {:.0f} ms (median of 9; {:.0f} to {:.0f})\n", "", what, took[4], took[0],
-             took[8]);
+  fmt::print("{:>10} {}: {:.0f} ms (median of 9; {:.0f} to {:.0f}; {:.0f} ms of CPU)\n", "", what,
+             took[4], took[0], took[8], (cpu_ms() - cpu_before) / 9);
   return {};
 }
 

@@ -110,11 +110,18 @@ TEST(ModelCountsTest, PackedBothWays) {
     ASSERT_TRUE(add_packed(packed, sum, totals)) << packed;
     EXPECT_EQ(sum, counts);
     EXPECT_EQ(totals, static_cast<const ModelTotals&>(counts));
+    ModelTotals alone;
+    std::array<uint64_t, ModelCounts::kClassBins> classes{1, 2, 3};
+    ASSERT_TRUE(read_packed(packed, alone, classes)) << packed;
+    EXPECT_EQ(alone, totals);
+    EXPECT_EQ(classes, counts.classes);
     ModelCounts damaged;
     for (size_t length = 0; length < packed.size(); ++length) {
       EXPECT_FALSE(add_packed(packed.substr(0, length), damaged, totals)) << length;
+      EXPECT_FALSE(read_packed(packed.substr(0, length), alone, classes)) << length;
     }
     EXPECT_FALSE(add_packed(packed + "A", damaged, totals));
+    EXPECT_FALSE(read_packed(packed + "A", alone, classes));
   }
 }
 

@@ -87,23 +87,29 @@ class Unpacker {
     return true;
   }
 
+  // Over bins, unread.
+  bool skip_bins() {
+    uint64_t left = 0;
+    if (!number(left) || left > text_.size()) return false;
+    left *= 2;
+    size_t at = 0;
+    for (; left > 0 && at < text_.size(); ++at) {
+      const auto digit = kValues[static_cast<unsigned char>(text_[at])];
+      if (digit < 0) return false;
+      if ((static_cast<unsigned char>(digit) & kMore) == 0) --left;
+    }
+    text_.remove_prefix(at);
+    return left == 0;
+  }
+
   bool at_end() const { return text_.empty(); }
 
  private:
   std::string_view text_;
 };
 
-// False where `packed` is not what pack() prints.
-template <class EachLatency, class EachClass>
-bool read(std::string_view packed, ModelTotals& totals, EachLatency each_latency,
-          EachClass each_class) {
-  if (!packed.starts_with(kVersion)) return false;
-  Unpacker text(packed.substr(1));
-  for (const auto total : kTotals) {
-    if (!text.number(totals.*total)) return false;
-  }
-  return text.bins(ModelCounts::Latency::kBuckets, each_latency) &&
-         text.bins(ModelCounts::kClassBins, each_class) && text.at_end();
+bool read_totals(Unpacker& text, ModelTotals& totals) {
+  return std::ranges::all_of(kTotals, [&](auto total) { return text.number(totals.*total); });
 }
 
 double share(uint64_t part, uint64_t whole) {
@@ -180,21 +186,24 @@ std::string pack(const ModelCounts& counts) {
 }
 
 bool add_packed(std::string_view packed, ModelCounts& sum, ModelTotals& totals) {
-  if (!read(
-          packed, totals, [&](size_t i, uint64_t count) { add_to(sum.latency[i], count); },
-          [&](size_t i, uint64_t count) { add_to(sum.classes[i], count); })) {
-    return false;
-  }
+  if (!packed.starts_with(kVersion)) return false;
+  Unpacker text(packed.substr(1));
+  if (!read_totals(text, totals)) return false;
   for (const auto total : kTotals) add_to(sum.*total, totals.*total);
-  return true;
+  const auto add_latency = [&](size_t i, uint64_t count) { add_to(sum.latency[i], count); };
+  const auto add_class = [&](size_t i, uint64_t count) { add_to(sum.classes[i], count); };
+  return text.bins(sum.latency.size(), add_latency) && text.bins(sum.classes.size(), add_class) &&
+         text.at_end();
 }
 
 bool read_packed(std::string_view packed, ModelTotals& totals,
                  std::array<uint64_t, ModelCounts::kClassBins>& classes) {
+  if (!packed.starts_with(kVersion)) return false;
+  Unpacker text(packed.substr(1));
   classes.fill(0);
-  return read(
-      packed, totals, [](size_t, uint64_t) {},
-      [&](size_t i, uint64_t count) { classes[i] = count; });
+  const auto set_class = [&](size_t i, uint64_t count) { classes[i] = count; };
+  return read_totals(text, totals) && text.skip_bins() && text.bins(classes.size(), set_class) &&
+         text.at_end();
 }
 
 }  // namespace skerry::formats

@@ -92,9 +92,8 @@ struct Sums {
 // First the release's own are added, then those of the control are compared.
 class Ranking {
  public:
-  void add(double value) {
-    if (values_.size() < kLeastObservations) values_.push_back(value);
-  }
+  void add(double value) { values_.push_back(value); }
+  bool is_full() const { return values_.size() >= kLeastObservations; }
   void close() {
     const auto first = static_cast<int64_t>(values_.size());
     if (first == 0 || first >= kLeastObservations) return;
@@ -128,6 +127,7 @@ class Rankings {
 
   size_t size() const { return rankings_.size(); }
   void add(const Report& report) {
+    if (rankings_.front().is_full()) return;  // so many are not ranked
     each(report, 0, [](Ranking& ranking, double value, size_t) { ranking.add(value); });
   }
   void close() {
