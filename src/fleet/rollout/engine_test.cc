@@ -379,7 +379,7 @@ TEST_F(Engine, OnAFullDiskNobodyElseIsAskedAndABadReleaseGoesBack) {
     fleet_.clock.wall += 1000;
     return fleet_
         .write([&](Store& store) {
-          return rollouts_.tick(store, release.id, {fleet_.clock.wall, 1000, true, false}, true);
+          return rollouts_->tick(store, release.id, {fleet_.clock.wall, 1000, true, false}, true);
         })
         .has_value();
   };
