@@ -335,7 +335,7 @@ TEST_F(Engine, WhileNobodyCanBeHeardNoTimePasses) {
   const auto release = start(R"({"silenceTimeoutSeconds": 600, "inProgressTimeoutSeconds": 600,
                                  "stages": [{"devices": 3, "bakeSeconds": 1800},
                                             {"percent": 100}]})");
-  const RolloutEngine engine(fleet_.env, fleet_.stores, rollouts_, [&] {
+  const RolloutEngine engine(fleet_.env, fleet_.stores, *rollouts_, [&] {
     ++looks;
     return hears;
   });
