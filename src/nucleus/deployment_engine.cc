@@ -454,10 +454,11 @@ io::Task<Outcome<>> DeploymentEngine::bring_up_current() {
 Fault DeploymentEngine::fault_of_health(Error error) const {
   for (const ComponentStatus& status : supervisor_.statuses()) {
     if (status.state != ComponentState::kBroken) continue;
+    const std::string& name = status.name.str();
     if (status.code == "BOOTSTRAP_TIMEOUT")
-      return {Cause::kBootstrap, Error(Code::kTimeout, error.message())};
+      return {Cause::kBootstrap, Error(Code::kTimeout, error.message()), name};
     return {status.code == "BOOTSTRAP_ERROR" ? Cause::kBootstrap : Cause::kComponent,
-            std::move(error)};
+            std::move(error), name};
   }
   return {Cause::kActivation, std::move(error)};
 }

@@ -19,6 +19,8 @@ struct Row {
   std::string_view type;   // may be empty
 };
 
+constexpr std::string_view kUserComponent = "USER_COMPONENT_ERROR";
+constexpr std::string_view kAwsComponents = "aws.greengrass.";
 constexpr std::string_view kFailure = "DEPLOYMENT_FAILURE";
 constexpr std::string_view kRejected = "DEPLOYMENT_REJECTED";
 
@@ -97,7 +99,8 @@ FaultCodes codes_of(const Fault& fault) {
       continue;
     for (const auto level : std::views::split(row.stack, '/'))
       codes.stack.emplace_back(std::string_view(level));
-    if (!row.type.empty()) codes.types.emplace_back(row.type);
+    const bool is_aws = row.type == kUserComponent && fault.component.starts_with(kAwsComponents);
+    if (!row.type.empty()) codes.types.emplace_back(is_aws ? "AWS_COMPONENT_ERROR" : row.type);
     break;
   }
   return codes;

@@ -37,6 +37,7 @@ enum class Cause {
 struct Fault {
   Cause cause;
   Error error;
+  std::string component = {};  // whose fault it is, where it is one's
 };
 template <class T = void>
 using Outcome = std::expected<T, Fault>;

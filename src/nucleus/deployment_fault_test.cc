@@ -30,6 +30,16 @@ TEST(DeploymentFaultTest, TheCodeSaysMoreThanTheCauseAlone) {
             "USER_COMPONENT_ERROR");
 }
 
+TEST(DeploymentFaultTest, WhoseComponentItWasIsSaid) {
+  const auto type_of = [](Cause cause, const std::string& component) {
+    return codes_of({cause, Error(Code::kInternal, "why"), component}).types.front();
+  };
+  EXPECT_EQ(type_of(Cause::kComponent, "com.example.Mine"), "USER_COMPONENT_ERROR");
+  EXPECT_EQ(type_of(Cause::kComponent, "aws.greengrass.StreamManager"), "AWS_COMPONENT_ERROR");
+  EXPECT_EQ(type_of(Cause::kBootstrap, "aws.greengrass.StreamManager"), "AWS_COMPONENT_ERROR");
+  EXPECT_EQ(type_of(Cause::kState, "aws.greengrass.StreamManager"), "DEVICE_ERROR");
+}
+
 TEST(DeploymentFaultTest, WhatWasNotTriedWasRejected) {
   EXPECT_EQ(report(Cause::kStale), "DEPLOYMENT_REJECTED/REJECTED_STALE_DEPLOYMENT");
   EXPECT_EQ(report(Cause::kDocument),
