@@ -230,14 +230,22 @@ TEST_F(JobsTest, TooManyToRememberByNameAreAllTold) {
     }
     return {};
   }));
+  // The broker acknowledges as it likes.
+  const auto told_so_many = [&](size_t topics) {
+    std::map<std::string, json> messages = told();
+    while (messages.size() < topics && fleet.loop.run_for(5000)) {
+      for (auto& [topic, message] : told()) messages[topic] = std::move(message);
+    }
+    return messages;
+  };
   const auto deployment = fleet.deploy_to("thinggroup/many");
-  EXPECT_EQ(told().size(), 2u * kMany);
+  EXPECT_EQ(told_so_many(2u * kMany).size(), 2u * kMany);
   // Also those that have nothing to do any more, and the broker was away meanwhile.
-  fleet.mqtt->disconnect();
+  fleet.mqtt.disconnect();
   ASSERT_TRUE(
       fleet.write([&](Store& store) { return fleet.deployments.cancel(store, deployment.id); }));
-  fleet.mqtt->connect();
-  const auto messages = told();
+  fleet.mqtt.connect();
+  const auto messages = told_so_many(2u * kMany);
   EXPECT_EQ(messages.size(), 2u * kMany);
   for (const auto& [topic, message] : messages) {
     if (topic.find("notify-next") != std::string::npos) EXPECT_FALSE(message.contains("execution"));
