@@ -364,7 +364,8 @@ TEST_F(Engine, WhileNobodyCanBeHeardNoTimePasses) {
   pass(3'600);
   EXPECT_EQ(with(release.job_id), first(3));  // nothing has baked
   hears = true;
-  for (int i = 0; i < 4; ++i) pass(900);
+  // Those of the last stage would be silent after one more.
+  for (int i = 0; i < 4 && with(release.job_id).size() < size_t{kDevices}; ++i) pass(900);
   EXPECT_EQ(with(release.job_id), first(kDevices));
   for (const std::string& name : first(3)) {
     EXPECT_EQ(fleet_.store->find_execution(release.job_id, ThingName(name))->execution_number, 1);
