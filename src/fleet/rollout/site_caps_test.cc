@@ -143,7 +143,8 @@ class SiteBandwidth : public SitesOfRollout {
         {"ComponentName", "com.example.Big"},
         {"ComponentVersion", "1.0.0"},
         {"Manifests",
-         {{{"Lifecycle", json::object()}, {"Artifacts", {{{"Uri", "s3://bucket/model.onnx"}}}}}}}};
+         {{{"Lifecycle", json::object()},
+           {"Artifacts", {{{"URI", "greengrass:" + std::string(64, 'a') + "/model.onnx"}}}}}}}};
     EXPECT_TRUE(fleet_.store->create_component(
         {ComponentName("com.example.Big"), "1.0.0", recipe.dump(), "", "", "{}", 1}));
     return {{"com.example.Big", {{"componentVersion", "1.0.0"}}}};
