@@ -20,6 +20,7 @@ constexpr int64_t kJumpMs = 30'000;      // the clock has jumped where it disagr
 constexpr int64_t kForeverMs = int64_t{1} << 52;
 // A look may take so much of the writer's time at most, in a fleet of any size.
 constexpr int64_t kRestPerLook = 10;
+constexpr int64_t kMostRestMs = 60'000;
 
 void tell(Store& store, const std::vector<ThingName>& things) {
   auto& told = store.effects().jobs;
@@ -439,8 +440,10 @@ io::Task<void> RolloutEngine::run() {
     const int64_t began_ms = env_.clock.monotonic_ms();
     const bool more = co_await tick_all();
     const int64_t took_ms = env_.clock.monotonic_ms() - began_ms;
-    // Others have their turn between any two units of work.
-    co_await io::sleep(env_.loop, more ? 0 : std::max(kTickMs, took_ms * kRestPerLook));
+    // Others have their turn between any two units of work. A program that was stopped for an hour
+    // has not looked for an hour.
+    const int64_t rest_ms = std::clamp(took_ms * kRestPerLook, kTickMs, kMostRestMs);
+    co_await io::sleep(env_.loop, more ? 0 : rest_ms);
   }
 }
 
