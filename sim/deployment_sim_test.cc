@@ -33,7 +33,7 @@ class DeploymentSimSeeds : public testing::TestWithParam<int> {
     EXPECT_GT(succeeded, 150);
     EXPECT_GT(failed, 300);
     EXPECT_GT(crashes, 500);
-    EXPECT_GT(losses, 5);
+    EXPECT_GT(losses, 3);
   }
 };
 

@@ -4,6 +4,7 @@ which lies in every field that it may fill.
     pages_test.py SKERRY_FLEET [FOLDER FOR SCREENSHOTS]
 """
 
+import hashlib
 import json
 import pathlib
 import sqlite3
@@ -20,6 +21,11 @@ DEVICES = 10_000
 DETECTOR = "com.example.Detector"
 
 
+def cohort_of(thing):
+    """As docs/data/rollout.md has it."""
+    return int.from_bytes(hashlib.sha256(thing.encode()).digest()[:8], "big") >> 1
+
+
 def seed_rows(directory):
     """10,000 devices of one group with a deployment under way, as rows: their messages are not what is tested here."""
     names = [f"press-{number:05}" for number in range(DEVICES)]
@@ -31,8 +37,8 @@ def seed_rows(directory):
             database.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", [tuple(row.values()) for row in rows])
         insert("things", ({"name": name, "id": name, "attributes": json.dumps({"site": f"hall-{number % 4}"}),
                            "created_ms": 1} for number, name in enumerate(names)))
-        insert("memberships", ({"group_name": "plant", "thing": name, "cohort": number}
-                               for number, name in enumerate(names)))
+        insert("memberships", ({"group_name": "plant", "thing": name, "cohort": cohort_of(name)}
+                               for name in names))
         insert("core_devices", ({"thing": name, "healthy": number % 100 != 0, "last_status_ms": 1_790_000_000_000,
                                  "nucleus_version": "2.18.0", "platform": "linux", "architecture": "amd64",
                                  "runtime": "", "sequence_number": 1} for number, name in enumerate(names)))
@@ -42,7 +48,7 @@ def seed_rows(directory):
             "reported_ms": 1, "installed_ms": 1} for number, name in enumerate(names)))
         [job] = database.execute("SELECT job_id FROM deployments WHERE name = 'big'").fetchone()
         insert("job_executions", ({
-            "job_id": job, "thing": name, "status": "FAILED" if number % 500 == 0 else "QUEUED", "status_details": "{}",
+            "job_id": job, "thing": name, "cohort": cohort_of(name), "status": "FAILED" if number % 500 == 0 else "QUEUED", "status_details": "{}",
             "queued_ms": 1, "started_ms": 0, "updated_ms": 1_790_000_000_000, "version_number": 1, "execution_number": 1}
             for number, name in enumerate(names)))
     database.close()

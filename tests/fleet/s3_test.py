@@ -66,7 +66,7 @@ def content_of(size, seed=0):
     return (block * (size // len(block) + 1))[:size]
 
 
-class S3Test(unittest.TestCase):
+class S3Test(ClientTest):
     def setUp(self):
         self.bucket = "b" + uuid.uuid4().hex[:12]
         self.directory = pathlib.Path(tempfile.mkdtemp(dir=scratch.name))
