@@ -89,7 +89,8 @@ class Hostile(e2e.EndToEnd):
     @ROOT
     def test_a_memory_hog_is_ended_at_its_limit_and_the_reason_is_reported(self):
         self.start_with_neighbour()
-        self.publish(NAME, "1.0.0", "head -c 2000000000 /dev/zero | tail; exit 3")
+        # At its start, which is waited for: on a busy machine it may take longer than the health window.
+        self.publish(NAME, "1.0.0", None, lifecycle={"Startup": "head -c 2000000000 /dev/zero | tail; exit 3"})
         status, reason = self.deploy_with({NAME: "1.0.0", NEIGHBOUR: "1.0.0"},
                                           systemResourceLimits={"memory": 65536, "cpus": 0.9})
         self.assertEqual(status, "FAILED")
