@@ -14,7 +14,7 @@ namespace skerry::nucleus {
 Result<std::string> ipc_address(const std::string& socket, const std::string& runtime_directory) {
   constexpr size_t kLongest = sizeof(sockaddr_un::sun_path) - 1;
   if (socket.size() <= kLongest) return socket;
-  const std::string link =
+  std::string link =
       runtime_directory + "/skerry-" + hex_encode(sha256(socket)).substr(0, 16) + ".socket";
   if (runtime_directory.empty() || link.size() > kLongest) {
     return fail(Code::kFailedPrecondition,
