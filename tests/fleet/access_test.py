@@ -215,7 +215,7 @@ class AuditTest(unittest.TestCase):
         for number in range(5):
             call("POST", "/skerry/v1/accessKeys", {"name": f"p{number}", "role": "viewer"})
         first = call("GET", "/skerry/v1/audit?maxResults=3")[1]
-        second = call("GET", f"/skerry/v1/audit?maxResults=3&nextToken={urllib.parse.quote(first['nextToken'])}")[1]
+        second = call("GET", f"/skerry/v1/audit?maxResults=3&nextToken={urllib.parse.quote(first['nextToken'], safe='')}")[1]
         numbers = [entry["sequence"] for entry in first["entries"] + second["entries"]]
         self.assertEqual(numbers, sorted(numbers, reverse=True))
         self.assertEqual(len(set(numbers)), 6)
