@@ -26,6 +26,7 @@ std::string find_functions(void* library, LrtApi& api) {
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(symbol);
   };
   find("LiteRtCreateEnvironment", api.create_environment);
+  find("LiteRtDestroyEnvironment", api.destroy_environment);
   find("LiteRtCreateModelFromBuffer", api.create_model);
   find("LiteRtDestroyModel", api.destroy_model);
   find("LiteRtCreateOptions", api.create_options);
@@ -71,9 +72,11 @@ Result<std::shared_ptr<const LrtLibrary>> LrtLibrary::open(const std::string& pa
   // Otherwise it looks for libraries of accelerators by their bare names.
   constexpr std::array<LrtEnvironmentOption, 2> kOptions = {
       {{kAutoRegisterAccelerators, {kInteger, kCpuOnly}}, {kMinLogSeverity, {kInteger, kErrors}}}};
+  LrtEnvironment* environment = nullptr;
   SKERRY_TRY(check(self->api_.create_environment(static_cast<int>(kOptions.size()), kOptions.data(),
-                                                 &self->environment_),
+                                                 &environment),
                    Code::kInternal, "LiteRT does not start"));
+  self->environment_ = {environment, self->api_.destroy_environment};
   return self;
 }
 

@@ -46,6 +46,7 @@ static_assert(sizeof(LrtLayout) == 68 && sizeof(LrtTensorType) == 72 &&
 
 struct LrtApi {
   LrtStatus (*create_environment)(int, const LrtEnvironmentOption*, LrtEnvironment**);
+  void (*destroy_environment)(LrtEnvironment*);
   LrtStatus (*create_model)(LrtEnvironment*, const void*, size_t, LrtModel**);
   void (*destroy_model)(LrtModel*);
   LrtStatus (*create_options)(LrtOptions**);
@@ -81,12 +82,12 @@ using LrtHandle = std::unique_ptr<T, void (*)(T*)>;
 
 class LrtLibrary {
  public:
-  // The library stays in the process once loaded, and so does its environment. kUnavailable where
-  // it cannot be loaded, kUnsupported where it is another one.
+  // The library stays in the process once loaded; its environment goes with the last user of this.
+  // kUnavailable where it cannot be loaded, kUnsupported where it is another one.
   static Result<std::shared_ptr<const LrtLibrary>> open(const std::string& path);
 
   const LrtApi& api() const { return api_; }
-  LrtEnvironment* environment() const { return environment_; }
+  LrtEnvironment* environment() const { return environment_.get(); }
   const std::string& version() const { return version_; }
 
   // The status as a Result. `what` opens the message.
@@ -94,7 +95,7 @@ class LrtLibrary {
 
  private:
   LrtApi api_{};
-  LrtEnvironment* environment_ = nullptr;
+  LrtHandle<LrtEnvironment> environment_{nullptr, nullptr};
   std::string version_;
 };
 
