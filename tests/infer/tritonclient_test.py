@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import pathlib
 import signal
 import socket
@@ -153,7 +154,8 @@ class Protocol(InferTest):
         (usage,) = stats["memory_usage"]
         self.assertEqual((usage["type"], usage["id"]), ("CPU", 0))
         self.assertGreater(usage["byte_size"], 4 * rows)
-        self.assertLess(usage["byte_size"], 3 * 4 * rows)
+        if "SKERRY_SANITIZED" not in os.environ:  # sanitizers take memory for themselves
+            self.assertLess(usage["byte_size"], 3 * 4 * rows)
         (row,) = json.loads(self.server.command("list", "--json").stdout)
         self.assertEqual(row["memory_bytes"], usage["byte_size"])
         self.assertRegex(self.server.command("list").stdout, r"table +1 +READY +\d+\.\d MiB")

@@ -261,8 +261,8 @@ struct Sampler {
   std::string mode, padding;
   bool align = false;
 
-  double place(double x, int64_t size_) const {
-    const auto size = static_cast<double>(size_);
+  double place(double x, int64_t extent) const {
+    const auto size = static_cast<double>(extent);
     return align ? (x + 1) / 2 * (size - 1) : ((x + 1) * size - 1) / 2;
   }
   double bounded(double x, int64_t size) const {
@@ -429,10 +429,10 @@ Result<void> roi_align(Evaluation& run) {
           double sum = 0;
           double most = -INFINITY;
           for (int64_t s = 0; s < steps_y * steps_x; ++s) {
-            const double y =
-                y0 + (static_cast<double>(cell / columns) +
-                      (static_cast<double>(s / steps_x) + 0.5) / static_cast<double>(steps_y)) *
-                         cell_h;
+            const int64_t row = cell / columns, step = s / steps_x;
+            const double y = y0 + (static_cast<double>(row) + (static_cast<double>(step) + 0.5) /
+                                                                  static_cast<double>(steps_y)) *
+                                      cell_h;
             const double x =
                 x0 + (static_cast<double>(cell % columns) +
                       (static_cast<double>(s % steps_x) + 0.5) / static_cast<double>(steps_x)) *

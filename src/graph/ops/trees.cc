@@ -99,8 +99,8 @@ Result<void> Trees::add_weights(const Evaluation& run, const std::string& prefix
   return {};
 }
 
-bool Trees::holds(const Branch& branch, double x_) {
-  const auto x = static_cast<float>(x_);
+bool Trees::holds(const Branch& branch, double feature) {
+  const auto x = static_cast<float>(feature);
   if (std::isnan(x) && branch.missing_is_true) return true;
   switch (branch.mode) {
     case Mode::kLess:

@@ -34,7 +34,7 @@ class Trees {
 
   Result<void> add_nodes(const Evaluation& run);
   Result<void> add_weights(const Evaluation& run, const std::string& prefix);
-  static bool holds(const Branch& branch, double x);
+  static bool holds(const Branch& branch, double feature);
   Result<size_t> leaf(const Evaluation& run, size_t root, std::span<const double> x) const;
 
   size_t targets_ = 0;
