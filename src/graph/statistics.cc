@@ -121,7 +121,7 @@ Result<std::unique_ptr<Graph>> with_open_dimensions(const Graph& graph, int64_t 
   auto copy = graph.clone();
   for (const auto& input : copy->inputs()) {
     Type type = input->type();
-        if (!type.shape) continue;
+    if (!type.shape) continue;
     for (Dim& dim : *type.shape) {
       if (!dim.is_fixed()) dim = Dim(size);
     }
