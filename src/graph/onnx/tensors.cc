@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <memory>
 
 #include "io/regular_file.h"
 
@@ -14,8 +15,10 @@ Result<uint64_t> number_in(const TensorProto& tensor, std::string_view key, uint
   const auto found = tensor.external.find(key);
   if (found == tensor.external.end()) return otherwise;
   uint64_t value = 0;
-  const char* end = found->second.data() + found->second.size();
-  const auto [stop, error] = std::from_chars(found->second.data(), end, value);
+  const std::string_view text = found->second;
+  const char* const begin = std::to_address(text.begin());
+  const char* const end = begin + text.size();
+  const auto [stop, error] = std::from_chars(begin, end, value);
   if (error == std::errc() && stop == end) return value;
   return fail(Code::kCorrupt, fmt::format("its external data has no valid '{}'", key));
 }

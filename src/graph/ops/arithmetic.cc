@@ -40,8 +40,8 @@ constexpr auto kDiv = []<class T>(T a, T b) -> T {
     return static_cast<T>(a / b);
   }
 };
-constexpr auto kMax = []<class T>(T a, T b) -> T { return a != a || a > b ? a : b; };
-constexpr auto kMin = []<class T>(T a, T b) -> T { return a != a || a < b ? a : b; };
+constexpr auto kMax = []<class T>(T a, T b) -> T { return is_nan(a) || a > b ? a : b; };
+constexpr auto kMin = []<class T>(T a, T b) -> T { return is_nan(a) || a < b ? a : b; };
 constexpr auto kAnd = [](auto a, auto b) { return static_cast<decltype(a)>(a & b); };
 constexpr auto kOr = [](auto a, auto b) { return static_cast<decltype(a)>(a | b); };
 constexpr auto kXor = [](auto a, auto b) { return static_cast<decltype(a)>(a ^ b); };

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <array>
+#include <cmath>
+#include <concepts>
 
 #include "graph/evaluation.h"
 #include "graph/inference.h"
@@ -21,6 +23,13 @@ Dim plus(const Dim& a, const Dim& b);
 Dim times(const Dim& a, const Dim& b);
 // Product of the dimensions [begin, end).
 Dim product(const Shape& shape, size_t begin, size_t end);
+
+// Of a number of any type.
+template <class T>
+constexpr bool is_nan(T value) {
+  if constexpr (std::floating_point<T>) return std::isnan(value);
+  return false;
+}
 
 int64_t product(std::span<const int64_t> sizes);
 std::vector<int64_t> strides_of(std::span<const int64_t> shape);  // row-major, in elements

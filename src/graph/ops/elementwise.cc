@@ -45,7 +45,7 @@ Result<void> map_with(Evaluation& run, const char* first, const char* second = n
 constexpr auto kAbs = []<class T>(T x) { return x < T{0} ? static_cast<T>(T{0} - x) : x; };
 constexpr auto kSign = []<class T>(T x) { return T(x > T{0}) - T(x < T{0}); };
 constexpr auto kNeg = []<class T>(T x) { return static_cast<T>(T{0} - x); };
-constexpr auto kRelu = []<class T>(T x) { return x > T{0} ? x : (x == x ? T{0} : x); };
+constexpr auto kRelu = []<class T>(T x) { return x > T{0} ? x : (is_nan(x) ? x : T{0}); };
 constexpr auto kSigmoid = []<class T>(T x) {
   if (x >= 0) return 1 / (1 + std::exp(-x));
   const T e = std::exp(x);

@@ -1,7 +1,5 @@
 // Elements picked, placed and ordered by indices or by their values.
 #include <algorithm>
-#include <cmath>
-#include <concepts>
 #include <numeric>
 
 #include "graph/ops/common.h"
@@ -311,11 +309,7 @@ Result<void> top_k(Evaluation& run) {
       };
       std::iota(order.begin(), order.end(), 0);
       // A total order, as sorting wants it: NaN is above everything.
-      const auto is_nan = [](T x) {
-        if constexpr (std::floating_point<T>) return std::isnan(x);
-        return false;
-      };
-      const auto below = [&](T x, T y) { return x < y || (!is_nan(x) && is_nan(y)); };
+      const auto below = [](T x, T y) { return x < y || (!is_nan(x) && is_nan(y)); };
       std::ranges::sort(order, [&](int64_t a, int64_t b) {
         const bool less = below(value(a), value(b));
         const bool more = below(value(b), value(a));

@@ -202,7 +202,7 @@ Result<void> infer_unpool(Inference& inference) {
   }
   if (inference.has(2)) {
     const auto sizes = inference.dims(2);
-    if (sizes) inference.set(0, inference.element(0), *sizes);
+    if (sizes) inference.set(0, inference.element(0), sizes);
     return {};
   }
   for (size_t axis = 0; axis < spatial; ++axis) {

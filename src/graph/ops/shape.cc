@@ -146,8 +146,8 @@ Result<void> infer_unsqueeze(Inference& inference) {
   return {};
 }
 
-std::pair<int64_t, int64_t> shape_range(const Node& node, size_t rank_) {
-  const auto rank = static_cast<int64_t>(rank_);
+std::pair<int64_t, int64_t> shape_range(const Node& node, size_t dimensions) {
+  const auto rank = static_cast<int64_t>(dimensions);
   const auto clamped = [rank](int64_t at) {
     return std::clamp<int64_t>(at < 0 ? at + rank : at, 0, rank);
   };
