@@ -4,7 +4,9 @@
 #include <csignal>
 
 #include "base/log.h"
+#include "io/instance_lock.h"
 #include "io/pool.h"
+#include "net/stream.h"
 #include "streams/server.h"
 
 namespace skerry::streams {
@@ -37,6 +39,11 @@ Result<void> run(Options& options) {
   options.limits.max_memory_bytes = options.memory_mb * kMiB;
   options.server.max_frame_bytes = static_cast<size_t>(options.frame_mb * kMiB);
   io::RealFiles files;
+  SKERRY_TRY(io::make_directories(files, options.directory, 0700));
+  SKERRY_ASSIGN(const auto lock,
+                io::InstanceLock::acquire(options.directory + "/lock",
+                                          {"skerry-streams", "choose another --dir"}));
+  net::raise_open_file_limit();
   SKERRY_ASSIGN(auto store, StreamStore::open(files, options.directory, options.limits));
   for (const StreamStore::Recovery& found : store->recoveries()) {
     log::warn("streams", found.what, {{"stream", found.stream}});

@@ -1,23 +1,20 @@
 // skerryd: the device runtime. Reads config.yaml, takes the lock on its root folder, connects, and
 // keeps the installed components running until it is told to stop.
-#include <fcntl.h>
 #include <grp.h>
 #include <malloc.h>
 #include <pwd.h>
-#include <sys/file.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <charconv>
-#include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <thread>
 
 #include "base/encoding.h"
 #include "base/log.h"
 #include "base/sha256.h"
+#include "io/instance_lock.h"
 #include "io/process_guard.h"
 #include "net/http_client.h"
 #include "net/mqtt.h"
@@ -91,21 +88,8 @@ Result<UserId> find_user(const std::string& text) {
   return found;
 }
 
-constexpr int kLockTries = 300;  // six seconds
-
-// Held until the process ends: two nuclei on one root would fight over it.
-Result<void> lock_root(const std::string& root) {
-  const std::string path = root + "/skerryd.lock";
-  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return fail(errno_error("open", path, errno));
-  // One that was killed leaves its lock to its watcher until that has ended the components.
-  for (int tries = 0; tries < kLockTries; ++tries) {
-    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return {};
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return fail(Code::kFailedPrecondition,
-              "another skerryd runs on " + root + "; stop it first, or use another rootPath");
-}
+// One that was killed leaves its lock to its watcher until that has ended the components.
+constexpr int64_t kLockMs = 6'000;
 
 NucleusInfo info_of(const DeviceConfig& config) {
   NucleusInfo info;
@@ -301,7 +285,10 @@ int main_program(int argc, char** argv) {
   // Components run as other users: they must be able to pass through the root folder.
   if (auto made = io::make_directories(files, config->root, 0755); !made)
     return fail_with(kExitFailed, made.error());
-  if (auto locked = lock_root(config->root); !locked) return fail_with(kExitFailed, locked.error());
+  // Until the process ends: two nuclei on one root would fight over it.
+  const auto lock = io::InstanceLock::acquire(config->root + "/skerryd.lock",
+                                              {"skerryd", "use another rootPath"}, kLockMs);
+  if (!lock) return fail_with(kExitFailed, lock.error());
   signal(SIGPIPE, SIG_IGN);
   auto guard = io::ProcessGuard::start(hex_encode(sha256(config->root)).substr(0, 16));
   if (!guard) return fail_with(kExitFailed, guard.error());

@@ -24,7 +24,6 @@
 #include "fleet/deployments.h"
 #include "fleet/device_link.h"
 #include "fleet/fleet_status.h"
-#include "fleet/instance_lock.h"
 #include "fleet/jobs.h"
 #include "fleet/model_metrics.h"
 #include "fleet/presence.h"
@@ -34,6 +33,7 @@
 #include "fleet/shadows.h"
 #include "fleet/store_pool.h"
 #include "formats/limits.h"
+#include "io/instance_lock.h"
 #include "net/http_server.h"
 
 namespace skerry::fleet {
@@ -139,7 +139,7 @@ struct FleetServer::Parts {
   io::Env& env;
   const FleetOptions options;
   const formats::ArnScope scope;
-  std::optional<InstanceLock> lock;
+  std::optional<io::InstanceLock> lock;
   std::unique_ptr<StorePool> stores;
   std::unique_ptr<CertificateAuthority> authority;
   std::unique_ptr<ArtifactStore> artifacts;
@@ -196,7 +196,8 @@ json FleetServer::Parts::description() const {
 io::Task<Result<void>> FleetServer::Parts::open_state() {
   SKERRY_CO_TRY(io::make_directories(env.files, options.directory, 0700));
   SKERRY_CO_TRY(env.files.sync_directory(io::parent_of(options.directory)));
-  SKERRY_CO_ASSIGN(lock, InstanceLock::acquire(path("lock")));
+  SKERRY_CO_ASSIGN(
+      lock, io::InstanceLock::acquire(path("lock"), {"skerry-fleet", "choose another --dir"}));
   // What an earlier run left behind must not send anybody to ports that are no longer ours.
   if (io::exists(env.files, path("fleet.json"))) {
     SKERRY_CO_TRY(env.files.remove(path("fleet.json")));

@@ -60,6 +60,7 @@ Result<void> FileLog::load() {
     const auto first = first_of(name);
     if (!first) continue;
     SKERRY_ASSIGN(auto segment, Segment::open(files_, directory_ + "/" + name, *first));
+    segment.close();
     segments_.push_back({std::move(segment), kUnknown});
   }
   while (!segments_.empty()) {
@@ -172,6 +173,7 @@ Result<void> FileLog::write_parts(bool durable) {
   for (const Part& part : parts_) {
     if (part.opens_segment) {
       SKERRY_TRY(active().sync());
+      active().close();
       SKERRY_TRY(add_segment(part.first));
     }
     SKERRY_TRY(active().append(part.frames, part.first));
@@ -186,7 +188,8 @@ void FileLog::take_back(size_t segments, uint64_t size) {
     segments_.pop_back();
     remove_made(path);
   }
-  if (active().size_bytes() != size && !active().cut(size)) broken_ = true;
+  if (!active().cut(size)) broken_ = true;
+  dirty_ = true;  // that it was cut
 }
 
 Result<void> FileLog::sync() {
@@ -225,6 +228,7 @@ Result<std::vector<Message>> FileLog::read(int64_t from, size_t max_count, size_
   if (behind != segments_.begin()) --behind;
   for (; behind != segments_.end() && found.size() < max_count && bytes <= max_bytes; ++behind) {
     SKERRY_TRY(behind->segment.read(from, take));
+    if (&behind->segment != &active()) behind->segment.close();
   }
   return found;
 }

@@ -47,7 +47,7 @@ class Segment::Reader {
 };
 
 Result<Segment> Segment::create(io::Files& files, std::string path, int64_t first_sequence) {
-  Segment segment(std::move(path), first_sequence);
+  Segment segment(files, std::move(path), first_sequence);
   SKERRY_ASSIGN(segment.file_, files.open(segment.path_, io::OpenMode::kTruncate));
   const std::string header = record::segment_header(first_sequence);
   SKERRY_TRY(segment.file_->write(header));
@@ -57,7 +57,7 @@ Result<Segment> Segment::create(io::Files& files, std::string path, int64_t firs
 }
 
 Result<Segment> Segment::open(io::Files& files, std::string path, int64_t first_sequence) {
-  Segment segment(std::move(path), first_sequence);
+  Segment segment(files, std::move(path), first_sequence);
   SKERRY_ASSIGN(segment.file_, files.open(segment.path_, io::OpenMode::kAppend));
   SKERRY_ASSIGN(segment.size_, segment.file_->size());
   SKERRY_ASSIGN(const std::string header, segment.file_->read_at(0, record::kSegmentHeaderBytes));
@@ -79,22 +79,27 @@ Result<Segment::Scan> Segment::recover() {
   return scan;
 }
 
+Result<void> Segment::reopen() {
+  if (file_) return {};
+  SKERRY_ASSIGN(file_, files_->open(path_, io::OpenMode::kAppend));
+  return {};
+}
+
 Result<void> Segment::append(std::string_view frames, int64_t sequence) {
-  if (auto written = file_->write(frames); !written) {
-    // Half of it may stand there: it must not lie between messages.
-    if (auto cut_off = cut(size_); !cut_off) return cut_off;
-    return written;
-  }
+  SKERRY_TRY(reopen());
+  SKERRY_TRY(file_->write(frames));
   mark(sequence, size_);
   size_ += frames.size();
   return {};
 }
 
 Result<void> Segment::sync() {
+  SKERRY_TRY(reopen());
   return file_->sync();
 }
 
 Result<void> Segment::cut(uint64_t size) {
+  SKERRY_TRY(reopen());
   SKERRY_TRY(file_->truncate(size));
   size_ = size;
   std::erase_if(index_, [&](const Mark& mark) { return mark.offset >= size; });
@@ -102,6 +107,7 @@ Result<void> Segment::cut(uint64_t size) {
 }
 
 Result<Segment::Scan> Segment::read(int64_t from, const Visit& visit) {
+  SKERRY_TRY(reopen());
   Reader reader(*this);
   Scan scan;
   uint64_t offset = offset_before(from);

@@ -1,7 +1,6 @@
 // Segment: one file of a stream's log. Only the last segment of a stream is appended to.
 //
-// A read goes on behind damage: what is behind it is not lost with it. Appends are all or nothing:
-// a write that fails leaves the file as it was.
+// A read goes on behind damage: what is behind it is not lost with it.
 #pragma once
 
 #include <cstdint>
@@ -43,10 +42,13 @@ class Segment {
   // append() to a segment that was opened.
   Result<Scan> recover();
 
-  // Frames for the messages from `sequence` on, the first at the start of `frames`.
+  // Frames for the messages from `sequence` on, the first at the start of `frames`. A write that
+  // fails may leave half of them behind: cut() them off before anything else is appended.
   Result<void> append(std::string_view frames, int64_t sequence);
   Result<void> sync();
-  // Takes back what was appended since the file had `size` bytes.
+  // Gives its descriptor back; the next use opens it again. For segments that are only read.
+  void close() { file_.reset(); }
+  // Takes back what was appended since the file had `size` bytes, also what a failed append left.
   Result<void> cut(uint64_t size);
 
   // Calls `visit` with each intact message whose number is at least `from`, until it says false.
@@ -61,10 +63,13 @@ class Segment {
   };
   class Reader;
 
-  Segment(std::string path, int64_t first) : path_(std::move(path)), first_(first) {}
+  Segment(io::Files& files, std::string path, int64_t first)
+      : files_(&files), path_(std::move(path)), first_(first) {}
+  Result<void> reopen();  // where it is closed
   void mark(int64_t sequence, uint64_t offset);
   uint64_t offset_before(int64_t sequence) const;
 
+  io::Files* files_;
   std::string path_;
   int64_t first_;
   std::unique_ptr<io::File> file_;

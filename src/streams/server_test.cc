@@ -112,6 +112,20 @@ TEST_F(ServerTest, AReaderWaitsForMessagesAndHoldsUpNobody) {
   EXPECT_EQ(second["sequenceNumber"], 1);
 }
 
+TEST_F(ServerTest, AsManyAsAskedForComeHoweverLarge) {
+  call(Operation::kCreateMessageStream, {{"definition", {{"name", "s"}}}});
+  for (int i = 0; i < 300; ++i) {
+    call(Operation::kAppendMessage, {{"name", "s"}, {"payload", payload(std::string(9'000, 'x'))}});
+  }
+  const auto read = [&](int least, int most) {
+    return call(Operation::kReadMessages,
+                {{"streamName", "s"},
+                 {"readMessagesOptions", {{"minMessageCount", least}, {"maxMessageCount", most}}}});
+  };
+  EXPECT_LT(read(1, 300)["messages"].size(), 200u);
+  EXPECT_EQ(read(250, 300)["messages"].size(), 250u);
+}
+
 TEST_F(ServerTest, AReaderThatWaitsInVainIsTold) {
   call(Operation::kCreateMessageStream, {{"definition", {{"name", "s"}}}});
   send(Operation::kReadMessages,

@@ -6,12 +6,14 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/log_limit.h"
 
 namespace skerry::streams {
 namespace {
 
 constexpr std::string_view kModule = "streams";
-constexpr size_t kMaxReadBytes = 1 << 20;  // of one answer, unless its first message is larger
+constexpr size_t kMostReadBytes = 16 << 20;  // where so many are needed for the least number
+constexpr size_t kMaxReadBytes = 1 << 20;    // of one answer, unless its first message is larger
 constexpr int64_t kExpireEverySyncs = 10;
 // Nothing is dropped for its age before the clock has been steady for so long: a device that starts
 // with a wrong one gets the right one meanwhile.
@@ -119,7 +121,20 @@ io::Task<Result<std::vector<Message>>> StreamService::read(std::string name, Rea
           if (look.available < static_cast<int64_t>(options.min_count)) return look;
           SKERRY_ASSIGN(look.messages,
                         store.read(name, options.from, options.max_count, kMaxReadBytes));
-          return look;
+          // Fewer than were asked for at least, because they are large, or some are damaged.
+          if (look.messages.size() >= options.min_count) return look;
+          SKERRY_ASSIGN(look.messages,
+                        store.read(name, options.from, options.min_count, kMostReadBytes));
+          size_t bytes = 0;
+          for (const Message& message : look.messages) bytes += message.payload.size();
+          const bool all = look.messages.empty() ||
+                           look.messages.back().sequence == info.range.newest ||
+                           look.messages.size() >= options.min_count;
+          if (all) return look;
+          return fail(Code::kResourceExhausted,
+                      "the first " + std::to_string(look.messages.size()) + " messages have " +
+                          std::to_string(bytes) + " bytes and an answer at most " +
+                          std::to_string(kMostReadBytes) + ": ask for fewer");
         }));
     if (!look.messages.empty()) co_return std::move(look.messages);
     const int64_t left_ms = begun_ms + options.timeout_ms - env_.clock.monotonic_ms();
@@ -148,6 +163,7 @@ io::Task<void> StreamService::more_messages(std::string name, uint64_t seen, int
 }
 
 io::Task<void> StreamService::keep_house() {
+  log::Limit complaints;
   for (int64_t round = 1;; ++round) {
     co_await io::sleep(env_.loop, kSyncEveryMs);
     const bool expires = clock_is_steady() && round % kExpireEverySyncs == 0;
@@ -157,7 +173,9 @@ io::Task<void> StreamService::keep_house() {
       if (expires) return store.expire(now_ms);
       return {};
     });
-    if (!kept) log::error(kModule, "streams are not synced", {{"error", kept.error().message()}});
+    if (kept) continue;
+    complaints.write(log::Level::kError, kModule, "streams are not synced",
+                     {{"error", kept.error().message()}});
   }
 }
 

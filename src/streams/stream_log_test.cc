@@ -105,6 +105,25 @@ TEST(FileLog, IsAsItWasWhenItIsOpenedAgain) {
   EXPECT_EQ(log->recovery().damaged_bytes, 0u);
 }
 
+TEST(FileLog, OnlyTheLastSegmentIsKeptOpen) {
+  io::RealFiles files;
+  const std::string directory = testing::TempDir() + "stream_log_open";
+  ASSERT_TRUE(io::remove_all(files, directory));
+  ASSERT_TRUE(io::make_directories(files, directory));
+  const auto descriptors = [&] { return files.list("/proc/self/fd")->size(); };
+  const size_t before = descriptors();
+  auto log = *FileLog::create(files, directory, {.max_bytes = 1 << 20, .segment_bytes = 200});
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(log->append(std::string(150, 'x'), 1));
+    ASSERT_TRUE(log->finish(false));
+  }
+  EXPECT_EQ(descriptors(), before + 1);
+  log = *FileLog::open(files, directory, {.max_bytes = 1 << 20, .segment_bytes = 200});
+  EXPECT_EQ(payloads(*log).size(), 100u);
+  EXPECT_EQ(descriptors(), before + 1);
+  ASSERT_TRUE(io::remove_all(files, directory));
+}
+
 TEST(FileLog, AMessageThatLooksLikeASegmentIsAMessage) {
   io::FaultFiles files;
   ASSERT_TRUE(files.make_directory(kDirectory, 0700));
@@ -211,6 +230,7 @@ class Work {
   }
   bool open() {
     if (!made_) {
+      if (!io::remove_all(files_, kDirectory)) return false;
       if (!io::make_directories(files_, kDirectory)) return false;
       auto log = FileLog::create(files_, kDirectory, limits_);
       if (!log) return false;
@@ -313,14 +333,20 @@ TEST(FileLogPowerCuts, LoseNothingThatWasAcknowledged) {
   EXPECT_GE(cuts, kIsSanitized ? 200 : 2'000);
 }
 
-// One fault at each operation, after which the work goes on; then the power goes.
-std::string fail_everywhere(Lie lie, uint64_t seed, int errno_value) {
+// One fault at each operation, or all from there on for some time, after which the work goes on;
+// then the power goes.
+std::string fail_everywhere(Lie lie, uint64_t seed, int errno_value, bool persists = false) {
   for (size_t at = 0;; ++at) {
     Work work(lie, seed);
-    work.files().fail_at(at, errno_value);
+    if (persists) {
+      work.files().fail_from(at, errno_value);
+    } else {
+      work.files().fail_at(at, errno_value);
+    }
     work.run(kBatches);
-    work.files().stop_failing();
     if (at >= work.files().operations().size()) return "";
+    work.files().stop_failing();
+    work.run(2);  // few: what is lost must not be dropped for its age
     work.reboot(io::CrashPolicy::kDropUnsynced, seed);
     if (const std::string wrong = work.check(); !wrong.empty()) {
       return wrong + ", fault at " + std::to_string(at);
@@ -332,6 +358,7 @@ TEST(FileLogFaults, AWriteThatFailsIsTakenBackAndCostsNothingElse) {
   for (uint64_t seed = 0; seed < 3; ++seed) {
     EXPECT_EQ(fail_everywhere(Lie::kNone, seed, ENOSPC), "");
     EXPECT_EQ(fail_everywhere(Lie::kNone, seed, EIO), "");
+    EXPECT_EQ(fail_everywhere(Lie::kNone, seed, EIO, true), "");
   }
 }
 
