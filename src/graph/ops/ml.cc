@@ -16,6 +16,11 @@ std::pair<int64_t, int64_t> matrix_of(const Array& in) {
   return {in.shape[0], product(std::span(in.shape).subspan(1))};
 }
 
+// Sample `n` of a matrix.
+std::span<const double> row_of(std::span<const double> matrix, int64_t n, int64_t features) {
+  return matrix.subspan(static_cast<size_t>(n * features), static_cast<size_t>(features));
+}
+
 void apply_post_transform(const std::string& name, std::span<double> scores) {
   if (name == "LOGISTIC") {
     for (double& score : scores) score = 1 / (1 + std::exp(-score));
@@ -75,8 +80,7 @@ Result<void> normalizer(Evaluation& run) {
   const auto [samples, features] = matrix_of(run.in(0));
   const auto x = run.in(0).to_doubles();
   for (int64_t n = 0; n < samples; ++n) {
-    const std::span row =
-        std::span(x).subspan(static_cast<size_t>(n * features), static_cast<size_t>(features));
+    const auto row = row_of(x, n, features);
     double size = 0;
     for (const double value : row) {
       size = norm == "MAX" ? std::max(size, value)
@@ -358,8 +362,7 @@ Result<void> tree_regressor(Evaluation& run) {
   const auto [samples, features] = matrix_of(run.in(0));
   const auto x = run.in(0).to_doubles();
   for (int64_t n = 0; n < samples; ++n) {
-    const std::span row =
-        std::span(x).subspan(static_cast<size_t>(n * features), static_cast<size_t>(features));
+    const auto row = row_of(x, n, features);
     SKERRY_ASSIGN(auto scores, trees.evaluate(run, row));
     apply_post_transform(run.node().string_of("post_transform"), scores);
     for (size_t k = 0; k < targets; ++k) {
@@ -383,8 +386,7 @@ Result<void> tree_classifier(Evaluation& run) {
   const auto [samples, features] = matrix_of(run.in(0));
   const auto x = run.in(0).to_doubles();
   for (int64_t n = 0; n < samples; ++n) {
-    const std::span row =
-        std::span(x).subspan(static_cast<size_t>(n * features), static_cast<size_t>(features));
+    const auto row = row_of(x, n, features);
     SKERRY_ASSIGN(auto scores, trees.evaluate(run, row));
     auto best = static_cast<size_t>(std::ranges::max_element(scores) - scores.begin());
     const auto only = classes == 2 ? trees.only_target() : std::nullopt;
