@@ -21,8 +21,8 @@
 #include "nucleus/component_users.h"
 #include "nucleus/device_clock.h"
 #include "nucleus/device_config.h"
-#include "nucleus/ipc_address.h"
-#include "nucleus/ipc_server.h"
+#include "nucleus/ipc/address.h"
+#include "nucleus/ipc/server.h"
 #include "nucleus/nucleus.h"
 #include "nucleus/run_with.h"
 

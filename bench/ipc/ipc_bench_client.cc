@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "nucleus/config_tree.h"
-#include "nucleus/ipc_client.h"
+#include "nucleus/ipc/client.h"
 
 namespace {
 

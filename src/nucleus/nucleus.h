@@ -11,7 +11,7 @@
 #include "nucleus/deployment_engine.h"
 #include "nucleus/device_state.h"
 #include "nucleus/fleet_status_reporter.h"
-#include "nucleus/ipc_server.h"
+#include "nucleus/ipc/server.h"
 #include "nucleus/jobs_client.h"
 #include "nucleus/mqtt_router.h"
 #include "nucleus/nucleus_info.h"

@@ -40,7 +40,7 @@ struct NucleusInfo {
   // uid and gid of "user" or "user:group".
   std::function<Result<UserId>(const std::string&)> find_user;
 
-  std::string ipc_address;  // of the socket, for components (nucleus/ipc_address.h)
+  std::string ipc_address;  // of the socket, for components (nucleus/ipc/address.h)
 
   std::string ipc_socket() const { return root + "/ipc.socket"; }
   std::string state_directory() const { return root + "/state"; }

@@ -14,7 +14,7 @@
 #include <sstream>
 #include <string>
 
-#include "nucleus/ipc_test_host.h"
+#include "nucleus/ipc/test_host.h"
 
 namespace {
 

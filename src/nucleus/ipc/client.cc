@@ -1,5 +1,5 @@
 // Plain blocking reads and writes around rpc::ClientConnection.
-#include "nucleus/ipc_client.h"
+#include "nucleus/ipc/client.h"
 
 #include <sys/socket.h>
 #include <sys/time.h>

@@ -10,7 +10,7 @@
 
 #include "nucleus/access_control.h"
 #include "nucleus/config_store.h"
-#include "nucleus/ipc_server.h"
+#include "nucleus/ipc/server.h"
 #include "nucleus/pubsub.h"
 #include "rpc/server_connection.h"
 
@@ -60,19 +60,19 @@ struct IpcCall {
 // `text` as a JSON string with its quotes.
 std::string json_string(const std::string& text);
 
-// ipc_configuration.cc
+// configuration.cc
 IpcOutcome get_configuration(const IpcCall& call);
 IpcOutcome update_configuration(const IpcCall& call);
 IpcOutcome subscribe_to_configuration_update(const IpcCall& call);
-// ipc_pubsub.cc
+// pubsub.cc
 IpcOutcome publish_to_topic(const IpcCall& call);
 IpcOutcome subscribe_to_topic(const IpcCall& call);
-// ipc_mqtt.cc
+// mqtt.cc
 IpcOutcome publish_to_iot_core(const IpcCall& call);
 IpcOutcome subscribe_to_iot_core(const IpcCall& call);
-// ipc_lifecycle.cc
+// lifecycle.cc
 IpcOutcome update_state(const IpcCall& call);
-// ipc_updates.cc
+// updates.cc
 IpcOutcome subscribe_to_component_updates(const IpcCall& call);
 IpcOutcome defer_component_update(const IpcCall& call);
 IpcOutcome subscribe_to_validate_configuration_updates(const IpcCall& call);

@@ -1,5 +1,5 @@
 // The IPC socket itself: many clients, and those that misbehave.
-#include "nucleus/ipc_server.h"
+#include "nucleus/ipc/server.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -14,9 +14,9 @@
 #include <thread>
 
 #include "net/socket.h"
-#include "nucleus/ipc_address.h"
-#include "nucleus/ipc_client.h"
-#include "nucleus/ipc_test_host.h"
+#include "nucleus/ipc/address.h"
+#include "nucleus/ipc/client.h"
+#include "nucleus/ipc/test_host.h"
 #include "rpc/client_connection.h"
 
 namespace skerry::nucleus {

@@ -1,5 +1,5 @@
 // The table of operations, and the way of every request through it: parse, look up, run, answer.
-#include "nucleus/ipc_operations.h"
+#include "nucleus/ipc/operations.h"
 
 #include <array>
 #include <nlohmann/json.hpp>
@@ -19,7 +19,7 @@ struct Operation {
   std::string_view bad_request;  // the modelled shape for a request that makes no sense
 };
 
-// To add an operation: write it in its ipc_<topic>.cc, declare it in the header, move its line
+// To add an operation: write it in the file of its service, declare it in the header, move its line
 // here.
 constexpr std::array kOperations = {
     Operation{"GetConfiguration", get_configuration, kServiceError},

@@ -3,7 +3,7 @@
 
 #include "base/encoding.h"
 #include "net/mqtt_topic.h"
-#include "nucleus/ipc_operations.h"
+#include "nucleus/ipc/operations.h"
 
 namespace skerry::nucleus {
 namespace {

@@ -1,7 +1,7 @@
 // UpdateState: a component says that it runs, or that it has failed.
 #include <nlohmann/json.hpp>
 
-#include "nucleus/ipc_operations.h"
+#include "nucleus/ipc/operations.h"
 
 namespace skerry::nucleus {
 

@@ -2,7 +2,7 @@
 // SendConfigurationValidityReport: a component's word in deployments. Each speaks for itself alone.
 #include <nlohmann/json.hpp>
 
-#include "nucleus/ipc_operations.h"
+#include "nucleus/ipc/operations.h"
 #include "nucleus/update_consent.h"
 
 namespace skerry::nucleus {

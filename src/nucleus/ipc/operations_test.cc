@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
-#include "nucleus/ipc_operations.h"
-#include "nucleus/ipc_test_host.h"
+#include "nucleus/ipc/operations.h"
+#include "nucleus/ipc/test_host.h"
 #include "rpc/test_golden_session.h"
 #include "rpc/test_wire.h"
 

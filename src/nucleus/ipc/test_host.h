@@ -8,7 +8,7 @@
 
 #include "io/clock.h"
 #include "net/test_mqtt.h"
-#include "nucleus/ipc_server.h"
+#include "nucleus/ipc/server.h"
 #include "nucleus/mqtt_router.h"
 #include "nucleus/test_config.h"
 #include "nucleus/update_consent.h"

@@ -5,7 +5,7 @@
 
 #include "formats/json_pointer.h"
 #include "formats/node.h"
-#include "nucleus/ipc_operations.h"
+#include "nucleus/ipc/operations.h"
 
 namespace skerry::nucleus {
 namespace {

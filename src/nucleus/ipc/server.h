@@ -1,5 +1,5 @@
 // Greengrass IPC for components: a Unix socket that speaks event-stream RPC, and the operations
-// behind it. The table of operations is in ipc_operations.cc, the operations in ipc_<topic>.cc.
+// behind it. The table of operations is in operations.cc, the operations in a file per service.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // A link with a name of its own for each socket, so that it is the same after a restart.
-#include "nucleus/ipc_address.h"
+#include "nucleus/ipc/address.h"
 
 #include <sys/un.h>
 #include <unistd.h>

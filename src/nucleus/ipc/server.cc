@@ -1,6 +1,6 @@
 // The IPC socket: accepts connections, moves bytes between each and its protocol state machine, and
 // drops those that do not speak in time or do not read.
-#include "nucleus/ipc_server.h"
+#include "nucleus/ipc/server.h"
 
 #include <algorithm>
 #include <array>
@@ -11,7 +11,7 @@
 #include "base/log_limit.h"
 #include "io/task.h"
 #include "net/stream.h"
-#include "nucleus/ipc_operations.h"
+#include "nucleus/ipc/operations.h"
 
 namespace skerry::nucleus {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "base/encoding.h"
 #include "formats/json_ptr.h"
-#include "nucleus/ipc_operations.h"
+#include "nucleus/ipc/operations.h"
 #include "nucleus/mqtt_router.h"
 
 namespace skerry::nucleus {
