@@ -194,6 +194,12 @@ void Graph::set_output(size_t index, Value& value) {
   value.uses_.push_back({nullptr, this, index});
 }
 
+void Graph::swap_names(Value& a, Value& b) {
+  std::swap(a.name_, b.name_);
+  names_->values[a.name_] = &a;
+  names_->values[b.name_] = &b;
+}
+
 void Graph::erase(Node& node) {
   for (size_t i = 0; i < node.inputs_.size(); ++i) node.set_input(i, nullptr);
   for (const auto& subgraph : node.subgraphs_) {

@@ -164,6 +164,9 @@ class Graph {
   void add_output(Value& value);
   void set_output(size_t index, Value& value);
 
+  // A value that takes another's place takes its name too, where callers know that name.
+  void swap_names(Value& a, Value& b);
+
   // Nobody may read what goes.
   void erase(Node& node);
   void erase(Value& input_or_constant);
