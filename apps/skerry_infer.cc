@@ -123,7 +123,7 @@ void add_serve(CLI::App& app, Arguments& arguments) {
       ->capture_default_str()
       ->check(CLI::Range(0, 86'400));
   serve->add_flag("--repository-over-tcp", server.repository_over_tcp,
-                  "Allow loading and unloading through TCP too");
+                  "Allow loading, unloading and settings through TCP too");
   serve->add_option("--log-level", arguments.log_level, "debug, info, warn or error")
       ->capture_default_str()
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}));

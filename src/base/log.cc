@@ -1,16 +1,18 @@
 // The log writer: formats a record into one buffer and hands it to the kernel in one write.
 #include "base/log.h"
+#include "base/log_level.h"
 
 #include <unistd.h>
 
+#include <atomic>
 #include <ctime>
 #include <string>
 
 namespace skerry::log {
 namespace {
 
+std::atomic<Level> g_level = Level::kInfo;
 // Set once by configure() before threads start, read-only after that.
-Level g_level = Level::kInfo;
 Format g_format = Format::kText;
 
 constexpr std::string_view kNames[] = {"debug", "info", "warn", "error"};
@@ -55,6 +57,14 @@ void append_text(std::string& out, std::string_view text) {
 void configure(Level level, Format format) {
   g_level = level;
   g_format = format;
+}
+
+Level level() {
+  return g_level;
+}
+
+void set_level(Level level) {
+  g_level = level;
 }
 
 Level parse_level(std::string_view name) {

@@ -157,6 +157,36 @@ TEST(ModelPackageTest, ErrorsNameThePlace) {
             std::string::npos);
 }
 
+TEST(ModelPackageTest, Batching) {
+  const auto refusal = [](const char* batching, int first = -1) {
+    json document = {{"format", 1},
+                     {"name", "m"},
+                     {"version", "1"},
+                     {"runtime", "null"},
+                     {"file", "m.bin"},
+                     {"sha256", std::string(64, 'a')},
+                     {"inputs", {{{"name", "x"}, {"datatype", "FP32"}, {"shape", {-1, 2}}}}},
+                     {"outputs", {{{"name", "y"}, {"datatype", "FP32"}, {"shape", {first, 2}}}}}};
+    document["batching"] = json::parse(batching);
+    const auto package = parse_model_package(document.dump());
+    if (!package) return package.error().message();
+    const auto again = parse_model_package(to_text(*package));
+    return again && again->batching == package->batching ? std::string()
+                                                         : "does not survive printing";
+  };
+  EXPECT_EQ(refusal(R"({"max_rows":2})"), "");
+  EXPECT_EQ(refusal(R"({"max_rows":32,"preferred_rows":[8,32],"max_delay_ms":5,"max_queued":0})"),
+            "");
+  EXPECT_EQ(refusal(R"({})"), "model.json: batching.max_rows: is missing");
+  EXPECT_EQ(refusal(R"({"max_rows":1})"), "model.json: batching.max_rows: must be 2 to 65536");
+  EXPECT_EQ(refusal(R"({"max_rows":2,"max_delay_ms":-1})"),
+            "model.json: batching.max_delay_ms: must be 0 to 65536");
+  EXPECT_EQ(refusal(R"({"max_rows":2,"preferred_rows":[3]})"),
+            "model.json: batching.preferred_rows[0]: must be 1 to max_rows");
+  EXPECT_EQ(refusal(R"({"max_rows":2})", 1),
+            "model.json: batching: the first dimension of 'y' must be -1");
+}
+
 TEST(ModelPackageTest, Scores) {
   const auto refusal = [](const char* scores, int last = 3) {
     json document = {{"format", 1},

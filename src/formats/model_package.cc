@@ -20,6 +20,7 @@ using tensor::TensorSpec;
 constexpr int64_t kFormat = 1;
 constexpr size_t kMaxBytes = 64 * 1024;
 constexpr size_t kMaxRank = 16;
+constexpr int64_t kMaxBatching = 65'536;  // rows, milliseconds, requests
 
 Result<std::string> required_string(const Node& node, std::string_view key) {
   SKERRY_ASSIGN(auto member, node.require(key));
@@ -206,6 +207,52 @@ Result<> parse_scores(const Node& root, ModelPackage& package) {
   return {};
 }
 
+// A whole number of `least` and more, and no more than kMaxBatching.
+Result<> parse_limit(const Node& root, std::string_view key, int64_t least, int64_t& out) {
+  SKERRY_ASSIGN(auto node, root.find(key));
+  if (!node) return {};
+  SKERRY_ASSIGN(out, node->as_integer());
+  if (out >= least && out <= kMaxBatching) return {};
+  return node->wrong(fmt::format("must be {} to {}", least, kMaxBatching));
+}
+
+Result<> parse_batching(const Node& root, ModelPackage& package) {
+  SKERRY_ASSIGN(auto node, root.find("batching"));
+  if (!node) return {};
+  ModelBatching batching;
+  SKERRY_TRY(node->require("max_rows"));
+  SKERRY_TRY(parse_limit(*node, "max_rows", 2, batching.max_rows));
+  SKERRY_TRY(parse_limit(*node, "max_delay_ms", 0, batching.max_delay_ms));
+  SKERRY_ASSIGN(auto queued, node->find("max_queued"));
+  if (queued) SKERRY_TRY(parse_limit(*node, "max_queued", 0, batching.max_queued.emplace()));
+  SKERRY_ASSIGN(auto preferred, node->find("preferred_rows"));
+  if (preferred) {
+    SKERRY_ASSIGN(auto elements, preferred->elements());
+    for (const Node& element : elements) {
+      SKERRY_ASSIGN(const int64_t rows, element.as_integer());
+      if (rows < 1 || rows > batching.max_rows) return element.wrong("must be 1 to max_rows");
+      batching.preferred_rows.push_back(rows);
+    }
+  }
+  for (const auto* specs : {&package.inputs, &package.outputs}) {
+    for (const TensorSpec& spec : *specs) {
+      if (!spec.shape.empty() && spec.shape[0] == -1) continue;
+      return node->wrong(fmt::format("the first dimension of '{}' must be -1", spec.name));
+    }
+  }
+  if (package.inputs.empty()) return node->wrong("a model without inputs has no rows");
+  package.batching = std::move(batching);
+  return {};
+}
+
+json to_json(const ModelBatching& batching) {
+  json document = {{"max_rows", batching.max_rows}};
+  if (!batching.preferred_rows.empty()) document["preferred_rows"] = batching.preferred_rows;
+  if (batching.max_delay_ms > 0) document["max_delay_ms"] = batching.max_delay_ms;
+  if (batching.max_queued) document["max_queued"] = *batching.max_queued;
+  return document;
+}
+
 Result<ModelPackage> read_package(const Node& root) {
   SKERRY_ASSIGN(auto format_node, root.require("format"));
   SKERRY_ASSIGN(const int64_t format, format_node.as_integer());
@@ -232,6 +279,7 @@ Result<ModelPackage> read_package(const Node& root) {
   }
   SKERRY_TRY(parse_trial(root, package));
   SKERRY_TRY(parse_scores(root, package));
+  SKERRY_TRY(parse_batching(root, package));
   return package;
 }
 
@@ -288,6 +336,7 @@ std::string to_text(const ModelPackage& package) {
     document["scores"] = {{"output", package.scores->output},
                           {"activation", name_of(package.scores->activation)}};
   }
+  if (package.batching) document["batching"] = to_json(*package.batching);
   if (package.trial_optional) document["trial_run"] = "optional";
   return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }

@@ -38,6 +38,16 @@ struct ModelScores {
   bool operator==(const ModelScores&) const = default;
 };
 
+// Requests run together, one behind the other along the first dimension of every input and output,
+// which the contract leaves open. The author promises that no row of an output depends on others.
+struct ModelBatching {
+  int64_t max_rows = 0;                 // 2 or more
+  std::vector<int64_t> preferred_rows;  // enough to run before the delay has passed
+  int64_t max_delay_ms = 0;             // that a request waits for others
+  std::optional<int64_t> max_queued;    // requests that may wait
+  bool operator==(const ModelBatching&) const = default;
+};
+
 struct ModelPackage {
   std::string name;  // a component name's letters, as it becomes part of URLs
   std::string version;
@@ -53,6 +63,7 @@ struct ModelPackage {
   // shapes that cannot be guessed.
   std::map<std::string, WarmupInput> warmup;
   std::optional<ModelScores> scores;
+  std::optional<ModelBatching> batching;
   bool trial_optional = false;  // served although no trial run succeeds
 };
 

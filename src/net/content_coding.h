@@ -1,4 +1,5 @@
-// Inside of net: undoing Content-Encoding gzip and deflate of bytes that arrive in pieces.
+// Content-Encoding gzip and deflate: undone of bytes that arrive in pieces (inside of net), done to
+// a whole answer.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +10,12 @@
 #include "base/error.h"
 
 namespace skerry::net {
+
+// The coding that a request's Accept-Encoding likes best, "gzip" or "deflate"; "" where it wants
+// none of them, or the bytes as they are more.
+std::string_view choose_coding(std::string_view accept_encoding);
+// `bytes` in that coding: quickly, not as small as can be.
+std::string encode_content(std::string_view coding, std::string_view bytes);
 
 class Inflater {
  public:

@@ -3,6 +3,7 @@
 
 #include <fstream>
 
+#include "net/content_coding.h"
 #include "net/http_client.h"
 #include "net/http_server.h"
 #include "net/test_support.h"
@@ -43,6 +44,37 @@ class Http : public testing::Test {
   std::unique_ptr<HttpServer> server_;
   std::unique_ptr<HttpClient> client_ = make_http_client(loop_, nullptr);
 };
+
+TEST(ContentCoding, TheOneTheClientLikesBest) {
+  for (const auto& [accept, chosen] :
+       std::vector<std::pair<std::string, std::string>>{{"", ""},
+                                                        {"identity", ""},
+                                                        {"br", ""},
+                                                        {"gzip", "gzip"},
+                                                        {"X-GZIP", "gzip"},
+                                                        {"deflate, gzip;q=0.5", "deflate"},
+                                                        {" deflate ; q=0.8 , gzip ;q=0.80", "gzip"},
+                                                        {"gzip;q=0, *", "deflate"},
+                                                        {"*;q=0", ""},
+                                                        {"gzip;q=0.2, identity;q=0.3", ""},
+                                                        {"gzip;q=0.0001", ""},
+                                                        {"gzip;;=;q=,deflate;q", "gzip"},
+                                                        {",;,=", ""}}) {
+    EXPECT_EQ(choose_coding(accept), chosen) << accept;
+  }
+}
+
+TEST(ContentCoding, WhatIsEncodedIsUndone) {
+  for (const char* coding : {"gzip", "deflate"}) {
+    for (const std::string& text : {std::string(), std::string(100'000, 'x')}) {
+      std::string out;
+      Inflater inflater;
+      ASSERT_TRUE(inflater.write(encode_content(coding, text), out, 1 << 20));
+      EXPECT_TRUE(inflater.complete());
+      EXPECT_EQ(out, text);
+    }
+  }
+}
 
 TEST_F(Http, CarriesMethodTargetHeadersAndBody) {
   std::string url = serve(echo);

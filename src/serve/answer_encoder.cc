@@ -115,11 +115,28 @@ Result<void> append_elements(std::string& out, const tensor::Tensor& tensor) {
   }
 }
 
+void append_range(std::string& out, const SharedRange& range, size_t used_bytes) {
+  out += "],\"parameters\":{\"shared_memory_region\":";
+  append_json_string(out, range.region);
+  fmt::format_to(std::back_inserter(out), FMT_COMPILE(",\"shared_memory_byte_size\":{}"),
+                 used_bytes);
+  if (range.offset != 0) {
+    fmt::format_to(std::back_inserter(out), FMT_COMPILE(",\"shared_memory_offset\":{}"),
+                   range.offset);
+  }
+  out += "}}";
+}
+
 }  // namespace
 
+const AnswerForm::Output* find_output(const AnswerForm& form, size_t output) {
+  return output < form.outputs.size() ? &form.outputs[output] : nullptr;
+}
+
 bool wants_binary(const AnswerForm& form, size_t output) {
-  return output < form.binary.size() ? form.binary[output].value_or(form.binary_output)
-                                     : form.binary_output;
+  const AnswerForm::Output* said = find_output(form, output);
+  if (said == nullptr) return form.binary_output;
+  return !said->shared && said->binary.value_or(form.binary_output);
 }
 
 Result<EncodedAnswer> encode_answer(std::string_view model, std::string_view version,
@@ -145,6 +162,10 @@ Result<EncodedAnswer> encode_answer(std::string_view model, std::string_view ver
     for (size_t d = 0; d < tensor.shape.size(); ++d) {
       fmt::format_to(std::back_inserter(out), FMT_COMPILE("{}{}"), d > 0 ? "," : "",
                      tensor.shape[d]);
+    }
+    if (const auto* said = find_output(form, i); said != nullptr && said->shared) {
+      append_range(out, *said->shared, tensor.bytes.size());
+      continue;
     }
     if (wants_binary(form, i)) {
       fmt::format_to(std::back_inserter(out),

@@ -1,12 +1,13 @@
-// Routes, and the documents of the protocol.
+// The table of what is served, and the documents of the protocol.
 #include "serve/http_api.h"
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
-#include "serve/memory_guard.h"
+#include "net/content_coding.h"
 #include "serve/runtime_list.h"
 
 namespace skerry::serve {
@@ -16,15 +17,9 @@ using net::HttpRequest;
 using net::HttpResponse;
 using nlohmann::json;
 
-constexpr std::string_view kJsonBytesHeader = "Inference-Header-Content-Length";
-// What is read and written on the loop takes some 100 µs at most.
-constexpr size_t kMaxJsonOnLoop = 16 << 10;
-constexpr size_t kMaxBinaryOnLoop = 256 << 10;
 constexpr size_t kUsualParts = 6;  // of a path
-
-HttpResponse error_response(const Error& error) {
-  return serve::error_response(http_status(error.code()), error.message());
-}
+// Shorter answers are sent as they are, whatever the client takes: they fit into a packet.
+constexpr size_t kMinCompressedBytes = 1 << 10;
 
 HttpResponse json_response(const json& document) {
   return net::json_response(200, document.dump(-1, ' ', false, json::error_handler_t::replace));
@@ -52,17 +47,25 @@ json metadata_of(const ServedModel& model) {
           {"outputs", describe(model.outputs)}};
 }
 
+json batching_of(const formats::ModelBatching& batching) {
+  constexpr int64_t kUsPerMs = 1000;
+  return {{"preferred_batch_size", batching.preferred_rows},
+          {"max_queue_delay_microseconds", batching.max_delay_ms * kUsPerMs}};
+}
+
 // In Triton's terms. max_batch_size 0: a batch dimension, where there is one, is part of the
-// shapes.
+// shapes; otherwise they leave it out.
 json config_of(const ServedModel& model) {
-  const auto tensors = [](const std::vector<tensor::TensorSpec>& specs) {
+  const auto tensors = [&](const std::vector<tensor::TensorSpec>& specs) {
     json result = json::array();
     for (const tensor::TensorSpec& spec : specs) {
+      const std::vector<int64_t> dims(spec.shape.begin() + (model.batching ? 1 : 0),
+                                      spec.shape.end());
       const bool is_bytes = spec.type == tensor::DataType::kBytes;
       result.push_back(
           {{"name", spec.name},
            {"data_type", fmt::format("TYPE_{}", is_bytes ? "STRING" : name_of(spec.type))},
-           {"dims", spec.shape}});
+           {"dims", dims}});
     }
     return result;
   };
@@ -71,29 +74,19 @@ json config_of(const ServedModel& model) {
   for (const auto& [name, value] : capabilities.items()) {
     parameters[name] = {{"string_value", value.dump()}};
   }
-  return {{"name", model.name},
-          {"platform", platform_of(model)},
-          {"backend", model.runtime},
-          {"max_batch_size", 0},
-          {"input", tensors(model.inputs)},
-          {"output", tensors(model.outputs)},
-          {"parameters", parameters}};
+  json config = {{"name", model.name},
+                 {"platform", platform_of(model)},
+                 {"backend", model.runtime},
+                 {"max_batch_size", model.batching ? model.batching->max_rows : 0},
+                 {"input", tensors(model.inputs)},
+                 {"output", tensors(model.outputs)},
+                 {"parameters", parameters}};
+  if (model.batching) config["dynamic_batching"] = batching_of(*model.batching);
+  return config;
 }
 
 io::Task<HttpResponse> answer(HttpResponse response) {
   co_return response;
-}
-
-Result<std::optional<size_t>> json_bytes_of(const HttpRequest& request) {
-  if (!request.headers.has(kJsonBytesHeader)) return std::nullopt;
-  const std::string_view text = request.headers.get(kJsonBytesHeader);
-  size_t bytes = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    return fail(Code::kInvalidArgument,
-                fmt::format("header {} is '{}', not a number of bytes", kJsonBytesHeader, text));
-  }
-  return bytes;
 }
 
 // "/a/b%2Fc" → "a", "b/c".
@@ -111,63 +104,6 @@ Result<std::vector<std::string>> split_path(std::string_view path) {
   return parts;
 }
 
-// What a load is asked for beside the model's name.
-struct LoadParameters {
-  std::string directory;
-  bool retry = false;
-};
-
-// Parameters that are not honoured are refused.
-Result<LoadParameters> load_parameters(std::string_view body, bool is_load) {
-  if (body.empty()) return LoadParameters{};
-  const json document = json::parse(body, nullptr, false);
-  if (!document.is_object()) return fail(Code::kInvalidArgument, "the body is not a JSON object");
-  const json parameters = document.value("parameters", json::object());
-  if (!parameters.is_object()) {
-    return fail(Code::kInvalidArgument, "'parameters' must be an object");
-  }
-  for (const auto& [key, value] : parameters.items()) {
-    // Models depend on no others here: both answers to the question come to the same.
-    if (!is_load && key == "unload_dependents" && value.is_boolean()) continue;
-    if (is_load && key == "retry" && value.is_boolean()) continue;
-    if (!is_load || key != "path") {
-      return fail(Code::kUnsupported,
-                  fmt::format("parameter '{}' is not supported: a model comes from the folder in "
-                              "'path', and its model.json describes it",
-                              key));
-    }
-    if (!value.is_string()) return fail(Code::kInvalidArgument, "'path' must be a string");
-  }
-  return LoadParameters{parameters.value("path", ""), parameters.value("retry", false)};
-}
-
-Result<DecodedRequest> decode(const ServedModel& model, const std::string& body,
-                              std::optional<size_t> json_bytes) {
-  return within_memory("the request", [&] {
-    return json_bytes == 0u ? decode_raw_request(body, model.inputs)
-                            : decode_request(body, json_bytes);
-  });
-}
-
-bool is_long_to_decode(const std::string& body, std::optional<size_t> json_bytes) {
-  return body.size() > kMaxBinaryOnLoop || json_bytes.value_or(body.size()) > kMaxJsonOnLoop;
-}
-
-Result<EncodedAnswer> encode(const ServedModel& model, const AnswerForm& form,
-                             const std::vector<tensor::Tensor>& outputs) {
-  return within_memory("the answer",
-                       [&] { return encode_answer(model.name, model.version, form, outputs); });
-}
-
-bool is_long_to_encode(const AnswerForm& form, const std::vector<tensor::Tensor>& outputs) {
-  size_t json_bytes = 0;
-  size_t binary_bytes = 0;
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    (wants_binary(form, i) ? binary_bytes : json_bytes) += outputs[i].bytes.size();
-  }
-  return binary_bytes > kMaxBinaryOnLoop || json_bytes > kMaxJsonOnLoop;
-}
-
 }  // namespace
 
 HttpResponse error_response(int status, std::string_view message) {
@@ -177,61 +113,12 @@ HttpResponse error_response(int status, std::string_view message) {
   return net::json_response(status, std::move(body));
 }
 
-HttpResponse HttpApi::refusal(const HttpRequest&, int status, std::string_view message) {
-  return error_response(status, message);
+HttpResponse error_response(const Error& error) {
+  return error_response(http_status(error.code()), error.message());
 }
 
-struct HttpApi::Route {
-  enum class Kind {
-    kUnknown,
-    kMetrics,
-    kServer,
-    kHealth,
-    kAllStats,
-    kModel,
-    kIndex,
-    kRepositoryModel,
-  };
-  Kind kind = Kind::kUnknown;
-  std::string model;
-  std::string version;
-  std::string action;  // what follows the model, or live and ready of the health routes
-
-  std::string_view method() const {
-    const bool changes =
-        kind == Kind::kIndex || kind == Kind::kRepositoryModel || action == "infer";
-    return changes ? "POST" : "GET";
-  }
-
-  static Route of(std::vector<std::string> parts);
-};
-
-HttpApi::Route HttpApi::Route::of(std::vector<std::string> parts) {
-  const size_t size = parts.size();
-  if (size == 1 && parts[0] == "metrics") return {.kind = Kind::kMetrics};
-  if (size == 0 || parts[0] != "v2") return {};
-  if (size == 1) return {.kind = Kind::kServer};
-  if (parts[1] == "health" && size == 3) return {.kind = Kind::kHealth, .action = parts[2]};
-  if (parts[1] == "repository") {
-    if (size == 3 && parts[2] == "index") return {.kind = Kind::kIndex};
-    if (size == 5 && parts[2] == "models" && (parts[4] == "load" || parts[4] == "unload")) {
-      return {.kind = Kind::kRepositoryModel, .model = parts[3], .action = parts[4]};
-    }
-    return {};
-  }
-  if (parts[1] != "models" || size < 3) return {};
-  if (size == 3 && parts[2] == "stats") return {.kind = Kind::kAllStats};
-  Route route{.kind = Kind::kModel, .model = parts[2]};
-  size_t next = 3;
-  if (size >= 5 && parts[3] == "versions") {
-    route.version = parts[4];
-    next = 5;
-  }
-  if (next < size) route.action = parts[next++];
-  const bool known = route.action.empty() || route.action == "ready" || route.action == "infer" ||
-                     route.action == "config" || route.action == "stats";
-  if (!known || next < size) return {};
-  return route;
+HttpResponse HttpApi::refusal(const HttpRequest&, int status, std::string_view message) {
+  return error_response(status, message);
 }
 
 int http_status(Code code) {
@@ -258,76 +145,170 @@ int http_status(Code code) {
   return 500;
 }
 
-// No coroutine on the way to an inference but its own: each would be another block of memory.
+// In `path`, '*' stands for Call::name and '+' for Call::version. The first row that matches
+// counts.
+struct HttpApi::Endpoint {
+  std::string_view method;
+  std::string_view path;
+  Answer (HttpApi::*answer)(const Call&) = nullptr;  // one of the two
+  io::Task<HttpResponse> (HttpApi::*start)(Call) = nullptr;
+
+  static std::span<const Endpoint> all();
+  bool matches(std::span<const std::string> parts, Call& call) const;
+};
+
+std::span<const HttpApi::Endpoint> HttpApi::Endpoint::all() {
+  using Api = HttpApi;
+  static constexpr auto kEndpoints = std::to_array<Endpoint>({
+      {"POST", "v2/models/*/infer", nullptr, &Api::begin_infer},
+      {"POST", "v2/models/*/versions/+/infer", nullptr, &Api::begin_infer},
+      {"GET", "metrics", &Api::metrics},
+      {"GET", "v2", &Api::server},
+      {"GET", "v2/health/live", &Api::live},
+      {"GET", "v2/health/ready", &Api::ready},
+      {"GET", "v2/models/stats", &Api::all_statistics},
+      {"GET", "v2/models/*", &Api::model},
+      {"GET", "v2/models/*/versions/+", &Api::model},
+      {"GET", "v2/models/*/ready", &Api::model_ready},
+      {"GET", "v2/models/*/versions/+/ready", &Api::model_ready},
+      {"GET", "v2/models/*/config", &Api::model_config},
+      {"GET", "v2/models/*/versions/+/config", &Api::model_config},
+      {"GET", "v2/models/*/stats", &Api::model_statistics},
+      {"GET", "v2/models/*/versions/+/stats", &Api::model_statistics},
+      {"GET", "v2/models/*/trace/setting", &Api::trace},
+      {"POST", "v2/models/*/trace/setting", &Api::set_trace},
+      {"GET", "v2/trace/setting", &Api::trace},
+      {"POST", "v2/trace/setting", &Api::set_trace},
+      {"GET", "v2/logging", &Api::logging},
+      {"POST", "v2/logging", &Api::set_logging},
+      {"POST", "v2/repository/index", &Api::index},
+      {"POST", "v2/repository/models/*/load", nullptr, &Api::load},
+      {"POST", "v2/repository/models/*/unload", nullptr, &Api::unload},
+      {"GET", "v2/systemsharedmemory/status", &Api::shared_status},
+      {"GET", "v2/systemsharedmemory/region/*/status", &Api::shared_status},
+      {"POST", "v2/systemsharedmemory/region/*/register", &Api::register_shared},
+      {"POST", "v2/systemsharedmemory/unregister", &Api::unregister_shared},
+      {"POST", "v2/systemsharedmemory/region/*/unregister", &Api::unregister_shared},
+      {"GET", "v2/cudasharedmemory/status", &Api::no_gpu},
+      {"GET", "v2/cudasharedmemory/region/*/status", &Api::no_gpu_memory},
+      {"POST", "v2/cudasharedmemory/region/*/register", &Api::no_gpu_memory},
+      {"POST", "v2/cudasharedmemory/unregister", &Api::no_gpu},
+      {"POST", "v2/cudasharedmemory/region/*/unregister", &Api::no_gpu},
+  });
+  return kEndpoints;
+}
+
+bool HttpApi::Endpoint::matches(std::span<const std::string> parts, Call& call) const {
+  std::string_view rest = path;
+  for (const std::string& part : parts) {
+    if (rest.empty()) return false;
+    const size_t end = std::min(rest.find('/'), rest.size());
+    const std::string_view expected = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (expected == "*") {
+      call.name = part;
+    } else if (expected == "+") {
+      call.version = part;
+    } else if (expected != part) {
+      return false;
+    }
+    if (part.empty()) return false;
+  }
+  return rest.empty() && !parts.empty();
+}
+
 io::Task<HttpResponse> HttpApi::handle(HttpRequest request) {
+  const std::string_view coding = net::choose_coding(request.headers.get("Accept-Encoding"));
+  auto answer = route(std::move(request));
+  return coding.empty() ? std::move(answer) : compressed(std::move(answer), coding);
+}
+
+// No coroutine on the way to an inference but its own: each would be another block of memory.
+io::Task<HttpResponse> HttpApi::route(HttpRequest request) {
   auto parts = split_path(net::split_target(request.target).first);
   if (!parts) return answer(error_response(parts.error()));
-  Route route = Route::of(std::move(*parts));
-  if (route.kind == Route::Kind::kUnknown) {
+  std::string allowed;
+  for (const Endpoint& endpoint : Endpoint::all()) {
+    Call call;
+    if (!endpoint.matches(*parts, call)) continue;
+    if (net::routed_method(request) == endpoint.method) {
+      call.request = std::move(request);
+      if (endpoint.start != nullptr) return (this->*endpoint.start)(std::move(call));
+      auto response = (this->*endpoint.answer)(call);
+      return answer(response ? std::move(*response) : error_response(response.error()));
+    }
+    if (allowed.find(endpoint.method) != std::string::npos) continue;
+    allowed.append(allowed.empty() ? "" : ", ").append(endpoint.method);
+    if (endpoint.method == "GET") allowed += ", HEAD";
+  }
+  if (allowed.empty()) {
     return answer(
         error_response(404, fmt::format("{} is not served here; see GET /v2", request.target)));
   }
-  if (net::routed_method(request) != route.method()) {
-    HttpResponse refused = error_response(
-        405, fmt::format("{} takes {}, not {}", request.target, route.method(), request.method));
-    refused.headers.set("Allow", route.method() == "GET" ? "GET, HEAD" : "POST");
-    return answer(std::move(refused));
-  }
-  if (route.action == "infer") {
-    auto model = find(route.model, route.version);
-    if (!model) return answer(error_response(model.error()));
-    return infer(std::move(*model), std::move(request));
-  }
-  if (route.kind == Route::Kind::kRepositoryModel) {
-    return change_repository(route.model, route.action, std::move(request));
-  }
-  auto response = route.kind == Route::Kind::kIndex ? index(request) : read(route);
-  return answer(response ? std::move(*response) : error_response(response.error()));
+  HttpResponse refused = error_response(
+      405, fmt::format("{} takes {}, not {}", request.target, allowed, request.method));
+  refused.headers.set("Allow", allowed);
+  return answer(std::move(refused));
 }
 
-Result<HttpResponse> HttpApi::read(const Route& route) const {
-  switch (route.kind) {
-    case Route::Kind::kMetrics:
-      return net::text_response(200, metrics(), "text/plain; version=0.0.4");
-    case Route::Kind::kHealth:
-      if (route.action != "live" && route.action != "ready") break;
-      if (route.action == "ready" && !ready_) {
-        return fail(Code::kUnavailable, "the models of the last run are still being loaded");
-      }
-      return net::text_response(200, "");
-    case Route::Kind::kServer:
-      return json_response({{"name", "skerry-infer"},
-                            {"version", options_.server_version},
-                            {"extensions", json::array({"binary_tensor_data", "model_configuration",
-                                                        "model_repository", "statistics"})}});
-    case Route::Kind::kAllStats: {
-      std::string rows;
-      for (const ServedModelPtr& model : repository_.served()) {
-        rows.append(rows.empty() ? "" : ",")
-            .append(model->stats.to_json(model->name, model->version));
-      }
-      return net::json_response(200, fmt::format("{{\"model_stats\":[{}]}}", rows));
-    }
-    case Route::Kind::kModel:
-      return read_model(route);
-    default:
-      break;
-  }
-  return fail(Code::kNotFound, "not served here; see GET /v2");
+io::Task<HttpResponse> HttpApi::compressed(io::Task<HttpResponse> answer, std::string_view coding) {
+  HttpResponse response = co_await std::move(answer);
+  response.headers.add("Vary", "Accept-Encoding");
+  if (response.body.size() < kMinCompressedBytes) co_return response;
+  response.body = co_await io::run_on(codec_, loop_, [coding, body = std::move(response.body)] {
+    return net::encode_content(coding, body);
+  });
+  response.headers.add("Content-Encoding", std::string(coding));
+  co_return response;
 }
 
-Result<HttpResponse> HttpApi::read_model(const Route& route) const {
-  SKERRY_ASSIGN(const ServedModelPtr model, find(route.model, route.version));
-  if (route.action == "ready") {
-    if (model->hung == 0) return net::text_response(200, "");
-    return fail(Code::kUnavailable, fmt::format("model '{}' hangs; load it again", model->name));
+HttpApi::Answer HttpApi::server(const Call&) {
+  return json_response(
+      {{"name", "skerry-infer"},
+       {"version", options_.server_version},
+       {"extensions",
+        json::array({"binary_tensor_data", "classification", "logging", "model_configuration",
+                     "model_repository", "model_repository(unload_dependents)", "statistics",
+                     "system_shared_memory", "trace"})}});
+}
+
+HttpApi::Answer HttpApi::live(const Call&) {
+  return net::text_response(200, "");
+}
+
+HttpApi::Answer HttpApi::ready(const Call&) {
+  if (ready_) return net::text_response(200, "");
+  return fail(Code::kUnavailable, "the models of the last run are still being loaded");
+}
+
+HttpApi::Answer HttpApi::all_statistics(const Call&) {
+  std::string rows;
+  for (const ServedModelPtr& model : repository_.served()) {
+    rows.append(rows.empty() ? "" : ",").append(model->stats.to_json(model->name, model->version));
   }
-  if (route.action == "config") return json_response(config_of(*model));
-  if (route.action == "stats") {
-    return net::json_response(200, fmt::format("{{\"model_stats\":[{}]}}",
-                                               model->stats.to_json(model->name, model->version)));
-  }
+  return net::json_response(200, fmt::format("{{\"model_stats\":[{}]}}", rows));
+}
+
+HttpApi::Answer HttpApi::model(const Call& call) {
+  SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
   return json_response(metadata_of(*model));
+}
+
+HttpApi::Answer HttpApi::model_ready(const Call& call) {
+  SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
+  if (model->hung == 0) return net::text_response(200, "");
+  return fail(Code::kUnavailable, fmt::format("model '{}' hangs; load it again", model->name));
+}
+
+HttpApi::Answer HttpApi::model_config(const Call& call) {
+  SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
+  return json_response(config_of(*model));
+}
+
+HttpApi::Answer HttpApi::model_statistics(const Call& call) {
+  SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
+  return net::json_response(200, fmt::format("{{\"model_stats\":[{}]}}",
+                                             model->stats.to_json(model->name, model->version)));
 }
 
 Result<ServedModelPtr> HttpApi::find(const std::string& name, const std::string& version) const {
@@ -345,112 +326,14 @@ Result<ServedModelPtr> HttpApi::find(const std::string& name, const std::string&
   return model;
 }
 
-io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request) {
-  RequestTimes times;
-  const int64_t started = now_ns();
-  const auto failed = [&](const Error& error) {
-    model->stats.add_failure(now_ns() - started);
-    if (options_.summaries) options_.summaries->add_failure(*model, error.code());
-    return error_response(error);
-  };
-  if (request.headers.has("Content-Encoding")) {  // one that the server has not undone
-    co_return error_response(415, "send the body as it is, or compressed with gzip or deflate");
-  }
-  const auto json_bytes = json_bytes_of(request);
-  if (!json_bytes) co_return failed(json_bytes.error());
-  auto decoded =
-      is_long_to_decode(request.body, *json_bytes)
-          ? co_await io::run_on(codec_, loop_,
-                                [model, body = std::move(request.body), json_bytes = *json_bytes] {
-                                  return decode(*model, body, json_bytes);
-                                })
-          : decode(*model, request.body, *json_bytes);
-  if (!decoded) co_return failed(decoded.error());
-  times.input_ns = now_ns() - started;
-
-  decoded->inference.caller_is_gone = std::move(request.client_is_gone);
-  auto outcome = co_await inference_.infer(model, std::move(decoded->inference));
-  if (!outcome.outputs) co_return failed(outcome.outputs.error());
-  times.queue_ns = outcome.queue_ns;
-  times.infer_ns = outcome.infer_ns;
-  if (options_.summaries && model->scores) {
-    count_predictions(*model->scores, *outcome.outputs, options_.summaries->counts_of(*model));
-  }
-
-  const int64_t inferred = now_ns();
-  auto answer = is_long_to_encode(decoded->form, *outcome.outputs)
-                    ? co_await io::run_on(codec_, loop_,
-                                          [model, form = std::move(decoded->form),
-                                           outputs = std::move(*outcome.outputs)] {
-                                            return encode(*model, form, outputs);
-                                          })
-                    : encode(*model, decoded->form, *outcome.outputs);
-  if (!answer) co_return failed(answer.error());
-  HttpResponse response;
-  if (answer->json_bytes) {
-    response.headers.add("Content-Type", "application/octet-stream");
-    response.headers.add(std::string(kJsonBytesHeader), std::to_string(*answer->json_bytes));
-  } else {
-    response.headers.add("Content-Type", "application/json");
-  }
-  response.body = std::move(answer->body);
-  times.output_ns = now_ns() - inferred;
-  model->stats.add_success(times, clock_.wall_ms());
-  if (options_.summaries) options_.summaries->add_success(*model, times.total_ns());
-  co_return response;
-}
-
-io::Task<HttpResponse> HttpApi::change_repository(std::string name, std::string action,
-                                                  HttpRequest request) {
-  if (request.peer.address != "unix" && !options_.repository_over_tcp) {
-    co_return error_response(403,
-                             "models are loaded and unloaded through the Unix socket; start "
-                             "skerry-infer with --repository-over-tcp to allow it here");
-  }
-  auto parameters = load_parameters(request.body, action == "load");
-  if (!parameters) co_return error_response(parameters.error());
-  if (action == "unload") {
-    auto unloaded = co_await repository_.unload(std::move(name));
-    co_return unloaded ? json_response(json::object()) : error_response(unloaded.error());
-  }
-  auto report = co_await repository_.load(std::move(name), std::move(parameters->directory),
-                                          parameters->retry);
-  if (!report) co_return error_response(report.error());
-  co_return json_response({{"name", report->name},
-                           {"version", report->version},
-                           {"previous_version", report->previous_version}});
-}
-
-Result<HttpResponse> HttpApi::index(const HttpRequest& request) const {
-  bool ready_only = false;
-  if (!request.body.empty()) {
-    const json document = json::parse(request.body, nullptr, false);
-    if (!document.is_object()) {
-      return fail(Code::kInvalidArgument, "the body is not a JSON object");
-    }
-    const json ready = document.value("ready", json(false));
-    if (!ready.is_boolean()) return fail(Code::kInvalidArgument, "'ready' must be true or false");
-    ready_only = ready.get<bool>();
-  }
-  json rows = json::array();
-  for (const IndexEntry& entry : repository_.index()) {
-    if (ready_only && entry.state != "READY") continue;
-    rows.push_back({{"name", entry.name},
-                    {"version", entry.version},
-                    {"state", entry.state},
-                    {"reason", entry.reason}});
-  }
-  return json_response(rows);
-}
-
-std::string HttpApi::metrics() const {
+HttpApi::Answer HttpApi::metrics(const Call&) {
   const std::vector<ServedModelPtr> models = repository_.served();
   std::vector<StatsRow> rows;
   rows.reserve(models.size());
   for (const ServedModelPtr& model : models) {
     rows.push_back({model->name, model->version, &model->stats});
   }
-  return to_prometheus(rows);
+  return net::text_response(200, to_prometheus(rows), "text/plain; version=0.0.4");
 }
 
 }  // namespace skerry::serve

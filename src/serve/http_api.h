@@ -1,6 +1,5 @@
-// The Open Inference Protocol v2 over HTTP, with the binary, configuration, statistics and
-// repository extensions, and /metrics for Prometheus. Knows nothing of sockets: request in,
-// response out.
+// The Open Inference Protocol v2 over HTTP with Triton's extensions (docs/openapi.yaml lists them
+// all), and /metrics for Prometheus. Knows nothing of sockets: request in, response out.
 #pragma once
 
 #include <optional>
@@ -13,10 +12,12 @@
 #include "io/pool.h"
 #include "io/task.h"
 #include "net/http.h"
-#include "serve/inference_service.h"
 #include "serve/model_repository.h"
+#include "serve/scheduler.h"
+#include "serve/shared_memory.h"
 #include "serve/summaries.h"
 #include "serve/tensor_codec.h"
+#include "serve/trace.h"
 
 namespace skerry::serve {
 
@@ -26,19 +27,20 @@ class HttpApi {
   struct Options {
     std::string server_version;
     // Loading runs a model with this process's rights, so it is for those who can open the Unix
-    // socket.
+    // socket; settings of the server are as well.
     bool repository_over_tcp = false;
-    Summaries* summaries = nullptr;  // outlives it; null where nobody wants any
+    uint64_t max_shared_bytes = 64 << 20;  // of inputs in shared memory at once
+    Summaries* summaries = nullptr;        // outlives it; null where nobody wants any
   };
 
   // All references outlive it. On `codec` large bodies are read and written.
   HttpApi(io::Loop& loop, io::Clock& clock, io::Pool& codec, ModelRepository& repository,
-          InferenceService& inference, Options options)
+          Scheduler& scheduler, Options options)
       : loop_(loop),
         clock_(clock),
         codec_(codec),
         repository_(repository),
-        inference_(inference),
+        scheduler_(scheduler),
         options_(std::move(options)) {}
 
   // Answers one request. Errors are {"error":"…"} with the status of http_status().
@@ -51,28 +53,66 @@ class HttpApi {
   void set_ready() { ready_ = true; }
 
  private:
-  struct Route;
+  // A request and what the wildcards of its endpoint's path stand for.
+  struct Call {
+    std::string name;     // of the model or region
+    std::string version;  // of the model, where the path has one
+    net::HttpRequest request;
+  };
+  // One row of the table of what is served (http_api.cc).
+  struct Endpoint;
+  using Answer = Result<net::HttpResponse>;
 
-  io::Task<net::HttpResponse> infer(ServedModelPtr model, net::HttpRequest request);
-  io::Task<net::HttpResponse> change_repository(std::string name, std::string action,
-                                                net::HttpRequest request);
-  Result<net::HttpResponse> read(const Route& route) const;
-  Result<net::HttpResponse> read_model(const Route& route) const;
-  Result<net::HttpResponse> index(const net::HttpRequest& request) const;
+  io::Task<net::HttpResponse> route(net::HttpRequest request);
+  io::Task<net::HttpResponse> compressed(io::Task<net::HttpResponse> answer,
+                                         std::string_view coding);
+
+  // What is there (http_api.cc).
+  Answer server(const Call& call);
+  Answer live(const Call& call);
+  Answer ready(const Call& call);
+  Answer metrics(const Call& call);
+  Answer all_statistics(const Call& call);
+  Answer model(const Call& call);
+  Answer model_ready(const Call& call);
+  Answer model_config(const Call& call);
+  Answer model_statistics(const Call& call);
   Result<ServedModelPtr> find(const std::string& name, const std::string& version) const;
-  std::string metrics() const;
+
+  // Inferences (http_infer.cc).
+  io::Task<net::HttpResponse> begin_infer(Call call);
+  io::Task<net::HttpResponse> infer(ServedModelPtr model, net::HttpRequest request);
+  io::Task<Result<std::shared_ptr<const SharedTensors>>> take_shared(DecodedRequest& request);
+
+  // What changes the server (http_admin.cc).
+  io::Task<net::HttpResponse> load(Call call);
+  io::Task<net::HttpResponse> unload(Call call);
+  Answer index(const Call& call);
+  Answer shared_status(const Call& call);
+  Answer register_shared(const Call& call);
+  Answer unregister_shared(const Call& call);
+  Answer no_gpu(const Call& call);
+  Answer no_gpu_memory(const Call& call);
+  Answer trace(const Call& call);
+  Answer set_trace(const Call& call);
+  Answer logging(const Call& call);
+  Answer set_logging(const Call& call);
+  Result<void> allow_change(const net::HttpRequest& request, std::string_view what) const;
 
   io::Loop& loop_;
   io::Clock& clock_;
   io::Pool& codec_;
   ModelRepository& repository_;
-  InferenceService& inference_;
+  Scheduler& scheduler_;
   Options options_;
+  SharedMemory shared_memory_{options_.max_shared_bytes};
+  Trace trace_;
   bool ready_ = false;
 };
 
 // {"error": MESSAGE}, the form of every error of this protocol.
 net::HttpResponse error_response(int status, std::string_view message);
+net::HttpResponse error_response(const Error& error);
 
 // The status that stands for an error: 4xx for the caller's, 503 for "try later", 500 otherwise.
 int http_status(Code code);

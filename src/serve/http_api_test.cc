@@ -3,9 +3,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <cstring>
 
+#include "base/log_level.h"
 #include "serve/test_runtimes.h"
 #include "serve/test_support.h"
 
@@ -67,7 +69,8 @@ class HttpApiTest : public testing::Test {
   io::ThreadPool codec_{"codec", 1};
   ModelRepository repository_{loop_, files_, test::runtimes(gate_), {}};
   InferenceService inference_{loop_, {.threads = 1, .max_queued = 1}};
-  HttpApi api_{loop_, clock_, codec_, repository_, inference_, {.server_version = "9.9"}};
+  Scheduler scheduler_{loop_, codec_, inference_, {.threads = 1, .max_queued = 1}};
+  HttpApi api_{loop_, clock_, codec_, repository_, scheduler_, {.server_version = "9.9"}};
 };
 
 TEST_F(HttpApiTest, DescribesServerAndModel) {
@@ -91,7 +94,7 @@ TEST_F(HttpApiTest, DescribesServerAndModel) {
 }
 
 TEST_F(HttpApiTest, IsNotReadyBeforeTheModelsOfTheLastRun) {
-  HttpApi starting(loop_, clock_, codec_, repository_, inference_, {});
+  HttpApi starting(loop_, clock_, codec_, repository_, scheduler_, {});
   EXPECT_EQ(test::run(loop_, starting.handle(request("GET", "/v2/health/live"))).status, 200);
   EXPECT_EQ(test::run(loop_, starting.handle(request("GET", "/v2/health/ready"))).status, 503);
 }
@@ -170,7 +173,7 @@ TEST_F(HttpApiTest, LoadsOverTcpOnlyWhereAllowed) {
   const HttpResponse response = send(load);
   EXPECT_EQ(response.status, 403);
   EXPECT_THAT(error_of(response), HasSubstr("--repository-over-tcp"));
-  HttpApi open(loop_, clock_, codec_, repository_, inference_,
+  HttpApi open(loop_, clock_, codec_, repository_, scheduler_,
                {.server_version = "", .repository_over_tcp = true});
   EXPECT_EQ(test::run(loop_, open.handle(load)).status, 400);  // no path, but allowed
 }
@@ -295,6 +298,149 @@ TEST_F(HttpApiTest, WhatIsNotHonouredIsRefused) {
       post("/v2/repository/models/echo/unload", R"({"parameters":{"unload_dependents":true}})")
           .status,
       200);
+}
+
+TEST_F(HttpApiTest, TensorsLieInSharedMemory) {
+  serve(Package("1"));
+  const std::string name = "/skerry-api-" + std::to_string(::getpid());
+  const io::Fd object(::shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600));
+  ASSERT_EQ(::ftruncate(object.get(), 24), 0);
+  const std::array<float, 2> input = {1.5f, -2};
+  ASSERT_EQ(::pwrite(object.get(), input.data(), sizeof input, 8), 8);
+  const auto local = [&](const std::string& method, const std::string& target,
+                         const std::string& body) {
+    HttpRequest call = request(method, "/v2/systemsharedmemory" + target, body);
+    call.peer.uid = ::geteuid();
+    return send(std::move(call));
+  };
+  const HttpResponse registered = local(
+      "POST", "/region/r/register", json{{"key", name}, {"offset", 8}, {"byte_size", 16}}.dump());
+  ASSERT_EQ(registered.status, 200) << registered.body;
+  const json row = {{"name", "r"}, {"key", name}, {"offset", 8}, {"byte_size", 16}};
+  EXPECT_EQ(json::parse(local("GET", "/status", "").body), json::array({row}));
+  EXPECT_EQ(json::parse(local("GET", "/region/r/status", "").body), json::array({row}));
+  EXPECT_EQ(local("GET", "/region/other/status", "").status, 400);
+
+  const auto infer = [&](int output_bytes) {
+    return post(
+        "/v2/models/echo/infer",
+        json{{"inputs",
+              json::array({{{"name", "x"},
+                            {"datatype", "FP32"},
+                            {"shape", {1, 2}},
+                            {"parameters",
+                             {{"shared_memory_region", "r"}, {"shared_memory_byte_size", 8}}}}})},
+             {"outputs", json::array({{{"name", "y"},
+                                       {"parameters",
+                                        {{"shared_memory_region", "r"},
+                                         {"shared_memory_byte_size", output_bytes},
+                                         {"shared_memory_offset", 8}}}}})}}
+            .dump());
+  };
+  const HttpResponse answer = infer(8);
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  EXPECT_EQ(json::parse(answer.body)["outputs"][0],
+            json::parse(R"({"name":"y","datatype":"FP32","shape":[1,2],"parameters":
+                {"shared_memory_region":"r","shared_memory_byte_size":8,"shared_memory_offset":8}})"));
+  std::array<float, 2> output{};
+  ASSERT_EQ(::pread(object.get(), output.data(), sizeof output, 16), 8);
+  EXPECT_EQ(output, input);
+  EXPECT_THAT(error_of(infer(7)), HasSubstr("output 'y' has 8 bytes"));
+  EXPECT_THAT(error_of(infer(9)), HasSubstr("holds 16 bytes, not 9 from byte 8 on"));
+
+  EXPECT_EQ(local("POST", "/region/r/unregister", "").status, 200);
+  EXPECT_THAT(error_of(infer(8)), HasSubstr("region 'r' is not registered"));
+  EXPECT_EQ(local("POST", "/unregister", "").status, 200);
+  ::shm_unlink(name.c_str());
+}
+
+TEST_F(HttpApiTest, ClassifiesOutputs) {
+  serve(Package("1"));
+  const HttpResponse response = post("/v2/models/echo/infer", R"({"inputs":
+      [{"name":"x","datatype":"FP32","shape":[2,2],"data":[1,2,4,3]}],
+      "outputs":[{"name":"y","parameters":{"classification":1}}]})");
+  ASSERT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(json::parse(response.body)["outputs"][0],
+            json::parse(R"({"name":"y","datatype":"BYTES","shape":[2,1],
+                            "data":["2.000000:1","4.000000:0"]})"));
+}
+
+TEST_F(HttpApiTest, CompressesLongAnswersForThoseWhoTakeIt) {
+  Package package("1");
+  serve(package.shape({-1}));
+  json body = {{"inputs", json::array({{{"name", "x"},
+                                        {"datatype", "FP32"},
+                                        {"shape", {4000}},
+                                        {"data", std::vector<int>(4000, 1)}}})}};
+  HttpRequest long_one = request("POST", "/v2/models/echo/infer", body.dump());
+  for (const auto& [accepted, coding] : std::vector<std::pair<std::string, std::string>>{
+           {"gzip", "gzip"}, {"deflate", "deflate"}, {"br", ""}, {"gzip;q=0", ""}}) {
+    long_one.headers.set("Accept-Encoding", accepted);
+    const HttpResponse response = send(long_one);
+    EXPECT_EQ(response.headers.get("Content-Encoding"), coding) << accepted;
+    EXPECT_EQ(response.body.size() < 1000, !coding.empty()) << accepted;
+  }
+  HttpRequest short_one = request("GET", "/v2");
+  short_one.headers.set("Accept-Encoding", "gzip");
+  EXPECT_FALSE(send(short_one).headers.has("Content-Encoding"));
+}
+
+TEST_F(HttpApiTest, TraceSettingsAreOfAllModelsOrOfOne) {
+  serve(Package("1"));
+  const auto settings = [&](const std::string& target) { return json::parse(get(target).body); };
+  const std::string all = "/v2/trace/setting";
+  const std::string one = "/v2/models/echo/trace/setting";
+  EXPECT_EQ(settings(all)["trace_level"], json::array({"OFF"}));
+  EXPECT_EQ(post(all, R"({"trace_level":["TIMESTAMPS"],"trace_rate":"1"})").status, 200);
+  EXPECT_EQ(settings(one)["trace_rate"], "1");
+  EXPECT_EQ(post(one, R"({"trace_rate":5,"trace_count":"2"})").status, 200);
+  EXPECT_EQ(settings(one)["trace_rate"], "5");
+  EXPECT_EQ(settings(all)["trace_rate"], "1");
+  EXPECT_EQ(post(one, R"({"trace_rate":null})").status, 200);
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 5; ++i) post("/v2/models/echo/infer", kInfer);
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::ranges::count(log, '\n'), 2) << log;  // trace_count
+  EXPECT_THAT(log, HasSubstr("trace: request model=echo version=1"));
+  EXPECT_EQ(settings(one)["trace_count"], "0");
+  for (const char* wrong :
+       {R"({"trace_level":"LOUD"})", R"({"trace_level":["TENSORS"]})", R"({"trace_rate":"0"})",
+        R"({"trace_rate":"x"})", R"({"trace_count":-2})", R"({"trace_file":"/etc/passwd"})", "[]",
+        "{"}) {
+    EXPECT_EQ(post(all, wrong).status, 400) << wrong;
+  }
+  EXPECT_EQ(get("/v2/models/other/trace/setting").status, 404);
+}
+
+TEST_F(HttpApiTest, LogSettingsAreALevel) {
+  const log::Level before = log::level();
+  const auto set = [&](const std::string& body) { return post("/v2/logging", body); };
+  EXPECT_EQ(json::parse(get("/v2/logging").body)["log_info"], before <= log::Level::kInfo);
+  EXPECT_EQ(set(R"({"log_verbose_level":2})").status, 200);
+  EXPECT_EQ(log::level(), log::Level::kDebug);
+  EXPECT_EQ(set(R"({"log_verbose_level":0,"log_info":false})").status, 200);
+  EXPECT_EQ(log::level(), log::Level::kWarn);
+  EXPECT_EQ(json::parse(set(R"({"log_warning":false})").body)["log_warning"], false);
+  EXPECT_EQ(log::level(), log::Level::kError);
+  for (const char* wrong : {R"({"log_error":false})", R"({"log_info":true})", R"({"log_info":1})",
+                            R"({"log_file":"/tmp/x"})", R"({"log_format":"ISO8601"})",
+                            R"({"other":1})", R"({"log_verbose_level":-1})", "null"}) {
+    EXPECT_EQ(set(wrong).status, 400) << wrong;
+    EXPECT_EQ(log::level(), log::Level::kError) << wrong;
+  }
+  log::set_level(before);
+  HttpRequest remote = request("POST", "/v2/logging", "{}");
+  remote.peer.address = "127.0.0.1:4711";
+  EXPECT_EQ(send(remote).status, 403);
+}
+
+TEST_F(HttpApiTest, WhatAPathTakesIsSaid) {
+  const HttpResponse response = send(request("DELETE", "/v2/trace/setting"));
+  EXPECT_EQ(response.status, 405);
+  EXPECT_EQ(response.headers.get("Allow"), "GET, HEAD, POST");
+  EXPECT_EQ(get("/v2/cudasharedmemory/status").body, "[]");
+  EXPECT_EQ(post("/v2/cudasharedmemory/unregister", "").status, 200);
+  EXPECT_EQ(post("/v2/cudasharedmemory/region/r/register", "{}").status, 400);
 }
 
 TEST_F(HttpApiTest, ACallersTimeoutIsKept) {

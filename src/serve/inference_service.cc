@@ -120,6 +120,7 @@ void InferenceService::leave(const JobPtr& job) {
   if (!std::exchange(job->in_list, false)) return;
   --job->model->in_flight;
   jobs_.erase(job->position);
+  if (on_end_) on_end_(*job->model);
 }
 
 // One timer for all, and none while nothing runs on threads.
@@ -168,13 +169,20 @@ InferenceService::Outcome InferenceService::run_inline(ServedModel& model,
   return {std::move(outputs), 0, infer_ns};
 }
 
+bool InferenceService::is_short(const ServedModel& model, uint64_t shapes) const {
+  return shapes != 0 && model.costs.expected_ns(shapes) <= options_.inline_limit_ns &&
+         (model.capabilities.thread_safe || model.in_flight == 0);
+}
+
+bool InferenceService::runs_inline(const ServedModel& model,
+                                   std::span<const tensor::Tensor> inputs) const {
+  return model.model->is_bounded() && is_short(model, shapes_key(inputs));
+}
+
 io::Task<InferenceService::Outcome> InferenceService::infer(ServedModelPtr model,
                                                             InferenceRequest request) {
   const uint64_t shapes = model->model->is_bounded() ? shapes_key(request.inputs) : 0;
-  const bool is_short = shapes != 0 && model->costs.expected_ns(shapes) <= options_.inline_limit_ns;
-  if (is_short && (model->capabilities.thread_safe || model->in_flight == 0)) {
-    co_return run_inline(*model, request, shapes);
-  }
+  if (is_short(*model, shapes)) co_return run_inline(*model, request, shapes);
   if (auto admitted = admit(*model); !admitted) co_return Outcome{fail(admitted.error())};
 
   auto job = std::make_shared<Job>(loop_);

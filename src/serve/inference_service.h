@@ -28,6 +28,8 @@ struct InferenceRequest {
   std::vector<tensor::Tensor> inputs;
   std::vector<std::string> outputs;   // empty: all
   std::optional<int64_t> timeout_ms;  // the caller waits no longer
+  uint64_t priority = 0;              // of those that wait: 1 goes first, 0 last
+  std::shared_ptr<void> holds;        // what its inputs count against, until it has run
   // Asked now and then while the inference waits or runs; what nobody waits for is dropped.
   std::function<bool()> caller_is_gone;
 };
@@ -56,10 +58,16 @@ class InferenceService {
   // before it begins, it is dropped; where it runs already, the runtime is asked to end it.
   io::Task<Outcome> infer(ServedModelPtr model, InferenceRequest request);
 
+  // Whether infer() would run it at once, on the loop.
+  bool runs_inline(const ServedModel& model, std::span<const tensor::Tensor> inputs) const;
+  // Called when an inference on a thread has ended or was dropped, so that the model has room.
+  void on_end(std::function<void(const ServedModel& model)> hook) { on_end_ = std::move(hook); }
+
  private:
   struct Job;
   using JobPtr = std::shared_ptr<Job>;
 
+  bool is_short(const ServedModel& model, uint64_t shapes) const;
   Outcome run_inline(ServedModel& model, const InferenceRequest& request, uint64_t shapes);
   Result<void> admit(const ServedModel& model) const;
   void submit(const JobPtr& job);
@@ -70,6 +78,7 @@ class InferenceService {
 
   io::Loop& loop_;
   Options options_;
+  std::function<void(const ServedModel&)> on_end_;
   std::list<JobPtr> jobs_;  // on threads or waiting for one
   io::Timer watch_timer_;
   bool watching_ = false;

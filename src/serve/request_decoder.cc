@@ -154,6 +154,9 @@ class RequestReader {
   struct Parameters {
     std::optional<uint64_t> binary_data_size;
     std::optional<bool> binary_data;
+    uint64_t classes = 0;
+    SharedRange shared;
+    bool has_shared_size = false;
   };
 
   struct Input {
@@ -213,6 +216,12 @@ class RequestReader {
         }
         return true;
       }
+      if (key == "priority") {
+        const auto value = json_.read_uint();
+        if (!value) return must_be(key, "a number, 1 for the highest");
+        request_.inference.priority = *value;
+        return true;
+      }
       return refuse_reserved(key);
     });
   }
@@ -220,31 +229,59 @@ class RequestReader {
   // The protocol's own parameters that are not honoured here must not look as if they were. Values
   // that mean "not used" are fine; other names are the caller's own.
   Result<bool> refuse_reserved(std::string_view key) {
-    constexpr std::array<std::string_view, 5> kReserved = {"sequence_id", "sequence_start",
-                                                           "sequence_end", "priority", "headers"};
+    constexpr std::array<std::string_view, 4> kReserved = {"sequence_id", "sequence_start",
+                                                           "sequence_end", "headers"};
     if (std::ranges::find(kReserved, key) == kReserved.end()) return false;
     if (json_.read_uint() == 0u || json_.read_bool() == false) return true;
-    return fail(Code::kUnsupported, fmt::format("parameter '{}' is not supported", key));
+    if (key == "headers") {
+      return fail(Code::kUnsupported, "parameter 'headers' is not supported");
+    }
+    return fail(Code::kUnsupported,
+                fmt::format("parameter '{}' is not supported: models keep no state between "
+                            "requests; give a model its state as an input",
+                            key));
   }
 
   Result<Parameters> read_tensor_parameters() {
     Parameters result;
     if (json_.peek() != JsonCursor::Kind::kObject) return must_be("parameters", "an object");
-    SKERRY_TRY(read_members(json_, [&](std::string_view key) -> Result<bool> {
-      if (key.starts_with("shared_memory_") || key == "classification") {
-        return fail(Code::kUnsupported, fmt::format("parameter '{}' is not supported", key));
-      }
-      if (key == "binary_data_size") {
-        result.binary_data_size = json_.read_uint();
-        if (!result.binary_data_size) return must_be(key, "a number of bytes");
-        return true;
-      }
-      if (key != "binary_data") return false;
-      result.binary_data = json_.read_bool();
-      if (!result.binary_data) return must_be(key, "true or false");
-      return true;
-    }));
+    SKERRY_TRY(read_members(
+        json_, [&](std::string_view key) { return read_tensor_parameter(key, result); }));
+    const bool has_region = !result.shared.region.empty();
+    if (has_region != result.has_shared_size || (!has_region && result.shared.offset != 0)) {
+      return invalid("'shared_memory_region' and 'shared_memory_byte_size' belong together");
+    }
     return result;
+  }
+
+  Result<bool> read_tensor_parameter(std::string_view key, Parameters& out) {
+    const auto number = [&](uint64_t& value, std::string_view what) -> Result<bool> {
+      const auto read = json_.read_uint();
+      if (!read) return must_be(key, what);
+      value = *read;
+      return true;
+    };
+    if (key == "binary_data_size") {
+      return number(out.binary_data_size.emplace(), "a number of bytes");
+    }
+    if (key == "binary_data") {
+      out.binary_data = json_.read_bool();
+      if (!out.binary_data) return must_be(key, "true or false");
+      return true;
+    }
+    if (key == "classification") return number(out.classes, "a number of classes");
+    if (key == "shared_memory_byte_size") {
+      out.has_shared_size = true;
+      return number(out.shared.size_bytes, "a number of bytes");
+    }
+    if (key == "shared_memory_offset") return number(out.shared.offset, "a number of bytes");
+    if (key == "shared_memory_region") {
+      if (!json_.read_string(out.shared.region) || out.shared.region.empty()) {
+        return must_be(key, "a region's name");
+      }
+      return true;
+    }
+    return false;
   }
 
   Result<void> read_output() {
@@ -262,8 +299,19 @@ class RequestReader {
     auto done = read_members(json_, read);
     if (!done) return fail(done.error().with_context(fmt::format("output '{}'", name)));
     if (name.empty()) return invalid("'name' is missing; it must be a string");
+    AnswerForm::Output& form = request_.form.outputs.emplace_back();
+    form.binary = parameters.binary_data;
+    form.classes = parameters.classes;
+    if (parameters.has_shared_size) {
+      if (form.classes > 0) {
+        return invalid(
+            fmt::format("output '{}': a classification goes into the answer, not into "
+                        "shared memory",
+                        name));
+      }
+      form.shared = std::move(parameters.shared);
+    }
     request_.inference.outputs.push_back(std::move(name));
-    request_.form.binary.push_back(parameters.binary_data);
     return {};
   }
 
@@ -341,6 +389,7 @@ class RequestReader {
     if (!input.has_name) return invalid("'name' is missing; it must be a string");
     if (!input.has_type) return invalid("'datatype' is missing; it must be a string");
     if (!input.has_shape) return invalid("'shape' is missing; it must be an array");
+    if (input.parameters.has_shared_size) return take_shared(input);
     if (input.parameters.binary_data_size) return take_binary(input);
     if (!input.has_data) {
       return invalid(
@@ -367,6 +416,16 @@ class RequestReader {
     const auto bytes = std::as_bytes(std::span(body_)).subspan(binary_at_, size);
     input.tensor.bytes.assign(bytes.begin(), bytes.end());
     binary_at_ += size;
+    return {};
+  }
+
+  Result<void> take_shared(Input& input) {
+    if (input.has_data || input.parameters.binary_data_size) {
+      return invalid("it has both 'shared_memory_region' and data of its own");
+    }
+    SKERRY_TRY(tensor::element_count(input.tensor.shape));
+    request_.shared_inputs.push_back(
+        {request_.inference.inputs.size(), std::move(input.parameters.shared)});
     return {};
   }
 

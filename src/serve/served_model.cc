@@ -199,6 +199,14 @@ Result<std::unique_ptr<ServedModel>> stage(const runtime::Runtimes& runtimes,
   served->outputs = manifest.outputs;
   for (const TensorSpec& spec : served->outputs) served->output_names.push_back(spec.name);
   served->scores = manifest.scores;
+  served->batching = manifest.batching;
+  if (served->batching && !served->capabilities.batching) {
+    return fail(
+        Code::kUnsupported,
+        fmt::format("models of runtime '{}' take one number of rows; leave \"batching\" out "
+                    "of model.json",
+                    manifest.runtime));
+  }
   SKERRY_ASSIGN(served->model, runtime->load(source, options));
   SKERRY_TRY(check_contract(*served));
   SKERRY_TRY(try_out(*served, manifest, stop));

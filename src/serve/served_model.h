@@ -37,6 +37,8 @@ class CostTable {
   std::unordered_map<uint64_t, Runs> runs_;
 };
 
+struct RequestQueue;
+
 struct ServedModel {
   std::string name;
   std::string version;
@@ -53,14 +55,16 @@ struct ServedModel {
   std::string runtime_version;
 
   std::optional<formats::ModelScores> scores;
+  std::optional<formats::ModelBatching> batching;
 
   // On the loop's thread only:
   ModelStats stats;
   std::shared_ptr<formats::ModelCounts> counts;  // since the last summary (summaries.h)
   CostTable costs;
-  size_t in_flight = 0;              // on threads or waiting for one
-  size_t hung = 0;                   // that do not end
-  std::unique_ptr<Workers> workers;  // its own; made when first needed
+  size_t in_flight = 0;                 // on threads or waiting for one
+  size_t hung = 0;                      // that do not end
+  std::unique_ptr<Workers> workers;     // its own; made when first needed
+  std::shared_ptr<RequestQueue> queue;  // in front of them (scheduler.h); likewise
 };
 
 // Shared by the repository and the requests in flight: a version that was replaced lives until its

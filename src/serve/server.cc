@@ -38,6 +38,7 @@ struct Parts {
   io::ThreadPool codec{"codec", kCodecThreads};
   ModelRepository repository;
   InferenceService inference;
+  Scheduler scheduler;
   std::optional<Summaries> summaries;  // where there is a nucleus to take them
   HttpApi api;
   net::HttpServer http;
@@ -57,9 +58,14 @@ struct Parts {
         inference(loop, {.threads = options.threads,
                          .max_queued = options.max_queued,
                          .run_timeout_ms = options.inference_timeout_ms}),
+        scheduler(loop, codec, inference,
+                  {.threads = options.threads, .max_queued = options.max_queued}),
         summaries(summaries_of(clock, options)),
-        api(loop, clock, codec, repository, inference,
-            {options.version, options.repository_over_tcp, summaries ? &*summaries : nullptr}),
+        api(loop, clock, codec, repository, scheduler,
+            {.server_version = options.version,
+             .repository_over_tcp = options.repository_over_tcp,
+             .max_shared_bytes = options.max_body_bytes,
+             .summaries = summaries ? &*summaries : nullptr}),
         http(loop, [this](net::HttpRequest request) { return api.handle(std::move(request)); },
              {.body_bytes = options.max_body_bytes, .decode_bodies = true}) {
     http.set_error_format(HttpApi::refusal);

@@ -74,6 +74,18 @@ void ModelStats::add_failure(int64_t total_ns) {
   failure_ns_ += total_ns;
 }
 
+void ModelStats::add_execution(size_t requests, int64_t infer_ns) {
+  Executions& executions = together_[requests];
+  ++executions.count;
+  executions.infer_ns += infer_ns;
+}
+
+uint64_t ModelStats::executions() const {
+  uint64_t saved = 0;
+  for (const auto& [requests, executions] : together_) saved += (requests - 1) * executions.count;
+  return successes() > saved ? successes() - saved : 0;
+}
+
 std::string ModelStats::to_json(std::string_view model, std::string_view version) const {
   const uint64_t count = successes();
   const json inference = {{"success", duration(count, total_.sum_ns())},
@@ -88,12 +100,18 @@ std::string ModelStats::to_json(std::string_view model, std::string_view version
   if (memory_bytes_ > 0) {
     memory.push_back({{"type", "CPU"}, {"id", 0}, {"byte_size", memory_bytes_}});
   }
+  json batches = json::array();
+  for (const auto& [requests, executions] : together_) {
+    batches.push_back({{"batch_size", requests},
+                       {"compute_infer", duration(executions.count, executions.infer_ns)}});
+  }
   const json entry = {{"name", model},
                       {"version", version},
                       {"last_inference", last_inference_ms_},
                       {"inference_count", count},
-                      {"execution_count", count},
+                      {"execution_count", executions()},
                       {"inference_stats", inference},
+                      {"batch_stats", batches},
                       {"memory_usage", memory},
                       {"latency_ns",
                        {{"total", quantiles(total_)},
@@ -115,6 +133,13 @@ std::string to_prometheus(std::span<const StatsRow> rows) {
           to, "skerry_inference_requests_total{{model=\"{}\",version=\"{}\",outcome=\"{}\"}} {}\n",
           label(row.model), label(row.version), outcome, count);
     }
+  }
+  out +=
+      "# HELP skerry_inference_executions_total Runs of the model that gave the successes.\n"
+      "# TYPE skerry_inference_executions_total counter\n";
+  for (const StatsRow& row : rows) {
+    fmt::format_to(to, "skerry_inference_executions_total{{model=\"{}\",version=\"{}\"}} {}\n",
+                   label(row.model), label(row.version), row.stats->executions());
   }
   out +=
       "# HELP skerry_model_memory_bytes What the model holds in memory, as its trial measured it.\n"

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -46,6 +47,8 @@ class ModelStats {
  public:
   void add_success(const RequestTimes& times, int64_t wall_ms);
   void add_failure(int64_t total_ns);
+  // `requests`, 2 or more, ran as one; each of them is counted as a success or failure besides.
+  void add_execution(size_t requests, int64_t infer_ns);
 
   // What the model holds in memory, as its trial has measured it; 0: unknown.
   void set_memory(uint64_t bytes) { memory_bytes_ = bytes; }
@@ -53,6 +56,8 @@ class ModelStats {
 
   uint64_t successes() const { return total_.count(); }
   uint64_t failures() const { return failures_; }
+  // Runs of the model that gave the successes: fewer where requests ran together.
+  uint64_t executions() const;
   const LatencyHistogram& total() const { return total_; }
   const LatencyHistogram& infer() const { return infer_; }
   const LatencyHistogram& queue() const { return queue_; }
@@ -66,6 +71,11 @@ class ModelStats {
   LatencyHistogram infer_;
   int64_t input_ns_ = 0;
   int64_t output_ns_ = 0;
+  struct Executions {
+    uint64_t count = 0;
+    int64_t infer_ns = 0;
+  };
+  std::map<size_t, Executions> together_;  // by how many requests; a queue's length bounds it
   uint64_t failures_ = 0;
   int64_t failure_ns_ = 0;
   int64_t last_inference_ms_ = 0;

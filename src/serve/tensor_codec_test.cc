@@ -72,12 +72,15 @@ TEST(Decode, ReadsEveryTypeFromJson) {
 TEST(Decode, ReadsStringsNestedArraysAndMembersInAnyOrder) {
   auto request = decode(R"({"outputs":[{"name":"y","parameters":{"binary_data":true}},{"name":"z"}],
       "inputs":[{"data":[["a","é"],["","\u0001"]],"shape":[2,2],"datatype":"BYTES","name":"x"}],
-      "parameters":{"binary_data_output":true,"priority":0,"mine":[3]},"id":"n 7","unknown":null})");
+      "parameters":{"binary_data_output":true,"priority":2,"mine":[3]},"id":"n 7","unknown":null})");
   ASSERT_TRUE(request) << request.error().message();
   EXPECT_EQ(request->form.id, "n 7");
   EXPECT_TRUE(request->form.binary_output);
+  EXPECT_EQ(request->inference.priority, 2u);
   EXPECT_THAT(request->inference.outputs, ElementsAre("y", "z"));
-  EXPECT_THAT(request->form.binary, ElementsAre(true, std::nullopt));
+  ASSERT_EQ(request->form.outputs.size(), 2u);
+  EXPECT_EQ(request->form.outputs[0].binary, true);
+  EXPECT_EQ(request->form.outputs[1].binary, std::nullopt);
   const auto view = request->inference.inputs[0].view();
   EXPECT_EQ(tensor::describe(view.type, view.shape), "BYTES[2,2]");
   EXPECT_THAT(*tensor::split_bytes(view.bytes, 4), ElementsAre("a", "é", "", "\x01"));
@@ -134,16 +137,48 @@ TEST(Decode, SaysWhatIsWrong) {
               HasSubstr("nested too deep"));
   EXPECT_THAT(refusal(R"({"inputs":[{"name":"x","datatype":"INT8","shape":[1]}]})"),
               HasSubstr("it has no 'data'"));
-  EXPECT_THAT(refusal(R"({"inputs":[{"name":"x","datatype":"INT8","shape":[1],
-                          "parameters":{"shared_memory_region":"r"}}]})"),
-              HasSubstr("parameter 'shared_memory_region' is not supported"));
-  EXPECT_THAT(
-      refusal(R"({"inputs":[],"outputs":[{"name":"y","parameters":{"classification":3}}]})"),
-      HasSubstr("output 'y': parameter 'classification' is not supported"));
+}
+
+TEST(Decode, ReadsWhereTensorsLieInSharedMemory) {
+  const auto request = decode(R"({"inputs":[
+      {"name":"a","datatype":"INT8","shape":[1],"data":[1]},
+      {"parameters":{"shared_memory_offset":8,"shared_memory_byte_size":4,
+                     "shared_memory_region":"in"},"name":"b","datatype":"FP32","shape":[1]}],
+      "outputs":[{"name":"y","parameters":{"shared_memory_region":"out",
+                                           "shared_memory_byte_size":16,"binary_data":true}},
+                 {"name":"z","parameters":{"classification":3}}]})");
+  ASSERT_TRUE(request) << request.error().message();
+  ASSERT_EQ(request->shared_inputs.size(), 1u);
+  EXPECT_EQ(request->shared_inputs[0].input, 1u);
+  EXPECT_EQ(request->shared_inputs[0].range, (SharedRange{"in", 8, 4}));
+  EXPECT_EQ(request->form.outputs[0].shared, (SharedRange{"out", 0, 16}));
+  EXPECT_FALSE(wants_binary(request->form, 0));
+  EXPECT_EQ(request->form.outputs[1].classes, 3u);
+}
+
+TEST(Decode, RefusesHalfARangeOfSharedMemory) {
+  const auto with = [](const std::string& parameters, const std::string& more = "") {
+    return refusal(R"({"inputs":[{"name":"x","datatype":"INT8","shape":[1],"parameters":)" +
+                   parameters + more + "}]}");
+  };
+  for (const char* half : {R"({"shared_memory_region":"r"})", R"({"shared_memory_byte_size":1})",
+                           R"({"shared_memory_offset":1})",
+                           R"({"shared_memory_region":"r","shared_memory_offset":1})"}) {
+    EXPECT_THAT(with(half, R"(,"data":[1])"), HasSubstr("belong together")) << half;
+  }
+  const std::string whole = R"({"shared_memory_region":"r","shared_memory_byte_size":1})";
+  EXPECT_THAT(with(whole, R"(,"data":[1])"), HasSubstr("and data of its own"));
+  EXPECT_THAT(with(R"({"shared_memory_region":"r","shared_memory_byte_size":-1})"),
+              HasSubstr("'shared_memory_byte_size' must be a number of bytes"));
+  EXPECT_THAT(with(R"({"shared_memory_region":7,"shared_memory_byte_size":1})"),
+              HasSubstr("'shared_memory_region' must be a region's name"));
+  EXPECT_THAT(refusal(R"({"inputs":[],"outputs":[{"name":"y","parameters":{"classification":1,
+                          "shared_memory_region":"r","shared_memory_byte_size":1}}]})"),
+              HasSubstr("output 'y': a classification goes into the answer"));
 }
 
 AnswerForm asking(bool binary) {
-  return {.id = "", .binary_output = binary, .binary = {}};
+  return {.id = "", .binary_output = binary, .outputs = {}};
 }
 
 json encoded(const tensor::Tensor& output) {
@@ -180,7 +215,7 @@ TEST(Encode, JsonReadsBackToTheSameValues) {
 TEST(Encode, BinaryOutputsFollowInOrder) {
   AnswerForm form = asking(true);
   form.id = "q\"";
-  form.binary = {std::nullopt, false, true};
+  form.outputs = {{}, {.binary = false}, {.binary = true}};
   const std::vector<tensor::Tensor> outputs = {tensor<int8_t>(DataType::kInt8, {1}, {'A'}),
                                                tensor<int8_t>(DataType::kInt8, {1}, {'B'}),
                                                tensor<int8_t>(DataType::kInt8, {2}, {'C', 'D'})};

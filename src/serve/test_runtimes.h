@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <cstring>
 #include <memory>
 #include <mutex>
 
@@ -49,7 +50,9 @@ class GatedRuntime : public runtime::Runtime {
   explicit GatedRuntime(std::shared_ptr<Gate> gate) : gate_(std::move(gate)) {}
   std::string_view name() const override { return "gated"; }
   std::string version() const override { return "1"; }
-  runtime::Capabilities capabilities() const override { return {.thread_safe = true}; }
+  runtime::Capabilities capabilities() const override {
+    return {.thread_safe = true, .batching = true};
+  }
   Result<std::unique_ptr<runtime::Model>> load(const runtime::ModelSource& source,
                                                const runtime::LoadOptions& options) override {
     SKERRY_ASSIGN(auto model, null_.load(source, options));
@@ -77,6 +80,49 @@ class GatedRuntime : public runtime::Runtime {
 
   runtime::NullRuntime null_;
   std::shared_ptr<Gate> gate_;
+};
+
+// Another model's answers, changed.
+class WrappedModel : public runtime::Model {
+ public:
+  explicit WrappedModel(std::unique_ptr<runtime::Model> model) : model_(std::move(model)) {}
+  const std::vector<tensor::TensorSpec>& inputs() const override { return model_->inputs(); }
+  const std::vector<tensor::TensorSpec>& outputs() const override { return model_->outputs(); }
+
+ protected:
+  std::unique_ptr<runtime::Model> model_;
+};
+
+// Answers with the first row alone, however many there are.
+class FirstRowModel : public WrappedModel {
+ public:
+  using WrappedModel::WrappedModel;
+  Result<std::vector<tensor::Tensor>> run(std::span<const tensor::TensorView> inputs,
+                                          std::span<const std::string> wanted,
+                                          const std::stop_token& stop) override {
+    SKERRY_ASSIGN(auto outputs, model_->run(inputs, wanted, stop));
+    for (tensor::Tensor& output : outputs) {
+      output.bytes.resize(output.bytes.size() / static_cast<size_t>(output.shape[0]));
+      output.shape[0] = 1;
+    }
+    return outputs;
+  }
+};
+
+// Refuses to run where a value is negative.
+class PickyModel : public WrappedModel {
+ public:
+  using WrappedModel::WrappedModel;
+  Result<std::vector<tensor::Tensor>> run(std::span<const tensor::TensorView> inputs,
+                                          std::span<const std::string> wanted,
+                                          const std::stop_token& stop) override {
+    for (size_t at = 0; at < inputs[0].bytes.size(); at += sizeof(float)) {
+      float value = 0;
+      std::memcpy(&value, inputs[0].bytes.data() + at, sizeof value);
+      if (value < 0) return fail(Code::kInternal, "a value is negative");
+    }
+    return model_->run(inputs, wanted, stop);
+  }
 };
 
 // All runtimes of these tests.

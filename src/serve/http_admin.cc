@@ -1,0 +1,245 @@
+// What changes the server: models loaded and unloaded, regions of shared memory, settings.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/log_level.h"
+#include "serve/http_api.h"
+
+namespace skerry::serve {
+namespace {
+
+using net::HttpResponse;
+using nlohmann::json;
+
+HttpResponse json_response(const json& document) {
+  return net::json_response(200, document.dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
+Result<json> parse_object(std::string_view body) {
+  json document = json::parse(body, nullptr, false);
+  if (!document.is_object()) return fail(Code::kInvalidArgument, "the body is not a JSON object");
+  return document;
+}
+
+// A member of a registration; `usual` where it is absent.
+Result<uint64_t> byte_count(const json& document, const char* name, std::optional<uint64_t> usual) {
+  const auto found = document.find(name);
+  if (found == document.end() && usual) return *usual;
+  if (found == document.end() || !found->is_number_unsigned()) {
+    return fail(Code::kInvalidArgument, fmt::format("'{}' must be a number of bytes", name));
+  }
+  return found->get<uint64_t>();
+}
+
+// What a load is asked for beside the model's name.
+struct LoadParameters {
+  std::string directory;
+  bool retry = false;
+};
+
+// Parameters that are not honoured are refused.
+Result<LoadParameters> load_parameters(std::string_view body, bool is_load) {
+  if (body.empty()) return LoadParameters{};
+  const json document = json::parse(body, nullptr, false);
+  if (!document.is_object()) return fail(Code::kInvalidArgument, "the body is not a JSON object");
+  const json parameters = document.value("parameters", json::object());
+  if (!parameters.is_object()) {
+    return fail(Code::kInvalidArgument, "'parameters' must be an object");
+  }
+  for (const auto& [key, value] : parameters.items()) {
+    // Models depend on no others here: both answers to the question come to the same.
+    if (!is_load && key == "unload_dependents" && value.is_boolean()) continue;
+    if (is_load && key == "retry" && value.is_boolean()) continue;
+    if (!is_load || key != "path") {
+      return fail(Code::kUnsupported,
+                  fmt::format("parameter '{}' is not supported: a model comes from the folder in "
+                              "'path', and its model.json describes it",
+                              key));
+    }
+    if (!value.is_string()) return fail(Code::kInvalidArgument, "'path' must be a string");
+  }
+  return LoadParameters{parameters.value("path", ""), parameters.value("retry", false)};
+}
+
+// The protocol has a switch for each kind of record, the log a level: the kinds above one that is
+// written are written as well.
+struct LogKind {
+  const char* setting;
+  log::Level level;
+};
+constexpr LogKind kLogKinds[] = {{"log_info", log::Level::kInfo},
+                                 {"log_warning", log::Level::kWarn},
+                                 {"log_error", log::Level::kError}};
+
+json log_settings() {
+  json settings = {{"log_file", ""},
+                   {"log_verbose_level", log::level() == log::Level::kDebug ? 1U : 0U},
+                   {"log_format", "default"}};
+  for (const LogKind& kind : kLogKinds) settings[kind.setting] = log::level() <= kind.level;
+  return settings;
+}
+
+// The level that `settings` come to.
+Result<log::Level> log_level_of(const json& settings) {
+  const json& verbose = settings["log_verbose_level"];
+  if (!verbose.is_number_unsigned()) {
+    return fail(Code::kInvalidArgument, "'log_verbose_level' must be a number of 0 or more");
+  }
+  if (verbose.get<uint64_t>() > 0) return log::Level::kDebug;
+  std::optional<log::Level> lowest;
+  for (const LogKind& kind : kLogKinds) {
+    const json& value = settings[kind.setting];
+    if (!value.is_boolean()) {
+      return fail(Code::kInvalidArgument, fmt::format("'{}' must be true or false", kind.setting));
+    }
+    if (value.get<bool>() && !lowest) lowest = kind.level;
+    if (!value.get<bool>() && (lowest || kind.level == log::Level::kError)) {
+      return fail(Code::kUnsupported,
+                  fmt::format("'{}' cannot be false: errors are always logged, and warnings "
+                              "wherever information is",
+                              kind.setting));
+    }
+  }
+  return *lowest;
+}
+
+}  // namespace
+
+Result<void> HttpApi::allow_change(const net::HttpRequest& request, std::string_view what) const {
+  if (request.peer.address == "unix" || options_.repository_over_tcp) return {};
+  return fail(Code::kPermissionDenied,
+              fmt::format("{} through the Unix socket; start skerry-infer with "
+                          "--repository-over-tcp to allow it here",
+                          what));
+}
+
+io::Task<HttpResponse> HttpApi::load(Call call) {
+  auto allowed = allow_change(call.request, "models are loaded and unloaded");
+  if (!allowed) co_return error_response(allowed.error());
+  auto parameters = load_parameters(call.request.body, true);
+  if (!parameters) co_return error_response(parameters.error());
+  auto report = co_await repository_.load(std::move(call.name), std::move(parameters->directory),
+                                          parameters->retry);
+  if (!report) co_return error_response(report.error());
+  co_return json_response({{"name", report->name},
+                           {"version", report->version},
+                           {"previous_version", report->previous_version}});
+}
+
+io::Task<HttpResponse> HttpApi::unload(Call call) {
+  auto allowed = allow_change(call.request, "models are loaded and unloaded");
+  if (!allowed) co_return error_response(allowed.error());
+  auto parameters = load_parameters(call.request.body, false);
+  if (!parameters) co_return error_response(parameters.error());
+  trace_.forget(call.name);
+  auto unloaded = co_await repository_.unload(std::move(call.name));
+  co_return unloaded ? json_response(json::object()) : error_response(unloaded.error());
+}
+
+Result<HttpResponse> HttpApi::index(const Call& call) {
+  bool ready_only = false;
+  if (!call.request.body.empty()) {
+    const json document = json::parse(call.request.body, nullptr, false);
+    if (!document.is_object()) {
+      return fail(Code::kInvalidArgument, "the body is not a JSON object");
+    }
+    const json ready = document.value("ready", json(false));
+    if (!ready.is_boolean()) return fail(Code::kInvalidArgument, "'ready' must be true or false");
+    ready_only = ready.get<bool>();
+  }
+  json rows = json::array();
+  for (const IndexEntry& entry : repository_.index()) {
+    if (ready_only && entry.state != "READY") continue;
+    rows.push_back({{"name", entry.name},
+                    {"version", entry.version},
+                    {"state", entry.state},
+                    {"reason", entry.reason}});
+  }
+  return json_response(rows);
+}
+
+HttpApi::Answer HttpApi::shared_status(const Call& call) {
+  if (!call.name.empty()) SKERRY_TRY(shared_memory_.find(call.name));
+  json rows = json::array();
+  for (const auto& [name, region] : shared_memory_.regions()) {
+    if (!call.name.empty() && name != call.name) continue;
+    rows.push_back({{"name", name},
+                    {"key", region->key},
+                    {"offset", region->offset},
+                    {"byte_size", region->size_bytes}});
+  }
+  return json_response(rows);
+}
+
+HttpApi::Answer HttpApi::register_shared(const Call& call) {
+  SKERRY_ASSIGN(const json document, parse_object(call.request.body));
+  const auto key = document.find("key");
+  if (key == document.end() || !key->is_string()) {
+    return fail(Code::kInvalidArgument, "'key' must be the name of an object of shared memory");
+  }
+  SKERRY_ASSIGN(const uint64_t offset, byte_count(document, "offset", 0));
+  SKERRY_ASSIGN(const uint64_t size_bytes, byte_count(document, "byte_size", std::nullopt));
+  SKERRY_TRY(shared_memory_.add(call.name, key->get<std::string>(), offset, size_bytes,
+                                call.request.peer));
+  return json_response(json::object());
+}
+
+HttpApi::Answer HttpApi::unregister_shared(const Call& call) {
+  SKERRY_TRY(shared_memory_.check_local(call.request.peer));
+  if (call.name.empty()) {
+    shared_memory_.clear();
+  } else {
+    shared_memory_.remove(call.name);
+  }
+  return json_response(json::object());
+}
+
+HttpApi::Answer HttpApi::no_gpu(const Call& call) {
+  return json_response(routed_method(call.request) == "GET" ? json::array() : json::object());
+}
+
+HttpApi::Answer HttpApi::no_gpu_memory(const Call&) {
+  return fail(Code::kUnsupported, "this server has no GPU; use system shared memory");
+}
+
+HttpApi::Answer HttpApi::trace(const Call& call) {
+  if (!call.name.empty()) SKERRY_TRY(find(call.name, ""));
+  return json_response(trace_.settings(call.name));
+}
+
+HttpApi::Answer HttpApi::set_trace(const Call& call) {
+  SKERRY_TRY(allow_change(call.request, "settings are changed"));
+  if (!call.name.empty()) SKERRY_TRY(find(call.name, ""));
+  SKERRY_ASSIGN(const json changes, parse_object(call.request.body));
+  SKERRY_TRY(trace_.update(call.name, changes));
+  return trace(call);
+}
+
+HttpApi::Answer HttpApi::logging(const Call&) {
+  return json_response(log_settings());
+}
+
+HttpApi::Answer HttpApi::set_logging(const Call& call) {
+  SKERRY_TRY(allow_change(call.request, "settings are changed"));
+  SKERRY_ASSIGN(const json changes, parse_object(call.request.body));
+  json settings = log_settings();
+  for (const auto& [name, value] : changes.items()) {
+    if (!settings.contains(name)) {
+      return fail(Code::kInvalidArgument, fmt::format("there is no log setting '{}'", name));
+    }
+    const bool is_fixed = name == "log_file" || name == "log_format";
+    if (is_fixed && value != settings[name]) {
+      return fail(Code::kUnsupported,
+                  fmt::format("'{}' cannot be changed: the log goes to stderr, in the form that "
+                              "skerry-infer was started with",
+                              name));
+    }
+    settings[name] = value;
+  }
+  SKERRY_ASSIGN(const log::Level level, log_level_of(settings));
+  log::set_level(level);
+  return json_response(log_settings());
+}
+
+}  // namespace skerry::serve
