@@ -49,8 +49,8 @@ struct QueuedRequest {
     return !has_left && !turn.done() && !(request.caller_is_gone && request.caller_is_gone());
   }
   bool fits(const QueuedRequest& other) const {
-    return rows > 0 && other.rows > 0 && request.outputs == other.request.outputs &&
-           is_same_form(request.inputs, other.request.inputs);
+    if (rows == 0 || other.rows == 0 || request.outputs != other.request.outputs) return false;
+    return is_same_form(request.inputs, other.request.inputs);
   }
 };
 
