@@ -22,6 +22,7 @@
 #include "nucleus/device_clock.h"
 #include "nucleus/device_config.h"
 #include "nucleus/ipc/address.h"
+#include "nucleus/ipc/operator_access.h"
 #include "nucleus/ipc/server.h"
 #include "nucleus/nucleus.h"
 #include "nucleus/run_with.h"
@@ -229,6 +230,7 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
   SKERRY_ASSIGN(nucleus, Nucleus::open(env, info, *cloud, *mqtt, std::move(hooks)));
   ipc.emplace(loop, *nucleus, nucleus->state().config());
   SKERRY_TRY(ipc->listen(info.ipc_socket(), info.privileged ? 0666 : 0600));
+  SKERRY_TRY(write_operator_access(files, info, nucleus->operator_token()));
 
   io::TaskScope stopping;
   loop.on_signals({SIGTERM, SIGINT}, [&](int number) {

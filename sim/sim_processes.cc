@@ -20,6 +20,7 @@ class SimProcesses::SimProcess : public io::Process {
     if (ended_ || (number != SIGTERM && number != SIGKILL)) return;
     end_after(1, io::ExitStatus{0, number});
   }
+  Result<void> pause(bool) override { return {}; }
 
  private:
   void end_after(int64_t delay_ms, io::ExitStatus status) {

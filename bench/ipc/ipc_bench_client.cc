@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "nucleus/config_tree.h"
-#include "nucleus/ipc/client.h"
+#include "rpc/ipc_client.h"
 
 namespace {
 
@@ -31,8 +31,8 @@ T must(Result<T> result) {
   return std::move(*result);
 }
 
-IpcClient::Message answer_of(IpcClient& client, const char* operation, const char* request) {
-  IpcClient::Message message = must(client.call(operation, request));
+rpc::IpcClient::Message answer_of(rpc::IpcClient& client, const char* operation, const char* request) {
+  rpc::IpcClient::Message message = must(client.call(operation, request));
   if (message.is_error) {
     std::fprintf(stderr, "ipc_bench_client: %s\n", message.payload.c_str());
     std::exit(1);
@@ -54,7 +54,7 @@ void measure(int count, const std::function<void()>& step) {
 }
 
 void measure_get(const std::string& socket, int count) {
-  IpcClient client = must(IpcClient::connect(socket, "TOKEN-APP"));
+  rpc::IpcClient client = must(rpc::IpcClient::connect(socket, "TOKEN-APP"));
   measure(count, [&] {
     answer_of(client, "aws.greengrass#GetConfiguration", R"({"keyPath":["mqtt","port"]})");
   });
@@ -62,8 +62,8 @@ void measure_get(const std::string& socket, int count) {
 
 // From before the call of PublishToTopic to the event at a subscriber on another connection.
 void measure_publish(const std::string& socket, int count) {
-  IpcClient publisher = must(IpcClient::connect(socket, "TOKEN-APP"));
-  IpcClient subscriber = must(IpcClient::connect(socket, "TOKEN-OTHER"));
+  rpc::IpcClient publisher = must(rpc::IpcClient::connect(socket, "TOKEN-APP"));
+  rpc::IpcClient subscriber = must(rpc::IpcClient::connect(socket, "TOKEN-OTHER"));
   const int32_t stream =
       must(subscriber.open("aws.greengrass#SubscribeToTopic", R"({"topic":"bench"})"));
   must(subscriber.next(stream));

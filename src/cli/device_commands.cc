@@ -202,6 +202,8 @@ void add_device_commands(CLI::App& app, Session& session) {
 Examples:
   skerry device provision press-7 --out press-7    make a device's identity and configuration
   skerry device run press-7                        run it here
+  skerry device components press-7                 what runs on it, asked of the device itself
+  skerry device restart press-7 com.example.Hello  start a component of it again
   skerry device verify press-7                     check every byte of what is installed
   skerry device remove press-7                     it can never connect again)");
 

@@ -84,6 +84,15 @@ class RealProcesses::Child : public std::enable_shared_from_this<Child> {
     }
   }
 
+  Result<void> pause(bool paused) {
+    if (tracks_.group) {
+      auto frozen = tracks_.group->freeze(paused);
+      if (frozen || frozen.error().code() != Code::kNotFound) return frozen;
+    }
+    signal(paused ? SIGSTOP : SIGCONT);
+    return {};
+  }
+
   bool running() const {
     if (!reaped_) return true;
     return tracks_.group ? tracks_.group->populated() : !marked_processes(tracks_.mark).empty();
@@ -223,6 +232,7 @@ class RealProcesses::Handle : public Process {
   ~Handle() override { child_->abandon(); }
   pid_t pid() const override { return child_->pid(); }
   void signal(int number) override { child_->signal(number); }
+  Result<void> pause(bool paused) override { return child_->pause(paused); }
   bool running() override { return child_->running(); }
 
  private:

@@ -65,6 +65,9 @@ class Process {
   virtual pid_t pid() const = 0;
   // To the child and to whatever it started, sessions and daemons of their own included.
   virtual void signal(int number) = 0;
+  // None of them runs until it is told to go on; SIGKILL gets through. The kernel's freezer where
+  // there is one, else SIGSTOP and SIGCONT.
+  virtual Result<void> pause(bool paused) = 0;
   // Whether the child, or anything it started, still runs.
   virtual bool running() = 0;
 };

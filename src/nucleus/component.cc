@@ -306,6 +306,35 @@ io::Task<void> Component::stop() {
   co_await end(&main_);
 }
 
+io::Task<void> Component::finish_now() {
+  co_await stop();
+  set_state(ComponentState::kFinished);
+}
+
+Result<void> Component::pause() {
+  if (state_ != ComponentState::kRunning || !main_.process) {
+    return fail(Code::kFailedPrecondition,
+                "Component " + spec_.name.str() + " is not in the RUNNING state");
+  }
+  return set_paused(true);
+}
+
+Result<void> Component::resume() {
+  if (!paused_ || !main_.process) {
+    return fail(Code::kFailedPrecondition, "Component " + spec_.name.str() + " is not paused");
+  }
+  return set_paused(false);
+}
+
+Result<void> Component::set_paused(bool paused) {
+  SKERRY_TRY(main_.process->pause(paused));
+  if (paused_ == paused) return {};
+  paused_ = paused;
+  reason_ = paused ? "paused" : notes_;
+  hooks_.on_state(*this);
+  return {};
+}
+
 io::Task<void> Component::uninstall() {
   if (spec_.uninstall) co_await try_to_end("Uninstall", *spec_.uninstall);
 }
@@ -347,6 +376,8 @@ void Component::report(ComponentState reported) {
 void Component::set_state(ComponentState state) {
   if (state == state_) return;
   state_ = state;
+  // What ends it may have to talk to what runs.
+  if (std::exchange(paused_, false) && main_.process) (void)main_.process->pause(false);
   if (is_healthy(state)) {
     reason_ = notes_;
     status_code_.clear();

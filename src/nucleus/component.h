@@ -78,6 +78,12 @@ class Component {
   void set_dependencies_ready(bool ready);
   // UpdateState over IPC: the component says it runs, or that it has failed.
   void report(ComponentState reported);
+  // As stop(), and it is FINISHED then: what depends on it runs on.
+  io::Task<void> finish_now();
+  // Halts every process of one that is RUNNING, and lets them go on; whatever ends that state does
+  // so, too. kFailedPrecondition where it is in no state for that.
+  Result<void> pause();
+  Result<void> resume();
 
   const ComponentSpec& spec() const { return spec_; }
   const std::string& token() const { return token_; }
@@ -110,6 +116,7 @@ class Component {
   bool skipped(const Step& step) const;
   void set_state(ComponentState state);
   void note(std::string text);
+  Result<void> set_paused(bool paused);
   void note_failure(const Error& error);
   std::vector<std::pair<std::string, std::string>> environment_of(const Step& step) const;
 
@@ -132,7 +139,8 @@ class Component {
   int failures_ = 0;             // in a row
   int64_t last_failure_ms_ = 0;  // monotonic
   bool up_ = false;              // Startup or Run has begun, and Shutdown has not ended since
-  std::string notes_;            // for people, while it is up
+  bool paused_ = false;
+  std::string notes_;  // for people, while it is up
   std::unique_ptr<ComponentLog> log_;
   io::TaskScope life_;
 };

@@ -1,7 +1,10 @@
-// The life-cycle states of a component, under Greengrass's names.
+// The life-cycle states of components, under Greengrass's names.
 #pragma once
 
+#include <string>
 #include <string_view>
+
+#include "base/named_type.h"
 
 namespace skerry::nucleus {
 
@@ -17,6 +20,14 @@ enum class ComponentState {
 };
 
 std::string_view name_of(ComponentState state);  // "RUNNING"
+
+struct ComponentStatus {
+  ComponentName name;
+  std::string version;
+  ComponentState state = ComponentState::kNew;
+  std::string reason;  // of ERRORED and BROKEN; otherwise what people should know, mostly nothing
+  std::string code;    // of ERRORED and BROKEN, for machines: Component::status_code()
+};
 
 inline bool is_healthy(ComponentState state) {
   return state == ComponentState::kRunning || state == ComponentState::kFinished;

@@ -111,11 +111,13 @@ void MqttRouter::start(net::MqttClient::Events events, std::function<void()> on_
   net::MqttClient::Events own;
   own.on_connected = [this, then = std::move(events.on_connected)](bool session_present) {
     on_connected(session_present);
+    tell_watchers(true);
     if (then) then(session_present);
   };
   own.on_disconnected = [this, then = std::move(events.on_disconnected)](const Error& reason) {
     // What was published is kept: nobody is to wait for the next connection.
     while (!waiting_.empty()) settle(waiting_.begin()->first, "", nullptr);
+    tell_watchers(false);
     if (then) then(reason);
   };
   own.on_message = [this](const net::MqttMessage& message) { dispatch(message); };
@@ -129,6 +131,21 @@ void MqttRouter::on_connected(bool session_present) {
     for (auto& [id, subscriber] : filter.subscribers) {
       subscriber.joined_with = identifier_of(filter);
     }
+  }
+}
+
+MqttRouter::Watch MqttRouter::watch_connection(std::function<void(bool)> changed) {
+  std::erase_if(watchers_, [](const auto& watcher) { return watcher.expired(); });
+  auto watch = std::make_shared<const std::function<void(bool)>>(std::move(changed));
+  watchers_.push_back(watch);
+  return watch;
+}
+
+// Each failed attempt to connect ends with a disconnection, too.
+void MqttRouter::tell_watchers(bool connected) {
+  if (std::exchange(told_connected_, connected) == connected) return;
+  for (const auto& watcher : std::vector(watchers_)) {
+    if (const auto changed = watcher.lock()) (*changed)(connected);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "base/log_limit.h"
 #include "io/loop.h"
@@ -64,6 +65,10 @@ class MqttRouter {
   // and its broker had lost what it had subscribed to. What matters is to be said again.
   void start(net::MqttClient::Events events, std::function<void()> on_unheard = {});
   bool connected() const { return client_.connected(); }
+  // `changed` hears of the connection's coming and going until what is returned is dropped, which
+  // it may do itself.
+  using Watch = std::shared_ptr<const std::function<void(bool connected)>>;
+  [[nodiscard]] Watch watch_connection(std::function<void(bool connected)> changed);
 
   // Success: accepted. A message of QoS 1 is then kept until the broker has answered, over lost
   // connections too (in memory). `settled` hears once: of an error where the broker refuses the
@@ -107,6 +112,7 @@ class MqttRouter {
   void settle(uint64_t id, const std::string& what, const Error* error);
   void on_connected(bool session_present);
   void note_hearing(const Error* error);
+  void tell_watchers(bool connected);
 
   io::Loop& loop_;
   net::MqttClient& client_;
@@ -116,6 +122,8 @@ class MqttRouter {
   std::map<std::string, Filter> filters_;
   std::unordered_map<uint32_t, std::string> names_;  // of filters, by number
   std::map<uint64_t, Waiting> waiting_;
+  std::vector<std::weak_ptr<const std::function<void(bool)>>> watchers_;
+  bool told_connected_ = false;  // what the watchers know
   std::function<void()> on_unheard_;
   bool is_unheard_ = false;  // say_again_ runs
   int64_t say_again_ms_;

@@ -15,6 +15,7 @@ Result<std::unique_ptr<Nucleus>> Nucleus::open(io::Env& env, const NucleusInfo& 
 Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttClient& mqtt,
                  Hooks hooks, std::unique_ptr<DeviceState> state)
     : mqtt_(env.loop, mqtt),
+      operator_token_(env.random.token(32)),
       hooks_(std::move(hooks)),
       consent_(env.loop, env.clock),
       state_(std::move(state)),
@@ -77,7 +78,32 @@ io::Task<void> Nucleus::shut_down() {
 }
 
 std::optional<ComponentName> Nucleus::component_of_token(std::string_view svcuid) const {
+  if (svcuid == operator_token_) return ComponentName(std::string(kOperator));
   return supervisor_->component_of_token(svcuid);
+}
+
+std::vector<ComponentStatus> Nucleus::components() const {
+  std::vector<ComponentStatus> all = supervisor_->statuses();
+  ComponentStatus own;
+  own.name = ComponentName("aws.greengrass.Nucleus");
+  own.version = kNucleusVersion;
+  own.state = ComponentState::kRunning;
+  all.insert(all.begin(), std::move(own));
+  return all;
+}
+
+Result<void> Nucleus::control(const ComponentName& component, ComponentControl what) {
+  switch (what) {
+    case ComponentControl::kRestart:
+      return supervisor_->restart(component);
+    case ComponentControl::kStop:
+      return supervisor_->stop(component);
+    case ComponentControl::kPause:
+      return supervisor_->pause(component);
+    case ComponentControl::kResume:
+      return supervisor_->resume(component);
+  }
+  return {};
 }
 
 Result<void> Nucleus::report_state(const ComponentName& component, ComponentState reported) {

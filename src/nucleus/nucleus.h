@@ -37,10 +37,14 @@ class Nucleus : public IpcHost {
   io::Task<void> shut_down();
 
   std::optional<ComponentName> component_of_token(std::string_view svcuid) const override;
+  std::vector<ComponentStatus> components() const override;
+  Result<void> control(const ComponentName& component, ComponentControl what) override;
   Result<void> report_state(const ComponentName& component, ComponentState reported) override;
   MqttRouter* mqtt() override { return &mqtt_; }
   UpdateConsent& consent() override { return consent_; }
 
+  // By which programs of the device's operator, as `aws.greengrass.Cli`, prove who they are.
+  const std::string& operator_token() const { return operator_token_; }
   DeviceState& state() { return *state_; }
   Supervisor& supervisor() { return *supervisor_; }
 
@@ -51,6 +55,7 @@ class Nucleus : public IpcHost {
   void greet();
 
   MqttRouter mqtt_;
+  const std::string operator_token_;
   Hooks hooks_;
   bool was_connected_ = false;
   UpdateConsent consent_;

@@ -45,10 +45,10 @@ io::Task<void> Supervisor::reconcile_loop() {
 
 io::Task<void> Supervisor::reconcile() {
   auto appliers = std::exchange(appliers_, {});
-  // A HARD dependent starts again after what it depends on went down.
+  // As asked for; and a HARD dependent starts again after what it depends on went down.
   std::set<ComponentName> obsolete = std::exchange(to_restart_, {});
   if (!obsolete.empty()) {
-    log::info("supervisor", "restarting dependents", {{"count", std::to_string(obsolete.size())}});
+    log::info("supervisor", "restarting", {{"count", std::to_string(obsolete.size())}});
   }
   for (const auto& [name, component] : components_) {
     auto spec = wanted_.find(name);
@@ -58,6 +58,10 @@ io::Task<void> Supervisor::reconcile() {
       obsolete.insert(name);
   }
   co_await stop_set(with_dependents(std::move(obsolete)));
+  for (const ComponentName& name : std::exchange(to_stop_, {})) {
+    auto component = components_.find(name);
+    if (component != components_.end()) co_await component->second->finish_now();
+  }
   for (const auto& [name, spec] : wanted_) {
     if (!components_.contains(name)) start_one(spec);
   }
@@ -208,12 +212,42 @@ std::optional<ComponentName> Supervisor::component_of_token(std::string_view tok
   return std::nullopt;
 }
 
-Result<void> Supervisor::report(const ComponentName& name, ComponentState reported) {
+Result<Component*> Supervisor::find(const ComponentName& name) const {
   auto component = components_.find(name);
-  if (component == components_.end())
-    return fail(Code::kNotFound, "component " + name.str() + " does not run here");
-  component->second->report(reported);
+  if (component != components_.end()) return component->second.get();
+  return fail(Code::kNotFound, "component " + name.str() + " does not run here");
+}
+
+Result<void> Supervisor::report(const ComponentName& name, ComponentState reported) {
+  SKERRY_ASSIGN(Component * component, find(name));
+  component->report(reported);
   return {};
+}
+
+Result<void> Supervisor::restart(const ComponentName& name) {
+  SKERRY_TRY(find(name));
+  to_stop_.erase(name);
+  to_restart_.insert(name);
+  wake();
+  return {};
+}
+
+Result<void> Supervisor::stop(const ComponentName& name) {
+  SKERRY_TRY(find(name));
+  to_restart_.erase(name);
+  to_stop_.insert(name);
+  wake();
+  return {};
+}
+
+Result<void> Supervisor::pause(const ComponentName& name) {
+  SKERRY_ASSIGN(Component * component, find(name));
+  return component->pause();
+}
+
+Result<void> Supervisor::resume(const ComponentName& name) {
+  SKERRY_ASSIGN(Component * component, find(name));
+  return component->resume();
 }
 
 std::set<ComponentName> Supervisor::with_dependents(std::set<ComponentName> names) const {

@@ -14,14 +14,6 @@
 
 namespace skerry::nucleus {
 
-struct ComponentStatus {
-  ComponentName name;
-  std::string version;
-  ComponentState state = ComponentState::kNew;
-  std::string reason;  // of ERRORED and BROKEN; otherwise what people should know, mostly nothing
-  std::string code;    // of ERRORED and BROKEN, for machines: Component::status_code()
-};
-
 class Supervisor {
  public:
   struct Hooks {
@@ -42,6 +34,15 @@ class Supervisor {
   // the component's reason as soon as one is BROKEN, and with kTimeout after `timeout_ms`.
   io::Task<Result<void>> wait_healthy(int64_t window_ms, int64_t timeout_ms);
 
+  // What people ask of one component until the next deployment or restart of the program; kNotFound
+  // where no such component is here, kFailedPrecondition where its state does not allow it.
+  // Restarts it, and its HARD dependents with it, also where it is BROKEN or stopped.
+  Result<void> restart(const ComponentName& name);
+  // Stops it: it is FINISHED then, and its dependents run on.
+  Result<void> stop(const ComponentName& name);
+  Result<void> pause(const ComponentName& name);
+  Result<void> resume(const ComponentName& name);
+
   // Runs the Uninstall of components that are leaving the device; they are stopped already. Its
   // processes have a token like those of others.
   io::Task<void> uninstall(std::vector<ComponentSpec> leaving);
@@ -60,6 +61,7 @@ class Supervisor {
   io::Task<void> reconcile_loop();
   io::Task<void> reconcile();
   io::Task<void> stop_set(std::set<ComponentName> names);
+  Result<Component*> find(const ComponentName& name) const;
   void start_one(const ComponentSpec& spec);
   // `names` and, transitively, every component that HARD-depends on one of them.
   std::set<ComponentName> with_dependents(std::set<ComponentName> names) const;
@@ -72,6 +74,7 @@ class Supervisor {
   std::map<ComponentName, std::unique_ptr<Component>> components_;
   std::unique_ptr<Component> leaving_;  // whose Uninstall runs
   std::set<ComponentName> to_restart_;
+  std::set<ComponentName> to_stop_;
   std::vector<io::Completion<bool>> appliers_;  // of the next reconcile()
   std::optional<io::Completion<bool>> wake_;
   bool woken_ = false;

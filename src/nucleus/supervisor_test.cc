@@ -367,6 +367,58 @@ TEST_F(SupervisorTest, ADroppedDeploymentLeavesNothingHalfStopped) {
   EXPECT_TRUE(supervisor_->statuses().empty());
 }
 
+TEST_F(SupervisorTest, AStoppedComponentStaysDownUntilItIsRestarted) {
+  auto base = spec("base", "echo run >> runs; sleep 60");
+  base.shutdown = step("echo shutdown >> runs");
+  ASSERT_TRUE(apply({base, spec("user", "echo user >> users; sleep 60", {"base"})}));
+  expect_contents("runs", "run\n");
+  ASSERT_TRUE(supervisor_->stop(ComponentName("base")));
+  run_until([&] { return state("base") == ComponentState::kFinished; });
+  expect_contents("runs", "run\nshutdown\n");
+  EXPECT_EQ(state("user"), ComponentState::kRunning);  // what depends on it runs on
+  ASSERT_TRUE(supervisor_->restart(ComponentName("base")));
+  expect_contents("runs", "run\nshutdown\nrun\n");
+  run_until([&] { return contents("users") == "user\nuser\n"; });  // and starts again with it
+  EXPECT_EQ(contents("users"), "user\nuser\n");
+  EXPECT_EQ(supervisor_->restart(ComponentName("none")).error().code(), Code::kNotFound);
+  EXPECT_EQ(supervisor_->stop(ComponentName("none")).error().code(), Code::kNotFound);
+}
+
+TEST_F(SupervisorTest, ARestartGivesABrokenComponentAnotherChance) {
+  ASSERT_FALSE(apply({spec("a", "test -e mended || exit 3; sleep 60")}, kPatientMs));
+  std::ofstream(directory_ + "/mended") << "";
+  ASSERT_TRUE(supervisor_->restart(ComponentName("a")));
+  run_until([&] { return state("a") == ComponentState::kRunning; });
+  EXPECT_EQ(state("a"), ComponentState::kRunning);
+}
+
+TEST_F(SupervisorTest, APausedComponentDoesNothingUntilItIsResumed) {
+  ASSERT_TRUE(apply({spec("a", "(while :; do echo x >> ticks; sleep 0.02; done) & wait")}));
+  run_until([&] { return contents("ticks").size() > 4; });
+  ASSERT_TRUE(supervisor_->pause(ComponentName("a")));
+  loop.run_for(100);  // what is under way comes to its end
+  const std::string before = contents("ticks");
+  loop.run_for(300);
+  EXPECT_EQ(contents("ticks"), before);
+  EXPECT_EQ(state("a"), ComponentState::kRunning);
+  EXPECT_EQ(supervisor_->statuses()[0].reason, "paused");
+  ASSERT_TRUE(supervisor_->resume(ComponentName("a")));
+  run_until([&] { return contents("ticks").size() > before.size(); });
+  EXPECT_GT(contents("ticks").size(), before.size());
+  EXPECT_EQ(supervisor_->statuses()[0].reason, "");
+  EXPECT_EQ(supervisor_->resume(ComponentName("a")).error().code(), Code::kFailedPrecondition);
+}
+
+TEST_F(SupervisorTest, WhatIsPausedCanBeStoppedInOrder) {
+  auto a =
+      spec("a", "trap 'echo end >> ends; exit 0' TERM; echo up > up; while :; do sleep 0.05; done");
+  ASSERT_TRUE(apply({a}));
+  expect_contents("up", "up\n");
+  ASSERT_TRUE(supervisor_->pause(ComponentName("a")));
+  ASSERT_TRUE(apply({}));
+  EXPECT_EQ(contents("ends"), "end\n");  // it was let go on, and heard SIGTERM
+}
+
 TEST_F(SupervisorTest, OutputThatIsNotTextIsMadeReadable) {
   auto result = apply({spec("latin", "printf 'caf\\351\\n' >&2; exit 1")}, kPatientMs);
   ASSERT_FALSE(result);

@@ -3,6 +3,7 @@
     device_test.py BIN_DIR
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -72,6 +73,32 @@ class Device(e2e.EndToEnd):
                          "the download was over before the server was killed")
         self.fleet.start()
         self.assertEqual(self.wait_for_end(deployment)[0], "SUCCEEDED")
+
+    def test_the_operator_controls_components_with_no_fleet(self):
+        self.start_device()
+        self.publish(NAME, "1.0.0", self.marked(SERVICE))
+        self.must_deploy({NAME: "1.0.0"})
+        self.fleet.kill()
+
+        def ask(*words):
+            answer = subprocess.run([self.bed.program("skerry"), "--json", "device", *words], capture_output=True,
+                                    text=True, timeout=60)
+            return json.loads(answer.stdout) if answer.returncode == 0 else json.loads(answer.stderr)["error"]["message"]
+
+        def state():
+            return {each["componentName"]: each["state"] for each in
+                    ask("components", self.device.root)["components"]}[NAME]
+        self.assertEqual(state(), "RUNNING")
+        first = self.component_pids()
+        ask("restart", self.device.root, NAME)
+        testbed.wait_for("another process", lambda: set(self.component_pids()) - set(first) and state() == "RUNNING")
+        self.assertIn("is not paused", ask("resume", self.device.root, NAME))
+        ask("pause", self.device.root, NAME)
+        ask("resume", self.device.root, NAME)
+        ask("stop", self.device.root, NAME)
+        testbed.wait_for("it to be stopped", lambda: state() == "FINISHED" and not self.component_pids())
+        self.assertIn("not found", ask("restart", self.device.root, "none"))
+        self.assertIn("no device has run", ask("components", self.bed.directory / "nowhere"))
 
     def test_a_broker_that_restarts(self):
         self.start_device()

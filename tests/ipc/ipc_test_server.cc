@@ -6,7 +6,7 @@
 // prints "ready" when it listens, then "state COMPONENT STATE" for every UpdateState; ends with its
 // standard input. A line "update ID" there asks all components about the deployment ID, "validate
 // ID" about a new configuration of "app"; what comes of it is printed. Tokens: TOKEN-APP,
-// TOKEN-OTHER (may do everything), TOKEN-BARE (may do nothing).
+// TOKEN-OTHER (may do everything), TOKEN-BARE (may do nothing), TOKEN-OPERATOR.
 #include <unistd.h>
 
 #include <cstdio>
@@ -80,7 +80,10 @@ int run(const char* socket_path) {
   }
   host.tokens = {{"TOKEN-APP", ComponentName("app")},
                  {"TOKEN-OTHER", ComponentName("other")},
-                 {"TOKEN-BARE", ComponentName("bare")}};
+                 {"TOKEN-BARE", ComponentName("bare")},
+                 {"TOKEN-OPERATOR", ComponentName(std::string(kOperator))}};
+  host.statuses = {{ComponentName("app"), "1.2.0", ComponentState::kRunning, "", ""},
+                   {ComponentName("other"), "1.0.0", ComponentState::kBroken, "no disk", ""}};
   IpcServer server(loop, host, config);
   if (auto listening = server.listen(socket_path, 0600); !listening) {
     std::fprintf(stderr, "%s\n", listening.error().message().c_str());

@@ -128,8 +128,8 @@ test("UpdateState", () => withClients(["TOKEN-APP"], async (client) => {
 }));
 
 test("what is not served says so", () => withClients(["TOKEN-APP"], async (client) => {
-  assert.equal((await serviceError(client.listComponents({}))).serviceError.message,
-               "Operation aws.greengrass#ListComponents is not supported by Greengrass");
+  assert.equal((await serviceError(client.createDebugPassword({}))).serviceError.message,
+               "Operation aws.greengrass#CreateDebugPassword is not supported by Greengrass");
 }));
 
 test("a wrong token is refused", async () => {

@@ -73,6 +73,34 @@ class PythonSdk(unittest.TestCase):
             client.update_configuration(key_path=["accessControl"], timestamp=now,
                                         value_to_merge={})
 
+    def test_components_and_their_control(self):
+        client = self.client("TOKEN-OPERATOR")
+        listed = client.list_components().components
+        self.assertEqual([(each.component_name, each.version, each.state) for each in listed],
+                         [("app", "1.2.0", "RUNNING"), ("other", "1.0.0", "BROKEN")])
+        self.assertEqual(listed[0].configuration["mqtt"]["port"], 8883)
+        details = client.get_component_details(component_name="other").component_details
+        self.assertEqual((details.state, details.version), ("BROKEN", "1.0.0"))
+        self.assertEqual(client.restart_component(component_name="app").restart_status, "SUCCEEDED")
+        self.assertEqual(client.stop_component(component_name="app").stop_status, "SUCCEEDED")
+        client.pause_component(component_name="app")
+        client.resume_component(component_name="app")
+        with self.assertRaises(model.ResourceNotFoundError):
+            client.get_component_details(component_name="none")
+        with self.assertRaises(model.ComponentNotFoundError):
+            client.stop_component(component_name="gone")
+        with self.assertRaises(model.ResourceNotFoundError):
+            client.pause_component(component_name="gone")
+        for refused in (lambda bare: bare.list_components(),
+                        lambda bare: bare.pause_component(component_name="app"),
+                        lambda bare: bare.restart_component(component_name="app")):
+            with self.assertRaises(model.UnauthorizedError):
+                refused(self.client("TOKEN-BARE"))
+
+    def test_the_connections_status(self):
+        event = self.subscription(self.client("TOKEN-BARE").subscribe_to_iot_core_connection_status)
+        self.assertEqual(event().connection_status_event.status, "CONNECTED")
+
     def test_local_topics(self):
         event = self.subscription(self.client("TOKEN-OTHER").subscribe_to_topic, topic="local/+")
         publisher = self.client()
@@ -163,9 +191,9 @@ class PythonSdk(unittest.TestCase):
 
     def test_what_is_not_served_says_so(self):
         with self.assertRaisesRegex(model.ServiceError, "") as caught:
-            self.client().list_components()
+            self.client().create_debug_password()
         self.assertEqual(caught.exception.message,
-                         "Operation aws.greengrass#ListComponents is not supported by Greengrass")
+                         "Operation aws.greengrass#CreateDebugPassword is not supported by Greengrass")
 
     def test_a_wrong_token_is_refused(self):
         with self.assertRaises(Exception) as caught:

@@ -1,4 +1,5 @@
-// UpdateState: a component says that it runs, or that it has failed.
+// UpdateState: a component says that it runs, or that it has failed. PauseComponent and
+// ResumeComponent: halts the processes of another.
 #include <nlohmann/json.hpp>
 
 #include "nucleus/ipc/operations.h"
@@ -21,6 +22,27 @@ IpcOutcome update_state(const IpcCall& call) {
   }
   call.stream.respond("aws.greengrass#UpdateStateResponse", "{}");
   return {};
+}
+
+namespace {
+
+IpcOutcome pause_or_resume(const IpcCall& call, ComponentControl what, std::string_view response) {
+  SKERRY_IPC_ASSIGN(const ComponentName component, call.named_component());
+  SKERRY_IPC_TRY(call.authorize(kLifecycleService, component.str()));
+  const auto done = call.context.host.control(component, what);
+  if (!done) return component_error(call, component, done.error());
+  call.stream.respond(response, "{}");
+  return {};
+}
+
+}  // namespace
+
+IpcOutcome pause_component(const IpcCall& call) {
+  return pause_or_resume(call, ComponentControl::kPause, "aws.greengrass#PauseComponentResponse");
+}
+
+IpcOutcome resume_component(const IpcCall& call) {
+  return pause_or_resume(call, ComponentControl::kResume, "aws.greengrass#ResumeComponentResponse");
 }
 
 }  // namespace skerry::nucleus

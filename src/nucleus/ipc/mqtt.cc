@@ -1,5 +1,5 @@
 // PublishToIoTCore and SubscribeToIoTCore: messages to and from the cloud, all through the device's
-// one MQTT connection.
+// one MQTT connection; SubscribeToIoTCoreConnectionStatus: whether it stands.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -187,6 +187,20 @@ IpcOutcome subscribe_to_iot_core(const IpcCall& call) {
   if (!subscription) return service_error("Subscribe failed: " + subscription.error().message());
   call.stream.on_closed(
       [subscription = std::move(*subscription)]() mutable { subscription.end(); });
+  return {};
+}
+
+// Tells nobody anything of a topic: open to every component, as in the existing nuclei.
+IpcOutcome subscribe_to_iot_core_connection_status(const IpcCall& call) {
+  SKERRY_IPC_ASSIGN(MqttRouter * mqtt, mqtt_of(call));
+  const auto tell = [stream = call.stream](bool connected) {
+    const std::string_view status = connected ? "CONNECTED" : "DISCONNECTED";
+    const json event = {{"connectionStatusEvent", {{"status", status}}}};
+    stream.send("aws.greengrass#IoTCoreConnectionStatusEvent", event.dump());
+  };
+  call.stream.start("aws.greengrass#SubscribeToIoTCoreConnectionStatusResponse", "{}");
+  tell(mqtt->connected());
+  call.stream.on_closed([watch = mqtt->watch_connection(tell)] {});
   return {};
 }
 

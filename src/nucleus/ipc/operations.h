@@ -37,6 +37,7 @@ inline constexpr std::string_view kServiceError = "aws.greengrass#ServiceError";
 inline constexpr std::string_view kInvalidArguments = "aws.greengrass#InvalidArgumentsError";
 inline constexpr std::string_view kUnauthorized = "aws.greengrass#UnauthorizedError";
 inline constexpr std::string_view kResourceNotFound = "aws.greengrass#ResourceNotFoundError";
+inline constexpr std::string_view kComponentNotFound = "aws.greengrass#ComponentNotFoundError";
 inline constexpr std::string_view kFailedUpdateCondition =
     "aws.greengrass#FailedUpdateConditionCheckError";
 
@@ -53,9 +54,17 @@ struct IpcCall {
   std::expected<std::string, IpcError> text(const char* key) const;
   // The list of strings at `key`; absent and null are {}.
   std::expected<KeyPath, IpcError> key_path() const;
+  // The component that the request names; `bad_request` where it names none.
+  std::expected<ComponentName, IpcError> named_component() const;
   // UnauthorizedError where the caller's access control does not allow the operation on `resource`.
+  // The device's operator may do everything.
   IpcOutcome authorize(std::string_view service, std::string_view resource) const;
 };
+
+// The error of a component that is not here (as `not_found`), or in no state for what is asked.
+std::unexpected<IpcError> component_error(const IpcCall& call, const ComponentName& component,
+                                          const Error& error,
+                                          std::string_view not_found = kResourceNotFound);
 
 // `text` as a JSON string with its quotes.
 std::string json_string(const std::string& text);
@@ -70,8 +79,16 @@ IpcOutcome subscribe_to_topic(const IpcCall& call);
 // mqtt.cc
 IpcOutcome publish_to_iot_core(const IpcCall& call);
 IpcOutcome subscribe_to_iot_core(const IpcCall& call);
+IpcOutcome subscribe_to_iot_core_connection_status(const IpcCall& call);
 // lifecycle.cc
 IpcOutcome update_state(const IpcCall& call);
+IpcOutcome pause_component(const IpcCall& call);
+IpcOutcome resume_component(const IpcCall& call);
+// components.cc
+IpcOutcome list_components(const IpcCall& call);
+IpcOutcome get_component_details(const IpcCall& call);
+IpcOutcome restart_component(const IpcCall& call);
+IpcOutcome stop_component(const IpcCall& call);
 // updates.cc
 IpcOutcome subscribe_to_component_updates(const IpcCall& call);
 IpcOutcome defer_component_update(const IpcCall& call);

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/named_type.h"
@@ -20,12 +21,21 @@ namespace skerry::nucleus {
 class MqttRouter;
 class UpdateConsent;
 
+// As whom the programs of the device's operator speak: the stock Greengrass CLI's component.
+inline constexpr std::string_view kOperator = "aws.greengrass.Cli";
+
+enum class ComponentControl { kRestart, kStop, kPause, kResume };
+
 // What the operations need from the nucleus.
 class IpcHost {
  public:
   virtual ~IpcHost() = default;
   // The component whose processes were given this token in SVCUID.
   virtual std::optional<ComponentName> component_of_token(std::string_view svcuid) const = 0;
+  // All that are here, the nucleus itself first.
+  virtual std::vector<ComponentStatus> components() const = 0;
+  // What people, and components that may, ask of one: codes as of Supervisor.
+  virtual Result<void> control(const ComponentName& component, ComponentControl what) = 0;
   // The component says it is kRunning, or kErrored. kNotFound where it is not (any more) here.
   virtual Result<void> report_state(const ComponentName& component, ComponentState reported) = 0;
   // Null where the device has no broker.

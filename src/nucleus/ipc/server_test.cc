@@ -15,9 +15,9 @@
 
 #include "net/socket.h"
 #include "nucleus/ipc/address.h"
-#include "nucleus/ipc/client.h"
 #include "nucleus/ipc/test_host.h"
 #include "rpc/client_connection.h"
+#include "rpc/ipc_client.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -65,8 +65,8 @@ class IpcServerTest : public testing::Test {
     loop_.post([&task] { task(); });
     return result.get();
   }
-  IpcClient client(std::string_view token = "TOKEN-APP") {
-    auto connected = IpcClient::connect(socket_, token);
+  rpc::IpcClient client(std::string_view token = "TOKEN-APP") {
+    auto connected = rpc::IpcClient::connect(socket_, token);
     EXPECT_TRUE(connected) << connected.error().message();
     return std::move(*connected);
   }
@@ -102,11 +102,11 @@ TEST_F(IpcServerTest, ServesManyClientsAtOnce) {
   struct stat info{};
   ASSERT_EQ(::stat(socket_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
-  std::vector<IpcClient> clients;
+  std::vector<rpc::IpcClient> clients;
   clients.reserve(20);
   for (int i = 0; i < 20; ++i) clients.push_back(client());
   for (int round = 0; round < 10; ++round) {
-    for (IpcClient& c : clients) {
+    for (rpc::IpcClient& c : clients) {
       auto got = c.call(kGet, R"({"keyPath":["k"]})");
       ASSERT_TRUE(got) << got.error().message();
       EXPECT_EQ(got->payload, R"({"componentName":"app","value":{"k":1}})");
@@ -117,7 +117,7 @@ TEST_F(IpcServerTest, ServesManyClientsAtOnce) {
 
 TEST_F(IpcServerTest, EventsReachAnIdleClient) {
   start();
-  IpcClient subscriber = client(), publisher = client("TOKEN-OTHER");
+  rpc::IpcClient subscriber = client(), publisher = client("TOKEN-OTHER");
   auto stream = subscriber.open("aws.greengrass#SubscribeToTopic", R"({"topic":"t"})");
   ASSERT_TRUE(stream);
   ASSERT_TRUE(subscriber.next(*stream));
@@ -136,7 +136,7 @@ TEST_F(IpcServerTest, EventsReachAnIdleClient) {
 
 TEST_F(IpcServerTest, AnUnknownTokenIsRefusedAndTheConnectionClosed) {
   start();
-  auto refused = IpcClient::connect(socket_, "WRONG");
+  auto refused = rpc::IpcClient::connect(socket_, "WRONG");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), Code::kPermissionDenied);
   const net::Fd fd = raw_socket();
@@ -157,15 +157,15 @@ TEST_F(IpcServerTest, ConnectionsAreLimited) {
   limits.connections = 1;
   start(limits);
   {
-    IpcClient first = client();
-    auto second = IpcClient::connect(socket_, "TOKEN-APP");
+    rpc::IpcClient first = client();
+    auto second = rpc::IpcClient::connect(socket_, "TOKEN-APP");
     ASSERT_FALSE(second);
     EXPECT_TRUE(second.error().retryable()) << second.error().message();
     EXPECT_TRUE(first.call(kGet, "{}"));
   }
   // The first has gone: its place is free as soon as the server has seen it.
-  Result<IpcClient> again = fail(Code::kUnavailable, "not tried");
-  while (!again && again.error().retryable()) again = IpcClient::connect(socket_, "TOKEN-APP");
+  Result<rpc::IpcClient> again = fail(Code::kUnavailable, "not tried");
+  while (!again && again.error().retryable()) again = rpc::IpcClient::connect(socket_, "TOKEN-APP");
   EXPECT_TRUE(again);
 }
 
@@ -173,10 +173,10 @@ TEST_F(IpcServerTest, SilentConnectionsKeepNobodyOut) {
   IpcLimits limits;
   limits.unknown_per_user = 4;
   start(limits);
-  IpcClient before = client();
+  rpc::IpcClient before = client();
   std::vector<net::Fd> silent;
   for (int i = 0; i < 50; ++i) silent.push_back(raw_socket());
-  IpcClient after = client("TOKEN-OTHER");
+  rpc::IpcClient after = client("TOKEN-OTHER");
   EXPECT_TRUE(before.call(kGet, "{}"));
   EXPECT_TRUE(after.call(kGet, "{}"));
   EXPECT_EQ(read_to_end(silent[0]), "") << "the oldest was closed";
@@ -187,8 +187,8 @@ TEST_F(IpcServerTest, OneComponentCannotTakeEveryConnection) {
   IpcLimits limits;
   limits.connections_per_component = 2;
   start(limits);
-  IpcClient first = client(), second = client();
-  auto third = IpcClient::connect(socket_, "TOKEN-APP");
+  rpc::IpcClient first = client(), second = client();
+  auto third = rpc::IpcClient::connect(socket_, "TOKEN-APP");
   ASSERT_FALSE(third);
   EXPECT_TRUE(third.error().retryable()) << third.error().message();
   EXPECT_TRUE(client("TOKEN-OTHER").call(kGet, "{}"));
@@ -212,7 +212,7 @@ TEST_F(IpcServerTest, WhoIsUnknownMaySendLittle) {
 TEST_F(IpcServerTest, RefusalsDoNotFillTheLog) {
   start();
   testing::internal::CaptureStderr();
-  for (int i = 0; i < 500; ++i) EXPECT_FALSE(IpcClient::connect(socket_, "WRONG"));
+  for (int i = 0; i < 500; ++i) EXPECT_FALSE(rpc::IpcClient::connect(socket_, "WRONG"));
   on_loop([this] { return server_->connections(); });
   const std::string log = testing::internal::GetCapturedStderr();
   EXPECT_LE(std::ranges::count(log, '\n'), 20) << log;
@@ -229,7 +229,7 @@ TEST_F(IpcServerTest, AClientThatDoesNotReadIsDroppedAndOthersAreServed) {
   ASSERT_TRUE(slow.call("aws.greengrass#SubscribeToTopic", R"({"topic":"t"})", {}));
   const std::string up = slow.take_output();
   ASSERT_EQ(::write(fd.get(), up.data(), up.size()), static_cast<ssize_t>(up.size()));
-  IpcClient publisher = client("TOKEN-OTHER");
+  rpc::IpcClient publisher = client("TOKEN-OTHER");
   const std::string request =
       json{{"topic", "t"},
            {"publishMessage", {{"jsonMessage", {{"message", std::string(20'000, 'x')}}}}}}
@@ -253,7 +253,7 @@ TEST_F(IpcServerTest, ComponentsReachItHoweverLongThePathOfItsSocketIs) {
     const auto address = ipc_address(socket_, runtime);
     ASSERT_TRUE(address) << address.error().message();
     EXPECT_LE(address->size(), 107u);
-    auto connected = IpcClient::connect(*address, "TOKEN-APP");
+    auto connected = rpc::IpcClient::connect(*address, "TOKEN-APP");
     ASSERT_TRUE(connected) << connected.error().message();
     EXPECT_TRUE(connected->call(kGet, "{}"));
   }
@@ -261,14 +261,14 @@ TEST_F(IpcServerTest, ComponentsReachItHoweverLongThePathOfItsSocketIs) {
 
 TEST_F(IpcServerTest, GoingAwayClosesEveryConnection) {
   start();
-  IpcClient waiting = client();
+  rpc::IpcClient waiting = client();
   auto stream = waiting.open("aws.greengrass#SubscribeToTopic", R"({"topic":"t"})");
   ASSERT_TRUE(waiting.next(*stream));
   on_loop([this] { server_.reset(); });
   auto ended = waiting.next(*stream);
   ASSERT_FALSE(ended);
   EXPECT_TRUE(ended.error().retryable());
-  EXPECT_FALSE(IpcClient::connect(socket_, "TOKEN-APP"));
+  EXPECT_FALSE(rpc::IpcClient::connect(socket_, "TOKEN-APP"));
 }
 
 }  // namespace

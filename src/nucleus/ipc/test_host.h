@@ -36,6 +36,14 @@ class FakeHost : public IpcHost {
     reports.emplace_back(component.str() + " " + std::string(name_of(reported)));
     return {};
   }
+  std::vector<ComponentStatus> components() const override { return statuses; }
+  Result<void> control(const ComponentName& component, ComponentControl what) override {
+    constexpr const char* kWords[] = {"restart", "stop", "pause", "resume"};
+    if (component.str() == "gone") return fail(Code::kNotFound, "component gone is not deployed");
+    if (component.str() == "idle") return fail(Code::kFailedPrecondition, "idle is not RUNNING");
+    reports.emplace_back(std::string(kWords[static_cast<int>(what)]) + " " + component.str());
+    return {};
+  }
   MqttRouter* mqtt() override { return has_mqtt ? &router : nullptr; }
   UpdateConsent& consent() override { return updates; }
 
@@ -48,6 +56,7 @@ class FakeHost : public IpcHost {
 
   std::map<std::string, ComponentName> tokens;
   std::vector<std::string> reports;
+  std::vector<ComponentStatus> statuses;
   bool has_mqtt = true;
   net::FakeBroker broker;
   std::unique_ptr<net::MqttClient> client;

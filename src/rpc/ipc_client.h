@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 
-namespace skerry::nucleus {
+namespace skerry::rpc {
 
 class IpcClient {
  public:
@@ -40,4 +40,4 @@ class IpcClient {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace skerry::nucleus
+}  // namespace skerry::rpc

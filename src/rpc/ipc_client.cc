@@ -1,6 +1,7 @@
-// Plain blocking reads and writes around rpc::ClientConnection.
-#include "nucleus/ipc/client.h"
+// Plain blocking reads and writes around ClientConnection.
+#include "rpc/ipc_client.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -11,10 +12,10 @@
 #include <deque>
 #include <map>
 
-#include "net/socket.h"
+#include "io/fd.h"
 #include "rpc/client_connection.h"
 
-namespace skerry::nucleus {
+namespace skerry::rpc {
 
 struct IpcClient::Impl {
   // Writes what is waiting, then reads once.
@@ -45,15 +46,15 @@ struct IpcClient::Impl {
   Result<int32_t> send(std::string_view operation, std::string_view json) {
     // The callback needs the id, which is known after the call: nothing is received in between.
     const auto id = std::make_shared<int32_t>(0);
-    SKERRY_ASSIGN(*id, rpc.call(operation, json, [this, id](const rpc::Reply& reply) {
+    SKERRY_ASSIGN(*id, rpc.call(operation, json, [this, id](const Reply& reply) {
       inbox[*id].push_back(
           {std::string(reply.shape), std::string(reply.payload), reply.is_error, reply.last});
     }));
     return *id;
   }
 
-  net::Fd socket;
-  rpc::ClientConnection rpc;
+  io::Fd socket;
+  ClientConnection rpc;
   std::map<int32_t, std::deque<Message>> inbox;
   std::array<char, 64 << 10> buffer;
 };
@@ -67,13 +68,21 @@ Result<IpcClient> IpcClient::connect(const std::string& socket_path, std::string
                                      int64_t timeout_ms) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (socket_path.size() >= sizeof address.sun_path) {
-    return fail(Code::kInvalidArgument, "IPC socket path is longer than 107 bytes: " + socket_path +
-                                            " (use a relative path)");
+  // Where the path is too long for an address, the folder is opened and named by its descriptor.
+  io::Fd folder;
+  std::string path = socket_path;
+  if (path.size() >= sizeof address.sun_path) {
+    const size_t slash = path.rfind('/');
+    folder = io::Fd(::open(path.substr(0, slash).c_str(), O_PATH | O_CLOEXEC));
+    if (!folder) return fail(errno_error("open the folder of the IPC socket", path, errno));
+    path = "/proc/self/fd/" + std::to_string(folder.get()) + path.substr(slash);
   }
-  std::memcpy(address.sun_path, socket_path.c_str(), socket_path.size() + 1);
+  if (path.size() >= sizeof address.sun_path) {
+    return fail(Code::kInvalidArgument, "the IPC socket's name is too long: " + socket_path);
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   auto impl = std::make_unique<Impl>();
-  impl->socket = net::Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  impl->socket = io::Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!impl->socket) return fail(errno_error("socket", "", errno));
   const timeval timeout{timeout_ms / 1000, timeout_ms % 1000 * 1000};
   ::setsockopt(impl->socket.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
@@ -109,4 +118,4 @@ Result<IpcClient::Message> IpcClient::next(int32_t stream) {
   return message;
 }
 
-}  // namespace skerry::nucleus
+}  // namespace skerry::rpc
