@@ -298,6 +298,7 @@ Examples:
   skerry model rollback com.example.VadModel --group plant)");
   add_model_publish(*model, session);
   add_model_graph_commands(*model, session);
+  add_model_convert(*model, session);
   add_questions(*model, session);
   add_changes(*model, session);
 }

@@ -1,11 +1,10 @@
-// Models and their inputs from files, or made up from a seed.
+// Inputs of models from files, or made up from a seed.
 #include "cli/model_graph.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <random>
 
-#include "cli/local_files.h"
 #include "io/files.h"
 #include "tensor/npy.h"
 
@@ -82,23 +81,6 @@ Result<std::map<std::string, std::string>> files_by_name(const graph::Graph& gra
 }
 
 }  // namespace
-
-Result<graph::onnx::Imported> read_model(const std::string& path) {
-  auto imported = graph::onnx::import_file(path);
-  if (imported || imported.error().code() != Code::kUnsupported) return imported;
-  SKERRY_ASSIGN(const std::string file, read_local_file(path));
-  const auto first = reinterpret_cast<const std::byte*>(file.data());
-  const auto nodes = graph::onnx::unsupported_nodes({first, first + file.size()});
-  if (!nodes || nodes->empty()) return imported;
-  std::string message = path + ": these operators are not supported:";
-  constexpr size_t kNamed = 20;
-  for (size_t i = 0; i < std::min(nodes->size(), kNamed); ++i) {
-    message += "\n  " + (*nodes)[i].op + " '" + (*nodes)[i].node + "'";
-  }
-  if (nodes->size() > kNamed)
-    message += "\n  and " + std::to_string(nodes->size() - kNamed) + " more";
-  return fail(Code::kUnsupported, message);
-}
 
 void add_input_options(CLI::App& command, InputOptions& options) {
   command.add_option("--input", options.files,

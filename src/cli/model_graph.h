@@ -1,17 +1,14 @@
-// What the commands on a model's graph share: reading it, data for its inputs, numbers for people.
+// What the commands on a model's graph share: data for its inputs, numbers for people.
 #pragma once
 
 #include <optional>
 
 #include "cli/command.h"
 #include "graph/evaluation.h"
-#include "graph/onnx/import.h"
+#include "graph/graph.h"
 #include "tensor/tensor.h"
 
 namespace skerry::cli {
-
-// A file of ONNX. The error names the nodes that stand against it.
-Result<graph::onnx::Imported> read_model(const std::string& path);
 
 struct InputOptions {
   std::vector<std::string> files;  // NAME=FILE.npy, or FILE.npy for the only input

@@ -9,6 +9,7 @@
 #include "cli/model_commands.h"
 #include "cli/model_graph.h"
 #include "graph/executor.h"
+#include "graph/model_file.h"
 #include "graph/statistics.h"
 #include "graph/text.h"
 #include "tensor/npy.h"
@@ -49,7 +50,7 @@ json number_or_null(const std::optional<int64_t>& number) {
   return number ? json(*number) : json();
 }
 
-json inspection_of(const graph::onnx::Imported& model, const Graph& graph,
+json inspection_of(const graph::ModelFile& model, const Graph& graph,
                    const graph::Statistics& statistics) {
   std::vector<const graph::Value*> inputs;
   for (const auto& input : graph.inputs()) inputs.push_back(input.get());
@@ -65,7 +66,8 @@ json inspection_of(const graph::onnx::Imported& model, const Graph& graph,
                      {"outputBytes", number_or_null(cost.output_bytes)},
                      {"macsPerByte", cost.intensity() ? json(*cost.intensity()) : json()}});
   }
-  return {{"opset", model.opset},
+  return {{"format", model.format},
+          {"opset", model.opset},
           {"producer", model.producer},
           {"fileBytes", model.bytes},
           {"inputs", specs_of(inputs)},
@@ -114,7 +116,7 @@ Table node_table(const graph::Statistics& statistics) {
   return table;
 }
 
-Table summary_table(const graph::onnx::Imported& model, const Graph& graph,
+Table summary_table(const graph::ModelFile& model, const Graph& graph,
                     const graph::Statistics& statistics) {
   Table table{{"MODEL", ""}, {}};
   for (const auto& input : graph.inputs()) {
@@ -124,7 +126,8 @@ Table summary_table(const graph::onnx::Imported& model, const Graph& graph,
     table.rows.push_back({"output", output->name() + ": " + to_string(output->type())});
   }
   const std::string open = statistics.complete ? "" : " (some shapes are open: --batch)";
-  table.rows.push_back({"opset", std::to_string(model.opset)});
+  const std::string opset = model.opset > 0 ? " opset " + std::to_string(model.opset) : "";
+  table.rows.push_back({"format", model.format + opset});
   table.rows.push_back({"operators", std::to_string(statistics.nodes.size())});
   table.rows.push_back({"parameters", count_text(statistics.parameters) + ", " +
                                           bytes_text(statistics.parameter_bytes)});
@@ -134,7 +137,7 @@ Table summary_table(const graph::onnx::Imported& model, const Graph& graph,
 }
 
 Result<void> inspect(const Session& session, const InspectOptions& options) {
-  SKERRY_ASSIGN(const auto model, read_model(options.model));
+  SKERRY_ASSIGN(const auto model, graph::read_model_file(options.model));
   std::unique_ptr<Graph> fixed;
   if (options.batch > 0) {
     SKERRY_ASSIGN(fixed, with_open_dimensions(*model.graph, options.batch));
@@ -188,7 +191,7 @@ std::string number_text(double value) {
 }
 
 Result<void> run_model(const Session& session, const RunOptions& options) {
-  SKERRY_ASSIGN(const auto model, read_model(options.model));
+  SKERRY_ASSIGN(const auto model, graph::read_model_file(options.model));
   SKERRY_ASSIGN(const auto inputs, inputs_for(*model.graph, options.inputs));
   graph::Executor executor(*model.graph, {.as_fp64 = options.fp64});
   SKERRY_ASSIGN(const auto outputs, executor.run(tensor::views_of(inputs)));
@@ -295,8 +298,8 @@ Result<void> report(const Session& session, const std::vector<Difference>& diffe
 }
 
 Result<void> diff(const Session& session, const DiffOptions& options) {
-  SKERRY_ASSIGN(const auto a, read_model(options.a));
-  SKERRY_ASSIGN(const auto b, read_model(options.b));
+  SKERRY_ASSIGN(const auto a, graph::read_model_file(options.a));
+  SKERRY_ASSIGN(const auto b, graph::read_model_file(options.b));
   SKERRY_ASSIGN(auto inputs, inputs_for(*a.graph, options.inputs));
   if (a.graph->inputs().size() != b.graph->inputs().size() ||
       a.graph->outputs().size() != b.graph->outputs().size()) {
@@ -334,8 +337,8 @@ Result<void> diff(const Session& session, const DiffOptions& options) {
 void add_model_graph_commands(CLI::App& model, Session& session) {
   auto inspected = std::make_shared<InspectOptions>();
   CLI::App* command = model.add_subcommand(
-      "inspect", "Show what an ONNX model is made of: operators, MACs, parameters, memory");
-  command->add_option("MODEL", inspected->model, "The model, *.onnx")->required();
+      "inspect", "Show what a model is made of: operators, MACs, parameters, memory");
+  command->add_option("MODEL", inspected->model, "The model, *.onnx or *.graph")->required();
   command->add_option("--batch", inspected->batch, "Open dimensions of the inputs are this size")
       ->check(CLI::PositiveNumber);
   command->add_flag("--nodes", inspected->nodes, "One line for each node");
@@ -352,7 +355,7 @@ Examples:
 
   auto ran = std::make_shared<RunOptions>();
   command = model.add_subcommand("run", "Run a model with the reference executor: exact, not fast");
-  command->add_option("MODEL", ran->model, "The model, *.onnx")->required();
+  command->add_option("MODEL", ran->model, "The model, *.onnx or *.graph")->required();
   add_input_options(*command, ran->inputs);
   command->add_option("--out", ran->out, "Folder for the outputs, NAME.npy each")
       ->check(CLI::ExistingDirectory);
@@ -366,7 +369,7 @@ Examples:
 
   auto compared = std::make_shared<DiffOptions>();
   command = model.add_subcommand("diff", "Compare two models layer by layer on the same data");
-  command->add_option("A", compared->a, "The model to trust, *.onnx")->required();
+  command->add_option("A", compared->a, "The model to trust, *.onnx or *.graph")->required();
   command->add_option("B", compared->b, "The other one")->required();
   add_input_options(*command, compared->inputs);
   command

@@ -200,6 +200,14 @@ void Graph::swap_names(Value& a, Value& b) {
   names_->values[b.name_] = &b;
 }
 
+void Graph::remove_output(size_t index) {
+  for (size_t i = index; i < outputs_.size(); ++i) {
+    remove_use(outputs_[i]->uses_, {nullptr, this, i});
+    if (i > index) outputs_[i]->uses_.push_back({nullptr, this, i - 1});
+  }
+  outputs_.erase(outputs_.begin() + static_cast<std::ptrdiff_t>(index));
+}
+
 void Graph::erase(Node& node) {
   for (size_t i = 0; i < node.inputs_.size(); ++i) node.set_input(i, nullptr);
   for (const auto& subgraph : node.subgraphs_) {

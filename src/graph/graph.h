@@ -163,6 +163,7 @@ class Graph {
              std::string_view output_name = {});
   void add_output(Value& value);
   void set_output(size_t index, Value& value);
+  void remove_output(size_t index);
 
   // A value that takes another's place takes its name too, where callers know that name.
   void swap_names(Value& a, Value& b);

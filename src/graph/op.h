@@ -10,7 +10,8 @@
 
 namespace skerry::graph {
 
-// Those of ONNX in their newest form (importers bring older ones to it), then those of ai.onnx.ml.
+// Those of ONNX in their newest form (importers bring older ones to it), then those of ai.onnx.ml,
+// then those of ONNX Runtime's quantiser (com.microsoft).
 inline constexpr std::string_view kOperatorNames =
     "Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization "
     "BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BlackmanWindow Cast CastLike Ceil Celu "
@@ -29,7 +30,9 @@ inline constexpr std::string_view kOperatorNames =
     "SoftmaxCrossEntropyLoss Softplus Softsign SpaceToDepth Split Sqrt Squeeze StringNormalizer "
     "Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unique Unsqueeze Where Xor "
     "ArrayFeatureExtractor Binarizer Imputer LabelEncoder LinearClassifier LinearRegressor "
-    "Normalizer OneHotEncoder Scaler TreeEnsembleClassifier TreeEnsembleRegressor";
+    "Normalizer OneHotEncoder Scaler TreeEnsembleClassifier TreeEnsembleRegressor "
+    "QGemm QLinearAdd QLinearAveragePool QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul "
+    "QLinearSigmoid QLinearSoftmax";
 
 namespace internal {
 
@@ -63,6 +66,7 @@ class Op {
 
   std::string_view name() const { return internal::kNames[index_]; }
   size_t index() const { return index_; }  // below kCount
+  std::string_view domain() const;         // in ONNX: "", "ai.onnx.ml", "com.microsoft"
   bool operator==(const Op&) const = default;
 
  private:

@@ -126,6 +126,13 @@ std::optional<Op> Op::find(std::string_view name) {
   return {};
 }
 
+std::string_view Op::domain() const {
+  constexpr Op kFirstOfMl = "ArrayFeatureExtractor";
+  constexpr Op kFirstOfQuantiser = "QGemm";
+  if (index_ < kFirstOfMl.index_) return "";
+  return index_ < kFirstOfQuantiser.index_ ? "ai.onnx.ml" : "com.microsoft";
+}
+
 const AttributeSpec* Operator::attribute(std::string_view name) const {
   for (const AttributeSpec& spec : attributes) {
     if (spec.name == name) return &spec;

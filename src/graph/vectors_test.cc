@@ -7,8 +7,10 @@
 #include <fstream>
 
 #include "graph/executor.h"
+#include "graph/onnx/export.h"
 #include "graph/onnx/import.h"
 #include "graph/onnx/tensors.h"
+#include "graph/text.h"
 #include "test_paths.h"
 
 namespace skerry::graph {
@@ -115,6 +117,33 @@ TEST(OnnxVectors, PassUnlessTheTableSaysWhyNot) {
   RecordProperty("passed", std::to_string(passed));
   std::printf("%zu of %zu vectors pass\n", passed, total);
   EXPECT_GE(total, 1000u);
+}
+
+// The text of what comes back.
+Result<std::string> exported_and_imported(const Graph& graph) {
+  SKERRY_ASSIGN(auto bytes, onnx::export_bytes(graph));
+  SKERRY_ASSIGN(const auto again,
+                onnx::import_bytes(std::make_shared<const tensor::Bytes>(std::move(bytes)), ""));
+  return to_text(*again.graph);
+}
+
+TEST(OnnxVectors, WhatIsImportedIsExportedAndImportedAgain) {
+  const fs::path root = where(kVectors);
+  if (!fs::exists(root)) GTEST_SKIP() << "libonnx-testdata is not installed: run ./dev setup";
+  size_t total = 0;
+  for (const char* family : {"node", "simple", "pytorch-converted", "pytorch-operator"}) {
+    for (const auto& folder : fs::directory_iterator(root / family)) {
+      auto imported = onnx::import_file(folder.path() / "model.onnx");
+      if (!imported) continue;
+      Graph& graph = *imported->graph;
+      if (graph.name.empty()) graph.name = "graph";
+      const auto again = exported_and_imported(graph);
+      ASSERT_TRUE(again) << folder.path() << ": " << again.error().message();
+      EXPECT_EQ(*again, to_text(graph)) << folder.path();
+      ++total;
+    }
+  }
+  EXPECT_GE(total, 950u);
 }
 
 }  // namespace

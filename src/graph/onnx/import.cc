@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "graph/inference.h"
+#include "graph/onnx/properties.h"
 #include "graph/onnx/proto.h"
 #include "graph/onnx/tensors.h"
 #include "graph/onnx/upgrade.h"
@@ -37,11 +38,11 @@ std::string describe(const NodeProto& node) {
 
 // Operators that import knows under other names than a graph.
 bool is_known(const NodeProto& node) {
-  if (!node.domain.empty() && node.domain != "ai.onnx.ml") return false;
   for (const std::string_view other : {"Constant", "Upsample", "Scatter"}) {
-    if (node.op_type == other) return true;
+    if (node.op_type == other && node.domain.empty()) return true;
   }
-  return Op::find(node.op_type).has_value();
+  const auto op = Op::find(node.op_type);
+  return op && op->domain() == node.domain;
 }
 
 struct Scope {
@@ -186,6 +187,18 @@ Result<void> Importer::check_and_infer(Node& node) {
   return {};
 }
 
+// From our own metadata, where it is there.
+Result<void> set_quantisation(Type& type, const ValueProto& value) {
+  const auto found = value.properties.find(std::string(kPropertyPrefix) + "quantisation");
+  if (found == value.properties.end()) return {};
+  auto quantisation = parse_quantisation(found->second);
+  if (!quantisation) {
+    return fail(quantisation.error().with_context(fmt::format("'{}'", value.name)));
+  }
+  type.quantisation = std::make_shared<const Quantisation>(std::move(*quantisation));
+  return {};
+}
+
 Result<Type> type_of(const ValueProto& value) {
   if (value.kind != "tensor" && !value.kind.empty()) {
     return fail(Code::kUnsupported,
@@ -195,6 +208,7 @@ Result<Type> type_of(const ValueProto& value) {
   if (!element) return fail(element.error().with_context(fmt::format("'{}'", value.name)));
   Type type{*element, value.shape};
   SKERRY_TRY(check_rank(type));
+  SKERRY_TRY(set_quantisation(type, value));
   return type;
 }
 
@@ -233,6 +247,9 @@ Result<void> Importer::fill(Graph& graph, std::string_view bytes, Scope& scope, 
       return fail(Code::kInvalidArgument,
                   fmt::format("the output '{}' is made by no node", output.name));
     }
+    Type type = value->type();
+    SKERRY_TRY(set_quantisation(type, output));
+    value->set_type(std::move(type));
     graph.add_output(*value);
   }
   return {};
@@ -367,9 +384,9 @@ Result<void> Importer::add_node(Graph& graph, const NodeProto& proto, Scope& sco
   if (!is_known(proto)) return fail(Code::kUnsupported, "the operator is not supported");
   if (proto.op_type == "Constant") return add_constant(graph, proto, scope);
   const auto version = scope.opsets->find(proto.domain);
-  const bool ml = proto.domain == "ai.onnx.ml";
-  if (!ml && (version == scope.opsets->end() || version->second < kOldestOpset ||
-              version->second > kNewestOpset)) {
+  const bool other = !proto.domain.empty();
+  if (!other && (version == scope.opsets->end() || version->second < kOldestOpset ||
+                 version->second > kNewestOpset)) {
     return fail(Code::kUnsupported,
                 fmt::format("operator set {} is not one of {} to {}",
                             version == scope.opsets->end() ? 0 : version->second, kOldestOpset,
@@ -377,7 +394,7 @@ Result<void> Importer::add_node(Graph& graph, const NodeProto& proto, Scope& sco
   }
   Pending pending{.op_type = std::string(proto.op_type),
                   .spec = {.op = "Identity", .name = std::string(proto.name)},
-                  .version = ml ? kNewestOpset : version->second,
+                  .version = other ? kNewestOpset : version->second,
                   .graph = &graph};
   pending.make = [&](Op op, std::vector<Value*> inputs, Attributes attributes) -> Result<Value*> {
     Value& made =
@@ -406,6 +423,11 @@ Result<void> Importer::finish(Graph& graph, Pending& pending, const NodeProto& p
     }
     SKERRY_ASSIGN(Attribute value, attribute_of(*given));
     pending.spec.attributes.insert_or_assign(std::string(attribute.name), std::move(value));
+  }
+  for (const auto& [key, value] : proto.properties) {
+    if (!key.starts_with(kPropertyPrefix)) continue;
+    const std::string name(key.substr(kPropertyPrefix.size()));
+    if (is_property(name)) pending.spec.attributes.insert_or_assign(name, std::string(value));
   }
   SKERRY_TRY(upgrade(pending));
   const auto op = Op::find(pending.op_type);

@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 
+#include "base/check.h"
 #include "base/protobuf.h"
 
 namespace skerry::graph::onnx {
@@ -49,7 +50,9 @@ float as_float(uint64_t bits) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits));
 }
 
-Result<void> read_external(TensorProto& tensor, std::string_view bytes) {
+// A StringStringEntryProto.
+Result<void> read_entry(std::map<std::string_view, std::string_view>& entries,
+                        std::string_view bytes) {
   std::string_view key;
   std::string_view value;
   SKERRY_TRY(read_fields(bytes, [&](const ProtobufField& field) -> Result<void> {
@@ -57,7 +60,7 @@ Result<void> read_external(TensorProto& tensor, std::string_view bytes) {
     if (field.number == 2) value = field.bytes;
     return {};
   }));
-  tensor.external[key] = value;
+  entries[key] = value;
   return {};
 }
 
@@ -95,7 +98,7 @@ Result<TensorProto> parse_tensor(std::string_view bytes) {
         tensor.has_raw = true;
         return {};
       case 13:
-        return read_external(tensor, field.bytes);
+        return read_entry(tensor.external, field.bytes);
       case 14:
         tensor.is_external = field.value == 1;
         return {};
@@ -181,6 +184,8 @@ Result<NodeProto> parse_node(std::string_view bytes) {
       case 8:
         node.overload = field.bytes;
         return {};
+      case 9:
+        return read_entry(node.properties, field.bytes);
       default:
         return {};
     }
@@ -218,6 +223,7 @@ Result<ValueProto> parse_value(std::string_view bytes) {
   ValueProto value;
   SKERRY_TRY(read_fields(bytes, [&](const ProtobufField& field) -> Result<void> {
     if (field.number == 1) value.name = field.bytes;
+    if (field.number == 4) return read_entry(value.properties, field.bytes);
     if (field.number != 2) return {};
     return read_fields(field.bytes, [&](const ProtobufField& kind) -> Result<void> {
       constexpr std::array<std::string_view, 10> kKinds = {
@@ -338,46 +344,37 @@ Result<ModelProto> parse_model(std::string_view bytes) {
   return model;
 }
 
+namespace {
+
+struct ElementType {
+  int64_t number;
+  DataType type;
+};
+
+constexpr ElementType kElementTypes[] = {
+    {1, DataType::kFp32},    {2, DataType::kUint8}, {3, DataType::kInt8},   {4, DataType::kUint16},
+    {5, DataType::kInt16},   {6, DataType::kInt32}, {7, DataType::kInt64},  {8, DataType::kBytes},
+    {9, DataType::kBool},    {10, DataType::kFp16}, {11, DataType::kFp64},  {12, DataType::kUint32},
+    {13, DataType::kUint64}, {16, DataType::kBf16}, {21, DataType::kUint4}, {22, DataType::kInt4},
+};
+
+}  // namespace
+
 Result<DataType> data_type_of(int64_t number) {
-  switch (number) {
-    case 1:
-      return DataType::kFp32;
-    case 2:
-      return DataType::kUint8;
-    case 3:
-      return DataType::kInt8;
-    case 4:
-      return DataType::kUint16;
-    case 5:
-      return DataType::kInt16;
-    case 6:
-      return DataType::kInt32;
-    case 7:
-      return DataType::kInt64;
-    case 8:
-      return DataType::kBytes;
-    case 9:
-      return DataType::kBool;
-    case 10:
-      return DataType::kFp16;
-    case 11:
-      return DataType::kFp64;
-    case 12:
-      return DataType::kUint32;
-    case 13:
-      return DataType::kUint64;
-    case 16:
-      return DataType::kBf16;
-    case 21:
-      return DataType::kUint4;
-    case 22:
-      return DataType::kInt4;
-    default:
-      return fail(Code::kUnsupported,
-                  fmt::format("element type {} of ONNX (complex numbers, 8-bit floats) is not "
-                              "supported",
-                              number));
+  for (const ElementType& row : kElementTypes) {
+    if (row.number == number) return row.type;
   }
+  return fail(Code::kUnsupported,
+              fmt::format("element type {} of ONNX (complex numbers, 8-bit floats) is not "
+                          "supported",
+                          number));
+}
+
+int64_t number_of(DataType type) {
+  for (const ElementType& row : kElementTypes) {
+    if (row.type == type) return row.number;
+  }
+  check_failed("number_of", "an element type without a number in ONNX", __FILE__, __LINE__);
 }
 
 }  // namespace skerry::graph::onnx

@@ -42,6 +42,7 @@ struct NodeProto {
   std::string_view name, op_type, domain, overload;
   std::vector<std::string_view> inputs, outputs;
   std::vector<AttributeProto> attributes;
+  std::map<std::string_view, std::string_view> properties;
 };
 
 struct ValueProto {
@@ -49,6 +50,7 @@ struct ValueProto {
   std::string_view kind;  // "tensor", or what it is instead
   int64_t element = 0;
   std::optional<Shape> shape;
+  std::map<std::string_view, std::string_view> properties;
 };
 
 struct GraphProto {
@@ -81,5 +83,6 @@ Result<TensorProto> parse_tensor(std::string_view bytes);
 
 // ONNX's number of an element type; kUnsupported for those that graphs do not have.
 Result<DataType> data_type_of(int64_t number);
+int64_t number_of(DataType type);
 
 }  // namespace skerry::graph::onnx

@@ -4,6 +4,7 @@
 #include "graph/ops/common.h"
 #include "graph/ops/families.h"
 #include "graph/ops/quantisation.h"
+#include "graph/ops/requantise.h"
 #include "graph/ops/window.h"
 
 namespace skerry::graph::ops {
@@ -145,6 +146,7 @@ Result<void> infer_qlinear_conv(Inference& inference) {
     SKERRY_TRY(check_count(inference, i, output_channels(inference, 3)));
   }
   SKERRY_TRY(check_bias(inference, 8, 3));
+  SKERRY_TRY(check_rounding(inference));
   return infer_conv_shape(inference, 0, 3, inference.element(7));
 }
 
@@ -153,22 +155,19 @@ Result<void> qlinear_conv(Evaluation& run) {
   const Window window = conv_window(run, run.in(0), run.in(3));
   const int64_t zero = run.in(2).to_ints()[0];
   const auto w_zero = run.in(5).to_ints();
-  const auto w_scale = run.in(4).to_doubles();
-  const double x_scale = run.in(1).to_doubles()[0];
-  const double y_scale = run.in(6).to_doubles()[0];
-  const int64_t y_zero = run.in(7).to_ints()[0];
+  const Requantiser requantiser(run.node(), run.in(0).type, run.in(1).to_doubles()[0],
+                                run.in(4).to_doubles(), run.in(6).to_doubles()[0],
+                                run.in(7).to_ints()[0]);
   const auto bias = run.has(8) ? run.in(8).to_ints() : std::vector<int64_t>();
   return visit_integer(run, run.in(0).type, [&]<class X>(X) -> Result<void> {
     return visit_integer(run, run.in(3).type, [&]<class W>(W) -> Result<void> {
       const auto shifted = [zero](X value) { return static_cast<int64_t>(value) - zero; };
-      convolve<X, W, int64_t>(
-          window, run.in(0), run.in(3), run.out(0), run.node().int_of("group"), shifted, w_zero,
-          [&](int64_t m, size_t at, int64_t sum) {
-            const auto channel = static_cast<size_t>(m);
-            if (!bias.empty()) sum += bias[channel];
-            const double scale = x_scale * w_scale[w_scale.size() > 1 ? channel : 0] / y_scale;
-            store_quantised(run.out(0), at, static_cast<double>(sum) * scale, y_zero);
-          });
+      convolve<X, W, int64_t>(window, run.in(0), run.in(3), run.out(0), run.node().int_of("group"),
+                              shifted, w_zero, [&](int64_t m, size_t at, int64_t sum) {
+                                const auto channel = static_cast<size_t>(m);
+                                if (!bias.empty()) sum += bias[channel];
+                                requantiser.store(run.out(0), at, channel, sum);
+                              });
       return {};
     });
   });
@@ -301,6 +300,10 @@ std::optional<int64_t> transpose_macs(const Node& node) {
 constexpr const char* kAttributes =
     "auto_pad:string=NOTSET dilations:ints group:int=1 kernel_shape:ints pads:ints strides:ints";
 
+constexpr const char* kQuantisedAttributes =
+    "auto_pad:string=NOTSET dilations:ints group:int=1 kernel_shape:ints pads:ints strides:ints "
+    "rounding:string=even";
+
 }  // namespace
 
 std::span<const OperatorRow> convolution_rows() {
@@ -310,7 +313,7 @@ std::span<const OperatorRow> convolution_rows() {
        conv_integer, conv_macs<1>},
       {"QLinearConv",
        "x x_scale:f x_zero_point w w_scale:f w_zero_point y_scale:f y_zero_point B?:i -> y",
-       kAttributes, infer_qlinear_conv, qlinear_conv, conv_macs<3>},
+       kQuantisedAttributes, infer_qlinear_conv, qlinear_conv, conv_macs<3>},
       {"ConvTranspose", "X W B? -> Y",
        "auto_pad:string=NOTSET dilations:ints group:int=1 kernel_shape:ints output_padding:ints "
        "output_shape:ints pads:ints strides:ints",

@@ -21,6 +21,7 @@ std::span<const OperatorRow> movement_rows();  // elements go elsewhere, unchang
 std::span<const OperatorRow> index_rows();     // gather, scatter, select
 std::span<const OperatorRow> generate_rows();
 std::span<const OperatorRow> quantise_rows();
+std::span<const OperatorRow> qlinear_rows();
 std::span<const OperatorRow> image_rows();
 std::span<const OperatorRow> recurrent_rows();
 std::span<const OperatorRow> loss_rows();
@@ -33,6 +34,6 @@ inline constexpr std::span<const OperatorRow> (*kFamilies[])() = {
     elementwise_rows, arithmetic_rows, compare_rows, reduce_rows, convolution_rows, pool_rows,
     matmul_rows,      normalise_rows,  softmax_rows, shape_rows,  movement_rows,    index_rows,
     generate_rows,    quantise_rows,   control_rows, image_rows,  recurrent_rows,   loss_rows,
-    ml_rows,          algebra_rows,    text_rows};
+    ml_rows,          algebra_rows,    text_rows,    qlinear_rows};
 
 }  // namespace skerry::graph::ops

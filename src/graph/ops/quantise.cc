@@ -5,6 +5,7 @@
 
 #include "graph/ops/common.h"
 #include "graph/ops/families.h"
+#include "graph/ops/requantise.h"
 
 namespace skerry::graph::ops {
 namespace {
@@ -62,6 +63,7 @@ Result<void> check_scales(const Inference& inference) {
 }
 
 Result<void> infer_quantise(Inference& inference) {
+  SKERRY_TRY(check_rounding(inference));
   SKERRY_TRY(check_scales(inference));
   const Attribute* wanted = inference.node().find("output_dtype");
   const DataType type = inference.has(2)    ? inference.element(2)
@@ -82,7 +84,8 @@ Result<void> quantize_linear(Evaluation& run) {
     const size_t at = index[i];
     const double scaled =
         wide ? x[i] / scale[at] : static_cast<float>(x[i]) / static_cast<float>(scale[at]);
-    store_quantised(run.out(0), i, scaled, zero[at]);
+    // LiteRT's halves go away from zero.
+    store_quantised(run.out(0), i, is_litert(run.node()) ? std::round(scaled) : scaled, zero[at]);
   }
   return {};
 }
@@ -222,8 +225,8 @@ Result<void> infer_cast_like(Inference& inference) {
 std::span<const OperatorRow> quantise_rows() {
   static const OperatorRow kRows[] = {
       {"QuantizeLinear", "x y_scale:f y_zero_point? -> y",
-       "axis:int=1 block_size:int=0 output_dtype:type saturate:int=1", infer_quantise,
-       quantize_linear},
+       "axis:int=1 block_size:int=0 output_dtype:type saturate:int=1 rounding:string=even",
+       infer_quantise, quantize_linear},
       {"DequantizeLinear", "x x_scale:f x_zero_point? -> y", "axis:int=1 block_size:int=0",
        infer_dequantise, dequantize_linear},
       {"DynamicQuantizeLinear", "x -> y y_scale y_zero_point", "", infer_dynamic, dynamic_quantize},
