@@ -31,6 +31,8 @@ Examples:
   skerry-infer serve --socket /run/infer.sock --http-port 8000 --runtime onnxruntime=/usr/lib/libonnxruntime.so
   skerry-infer load --socket /run/infer.sock vad ./vad-model
   skerry-infer list --socket /run/infer.sock
+  skerry-infer runtime add --socket /run/infer.sock copy /opt/copy/libcopy_runtime.so --component com.example.CopyRuntime
+  skerry-infer runtime list --socket /run/infer.sock
   curl -s localhost:8000/v2/models/vad
 
 Exit codes: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong command line,
@@ -51,8 +53,10 @@ struct Arguments {
   bool log_json = false;
 
   std::string socket;
-  std::string model;
+  std::string model;  // or runtime
   std::string directory;
+  std::string library;
+  std::string component;
   bool retry = false;
   TrialRequest trial;
   int wait_s = 10;
@@ -155,9 +159,43 @@ void add_client_commands(CLI::App& app, Arguments& arguments) {
       ->check(CLI::Range(1, 86'400));
 }
 
+void add_registry_commands(CLI::App& app, Arguments& arguments) {
+  CLI::App* runtime =
+      app.add_subcommand("runtime", "The runtimes of a running server: show, add, remove");
+  runtime->require_subcommand(1);
+  CLI::App* add = runtime->add_subcommand(
+      "add", "Register a runtime's library, for the models that are loaded from now on");
+  CLI::App* remove = runtime->add_subcommand(
+      "remove", "Forget a registered runtime; models that it serves stay until they are unloaded");
+  CLI::App* list = runtime->add_subcommand("list", "Show the runtimes and the models they serve");
+  for (CLI::App* command : {add, remove, list}) {
+    command->add_option("--socket", arguments.socket, "The server's Unix socket")->required();
+    command->add_flag("--json", arguments.as_json, "Print the server's answer as JSON");
+  }
+  for (CLI::App* command : {add, remove}) {
+    command->add_option("NAME", arguments.model, "What model.json calls it")->required();
+  }
+  add->add_option(
+         "PATH", arguments.library,
+         "The library; it and the folders above it belong to root or the server's user and "
+         "nobody else can write them")
+      ->required();
+  add->add_option("--component", arguments.component,
+                  "The component that brings it, to be named where it is missing");
+  for (CLI::App* command : {add, remove}) {
+    command->add_option("--wait", arguments.wait_s, "Seconds to wait for a server that is starting")
+        ->capture_default_str()
+        ->check(CLI::Range(0, 3600));
+  }
+  add->footer(R"(
+The server remembers it over restarts (--state). A library that is replaced is registered again.
+Example, in a component's Startup:
+  skerry-infer runtime add --socket {skerry.Infer:work:path}/infer.sock copy {artifacts:path}/libcopy_runtime.so --component com.example.CopyRuntime)");
+}
+
 void add_runtime_commands(CLI::App& app, Arguments& arguments) {
-  CLI::App* runtimes =
-      app.add_subcommand("runtimes", "Show what runs models, and what each can do");
+  CLI::App* runtimes = app.add_subcommand(
+      "runtimes", "Show what this program can run models with, and what each can do");
   runtimes->add_flag("--json", arguments.as_json, "Print as JSON");
   // What `serve` starts for the first load of a package.
   CLI::App* trial =
@@ -165,8 +203,8 @@ void add_runtime_commands(CLI::App& app, Arguments& arguments) {
   trial->group("");
   trial->add_option("--threads-per-inference", arguments.trial.load.threads);
   trial->add_option("--max-file-bytes", arguments.trial.load.max_file_bytes);
-  trial->add_option("NAME", arguments.trial.model)->required();
-  trial->add_option("FOLDER", arguments.trial.directory)->required();
+  trial->add_option("NAME", arguments.trial.model);
+  trial->add_option("FOLDER", arguments.trial.directory);
   for (CLI::App* command : {runtimes, trial}) {
     command->add_option("--runtime", arguments.runtimes, "NAME=PATH of a runtime's library");
   }
@@ -284,10 +322,35 @@ void print_index(const json& rows) {
   }
 }
 
+void print_runtimes(const json& rows) {
+  for (const json& row : rows) {
+    fmt::print("{} {}\n", row.value("name", ""), row.value("version", ""));
+    const auto line = [](std::string_view key, const std::string& value) {
+      if (!value.empty()) fmt::print("  {:<10} {}\n", key, value);
+    };
+    line("library", row.value("library", ""));
+    line("component", row.value("component", ""));
+    line("source", row.value("registered", false) ? "registered" : "given when it was started");
+    const double memory_mb = row.value("memory_bytes", 0.0) / (1 << 20);
+    line("memory", memory_mb > 0 ? fmt::format("{:.1f} MiB", memory_mb) : "");
+    std::string models;
+    for (const json& model : row.value("models", json::array())) {
+      models += (models.empty() ? "" : ", ") + model.get<std::string>();
+    }
+    line("models", models);
+    line("unusable", row.value("reason", ""));
+  }
+}
+
 void print_answer(const std::string& command, const Arguments& arguments, const std::string& body) {
   if (arguments.as_json) return fmt::print("{}\n", body);
   const json answer = json::parse(body, nullptr, false);
   if (command == "list") return print_index(answer);
+  if (command == "runtime list") return print_runtimes(answer);
+  if (command == "runtime add") {
+    return fmt::print("{} {} is registered\n", arguments.model, answer.value("version", ""));
+  }
+  if (command == "runtime remove") return fmt::print("{} is forgotten\n", arguments.model);
   if (command == "unload") return fmt::print("{} is unloaded\n", arguments.model);
   const std::string previous = answer.value("previous_version", "");
   fmt::print("{} version {} is served{}\n", arguments.model, answer.value("version", ""),
@@ -301,6 +364,14 @@ io::Task<void> ask(InferClient* client, std::string command, const Arguments* ar
                                           int64_t{arguments->timeout_s} * 1000));
   } else if (command == "unload") {
     answer->emplace(co_await client->unload(arguments->model));
+  } else if (command == "runtime add") {
+    answer->emplace(co_await client->add_runtime(arguments->model, arguments->library,
+                                                 arguments->component,
+                                                 int64_t{arguments->timeout_s} * 1000));
+  } else if (command == "runtime remove") {
+    answer->emplace(co_await client->remove_runtime(arguments->model));
+  } else if (command == "runtime list") {
+    answer->emplace(co_await client->runtimes());
   } else {
     answer->emplace(co_await client->index());
   }
@@ -308,15 +379,17 @@ io::Task<void> ask(InferClient* client, std::string command, const Arguments* ar
 }
 
 int client_command(const std::string& command, Arguments& arguments) {
-  if (command == "load") {
-    // The server may run in another folder.
+  const bool waits = command == "load" || command == "runtime add" || command == "runtime remove";
+  // The server may run in another folder.
+  for (std::string* path : {&arguments.directory, &arguments.library}) {
+    if (path->empty()) continue;
     std::error_code error;
-    arguments.directory = std::filesystem::absolute(arguments.directory, error).lexically_normal();
+    *path = std::filesystem::absolute(*path, error).lexically_normal();
     if (error) return complain(kExitFailed, "the current folder is gone: " + error.message());
   }
   io::RealLoop loop;
   const auto http = net::make_http_client(loop, nullptr);
-  const int64_t wait_ms = command == "load" ? int64_t{arguments.wait_s} * 1000 : 0;
+  const int64_t wait_ms = waits ? int64_t{arguments.wait_s} * 1000 : 0;
   InferClient client(loop, *http, arguments.socket, wait_ms);
   std::optional<Result<std::string>> answer;
   io::TaskScope scope;
@@ -335,7 +408,7 @@ int client_command(const std::string& command, Arguments& arguments) {
                                 arguments.socket, error.message(), arguments.socket));
   }
   const std::string what =
-      command == "list" ? "list" : fmt::format("{} {}", command, arguments.model);
+      arguments.model.empty() ? command : fmt::format("{} {}", command, arguments.model);
   return complain(kExitFailed, fmt::format("{}: {}", what, error.message()));
 }
 
@@ -385,13 +458,17 @@ int main_program(int argc, char** argv) {
   app.set_version_flag("--version", "skerry-infer " SKERRY_VERSION);
   add_serve(app, arguments);
   add_client_commands(app, arguments);
+  add_registry_commands(app, arguments);
   add_runtime_commands(app, arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
-  const std::string command = app.get_subcommands().front()->get_name();
+  std::string command = app.get_subcommands().front()->get_name();
+  if (command == "runtime") {
+    command += " " + app.get_subcommands().front()->get_subcommands().front()->get_name();
+  }
   if (command == "runtimes") return runtimes_command(arguments);
   if (command == "trial") return trial_command(arguments);
   return command == "serve" ? serve_command(arguments) : client_command(command, arguments);

@@ -62,6 +62,11 @@ def onnxruntime(folder):
     return with_artifact(folder, "onnxruntime", CACHE / "onnxruntime/lib/libonnxruntime.so")
 
 
+def copy_runtime(folder, bin_dir):
+    """A runtime that registers itself with the inference service."""
+    return with_artifact(folder, "copy_runtime", Path(bin_dir) / "libcopy_runtime.so")
+
+
 def model(version):
     """The options of `skerry model publish` for a version of the model."""
     return [CACHE / "silero-vad" / MODELS[version], "--name", MODEL_NAME, "--component", MODEL, "--version", version,

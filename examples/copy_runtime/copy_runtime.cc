@@ -39,6 +39,7 @@ bool parse(const std::string& line, Copy& copy) {
 struct SkerryModel {
   std::deque<Copy> copies;  // which stay where they are: the specs point into them
   bool fails = false;
+  size_t file_bytes = 0;  // that read() keeps for it
 };
 
 namespace {
@@ -51,6 +52,7 @@ int32_t open_model(SkerryLoad* load, SkerryModel** model) {
   }
   std::istringstream lines(std::string(static_cast<const char*>(data), size));
   auto opened = std::make_unique<SkerryModel>();
+  opened->file_bytes = size;
   std::string line;
   while (std::getline(lines, line) && line != "end") {
     if (line == "fail") {
@@ -92,6 +94,10 @@ void close_model(SkerryModel* model) {
   delete model;
 }
 
+uint64_t memory_of(SkerryModel* model) {
+  return sizeof(SkerryModel) + model->copies.size() * sizeof(Copy) + model->file_bytes;
+}
+
 constexpr SkerryRuntime kRuntime = {
     sizeof(SkerryRuntime),
     SKERRY_RUNTIME_ABI,
@@ -105,6 +111,7 @@ constexpr SkerryRuntime kRuntime = {
     traits,
     run_model,
     close_model,
+    memory_of,
 };
 
 }  // namespace

@@ -1,8 +1,9 @@
 /* A runtime for skerry-infer as a shared library of its own: the C interface between the two.
  *
  * The library exports skerry_runtime_plugin(), which returns a table of functions. skerry-infer is
- * started with `--runtime NAME=PATH`, loads the library when the first model with "runtime": "NAME"
- * in its model.json comes, first in a process that may die, then in its own.
+ * started with `--runtime NAME=PATH`, or told by `skerry-infer runtime add NAME PATH`, and loads
+ * the library when the first model with "runtime": "NAME" in its model.json comes, first in a
+ * process that may die, then in its own.
  *
  * Versions. SKERRY_RUNTIME_ABI counts changes that break; skerry-infer refuses another one. Every
  * structure begins with its size as its maker knows it: later members are added at the end, and a
@@ -136,6 +137,11 @@ typedef struct SkerryRuntime {
   uint32_t (*traits)(SkerryModel* model); /* SKERRY_MODEL_…; NULL: none */
   int32_t (*run)(SkerryModel* model, SkerryRun* run);
   void (*close)(SkerryModel* model);
+
+  /* What the model holds in memory now, in bytes: weights, and what runs keep; 0: not counted. For
+   * people. Asked after each run by the thread that ran it, so cheap. NULL: never counted. A table
+   * may end before this member: what came before it is what there was first. */
+  uint64_t (*memory)(SkerryModel* model);
 } SkerryRuntime;
 
 /* The one symbol that a plugin exports. The table stays as long as the process. NULL where the

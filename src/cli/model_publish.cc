@@ -2,6 +2,7 @@
 // service, with where it comes from.
 #include <CLI/CLI.hpp>
 #include <array>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
@@ -11,6 +12,7 @@
 #include "formats/json_ptr.h"
 #include "formats/model_package.h"
 #include "formats/model_provenance.h"
+#include "formats/names.h"
 
 namespace skerry::cli {
 namespace {
@@ -34,8 +36,10 @@ struct ModelOptions {
   std::string component;
   std::vector<std::string> inputs;  // NAME:DATATYPE:SHAPE
   std::vector<std::string> outputs;
-  std::string contract;  // JSON file with inputs, outputs, scores and warmup
-  std::string scores;    // OUTPUT[:ACTIVATION]
+  std::string contract;           // JSON file with inputs, outputs, scores and warmup
+  std::string scores;             // OUTPUT[:ACTIVATION]
+  std::string runtime;            // "": by the file's name
+  std::string runtime_component;  // "": the inference service has the runtime
   bool component_per_release = false;
   std::vector<std::string> metrics;  // NAME=VALUE; the first one names the release
   std::vector<std::string> optimiser;
@@ -86,7 +90,8 @@ Result<void> complete(ModelOptions& options, const std::string& sha256_hex) {
   const std::string release = formats::release_name_of(from);
   options.kind = kind_of(options.file);
   options.model_file = release.empty() ? "model" : release;
-  options.model_file += options.kind.extension;
+  const std::string own = std::filesystem::path(options.file).extension();
+  options.model_file += options.runtime.empty() || own.empty() ? options.kind.extension : own;
   from.artifact = options.model_file;
   if (options.component_per_release) {
     if (release.empty()) {
@@ -96,6 +101,9 @@ Result<void> complete(ModelOptions& options, const std::string& sha256_hex) {
     options.component = default_component(release);
   }
   if (options.component.empty()) options.component = default_component(options.name);
+  if (!options.runtime_component.empty()) {
+    SKERRY_TRY(formats::parse_component_name(options.runtime_component));
+  }
   SKERRY_TRY(formats::parse_model_provenance(formats::to_json(from)));
   return formats::check_component_name(options.component, from);
 }
@@ -152,12 +160,16 @@ Result<json> contract_of(const ModelOptions& options) {
 
 Result<std::string> manifest_of(const ModelOptions& options, const std::string& sha256_hex) {
   SKERRY_ASSIGN(json manifest, contract_of(options));
-  manifest.update({{"format", 1},
-                   {"name", options.name},
-                   {"version", options.version},
-                   {"runtime", options.kind.runtime},
-                   {"file", options.model_file},
-                   {"sha256", sha256_hex}});
+  manifest.update(
+      {{"format", 1},
+       {"name", options.name},
+       {"version", options.version},
+       {"runtime", options.runtime.empty() ? std::string(options.kind.runtime) : options.runtime},
+       {"file", options.model_file},
+       {"sha256", sha256_hex}});
+  if (!options.runtime_component.empty()) {
+    manifest["runtime_component"] = options.runtime_component;
+  }
   SKERRY_ASSIGN(const auto package, formats::parse_model_package(manifest.dump()));
   return formats::to_text(package);
 }
@@ -178,13 +190,17 @@ std::string recipe_of(const ModelOptions& options) {
                           {{"Startup", service + " load --socket " + socket + " " + options.name +
                                            " {artifacts:path}"}}},
                          {"Artifacts", files}};
+  json dependencies = {{kService, {{"VersionRequirement", ">=0.1.0"}, {"DependencyType", "HARD"}}}};
+  if (!options.runtime_component.empty()) {
+    dependencies[options.runtime_component] = {{"VersionRequirement", ">=0.0.0"},
+                                               {"DependencyType", "HARD"}};
+  }
   const json recipe = {
       {"RecipeFormatVersion", "2020-01-25"},
       {"ComponentName", options.component},
       {"ComponentVersion", options.version},
       {"ComponentDescription", "Model " + options.name + " for the inference service."},
-      {"ComponentDependencies",
-       {{kService, {{"VersionRequirement", ">=0.1.0"}, {"DependencyType", "HARD"}}}}},
+      {"ComponentDependencies", dependencies},
       {"Manifests", json::array({manifest})}};
   return recipe.dump();
 }
@@ -252,6 +268,11 @@ void add_model_publish(CLI::App& model, Session& session) {
   command->add_option("--version", options->version, "Version of model and component")->required();
   command->add_option("--component", options->component,
                       "Component name (default: com.example.NAME)");
+  command->add_option("--runtime", options->runtime,
+                      "What runs it, where that is a plugin (default: by the file's name)");
+  command->add_option(
+      "--runtime-component", options->runtime_component,
+      "The component that brings and registers the runtime; the model depends on it");
   command->add_option("--input", options->inputs,
                       "NAME:DATATYPE:SHAPE that callers may rely on, -1 = any size; repeatable");
   command->add_option("--output", options->outputs, "The same of an output; one at least");
@@ -271,7 +292,9 @@ on the device, and the former one goes on serving.
 Examples:
   skerry model publish vad.onnx --name vad --version 1.0.0 --input input:FP32:-1,576 --input sr:INT64: --output output:FP32:-1,1
   skerry model publish vad.onnx --name vad --version 1.1.0 --component com.example.VadModel --contract contract.json \
-      --trained 2026-11-27 --dataset librispeech --dataset-version 3 --metric auc=0.9731 --source train.py --licence MIT)");
+      --trained 2026-11-27 --dataset librispeech --dataset-version 3 --metric auc=0.9731 --source train.py --licence MIT
+  skerry model publish echo.copy --name echo --version 1.0.0 --input x:FP32:-1 --output y:FP32:-1 \
+      --runtime copy --runtime-component com.example.CopyRuntime)");
   command->callback([&session, options] {
     session.action = [&session, options] { return publish_model(session, *options); };
   });

@@ -253,6 +253,14 @@ json to_json(const ModelBatching& batching) {
   return document;
 }
 
+Result<> parse_runtime_component(const Node& root, ModelPackage& package) {
+  SKERRY_ASSIGN(auto node, root.find("runtime_component"));
+  if (!node) return {};
+  SKERRY_ASSIGN(package.runtime_component, node->as_string());
+  auto name = parse_component_name(package.runtime_component);
+  return name ? Result<>() : node->wrong(name.error().message());
+}
+
 Result<ModelPackage> read_package(const Node& root) {
   SKERRY_ASSIGN(auto format_node, root.require("format"));
   SKERRY_ASSIGN(const int64_t format, format_node.as_integer());
@@ -271,6 +279,7 @@ Result<ModelPackage> read_package(const Node& root) {
     return version_node.wrong("must have 1 to 64 characters");
   }
   SKERRY_ASSIGN(package.runtime, required_string(root, "runtime"));
+  SKERRY_TRY(parse_runtime_component(root, package));
   SKERRY_TRY(parse_files(root, package));
   SKERRY_ASSIGN(package.inputs, parse_tensors(root, "inputs"));
   SKERRY_ASSIGN(package.outputs, parse_tensors(root, "outputs"));
@@ -330,6 +339,9 @@ std::string to_text(const ModelPackage& package) {
                    {"sha256", package.sha256},
                    {"inputs", to_json(package.inputs)},
                    {"outputs", to_json(package.outputs)}};
+  if (!package.runtime_component.empty()) {
+    document["runtime_component"] = package.runtime_component;
+  }
   if (!package.files.empty()) document["files"] = package.files;
   for (const auto& [name, input] : package.warmup) document["warmup"][name] = to_json(input);
   if (package.scores) {

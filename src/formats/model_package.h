@@ -51,9 +51,10 @@ struct ModelBatching {
 struct ModelPackage {
   std::string name;  // a component name's letters, as it becomes part of URLs
   std::string version;
-  std::string runtime;  // "onnxruntime"
-  std::string file;     // in the same folder
-  std::string sha256;   // of the file, 64 lower-case hex digits
+  std::string runtime;            // "onnxruntime"
+  std::string runtime_component;  // that brings it; "" where it is not said
+  std::string file;               // in the same folder
+  std::string sha256;             // of the file, 64 lower-case hex digits
   std::vector<tensor::TensorSpec> inputs;
   std::vector<tensor::TensorSpec> outputs;
   // More files that the runtime needs, such as an ONNX model's external data: path below the folder

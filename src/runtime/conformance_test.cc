@@ -213,6 +213,14 @@ TEST_P(Conformance, RunsFromSeveralThreadsAtOnce) {
   EXPECT_EQ(right, 800);
 }
 
+TEST_P(Conformance, CountsItsModelsMemoryWhereItSaysSo) {
+  const bool counts = runtime_->capabilities().counts_memory;
+  const auto model = load("pair");
+  EXPECT_EQ(model->memory_bytes() > 0, counts);
+  ASSERT_TRUE(model->run(views({a_, b_}), {}));
+  EXPECT_EQ(model->memory_bytes() > 0, counts);
+}
+
 TEST_P(Conformance, ModelsAreIndependentAndOutliveTheRuntime) {
   auto first = load("pair");
   auto second = load("pair");

@@ -28,6 +28,9 @@ class Model {
   // True where a run's time depends on the shapes of its inputs alone: no loop that an input's
   // value ends, no output whose size an input's value says.
   virtual bool is_bounded() const { return false; }
+  // What the model holds in memory now, as the runtime counts it: weights, and what runs keep; 0
+  // where it does not count. Asked after each run by the thread that ran it, so cheap.
+  virtual uint64_t memory_bytes() const { return 0; }
   // Every input once, in any order. Outputs: those named in `wanted` in that order, all where it is
   // empty. kInvalidArgument names the input and what was expected; kInternal carries the runtime's
   // own message; kCancelled where `stop` was requested and the runtime could end the run.
@@ -49,6 +52,7 @@ struct Capabilities {
   bool batching = false;       // a dimension that the model leaves open may differ from run to run
   bool stateful = false;       // a run may depend on the runs before it
   bool empty_tensors = true;   // a dimension may be 0
+  bool counts_memory = false;  // Model::memory_bytes() is not 0
   std::vector<tensor::DataType> types;  // of inputs and outputs
 };
 

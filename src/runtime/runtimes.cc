@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <mutex>
 
 #include "base/log.h"
+#include "runtime/library_file.h"
 #include "runtime/litert/litert_runtime.h"
 #include "runtime/null/null_runtime.h"
 #include "runtime/onnxruntime/onnx_runtime.h"
@@ -57,6 +57,25 @@ Result<const RuntimeKind*> check_kind(std::string_view name, const std::string& 
   return kind;
 }
 
+std::string component_of(const RuntimeKind* kind) {
+  return kind == nullptr ? "" : std::string(kind->component);
+}
+
+// What to do about a runtime that is not there.
+std::string missing(std::string_view name, std::string_view component) {
+  const RuntimeKind* kind = find_kind(name);
+  const bool needs_library = kind == nullptr || !kind->component.empty();
+  if (component.empty() && kind != nullptr) component = kind->component;
+  const std::string option =
+      fmt::format("start skerry-infer with --runtime {}{}", name, needs_library ? "=PATH" : "");
+  std::string what = fmt::format("runtime '{}' is not there; ", name);
+  if (!needs_library) return what + option;
+  what += component.empty()
+              ? "deploy the component that brings it and registers it (skerry-infer runtime add)"
+              : fmt::format("deploy {}, which brings it", component);
+  return what + ", or " + option;
+}
+
 }  // namespace
 
 std::span<const RuntimeKind> runtime_kinds() {
@@ -73,75 +92,111 @@ Result<std::unique_ptr<Runtime>> open_runtime(std::string_view name,
               fmt::format("{} brings runtime '{}', not '{}'", library_path, plugin->name(), name));
 }
 
-struct Runtimes::Slot {
-  const RuntimeKind* kind = nullptr;  // null for a plugin, and for one that was given open
-  std::string library;
-  std::mutex mutex;
-  std::unique_ptr<Runtime> runtime;
-};
+AvailableRuntime::AvailableRuntime(std::unique_ptr<Runtime> runtime)
+    : origin_{.name = std::string(runtime->name())}, runtime_(std::move(runtime)) {}
 
-Runtimes::Runtimes() = default;
-Runtimes::~Runtimes() = default;
-
-Result<void> Runtimes::add(std::string_view name, const std::string& library_path) {
-  SKERRY_ASSIGN(const RuntimeKind* kind, check_kind(name, library_path));
-  if (slots_.contains(name)) {
-    return fail(Code::kAlreadyExists, fmt::format("runtime '{}' is given twice", name));
-  }
-  auto& slot = slots_[std::string(name)];
-  slot = std::make_unique<Slot>();
-  slot->kind = kind;
-  slot->library = library_path;
-  return {};
-}
-
-void Runtimes::add(std::unique_ptr<Runtime> runtime) {
-  auto& slot = slots_[std::string(runtime->name())];
-  slot = std::make_unique<Slot>();
-  slot->runtime = std::move(runtime);
-}
-
-Result<void> Runtimes::check(std::string_view name) const {
-  if (slots_.contains(name)) return {};
-  const RuntimeKind* kind = find_kind(name);
-  const bool needs_library = kind == nullptr || !kind->component.empty();
-  std::string what =
-      fmt::format("runtime '{}' is not loaded; start skerry-infer with --runtime {}{}", name, name,
-                  needs_library ? "=PATH" : "");
-  if (kind != nullptr && needs_library) {
-    what += fmt::format(" ({} brings its library)", kind->component);
-  }
-  return fail(Code::kUnsupported, std::move(what));
-}
-
-Result<Runtime*> Runtimes::get(std::string_view name) const {
-  SKERRY_TRY(check(name));
-  Slot& slot = *slots_.find(name)->second;
-  const std::lock_guard lock(slot.mutex);
-  if (slot.runtime) return slot.runtime.get();
-  auto opened = open_runtime(name, slot.library);
+Result<Runtime*> AvailableRuntime::open() const {
+  const std::lock_guard lock(mutex_);
+  if (runtime_) return runtime_.get();
+  auto opened = open_runtime(origin_.name, origin_.library);
   if (!opened) {
-    if (opened.error().code() != Code::kUnavailable || slot.kind == nullptr) {
+    if (opened.error().code() != Code::kUnavailable || origin_.component.empty()) {
       return fail(std::move(opened.error()));
     }
     return fail(Code::kUnavailable, fmt::format("{}; deploy {}, which brings it",
-                                                opened.error().message(), slot.kind->component));
+                                                opened.error().message(), origin_.component));
   }
-  slot.runtime = std::move(*opened);
+  runtime_ = std::move(*opened);
   log::info("runtime", "runtime is loaded",
-            {{"runtime", std::string(name)}, {"version", slot.runtime->version()}});
-  return slot.runtime.get();
+            {{"runtime", origin_.name}, {"version", runtime_->version()}});
+  return runtime_.get();
 }
 
-std::vector<std::string> Runtimes::names() const {
-  std::vector<std::string> result;
-  for (const auto& [name, slot] : slots_) result.push_back(name);
+std::string AvailableRuntime::version() const {
+  const std::lock_guard lock(mutex_);
+  return runtime_ ? runtime_->version() : version_;
+}
+
+void AvailableRuntime::note(std::string version, uint64_t memory_bytes) const {
+  if (memory_bytes != 0) memory_bytes_ = memory_bytes;
+  const std::lock_guard lock(mutex_);
+  if (!version.empty()) version_ = std::move(version);
+}
+
+Result<void> Runtimes::add(std::string_view name, const std::string& library_path) {
+  SKERRY_ASSIGN(const RuntimeKind* kind, check_kind(name, library_path));
+  const std::lock_guard lock(mutex_);
+  const bool is_new = runtimes_
+                          .try_emplace(std::string(name),
+                                       std::make_shared<AvailableRuntime>(AvailableRuntime::Origin{
+                                           .name = std::string(name),
+                                           .library = library_path,
+                                           .component = component_of(kind)}))
+                          .second;
+  if (is_new) return {};
+  return fail(Code::kAlreadyExists, fmt::format("runtime '{}' is given twice", name));
+}
+
+void Runtimes::add(std::unique_ptr<Runtime> runtime) {
+  const std::string name(runtime->name());
+  const std::lock_guard lock(mutex_);
+  runtimes_[name] = std::make_shared<AvailableRuntime>(std::move(runtime));
+}
+
+Result<AvailableRuntimePtr> Runtimes::put(AvailableRuntime::Origin origin) {
+  const RuntimeKind* kind = find_kind(origin.name);
+  if (kind != nullptr && kind->component.empty()) {
+    return fail(Code::kAlreadyExists, fmt::format("runtime '{}' is built in", origin.name));
+  }
+  if (origin.component.empty()) origin.component = component_of(kind);
+  origin.registered = true;
+  const std::lock_guard lock(mutex_);
+  AvailableRuntimePtr& place = runtimes_[origin.name];
+  if (place && !place->origin().registered) {
+    return fail(
+        Code::kAlreadyExists,
+        fmt::format("runtime '{0}' is given by skerry-infer's option --runtime {0}; start it "
+                    "without, and the component's is used",
+                    origin.name));
+  }
+  place = std::make_shared<AvailableRuntime>(std::move(origin));
+  return place;
+}
+
+Result<void> Runtimes::remove(std::string_view name) {
+  const std::lock_guard lock(mutex_);
+  const auto found = runtimes_.find(name);
+  if (found == runtimes_.end() || !found->second->origin().registered) {
+    return fail(Code::kNotFound, fmt::format("no component has registered runtime '{}'", name));
+  }
+  runtimes_.erase(found);
+  return {};
+}
+
+Result<AvailableRuntimePtr> Runtimes::find(std::string_view name,
+                                           std::string_view component) const {
+  AvailableRuntimePtr found;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto there = runtimes_.find(name);
+    if (there != runtimes_.end()) found = there->second;
+  }
+  if (!found) return fail(Code::kUnsupported, missing(name, component));
+  if (!found->origin().registered) return found;
+  auto checked = check_library_file(found->origin().library);
+  if (checked) return found;
+  std::string what = fmt::format("runtime '{}': {}", name, checked.error().message());
+  if (!found->origin().component.empty()) {
+    what += fmt::format("; deploy {}, which brings it", found->origin().component);
+  }
+  return fail(checked.error().code(), std::move(what));
+}
+
+std::vector<AvailableRuntimePtr> Runtimes::all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<AvailableRuntimePtr> result;
+  for (const auto& [name, runtime] : runtimes_) result.push_back(runtime);
   return result;
-}
-
-std::string Runtimes::library(std::string_view name) const {
-  const auto found = slots_.find(name);
-  return found == slots_.end() ? "" : found->second->library;
 }
 
 }  // namespace skerry::runtime

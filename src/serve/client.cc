@@ -57,6 +57,23 @@ io::Task<Result<std::string>> InferClient::unload(std::string name) {
                           "{}", kTimeoutMs);
 }
 
+io::Task<Result<std::string>> InferClient::add_runtime(std::string name, std::string library,
+                                                       std::string component, int64_t timeout_ms) {
+  const json body = {{"parameters", {{"path", library}, {"component", component}}}};
+  co_return co_await post(fmt::format("/v2/repository/runtimes/{}/add", net::percent_encode(name)),
+                          body.dump(), timeout_ms);
+}
+
+io::Task<Result<std::string>> InferClient::remove_runtime(std::string name) {
+  co_return co_await post(
+      fmt::format("/v2/repository/runtimes/{}/remove", net::percent_encode(name)), "{}",
+      kTimeoutMs);
+}
+
+io::Task<Result<std::string>> InferClient::runtimes() {
+  co_return co_await ask("GET", "/v2/repository/runtimes", "", kTimeoutMs);
+}
+
 io::Task<Result<std::string>> InferClient::index() {
   SKERRY_CO_ASSIGN(const std::string index,
                    co_await post("/v2/repository/index", "{}", kTimeoutMs));

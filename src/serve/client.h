@@ -1,4 +1,5 @@
-// What skerry-infer's load, unload and list ask of a running server through its Unix socket.
+// What skerry-infer's load, unload, list and runtime ask of a running server through its Unix
+// socket.
 #pragma once
 
 #include <string>
@@ -20,6 +21,10 @@ class InferClient {
   io::Task<Result<std::string>> load(std::string name, std::string directory, bool retry,
                                      int64_t timeout_ms);
   io::Task<Result<std::string>> unload(std::string name);
+  io::Task<Result<std::string>> add_runtime(std::string name, std::string library,
+                                            std::string component, int64_t timeout_ms);
+  io::Task<Result<std::string>> remove_runtime(std::string name);
+  io::Task<Result<std::string>> runtimes();
   // With "memory_bytes" of each model where it is known.
   io::Task<Result<std::string>> index();
 

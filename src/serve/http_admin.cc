@@ -1,4 +1,4 @@
-// What changes the server: models loaded and unloaded, regions of shared memory, settings.
+// What changes the server: models loaded and unloaded, runtimes, regions of shared memory, settings.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -60,6 +60,31 @@ Result<LoadParameters> load_parameters(std::string_view body, bool is_load) {
     if (!value.is_string()) return fail(Code::kInvalidArgument, "'path' must be a string");
   }
   return LoadParameters{parameters.value("path", ""), parameters.value("retry", false)};
+}
+
+struct RuntimeParameters {
+  std::string library;
+  std::string component;
+};
+
+Result<RuntimeParameters> runtime_parameters(std::string_view body) {
+  SKERRY_ASSIGN(const json document, parse_object(body));
+  const json parameters = document.value("parameters", json::object());
+  if (!parameters.is_object()) {
+    return fail(Code::kInvalidArgument, "'parameters' must be an object");
+  }
+  RuntimeParameters result;
+  for (const auto& [key, value] : parameters.items()) {
+    if (key != "path" && key != "component") {
+      return fail(Code::kUnsupported, fmt::format("parameter '{}' is not supported", key));
+    }
+    if (!value.is_string()) {
+      return fail(Code::kInvalidArgument, fmt::format("'{}' must be a string", key));
+    }
+    (key == "path" ? result.library : result.component) = value.get<std::string>();
+  }
+  if (!result.library.empty()) return result;
+  return fail(Code::kInvalidArgument, "'path' must name the runtime's library");
 }
 
 // The protocol has a switch for each kind of record, the log a level: the kinds above one that is
@@ -157,6 +182,57 @@ Result<HttpResponse> HttpApi::index(const Call& call) {
                     {"reason", entry.reason}});
   }
   return json_response(rows);
+}
+
+// A runtime is code that runs with this process's rights: never for who can only send requests.
+Result<void> HttpApi::check_runtimes(const net::HttpRequest& request) const {
+  if (request.peer.address != "unix") {
+    return fail(Code::kPermissionDenied, "runtimes are managed through the Unix socket alone");
+  }
+  if (options_.runtimes != nullptr) return {};
+  return fail(Code::kUnsupported, "no runtimes can be registered here");
+}
+
+HttpApi::Answer HttpApi::list_runtimes(const Call& call) {
+  SKERRY_TRY(check_runtimes(call.request));
+  json rows = json::array();
+  for (const auto& runtime : options_.runtimes->runtimes().all()) {
+    json models = json::array();
+    for (const ServedModelPtr& model : repository_.served()) {
+      if (model->runtime == runtime->origin().name) models.push_back(model->name);
+    }
+    const auto usable = options_.runtimes->runtimes().find(runtime->origin().name);
+    rows.push_back({{"name", runtime->origin().name},
+                    {"version", runtime->version()},
+                    {"library", runtime->origin().library},
+                    {"component", runtime->origin().component},
+                    {"registered", runtime->origin().registered},
+                    {"memory_bytes", runtime->memory_bytes()},
+                    {"models", models},
+                    {"reason", usable ? "" : usable.error().message()}});
+  }
+  return json_response(rows);
+}
+
+io::Task<HttpResponse> HttpApi::add_runtime(Call call) {
+  if (auto allowed = check_runtimes(call.request); !allowed) {
+    co_return error_response(allowed.error());
+  }
+  auto parameters = runtime_parameters(call.request.body);
+  if (!parameters) co_return error_response(parameters.error());
+  auto added = co_await options_.runtimes->add(call.name, std::move(parameters->library),
+                                               std::move(parameters->component));
+  if (!added) co_return error_response(added.error());
+  co_return json_response(
+      {{"name", call.name}, {"version", added->version}, {"memory_bytes", added->memory_bytes}});
+}
+
+io::Task<HttpResponse> HttpApi::remove_runtime(Call call) {
+  if (auto allowed = check_runtimes(call.request); !allowed) {
+    co_return error_response(allowed.error());
+  }
+  auto removed = co_await options_.runtimes->remove(std::move(call.name));
+  co_return removed ? json_response(json::object()) : error_response(removed.error());
 }
 
 HttpApi::Answer HttpApi::shared_status(const Call& call) {

@@ -184,6 +184,9 @@ std::span<const HttpApi::Endpoint> HttpApi::Endpoint::all() {
       {"POST", "v2/repository/index", &Api::index},
       {"POST", "v2/repository/models/*/load", nullptr, &Api::load},
       {"POST", "v2/repository/models/*/unload", nullptr, &Api::unload},
+      {"GET", "v2/repository/runtimes", &Api::list_runtimes},
+      {"POST", "v2/repository/runtimes/*/add", nullptr, &Api::add_runtime},
+      {"POST", "v2/repository/runtimes/*/remove", nullptr, &Api::remove_runtime},
       {"GET", "v2/systemsharedmemory/status", &Api::shared_status},
       {"GET", "v2/systemsharedmemory/region/*/status", &Api::shared_status},
       {"POST", "v2/systemsharedmemory/region/*/register", &Api::register_shared},
@@ -333,7 +336,13 @@ HttpApi::Answer HttpApi::metrics(const Call&) {
   for (const ServedModelPtr& model : models) {
     rows.push_back({model->name, model->version, &model->stats});
   }
-  return net::text_response(200, to_prometheus(rows), "text/plain; version=0.0.4");
+  std::vector<RuntimeRow> runtimes;
+  if (options_.runtimes != nullptr) {
+    for (const auto& each : options_.runtimes->runtimes().all()) {
+      runtimes.push_back({each->origin().name, each->version(), each->memory_bytes()});
+    }
+  }
+  return net::text_response(200, to_prometheus(rows, runtimes), "text/plain; version=0.0.4");
 }
 
 }  // namespace skerry::serve

@@ -13,6 +13,7 @@
 #include "io/task.h"
 #include "net/http.h"
 #include "serve/model_repository.h"
+#include "serve/runtime_registry.h"
 #include "serve/scheduler.h"
 #include "serve/shared_memory.h"
 #include "serve/summaries.h"
@@ -31,6 +32,7 @@ class HttpApi {
     bool repository_over_tcp = false;
     uint64_t max_shared_bytes = 64 << 20;  // of inputs in shared memory at once
     Summaries* summaries = nullptr;        // outlives it; null where nobody wants any
+    RuntimeRegistry* runtimes = nullptr;   // outlives it; null where none can be registered
   };
 
   // All references outlive it. On `codec` large bodies are read and written.
@@ -55,7 +57,7 @@ class HttpApi {
  private:
   // A request and what the wildcards of its endpoint's path stand for.
   struct Call {
-    std::string name;     // of the model or region
+    std::string name;     // of the model, region or runtime
     std::string version;  // of the model, where the path has one
     net::HttpRequest request;
   };
@@ -88,6 +90,10 @@ class HttpApi {
   io::Task<net::HttpResponse> load(Call call);
   io::Task<net::HttpResponse> unload(Call call);
   Answer index(const Call& call);
+  Answer list_runtimes(const Call& call);
+  io::Task<net::HttpResponse> add_runtime(Call call);
+  io::Task<net::HttpResponse> remove_runtime(Call call);
+  Result<void> check_runtimes(const net::HttpRequest& request) const;
   Answer shared_status(const Call& call);
   Answer register_shared(const Call& call);
   Answer unregister_shared(const Call& call);

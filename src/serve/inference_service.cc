@@ -26,8 +26,10 @@ Outputs run_checked(ServedModel& model, const InferenceRequest& request,
     SKERRY_TRY(tensor::match_inputs(model.inputs, views));
     SKERRY_ASSIGN(const auto selected, tensor::select_outputs(model.outputs, request.outputs));
     const Activity::Scope running(model.activity.get(), Activity::Doing::kRunning);
-    if (!request.outputs.empty()) return model.model->run(views, request.outputs, stop);
-    return model.model->run(views, model.output_names, stop);
+    const auto& wanted = request.outputs.empty() ? model.output_names : request.outputs;
+    Outputs outputs = model.model->run(views, wanted, stop);
+    model.stats.note_counted_memory(model.model->memory_bytes());
+    return outputs;
   });
 }
 

@@ -10,7 +10,7 @@ Result<void> ModelLoader::try_first(const InspectedPackage& package,
   TrialRequest request{.model = package.id.model,
                        .directory = package.directory,
                        .runtime = package.manifest.runtime,
-                       .library = package.library,
+                       .library = package.runtime->origin().library,
                        .key = package.id.key,
                        .load = options_.load,
                        .memory_limit_bytes = options_.trial_memory_bytes != 0
@@ -23,7 +23,7 @@ Result<void> ModelLoader::try_first(const InspectedPackage& package,
                             report.error().message(), request.memory_limit_bytes >> 20));
   }
   if (!report) return fail(std::move(report.error()));
-  trials_->prove(package.id, report->peak_memory_bytes, report->model_memory_bytes);
+  trials_->prove(package.id, *report);
   return {};
 }
 
@@ -37,9 +37,10 @@ Result<std::unique_ptr<ServedModel>> ModelLoader::load(const std::string& name,
   // Step 2: from here on it is known whose fault it is if this process dies.
   auto activity = trials_->begin(package.id);
   // Step 3: as in the trial; but files and machines change.
-  SKERRY_ASSIGN(auto model,
-                stage_model(*runtimes_, package, options_.load, stop, std::move(activity)));
-  model->stats.set_memory(trials_->memory_bytes(package.id));
+  SKERRY_ASSIGN(auto model, stage_model(package, options_.load, stop, std::move(activity)));
+  const TrialReport measured = trials_->measured(package.id);
+  model->stats.set_memory(measured.model_memory_bytes);
+  package.runtime->note("", measured.runtime_memory_bytes);
   return model;
 }
 

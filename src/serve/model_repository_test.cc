@@ -77,7 +77,8 @@ TEST_F(ModelRepositoryTest, RefusesABrokenPackageAndSaysWhatIsWrong) {
   EXPECT_THAT(refusal(package), HasSubstr("the package holds model 'other', not 'echo'"));
   package = Package();
   package.manifest["runtime"] = "tpu";
-  EXPECT_THAT(refusal(package), HasSubstr("runtime 'tpu' is not loaded; start skerry-infer with"));
+  EXPECT_THAT(refusal(package),
+              HasSubstr("runtime 'tpu' is not there; deploy the component that brings it"));
   package = Package();
   package.manifest["sha256"] = std::string(64, '0');
   EXPECT_THAT(refusal(package), AllOf(HasSubstr("model.bin has SHA-256"), HasSubstr("damaged")));

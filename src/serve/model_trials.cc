@@ -36,7 +36,8 @@ void ModelTrials::read() {
     const json document = text ? json::parse(*text) : json::object();
     for (const json& row : document.value("trials", json::array())) {
       records_.push_back({row.at("key"), row.at("model"), row.at("version"), row.at("proved"),
-                          row.at("crashes"), row.value("memory_bytes", uint64_t{0})});
+                          row.at("crashes"), row.value("memory_bytes", uint64_t{0}),
+                          row.value("runtime_memory_bytes", uint64_t{0})});
     }
   } catch (const json::exception& e) {
     error = e.what();
@@ -78,7 +79,7 @@ ModelTrials::Record& ModelTrials::ensure(const PackageId& package) {
     const auto least = std::ranges::find(records_, 0, &Record::crashes);
     records_.erase(least == records_.end() ? records_.begin() : least);
   }
-  return records_.emplace_back(package.key, package.model, package.version, false, 0, 0);
+  return records_.emplace_back(package.key, package.model, package.version, false, 0, 0, 0);
 }
 
 void ModelTrials::save() {
@@ -90,7 +91,8 @@ void ModelTrials::save() {
                     {"version", record.version},
                     {"proved", record.proved},
                     {"crashes", record.crashes},
-                    {"memory_bytes", record.memory_bytes}});
+                    {"memory_bytes", record.memory_bytes},
+                    {"runtime_memory_bytes", record.runtime_memory_bytes}});
   }
   auto written = io::write_file_atomic(files_, path_, json{{"trials", rows}}.dump(1) + "\n");
   if (written) return;
@@ -121,23 +123,25 @@ bool ModelTrials::is_proved(const PackageId& package) const {
   return record != nullptr && record->proved;
 }
 
-uint64_t ModelTrials::memory_bytes(const PackageId& package) const {
+TrialReport ModelTrials::measured(const PackageId& package) const {
   const std::lock_guard lock(mutex_);
   const Record* record = find(package.key);
-  return record == nullptr ? 0 : record->memory_bytes;
+  if (record == nullptr) return {};
+  return {.model_memory_bytes = record->memory_bytes,
+          .runtime_memory_bytes = record->runtime_memory_bytes};
 }
 
-void ModelTrials::prove(const PackageId& package, uint64_t peak_memory_bytes,
-                        uint64_t model_memory_bytes) {
+void ModelTrials::prove(const PackageId& package, const TrialReport& report) {
   const std::lock_guard lock(mutex_);
   Record& record = ensure(package);
   record.proved = true;
-  record.memory_bytes = model_memory_bytes;
+  record.memory_bytes = report.model_memory_bytes;
+  record.runtime_memory_bytes = report.runtime_memory_bytes;
   save();
   log_.write(log::Level::kInfo, "serve", "a trial has proved a model",
              {{"model", package.model},
               {"version", package.version},
-              {"peak_mb", std::to_string(peak_memory_bytes >> 20)}});
+              {"peak_mb", std::to_string(report.peak_memory_bytes >> 20)}});
 }
 
 void ModelTrials::settle(const std::string& key) {

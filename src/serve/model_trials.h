@@ -22,6 +22,13 @@ struct PackageId {
   std::string version;
 };
 
+// What a trial has measured.
+struct TrialReport {
+  uint64_t peak_memory_bytes = 0;   // of the whole process, libraries included
+  uint64_t model_memory_bytes = 0;  // that the process has grown by: the model, what its runs keep
+  uint64_t runtime_memory_bytes = 0;  // that it had grown by when the runtime's library was open
+};
+
 // Thread-safe.
 class ModelTrials {
  public:
@@ -35,11 +42,9 @@ class ModelTrials {
   // it has.
   Result<void> admit(const PackageId& package, bool retry);
   bool is_proved(const PackageId& package) const;
-  // `peak_memory_bytes`: of the trial's process; `model_memory_bytes`: of the model in it.
-  void prove(const PackageId& package, uint64_t peak_memory_bytes = 0,
-             uint64_t model_memory_bytes = 0);
-  // What the model takes, as its last trial has measured it; 0 where none has.
-  uint64_t memory_bytes(const PackageId& package) const;
+  void prove(const PackageId& package, const TrialReport& report = {});
+  // What its last trial has measured, but for the peak; all 0 where none has.
+  TrialReport measured(const PackageId& package) const;
   // It has served for long: the crashes that were are no sign any more.
   void settle(const std::string& key);
 
@@ -56,6 +61,7 @@ class ModelTrials {
     bool proved = false;
     int crashes = 0;
     uint64_t memory_bytes = 0;
+    uint64_t runtime_memory_bytes = 0;
   };
   ModelTrials(io::Files& files, std::string path) : files_(files), path_(std::move(path)) {}
   void read();

@@ -54,11 +54,12 @@ TEST_F(ModelTrialsTest, ProofsOutliveTheProcess) {
 }
 
 TEST_F(ModelTrialsTest, WhatAModelTakesOutlivesTheProcess) {
-  EXPECT_EQ(trials_->memory_bytes(id_), 0u);
-  trials_->prove(id_, 9 << 20, 5 << 20);
+  EXPECT_EQ(trials_->measured(id_).model_memory_bytes, 0u);
+  trials_->prove(id_, {9 << 20, 5 << 20, 3 << 20});
   trials_.reset();
   trials_ = *ModelTrials::open(files_, path_);
-  EXPECT_EQ(trials_->memory_bytes(id_), 5u << 20);
+  EXPECT_EQ(trials_->measured(id_).model_memory_bytes, 5u << 20);
+  EXPECT_EQ(trials_->measured(id_).runtime_memory_bytes, 3u << 20);
 }
 
 TEST_F(ModelTrialsTest, ACrashTakesTheProofAndTheThirdOneThePackage) {

@@ -134,7 +134,7 @@ std::string identity_of(const std::string& library) {
 std::string key_of(const InspectedPackage& package, std::string_view manifest_text) {
   Sha256 hash;
   for (const std::string& part : {std::string(manifest_text), package.manifest.runtime,
-                                  identity_of(package.library), processor()}) {
+                                  identity_of(package.runtime->origin().library), processor()}) {
     hash.update(fmt::format("{}:", part.size()));
     hash.update(part);
   }
@@ -155,8 +155,8 @@ Result<InspectedPackage> inspect(const runtime::Runtimes& runtimes, const std::s
     return fail(Code::kInvalidArgument,
                 fmt::format("the package holds model '{}', not '{}'", package.manifest.name, name));
   }
-  SKERRY_TRY(runtimes.check(package.manifest.runtime));
-  package.library = runtimes.library(package.manifest.runtime);
+  SKERRY_ASSIGN(package.runtime,
+                runtimes.find(package.manifest.runtime, package.manifest.runtime_component));
   package.id = {key_of(package, text), name, package.manifest.version};
   std::error_code ignored;  // what cannot be read is found out when it is loaded
   const auto add = [&](const std::string& file) {
@@ -168,8 +168,7 @@ Result<InspectedPackage> inspect(const runtime::Runtimes& runtimes, const std::s
   return package;
 }
 
-Result<std::unique_ptr<ServedModel>> stage(const runtime::Runtimes& runtimes,
-                                           const InspectedPackage& package,
+Result<std::unique_ptr<ServedModel>> stage(const InspectedPackage& package,
                                            const runtime::LoadOptions& options,
                                            const std::stop_token& stop,
                                            std::shared_ptr<const Activity::Slot> activity) {
@@ -177,7 +176,7 @@ Result<std::unique_ptr<ServedModel>> stage(const runtime::Runtimes& runtimes,
   auto served = std::make_unique<ServedModel>();
   served->activity = std::move(activity);
   const Activity::Scope loading(served->activity.get(), Activity::Doing::kLoading);
-  SKERRY_ASSIGN(runtime::Runtime * runtime, runtimes.get(manifest.runtime));
+  SKERRY_ASSIGN(runtime::Runtime * runtime, package.runtime->open());
   served->capabilities = runtime->capabilities();
   if (!manifest.files.empty() && !served->capabilities.several_files) {
     return fail(Code::kUnsupported,
@@ -210,6 +209,7 @@ Result<std::unique_ptr<ServedModel>> stage(const runtime::Runtimes& runtimes,
   SKERRY_ASSIGN(served->model, runtime->load(source, options));
   SKERRY_TRY(check_contract(*served));
   SKERRY_TRY(try_out(*served, manifest, stop));
+  served->stats.note_counted_memory(served->model->memory_bytes());
   return served;
 }
 
@@ -247,13 +247,12 @@ Result<InspectedPackage> inspect_package(const runtime::Runtimes& runtimes, cons
   return inspected;
 }
 
-Result<std::unique_ptr<ServedModel>> stage_model(const runtime::Runtimes& runtimes,
-                                                 const InspectedPackage& package,
+Result<std::unique_ptr<ServedModel>> stage_model(const InspectedPackage& package,
                                                  const runtime::LoadOptions& options,
                                                  const std::stop_token& stop,
                                                  std::shared_ptr<const Activity::Slot> activity) {
-  auto staged = within_memory(
-      "the model", [&] { return stage(runtimes, package, options, stop, std::move(activity)); });
+  auto staged = within_memory("the model",
+                              [&] { return stage(package, options, stop, std::move(activity)); });
   if (!staged) return fail(staged.error().with_context(package.directory));
   return staged;
 }

@@ -79,7 +79,7 @@ struct InspectedPackage {
   PackageId id;
   std::string directory;
   formats::ModelPackage manifest;
-  std::string library;      // of its runtime
+  runtime::AvailableRuntimePtr runtime;
   uint64_t size_bytes = 0;  // of its files
 };
 
@@ -91,9 +91,8 @@ Result<InspectedPackage> inspect_package(const runtime::Runtimes& runtimes, cons
 // model with the contract and tries it out. Not on the loop; touches nothing that it is not given,
 // so that it can be left behind. Every error says what in the package to put right.
 Result<std::unique_ptr<ServedModel>> stage_model(
-    const runtime::Runtimes& runtimes, const InspectedPackage& package,
-    const runtime::LoadOptions& options, const std::stop_token& stop,
-    std::shared_ptr<const Activity::Slot> activity = nullptr);
+    const InspectedPackage& package, const runtime::LoadOptions& options,
+    const std::stop_token& stop, std::shared_ptr<const Activity::Slot> activity = nullptr);
 
 // Whether every request that `served` takes is answered by `next` in the same form: same inputs and
 // outputs by name and type; inputs at least as permissive, outputs within what was promised.

@@ -33,9 +33,14 @@ Result<void> check_state_file(io::Files& files, const std::string& path) {
               fmt::format("--state {}: there is no folder {}", path, io::parent_of(path)));
 }
 
+std::string beside_state(const std::string& state_file, std::string_view ending) {
+  return state_file.empty() ? "" : state_file + std::string(ending);
+}
+
 // In the order of construction: what stands further down uses what stands above and goes first.
 struct Parts {
   io::ThreadPool codec{"codec", kCodecThreads};
+  RuntimeRegistry runtimes;
   ModelRepository repository;
   InferenceService inference;
   Scheduler scheduler;
@@ -47,7 +52,9 @@ struct Parts {
 
   Parts(io::Loop& loop, io::Files& files, io::Clock& clock,
         const std::shared_ptr<ModelTrials>& trials, const ServerOptions& options)
-      : repository(loop, files, options.runtimes,
+      : runtimes(loop, files, options.runtimes,
+                 {.state_file = beside_state(options.state_file, ".runtimes")}),
+        repository(loop, files, options.runtimes,
                    {.load = {.load = {.threads = options.threads_per_inference,
                                       .max_file_bytes = options.max_model_bytes},
                              .trial = try_in_child,
@@ -65,7 +72,8 @@ struct Parts {
             {.server_version = options.version,
              .repository_over_tcp = options.repository_over_tcp,
              .max_shared_bytes = options.max_body_bytes,
-             .summaries = summaries ? &*summaries : nullptr}),
+             .summaries = summaries ? &*summaries : nullptr,
+             .runtimes = &runtimes}),
         http(loop, [this](net::HttpRequest request) { return api.handle(std::move(request)); },
              {.body_bytes = options.max_body_bytes, .decode_bodies = true}) {
     http.set_error_format(HttpApi::refusal);
@@ -114,10 +122,9 @@ Result<void> run_server(io::RealLoop& loop, io::Files& files, io::Clock& clock,
 
   // Step 1: what earlier runs have learnt, then the service around it. Nobody can reach it yet.
   SKERRY_TRY(check_state_file(files, options.state_file));
-  SKERRY_ASSIGN(
-      auto trials,
-      ModelTrials::open(files, options.state_file.empty() ? "" : options.state_file + ".trials"));
+  SKERRY_ASSIGN(auto trials, ModelTrials::open(files, beside_state(options.state_file, ".trials")));
   Parts parts(loop, files, clock, trials, options);
+  parts.runtimes.restore();
 
   // Step 2: from here on requests are taken. Loads queue behind the models of the last run.
   std::optional<uint16_t> port;

@@ -20,7 +20,7 @@ struct ServerOptions {
   uint32_t socket_mode = 0660;
   std::string http_address = "127.0.0.1";
   std::optional<uint16_t> http_port;  // 0: the kernel chooses
-  std::shared_ptr<const runtime::Runtimes> runtimes;
+  std::shared_ptr<runtime::Runtimes> runtimes;
   size_t threads = 1;  // of each model, for inferences that are not short
   int threads_per_inference = 1;
   size_t max_queued = 256;

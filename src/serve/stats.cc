@@ -113,6 +113,7 @@ std::string ModelStats::to_json(std::string_view model, std::string_view version
                       {"inference_stats", inference},
                       {"batch_stats", batches},
                       {"memory_usage", memory},
+                      {"counted_memory_bytes", counted_memory()},
                       {"latency_ns",
                        {{"total", quantiles(total_)},
                         {"queue", quantiles(queue_)},
@@ -120,7 +121,46 @@ std::string ModelStats::to_json(std::string_view model, std::string_view version
   return entry.dump();
 }
 
-std::string to_prometheus(std::span<const StatsRow> rows) {
+namespace {
+
+// What models and runtimes hold in memory; only what is known.
+void append_memory(std::string& out, std::span<const StatsRow> rows,
+                   std::span<const RuntimeRow> runtimes) {
+  const auto to = std::back_inserter(out);
+  struct Gauge {
+    const char* name;
+    const char* help;
+    uint64_t (ModelStats::*of)() const;
+  };
+  constexpr std::array<Gauge, 2> kGauges = {{
+      {"skerry_model_memory_bytes", "What the model holds in memory, as its trial measured it.",
+       &ModelStats::memory_bytes},
+      {"skerry_model_counted_memory_bytes",
+       "What the model holds in memory now, as its runtime counts it.",
+       &ModelStats::counted_memory},
+  }};
+  for (const Gauge& gauge : kGauges) {
+    fmt::format_to(to, "# HELP {0} {1}\n# TYPE {0} gauge\n", gauge.name, gauge.help);
+    for (const StatsRow& row : rows) {
+      const uint64_t bytes = (row.stats->*gauge.of)();
+      if (bytes == 0) continue;
+      fmt::format_to(to, "{}{{model=\"{}\",version=\"{}\"}} {}\n", gauge.name, label(row.model),
+                     label(row.version), bytes);
+    }
+  }
+  out +=
+      "# HELP skerry_runtime_memory_bytes What a runtime's library takes before its first model.\n"
+      "# TYPE skerry_runtime_memory_bytes gauge\n";
+  for (const RuntimeRow& row : runtimes) {
+    if (row.memory_bytes == 0) continue;
+    fmt::format_to(to, "skerry_runtime_memory_bytes{{runtime=\"{}\",version=\"{}\"}} {}\n",
+                   label(row.runtime), label(row.version), row.memory_bytes);
+  }
+}
+
+}  // namespace
+
+std::string to_prometheus(std::span<const StatsRow> rows, std::span<const RuntimeRow> runtimes) {
   std::string out;
   const auto to = std::back_inserter(out);
   out +=
@@ -141,14 +181,7 @@ std::string to_prometheus(std::span<const StatsRow> rows) {
     fmt::format_to(to, "skerry_inference_executions_total{{model=\"{}\",version=\"{}\"}} {}\n",
                    label(row.model), label(row.version), row.stats->executions());
   }
-  out +=
-      "# HELP skerry_model_memory_bytes What the model holds in memory, as its trial measured it.\n"
-      "# TYPE skerry_model_memory_bytes gauge\n";
-  for (const StatsRow& row : rows) {
-    if (row.stats->memory_bytes() == 0) continue;
-    fmt::format_to(to, "skerry_model_memory_bytes{{model=\"{}\",version=\"{}\"}} {}\n",
-                   label(row.model), label(row.version), row.stats->memory_bytes());
-  }
+  append_memory(out, rows, runtimes);
   struct Summary {
     const char* name;
     const char* help;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <span>
@@ -53,6 +54,9 @@ class ModelStats {
   // What the model holds in memory, as its trial has measured it; 0: unknown.
   void set_memory(uint64_t bytes) { memory_bytes_ = bytes; }
   uint64_t memory_bytes() const { return memory_bytes_; }
+  // What the runtime counts for the model; 0: it does not count. From any thread.
+  void note_counted_memory(uint64_t bytes) { counted_bytes_ = bytes; }
+  uint64_t counted_memory() const { return counted_bytes_; }
 
   uint64_t successes() const { return total_.count(); }
   uint64_t failures() const { return failures_; }
@@ -80,6 +84,7 @@ class ModelStats {
   int64_t failure_ns_ = 0;
   int64_t last_inference_ms_ = 0;
   uint64_t memory_bytes_ = 0;
+  std::atomic<uint64_t> counted_bytes_ = 0;
 };
 
 struct StatsRow {
@@ -88,7 +93,14 @@ struct StatsRow {
   const ModelStats* stats;
 };
 
-// All models in Prometheus's text format.
-std::string to_prometheus(std::span<const StatsRow> rows);
+struct RuntimeRow {
+  std::string runtime;
+  std::string version;
+  uint64_t memory_bytes = 0;  // 0: unknown
+};
+
+// All models and runtimes in Prometheus's text format.
+std::string to_prometheus(std::span<const StatsRow> rows,
+                          std::span<const RuntimeRow> runtimes = {});
 
 }  // namespace skerry::serve

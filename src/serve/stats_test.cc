@@ -83,6 +83,18 @@ TEST(ModelStats, SaysWhatTheModelHoldsInMemory) {
   EXPECT_EQ(json["memory_usage"].dump(), R"([{"byte_size":4096,"id":0,"type":"CPU"}])");
   EXPECT_THAT(to_prometheus(std::vector<StatsRow>{{"m", "2", &stats}}),
               HasSubstr("skerry_model_memory_bytes{model=\"m\",version=\"2\"} 4096\n"));
+  stats.note_counted_memory(512);
+  EXPECT_EQ(nlohmann::json::parse(stats.to_json("m", "2"))["counted_memory_bytes"], 512);
+  EXPECT_THAT(to_prometheus(std::vector<StatsRow>{{"m", "2", &stats}}),
+              HasSubstr("skerry_model_counted_memory_bytes{model=\"m\",version=\"2\"} 512\n"));
+}
+
+TEST(RuntimeRows, SayWhatALibraryTakesWhereItIsKnown) {
+  const std::string page =
+      to_prometheus({}, std::vector<RuntimeRow>{{"copy", "1.0", 4096}, {"null", "1", 0}});
+  EXPECT_THAT(page,
+              HasSubstr("skerry_runtime_memory_bytes{runtime=\"copy\",version=\"1.0\"} 4096\n"));
+  EXPECT_THAT(page, testing::Not(HasSubstr("runtime=\"null\"")));
 }
 
 TEST(ModelStats, LabelsAreEscaped) {

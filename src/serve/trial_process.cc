@@ -51,10 +51,10 @@ io::ProcessSpec process_spec(const TrialRequest& request) {
                "--threads-per-inference",
                std::to_string(request.load.threads),
                "--max-file-bytes",
-               std::to_string(request.load.max_file_bytes),
-               "--",
-               request.model,
-               request.directory};
+               std::to_string(request.load.max_file_bytes)};
+  if (!request.model.empty()) {
+    spec.argv.insert(spec.argv.end(), {"--", request.model, request.directory});
+  }
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view text = *variable;
     const size_t equals = text.find('=');
@@ -86,11 +86,12 @@ Error death(const TrialRequest& request, const io::FinishedProcess& finished) {
     if (finished.status.signal == SIGKILL) how += ", as when memory runs out";
   }
   const std::string_view last = last_line(finished.err);
-  return Error(
-      Code::kCorrupt,
-      fmt::format("{}: the model, or the library of runtime '{}', took down the process "
-                  "that tried it: {}{}{}",
-                  request.directory, request.runtime, how, last.empty() ? "" : "; last: ", last));
+  const std::string who = request.model.empty()
+                              ? fmt::format("{}: the library", request.library)
+                              : fmt::format("{}: the model, or the library of runtime '{}',",
+                                            request.directory, request.runtime);
+  return Error(Code::kCorrupt, fmt::format("{} took down the process that tried it: {}{}{}", who,
+                                           how, last.empty() ? "" : "; last: ", last));
 }
 
 Code parse_code(std::string_view name) {
@@ -100,19 +101,24 @@ Code parse_code(std::string_view name) {
   return Code::kInternal;
 }
 
-Result<TrialReport> read_answer(const TrialRequest& request, const io::FinishedProcess& finished) {
-  const json answer = json::parse(finished.out, nullptr, false);
+// Throws json::exception where the child is not of this version.
+Result<json> parse_answer(const TrialRequest& request, const io::FinishedProcess& finished) {
+  json answer = json::parse(finished.out, nullptr, false);
   if (!finished.status.ok() || !answer.is_object()) return fail(death(request, finished));
+  if (!answer.contains("error")) return answer;
+  return fail(parse_code(answer.at("code").get<std::string>()), answer.at("error"));
+}
+
+Result<TrialReport> read_answer(const TrialRequest& request, const io::FinishedProcess& finished) {
   try {
-    if (answer.contains("error")) {
-      return fail(parse_code(answer.at("code").get<std::string>()), answer.at("error"));
-    }
+    SKERRY_ASSIGN(const json answer, parse_answer(request, finished));
     if (answer.at("key") != request.key) {
       return fail(
           Code::kFailedPrecondition,
           fmt::format("{} was changed while it was tried; load it again", request.directory));
     }
-    return TrialReport{answer.at("peak_memory_bytes"), answer.at("model_memory_bytes")};
+    return TrialReport{answer.at("peak_memory_bytes"), answer.at("model_memory_bytes"),
+                       answer.at("runtime_memory_bytes")};
   } catch (const json::exception& e) {
     return fail(Code::kInternal,
                 fmt::format("{}: the trial's answer: {}", request.directory, e.what()));
@@ -126,29 +132,40 @@ uint64_t own_memory_bytes() {
          kilobytes_in("/proc/self/status", "RssShmem:");
 }
 
-json try_package(const TrialRequest& request) {
-  runtime::Runtimes runtimes;
-  uint64_t model_bytes = 0;
-  const auto attempt = [&]() -> Result<std::string> {
-    SKERRY_TRY(runtimes.add(request.runtime, request.library));
-    SKERRY_ASSIGN(const auto package, inspect_package(runtimes, request.model, request.directory));
-    // The library's own memory is there with the first model already.
-    if (auto opened = runtimes.get(request.runtime); !opened) {
-      return fail(opened.error().with_context(request.directory));
-    }
-    const uint64_t before = own_memory_bytes();
-    SKERRY_ASSIGN(const auto model, stage_model(runtimes, package, request.load, {}));
-    const uint64_t with_model = own_memory_bytes();
-    model_bytes = with_model > before ? with_model - before : 0;
-    return package.id.key;
-  };
-  const auto key = attempt();
-  if (!key) {
-    return {{"error", key.error().message()}, {"code", code_name(key.error().code())}};
+// What the process grows by from one step() to the next.
+class Growth {
+ public:
+  uint64_t step() {
+    const uint64_t before = std::exchange(last_, own_memory_bytes());
+    return last_ > before ? last_ - before : 0;
   }
-  return {{"key", *key},
-          {"peak_memory_bytes", kilobytes_in("/proc/self/status", "VmHWM:")},
-          {"model_memory_bytes", model_bytes}};
+
+ private:
+  uint64_t last_ = own_memory_bytes();
+};
+
+Result<json> try_package(const TrialRequest& request) {
+  Growth growth;
+  runtime::Runtimes runtimes;
+  SKERRY_TRY(runtimes.add(request.runtime, request.library));
+  SKERRY_ASSIGN(const auto package, inspect_package(runtimes, request.model, request.directory));
+  // The library's own memory is there before the first model.
+  if (auto opened = package.runtime->open(); !opened) {
+    return fail(opened.error().with_context(request.directory));
+  }
+  const uint64_t runtime_bytes = growth.step();
+  SKERRY_ASSIGN(const auto model, stage_model(package, request.load, {}));
+  const uint64_t model_bytes = growth.step();
+  return json{{"key", package.id.key},
+              {"peak_memory_bytes", kilobytes_in("/proc/self/status", "VmHWM:")},
+              {"model_memory_bytes", model_bytes},
+              {"runtime_memory_bytes", runtime_bytes}};
+}
+
+Result<json> try_runtime(const TrialRequest& request) {
+  Growth growth;
+  SKERRY_ASSIGN(const auto opened, runtime::open_runtime(request.runtime, request.library));
+  return json{{"version", opened->version()}, {"memory_bytes", growth.step()}};
 }
 
 }  // namespace
@@ -164,6 +181,19 @@ Result<TrialReport> try_in_child(const TrialRequest& request, const std::stop_to
   return read_answer(request, finished);
 }
 
+Result<RuntimeProbe> probe_in_child(const std::string& runtime, const std::string& library,
+                                    const std::stop_token& stop) {
+  const TrialRequest request{
+      .runtime = runtime, .library = library, .memory_limit_bytes = trial_memory_limit(0)};
+  SKERRY_ASSIGN(const auto finished, io::run_process(process_spec(request), kMaxAnswerBytes, stop));
+  try {
+    SKERRY_ASSIGN(const json answer, parse_answer(request, finished));
+    return RuntimeProbe{answer.at("version"), answer.at("memory_bytes")};
+  } catch (const json::exception& e) {
+    return fail(Code::kInternal, fmt::format("{}: the trial's answer: {}", library, e.what()));
+  }
+}
+
 int run_trial(const TrialRequest& request) {
   // Libraries print what they like; the answer has a descriptor of its own.
   const int answers = ::dup(STDOUT_FILENO);
@@ -171,8 +201,11 @@ int run_trial(const TrialRequest& request) {
   if (auto entered = enter_trial_sandbox(); !entered) {
     log::warn("trial", "this kernel gives no sandbox", {{"error", entered.error().message()}});
   }
-  const std::string answer =
-      try_package(request).dump(-1, ' ', false, json::error_handler_t::replace);
+  const auto tried = request.model.empty() ? try_runtime(request) : try_package(request);
+  const json document =
+      tried ? *tried
+            : json{{"error", tried.error().message()}, {"code", code_name(tried.error().code())}};
+  const std::string answer = document.dump(-1, ' ', false, json::error_handler_t::replace);
   const bool is_written =
       ::write(answers, answer.data(), answer.size()) == static_cast<ssize_t>(answer.size());
   return is_written ? 0 : 1;

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "runtime/runtimes.h"
+#include "serve/model_trials.h"
 
 namespace skerry::serve {
 
@@ -22,12 +23,6 @@ struct TrialRequest {
   uint64_t memory_limit_bytes = 0;  // of what is allocated; 0: none
 };
 
-struct TrialReport {
-  uint64_t peak_memory_bytes = 0;  // of the whole process, libraries included
-  uint64_t model_memory_bytes =
-      0;  // that the process has grown by: the model, and what its runs keep
-};
-
 using Trial = std::function<Result<TrialReport>(const TrialRequest&, const std::stop_token&)>;
 
 // What a package of that size may allocate by default: eight times its files and at least 1 GiB,
@@ -38,7 +33,18 @@ uint64_t trial_memory_limit(uint64_t package_bytes);
 // took it down; its own error where it was refused; kCancelled after a stop request.
 Result<TrialReport> try_in_child(const TrialRequest& request, const std::stop_token& stop);
 
-// The child's side: loads and tries the package, and prints what came of it. The exit code.
+// What a runtime's library is, as a process that may die has found out by opening it.
+struct RuntimeProbe {
+  std::string version;
+  uint64_t memory_bytes = 0;
+};
+
+// As try_in_child(), for `runtime` and `library` alone.
+Result<RuntimeProbe> probe_in_child(const std::string& runtime, const std::string& library,
+                                    const std::stop_token& stop);
+
+// The child's side: loads and tries the package (without one: opens the runtime), and prints what
+// came of it. The exit code.
 int run_trial(const TrialRequest& request);
 
 }  // namespace skerry::serve

@@ -21,7 +21,7 @@ class TrialRunTest : public testing::Test {
   std::string refusal(const std::string& directory, const std::string& name = "model") {
     const auto package = inspect_package(*runtimes_, name, directory);
     if (!package) return package.error().message();
-    const auto staged = stage_model(*runtimes_, *package, {}, {});
+    const auto staged = stage_model(*package, {}, {});
     return staged ? "was accepted" : staged.error().message();
   }
   std::string refusal_of(const std::string& onnx, const json& inputs, const json& outputs,

@@ -100,6 +100,51 @@ class Models(e2e.EndToEnd):
         self.predict()
         self.assertEqual(self.wait_for_use("1.0.0", REQUESTS + 1)["requests"], REQUESTS + 1)
 
+    def test_a_runtime_comes_by_itself_and_a_model_that_needs_it(self):
+        """The runtime's component registers itself; the service knows it after a restart; both leave again."""
+        for name, make in (("ort", packages.onnxruntime), ("infer", lambda folder: packages.infer(folder, self.bed.bin_dir)),
+                           ("copy", lambda folder: packages.copy_runtime(folder, self.bed.bin_dir))):
+            self.fleet.cli("component", "publish", make(self.bed.directory / f"package-{name}"))
+        model = self.bed.directory / "echo.copy"
+        model.write_text("x y 10 -1\nend\n")
+        self.fleet.cli("model", "publish", model, "--name", "echo", "--version", "1.0.0", "--input", "x:FP32:-1",
+                       "--output", "y:FP32:-1", "--runtime", "copy", "--runtime-component", "com.example.CopyRuntime")
+        # The model alone is asked for: what it depends on comes with it.
+        self.fleet.deploy(e2e.GROUP, {"com.example.echo": "1.0.0"},
+                          {packages.INFER: {"merge": {"httpPort": self.port, "summaryInterval": 1}}})
+
+        def echo():
+            ask = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2.5]}]}
+            request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v2/models/echo/infer",
+                                             data=json.dumps(ask).encode(), method="POST")
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["outputs"][0]["data"]
+
+        self.assertEqual(echo(), [1, 2.5])
+        self.assertEqual(self.device.components()["com.example.CopyRuntime"][0], "1.0.0")
+        self.device.stop()
+        self.start_device()
+        testbed.wait_for("the model is served again", lambda: self.answers(echo), 60, alive=[self.device])
+
+        # A runtime that does not open takes itself back, and the model is served all the while.
+        folder = self.bed.directory / "package-broken"
+        recipe = packages.copy_runtime(folder, self.bed.bin_dir)
+        recipe.write_text(recipe.read_text().replace('"ComponentVersion": "1.0.0"', '"ComponentVersion": "1.1.0"'))
+        (folder / "libcopy_runtime.so").unlink()
+        (folder / "libcopy_runtime.so").write_bytes(b"no library")
+        self.fleet.cli("component", "publish", recipe)
+        status, reason = self.deploy({"com.example.CopyRuntime": "1.1.0"})
+        self.assertEqual(status, "FAILED", reason)
+        self.assertEqual(self.device.components()["com.example.CopyRuntime"][0], "1.0.0")
+        self.assertEqual(echo(), [1, 2.5])
+
+    @staticmethod
+    def answers(ask):
+        try:
+            return ask()
+        except OSError:
+            return None
+
 
 if __name__ == "__main__":
     e2e.main()

@@ -63,7 +63,12 @@ class Server:
         return self.process.wait(DEADLINE_S)
 
     def command(self, name, *arguments):
-        return subprocess.run([PROGRAM, name, "--socket", self.socket, *arguments], capture_output=True, text=True,
+        """`command("runtime", "add", …)`: the options come after the words of the command."""
+        words = [name]
+        while name == "runtime" and len(words) < 2:
+            words.append(arguments[0])
+            arguments = arguments[1:]
+        return subprocess.run([PROGRAM, *words, "--socket", self.socket, *arguments], capture_output=True, text=True,
                               timeout=DEADLINE_S, check=False)
 
     def load(self, name, package):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `./dev setup [demo|s3]`: brings the machine and the cache to what tools/lock says; `demo` is what
-# building and showing need, without test clients and lint tools, `s3` the S3 server of nightly
-# tests alone. Every step looks before it works, so a second run only compares digests (well under
+# `./dev setup [demo|s3|kernel]`: brings the machine and the cache to what tools/lock says; `demo` is
+# what building and showing need, without test clients and lint tools, `s3` and `kernel` the S3
+# server and the virtual machine of nightly tests alone. Every step looks before it works, so a second run only compares digests (well under
 # a second).
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -37,11 +37,16 @@ link_cache() {
 }
 
 scope=${1:-all}
-[[ $scope == all || $scope == demo || $scope == s3 ]] || die "no setup '$scope'; there are: demo, s3, all"
+[[ $scope =~ ^(all|demo|s3|kernel)$ ]] || die "no setup '$scope'; there are: demo, s3, kernel, all"
 [[ $(uname -m) == x86_64 ]] || die "the pinned vendor runtimes are for x86-64, this is $(uname -m)"
 lock_cache
 if [[ $scope == s3 ]]; then
   part s3 s3/versitygw "$LOCKS"/s3/go.mod "$LOCKS"/s3/go.sum
+  exit
+fi
+if [[ $scope == kernel ]]; then
+  bash "$STEPS/apt.sh" apt-kernel.txt
+  part kernel kernel/vmlinuz "$LOCKS"/kernel-deb.txt
   exit
 fi
 if [[ $scope == demo ]]; then

@@ -68,6 +68,13 @@ class LiteRtModel : public Model {
   const std::vector<TensorSpec>& inputs() const override { return inputs_; }
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
   bool is_bounded() const override { return scan_.is_bounded; }
+  // The library says nothing of its own arena: what we keep for it.
+  uint64_t memory_bytes() const override {
+    uint64_t total = bytes_.size();
+    for (const Port& port : input_ports_) total += port.bytes.capacity();
+    for (const Port& port : output_ports_) total += port.bytes.capacity();
+    return total;
+  }
   Result<std::vector<Tensor>> run(std::span<const TensorView> inputs,
                                   std::span<const std::string> wanted,
                                   const std::stop_token& stop) override;
@@ -311,8 +318,11 @@ class LiteRtRuntime : public Runtime {
   std::string_view name() const override { return "litert"; }
   std::string version() const override { return lib_->version(); }
   Capabilities capabilities() const override {
-    Capabilities can{
-        .interruptible = true, .batching = true, .stateful = true, .empty_tensors = false};
+    Capabilities can{.interruptible = true,
+                     .batching = true,
+                     .stateful = true,
+                     .empty_tensors = false,
+                     .counts_memory = true};
     for (const TypePair& pair : kTypes) can.types.push_back(pair.ours);
     return can;
   }

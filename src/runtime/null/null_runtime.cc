@@ -42,6 +42,9 @@ class NullModel : public Model {
   const std::vector<TensorSpec>& inputs() const override { return inputs_; }
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
   bool is_bounded() const override { return behaviour_ != Behaviour::kHang; }
+  uint64_t memory_bytes() const override {
+    return sizeof *this + (inputs_.size() + outputs_.size()) * sizeof(TensorSpec);
+  }
 
   Result<std::vector<Tensor>> run(std::span<const TensorView> inputs,
                                   std::span<const std::string> wanted,

@@ -23,6 +23,7 @@ class NullRuntime : public Runtime {
     return {.thread_safe = true,
             .interruptible = true,
             .batching = true,
+            .counts_memory = true,
             .types = tensor::all_data_types()};
   }
   Result<std::unique_ptr<Model>> load(const ModelSource& source,

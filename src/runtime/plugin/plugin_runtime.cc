@@ -6,6 +6,7 @@
 #include <skerry/runtime_plugin.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <list>
 #include <new>
 #include <optional>
@@ -21,6 +22,8 @@ static_assert(static_cast<int>(DataType::kBool) == SKERRY_BOOL &&
 constexpr uint32_t kMaxRank = 32;
 constexpr uint32_t kMaxTensors = 4096;
 constexpr size_t kMaxMessageBytes = 4096;
+// Of the table as it was first; later members may be missing.
+constexpr size_t kFirstTableBytes = offsetof(SkerryRuntime, memory);
 
 Code code_of(int32_t code) {
   switch (code) {
@@ -171,6 +174,10 @@ struct Run : SkerryRun {
   }
 };
 
+bool counts_memory(const SkerryRuntime& table) {
+  return table.struct_size >= sizeof(SkerryRuntime) && table.memory != nullptr;
+}
+
 class PluginModel : public Model {
  public:
   PluginModel(const SkerryRuntime& table, Files files, SkerryModel* model)
@@ -187,6 +194,9 @@ class PluginModel : public Model {
   const std::vector<TensorSpec>& inputs() const override { return inputs_; }
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
   bool is_bounded() const override { return (traits_ & SKERRY_MODEL_BOUNDED) != 0; }
+  uint64_t memory_bytes() const override {
+    return counts_memory(table_) ? table_.memory(model_) : 0;
+  }
   Result<std::vector<Tensor>> run(std::span<const TensorView> inputs,
                                   std::span<const std::string> wanted,
                                   const std::stop_token& stop) override;
@@ -271,7 +281,8 @@ class PluginRuntime : public Runtime {
                      .interruptible = has(SKERRY_RUNTIME_INTERRUPTIBLE),
                      .several_files = has(SKERRY_RUNTIME_SEVERAL_FILES),
                      .batching = has(SKERRY_RUNTIME_BATCHING),
-                     .stateful = has(SKERRY_RUNTIME_STATEFUL)};
+                     .stateful = has(SKERRY_RUNTIME_STATEFUL),
+                     .counts_memory = counts_memory(table_)};
     for (const DataType type : tensor::all_data_types()) {
       if ((table_.types & (1u << static_cast<unsigned>(type))) != 0) can.types.push_back(type);
     }
@@ -313,7 +324,7 @@ Result<std::unique_ptr<Runtime>> open_plugin(const std::string& library_path) {
                             library_path));
   }
   const SkerryRuntime* table = entry(SKERRY_RUNTIME_ABI);
-  if (table == nullptr || table->struct_size < sizeof(SkerryRuntime) ||
+  if (table == nullptr || table->struct_size < kFirstTableBytes ||
       table->abi_version != SKERRY_RUNTIME_ABI) {
     return fail(Code::kUnsupported,
                 fmt::format("{} is a plugin for another version of the interface than {}; build it "

@@ -1,5 +1,6 @@
 /* A plugin that breaks the interface, as its model file says in one word. */
 #include <skerry/runtime_plugin.h>
+#include <stddef.h>
 #include <string.h>
 
 struct SkerryModel {
@@ -53,9 +54,19 @@ static void close_model(SkerryModel* model) {
   (void)model;
 }
 
-static const SkerryRuntime kRuntime = {sizeof kRuntime,   SKERRY_RUNTIME_ABI, "wrong", "1",    0,
-                                       1u << SKERRY_FP32, open_model,         input,   output, 0,
-                                       run_model,         close_model};
+static const SkerryRuntime kRuntime = {offsetof(SkerryRuntime, memory),
+                                       SKERRY_RUNTIME_ABI,
+                                       "wrong",
+                                       "1",
+                                       0,
+                                       1u << SKERRY_FP32,
+                                       open_model,
+                                       input,
+                                       output,
+                                       0,
+                                       run_model,
+                                       close_model,
+                                       0};
 
 const SkerryRuntime* skerry_runtime_plugin(uint32_t host_abi) {
   (void)host_abi;
