@@ -1,4 +1,5 @@
-// What changes the server: models loaded and unloaded, runtimes, regions of shared memory, settings.
+// What changes the server: models loaded and unloaded, runtimes, regions of shared memory,
+// settings.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>

@@ -305,7 +305,7 @@ class OpenApi(ExtensionTest):
             connection.close()
 
     def test_every_operation(self):
-        values = {"model": "echo", "version": "1", "region": "object"}
+        values = {"model": "echo", "version": "1", "region": "object", "runtime": "copy"}
         request = {"inputs": [tensor("x", "FP32", [2]) | {"data": [1, 2]}]}
         bodies = {"infer": request, "inferVersion": request,
                   "registerSystemSharedMemory": {"key": self.key(self.object), "byte_size": 64}}
@@ -322,11 +322,12 @@ class OpenApi(ExtensionTest):
             with self.subTest(operation.name):
                 status, kind, text = self.send(operation.method, operation.path(values), body)
                 self.assertEqual(operation.problems(status, kind, text), [])
-                self.assertEqual(status, 400 if "CudaSharedMemoryRegion" in operation.name
+                self.assertEqual(status, 403 if "untime" in operation.name  # for the Unix socket alone
+                                 else 400 if "CudaSharedMemoryRegion" in operation.name
                                  or operation.name == "registerCudaSharedMemory" else 200, text)
 
     def test_errors_look_as_described(self):
-        values = {"model": "none", "version": "9", "region": "none"}
+        values = {"model": "none", "version": "9", "region": "none", "runtime": "none"}
         for operation in self.description.operations():
             with self.subTest(operation.name):
                 body = [] if operation.has_body else None
@@ -340,7 +341,8 @@ class OpenApi(ExtensionTest):
         for line in source.splitlines():
             parts = line.strip().split('"')
             if line.strip().startswith('{"') and "&Api::" in line:
-                kind = "region" if "sharedmemory" in parts[3] else "model"
+                kind = next((kind for kind in ("sharedmemory", "runtimes") if kind in parts[3]), "model")
+                kind = {"sharedmemory": "region", "runtimes": "runtime"}.get(kind, kind)
                 served.add((parts[1], parts[3].replace("*", "{%s}" % kind).replace("+", "{version}")))
         self.assertGreater(len(served), 25)
         self.assertEqual(served, described)
