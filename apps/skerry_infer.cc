@@ -215,19 +215,6 @@ int complain(int exit_code, const std::string& message) {
   return exit_code;
 }
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-// Every Greengrass nucleus gives its components these.
-NucleusAddress nucleus_of_environment() {
-  NucleusAddress nucleus{environment("AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"),
-                         environment("SVCUID"), environment("AWS_IOT_THING_NAME")};
-  if (nucleus.token.empty() || nucleus.thing.empty()) return {};
-  return nucleus;
-}
-
 // "NAME=PATH" or "NAME".
 std::pair<std::string, std::string> split_runtime(const std::string& text) {
   const size_t equals = text.find('=');
@@ -256,7 +243,7 @@ std::optional<std::string> complete(Arguments& arguments) {
   server.inference_timeout_ms = int64_t{arguments.inference_timeout_s} * 1000;
   server.load_timeout_ms = int64_t{arguments.load_timeout_s} * 1000;
   server.summary_interval_ms = int64_t{arguments.summary_interval_s} * 1000;
-  server.nucleus = nucleus_of_environment();
+  server.nucleus = rpc::NucleusAddress::of_environment();
   server.max_body_bytes = static_cast<uint64_t>(arguments.max_body_mb) << 20;
   server.max_model_bytes = static_cast<uint64_t>(arguments.max_model_mb) << 20;
   server.trial_memory_bytes = static_cast<uint64_t>(arguments.trial_memory_mb) << 20;

@@ -7,6 +7,9 @@
 #include "io/instance_lock.h"
 #include "io/pool.h"
 #include "net/stream.h"
+#include "rpc/nucleus_client.h"
+#include "streams/authenticator.h"
+#include "streams/export/exporters.h"
 #include "streams/server.h"
 
 namespace skerry::streams {
@@ -19,9 +22,11 @@ constexpr int64_t kMiB = 1 << 20;
 constexpr const char* kFooter = R"(
 Examples:
   skerry-streams --dir /var/lib/skerry-streams
-  skerry-streams --dir ./streams --port 0 --max-mb 512
+  skerry-streams --dir ./streams --port 0 --max-mb 512 --authenticate false
+  skerry-streams --dir ./streams --export-kbit 256 --export-daily-mb 50 --export-window 22:00-06:00
 
-Loopback only. The port is written to DIR/port once clients may connect.
+Loopback only, for components of the nucleus that runs it as aws.greengrass.StreamManager. The port is written to DIR/port once clients may connect.
+Exports to AWS or what speaks like it: AWS_REGION, AWS_ENDPOINT_URL[_S3, …] and AWS_ACCESS_KEY_ID …
 Exit codes: 0 stopped on request, 1 failed (the reason is the last line of the log), 2 wrong command line.)";
 
 struct Options {
@@ -31,6 +36,65 @@ struct Options {
   int64_t max_mb = 0, reserve_mb = 16, memory_mb = 64, frame_mb = 64;
   std::string level = "info";
   bool json = false;
+  bool authenticate = true;
+  UplinkLimits uplink;
+  int64_t export_kbit = 0, export_daily_mb = 0;
+  std::vector<std::string> export_windows;
+  std::string ca_file = "/etc/ssl/certs/ca-certificates.crt";
+};
+
+// On a device every component has a token; where there is no nucleus, nobody has.
+Result<rpc::NucleusAddress> nucleus_of(const Options& options) {
+  const auto nucleus = rpc::NucleusAddress::of_environment();
+  if (!options.authenticate || !nucleus.empty()) return nucleus;
+  return fail(Code::kFailedPrecondition,
+              "no nucleus runs this program as a component, so that tokens of clients cannot be "
+              "checked: deploy it, or give --authenticate false to serve every process of this "
+              "machine");
+}
+
+// Made when it is used: a CA file of the whole web takes more memory than the rest of the program.
+class LateHttpClient : public net::HttpClient {
+ public:
+  LateHttpClient(io::Loop& loop, std::string ca_file)
+      : loop_(loop), ca_file_(std::move(ca_file)), plain_(net::make_http_client(loop, nullptr)) {}
+  io::Task<Result<net::HttpResponse>> fetch(std::string url, net::HttpRequest request,
+                                            net::FetchOptions options) override {
+    if (!url.starts_with("https:"))
+      return plain_->fetch(url, std::move(request), std::move(options));
+    return fetch_secure(std::move(url), std::move(request), std::move(options));
+  }
+
+ private:
+  io::Task<Result<net::HttpResponse>> fetch_secure(std::string url, net::HttpRequest request,
+                                                   net::FetchOptions options) {
+    if (!secure_) {
+      SKERRY_CO_ASSIGN(auto tls, net::TlsContext::client({ca_file_, "", ""}));
+      secure_ = net::make_http_client(loop_, std::move(tls));
+    }
+    co_return co_await secure_->fetch(std::move(url), std::move(request), std::move(options));
+  }
+
+  io::Loop& loop_;
+  const std::string ca_file_;
+  std::unique_ptr<net::HttpClient> plain_, secure_;
+};
+
+// Everything that brings messages away.
+struct Exports {
+  Exports(const io::Env& env, StreamService& streams, const Options& options,
+          rpc::NucleusAddress nucleus)
+      : http(env.loop, options.ca_file),
+        aws(env.clock, http, AwsOptions::of_environment()),
+        uplink(env, options.uplink, options.directory + "/uplink"),
+        world{env, streams, http, aws, std::move(nucleus)},
+        service(env, streams, uplink, exporters_of(world)) {}
+
+  LateHttpClient http;
+  AwsSession aws;
+  Uplink uplink;
+  ExportWorld world;
+  ExportService service;
 };
 
 Result<void> run(Options& options) {
@@ -38,6 +102,12 @@ Result<void> run(Options& options) {
   options.limits.reserve_bytes = options.reserve_mb * kMiB;
   options.limits.max_memory_bytes = options.memory_mb * kMiB;
   options.server.max_frame_bytes = static_cast<size_t>(options.frame_mb * kMiB);
+  SKERRY_ASSIGN(const rpc::NucleusAddress nucleus, nucleus_of(options));
+  options.uplink.bytes_per_s = options.export_kbit * 1'000 / 8;
+  options.uplink.bytes_per_day = options.export_daily_mb * kMiB;
+  for (const std::string& window : options.export_windows) {
+    SKERRY_ASSIGN(options.uplink.windows.emplace_back(), TimeWindow::parse(window));
+  }
   io::RealFiles files;
   SKERRY_TRY(io::make_directories(files, options.directory, 0700));
   SKERRY_ASSIGN(const auto lock,
@@ -53,8 +123,17 @@ Result<void> run(Options& options) {
   io::RealProcesses processes(loop);
   io::RealRandom random;
   io::ThreadPool pool("streams", 1);
-  const io::Env env{loop, clock, files, processes, random, pool, pool};
+  io::ThreadPool export_pool("export", 2);  // reads files that may be slow
+  const io::Env env{loop, clock, files, processes, random, export_pool, pool};
   StreamService service(env, *store);
+  Exports exports(env, service, options, nucleus);
+  SKERRY_TRY(exports.uplink.load());
+  Authenticator authenticator(loop, nucleus);
+  if (options.authenticate) {
+    options.server.authenticate = [&](std::string token) {
+      return authenticator.check(std::move(token));
+    };
+  }
   Server server(loop, service, options.server);
   SKERRY_TRY(server.listen());
   SKERRY_TRY(io::write_file_atomic(files, options.directory + "/port",
@@ -64,12 +143,34 @@ Result<void> run(Options& options) {
       {{"port", std::to_string(server.port())}, {"streams", std::to_string(store->list().size())}});
   io::TaskScope tasks;
   tasks.spawn(service.keep_house());
+  tasks.spawn(exports.service.start());
   loop.on_signals({SIGTERM, SIGINT}, [&](int) { loop.stop(); });
   loop.run();
   tasks.cancel_all();
+  export_pool.stop();
   pool.stop();
   (void)store->commit();
   return store->sync();
+}
+
+void add_export_options(CLI::App& app, Options& options) {
+  app.add_option("--export-kbit", options.export_kbit, "Of all exports, a second; 0 for no limit")
+      ->envname("STREAM_MANAGER_EXPORTER_MAX_BANDWIDTH")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--export-daily-mb", options.export_daily_mb,
+                 "Of all exports, a day (UTC); 0 for no limit")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--export-window", options.export_windows,
+                 "When exports go, in local time, such as 22:00-06:00; may be given often");
+  app.add_option("--export-transfers", options.uplink.transfers, "Of exports, at once")
+      ->envname("STREAM_MANAGER_EXPORTER_THREAD_POOL_SIZE")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  app.add_option("--ca-file", options.ca_file, "Trusted by exports over HTTPS")
+      ->envname("AWS_CA_BUNDLE")
+      ->capture_default_str();
 }
 
 int main_program(int argc, char** argv) {
@@ -81,6 +182,10 @@ int main_program(int argc, char** argv) {
   app.add_option("--dir", options.directory, "Where the streams are kept")->required();
   app.add_option("--port", options.server.port, "0 takes a free one")
       ->envname("STREAM_MANAGER_SERVER_PORT")
+      ->capture_default_str();
+  app.add_option("--authenticate", options.authenticate,
+                 "Serve those only whose token the nucleus knows")
+      ->envname("STREAM_MANAGER_AUTHENTICATE_CLIENT")
       ->capture_default_str();
   app.add_option("--max-mb", options.max_mb, "Of all streams in files; 0 for what the disk has")
       ->check(CLI::NonNegativeNumber)
@@ -94,6 +199,7 @@ int main_program(int argc, char** argv) {
   app.add_option("--max-request-mb", options.frame_mb, "Of a message, with what is around it")
       ->check(CLI::Range(1, 1023))
       ->capture_default_str();
+  add_export_options(app, options);
   app.add_option("--log-level", options.level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();

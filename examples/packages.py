@@ -15,6 +15,7 @@ EXAMPLES = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("SKERRY_CACHE") or Path.home() / ".cache/skerry")
 
 INFER = "skerry.Infer"
+STREAMS = "aws.greengrass.StreamManager"
 RUNTIME = "skerry.runtime.OnnxRuntime"
 MODEL = "com.example.VadModel"
 APPLICATION = "com.example.SpeechDetector"
@@ -42,6 +43,14 @@ def application(folder, version="1.0.0", **defaults):
 
 def infer(folder, bin_dir):
     return with_artifact(folder, "infer", Path(bin_dir) / "skerry-infer")
+
+
+def streams(folder, bin_dir, **configuration):
+    recipe = yaml.safe_load((EXAMPLES / "streams/recipe.yaml").read_text())
+    recipe["ComponentConfiguration"]["DefaultConfiguration"].update(configuration)
+    path = write_recipe(folder, recipe)
+    (folder / "skerry-streams").symlink_to((Path(bin_dir) / "skerry-streams").resolve())
+    return path
 
 
 def infer_of_image(folder, image, summary_s):

@@ -29,7 +29,7 @@ ARROWS = {
     "io": {"base"},
     "tensor": {"base"},
     "formats": {"tensor", "io", "base"},
-    "rpc": {"io", "base"},
+    "rpc": {"net", "io", "base"},
     "net": {"io", "base"},
     "graph": {"tensor", "io", "base"},
     "runtime": {"graph", "tensor", "io", "base"},

@@ -23,6 +23,10 @@ std::string environment(const char* name) {
   return value ? value : "";
 }
 
+io::Task<Result<std::string>> read_piece(const UploadContent& content, uint64_t offset) {
+  co_return content.read(offset);
+}
+
 Result<json> read_json_file(const std::string& path) {
   io::RealFiles files;
   SKERRY_ASSIGN(const std::string text, io::read_file(files, path));
@@ -207,7 +211,7 @@ Result<void> FleetClient::put_object(const std::string& bucket, const std::strin
   request.headers.add("X-Amz-Content-Sha256", digest);
   net::FetchOptions options;
   options.timeout_ms = kUploadTimeoutMs;
-  options.body = [&content](uint64_t offset) { return content.read(offset); };
+  options.body = [&content](uint64_t offset) { return read_piece(content, offset); };
   options.body_bytes = content.size_bytes();
   SKERRY_TRY(send(std::move(request), "s3", std::move(options)));
   return {};

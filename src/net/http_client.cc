@@ -204,7 +204,7 @@ class StreamHttpClient : public HttpClient {
   io::Task<Result<HttpResponse>> run(Exchange& exchange, const std::string& head,
                                      const HttpRequest& request, const FetchOptions& options) {
     IdleGuard guard(loop_, *exchange.stream, options.timeout_ms);
-    auto response = co_await converse(exchange, head, request, options);
+    auto response = co_await converse(exchange, head, request, options, guard);
     if (!response && guard.expired()) {
       co_return fail(Code::kTimeout,
                      "no answer within " + std::to_string(options.timeout_ms) + " ms");
@@ -213,11 +213,12 @@ class StreamHttpClient : public HttpClient {
   }
 
   io::Task<Result<HttpResponse>> converse(Exchange& exchange, const std::string& head,
-                                          const HttpRequest& request, const FetchOptions& options) {
+                                          const HttpRequest& request, const FetchOptions& options,
+                                          IdleGuard& guard) {
     Stream& stream = *exchange.stream;
     // A server that refuses a body early answers and closes: its answer counts more than the
     // failure.
-    auto written = options.body ? co_await write_pieces(stream, head, options)
+    auto written = options.body ? co_await write_pieces(stream, head, options, guard)
                                 : co_await stream.write_both(head, request.body);
     // The sender's own failure: the server would wait for the rest.
     if (!written && written.error().code() != Code::kUnavailable) co_return fail(written.error());
@@ -240,10 +241,12 @@ class StreamHttpClient : public HttpClient {
   }
 
   static io::Task<Result<void>> write_pieces(Stream& stream, const std::string& head,
-                                             const FetchOptions& options) {
+                                             const FetchOptions& options, IdleGuard& guard) {
     SKERRY_CO_TRY(co_await stream.write_both(head, {}));
     for (uint64_t sent = 0; sent < options.body_bytes;) {
-      SKERRY_CO_ASSIGN(const std::string piece, options.body(sent));
+      guard.set_mode(IdleGuard::Mode::kPaused);
+      SKERRY_CO_ASSIGN(const std::string piece, co_await options.body(sent));
+      guard.set_mode(IdleGuard::Mode::kProgress);
       if (piece.empty() || piece.size() > options.body_bytes - sent) {
         co_return fail(Code::kFailedPrecondition,
                        "what is sent has changed its size meanwhile: try again");

@@ -21,8 +21,9 @@ struct FetchOptions {
   // piece is read when it is done with one; an error ends the fetch.
   std::function<io::Task<Result<void>>(std::string)> sink;
   // Where set, the request's body, `body_bytes` of it: asked for piece by piece from an offset, and
-  // again from 0 where a kept connection had gone stale. HttpRequest::body is unused then.
-  std::function<Result<std::string>(uint64_t offset)> body;
+  // again from 0 where a kept connection had gone stale. HttpRequest::body is unused then. The
+  // timeout does not count while the piece is awaited: the sender may take its time.
+  std::function<io::Task<Result<std::string>>(uint64_t offset)> body;
   uint64_t body_bytes = 0;
   // Called with the head of a 2xx answer (status, headers, empty body) before a byte reaches
   // `sink`.

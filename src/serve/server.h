@@ -32,7 +32,7 @@ struct ServerOptions {
   int64_t drain_timeout_ms = 10'000;
   std::string state_file;  // "" for none
   bool repository_over_tcp = false;
-  NucleusAddress nucleus;  // that summaries go to
+  rpc::NucleusAddress nucleus;  // that summaries go to
   int64_t summary_interval_ms = 60'000;
 };
 

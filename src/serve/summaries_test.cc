@@ -8,7 +8,7 @@
 
 #include "base/encoding.h"
 #include "io/test_env.h"
-#include "rpc/server_connection.h"
+#include "rpc/test_nucleus.h"
 #include "serve/summary_publisher.h"
 #include "serve/test_support.h"
 
@@ -150,28 +150,20 @@ TEST(SummariesTest, ManyModelsAreSeveralSummaries) {
   EXPECT_EQ(seen, models.size());
 }
 
-// A nucleus that knows one token and one operation.
+// A nucleus that takes messages to the broker.
 class FakeNucleus {
  public:
-  FakeNucleus(io::RealLoop& loop, const std::string& path) {
-    service_.authenticate = [](const rpc::Frame& connect) -> Result<std::string> {
-      const bool known = connect.payload.find("the-token") != std::string::npos;
-      return known ? Result<std::string>("skerry.Infer") : fail(Code::kPermissionDenied, "token");
-    };
-    service_.operations["aws.greengrass#PublishToIoTCore"] = [this](const rpc::ServerStream& stream,
-                                                                    std::string_view payload) {
-      const auto request = test::json::parse(payload);
-      if (refuses) return stream.fail("aws.greengrass#ServiceError", R"({"message":"full"})");
-      topics.push_back(request["topicName"]);
-      EXPECT_EQ(request["qos"], "1");
-      payloads.push_back(base64_decode(request["payload"].get<std::string>()).value());
-      stream.respond("aws.greengrass#PublishToIoTCoreResponse", "{}");
-    };
-    auto listener = net::listen_unix(loop, path, 0600, [this](std::unique_ptr<net::Stream> stream) {
-      tasks_.spawn(serve(this, std::move(stream)));
-    });
-    EXPECT_TRUE(listener) << listener.error().message();
-    listener_ = std::move(*listener);
+  FakeNucleus(io::RealLoop& loop, const std::string& path) : nucleus_(loop, path) {
+    nucleus_.answer(
+        "PublishToIoTCore", [this](const rpc::ServerStream& stream, std::string_view payload) {
+          const auto request = test::json::parse(payload);
+          if (refuses) return stream.fail("aws.greengrass#ServiceError", R"({"message":"full"})");
+          topics.push_back(request["topicName"]);
+          EXPECT_EQ(request["qos"], "1");
+          payloads.push_back(base64_decode(request["payload"].get<std::string>()).value());
+          stream.respond("aws.greengrass#PublishToIoTCoreResponse", "{}");
+        });
+    nucleus_.start();
   }
 
   bool refuses = false;
@@ -179,21 +171,7 @@ class FakeNucleus {
   std::vector<std::string> payloads;
 
  private:
-  static io::Task<void> serve(FakeNucleus* nucleus, std::unique_ptr<net::Stream> stream) {
-    rpc::ServerConnection connection(nucleus->service_, {}, [] {});
-    std::string buffer(65536, '\0');
-    for (;;) {
-      auto size = co_await stream->read_some(buffer.data(), buffer.size());
-      if (!size || *size == 0) break;
-      connection.receive(std::string_view(buffer.data(), *size));
-      const std::string output = connection.take_output();
-      if (!co_await stream->write_all(output) || connection.ended()) break;
-    }
-  }
-
-  rpc::Service service_;
-  std::unique_ptr<net::Listener> listener_;
-  io::TaskScope tasks_;
+  rpc::TestNucleus nucleus_;
 };
 
 class SummaryPublisherTest : public testing::Test {

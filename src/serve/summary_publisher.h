@@ -9,23 +9,16 @@
 #include "io/clock.h"
 #include "io/loop.h"
 #include "io/task.h"
-#include "net/stream.h"
+#include "rpc/nucleus_client.h"
 #include "serve/summaries.h"
 
 namespace skerry::serve {
 
-// As the nucleus tells its components in their environment; no socket: there is no nucleus.
-struct NucleusAddress {
-  std::string socket_path;
-  std::string token;
-  std::string thing;
-};
-
 class SummaryPublisher {
  public:
   // The references outlive it.
-  SummaryPublisher(io::Loop& loop, io::Clock& clock, Summaries& summaries, NucleusAddress nucleus,
-                   int64_t interval_ms)
+  SummaryPublisher(io::Loop& loop, io::Clock& clock, Summaries& summaries,
+                   rpc::NucleusAddress nucleus, int64_t interval_ms)
       : loop_(loop),
         clock_(clock),
         summaries_(summaries),
@@ -44,7 +37,7 @@ class SummaryPublisher {
   io::Loop& loop_;
   io::Clock& clock_;
   Summaries& summaries_;
-  const NucleusAddress nucleus_;
+  const rpc::NucleusAddress nucleus_;
   const int64_t interval_ms_;
   bool flushing_ = false;
   bool failing_ = false;

@@ -12,21 +12,6 @@ using nlohmann::json;
 
 constexpr int64_t kMostMs = 9'223'372'036'854;  // of the SDKs: nanoseconds must fit into 64 bits
 
-Result<void> check_exports(const json& definition) {
-  const auto exports = definition.find("exportDefinition");
-  if (exports == definition.end() || exports->is_null()) return {};
-  if (!exports->is_object()) {
-    return fail(Code::kInvalidArgument, "exportDefinition must be a map");
-  }
-  for (const auto& [kind, configured] : exports->items()) {
-    if (configured.is_null() || configured.empty()) continue;
-    return fail(Code::kUnsupported, "exportDefinition." + kind +
-                                        ": this server keeps streams and exports none; leave the "
-                                        "exports out and read the stream instead");
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<void> read_integer(const json& map, const char* key, int64_t least, int64_t most,
@@ -44,6 +29,11 @@ Result<void> read_integer(const json& map, const char* key, int64_t least, int64
   }
   out = value;
   return {};
+}
+
+std::string text_member(const json& map, const char* key) {
+  const auto member = map.find(key);
+  return member != map.end() && member->is_string() ? member->get<std::string>() : "";
 }
 
 Result<void> check_stream_name(const std::string& name) {
@@ -79,7 +69,8 @@ Result<Definition> parse_definition(const json& json) {
     }
     definition.flush_on_write = flush->get<bool>();
   }
-  SKERRY_TRY(check_exports(json));
+  SKERRY_ASSIGN(definition.exports,
+                parse_exports(json.value("exportDefinition", nlohmann::json())));
   return definition;
 }
 
@@ -90,6 +81,7 @@ json to_json(const Definition& definition) {
               {"strategyOnFull", static_cast<int>(definition.on_full)},
               {"persistence", static_cast<int>(definition.persistence)},
               {"flushOnWrite", definition.flush_on_write}};
+  if (!definition.exports.empty()) out["exportDefinition"] = to_json(definition.exports);
   if (definition.time_to_live_ms) out["timeToLiveMillis"] = *definition.time_to_live_ms;
   return out;
 }

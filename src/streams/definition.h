@@ -5,8 +5,10 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
+#include "streams/export/export_config.h"
 #include "streams/stream_log.h"
 
 namespace skerry::streams {
@@ -22,6 +24,7 @@ struct Definition {
   StrategyOnFull on_full = StrategyOnFull::kRejectNewData;
   Persistence persistence = Persistence::kFile;
   bool flush_on_write = false;
+  std::vector<ExportConfig> exports;
 
   bool operator==(const Definition&) const = default;
   LogLimits limits() const {
@@ -29,14 +32,15 @@ struct Definition {
   }
 };
 
-// kInvalidArgument names the member and its range; kUnsupported where exports are asked for, which
-// this program does not do.
+// kInvalidArgument names the member and its range.
 Result<Definition> parse_definition(const nlohmann::json& json);
 nlohmann::json to_json(const Definition& definition);
 // Member `key` of a map into `out`; absent and null leave it. Strict: the wire is typed, and a text
 // where a number belongs is a client's mistake.
 Result<void> read_integer(const nlohmann::json& map, const char* key, int64_t least, int64_t most,
                           int64_t& out);
+// The text at `key`; "" where there is none, or something else.
+std::string text_member(const nlohmann::json& map, const char* key);
 // 1 to 255 letters, digits, spaces and , . - _
 Result<void> check_stream_name(const std::string& name);
 

@@ -108,6 +108,15 @@ void FileLog::remove_made(const std::string& path) {
   if (!removed || !files_.sync_directory(directory_)) broken_ = true;
 }
 
+Result<void> FileLog::skip_to(int64_t next) {
+  if (next <= next_) return {};
+  SKERRY_TRY(active().sync());
+  active().close();
+  SKERRY_TRY(add_segment(next));
+  next_ = finished_ = next;
+  return {};
+}
+
 Result<int64_t> FileLog::append(std::string_view payload, int64_t now_ms) {
   if (broken_) {
     return fail(Code::kInternal, "a write to " + active().path() +

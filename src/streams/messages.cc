@@ -206,12 +206,22 @@ json to_json(const std::string& stream, std::vector<Message> messages) {
 }
 
 json to_json(const StreamInfo& info) {
+  json exports = json::array();
+  for (const auto& [identifier, progress] : info.exports) {
+    json status = {{"exportConfigIdentifier", identifier},
+                   {"lastExportedSequenceNumber", progress.next - 1},
+                   {"exportedBytesFromStream", progress.bytes},
+                   {"exportedMessagesCount", progress.messages}};
+    if (progress.last_ms > 0) status["lastExportTime"] = progress.last_ms;
+    if (!progress.error.empty()) status["errorMessage"] = progress.error;
+    exports.push_back(std::move(status));
+  }
   return {{"definition", to_json(info.definition)},
           {"storageStatus",
            {{"oldestSequenceNumber", info.range.oldest},
             {"newestSequenceNumber", info.range.newest},
             {"totalBytes", info.range.bytes}}},
-          {"exportStatuses", json::array()}};
+          {"exportStatuses", std::move(exports)}};
 }
 
 }  // namespace skerry::streams

@@ -85,7 +85,7 @@ TEST(Definition, HasTheRangesOfTheSdks) {
   EXPECT_TRUE(with("timeToLiveMillis", 60'000));
   EXPECT_TRUE(with("exportDefinition", {{"kinesis", json::array()}, {"http", nullptr}}));
   EXPECT_EQ(with("exportDefinition", {{"kinesis", {{{"identifier", "k"}}}}}).error().code(),
-            Code::kUnsupported);
+            Code::kInvalidArgument);
   for (const auto& [key, value] :
        std::vector<std::pair<const char*, json>>{{"maxSize", 1023},
                                                  {"maxSize", UINT64_MAX},

@@ -28,13 +28,8 @@ struct Frame {
   bool is_too_large = false;  // the payload is its beginning
 };
 
-std::string text_of(const json& request, const char* key) {
-  const auto member = request.find(key);
-  return member != request.end() && member->is_string() ? member->get<std::string>() : "";
-}
-
 std::vector<std::string> versions_of(const json& request) {
-  std::vector<std::string> versions = {text_of(request, "protocolVersion")};
+  std::vector<std::string> versions = {text_member(request, "protocolVersion")};
   const auto others = request.find("otherSupportedProtocolVersions");
   if (others == request.end() || !others->is_array()) return versions;
   for (const json& other : *others) {
@@ -126,17 +121,19 @@ class Server::Connection {
       co_return co_await refuse(Status::kUnsupportedProtocolVersion,
                                 "this server speaks protocol versions 1.0.0 and 1.1.0");
     }
-    std::string who = "anonymous";
     if (server_.options_.authenticate) {
-      const auto known = co_await server_.options_.authenticate(text_of(*request, "authToken"));
-      if (!known) co_return co_await refuse(Status::kUnauthorized, known.error().message());
-      who = *known;
+      const auto known = co_await server_.options_.authenticate(text_member(*request, "authToken"));
+      if (!known) {
+        const bool is_stranger = known.error().code() == Code::kPermissionDenied;
+        co_return co_await refuse(is_stranger ? Status::kUnauthorized : Status::kServerTimeout,
+                                  known.error().message());
+      }
     }
-    json answer = success(text_of(*request, "requestId"));
+    json answer = success(text_member(*request, "requestId"));
     answer["protocolVersion"] = *spoken;
     answer["supportedProtocolVersions"] = kProtocolVersions;
     answer["serverVersion"] = server_.options_.version;
-    answer["clientIdentifier"] = who;
+    answer["clientIdentifier"] = stream_->peer().address;
     co_return co_await stream_->write_all(kConnectVersion +
                                           encode(Operation::kConnectResponse, answer));
   }
@@ -184,7 +181,7 @@ class Server::Connection {
       co_return encode(*response,
                        failure(first_id, Status::kInvalidRequest, request.error().message()));
     }
-    const std::string id = text_of(*request, "requestId");
+    const std::string id = text_member(*request, "requestId");
     auto body = co_await perform(frame.operation, *request);
     if (!body) {
       co_return encode(*response, failure(id, status_of(body.error()), body.error().message()));
@@ -207,7 +204,7 @@ class Server::Connection {
         co_return json::object();
       }
       case Operation::kDeleteMessageStream: {
-        SKERRY_CO_TRY(co_await service.remove(text_of(request, "name")));
+        SKERRY_CO_TRY(co_await service.remove(text_member(request, "name")));
         co_return json::object();
       }
       case Operation::kAppendMessage: {
@@ -218,13 +215,13 @@ class Server::Connection {
         }
         const auto& bytes = payload->get_binary();
         SKERRY_CO_ASSIGN(const int64_t sequence,
-                         co_await service.append(text_of(request, "name"),
+                         co_await service.append(text_member(request, "name"),
                                                  std::string(bytes.begin(), bytes.end())));
         co_return json{{"sequenceNumber", sequence}};
       }
       case Operation::kReadMessages: {
         SKERRY_CO_ASSIGN(const ReadOptions options, parse_read_options(request));
-        const std::string name = text_of(request, "streamName");
+        const std::string name = text_member(request, "streamName");
         SKERRY_CO_ASSIGN(auto messages, co_await service.read(name, options));
         co_return json{{"messages", to_json(name, std::move(messages))}};
       }
@@ -234,7 +231,7 @@ class Server::Connection {
       }
       case Operation::kDescribeMessageStream: {
         SKERRY_CO_ASSIGN(const StreamInfo info,
-                         co_await service.describe(text_of(request, "name")));
+                         co_await service.describe(text_member(request, "name")));
         co_return json{{"messageStreamInfo", to_json(info)}};
       }
       default:

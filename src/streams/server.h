@@ -20,9 +20,9 @@ struct ServerOptions {
   size_t max_frame_bytes = 64 << 20;
   size_t max_connections = 256;
   std::string version = "0.1.0";
-  // Says who has this token (AWS_CONTAINER_AUTHORIZATION_TOKEN of a component); unset: anybody may
-  // connect.
-  std::function<io::Task<Result<std::string>>(std::string token)> authenticate;
+  // Whether whoever has this token (AWS_CONTAINER_AUTHORIZATION_TOKEN of a component) may connect;
+  // unset: anybody may.
+  std::function<io::Task<Result<void>>(std::string token)> authenticate;
 };
 
 class Server {

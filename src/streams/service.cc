@@ -19,6 +19,7 @@ constexpr int64_t kExpireEverySyncs = 10;
 // with a wrong one gets the right one meanwhile.
 constexpr int64_t kSteadyMs = 600'000;
 constexpr int64_t kJumpMs = 60'000;
+constexpr size_t kIdCharacters = 16;
 
 }  // namespace
 
@@ -62,20 +63,30 @@ io::Task<void> StreamService::pump() {
 }
 
 io::Task<Result<void>> StreamService::create(Definition definition) {
-  return submit<void>([definition = std::move(definition)](StreamStore& store) {
-    return store.create(definition);
-  });
+  const std::string name = definition.name;
+  const auto created = co_await submit<void>(
+      [definition = std::move(definition), id = env_.random.token(kIdCharacters)](
+          StreamStore& store) { return store.create(definition, id); });
+  if (created) tell(name, Change::kDefinition);
+  co_return created;
 }
 
 io::Task<Result<void>> StreamService::update(Definition definition) {
-  return submit<void>([definition = std::move(definition)](StreamStore& store) {
-    return store.update(definition);
-  });
+  const std::string name = definition.name;
+  const auto updated =
+      co_await submit<void>([definition = std::move(definition)](StreamStore& store) {
+        return store.update(definition);
+      });
+  if (updated) tell(name, Change::kDefinition);
+  co_return updated;
 }
 
 io::Task<Result<void>> StreamService::remove(std::string name) {
   news_.erase(name);
-  return submit<void>([name = std::move(name)](StreamStore& store) { return store.remove(name); });
+  const auto removed =
+      co_await submit<void>([name](StreamStore& store) { return store.remove(name); });
+  if (removed) tell(name, Change::kDefinition);
+  co_return removed;
 }
 
 io::Task<Result<std::vector<std::string>>> StreamService::list() {
@@ -86,6 +97,20 @@ io::Task<Result<std::vector<std::string>>> StreamService::list() {
 io::Task<Result<StreamInfo>> StreamService::describe(std::string name) {
   return submit<StreamInfo>(
       [name = std::move(name)](StreamStore& store) { return store.describe(name); });
+}
+
+io::Task<Result<ExportRead>> StreamService::read_for_export(std::string name,
+                                                            std::string identifier,
+                                                            size_t max_count, size_t max_bytes) {
+  return submit<ExportRead>([=](StreamStore& store) {
+    return store.read_for_export(name, identifier, max_count, max_bytes);
+  });
+}
+
+io::Task<Result<void>> StreamService::record_export(std::string name, std::string identifier,
+                                                    ExportProgress progress) {
+  return submit<void>(
+      [=](StreamStore& store) { return store.record_export(name, identifier, progress); });
 }
 
 io::Task<Result<int64_t>> StreamService::append(std::string name, std::string payload) {
@@ -101,6 +126,7 @@ io::Task<Result<int64_t>> StreamService::append(std::string name, std::string pa
     for (const auto& reader : std::exchange(news.readers, {})) {
       if (const auto done = reader.lock()) done->complete(true);
     }
+    tell(name, Change::kAppended);
   }
   co_return sequence;
 }

@@ -28,10 +28,19 @@ class StreamService {
   io::Task<Result<void>> remove(std::string name);
   io::Task<Result<std::vector<std::string>>> list();
   io::Task<Result<StreamInfo>> describe(std::string name);
+  io::Task<Result<ExportRead>> read_for_export(std::string name, std::string identifier,
+                                               size_t max_count, size_t max_bytes);
+  io::Task<Result<void>> record_export(std::string name, std::string identifier,
+                                       ExportProgress progress);
   // Its sequence number, once it counts.
   io::Task<Result<int64_t>> append(std::string name, std::string payload);
   // Waits up to options.timeout_ms for options.min_count messages; then kUnavailable.
   io::Task<Result<std::vector<Message>>> read(std::string name, ReadOptions options);
+
+  // Hears of what has happened to a stream; one listener.
+  enum class Change { kAppended, kDefinition };
+  using OnChange = std::function<void(const std::string& stream, Change change)>;
+  void on_change(OnChange listener) { on_change_ = std::move(listener); }
 
   // Syncs what is not flushed with each write, and drops what has outlived its time.
   io::Task<void> keep_house();
@@ -49,11 +58,15 @@ class StreamService {
   io::Task<void> pump();
   io::Task<void> more_messages(std::string name, uint64_t seen, int64_t timeout_ms);
   bool clock_is_steady();
+  void tell(const std::string& stream, Change change) {
+    if (on_change_) on_change_(stream, change);
+  }
 
   const io::Env& env_;
   StreamStore& store_;
   std::vector<Job> queue_;
   bool pumping_ = false;
+  OnChange on_change_;
   // By stream: how often something was appended, and who waits for more of it.
   struct News {
     uint64_t appends = 0;

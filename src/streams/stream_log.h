@@ -64,6 +64,8 @@ class FileLog : public StreamLog {
   static Result<std::unique_ptr<FileLog>> open(io::Files& files, std::string directory,
                                                const LogLimits& limits);
   const Recovery& recovery() const { return recovery_; }
+  // Numbers below `next` have been given, whatever is left of their messages: none is given again.
+  Result<void> skip_to(int64_t next);
 
   Result<int64_t> append(std::string_view payload, int64_t now_ms) override;
   Result<void> finish(bool durable) override;

@@ -3,11 +3,13 @@
 #include "streams/stream_store.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/encoding.h"
 #include "base/sha256.h"
+#include "io/crc32c.h"
 
 namespace skerry::streams {
 namespace {
@@ -15,10 +17,49 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kDefinition = "/definition.json";
+constexpr std::string_view kExports = "/exports";
+constexpr size_t kChecksumLine = 9;  // eight digits and the end of the line
 constexpr size_t kDigestDigits = 32;
 
 std::string directory_name(const std::string& stream) {
   return hex_encode(sha256(stream)).substr(0, kDigestDigits);
+}
+
+// A line with the checksum of the rest: a digit that has flipped must not skip messages.
+std::string to_text(const Progress& exports) {
+  json all = json::object();
+  for (const auto& [identifier, progress] : exports) {
+    all[identifier] = {{"next", progress.next},
+                       {"messages", progress.messages},
+                       {"bytes", progress.bytes},
+                       {"last_ms", progress.last_ms},
+                       {"error", progress.error}};
+  }
+  const std::string body = all.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+  char head[16];
+  std::snprintf(head, sizeof head, "%08x\n", io::crc32c(body));
+  return head + body;
+}
+
+Result<Progress> parse_progress(const std::string& text) {
+  const std::string body = text.size() > kChecksumLine ? text.substr(kChecksumLine) : "";
+  char head[16];
+  std::snprintf(head, sizeof head, "%08x\n", io::crc32c(body));
+  const json all = json::parse(body, nullptr, false);
+  if (!text.starts_with(head) || !all.is_object()) {
+    return fail(Code::kCorrupt, std::string(kExports.substr(1)) + " is damaged");
+  }
+  Progress exports;
+  for (const auto& [identifier, each] : all.items()) {
+    if (!each.is_object()) return fail(Code::kCorrupt, identifier + " is no map");
+    ExportProgress& progress = exports[identifier];
+    SKERRY_TRY(read_integer(each, "next", 0, INT64_MAX, progress.next));
+    SKERRY_TRY(read_integer(each, "messages", 0, INT64_MAX, progress.messages));
+    SKERRY_TRY(read_integer(each, "bytes", 0, INT64_MAX, progress.bytes));
+    SKERRY_TRY(read_integer(each, "last_ms", INT64_MIN, INT64_MAX, progress.last_ms));
+    progress.error = text_member(each, "error");
+  }
+  return exports;
 }
 
 std::string missing(const std::string& name) {
@@ -64,11 +105,60 @@ Result<void> StreamStore::load(const std::string& directory) {
     recoveries_.push_back({name, std::to_string(found.damaged_bytes) +
                                      " bytes are damaged; the messages in them are lost"});
   }
-  streams_.emplace(name, Stream{std::move(*definition), directory, std::move(*log)});
+  std::string id = text_member(document, "id");
+  if (id.empty()) id = directory_name(name);
+  Stream stream{std::move(*definition), std::move(id), directory, nullptr};
+  load_exports(stream, **log);
+  stream.log = std::move(*log);
+  streams_.emplace(name, std::move(stream));
   return {};
 }
 
-Result<void> StreamStore::create(const Definition& definition) {
+// Where it is damaged the exports begin again: the receivers know what they have.
+void StreamStore::load_exports(Stream& stream, FileLog& log) {
+  const auto text = io::read_file(files_, stream.directory + std::string(kExports), 1 << 20);
+  const bool is_absent = !text && text.error().code() == Code::kNotFound;
+  auto progress = text ? parse_progress(*text) : fail(text.error());
+  if (progress) stream.exports = *std::move(progress);
+  if (!progress && !is_absent) {
+    recoveries_.push_back({stream.definition.name,
+                           "how far its exports had come is not known, "
+                           "they begin again: " +
+                               progress.error().message()});
+  }
+  stream.match_exports();
+  for (const auto& [identifier, each] : stream.exports) {
+    const int64_t lost = each.next - log.range().newest - 1;
+    // A start that lies ahead is no sign of loss.
+    if (lost <= 0 || each.messages == 0) continue;
+    recoveries_.push_back({stream.definition.name, std::to_string(lost) +
+                                                       " messages are lost here, " + identifier +
+                                                       " had brought them away"});
+    if (const auto skipped = log.skip_to(each.next); !skipped) {
+      recoveries_.push_back({stream.definition.name, skipped.error().message()});
+    }
+  }
+}
+
+void StreamStore::Stream::match_exports() {
+  Progress matched;
+  for (const ExportConfig& config : definition.exports) {
+    const auto before = exports.find(config.identifier);
+    matched[config.identifier] =
+        before == exports.end() ? ExportProgress{.next = config.start} : before->second;
+  }
+  exports = std::move(matched);
+}
+
+Result<void> StreamStore::write_definition(const Stream& stream) {
+  if (stream.directory.empty()) return {};
+  json document = to_json(stream.definition);
+  document["id"] = stream.id;
+  return io::write_file_atomic(files_, stream.directory + std::string(kDefinition),
+                               document.dump(2) + "\n");
+}
+
+Result<void> StreamStore::create(const Definition& definition, std::string id) {
   const std::string& name = definition.name;
   const std::string directory = directory_ + "/" + directory_name(name);
   if (streams_.contains(name)) {
@@ -83,16 +173,19 @@ Result<void> StreamStore::create(const Definition& definition) {
                                               " streams, which is the limit");
   }
   if (definition.persistence == Persistence::kMemory) {
-    streams_.emplace(name,
-                     Stream{definition, "", std::make_unique<MemoryLog>(definition.limits())});
+    Stream stream{definition, std::move(id), "", std::make_unique<MemoryLog>(definition.limits())};
+    stream.match_exports();
+    streams_.emplace(name, std::move(stream));
     return {};
   }
   SKERRY_TRY(io::remove_all(files_, directory));
   SKERRY_TRY(io::make_directories(files_, directory, 0700));
   SKERRY_ASSIGN(auto log, FileLog::create(files_, directory, definition.limits()));
-  SKERRY_TRY(io::write_file_atomic(files_, directory + std::string(kDefinition),
-                                   to_json(definition).dump(2) + "\n"));
-  streams_.emplace(name, Stream{definition, directory, std::move(log)});
+  if (id.empty()) id = directory_name(name);
+  Stream stream{definition, std::move(id), directory, std::move(log)};
+  stream.match_exports();
+  SKERRY_TRY(write_definition(stream));
+  streams_.emplace(name, std::move(stream));
   return {};
 }
 
@@ -102,11 +195,12 @@ Result<void> StreamStore::update(const Definition& definition) {
     return fail(Code::kFailedPrecondition,
                 "persistence cannot be changed: delete the stream and create it again");
   }
-  if (!stream->directory.empty()) {
-    SKERRY_TRY(io::write_file_atomic(files_, stream->directory + std::string(kDefinition),
-                                     to_json(definition).dump(2) + "\n"));
+  const Definition before = std::exchange(stream->definition, definition);
+  if (auto written = write_definition(*stream); !written) {
+    stream->definition = before;
+    return written;
   }
-  stream->definition = definition;
+  stream->match_exports();
   stream->log->set_limits(definition.limits());
   return {};
 }
@@ -133,7 +227,7 @@ std::vector<std::string> StreamStore::list() const {
 Result<StreamInfo> StreamStore::describe(const std::string& name) const {
   const auto found = streams_.find(name);
   if (found == streams_.end()) return fail(Code::kNotFound, missing(name));
-  return StreamInfo{found->second.definition, found->second.log->range()};
+  return StreamInfo{found->second.definition, found->second.log->range(), found->second.exports};
 }
 
 Result<int64_t> StreamStore::append(const std::string& name, std::string_view payload,
@@ -194,6 +288,31 @@ Result<std::vector<Message>> StreamStore::read(const std::string& name, int64_t 
                                                size_t max_count, size_t max_bytes) {
   SKERRY_ASSIGN(const Stream* const stream, find(name));
   return stream->log->read(from, max_count, max_bytes);
+}
+
+Result<ExportRead> StreamStore::read_for_export(const std::string& name,
+                                                const std::string& identifier, size_t max_count,
+                                                size_t max_bytes) {
+  SKERRY_ASSIGN(Stream* const stream, find(name));
+  const auto found = stream->exports.find(identifier);
+  if (found == stream->exports.end()) return fail(Code::kNotFound, "no export " + identifier);
+  SKERRY_TRY(stream->log->sync());
+  ExportRead read{stream->id, found->second, {}};
+  SKERRY_ASSIGN(read.messages, stream->log->read(read.progress.next, max_count, max_bytes));
+  return read;
+}
+
+Result<void> StreamStore::record_export(const std::string& name, const std::string& identifier,
+                                        const ExportProgress& progress) {
+  SKERRY_ASSIGN(Stream* const stream, find(name));
+  const auto found = stream->exports.find(identifier);
+  if (found == stream->exports.end()) return fail(Code::kNotFound, "no export " + identifier);
+  const ExportProgress before = std::exchange(found->second, progress);
+  if (before.next == progress.next || stream->directory.empty()) return {};
+  auto written = io::write_file_atomic(files_, stream->directory + std::string(kExports),
+                                       to_text(stream->exports));
+  if (!written) found->second = before;
+  return written;
 }
 
 Result<void> StreamStore::sync() {

@@ -25,9 +25,19 @@ struct StoreLimits {
   int64_t max_memory_bytes = 64 << 20;  // of all streams in memory together
 };
 
+using Progress = std::map<std::string, ExportProgress>;  // by identifier of the export
+
 struct StreamInfo {
   Definition definition;
   LogRange range;
+  Progress exports;
+};
+
+// What an export sends next.
+struct ExportRead {
+  std::string stream_id;
+  ExportProgress progress;
+  std::vector<Message> messages;  // from progress.next on
 };
 
 class StreamStore {
@@ -44,7 +54,8 @@ class StreamStore {
                                                    const StoreLimits& limits);
   const std::vector<Recovery>& recoveries() const { return recoveries_; }
 
-  Result<void> create(const Definition& definition);  // kAlreadyExists
+  // `id`: of this stream and none before it of the same name. kAlreadyExists
+  Result<void> create(const Definition& definition, std::string id = "");
   // Name and persistence stay: kFailedPrecondition.
   Result<void> update(const Definition& definition);
   Result<void> remove(const std::string& name);
@@ -59,6 +70,13 @@ class StreamStore {
   // Committed messages only.
   Result<std::vector<Message>> read(const std::string& name, int64_t from, size_t max_count,
                                     size_t max_bytes);
+  // What has not gone, durable by now: no message that somebody else has may be lost here, or its
+  // number would be given to another. kNotFound where there is no such stream or export.
+  Result<ExportRead> read_for_export(const std::string& name, const std::string& identifier,
+                                     size_t max_count, size_t max_bytes);
+  // Durable where more has gone than before.
+  Result<void> record_export(const std::string& name, const std::string& identifier,
+                             const ExportProgress& progress);
   // Durable from now on: what was committed to streams that do not flush each write.
   Result<void> sync();
   // Drops what has outlived its stream's time. Not between append() and commit().
@@ -67,13 +85,19 @@ class StreamStore {
  private:
   struct Stream {
     Definition definition;
+    std::string id;
     std::string directory;  // "" in memory
     std::unique_ptr<StreamLog> log;
+    Progress exports = {};
+    // Those that `definition` has, each as far as it has come.
+    void match_exports();
   };
 
   StreamStore(io::Files& files, std::string directory, const StoreLimits& limits)
       : files_(files), directory_(std::move(directory)), limits_(limits) {}
   Result<void> load(const std::string& directory);
+  void load_exports(Stream& stream, FileLog& log);
+  Result<void> write_definition(const Stream& stream);
   Result<Stream*> find(const std::string& name);
   Result<void> check_room(const Stream& stream, int64_t bytes);
   void count_bytes();

@@ -5,19 +5,14 @@ versitygw's, which is not ours (`./dev setup s3` builds it); and on servers that
 """
 
 import base64
-import contextlib
 import hashlib
 import http.server
 import json
 import os
 import pathlib
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 import unittest
 import urllib.parse
 
@@ -26,52 +21,11 @@ import botocore.config
 from botocore.exceptions import ClientError
 
 from fleet import DEADLINE_S, Device, Fleet, fetch, recipe
+from s3_services import NOT_BUILT, OurService, Versitygw
 
 PROGRAM = sys.argv.pop(1)
 VERSITYGW = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and os.sep in sys.argv[1] else None
 BUCKET = "models"
-NOT_BUILT = 77  # what ctest takes as skipped
-
-
-class OurService:
-    """The artifact store of another skerry-fleet."""
-
-    def __init__(self, scratch):
-        self._fleet = Fleet(PROGRAM, scratch / "service")
-        self.endpoint = self._fleet.info["api_url"] + "/artifacts"
-        self.region = self._fleet.info["region"]
-        self.access_key = self._fleet.access_key
-        self.stop = self._fleet.stop
-
-
-class Versitygw:
-    """An S3 server that somebody else wrote, on a folder."""
-
-    def __init__(self, scratch):
-        folder = scratch / "service"
-        folder.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.endpoint, self.region = f"http://127.0.0.1:{port}", "eu-north-9"
-        self.access_key = {"aws_access_key_id": "AKIAVERSITY", "aws_secret_access_key": "a secret of the test"}
-        self._log = (scratch / "versitygw.log").open("wb")
-        self._process = subprocess.Popen(
-            [VERSITYGW, "--port", f"127.0.0.1:{port}", "--region", self.region, "posix", folder],
-            env={"ROOT_ACCESS_KEY": "AKIAVERSITY", "ROOT_SECRET_KEY": "a secret of the test", "PATH": os.environ["PATH"]},
-            stdout=self._log, stderr=self._log)
-        end = time.monotonic() + DEADLINE_S
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-            assert time.monotonic() < end and self._process.poll() is None, (scratch / "versitygw.log").read_text()
-            time.sleep(0.1)
-
-    def stop(self):
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(DEADLINE_S)
-            self._log.close()
 
 
 class WithFleet(unittest.TestCase):
@@ -102,7 +56,7 @@ class WithFleet(unittest.TestCase):
 class RemoteS3(WithFleet):
     def setUp(self):
         super().setUp()
-        self.service = (Versitygw if VERSITYGW else OurService)(self.scratch)
+        self.service = Versitygw(self.scratch, VERSITYGW) if VERSITYGW else OurService(self.scratch, PROGRAM)
         self.addCleanup(self.service.stop)
         self.s3 = boto3.client("s3", endpoint_url=self.service.endpoint, region_name=self.service.region,
                                config=botocore.config.Config(signature_version="s3v4", s3={"addressing_style": "path"}),

@@ -6,7 +6,8 @@
 // prints "ready" when it listens, then "state COMPONENT STATE" for every UpdateState; ends with its
 // standard input. A line "update ID" there asks all components about the deployment ID, "validate
 // ID" about a new configuration of "app"; what comes of it is printed. Tokens: TOKEN-APP,
-// TOKEN-OTHER (may do everything), TOKEN-BARE (may do nothing), TOKEN-OPERATOR.
+// TOKEN-OTHER (may do everything), TOKEN-BARE (may do nothing), TOKEN-OPERATOR, TOKEN-STREAMS (the
+// stream manager's).
 #include <unistd.h>
 
 #include <cstdio>
@@ -81,7 +82,8 @@ int run(const char* socket_path) {
   host.tokens = {{"TOKEN-APP", ComponentName("app")},
                  {"TOKEN-OTHER", ComponentName("other")},
                  {"TOKEN-BARE", ComponentName("bare")},
-                 {"TOKEN-OPERATOR", ComponentName(std::string(kOperator))}};
+                 {"TOKEN-OPERATOR", ComponentName(std::string(kOperator))},
+                 {"TOKEN-STREAMS", ComponentName("aws.greengrass.StreamManager")}};
   host.statuses = {{ComponentName("app"), "1.2.0", ComponentState::kRunning, "", ""},
                    {ComponentName("other"), "1.0.0", ComponentState::kBroken, "no disk", ""}};
   IpcServer server(loop, host, config);

@@ -189,6 +189,14 @@ class PythonSdk(unittest.TestCase):
         report(model.ConfigurationValidityStatus.ACCEPTED, "d2")
         self.assertEqual(self.server.stdout.readline(), "configuration is valid\n")
 
+    def test_tokens_are_validated_for_the_stream_manager_alone(self):
+        client = self.client("TOKEN-STREAMS")
+        self.assertTrue(client.validate_authorization_token(token="TOKEN-BARE").is_valid)
+        with self.assertRaises(model.InvalidTokenError):
+            client.validate_authorization_token(token="WRONG")
+        with self.assertRaises(model.UnauthorizedError):
+            self.client().validate_authorization_token(token="TOKEN-BARE")
+
     def test_what_is_not_served_says_so(self):
         with self.assertRaisesRegex(model.ServiceError, "") as caught:
             self.client().create_debug_password()

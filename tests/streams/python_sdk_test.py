@@ -1,23 +1,28 @@
 """The unmodified Python Stream Manager SDK against skerry-streams: every operation, errors, kills.
 
-    python_sdk_test.py SKERRY_STREAMS
+    python_sdk_test.py SKERRY_STREAMS IPC_TEST_SERVER
 """
 
 import contextlib
 import logging
+import os
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import unittest
+import unittest.mock
 
-from stream_manager import (ExportDefinition, KinesisConfig, MessageStreamDefinition, Persistence, ReadMessagesOptions,
+from stream_manager import (ExportDefinition, HTTPConfig, MessageStreamDefinition, Persistence, ReadMessagesOptions,
                             StrategyOnFull, StreamManagerClient)
-from stream_manager.exceptions import (InvalidRequestException, NotEnoughMessagesException,
+from stream_manager.exceptions import (ConnectFailedException, InvalidRequestException, NotEnoughMessagesException,
                                        RequestPayloadTooLargeException, ResourceNotFoundException,
                                        ServerOutOfMemoryException, UpdateNotAllowedException)
 
 from streams_program import Streams
 
+NUCLEUS = sys.argv.pop(2)
 PROGRAM = sys.argv.pop(1)
 QUIET = logging.getLogger("client")  # it says much about servers that are killed
 QUIET.setLevel(logging.CRITICAL)
@@ -34,9 +39,9 @@ def close(client):
 
 class PythonSdk(unittest.TestCase):
     def setUp(self):
-        self.streams = Streams(PROGRAM)
+        self.streams = Streams(PROGRAM, "--max-request-mb", "1")
         self.addCleanup(self.streams.close)
-        self.streams.start("--max-request-mb", "1")
+        self.streams.start()
         self.client = self.connect()
 
     def connect(self, request_timeout=60):
@@ -89,9 +94,9 @@ class PythonSdk(unittest.TestCase):
             self.client.create_message_stream(definition)
         with self.assertRaises(UpdateNotAllowedException):
             self.client.update_message_stream(stream("s", persistence=Persistence.Memory))
-        with self.assertRaisesRegex(InvalidRequestException, "exports none"):
+        with self.assertRaisesRegex(InvalidRequestException, "uri must begin with"):
             self.client.create_message_stream(stream("e", export_definition=ExportDefinition(
-                kinesis=[KinesisConfig(identifier="k", kinesis_stream_name="ks")])))
+                http=[HTTPConfig(identifier="h", uri="nowhere")])))
         for call in [lambda: self.client.append_message("none", b"x"), lambda: self.client.read_messages("none"),
                      lambda: self.client.describe_message_stream("none"),
                      lambda: self.client.delete_message_stream("none")]:
@@ -128,7 +133,7 @@ class PythonSdk(unittest.TestCase):
             self.streams.end(signal.SIGKILL)
             for thread in threads:
                 thread.join()
-            self.streams.start("--max-request-mb", "1")
+            self.streams.start()
             client = self.connect()
             for name, count in acknowledged.items():
                 newest = client.describe_message_stream(name).storage_status.newest_sequence_number
@@ -138,6 +143,34 @@ class PythonSdk(unittest.TestCase):
                 self.assertEqual([m.sequence_number for m in read],
                                  list(range(before[name], before[name] + len(read))))
                 acknowledged[name] = newest + 1
+
+    def test_only_components_of_the_nucleus_may_connect(self):
+        with tempfile.TemporaryDirectory() as folder:
+            socket = f"{folder}/ipc.socket"
+            nucleus = subprocess.Popen([NUCLEUS, socket], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self.addCleanup(nucleus.wait, 30)
+            self.addCleanup(nucleus.stdout.close)
+            self.addCleanup(nucleus.stdin.close)
+            self.assertEqual(nucleus.stdout.readline(), "ready\n")
+            streams = Streams(PROGRAM, environment={
+                "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT": socket, "SVCUID": "TOKEN-STREAMS",
+                "AWS_IOT_THING_NAME": "press-7"})
+            self.addCleanup(streams.close)
+            streams.start()
+            for token, may in [("TOKEN-APP", True), ("TOKEN-BARE", True), ("WRONG", False), ("", False)]:
+                with unittest.mock.patch.dict(os.environ, AWS_CONTAINER_AUTHORIZATION_TOKEN=token):
+                    if not may:
+                        self.assertRaises(ConnectFailedException, StreamManagerClient, port=streams.port, logger=QUIET)
+                        continue
+                    with StreamManagerClient(port=streams.port, logger=QUIET) as client:
+                        self.assertEqual(client.list_streams(), [])
+
+    def test_without_a_nucleus_it_says_what_to_do(self):
+        environment = {key: value for key, value in os.environ.items() if key != "SVCUID"}
+        done = subprocess.run([PROGRAM, "--dir", self.streams.directory / "other"], env=environment,
+                              capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--authenticate false", done.stderr)
 
     def test_it_ends_on_sigterm(self):
         self.client.create_message_stream(stream("s"))

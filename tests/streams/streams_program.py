@@ -1,5 +1,6 @@
 """A skerry-streams of a test's own, in a scratch folder."""
 
+import os
 import pathlib
 import signal
 import subprocess
@@ -10,8 +11,11 @@ DEADLINE_S = 30
 
 
 class Streams:
-    def __init__(self, program):
+    def __init__(self, program, *options, environment=None):
+        """`options` of each start; without a nucleus in `environment` everybody may connect."""
         self.program = program
+        self.environment = {**os.environ, **(environment or {"STREAM_MANAGER_AUTHENTICATE_CLIENT": "false"})}
+        self.options = options
         self.folder = tempfile.TemporaryDirectory(prefix="skerry-streams-")
         self.directory = pathlib.Path(self.folder.name)
         self.process = None
@@ -21,7 +25,7 @@ class Streams:
         """On a free port, or on the one that it had."""
         (self.directory / "port").unlink(missing_ok=True)
         self.process = subprocess.Popen([self.program, "--dir", self.directory, "--port", str(self.port),
-                                         "--log-level", "warn", *options])
+                                         "--log-level", "warn", *self.options, *options], env=self.environment)
         deadline = time.monotonic() + DEADLINE_S
         while not (self.directory / "port").exists():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -44,6 +44,7 @@ constexpr std::array kOperations = {
               subscribe_to_validate_configuration_updates, kServiceError},
     Operation{"SendConfigurationValidityReport", send_configuration_validity_report,
               kInvalidArguments},
+    Operation{"ValidateAuthorizationToken", validate_authorization_token, kServiceError},
 };
 
 // Of the model, and not served: a client is told so instead of waiting.
@@ -62,7 +63,6 @@ constexpr std::array kNotSupported = {
     std::string_view("PutComponentMetric"),
     std::string_view("SubscribeToCertificateUpdates"),
     std::string_view("UpdateThingShadow"),
-    std::string_view("ValidateAuthorizationToken"),
     std::string_view("VerifyClientDeviceIdentity"),
 };
 

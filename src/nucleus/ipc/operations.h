@@ -36,6 +36,7 @@ void send_error(const rpc::ServerStream& stream, const IpcError& error);
 inline constexpr std::string_view kServiceError = "aws.greengrass#ServiceError";
 inline constexpr std::string_view kInvalidArguments = "aws.greengrass#InvalidArgumentsError";
 inline constexpr std::string_view kUnauthorized = "aws.greengrass#UnauthorizedError";
+inline constexpr std::string_view kInvalidToken = "aws.greengrass#InvalidTokenError";
 inline constexpr std::string_view kResourceNotFound = "aws.greengrass#ResourceNotFoundError";
 inline constexpr std::string_view kComponentNotFound = "aws.greengrass#ComponentNotFoundError";
 inline constexpr std::string_view kFailedUpdateCondition =
@@ -89,6 +90,8 @@ IpcOutcome list_components(const IpcCall& call);
 IpcOutcome get_component_details(const IpcCall& call);
 IpcOutcome restart_component(const IpcCall& call);
 IpcOutcome stop_component(const IpcCall& call);
+// authorization.cc
+IpcOutcome validate_authorization_token(const IpcCall& call);
 // updates.cc
 IpcOutcome subscribe_to_component_updates(const IpcCall& call);
 IpcOutcome defer_component_update(const IpcCall& call);

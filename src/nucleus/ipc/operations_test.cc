@@ -529,6 +529,23 @@ TEST_F(IpcOperationsTest, UpdateStateIsReported) {
                "not deployed");
 }
 
+TEST_F(IpcOperationsTest, OnlyTheStreamManagerMayAskWhoseTokenItIs) {
+  host_.tokens.emplace("TOKEN-STREAMS", ComponentName("aws.greengrass.StreamManager"));
+  const auto validate = [&](const char* asks, const json& request) {
+    return ask(asks, "ValidateAuthorizationToken", request);
+  };
+  const Got good = validate("TOKEN-STREAMS", {{"token", "TOKEN-BARE"}});
+  EXPECT_EQ(good.shape, "aws.greengrass#ValidateAuthorizationTokenResponse");
+  EXPECT_EQ(good.body, json({{"isValid", true}}));
+  EXPECT_TRUE(good.last);
+  for (const char* token : {"", "TOKEN", "token-bare"}) {
+    expect_error(validate("TOKEN-STREAMS", {{"token", token}}), "InvalidTokenError", "no running");
+  }
+  expect_error(validate("TOKEN-STREAMS", json::object()), "ServiceError", "token is required");
+  expect_error(validate("TOKEN-APP", {{"token", "TOKEN-BARE"}}), "UnauthorizedError",
+               "app is not authorized to perform aws.greengrass#ValidateAuthorizationToken");
+}
+
 TEST_F(IpcOperationsTest, KnownOperationsSayThatTheyAreNotSupported) {
   expect_error(ask("TOKEN-APP", "GetSecretValue", json::object()), "ServiceError",
                "Operation aws.greengrass#GetSecretValue is not supported by Greengrass");

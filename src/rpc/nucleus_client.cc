@@ -1,0 +1,73 @@
+// Writes and reads around ClientConnection. A connection on which nobody waits for an answer is
+// never timed out.
+#include "rpc/nucleus_client.h"
+
+#include <cstdlib>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include "base/encoding.h"
+
+namespace skerry::rpc {
+namespace {
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
+
+NucleusAddress NucleusAddress::of_environment() {
+  NucleusAddress nucleus{environment("AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"),
+                         environment("SVCUID"), environment("AWS_IOT_THING_NAME")};
+  if (nucleus.token.empty() || nucleus.thing.empty()) return {};
+  return nucleus;
+}
+
+io::Task<Result<std::unique_ptr<NucleusClient>>> NucleusClient::connect(io::Loop& loop,
+                                                                        NucleusAddress nucleus) {
+  SKERRY_CO_ASSIGN(auto stream, co_await net::connect_unix(loop, nucleus.socket_path));
+  auto client = std::unique_ptr<NucleusClient>(new NucleusClient(loop, std::move(stream)));
+  client->rpc_.connect(nucleus.token);
+  while (!client->rpc_.connected()) SKERRY_CO_TRY(co_await client->exchange());
+  client->guard_.set_mode(net::IdleGuard::Mode::kPaused);
+  co_return client;
+}
+
+io::Task<Result<NucleusClient::Answer>> NucleusClient::call(std::string operation,
+                                                            std::string request) {
+  const auto answer = std::make_shared<std::optional<Answer>>();
+  SKERRY_CO_TRY(rpc_.call(operation, request, [answer](const Reply& reply) {
+    if (!*answer) {
+      *answer = Answer{reply.is_error, std::string(reply.shape), std::string(reply.payload)};
+    }
+  }));
+  guard_.set_mode(net::IdleGuard::Mode::kProgress);
+  while (!*answer) SKERRY_CO_TRY(co_await exchange());
+  guard_.set_mode(net::IdleGuard::Mode::kPaused);
+  co_return std::move(**answer);
+}
+
+io::Task<Result<void>> NucleusClient::publish_to_iot_core(std::string topic, std::string payload) {
+  const nlohmann::json request = {
+      {"topicName", topic}, {"qos", "1"}, {"payload", base64_encode(payload)}};
+  SKERRY_CO_ASSIGN(const Answer answer,
+                   co_await call("aws.greengrass#PublishToIoTCore", request.dump()));
+  if (!answer.is_error) co_return Result<void>();
+  const bool refused = answer.shape == "aws.greengrass#UnauthorizedError";
+  co_return fail(refused ? Code::kPermissionDenied : Code::kUnavailable,
+                 "the nucleus did not take a message to " + topic + ": " + answer.payload);
+}
+
+// Writes what is to be written, then reads once.
+io::Task<Result<void>> NucleusClient::exchange() {
+  output_ = rpc_.take_output();
+  if (!output_.empty()) SKERRY_CO_TRY(co_await stream_->write_all(output_));
+  SKERRY_CO_ASSIGN(const size_t size, co_await stream_->read_some(buffer_.data(), buffer_.size()));
+  if (size == 0) co_return fail(Code::kUnavailable, "the nucleus closed the connection");
+  co_return rpc_.receive(std::string_view(buffer_.data(), size));
+}
+
+}  // namespace skerry::rpc

@@ -1,0 +1,62 @@
+// A component's way to the nucleus that runs it: calls of IPC operations over the nucleus's socket,
+// from the event loop. Any Greengrass nucleus will do.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "io/loop.h"
+#include "io/task.h"
+#include "net/stream.h"
+#include "rpc/client_connection.h"
+
+namespace skerry::rpc {
+
+// As a nucleus tells its components in their environment; no socket: there is no nucleus.
+struct NucleusAddress {
+  std::string socket_path;
+  std::string token;
+  std::string thing;
+
+  // Empty unless all of it is there.
+  static NucleusAddress of_environment();
+  bool empty() const { return socket_path.empty(); }
+};
+
+class NucleusClient {
+ public:
+  struct Answer {
+    bool is_error = false;
+    std::string shape;  // "aws.greengrass#PublishToIoTCoreResponse"
+    std::string payload;
+  };
+
+  // kUnavailable or kTimeout where the nucleus is not there, kPermissionDenied where it does not
+  // know the token.
+  static io::Task<Result<std::unique_ptr<NucleusClient>>> connect(io::Loop& loop,
+                                                                  NucleusAddress nucleus);
+  // `operation` in full. One call at a time; an application error is an Answer too. After an error
+  // of another kind the connection is over.
+  io::Task<Result<Answer>> call(std::string operation, std::string request);
+  // Has the nucleus send a message to the broker with QoS 1; returns once it has taken it.
+  io::Task<Result<void>> publish_to_iot_core(std::string topic, std::string payload);
+
+ private:
+  NucleusClient(io::Loop& loop, std::unique_ptr<net::Stream> stream)
+      : stream_(std::move(stream)), guard_(loop, *stream_, kSilenceMs) {}
+  io::Task<Result<void>> exchange();
+
+  // The nucleus waits 5 s for the broker's answer before it takes a message over.
+  static constexpr int64_t kSilenceMs = 8'000;
+
+  std::unique_ptr<net::Stream> stream_;
+  net::IdleGuard guard_;
+  ClientConnection rpc_;
+  std::string output_;
+  std::array<char, 4096> buffer_{};
+};
+
+}  // namespace skerry::rpc

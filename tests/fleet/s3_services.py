@@ -1,0 +1,53 @@
+"""S3 services for tests: ours, and one that somebody else wrote."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from fleet import DEADLINE_S, Fleet
+
+NOT_BUILT = 77  # what ctest takes as skipped: `./dev setup s3` builds versitygw
+
+
+class OurService:
+    """The artifact store of another skerry-fleet."""
+
+    def __init__(self, scratch, program):
+        self._fleet = Fleet(program, scratch / "service")
+        self.endpoint = self._fleet.info["api_url"] + "/artifacts"
+        self.region = self._fleet.info["region"]
+        self.access_key = self._fleet.access_key
+        self.stop = self._fleet.stop
+
+
+class Versitygw:
+    """An S3 server that somebody else wrote, on a folder."""
+
+    def __init__(self, scratch, program):
+        folder = scratch / "service"
+        folder.mkdir()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.endpoint, self.region = f"http://127.0.0.1:{port}", "eu-north-9"
+        self.access_key = {"aws_access_key_id": "AKIAVERSITY", "aws_secret_access_key": "a secret of the test"}
+        self._log = (scratch / "versitygw.log").open("wb")
+        self._process = subprocess.Popen(
+            [program, "--port", f"127.0.0.1:{port}", "--region", self.region, "posix", folder],
+            env={"ROOT_ACCESS_KEY": "AKIAVERSITY", "ROOT_SECRET_KEY": "a secret of the test", "PATH": os.environ["PATH"]},
+            stdout=self._log, stderr=self._log)
+        end = time.monotonic() + DEADLINE_S
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+            assert time.monotonic() < end and self._process.poll() is None, (scratch / "versitygw.log").read_text()
+            time.sleep(0.1)
+
+    def stop(self):
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(DEADLINE_S)
+            self._log.close()
