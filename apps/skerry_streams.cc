@@ -2,6 +2,8 @@
 // stock Stream Manager SDKs until it is told to stop.
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "base/log.h"
 #include "io/instance_lock.h"
@@ -10,6 +12,7 @@
 #include "rpc/nucleus_client.h"
 #include "streams/authenticator.h"
 #include "streams/export/exporters.h"
+#include "streams/repair.h"
 #include "streams/server.h"
 
 namespace skerry::streams {
@@ -24,6 +27,7 @@ Examples:
   skerry-streams --dir /var/lib/skerry-streams
   skerry-streams --dir ./streams --port 0 --max-mb 512 --authenticate false
   skerry-streams --dir ./streams --export-kbit 256 --export-daily-mb 50 --export-window 22:00-06:00
+  skerry-streams --dir ./streams --repair
 
 Loopback only, for components of the nucleus that runs it as aws.greengrass.StreamManager. The port is written to DIR/port once clients may connect.
 Exports to AWS or what speaks like it: AWS_REGION, AWS_ENDPOINT_URL[_S3, …] and AWS_ACCESS_KEY_ID …
@@ -40,6 +44,8 @@ struct Options {
   UplinkLimits uplink;
   int64_t export_kbit = 0, export_daily_mb = 0;
   std::vector<std::string> export_windows;
+  bool repairs = false, json_output = false;
+  std::string renewed_stream;
   std::string ca_file = "/etc/ssl/certs/ca-certificates.crt";
 };
 
@@ -136,6 +142,7 @@ Result<void> run(Options& options) {
   }
   Server server(loop, service, options.server);
   SKERRY_TRY(server.listen());
+  SKERRY_TRY(server.listen_unix(options.directory + "/streams.sock"));
   SKERRY_TRY(io::write_file_atomic(files, options.directory + "/port",
                                    std::to_string(server.port()) + "\n", 0644));
   log::info(
@@ -173,6 +180,34 @@ void add_export_options(CLI::App& app, Options& options) {
       ->capture_default_str();
 }
 
+// Looks at everything while nobody uses it, prints what it finds, and ends.
+Result<void> repair(const Options& options) {
+  io::RealFiles files;
+  SKERRY_ASSIGN(const auto lock, io::InstanceLock::acquire(options.directory + "/lock",
+                                                           {"skerry-streams", "stop it first"}));
+  if (!options.renewed_stream.empty()) {
+    SKERRY_TRY(renew_definition(files, options.directory, options.renewed_stream,
+                                io::RealRandom().token(16)));
+  }
+  SKERRY_ASSIGN(auto store, StreamStore::open(files, options.directory, options.limits));
+  SKERRY_ASSIGN(const auto streams, check_streams(*store));
+  nlohmann::json report = {{"streams", nlohmann::json::array()},
+                           {"found", nlohmann::json::array()}};
+  for (const StreamStore::Recovery& found : store->recoveries()) {
+    report["found"].push_back({{"stream", found.stream}, {"what", found.what}});
+    if (!options.json_output) std::printf("%s: %s\n", found.stream.c_str(), found.what.c_str());
+  }
+  for (const StreamHealth& each : streams) {
+    report["streams"].push_back(
+        {{"name", each.stream}, {"messages", each.messages}, {"missing", each.missing}});
+    if (options.json_output) continue;
+    std::printf("%s: %lld messages are whole, %lld are lost\n", each.stream.c_str(),
+                static_cast<long long>(each.messages), static_cast<long long>(each.missing));
+  }
+  if (options.json_output) std::printf("%s\n", report.dump().c_str());
+  return {};
+}
+
 int main_program(int argc, char** argv) {
   CLI::App app("Skerry's stream manager: durable streams for the Stream Manager SDKs.",
                "skerry-streams");
@@ -200,6 +235,11 @@ int main_program(int argc, char** argv) {
       ->check(CLI::Range(1, 1023))
       ->capture_default_str();
   add_export_options(app, options);
+  app.add_flag("--repair", options.repairs,
+               "Look at every byte of the streams, mend what can be, and end");
+  app.add_option("--stream", options.renewed_stream,
+                 "With --repair: make the damaged definition of this one anew, with defaults");
+  app.add_flag("--json", options.json_output, "With --repair: print JSON");
   app.add_option("--log-level", options.level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
@@ -213,7 +253,7 @@ int main_program(int argc, char** argv) {
   log::configure(log::parse_level(options.level),
                  options.json ? log::Format::kJson : log::Format::kText);
   signal(SIGPIPE, SIG_IGN);
-  const auto done = run(options);
+  const auto done = options.repairs ? repair(options) : run(options);
   if (done) return 0;
   log::error("streams", done.error().message());
   return kExitFailed;

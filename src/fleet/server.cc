@@ -26,6 +26,7 @@
 #include "fleet/fleet_status.h"
 #include "fleet/jobs.h"
 #include "fleet/model_metrics.h"
+#include "fleet/streams.h"
 #include "fleet/presence.h"
 #include "fleet/remote_artifacts.h"
 #include "fleet/retention.h"
@@ -157,6 +158,7 @@ struct FleetServer::Parts {
   std::optional<BrokerSupervisor> broker;
   std::optional<FleetStatusService> fleet_status;    // outlives the link, which calls it
   std::optional<ModelMetricsService> model_metrics;  // so does this
+  std::optional<StreamsService> streams;             // and this
   std::unique_ptr<DeviceLink> link;
   std::optional<JobsService> jobs;
   std::optional<ShadowService> shadows;
@@ -267,6 +269,7 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   jobs.emplace(env, *stores, *deployments, *link);
   fleet_status.emplace(env, *stores, *link);
   model_metrics.emplace(env, *stores, *link);
+  streams.emplace(env, *stores, *artifacts, *link);
   io::Completion<Result<bool>> connected(env.loop);
   link->on_connected([connected]() mutable { connected.complete(true); });
   shadows.emplace(env.clock, *link);

@@ -241,6 +241,10 @@ const std::vector<Migration>& migrations() {
       // 15: what a release must fit into.
       {15, {"ALTER TABLE core_devices ADD COLUMN free_disk_bytes BIGINT NOT NULL DEFAULT -1"}},
       {16, kExecutionsByDevice, move_executions},
+      // 17: how much of each device's streams is here.
+      {17,
+       {"CREATE TABLE stream_cursors (thing TEXT NOT NULL, stream TEXT NOT NULL, "
+        "next BIGINT NOT NULL, seen_ms BIGINT NOT NULL, PRIMARY KEY (thing, stream))"}},
   };
   return kMigrations;
 }

@@ -17,6 +17,19 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+constexpr const char* kUnauthorized = "aws.greengrass#UnauthorizedError";
+
+// Of an IoTCoreMessage.
+std::optional<std::string> payload_of(std::string_view event) {
+  const nlohmann::json map = nlohmann::json::parse(event, nullptr, false);
+  const nlohmann::json::json_pointer kPayload("/message/payload");
+  if (!map.is_object() || !map.contains(kPayload) || !map.at(kPayload).is_string()) {
+    return std::nullopt;
+  }
+  auto payload = base64_decode(map.at(kPayload).get<std::string>());
+  return payload ? std::optional(*std::move(payload)) : std::nullopt;
+}
+
 }  // namespace
 
 NucleusAddress NucleusAddress::of_environment() {
@@ -56,9 +69,38 @@ io::Task<Result<void>> NucleusClient::publish_to_iot_core(std::string topic, std
   SKERRY_CO_ASSIGN(const Answer answer,
                    co_await call("aws.greengrass#PublishToIoTCore", request.dump()));
   if (!answer.is_error) co_return Result<void>();
-  const bool refused = answer.shape == "aws.greengrass#UnauthorizedError";
+  const bool refused = answer.shape == kUnauthorized;
   co_return fail(refused ? Code::kPermissionDenied : Code::kUnavailable,
                  "the nucleus did not take a message to " + topic + ": " + answer.payload);
+}
+
+io::Task<Result<void>> NucleusClient::subscribe_to_iot_core(
+    std::string topic, std::function<void(std::string payload)> on_message) {
+  const auto answer = std::make_shared<std::optional<Answer>>();
+  const nlohmann::json request = {{"topicName", topic}, {"qos", "1"}};
+  SKERRY_CO_TRY(rpc_.call("aws.greengrass#SubscribeToIoTCore", request.dump(),
+                          [answer, on_message = std::move(on_message)](const Reply& reply) {
+                            if (!*answer) {
+                              *answer = Answer{reply.is_error, std::string(reply.shape),
+                                               std::string(reply.payload)};
+                            } else if (auto payload = payload_of(reply.payload)) {
+                              on_message(*std::move(payload));
+                            }
+                          }));
+  guard_.set_mode(net::IdleGuard::Mode::kProgress);
+  while (!*answer) SKERRY_CO_TRY(co_await exchange());
+  guard_.set_mode(net::IdleGuard::Mode::kPaused);
+  if (!(*answer)->is_error) co_return Result<void>();
+  const bool refused = (*answer)->shape == kUnauthorized;
+  co_return fail(refused ? Code::kPermissionDenied : Code::kUnavailable,
+                 "the nucleus does not listen to " + topic + ": " + (*answer)->payload);
+}
+
+io::Task<Result<void>> NucleusClient::wait() {
+  guard_.set_mode(net::IdleGuard::Mode::kProgress);
+  auto exchanged = co_await exchange();
+  guard_.set_mode(net::IdleGuard::Mode::kPaused);
+  co_return exchanged;
 }
 
 // Writes what is to be written, then reads once.

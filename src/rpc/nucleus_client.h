@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -43,6 +44,13 @@ class NucleusClient {
   io::Task<Result<Answer>> call(std::string operation, std::string request);
   // Has the nucleus send a message to the broker with QoS 1; returns once it has taken it.
   io::Task<Result<void>> publish_to_iot_core(std::string topic, std::string payload);
+  // Has the nucleus subscribe; returns once the broker knows of it. `on_message` hears payloads
+  // while a call or wait() is awaited.
+  io::Task<Result<void>> subscribe_to_iot_core(std::string topic,
+                                               std::function<void(std::string payload)> on_message);
+  // Until something has come; kTimeout or kUnavailable after some seconds of silence, and then the
+  // connection is over.
+  io::Task<Result<void>> wait();
 
  private:
   NucleusClient(io::Loop& loop, std::unique_ptr<net::Stream> stream)

@@ -94,10 +94,10 @@ std::string request_id_of(std::string_view payload) {
   return text.size() < skip + size ? "" : std::string(text.substr(skip, size));
 }
 
-std::string encode(Operation operation, const json& body) {
+std::string encode(Operation operation, const Answer& body) {
   std::string frame(kFrameLengthBytes + 1, '\0');
   frame[kFrameLengthBytes] = static_cast<char>(operation);
-  json::to_cbor(body, frame);
+  Answer::to_cbor(body, frame);
   const auto length = static_cast<uint32_t>(frame.size() - kFrameLengthBytes);
   for (size_t i = 0; i < kFrameLengthBytes; ++i) {
     frame[i] = static_cast<char>(length >> (8 * (kFrameLengthBytes - 1 - i)) & 0xff);
@@ -155,11 +155,11 @@ Status status_of(const Error& error) {
   return Status::kUnknownFailure;
 }
 
-json success(const std::string& request_id) {
+Answer success(const std::string& request_id) {
   return {{"requestId", request_id}, {"status", static_cast<int>(Status::kSuccess)}};
 }
 
-json failure(const std::string& request_id, Status status, const std::string& message) {
+Answer failure(const std::string& request_id, Status status, const std::string& message) {
   return {
       {"requestId", request_id}, {"status", static_cast<int>(status)}, {"errorMessage", message}};
 }
@@ -192,14 +192,14 @@ Result<ReadOptions> parse_read_options(const json& request) {
   return options;
 }
 
-json to_json(const std::string& stream, std::vector<Message> messages) {
-  json out = json::array();
+Answer to_json(const std::string& stream, std::vector<Message> messages) {
+  Answer out = Answer::array();
   for (Message& message : messages) {
     const std::string& payload = message.payload;
     out.push_back({{"streamName", stream},
                    {"sequenceNumber", message.sequence},
                    {"ingestTime", message.ingest_ms},
-                   {"payload", json::binary({payload.begin(), payload.end()})}});
+                   {"payload", Answer::binary({payload.begin(), payload.end()})}});
     message.payload = {};
   }
   return out;

@@ -66,14 +66,16 @@ inline constexpr const char* kProtocolVersions[] = {"1.0.0", "1.1.0"};  // oldes
 Result<nlohmann::json> decode(std::string_view payload);
 // The requestId, where a payload, or the beginning of one, has it as its first member.
 std::string request_id_of(std::string_view payload);
+// What is answered: a map in the order in which clients have seen it from the stock server.
+using Answer = nlohmann::ordered_json;
 // Length, operation and CBOR.
-std::string encode(Operation operation, const nlohmann::json& body);
+std::string encode(Operation operation, const Answer& body);
 
 // The operation that answers a request; nothing where `operation` is no request.
 std::optional<Operation> response_of(Operation operation);
 Status status_of(const Error& error);
-nlohmann::json success(const std::string& request_id);
-nlohmann::json failure(const std::string& request_id, Status status, const std::string& message);
+Answer success(const std::string& request_id);
+Answer failure(const std::string& request_id, Status status, const std::string& message);
 
 // The newest of `wanted` that this server speaks; nothing where there is none.
 std::optional<std::string> common_version(const std::vector<std::string>& wanted);
@@ -84,7 +86,7 @@ struct ReadOptions {
   int64_t timeout_ms = 0;
 };
 Result<ReadOptions> parse_read_options(const nlohmann::json& request);
-nlohmann::json to_json(const std::string& stream, std::vector<Message> messages);
+Answer to_json(const std::string& stream, std::vector<Message> messages);
 nlohmann::json to_json(const StreamInfo& info);
 
 }  // namespace skerry::streams

@@ -50,7 +50,7 @@ TEST(Messages, TheIdOfAFrameThatIsCutOffIsFound) {
 
 // The bytes of an observed session.
 TEST(Messages, AnAnswerIsAsTheSdkExpectsIt) {
-  json body = success("d7ac7209-1cfd-4012-90a2-e813a3d237f6");
+  const Answer body = success("d7ac7209-1cfd-4012-90a2-e813a3d237f6");
   const std::string frame = encode(Operation::kAppendMessageResponse, body);
   EXPECT_EQ(frame.substr(0, 5), std::string("\0\0\0\x3a\x09", 5));
   EXPECT_EQ(decode(frame.substr(5))->at("status"), 0);

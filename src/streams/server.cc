@@ -42,8 +42,9 @@ std::vector<std::string> versions_of(const json& request) {
 
 class Server::Connection {
  public:
-  Connection(Server& server, std::unique_ptr<net::Stream> stream)
+  Connection(Server& server, std::unique_ptr<net::Stream> stream, bool is_trusted)
       : server_(server),
+        is_trusted_(is_trusted),
         stream_(std::move(stream)),
         guard_(server.loop_, *stream_, kConnectTimeoutMs),
         room_(server.loop_) {
@@ -121,7 +122,7 @@ class Server::Connection {
       co_return co_await refuse(Status::kUnsupportedProtocolVersion,
                                 "this server speaks protocol versions 1.0.0 and 1.1.0");
     }
-    if (server_.options_.authenticate) {
+    if (server_.options_.authenticate && !is_trusted_) {
       const auto known = co_await server_.options_.authenticate(text_member(*request, "authToken"));
       if (!known) {
         const bool is_stranger = known.error().code() == Code::kPermissionDenied;
@@ -129,7 +130,7 @@ class Server::Connection {
                                   known.error().message());
       }
     }
-    json answer = success(text_member(*request, "requestId"));
+    Answer answer = success(text_member(*request, "requestId"));
     answer["protocolVersion"] = *spoken;
     answer["supportedProtocolVersions"] = kProtocolVersions;
     answer["serverVersion"] = server_.options_.version;
@@ -138,7 +139,7 @@ class Server::Connection {
                                           encode(Operation::kConnectResponse, answer));
   }
 
-  io::Task<Result<void>> refuse_connection(json answer, std::string why) {
+  io::Task<Result<void>> refuse_connection(Answer answer, std::string why) {
     const std::string bytes = kConnectVersion + encode(Operation::kConnectResponse, answer);
     SKERRY_CO_TRY(co_await stream_->write_all(bytes));
     co_return fail(Code::kPermissionDenied, std::move(why));
@@ -186,12 +187,13 @@ class Server::Connection {
     if (!body) {
       co_return encode(*response, failure(id, status_of(body.error()), body.error().message()));
     }
-    body->update(success(id));
-    co_return encode(*response, *body);
+    Answer answer = success(id);
+    answer.update(*body);
+    co_return encode(*response, answer);
   }
 
   // What the answer has beside id and status.
-  io::Task<Result<json>> perform(Operation operation, const json& request) {
+  io::Task<Result<Answer>> perform(Operation operation, const json& request) {
     StreamService& service = server_.service_;
     switch (operation) {
       case Operation::kCreateMessageStream:
@@ -201,11 +203,11 @@ class Server::Connection {
         const bool creates = operation == Operation::kCreateMessageStream;
         SKERRY_CO_TRY(co_await (creates ? service.create(std::move(definition))
                                         : service.update(std::move(definition))));
-        co_return json::object();
+        co_return Answer::object();
       }
       case Operation::kDeleteMessageStream: {
         SKERRY_CO_TRY(co_await service.remove(text_member(request, "name")));
-        co_return json::object();
+        co_return Answer::object();
       }
       case Operation::kAppendMessage: {
         const auto payload = request.find("payload");
@@ -217,22 +219,22 @@ class Server::Connection {
         SKERRY_CO_ASSIGN(const int64_t sequence,
                          co_await service.append(text_member(request, "name"),
                                                  std::string(bytes.begin(), bytes.end())));
-        co_return json{{"sequenceNumber", sequence}};
+        co_return Answer{{"sequenceNumber", sequence}};
       }
       case Operation::kReadMessages: {
         SKERRY_CO_ASSIGN(const ReadOptions options, parse_read_options(request));
         const std::string name = text_member(request, "streamName");
         SKERRY_CO_ASSIGN(auto messages, co_await service.read(name, options));
-        co_return json{{"messages", to_json(name, std::move(messages))}};
+        co_return Answer{{"messages", to_json(name, std::move(messages))}};
       }
       case Operation::kListStreams: {
         SKERRY_CO_ASSIGN(const auto names, co_await service.list());
-        co_return json{{"streams", names}};
+        co_return Answer{{"streams", names}};
       }
       case Operation::kDescribeMessageStream: {
         SKERRY_CO_ASSIGN(const StreamInfo info,
                          co_await service.describe(text_member(request, "name")));
-        co_return json{{"messageStreamInfo", to_json(info)}};
+        co_return Answer{{"messageStreamInfo", to_json(info)}};
       }
       default:
         co_return fail(Code::kInvalidArgument, "Connect is the first request and no later one");
@@ -240,6 +242,7 @@ class Server::Connection {
   }
 
   Server& server_;
+  const bool is_trusted_;
   std::unique_ptr<net::Stream> stream_;
   net::IdleGuard guard_;
   std::deque<std::string> output_;
@@ -257,14 +260,22 @@ Result<void> Server::listen() {
   SKERRY_ASSIGN(listener_, net::listen_tcp(
                                loop_, options_.address, options_.port, nullptr,
                                [this](std::unique_ptr<net::Stream> stream) {
-                                 connections_.spawn(serve(std::move(stream)));
+                                 connections_.spawn(serve(std::move(stream), false));
                                },
                                limits));
   return {};
 }
 
-io::Task<void> Server::serve(std::unique_ptr<net::Stream> stream) {
-  Connection connection(*this, std::move(stream));
+Result<void> Server::listen_unix(const std::string& path) {
+  SKERRY_ASSIGN(local_listener_,
+                net::listen_unix(loop_, path, 0600, [this](std::unique_ptr<net::Stream> stream) {
+                  connections_.spawn(serve(std::move(stream), true));
+                }));
+  return {};
+}
+
+io::Task<void> Server::serve(std::unique_ptr<net::Stream> stream, bool is_trusted) {
+  Connection connection(*this, std::move(stream), is_trusted);
   const auto ended = co_await connection.run();
   if (!ended && ended.error().code() != Code::kCancelled) {
     static log::Limit refusals;

@@ -29,16 +29,18 @@ class Server {
  public:
   Server(io::Loop& loop, StreamService& service, ServerOptions options);
   Result<void> listen();
+  // And on a Unix socket that only this user may open: such clients need no token.
+  Result<void> listen_unix(const std::string& path);
   uint16_t port() const { return listener_->port(); }
 
  private:
   class Connection;
-  io::Task<void> serve(std::unique_ptr<net::Stream> stream);
+  io::Task<void> serve(std::unique_ptr<net::Stream> stream, bool is_trusted);
 
   io::Loop& loop_;
   StreamService& service_;
   ServerOptions options_;
-  std::unique_ptr<net::Listener> listener_;
+  std::unique_ptr<net::Listener> listener_, local_listener_;
   io::TaskScope connections_;
 };
 

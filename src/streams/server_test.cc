@@ -6,7 +6,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/encoding.h"
 #include "io/test_env.h"
+#include "net/test_support.h"
+#include "rpc/test_golden_session.h"
 
 namespace skerry::streams {
 namespace {
@@ -81,7 +84,7 @@ class ServerTest : public testing::Test {
 TEST_F(ServerTest, AStreamIsMadeFilledReadAndRemoved) {
   json answer = call(Operation::kCreateMessageStream, {{"definition", {{"name", "s"}}}});
   EXPECT_EQ(operation_, Operation::kCreateMessageStreamResponse);
-  EXPECT_EQ(answer, success("id"));
+  EXPECT_EQ(answer, json(success("id")));
   answer = call(Operation::kAppendMessage, {{"name", "s"}, {"payload", payload("hi")}});
   EXPECT_EQ(answer["sequenceNumber"], 0);
   answer = call(Operation::kReadMessages, {{"streamName", "s"}});
@@ -90,7 +93,7 @@ TEST_F(ServerTest, AStreamIsMadeFilledReadAndRemoved) {
   answer = call(Operation::kDescribeMessageStream, {{"name", "s"}});
   EXPECT_EQ(answer["messageStreamInfo"]["storageStatus"]["newestSequenceNumber"], 0);
   EXPECT_EQ(call(Operation::kListStreams, {})["streams"], json::array({"s"}));
-  EXPECT_EQ(call(Operation::kDeleteMessageStream, {{"name", "s"}}), success("id"));
+  EXPECT_EQ(call(Operation::kDeleteMessageStream, {{"name", "s"}}), json(success("id")));
   EXPECT_EQ(status_of(call(Operation::kReadMessages, {{"streamName", "s"}})),
             Status::kResourceNotFound);
 }
@@ -177,6 +180,53 @@ TEST_F(ServerTest, WhoDoesNotSpeakTheProtocolIsSentAway) {
   client_ = connect();
   send(std::string("\1\xff\xff\xff\xff\1", 6));
   EXPECT_EQ(receive(), nullptr);
+}
+
+// A recorded client gets what the recorder gave it, but for the words of an error, the version, the
+// client's name and the time.
+TEST_F(ServerTest, TheRecordedSessionIsAnsweredByteForByte) {
+  client_ = connect();
+  const auto session = rpc::read_session("stream-manager-session-js-sdk.txt");
+  ASSERT_EQ(session.size(), 7u);
+  for (size_t i = 0; i < session.size(); ++i) {
+    send(session[i].from_client);
+    std::string expected = session[i].from_server, answer = i == 0 ? receive(1) : "";
+    const std::string head = receive(5);
+    ASSERT_EQ(head.size(), 5u);
+    size_t length = 0;
+    for (size_t at = 0; at < 4; ++at) length = length << 8 | static_cast<unsigned char>(head[at]);
+    answer += head + receive(length - 1);
+    const size_t body = i == 0 ? 6 : 5;
+    Answer ours = Answer::from_cbor(answer.substr(body)),
+           theirs = Answer::from_cbor(expected.substr(body));
+    for (const char* key : {"serverVersion", "clientIdentifier", "errorMessage"}) {
+      if (theirs.contains(key)) ours.at(key) = theirs.at(key);
+    }
+    for (auto& message : theirs.value("messages", Answer::array())) {
+      ours["messages"][0]["ingestTime"] = message["ingestTime"];
+    }
+    EXPECT_EQ(hex_encode(answer.substr(0, body - 5)), hex_encode(expected.substr(0, body - 5)));
+    EXPECT_EQ(hex_encode(encode(static_cast<Operation>(answer[body - 1]), ours)),
+              hex_encode(expected.substr(body - 5)))
+        << "answer to frame " << i;
+  }
+}
+
+TEST_F(ServerTest, WhoOpensTheSocketOfThisUserNeedsNoToken) {
+  const net::ScratchDirectory directory;
+  Server closed(test_.loop, service_,
+                {.port = 0, .authenticate = [](std::string) -> io::Task<Result<void>> {
+                   co_return fail(Code::kPermissionDenied, "nobody");
+                 }});
+  ASSERT_TRUE(closed.listen());
+  ASSERT_TRUE(closed.listen_unix(directory.path("streams.sock")));
+  client_ = *wait_for(net::connect_tcp(test_.loop, "127.0.0.1", closed.port(), nullptr));
+  EXPECT_EQ(status_of(call(Operation::kConnect, {{"protocolVersion", "1.1.0"}}, 1)),
+            Status::kUnauthorized);
+  client_ = *wait_for(net::connect_unix(test_.loop, directory.path("streams.sock")));
+  EXPECT_EQ(status_of(call(Operation::kConnect, {{"protocolVersion", "1.1.0"}}, 1)),
+            Status::kSuccess);
+  client_.reset();
 }
 
 TEST_F(ServerTest, AnOlderClientIsAnsweredInItsVersion) {

@@ -21,10 +21,6 @@ constexpr std::string_view kExports = "/exports";
 constexpr size_t kChecksumLine = 9;  // eight digits and the end of the line
 constexpr size_t kDigestDigits = 32;
 
-std::string directory_name(const std::string& stream) {
-  return hex_encode(sha256(stream)).substr(0, kDigestDigits);
-}
-
 // A line with the checksum of the rest: a digit that has flipped must not skip messages.
 std::string to_text(const Progress& exports) {
   json all = json::object();
@@ -68,6 +64,10 @@ std::string missing(const std::string& name) {
 
 }  // namespace
 
+std::string StreamStore::folder_of(const std::string& stream) {
+  return hex_encode(sha256(stream)).substr(0, kDigestDigits);
+}
+
 Result<std::unique_ptr<StreamStore>> StreamStore::open(io::Files& files, std::string directory,
                                                        const StoreLimits& limits) {
   SKERRY_TRY(io::make_directories(files, directory, 0700));
@@ -106,7 +106,7 @@ Result<void> StreamStore::load(const std::string& directory) {
                                      " bytes are damaged; the messages in them are lost"});
   }
   std::string id = text_member(document, "id");
-  if (id.empty()) id = directory_name(name);
+  if (id.empty()) id = folder_of(name);
   Stream stream{std::move(*definition), std::move(id), directory, nullptr};
   load_exports(stream, **log);
   stream.log = std::move(*log);
@@ -160,7 +160,7 @@ Result<void> StreamStore::write_definition(const Stream& stream) {
 
 Result<void> StreamStore::create(const Definition& definition, std::string id) {
   const std::string& name = definition.name;
-  const std::string directory = directory_ + "/" + directory_name(name);
+  const std::string directory = directory_ + "/" + folder_of(name);
   if (streams_.contains(name)) {
     return fail(Code::kAlreadyExists, "the stream " + name + " exists already");
   }
@@ -181,7 +181,7 @@ Result<void> StreamStore::create(const Definition& definition, std::string id) {
   SKERRY_TRY(io::remove_all(files_, directory));
   SKERRY_TRY(io::make_directories(files_, directory, 0700));
   SKERRY_ASSIGN(auto log, FileLog::create(files_, directory, definition.limits()));
-  if (id.empty()) id = directory_name(name);
+  if (id.empty()) id = folder_of(name);
   Stream stream{definition, std::move(id), directory, std::move(log)};
   stream.match_exports();
   SKERRY_TRY(write_definition(stream));

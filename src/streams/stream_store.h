@@ -53,6 +53,8 @@ class StreamStore {
   static Result<std::unique_ptr<StreamStore>> open(io::Files& files, std::string directory,
                                                    const StoreLimits& limits);
   const std::vector<Recovery>& recoveries() const { return recoveries_; }
+  // The name of a stream's folder in the directory.
+  static std::string folder_of(const std::string& stream);
 
   // `id`: of this stream and none before it of the same name. kAlreadyExists
   Result<void> create(const Definition& definition, std::string id = "");

@@ -3,10 +3,14 @@
     streams_test.py BIN_DIR
 """
 
+import base64
+import json
 import os
 import sys
 from pathlib import Path
 
+import boto3
+import botocore.config
 import e2e
 import testbed
 
@@ -36,6 +40,7 @@ class Streams(e2e.EndToEnd):
         self.start_device()
         self.must_deploy({RECORDER: "1.0.0"})
         self.wait_for_output(RECORDER, "messages from 0 to 9")
+        testbed.wait_for("the fleet has them", lambda: len(self.at_the_fleet()) >= 10)
         self.wait_for_output(RECORDER, "a wrong token was refused")
         self.device.kill()
         self.device.component_log(RECORDER).unlink()
@@ -43,6 +48,25 @@ class Streams(e2e.EndToEnd):
         self.wait_for_output(RECORDER, "the stream was there")
         self.wait_for_output(RECORDER, "messages from 0 to 19")
         self.wait_for_output(RECORDER, "a wrong token was refused")
+        testbed.wait_for("the fleet has all", lambda: len(self.at_the_fleet()) >= 20)
+        self.assertEqual(self.at_the_fleet(), [(i, f"reading {i % 10}") for i in range(20)])
+
+    def at_the_fleet(self):
+        """Numbers and payloads of the stream's messages in the fleet's S3, in the order of their names."""
+        key = json.loads((self.fleet.directory / "access-key.json").read_text())
+        s3 = boto3.client("s3", endpoint_url=self.fleet.info["api_url"] + "/artifacts",
+                          region_name=self.fleet.info["region"], aws_access_key_id=key["accessKeyId"],
+                          aws_secret_access_key=key["secretAccessKey"],
+                          config=botocore.config.Config(signature_version="s3v4", s3={"addressing_style": "path"}))
+        if "skerry-streams" not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
+            return []
+        found = []
+        for each in s3.list_objects_v2(Bucket="skerry-streams", Prefix=f"{self.thing}/readings/").get("Contents", []):
+            body = s3.get_object(Bucket="skerry-streams", Key=each["Key"])["Body"].read()
+            for line in body.decode().splitlines():
+                message = json.loads(line)
+                found.append((message["sequence"], base64.b64decode(message["payload"]).decode()))
+        return found
 
 
 if __name__ == "__main__":

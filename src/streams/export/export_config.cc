@@ -61,7 +61,10 @@ Result<void> check_uri(const std::string& uri) {
   for (const std::string_view scheme : {"http://", "https://", "mqtt:"}) {
     if (uri.starts_with(scheme) && uri.size() > scheme.size()) return {};
   }
-  return wrong("uri must begin with http://, https:// or mqtt: (a topic of the nucleus's broker)");
+  if (uri == kFleetTarget) return {};
+  return wrong(
+      "uri must begin with http://, https:// or mqtt: (a topic of the nucleus's broker), or "
+      "be fleet: (the fleet of this device)");
 }
 
 Result<void> read_status(const json& map, ExportConfig& config) {

@@ -14,10 +14,13 @@ namespace skerry::streams {
 
 enum class ExportKind { kHttp, kIotAnalytics, kKinesis, kSiteWise, kS3 };
 
+inline constexpr const char* kFleetTarget = "fleet:";
+
 struct ExportConfig {
   ExportKind kind = ExportKind::kHttp;
   std::string identifier;  // of one stream's exports, each has another
-  // URI (http:, https:, and mqtt:TOPIC for the broker of the nucleus), Kinesis stream, or channel.
+  // URI (http:, https:, mqtt:TOPIC for the broker of the nucleus, fleet: for its fleet), Kinesis
+  // stream, or channel.
   std::string target;
   int64_t batch_size = 1;                    // messages of one request, at most
   std::optional<int64_t> batch_interval_ms;  // unset: what is there goes at once

@@ -2,6 +2,7 @@
 #include "streams/export/exporters.h"
 
 #include "streams/export/aws_exporter.h"
+#include "streams/export/fleet_exporter.h"
 #include "streams/export/http_exporter.h"
 #include "streams/export/mqtt_exporter.h"
 #include "streams/export/s3_exporter.h"
@@ -17,6 +18,9 @@ std::unique_ptr<Exporter> make(ExportWorld& world, const ExportConfig& config) {
       if (config.target.starts_with(kMqtt)) {
         return std::make_unique<MqttExporter>(world.env.loop, world.nucleus,
                                               config.target.substr(kMqtt.size()));
+      }
+      if (config.target == kFleetTarget) {
+        return std::make_unique<FleetExporter>(world.env.loop, world.nucleus);
       }
       return std::make_unique<HttpExporter>(world.http, config);
     case ExportKind::kS3:

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 
-from stream_manager import MessageStreamDefinition, ReadMessagesOptions, StrategyOnFull, StreamManagerClient
+from stream_manager import ExportDefinition, HTTPConfig, MessageStreamDefinition, ReadMessagesOptions, StrategyOnFull, StreamManagerClient
 from stream_manager.exceptions import ConnectFailedException, InvalidRequestException
 
 PORT = int(os.environ["STREAM_PORT"])
@@ -21,7 +21,8 @@ def connect():
 client = connect()
 try:
     client.create_message_stream(MessageStreamDefinition(
-        name="readings", strategy_on_full=StrategyOnFull.OverwriteOldestData, flush_on_write=True))
+        name="readings", strategy_on_full=StrategyOnFull.OverwriteOldestData, flush_on_write=True,
+        export_definition=ExportDefinition(http=[HTTPConfig(identifier="fleet", uri="fleet:")])))
 except InvalidRequestException:
     print("the stream was there", flush=True)
 for i in range(10):
