@@ -67,6 +67,15 @@ const std::vector<const char*> kModelMetrics = {
     "CREATE TABLE model_hours (model TEXT NOT NULL, version TEXT NOT NULL, "
     "hour_ms BIGINT NOT NULL, counts TEXT NOT NULL, PRIMARY KEY (model, version, hour_ms))"};
 
+// Migration 15: what a release must fit into.
+const std::vector<const char*> kFreeDisk = {
+    "ALTER TABLE core_devices ADD COLUMN free_disk_bytes BIGINT NOT NULL DEFAULT -1"};
+
+// Migration 17: how much of each device's streams is here.
+const std::vector<const char*> kStreamCursors = {
+    "CREATE TABLE stream_cursors (thing TEXT NOT NULL, stream TEXT NOT NULL, "
+    "next BIGINT NOT NULL, seen_ms BIGINT NOT NULL, PRIMARY KEY (thing, stream))"};
+
 // Migration 10: versions of models, where they come from, and which devices run them.
 const std::vector<const char*> kModels = {
     "CREATE TABLE models (component TEXT NOT NULL, version TEXT NOT NULL, model TEXT NOT NULL, "
@@ -238,13 +247,9 @@ const std::vector<Migration>& migrations() {
       {12, kPresence},
       {13, kRollouts, fill_cohorts},
       {14, kDeployedComponents, fill_deployed_components},
-      // 15: what a release must fit into.
-      {15, {"ALTER TABLE core_devices ADD COLUMN free_disk_bytes BIGINT NOT NULL DEFAULT -1"}},
+      {15, kFreeDisk},
       {16, kExecutionsByDevice, move_executions},
-      // 17: how much of each device's streams is here.
-      {17,
-       {"CREATE TABLE stream_cursors (thing TEXT NOT NULL, stream TEXT NOT NULL, "
-        "next BIGINT NOT NULL, seen_ms BIGINT NOT NULL, PRIMARY KEY (thing, stream))"}},
+      {17, kStreamCursors},
   };
   return kMigrations;
 }
