@@ -71,10 +71,14 @@ struct StreamClient::Impl {
     SKERRY_CO_TRY(co_await read(bytes.data(), bytes.size()));
     json answer = json::from_cbor(bytes, true, false);
     if (!answer.is_object()) co_return fail(Code::kCorrupt, "the answer is no CBOR map");
-    const int64_t status = answer.value("status", int64_t{-1});
-    if (status == 0) co_return answer;
-    co_return fail(code_of(status),
-                   answer.value("errorMessage", "status " + std::to_string(status)));
+    const auto status = answer.find("status"), message = answer.find("errorMessage");
+    if (status == answer.end() || !status->is_number_integer()) {
+      co_return fail(Code::kCorrupt, "the answer has no status");
+    }
+    if (*status == 0) co_return answer;
+    const bool is_said = message != answer.end() && message->is_string();
+    co_return fail(code_of(status->get<int64_t>()),
+                   is_said ? message->get<std::string>() : "status " + status->dump());
   }
   static io::Task<void> keep(io::Task<Result<json>> task, std::optional<Result<json>>* out) {
     out->emplace(co_await std::move(task));

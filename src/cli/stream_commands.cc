@@ -88,7 +88,7 @@ Result<void> list(const Session& session, const StreamOptions& options) {
   Table table{{"STREAM", "FROM", "TO", "BYTES", "EXPORTS", "WAITING"}, {}};
   json all = json::array();
   for (const json& name : names.at("streams")) {
-    const auto info = describe(client, name);
+    const auto info = describe(client, name.get<std::string>());
     if (!info && info.error().code() == Code::kNotFound) continue;  // removed meanwhile
     if (!info) return fail(info.error());
     const json& storage = info->at("storageStatus");
@@ -128,9 +128,10 @@ Result<void> show(const Session& session, const StreamOptions& options) {
   for (const json& each : info.at("exportStatuses")) {
     const int64_t tried_ms = each.value("lastExportTime", int64_t{0});
     table.rows.push_back(
-        {each.at("exportConfigIdentifier"), each.at("lastExportedSequenceNumber").dump(),
-         each.at("exportedMessagesCount").dump(), each.at("exportedBytesFromStream").dump(),
-         tried_ms == 0 ? "never" : time_text(tried_ms), each.value("errorMessage", "")});
+        {each.at("exportConfigIdentifier").get<std::string>(),
+         each.at("lastExportedSequenceNumber").dump(), each.at("exportedMessagesCount").dump(),
+         each.at("exportedBytesFromStream").dump(), tried_ms == 0 ? "never" : time_text(tried_ms),
+         each.value("errorMessage", "")});
   }
   if (!table.rows.empty()) session.output.print_table(table);
   return {};
