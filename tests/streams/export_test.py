@@ -180,8 +180,8 @@ class Exports(unittest.TestCase):
 
     def test_kills_on_both_ends_leave_the_receiver_with_exactly_what_was_acknowledged(self):
         chance = random.Random(5)
-        client = self.start(lambda request: None if chance.random() < 0.2 else
-                            ((503, b"later") if chance.random() < 0.1 else (200, b"")))
+        client = self.start(lambda request: None if chance.random() < 0.05 else
+                            ((503, b"later") if chance.random() < 0.03 else (200, b"")))
         self.create(client, "s", http=[HTTPConfig(identifier="h", uri=self.recorder.url)])
         acknowledged = {}
         for kill in range(6):

@@ -112,14 +112,20 @@ class S3Export(unittest.TestCase):
                           context.s3_export_task_definition.key), ("clips", "s3", 1, "none.wav"))
 
     def test_what_s3_refuses_waits_and_goes_when_it_may(self):
+        self.s3.create_bucket(Bucket=BUCKET)
+        secret = self.streams.environment["AWS_SECRET_ACCESS_KEY"]
+        self.streams.environment["AWS_SECRET_ACCESS_KEY"] = "another"
         client = self.start()
         self.create_streams(client)
         path = self.scratch / "clip.wav"
         path.write_bytes(b"a sound")
         self.task(client, path, "clip.wav")
         [warning] = self.ends(Status.Warning)(self.statuses(client, self.ends(Status.Warning)))
-        self.assertIn("NoSuchBucket", warning.message)
-        self.s3.create_bucket(Bucket=BUCKET)
+        self.assertIn("403", warning.message)
+        client.close()
+        self.streams.end()
+        self.streams.environment["AWS_SECRET_ACCESS_KEY"] = secret
+        client = self.start()
         self.statuses(client, self.ends(Status.Success))
         self.assertEqual(self.s3.get_object(Bucket=BUCKET, Key="clip.wav")["Body"].read(), b"a sound")
 

@@ -95,7 +95,7 @@ TEST(S3Tasks, AreReadAndTheirKeysFilledIn) {
   EXPECT_EQ(task->path, "/a/b c.wav");
   EXPECT_EQ(task->key, "x/2026/01/02/00h01:01.042.wav");
   EXPECT_THAT(task->metadata,
-              testing::ElementsAre(testing::Pair("Line", "a"), testing::Pair("n", "7")));
+              testing::ElementsAre(testing::Pair("line", "a"), testing::Pair("n", "7")));
   EXPECT_EQ(parse_s3_task(R"({"inputUrl":"/a","bucket":"abc","key":"k"})", 0)->path, "/a");
   for (const char* wrong :
        {"", "7", "{}", R"({"inputUrl":"http://x","bucket":"abc","key":"k"})",

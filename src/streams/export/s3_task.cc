@@ -151,7 +151,9 @@ Result<S3Task> parse_s3_task(std::string_view payload, int64_t time_ms) {
         !is_printable(text) || bytes > kMaxMetadataBytes) {
       return wrong("userMetadata must be printable ASCII of at most 2 KiB");
     }
-    task.metadata[name] = text;
+    std::string lower = name;  // as S3 gives them back
+    for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    task.metadata[lower] = text;
   }
   return task;
 }
