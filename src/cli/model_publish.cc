@@ -44,6 +44,7 @@ struct ModelOptions {
   std::vector<std::string> metrics;  // NAME=VALUE; the first one names the release
   std::vector<std::string> optimiser;
   std::string source;  // file
+  std::string report;  // of `skerry model optimise`
   formats::ModelProvenance provenance;
   ModelKind kind = kModelKinds[0];  // of the file
   std::string model_file;           // its name in the package
@@ -63,6 +64,31 @@ ModelKind kind_of(const std::string& file) {
   const auto known = std::ranges::find_if(
       kModelKinds, [&](const ModelKind& kind) { return file.ends_with(kind.extension); });
   return known == kModelKinds.end() ? kModelKinds[0] : *known;
+}
+
+// What `skerry model optimise` did to the model. Another file than its choice is refused.
+Result<void> take_report(ModelOptions& options, const std::string& sha256_hex) {
+  SKERRY_ASSIGN(const std::string text, read_local_file(options.report));
+  const json report = json::parse(text, nullptr, false);
+  const auto part = [&](const char* name) {
+    const auto found = report.find(name);
+    if (found == report.end()) return std::string();
+    return found->is_string() ? found->get<std::string>() : found->dump();
+  };
+  if (!report.is_object() || part("format") != "1") {
+    return fail(Code::kInvalidArgument, options.report + " is no report of skerry model optimise");
+  }
+  if (part("artifactSha256") != sha256_hex) {
+    return fail(Code::kFailedPrecondition,
+                options.report + " is about another model than " + options.file);
+  }
+  formats::ModelProvenance& from = options.provenance;
+  if (from.source_sha256.empty()) from.source_sha256 = part("sourceSha256");
+  for (const char* name : {"goal", "candidate", "engine", "accuracyDrop", "maxAccuracyDrop",
+                           "dataSha256", "calibrationRows", "seed"}) {
+    if (!part(name).empty()) from.optimiser.emplace(name, part(name));
+  }
+  return {};
 }
 
 // Fills in what the options say between them.
@@ -87,6 +113,7 @@ Result<void> complete(ModelOptions& options, const std::string& sha256_hex) {
     SKERRY_ASSIGN(const UploadContent source, UploadContent::of_file(options.source));
     SKERRY_ASSIGN(from.source_sha256, source.sha256_hex());
   }
+  if (!options.report.empty()) SKERRY_TRY(take_report(options, sha256_hex));
   const std::string release = formats::release_name_of(from);
   options.kind = kind_of(options.file);
   options.model_file = release.empty() ? "model" : release;
@@ -248,6 +275,10 @@ void add_provenance_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--source-sha256", from.source_sha256, "That digest")->excludes("--source");
   command.add_option("--optimiser", options.optimiser,
                      "NAME=VALUE of the optimiser's settings; repeatable");
+  command
+      .add_option("--report", options.report,
+                  "report.json of skerry model optimise: its settings and the source's SHA-256")
+      ->check(CLI::ExistingFile);
   command.add_option("--licence", from.licence, "SPDX identifier, such as MIT");
   command
       .add_flag("--component-per-release", options.component_per_release,

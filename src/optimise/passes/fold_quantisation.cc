@@ -26,7 +26,8 @@ Result<bool> undo(Node& quantise) {
   return true;
 }
 
-// Lowest and highest real number that the quantised type can say.
+// Lowest and highest real number that the quantised type can say, and less than half a step inside:
+// a bound there is rounded to the same integer.
 std::optional<std::pair<double, double>> real_range(const Node& quantise) {
   const auto scale = scalar_of(quantise.input(1));
   if (!scale || *scale <= 0) return {};
@@ -37,8 +38,9 @@ std::optional<std::pair<double, double>> real_range(const Node& quantise) {
     zero = numbers_of(*constant)[0];
   }
   const auto range = graph::ops::range_of(quantise.output(0)->type().element);
-  return std::pair{(static_cast<double>(range.lowest) - zero) * *scale,
-                   (static_cast<double>(range.highest) - zero) * *scale};
+  constexpr double kInside = 0.49;
+  return std::pair{(static_cast<double>(range.lowest) - zero + kInside) * *scale,
+                   (static_cast<double>(range.highest) - zero - kInside) * *scale};
 }
 
 std::optional<std::pair<double, double>> clip_range(const Node& clip) {

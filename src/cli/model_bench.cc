@@ -1,0 +1,111 @@
+// skerry model bench: one model in one engine, in this process.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "cli/model_commands.h"
+#include "cli/model_graph.h"
+#include "cli/model_optimise.h"
+#include "graph/model_file.h"
+
+namespace skerry::cli {
+namespace {
+
+struct BenchOptions {
+  std::string model;
+  std::string engine = "reference";
+  DataOptions data;
+  optimise::MeasureOptions measure;
+};
+
+Result<void> bench(const Session& session, const BenchOptions& options) {
+  SKERRY_ASSIGN(const auto file, graph::read_model_file(options.model));
+  SKERRY_ASSIGN(const auto data,
+                optimise::Dataset::read(*file.graph, options.data.data, options.data.labels,
+                                        options.data.preprocess));
+  SKERRY_ASSIGN(const auto result, optimise::measure(options.model, parse_engine(options.engine),
+                                                     data, options.measure));
+  if (session.output.json) {
+    session.output.print_json(nlohmann::json::parse(to_json(result)));
+    return {};
+  }
+  const auto text = [](const char* format, auto... values) {
+    char line[128];
+    std::snprintf(line, sizeof line, format, values...);
+    return std::string(line);
+  };
+  Table table{{"MEASURED", ""}, {}};
+  table.rows.push_back(
+      {"one run", text("minimum %.1f µs, median %.1f, p90 %.1f of %zu runs", result.min_us,
+                       result.median_us, result.p90_us, result.runs)});
+  table.rows.push_back({"load", text("%.1f ms", result.load_ms)});
+  table.rows.push_back({"peak memory", bytes_text(static_cast<int64_t>(result.peak_bytes))});
+  if (data.has_labels()) {
+    const auto share = optimise::share_of(result.correct, result.rows);
+    table.rows.push_back(
+        {"accuracy", text("%.2f %% of %zu rows (95 %%: %.2f to %.2f)", 100 * share.value,
+                          result.rows, 100 * share.lowest, 100 * share.highest)});
+  }
+  if (result.compared > 0) {
+    table.rows.push_back({"agreement", text("%zu of %zu rows, relative difference %.3g",
+                                            result.agreed, result.compared, result.error)});
+  }
+  session.output.print_table(table);
+  return {};
+}
+
+}  // namespace
+
+void add_data_options(CLI::App& command, DataOptions& options) {
+  command
+      .add_option("--data", options.data,
+                  "Rows for the inputs: .npy, .npz, IDX, or a folder with NAME.npy for each input")
+      ->check(CLI::ExistingPath);
+  command.add_option("--labels", options.labels, "The right class of each row: .npy or IDX")
+      ->check(CLI::ExistingFile)
+      ->needs("--data");
+  command.add_option("--divide", options.preprocess.divide, "Data is divided by this first")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--mean", options.preprocess.mean, "Then this is subtracted");
+  command.add_option("--deviation", options.preprocess.deviation, "Then it is divided by this")
+      ->check(CLI::PositiveNumber);
+}
+
+optimise::EngineSpec parse_engine(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos) return {.name = text};
+  return {.name = text.substr(0, equals), .library = absolute_path(text.substr(equals + 1))};
+}
+
+std::string to_text(const optimise::EngineSpec& engine) {
+  return engine.library.empty() ? engine.name : engine.name + "=" + engine.library;
+}
+
+void add_model_bench(CLI::App& model, Session& session) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command = model.add_subcommand(
+      "bench", "Measure a model in an engine: time, memory, and accuracy on labelled data");
+  command->add_option("MODEL", options->model, "The model, as the engine reads it")->required();
+  add_data_options(*command, options->data);
+  command->get_option("--data")->required();
+  command->add_option("--engine", options->engine, kEngineHelp)->capture_default_str();
+  command
+      ->add_option("--seconds", options->measure.seconds, "Of timing, after as long of warming up")
+      ->capture_default_str();
+  command->add_option("--threads", options->measure.threads, "Of one run")->capture_default_str();
+  command->add_option("--rows", options->measure.rows, "Of the data for accuracy; 0: all");
+  command->add_option("--save-answers", options->measure.save_outputs, "Write them as .npy");
+  command
+      ->add_option("--expect-answers", options->measure.expected,
+                   "Compare with what another model's --save-answers wrote")
+      ->check(CLI::ExistingFile);
+  command->footer(R"(
+Examples:
+  skerry model bench net.onnx --data t10k-images-idx3-ubyte --labels t10k-labels-idx1-ubyte --divide 255 \
+      --engine onnxruntime=/usr/lib/libonnxruntime.so
+  skerry model bench net.onnx --data rows.npy --rows 100)");
+  command->callback([&session, options] {
+    session.action = [&session, options] { return bench(session, *options); };
+  });
+}
+
+}  // namespace skerry::cli

@@ -1,0 +1,287 @@
+// skerry model optimise: passes alone, or the whole search with a report. Each measurement is a
+// `skerry model bench` in a process of its own.
+#include "cli/model_optimise.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "cli/local_files.h"
+#include "cli/model_commands.h"
+#include "cli/model_graph.h"
+#include "graph/model_file.h"
+#include "io/blocking_process.h"
+#include "io/files.h"
+#include "optimise/pass.h"
+#include "optimise/search/report.h"
+
+// NOLINTNEXTLINE(readability-redundant-declaration): no header of POSIX has it.
+extern char** environ;
+
+namespace skerry::cli {
+namespace {
+
+using nlohmann::json;
+
+struct OptimiseOptions {
+  std::string model, out;
+  bool passes_only = false;
+  optimise::PassOptions passes;
+  DataOptions data;
+  std::vector<std::string> engines;
+  std::string goal = "latency";
+  std::string max_drop = "1%";
+  optimise::SearchOptions search;
+};
+
+// --- Passes alone -------------------------------------------------------------------------------
+
+Table pass_table(const std::vector<optimise::PassReport>& reports) {
+  Table table{{"PASS", "PLACES", "NODES", "BYTES", "MS", ""}, {}};
+  for (const optimise::PassReport& report : reports) {
+    char ms[32];
+    std::snprintf(ms, sizeof ms, "%.2f", report.ms);
+    table.rows.push_back({std::string(report.name), std::to_string(report.changes),
+                          std::to_string(-report.nodes_removed),
+                          std::to_string(-report.bytes_removed), ms, std::string(report.what)});
+  }
+  return table;
+}
+
+Result<void> run_passes_only(const Session& session, const OptimiseOptions& options) {
+  SKERRY_ASSIGN(const auto model, graph::read_model_file(options.model));
+  const size_t before = model.graph->nodes().size();
+  SKERRY_ASSIGN(const auto reports, optimise::run_passes(*model.graph, options.passes));
+  SKERRY_TRY(graph::write_model_file(*model.graph, options.out));
+  const size_t after = model.graph->nodes().size();
+  if (!session.output.json) {
+    session.output.print_table(pass_table(reports));
+    session.output.print_line("\n" + options.out + ": " + std::to_string(after) +
+                              " operators, it were " + std::to_string(before));
+    return {};
+  }
+  json passes = json::array();
+  for (const auto& report : reports) {
+    passes.push_back({{"name", report.name},
+                      {"changes", report.changes},
+                      {"nodesRemoved", report.nodes_removed},
+                      {"bytesRemoved", report.bytes_removed},
+                      {"ms", report.ms}});
+  }
+  session.output.print_json(
+      {{"out", options.out}, {"nodesBefore", before}, {"nodes", after}, {"passes", passes}});
+  return {};
+}
+
+// --- The search ---------------------------------------------------------------------------------
+
+Result<double> parse_drop(const std::string& text) {
+  double number = 0;
+  const bool percent = text.ends_with('%');
+  const std::string digits = percent ? text.substr(0, text.size() - 1) : text;
+  if (!CLI::detail::lexical_cast(digits, number) || number < 0 || number > (percent ? 100 : 1)) {
+    return fail(Code::kInvalidArgument,
+                "--max-accuracy-drop '" + text + "' is neither a share such as 0.01 nor 1%");
+  }
+  return percent ? number / 100 : number;
+}
+
+Result<optimise::Measurement> measure_apart(const OptimiseOptions& options, const std::string& path,
+                                            const optimise::EngineSpec& engine,
+                                            const optimise::MeasureOptions& wanted) {
+  io::ProcessSpec spec;
+  spec.argv = {"/proc/self/exe", "--json",          "model",    "bench",        path,
+               "--data",         options.data.data, "--engine", to_text(engine)};
+  const auto add = [&](const char* name, const std::string& value) {
+    if (value.empty()) return;
+    spec.argv.emplace_back(name);
+    spec.argv.push_back(value);
+  };
+  add("--labels", options.data.labels);
+  add("--divide", std::to_string(options.data.preprocess.divide));
+  add("--mean", std::to_string(options.data.preprocess.mean));
+  add("--deviation", std::to_string(options.data.preprocess.deviation));
+  add("--seconds", std::to_string(wanted.seconds));
+  add("--rows", std::to_string(wanted.rows));
+  add("--save-answers", wanted.save_outputs);
+  add("--expect-answers", wanted.expected);
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view text = *variable;
+    const size_t equals = text.find('=');
+    if (equals == std::string_view::npos) continue;
+    spec.environment.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  constexpr size_t kMaxAnswer = 64 << 10;
+  SKERRY_ASSIGN(const auto done, io::run_process(spec, kMaxAnswer, {}));
+  if (done.status.ok()) return optimise::parse_measurement(done.out);
+  const json error = json::parse(done.err, nullptr, false);
+  const bool ours = error.is_object() && error.contains("error");
+  return fail(Code::kFailedPrecondition, ours ? error["error"].value("message", "")
+                                              : "the engine died: " + done.status.text());
+}
+
+json contract_of(const graph::Graph& graph) {
+  const auto spec = [](const graph::Value& value) {
+    json shape = json::array();
+    for (const graph::Dim& dim : value.type().shape.value_or(graph::Shape())) {
+      shape.push_back(dim.is_fixed() ? dim.size() : -1);
+    }
+    return json{{"name", value.name()},
+                {"datatype", tensor::name_of(value.type().element)},
+                {"shape", shape}};
+  };
+  json contract = {{"inputs", json::array()}, {"outputs", json::array()}};
+  for (const auto& input : graph.inputs()) contract["inputs"].push_back(spec(*input));
+  for (const graph::Value* output : graph.outputs()) contract["outputs"].push_back(spec(*output));
+  return contract;
+}
+
+Result<void> write_results(const OptimiseOptions& options, const optimise::SearchResult& result,
+                           const graph::Graph& source) {
+  io::RealFiles files;
+  const std::string& winner = result.candidates[result.trials[result.winner].candidate].path;
+  SKERRY_ASSIGN(const std::string bytes, io::read_file(files, winner, uint64_t{4} << 30));
+  const std::pair<const char*, std::string> kFiles[] = {
+      {"/model.onnx", bytes},
+      {"/contract.json", contract_of(source).dump(1) + "\n"},
+      {"/report.json", report_json(result, options.search)},
+      {"/report.md", report_markdown(result, options.search)},
+      {"/report.html", report_html(result, options.search)},
+  };
+  for (const auto& [name, content] : kFiles) {
+    SKERRY_TRY(io::write_file_atomic(files, options.out + name, content, 0644));
+  }
+  return {};
+}
+
+Table trial_table(const optimise::SearchResult& result, const optimise::SearchOptions& options) {
+  Table table{{"CANDIDATE", "ENGINE", "MIN US", "MEDIAN", "KB", "ACCURACY", "LOST", ""}, {}};
+  const auto number = [](const char* format, double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, format, value);
+    return std::string(text);
+  };
+  for (size_t t = 0; t < result.trials.size(); ++t) {
+    const optimise::Trial& trial = result.trials[t];
+    const optimise::Candidate& candidate = result.candidates[trial.candidate];
+    table.rows.push_back({candidate.name, options.engines[trial.engine].name,
+                          number("%.1f", trial.min_us), number("%.1f", trial.median_us),
+                          number("%.1f", static_cast<double>(candidate.bytes) / 1000),
+                          accuracy_text(trial), number("%.2f", 100 * trial.drop),
+                          t == result.winner ? "chosen" : trial.refusal});
+  }
+  return table;
+}
+
+Result<void> search_best(const Session& session, OptimiseOptions& options) {
+  if (options.data.data.empty()) {
+    return fail(Code::kInvalidArgument,
+                "the search needs --data; without any, --passes-only makes what needs none");
+  }
+  SKERRY_ASSIGN(options.search.max_accuracy_drop, parse_drop(options.max_drop));
+  options.search.goal = options.goal == "size"     ? optimise::Goal::kSize
+                        : options.goal == "memory" ? optimise::Goal::kMemory
+                                                   : optimise::Goal::kLatency;
+  for (const std::string& engine : options.engines) {
+    options.search.engines.push_back(parse_engine(engine));
+  }
+  options.search.directory = options.out + "/candidates";
+  std::error_code error;
+  std::filesystem::create_directories(options.search.directory, error);
+  if (error) return fail(Code::kInvalidArgument, options.out + ": " + error.message());
+  SKERRY_ASSIGN(const auto source, graph::read_model_file(options.model));
+  SKERRY_ASSIGN(const auto data,
+                optimise::Dataset::read(*source.graph, options.data.data, options.data.labels,
+                                        options.data.preprocess));
+  const auto measure = [&](const std::string& path, const optimise::EngineSpec& engine,
+                           const optimise::MeasureOptions& wanted) {
+    return measure_apart(options, path, engine, wanted);
+  };
+  const auto progress = [&](const std::string& line, double done) {
+    session.output.progress(std::to_string(static_cast<int>(done * 100)) + " %  " + line);
+  };
+  auto result = optimise::search(options.model, data, options.search, measure, progress);
+  session.output.progress("");
+  if (!result) return fail(std::move(result.error()));
+  SKERRY_TRY(write_results(options, *result, *source.graph));
+  if (session.output.json) {
+    session.output.print_json(json::parse(report_json(*result, options.search)));
+    return {};
+  }
+  session.output.print_table(trial_table(*result, options.search));
+  session.output.print_line("\n" + verdict(*result, options.search));
+  session.output.print_line("The report: " + options.out + "/report.html; publish with\n" +
+                            "  skerry model publish " + options.out + "/model.onnx --report " +
+                            options.out + "/report.json --contract " + options.out +
+                            "/contract.json --name NAME --version VERSION");
+  return {};
+}
+
+Result<void> run_optimise(const Session& session, OptimiseOptions& options) {
+  return options.passes_only ? run_passes_only(session, options) : search_best(session, options);
+}
+
+void add_pass_options(CLI::App& command, OptimiseOptions& options) {
+  command.add_flag("--passes-only", options.passes_only,
+                   "Only rewrite the graph; -o is a file then, *.onnx or *.graph");
+  command.add_option("--pass", options.passes.also, "Also these, which are off by default")
+      ->delimiter(',');
+  command.add_option("--no-pass", options.passes.without, "All but these")->delimiter(',');
+  command.add_option("--only-pass", options.passes.only, "These and no others")->delimiter(',');
+}
+
+}  // namespace
+
+void add_model_optimise(CLI::App& model, Session& session) {
+  auto options = std::make_shared<OptimiseOptions>();
+  CLI::App* command = model.add_subcommand(
+      "optimise", "Make a model smaller and faster, and show that it still answers the same");
+  command->add_option("MODEL", options->model, "The model, *.onnx")
+      ->required()
+      ->check(CLI::ExistingFile);
+  command->add_option("-o,--out", options->out, "Folder for the best model and the report")
+      ->required();
+  add_data_options(*command, options->data);
+  command->add_option("--engine", options->engines, std::string(kEngineHelp) + "; repeatable")
+      ->default_val(std::vector<std::string>{"reference"});
+  command->add_option("--goal", options->goal, "latency, size or memory")
+      ->check(CLI::IsMember({"latency", "size", "memory"}))
+      ->capture_default_str();
+  command
+      ->add_option("--max-accuracy-drop", options->max_drop,
+                   "Of the rows, with labels; without, of the rows that are answered otherwise")
+      ->capture_default_str();
+  command
+      ->add_option("--tolerance", options->search.tolerance,
+                   "Relative difference of answers that stay in floats")
+      ->capture_default_str();
+  command
+      ->add_option("--calibration-rows", options->search.calibration_rows,
+                   "Of the data that choose the ranges of integers")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--rounds", options->search.rounds, "Of measuring, in turns")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--seconds", options->search.seconds, "Of each measurement")
+      ->capture_default_str();
+  command->add_option("--rows", options->search.rows, "Of the data for accuracy; 0: all");
+  command->add_option("--seed", options->search.seed, "Of the order of turns")
+      ->capture_default_str();
+  add_pass_options(*command, *options);
+  command->footer(R"(
+Candidates: passes alone; integers with ranges by minmax, percentile, mse and entropy, after cross-layer equalisation,
+and with the worst layers left in floats; dynamic integers; weights as INT8, INT4 and FP16. Each is measured in each
+engine in a process of its own. What has been measured in the folder before is not measured again.
+Examples:
+  skerry model optimise net.onnx -o smaller.onnx --passes-only
+  skerry model optimise net.onnx -o best --data images.npy --labels labels.npy --divide 255 \
+      --engine onnxruntime=/usr/lib/libonnxruntime.so --goal latency --max-accuracy-drop 0.5%)");
+  command->callback([&session, options] {
+    session.action = [&session, options] { return run_optimise(session, *options); };
+  });
+}
+
+}  // namespace skerry::cli

@@ -1,0 +1,26 @@
+// What `skerry model bench` and `skerry model optimise` share: data and engines on the command
+// line.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "optimise/measure/measure.h"
+
+namespace skerry::cli {
+
+struct DataOptions {
+  std::string data, labels;
+  optimise::Preprocess preprocess;
+};
+void add_data_options(CLI::App& command, DataOptions& options);
+
+// "NAME=LIBRARY", or a name that needs none.
+optimise::EngineSpec parse_engine(const std::string& text);
+std::string to_text(const optimise::EngineSpec& engine);
+
+inline constexpr const char* kEngineHelp =
+    "NAME=PATH of a runtime's library (onnxruntime=…/libonnxruntime.so), or reference";
+
+}  // namespace skerry::cli

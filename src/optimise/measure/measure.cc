@@ -1,0 +1,219 @@
+// Measuring: load, warm up, time, then all the data for accuracy.
+#include "optimise/measure/measure.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "graph/executor.h"
+#include "graph/model_file.h"
+#include "io/files.h"
+#include "optimise/quantise/sensitivity.h"
+#include "runtime/runtimes.h"
+#include "tensor/npy.h"
+
+namespace skerry::optimise {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using nlohmann::json;
+using tensor::Tensor;
+
+double microseconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
+}
+
+// A model that is loaded, whatever runs it.
+class Engine {
+ public:
+  static Result<Engine> load(const std::string& path, const EngineSpec& spec, size_t threads) {
+    Engine engine;
+    if (spec.name == "reference") {
+      SKERRY_ASSIGN(graph::ModelFile file, graph::read_model_file(path));
+      engine.graph_ = std::move(file.graph);
+      engine.executor_ = std::make_unique<graph::Executor>(*engine.graph_);
+      return engine;
+    }
+    SKERRY_ASSIGN(engine.runtime_, runtime::open_runtime(spec.name, spec.library));
+    const std::filesystem::path whole(path);
+    const std::string file = whole.filename();
+    const std::string folder = whole.has_parent_path() ? whole.parent_path().string() : ".";
+    const runtime::ModelSource source(folder, file, {{file, ""}});
+    SKERRY_ASSIGN(engine.model_,
+                  engine.runtime_->load(source, {.threads = static_cast<int>(threads)}));
+    return engine;
+  }
+
+  Result<std::vector<Tensor>> run(std::span<const tensor::TensorView> inputs) {
+    return executor_ ? executor_->run(inputs) : model_->run(inputs, {});
+  }
+
+ private:
+  std::unique_ptr<runtime::Runtime> runtime_;  // outlives the model
+  std::unique_ptr<runtime::Model> model_;
+  std::unique_ptr<graph::Graph> graph_;
+  std::unique_ptr<graph::Executor> executor_;
+};
+
+Result<void> time_runs(Engine& engine, const Sample& sample, double seconds, Measurement& result) {
+  const auto inputs = tensor::views_of(sample);
+  const double budget = seconds * 1e6;
+  for (const auto begin = Clock::now(); microseconds_since(begin) < budget;) {
+    SKERRY_TRY(engine.run(inputs));
+  }
+  std::vector<double> times;
+  for (const auto begin = Clock::now(); times.empty() || microseconds_since(begin) < budget;) {
+    const auto start = Clock::now();
+    SKERRY_TRY(engine.run(inputs));
+    times.push_back(microseconds_since(start));
+  }
+  std::ranges::sort(times);
+  result.runs = times.size();
+  result.min_us = times.front();
+  result.median_us = times[times.size() / 2];
+  result.p90_us = times[times.size() * 9 / 10];
+  return {};
+}
+
+// Where the largest score of each row is; one score alone says which of two.
+std::vector<int64_t> predictions(const std::vector<double>& scores, size_t rows) {
+  std::vector<int64_t> found;
+  const size_t classes = rows == 0 ? 0 : scores.size() / rows;
+  for (size_t row = 0; row < rows && classes > 0; ++row) {
+    const auto first = scores.begin() + static_cast<std::ptrdiff_t>(row * classes);
+    const auto best = std::max_element(first, first + static_cast<std::ptrdiff_t>(classes));
+    found.push_back(classes == 1 ? (*first > 0.5 ? 1 : 0) : best - first);
+  }
+  return found;
+}
+
+// The answers to many rows, one below the other.
+struct Answers {
+  std::vector<float> numbers;
+  size_t rows = 0;
+};
+
+Result<Answers> answer_all(Engine& engine, const Dataset& data, size_t rows) {
+  Answers answers;
+  const size_t step = data.rows_per_sample();
+  for (size_t row = 0; row + step <= rows; row += step) {
+    SKERRY_ASSIGN(const Sample sample, data.sample(row));
+    SKERRY_ASSIGN(const auto outputs, engine.run(tensor::views_of(sample)));
+    if (outputs.empty()) return fail(Code::kInvalidArgument, "the model has no output");
+    const auto numbers = graph::Array::from(outputs[0].view()).to_doubles();
+    answers.numbers.insert(answers.numbers.end(), numbers.begin(), numbers.end());
+    answers.rows += step;
+  }
+  return answers;
+}
+
+Tensor as_tensor(const Answers& answers) {
+  Tensor tensor{.name = "answers", .type = tensor::DataType::kFp32};
+  const size_t classes = answers.rows == 0 ? 0 : answers.numbers.size() / answers.rows;
+  tensor.shape = {static_cast<int64_t>(answers.rows), static_cast<int64_t>(classes)};
+  tensor.bytes.resize(answers.rows * classes * sizeof(float));
+  if (!tensor.bytes.empty()) {
+    std::memcpy(tensor.bytes.data(), answers.numbers.data(), tensor.bytes.size());
+  }
+  return tensor;
+}
+
+Result<void> compare(const Tensor& given, const std::string& path, Measurement& result) {
+  io::RealFiles files;
+  SKERRY_ASSIGN(const std::string bytes, io::read_file(files, path, uint64_t{4} << 30));
+  SKERRY_ASSIGN(const Tensor expected, tensor::parse_npy(bytes));
+  if (expected.shape != given.shape || expected.type != given.type) {
+    return fail(Code::kFailedPrecondition,
+                fmt::format("the model answers {}, the source {}",
+                            tensor::describe(given.type, given.shape),
+                            tensor::describe(expected.type, expected.shape)));
+  }
+  const auto rows = static_cast<size_t>(given.shape[0]);
+  const auto a = predictions(graph::Array::from(expected.view()).to_doubles(), rows);
+  const auto b = predictions(graph::Array::from(given.view()).to_doubles(), rows);
+  result.compared = rows;
+  for (size_t i = 0; i < a.size(); ++i) result.agreed += a[i] == b[i] ? 1 : 0;
+  result.error = relative_error({&expected, 1}, {&given, 1});
+  return {};
+}
+
+}  // namespace
+
+Result<Measurement> measure(const std::string& model, const EngineSpec& engine_spec,
+                            const Dataset& data, const MeasureOptions& options) {
+  Measurement result;
+  const auto begin = Clock::now();
+  SKERRY_ASSIGN(Engine engine, Engine::load(model, engine_spec, options.threads));
+  result.load_ms = microseconds_since(begin) / 1000;
+  SKERRY_ASSIGN(const Sample first, data.sample(0));
+  SKERRY_TRY(time_runs(engine, first, options.seconds, result));
+  const size_t rows = options.rows == 0 ? data.rows() : std::min(options.rows, data.rows());
+  SKERRY_ASSIGN(const Answers answers, answer_all(engine, data, rows));
+  const Tensor tensor = as_tensor(answers);
+  result.rows = answers.rows;
+  if (data.has_labels()) {
+    const auto found = predictions(graph::Array::from(tensor.view()).to_doubles(), answers.rows);
+    for (size_t i = 0; i < found.size(); ++i) result.correct += found[i] == data.label(i) ? 1 : 0;
+  }
+  if (!options.expected.empty()) SKERRY_TRY(compare(tensor, options.expected, result));
+  if (!options.save_outputs.empty()) {
+    SKERRY_ASSIGN(const std::string file, tensor::to_npy(tensor.view()));
+    io::RealFiles files;
+    SKERRY_TRY(io::write_file_atomic(files, options.save_outputs, file, 0644));
+  }
+  rusage usage{};
+  if (getrusage(RUSAGE_SELF, &usage) == 0) {
+    result.peak_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+  }
+  return result;
+}
+
+std::string to_json(const Measurement& m) {
+  return json{{"loadMs", m.load_ms},
+              {"minUs", m.min_us},
+              {"medianUs", m.median_us},
+              {"p90Us", m.p90_us},
+              {"runs", m.runs},
+              {"peakBytes", m.peak_bytes},
+              {"rows", m.rows},
+              {"correct", m.correct},
+              {"compared", m.compared},
+              {"agreed", m.agreed},
+              {"error", std::isfinite(m.error) ? json(m.error) : json()}}
+      .dump();
+}
+
+Result<Measurement> parse_measurement(std::string_view text) {
+  const json parsed = json::parse(text, nullptr, false);
+  Measurement m;
+  const auto number = [&](const char* name, auto& into) {
+    if (!parsed.is_object() || !parsed.contains(name)) return false;
+    if (parsed[name].is_number()) parsed[name].get_to(into);
+    return true;
+  };
+  const bool complete =
+      number("loadMs", m.load_ms) && number("minUs", m.min_us) && number("medianUs", m.median_us) &&
+      number("p90Us", m.p90_us) && number("runs", m.runs) && number("peakBytes", m.peak_bytes) &&
+      number("rows", m.rows) && number("correct", m.correct) && number("compared", m.compared) &&
+      number("agreed", m.agreed) && number("error", m.error);
+  if (!complete) return fail(Code::kCorrupt, "not a measurement");
+  if (parsed["error"].is_null()) m.error = INFINITY;
+  return m;
+}
+
+Share share_of(size_t correct, size_t rows) {
+  if (rows == 0) return {};
+  constexpr double kZ = 1.959964;  // 95 %
+  const auto n = static_cast<double>(rows);
+  const double p = static_cast<double>(correct) / n;
+  const double middle = (p + kZ * kZ / (2 * n)) / (1 + kZ * kZ / n);
+  const double half = kZ * std::sqrt(p * (1 - p) / n + kZ * kZ / (4 * n * n)) / (1 + kZ * kZ / n);
+  return {p, std::max(0.0, middle - half), std::min(1.0, middle + half)};
+}
+
+}  // namespace skerry::optimise

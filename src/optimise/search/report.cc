@@ -1,0 +1,144 @@
+// Reports as JSON and Markdown.
+#include "optimise/search/report.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace skerry::optimise {
+namespace {
+
+using nlohmann::json;
+
+json passes_json(const SearchResult& result) {
+  json passes = json::array();
+  for (const PassReport& pass : result.passes) {
+    passes.push_back({{"name", pass.name},
+                      {"what", pass.what},
+                      {"changes", pass.changes},
+                      {"nodesRemoved", pass.nodes_removed},
+                      {"bytesRemoved", pass.bytes_removed},
+                      {"ms", pass.ms}});
+  }
+  return passes;
+}
+
+json layers_json(const SearchResult& result) {
+  json layers = json::array();
+  for (const LayerReport& layer : result.layers) {
+    layers.push_back({{"name", layer.name},
+                      {"operator", layer.op},
+                      {"output", layer.output},
+                      {"macs", layer.macs ? json(*layer.macs) : json()},
+                      {"parameterBytes", layer.parameter_bytes},
+                      {"sensitivity", layer.sensitivity ? json(*layer.sensitivity) : json()}});
+  }
+  return layers;
+}
+
+json trial_json(const SearchResult& result, const SearchOptions& options, const Trial& trial) {
+  const Candidate& candidate = result.candidates[trial.candidate];
+  json one = {{"candidate", candidate.name},
+              {"how", candidate.how},
+              {"engine", options.engines[trial.engine].name},
+              {"bytes", candidate.bytes},
+              {"integerLayers", candidate.integer_layers},
+              {"minUs", trial.min_us},
+              {"medianUs", trial.median_us},
+              {"spread", trial.spread},
+              {"minimaUs", trial.minima_us},
+              {"peakBytes", trial.peak_bytes},
+              {"accuracyDrop", trial.drop},
+              {"error", trial.error},
+              {"refusal", trial.refusal}};
+  if (trial.accuracy) {
+    one["accuracy"] = trial.accuracy->value;
+    one["accuracyInterval"] = {trial.accuracy->lowest, trial.accuracy->highest};
+  }
+  return one;
+}
+
+}  // namespace
+
+std::string accuracy_text(const Trial& trial) {
+  if (trial.minima_us.empty()) return "-";
+  if (!trial.accuracy) return fmt::format("agrees {:.2f} %", 100 * (1 - trial.drop));
+  return fmt::format("{:.2f} % ({:.2f}-{:.2f})", 100 * trial.accuracy->value,
+                     100 * trial.accuracy->lowest, 100 * trial.accuracy->highest);
+}
+
+std::string verdict(const SearchResult& result, const SearchOptions& options) {
+  const Trial& base = result.trials[0];
+  const Trial& best = result.trials[result.winner];
+  const Candidate& winner = result.candidates[best.candidate];
+  if (best.candidate == 0) {
+    return fmt::format("No candidate is better than the source in {} within {:.2f} points.",
+                       name_of(options.goal), 100 * options.max_accuracy_drop);
+  }
+  return fmt::format(
+      "{} in {}: {:.1f} µs instead of {:.1f} ({:.2f}×), {:.0f} kB instead of {:.0f} ({:.2f}×), "
+      "{} {:.2f} points.",
+      winner.name, options.engines[best.engine].name, best.min_us, base.min_us,
+      base.min_us / best.min_us, static_cast<double>(winner.bytes) / 1000,
+      static_cast<double>(result.candidates[0].bytes) / 1000,
+      static_cast<double>(result.candidates[0].bytes) / static_cast<double>(winner.bytes),
+      result.labelled ? "accuracy lost" : "disagreement", 100 * best.drop);
+}
+
+std::string report_json(const SearchResult& result, const SearchOptions& options) {
+  const Trial& best = result.trials[result.winner];
+  json trials = json::array();
+  for (const Trial& trial : result.trials) trials.push_back(trial_json(result, options, trial));
+  return json{{"format", 1},
+              {"goal", name_of(options.goal)},
+              {"maxAccuracyDrop", options.max_accuracy_drop},
+              {"tolerance", options.tolerance},
+              {"seed", options.seed},
+              {"labelled", result.labelled},
+              {"calibrationRows", result.calibration_rows},
+              {"sourceSha256", result.source_sha256},
+              {"artifactSha256", result.artifact_sha256},
+              {"candidate", result.candidates[best.candidate].name},
+              {"engine", options.engines[best.engine].name},
+              {"accuracyDrop", best.drop},
+              {"dataSha256", result.data_fingerprint},
+              {"seconds", result.seconds},
+              {"winner", result.winner},
+              {"verdict", verdict(result, options)},
+              {"trials", std::move(trials)},
+              {"passes", passes_json(result)},
+              {"layers", layers_json(result)}}
+             .dump(1) +
+         "\n";
+}
+
+std::string report_markdown(const SearchResult& result, const SearchOptions& options) {
+  std::string out =
+      fmt::format("# Optimised for {}\n\n{}\n\n", name_of(options.goal), verdict(result, options));
+  out +=
+      "| Candidate | Engine | Minimum µs | Median µs | Spread | kB | Accuracy | Lost points | |\n"
+      "|---|---|---|---|---|---|---|---|---|\n";
+  for (size_t t = 0; t < result.trials.size(); ++t) {
+    const Trial& trial = result.trials[t];
+    const Candidate& candidate = result.candidates[trial.candidate];
+    out += fmt::format("| {} | {} | {:.1f} | {:.1f} | {:.0f} % | {:.1f} | {} | {:.2f} | {} |\n",
+                       candidate.name, options.engines[trial.engine].name, trial.min_us,
+                       trial.median_us, 100 * trial.spread,
+                       static_cast<double>(candidate.bytes) / 1000, accuracy_text(trial),
+                       100 * trial.drop, t == result.winner ? "**chosen**" : trial.refusal);
+  }
+  out += "\n## Passes\n\n| Pass | Places | Nodes less | Bytes less | ms |\n|---|---|---|---|---|\n";
+  for (const PassReport& pass : result.passes) {
+    if (pass.changes == 0) continue;
+    out += fmt::format("| {} | {} | {} | {} | {:.2f} |\n", pass.name, pass.changes,
+                       pass.nodes_removed, pass.bytes_removed, pass.ms);
+  }
+  out += fmt::format(
+      "\nCalibrated with {} samples; source {}, data {}; seed {}; {:.1f} s. Times are of one run, "
+      "the minimum over {} rounds that take turns; the spread is that of the rounds' minima.\n",
+      result.calibration_rows, result.source_sha256.substr(0, 12),
+      result.data_fingerprint.substr(0, 12), options.seed, result.seconds, options.rounds);
+  return out;
+}
+
+}  // namespace skerry::optimise

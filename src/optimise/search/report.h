@@ -1,0 +1,19 @@
+// What a search found, for programs (JSON), for people in a terminal or a repository (Markdown),
+// and for people who like to look (one HTML file that needs no network).
+#pragma once
+
+#include <string>
+
+#include "optimise/search/search.h"
+
+namespace skerry::optimise {
+
+std::string report_json(const SearchResult& result, const SearchOptions& options);
+std::string report_markdown(const SearchResult& result, const SearchOptions& options);
+std::string report_html(const SearchResult& result, const SearchOptions& options);
+
+// Parts that more than one of them has.
+std::string verdict(const SearchResult& result, const SearchOptions& options);  // one sentence
+std::string accuracy_text(const Trial& trial);  // "90.12 % (89.5-90.7)", or the agreement
+
+}  // namespace skerry::optimise

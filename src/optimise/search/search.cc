@@ -1,0 +1,277 @@
+// The search: make, measure in turns, judge, mix where integers alone lose too much, choose.
+#include "optimise/search/search.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "base/encoding.h"
+#include "base/sha256.h"
+#include "graph/statistics.h"
+#include "io/files.h"
+#include "optimise/search/candidates.h"
+
+namespace skerry::optimise {
+namespace {
+
+using nlohmann::json;
+
+// What has been measured, in a file that a later run reads.
+class Measured {
+ public:
+  explicit Measured(const std::string& directory) : path_(directory + "/measured.json") {
+    const auto text = io::read_file(files_, path_);
+    const json parsed = text ? json::parse(*text, nullptr, false) : json();
+    if (!parsed.is_object()) return;
+    for (const auto& [key, value] : parsed.items()) {
+      if (value.is_string()) known_[key] = value.get<std::string>();
+    }
+  }
+
+  std::optional<Measurement> find(const std::string& key) const {
+    const auto found = known_.find(key);
+    if (found == known_.end()) return {};
+    const auto measurement = parse_measurement(found->second);
+    return measurement ? std::optional(*measurement) : std::nullopt;
+  }
+
+  Result<void> add(const std::string& key, const Measurement& measurement) {
+    known_[key] = to_json(measurement);
+    return io::write_file_atomic(files_, path_, json(known_).dump(1), 0644);
+  }
+
+ private:
+  mutable io::RealFiles files_;
+  std::string path_;
+  std::map<std::string, std::string> known_;
+};
+
+Result<std::string> file_sha256(const std::string& path) {
+  io::RealFiles files;
+  SKERRY_ASSIGN(const std::string bytes, io::read_file(files, path, uint64_t{4} << 30));
+  return hex_encode(sha256(bytes));
+}
+
+class Search {
+ public:
+  Search(const Dataset& data, const SearchOptions& options, const MeasureFunction& measure,
+         const Progress& progress)
+      : data_(data),
+        options_(options),
+        measure_(measure),
+        progress_(progress),
+        measured_(options.directory) {}
+
+  Result<SearchResult> run(const std::string& model) {
+    const auto begin = std::chrono::steady_clock::now();
+    SKERRY_ASSIGN(result_.source_sha256, file_sha256(model));
+    result_.data_fingerprint = data_.fingerprint();
+    result_.labelled = data_.has_labels();
+    SKERRY_ASSIGN(CandidateMaker maker, CandidateMaker::open(model, data_, options_));
+    SKERRY_ASSIGN(result_.candidates, maker.make_all(progress_));
+    result_.passes = maker.passes();
+    result_.calibration_rows = maker.calibration_rows();
+    describe_layers(maker);
+    SKERRY_TRY(measure_all(0));
+    SKERRY_TRY(mix(maker));
+    choose();
+    const Trial& winner = result_.trials[result_.winner];
+    SKERRY_ASSIGN(result_.artifact_sha256, file_sha256(result_.candidates[winner.candidate].path));
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    result_.seconds = took.count();
+    return std::move(result_);
+  }
+
+ private:
+  void describe_layers(const CandidateMaker& maker) {
+    const graph::Graph& graph = maker.optimised();
+    const auto fixed = graph::with_open_dimensions(graph, 1);
+    const graph::Graph& sized = fixed ? **fixed : graph;
+    for (const graph::NodeCost& cost : statistics_of(sized).nodes) {
+      const graph::Value* output = cost.node->output(0);
+      LayerReport layer{.name = cost.node->name(),
+                        .op = std::string(cost.node->op().name()),
+                        .output = output != nullptr ? to_string(output->type()) : "",
+                        .macs = cost.macs,
+                        .parameter_bytes = cost.parameter_bytes};
+      for (const Sensitivity& one : maker.ranked()) {
+        if (one.layer == layer.name) layer.sensitivity = one.error;
+      }
+      result_.layers.push_back(std::move(layer));
+    }
+  }
+
+  // All candidates from `first` on, in all engines, in turns: what disturbs the machine for a while
+  // disturbs all of them.
+  Result<void> measure_all(size_t first) {
+    const size_t first_trial = result_.trials.size();
+    for (size_t c = first; c < result_.candidates.size(); ++c) {
+      for (size_t e = 0; e < options_.engines.size(); ++e) {
+        result_.trials.push_back({.candidate = c, .engine = e});
+      }
+    }
+    std::mt19937_64 random(options_.seed);
+    std::vector<size_t> order;
+    for (size_t t = first_trial; t < result_.trials.size(); ++t) order.push_back(t);
+    for (size_t round = 0; round < options_.rounds; ++round) {
+      // The source's answers come first: the others are compared with them.
+      if (round > 0) std::ranges::shuffle(order, random);
+      for (size_t i = 0; i < order.size(); ++i) {
+        report(order, round, i);
+        SKERRY_TRY(measure_once(result_.trials[order[i]], round));
+      }
+    }
+    for (size_t t = first_trial; t < result_.trials.size(); ++t) SKERRY_TRY(judge(t));
+    return {};
+  }
+
+  void report(const std::vector<size_t>& order, size_t round, size_t i) const {
+    if (!progress_) return;
+    const Trial& trial = result_.trials[order[i]];
+    const double done = static_cast<double>(round * order.size() + i) /
+                        static_cast<double>(options_.rounds * order.size());
+    progress_(
+        fmt::format("measuring {} in {}: round {} of {}", result_.candidates[trial.candidate].name,
+                    options_.engines[trial.engine].name, round + 1, options_.rounds),
+        0.3 + 0.7 * done);
+  }
+
+  Result<void> measure_once(Trial& trial, size_t round) {
+    if (!trial.refusal.empty()) return {};
+    const Candidate& candidate = result_.candidates[trial.candidate];
+    const EngineSpec& engine = options_.engines[trial.engine];
+    const std::string answers = options_.directory + "/answers.npy";
+    MeasureOptions wanted{.seconds = options_.seconds, .rows = options_.rows};
+    if (round > 0) wanted.rows = 1;
+    const bool first = trial.candidate == 0 && trial.engine == 0;
+    if (round == 0) (first ? wanted.save_outputs : wanted.expected) = answers;
+    SKERRY_ASSIGN(const std::string sha256, file_sha256(candidate.path));
+    const std::string key =
+        fmt::format("{}/{}/{}/{}/{}/{}/{}", sha256, engine.name, engine.library,
+                    data_.fingerprint(), options_.rows, options_.seconds, round);
+    auto known = measured_.find(key);
+    io::RealFiles files;
+    if (known && first && !io::exists(files, answers)) known.reset();
+    if (!known) {
+      const auto now = measure_(candidate.path, engine, wanted);
+      if (!now) {
+        trial.refusal = now.error().message();
+        return {};
+      }
+      SKERRY_TRY(measured_.add(key, *now));
+      known = *now;
+    }
+    take(trial, *known, round);
+    return {};
+  }
+
+  static void take(Trial& trial, const Measurement& one, size_t round) {
+    trial.minima_us.push_back(one.min_us);
+    trial.medians_us.push_back(one.median_us);
+    if (round > 0) return;
+    trial.peak_bytes = one.peak_bytes;
+    trial.error = one.error;
+    if (one.rows > 0) trial.accuracy = share_of(one.correct, one.rows);
+    trial.drop = one.compared == 0
+                     ? 0
+                     : 1 - static_cast<double>(one.agreed) / static_cast<double>(one.compared);
+  }
+
+  Result<void> judge(size_t index) {
+    Trial& trial = result_.trials[index];
+    const Candidate& candidate = result_.candidates[trial.candidate];
+    if (index == 0 && !trial.refusal.empty()) {
+      return fail(Code::kFailedPrecondition, "the source itself does not run in " +
+                                                 options_.engines[0].name + ": " + trial.refusal);
+    }
+    if (!trial.minima_us.empty()) {
+      const auto [least, most] = std::ranges::minmax(trial.minima_us);
+      trial.min_us = least;
+      trial.spread = least > 0 ? (most - least) / least : 0;
+      std::vector<double> medians = trial.medians_us;
+      std::ranges::sort(medians);
+      trial.median_us = medians[medians.size() / 2];
+    }
+    if (!data_.has_labels()) {
+      trial.accuracy.reset();
+    } else if (trial.accuracy) {
+      trial.drop = result_.trials[0].accuracy->value - trial.accuracy->value;
+    }
+    if (!trial.refusal.empty()) return {};
+    if (candidate.exact && !(trial.error <= options_.tolerance)) {
+      trial.refusal = fmt::format("its answers differ by {:.2g}, {:.2g} is tolerated", trial.error,
+                                  options_.tolerance);
+    } else if (trial.drop > options_.max_accuracy_drop) {
+      trial.refusal = fmt::format("loses {:.2f} points", trial.drop * 100);
+    }
+    return {};
+  }
+
+  bool integers_fit() const {
+    return std::ranges::any_of(result_.trials, [&](const Trial& trial) {
+      return trial.refusal.empty() && result_.candidates[trial.candidate].integer_layers > 0;
+    });
+  }
+
+  // More and more layers stay float, until the budget is kept.
+  Result<void> mix(CandidateMaker& maker) {
+    for (size_t count = 1; count < maker.ranked().size() && !integers_fit(); count *= 2) {
+      SKERRY_ASSIGN(Candidate mixed, maker.make_mixed(count));
+      result_.candidates.push_back(std::move(mixed));
+      SKERRY_TRY(measure_all(result_.candidates.size() - 1));
+    }
+    return {};
+  }
+
+  double cost_of(const Trial& trial) const {
+    switch (options_.goal) {
+      case Goal::kSize:
+        return static_cast<double>(result_.candidates[trial.candidate].bytes);
+      case Goal::kMemory:
+        return static_cast<double>(trial.peak_bytes);
+      case Goal::kLatency:
+        break;
+    }
+    return trial.min_us;
+  }
+
+  // Of equal ones the one that loses less.
+  void choose() {
+    for (size_t t = 1; t < result_.trials.size(); ++t) {
+      const Trial& best = result_.trials[result_.winner];
+      const Trial& next = result_.trials[t];
+      if (!next.refusal.empty()) continue;
+      const bool better = cost_of(next) < cost_of(best) ||
+                          (cost_of(next) == cost_of(best) && next.drop < best.drop);
+      if (better) result_.winner = t;
+    }
+  }
+
+  const Dataset& data_;
+  const SearchOptions& options_;
+  const MeasureFunction& measure_;
+  const Progress& progress_;
+  Measured measured_;
+  SearchResult result_;
+};
+
+}  // namespace
+
+std::string_view name_of(Goal goal) {
+  return goal == Goal::kLatency ? "latency" : goal == Goal::kSize ? "size" : "memory";
+}
+
+Result<SearchResult> search(const std::string& model, const Dataset& data,
+                            const SearchOptions& options, const MeasureFunction& measure,
+                            const Progress& progress) {
+  if (options.engines.empty() || options.rounds == 0) {
+    return fail(Code::kInvalidArgument, "a search needs an engine and a round of measuring");
+  }
+  return Search(data, options, measure, progress).run(model);
+}
+
+}  // namespace skerry::optimise

@@ -1,0 +1,85 @@
+// From one model to the best of several: candidates are made, each is measured in each engine
+// against the source, and the best one that stays within the budget wins; the source itself where
+// none is better. Nothing is believed that was not measured.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "optimise/measure/measure.h"
+#include "optimise/pass.h"
+
+namespace skerry::optimise {
+
+enum class Goal { kLatency, kSize, kMemory };
+
+struct SearchOptions {
+  Goal goal = Goal::kLatency;
+  double max_accuracy_drop = 0.01;  // a share of the rows
+  double tolerance = 1e-3;          // relative difference of a candidate that stays in floats
+  std::vector<EngineSpec> engines;  // at least one; the first one's answers are what is expected
+  size_t calibration_rows = 128;    // fewer for large models: the reference executor runs them
+  size_t rounds = 3;                // of measuring, interleaved
+  size_t rows = 0;                  // for accuracy; 0: all
+  double seconds = 0.2;             // of each measurement
+  uint64_t seed = 1;
+  std::string directory;  // for candidates and what has been measured; there already
+};
+
+struct Candidate {
+  std::string name;  // "int8-mse"
+  std::string how;   // for people
+  std::string path;
+  uint64_t bytes = 0;
+  size_t integer_layers = 0;
+  bool exact = false;  // computes what the source does, up to the last bits
+};
+
+// A candidate in an engine.
+struct Trial {
+  size_t candidate = 0;
+  size_t engine = 0;
+  std::vector<double> minima_us, medians_us;     // one a round
+  double min_us = 0, median_us = 0, spread = 0;  // of the minima: (largest − smallest) / smallest
+  uint64_t peak_bytes = 0;
+  std::optional<Share> accuracy;  // where there are labels
+  double drop = 0;                // against the source; of agreement where there are no labels
+  double error = 0;
+  std::string refusal;  // why it cannot win; "" where it can
+};
+
+struct LayerReport {
+  std::string name, op, output;
+  std::optional<int64_t> macs;
+  int64_t parameter_bytes = 0;
+  std::optional<double> sensitivity;  // output error where this layer alone is integer
+};
+
+struct SearchResult {
+  std::vector<Candidate> candidates;  // the source first
+  std::vector<Trial> trials;          // the source in the first engine first
+  size_t winner = 0;                  // a trial
+  std::vector<PassReport> passes;
+  std::vector<LayerReport> layers;
+  std::string source_sha256, artifact_sha256, data_fingerprint;
+  size_t calibration_rows = 0;
+  bool labelled = false;
+  double seconds = 0;
+};
+
+// In a process of its own, or wherever the caller likes.
+using MeasureFunction = std::function<Result<Measurement>(
+    const std::string& path, const EngineSpec& engine, const MeasureOptions& options)>;
+// A line for people, and which part of all is done.
+using Progress = std::function<void(const std::string& line, double done)>;
+
+// What an interrupted run has measured is not measured again.
+Result<SearchResult> search(const std::string& model, const Dataset& data,
+                            const SearchOptions& options, const MeasureFunction& measure,
+                            const Progress& progress = {});
+
+std::string_view name_of(Goal goal);  // "latency"
+
+}  // namespace skerry::optimise
