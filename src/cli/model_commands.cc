@@ -299,6 +299,8 @@ Examples:
   add_model_publish(*model, session);
   add_model_graph_commands(*model, session);
   add_model_convert(*model, session);
+  add_model_bench(*model, session);
+  add_model_optimise(*model, session);
   add_questions(*model, session);
   add_changes(*model, session);
 }

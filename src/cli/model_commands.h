@@ -13,5 +13,7 @@ std::string model_path(const std::string& component, const std::string& version)
 void add_model_publish(CLI::App& model, Session& session);
 void add_model_graph_commands(CLI::App& model, Session& session);  // model inspect|run|diff
 void add_model_convert(CLI::App& model, Session& session);
+void add_model_bench(CLI::App& model, Session& session);
+void add_model_optimise(CLI::App& model, Session& session);
 
 }  // namespace skerry::cli

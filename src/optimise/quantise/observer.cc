@@ -50,13 +50,6 @@ std::string_view name_of(RangeMethod method) {
       ->second;
 }
 
-std::optional<RangeMethod> find_range_method(std::string_view name) {
-  for (const auto& [method, known] : kNames) {
-    if (known == name) return method;
-  }
-  return {};
-}
-
 Scale scale_for(const Range& range, graph::DataType type, bool symmetric) {
   const auto [first, last] = graph::ops::range_of(type);
   const double lowest = std::min(range.lowest, 0.0);
@@ -112,19 +105,13 @@ void Observer::widen(double to) {
 void Observer::add_channels(const graph::Array& values, const std::vector<double>& numbers) {
   if (values.rank() < 2 || numbers.empty()) return;
   const auto channels = static_cast<size_t>(values.shape[1]);
-  const auto last = static_cast<size_t>(values.shape.back());
   if (channel_sums_.empty()) channel_sums_.assign(channels, 0);
-  if (last_largest_.empty()) last_largest_.assign(last, 0);
-  if (channel_sums_.size() != channels || last_largest_.size() != last) {
-    channel_count_ = -1;
-    last_largest_.clear();
-  }
+  if (channel_sums_.size() != channels) channel_count_ = -1;
   if (channel_count_ < 0) return;
   const size_t inner = numbers.size() / channels / static_cast<size_t>(values.shape[0]);
   for (size_t i = 0; i < numbers.size(); ++i) {
     if (!std::isfinite(numbers[i])) continue;
     channel_sums_[i / inner % channels] += numbers[i];
-    last_largest_[i % last] = std::max(last_largest_[i % last], std::abs(numbers[i]));
   }
   channel_count_ += static_cast<double>(numbers.size() / channels);
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -17,7 +16,6 @@ enum class RangeMethod {
   kMse,         // least mean squared error
 };
 std::string_view name_of(RangeMethod method);  // "minmax"
-std::optional<RangeMethod> find_range_method(std::string_view name);
 
 struct Range {
   double lowest = 0, highest = 0;  // lowest ≤ 0 ≤ highest: zero is always representable
@@ -41,9 +39,8 @@ class Observer {
   double highest() const { return highest_; }
   // `percentile`: how many per cent of the values are inside, of kPercentile.
   Range range(RangeMethod method, double percentile = 99.99) const;
-  // By channel (axis 1), and by the last axis; empty where shapes differ from run to run.
+  // By channel (axis 1); empty where shapes differ from run to run.
   std::vector<double> channel_means() const;
-  const std::vector<double>& largest_of_last() const { return last_largest_; }
 
  private:
   static constexpr size_t kBins = 4096;  // from -limit_ to limit_
@@ -62,7 +59,6 @@ class Observer {
   double lowest_ = 0, highest_ = 0;
   std::vector<double> channel_sums_;
   double channel_count_ = 0;  // values of each channel
-  std::vector<double> last_largest_;
 };
 
 }  // namespace skerry::optimise

@@ -9,6 +9,7 @@
 #include "graph/model_file.h"
 #include "graph/statistics.h"
 #include "io/files.h"
+#include "optimise/prune/prune.h"
 #include "optimise/quantise/equalise.h"
 #include "optimise/quantise/weight_only.h"
 
@@ -84,6 +85,7 @@ Result<std::vector<Candidate>> CandidateMaker::make_all(const Progress& progress
                 }));
   SKERRY_TRY(add_static(made));
   SKERRY_TRY(add_without_data(made));
+  SKERRY_TRY(add_pruned(made));
   return made;
 }
 
@@ -130,6 +132,8 @@ Result<void> CandidateMaker::add_without_data(std::vector<Candidate>& made) cons
        [](graph::Graph& graph) { return store_weights_as(graph, WeightFormat::kInt8); }},
       {"fp16-weights", "weights as FP16, computed in FP32",
        [](graph::Graph& graph) { return store_weights_as(graph, WeightFormat::kFp16); }},
+      {"sparse-2of4", "two of each four weights zero; stored dense, for kernels that skip them",
+       [](graph::Graph& graph) { return prune_weights(graph, SparsePattern::kTwoOfFour); }},
       {"int4-weights", "matrices' weights as INT4 in blocks of 32, computed in floats",
        [](graph::Graph& graph) { return store_weights_as(graph, WeightFormat::kInt4); }},
   };
@@ -139,6 +143,29 @@ Result<void> CandidateMaker::add_without_data(std::vector<Candidate>& made) cons
     if (changed == 0) continue;
     SKERRY_ASSIGN(Candidate one, write(*copy, kind.name, kind.how));
     made.push_back(std::move(one));
+  }
+  return {};
+}
+
+// Without training behind it pruning loses much; how much, the report says.
+Result<void> CandidateMaker::add_pruned(std::vector<Candidate>& made) const {
+  for (const int percent : {10, 25, 50}) {
+    const auto copy = graph_->clone();
+    SKERRY_ASSIGN(const PruneReport report,
+                  prune_channels(*copy, {.share = percent / 100.0}, &calibration_));
+    if (report.removed == 0) continue;
+    const std::string name = fmt::format("pruned-{}", percent);
+    SKERRY_ASSIGN(
+        Candidate dense,
+        write(*copy, name, fmt::format("{} of {} channels less", report.removed, report.channels)));
+    made.push_back(std::move(dense));
+    const auto samples = std::span(samples_).first((samples_.size() + 3) / 4);
+    SKERRY_ASSIGN(const Calibration calibration, calibrate(*copy, samples));
+    SKERRY_ASSIGN(const size_t layers,
+                  quantise_static(*copy, calibration, {.method = RangeMethod::kMse}));
+    SKERRY_ASSIGN(Candidate integer, write(*copy, name + "-int8", "the same in integers"));
+    integer.integer_layers = layers;
+    made.push_back(std::move(integer));
   }
   return {};
 }

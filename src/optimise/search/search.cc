@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -239,16 +240,20 @@ class Search {
     return trial.min_us;
   }
 
-  // Of equal ones the one that loses less.
+  // The cheapest; of those that measuring cannot tell from it, the one that loses least.
   void choose() {
-    for (size_t t = 1; t < result_.trials.size(); ++t) {
-      const Trial& best = result_.trials[result_.winner];
-      const Trial& next = result_.trials[t];
-      if (!next.refusal.empty()) continue;
-      const bool better = cost_of(next) < cost_of(best) ||
-                          (cost_of(next) == cost_of(best) && next.drop < best.drop);
-      if (better) result_.winner = t;
+    constexpr double kEqual = 1.02;
+    double least = INFINITY;
+    for (const Trial& trial : result_.trials) {
+      if (trial.refusal.empty()) least = std::min(least, cost_of(trial));
     }
+    std::optional<size_t> best;
+    for (size_t t = 0; t < result_.trials.size(); ++t) {
+      const Trial& next = result_.trials[t];
+      if (!next.refusal.empty() || cost_of(next) > least * kEqual) continue;
+      if (!best || std::max(next.drop, 0.0) < std::max(result_.trials[*best].drop, 0.0)) best = t;
+    }
+    result_.winner = best.value_or(0);
   }
 
   const Dataset& data_;

@@ -1,0 +1,125 @@
+"""skerry model optimise|bench on a real float model and real labelled images, in stock ONNX Runtime.
+
+    optimise_test.py BIN_DIRECTORY CACHE_DIRECTORY
+"""
+
+import gzip
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+import onnxruntime
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "src/runtime/testdata"))
+import make_models as onnx  # noqa: E402  writes ONNX byte by byte
+
+CACHE = pathlib.Path(sys.argv.pop())
+BIN = pathlib.Path(sys.argv.pop())
+ENGINE = f"onnxruntime={CACHE}/onnxruntime/lib/libonnxruntime.so"
+MODEL = ROOT / "src/optimise/testdata/fashion/fashion.onnx"
+DATA = pathlib.Path("/usr/share/datasets/fashion-mnist")
+
+
+def skerry(*arguments, code=0):
+    done = subprocess.run([BIN / "skerry", *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False)
+    if done.returncode != code:
+        raise AssertionError(f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def run_in_ort(path, images, level=onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL, write=None):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    if write:
+        options.optimized_model_filepath = str(write)
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: images})[0]
+
+
+class Optimise(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        scratch = tempfile.TemporaryDirectory(prefix="skerry_optimise_")
+        cls.addClassCleanup(scratch.cleanup)
+        cls.folder = pathlib.Path(scratch.name)
+        for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+            (cls.folder / name).write_bytes(gzip.decompress((DATA / f"{name}.gz").read_bytes()))
+        cls.images = cls.folder / "t10k-images-idx3-ubyte"
+        cls.labels = cls.folder / "t10k-labels-idx1-ubyte"
+        raw = np.frombuffer(cls.images.read_bytes(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
+        cls.pixels = (raw / np.float32(255)).astype(np.float32)
+        cls.right = np.frombuffer(cls.labels.read_bytes(), np.uint8, offset=8)
+
+    def data(self):
+        return ["--data", self.images, "--labels", self.labels, "--divide", "255"]
+
+    def test_passes_alone_compute_the_same_in_onnx_runtime(self):
+        out = self.folder / "passes.onnx"
+        report = json.loads(skerry("--json", "model", "optimise", MODEL, "-o", out, "--passes-only").stdout)
+        self.assertLess(report["nodes"], report["nodesBefore"] - 4)
+        disabled = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        before = run_in_ort(MODEL, self.pixels[:200], disabled)
+        np.testing.assert_allclose(run_in_ort(out, self.pixels[:200], disabled), before, atol=1e-4)
+        named = skerry("model", "optimise", MODEL, "-o", out, "--passes-only", "--only-pass", "nothing", code=1)
+        self.assertIn("there is no pass 'nothing'", named.stderr)
+
+    def test_int8_keeps_the_accuracy_and_fuses(self):
+        out = self.folder / "best"
+        command = ["--json", "model", "optimise", MODEL, "-o", out, *self.data(), "--engine", ENGINE, "--rows", "3000",
+                   "--rounds", "1", "--seconds", "0.05", "--max-accuracy-drop", "0.5%", "--calibration-rows", "64"]
+        report = json.loads(skerry(*command).stdout)
+        trials = {trial["candidate"]: trial for trial in report["trials"]}
+        self.assertEqual("", trials["fp32"]["refusal"])
+        self.assertLessEqual(trials["int8-mse"]["accuracyDrop"], 0.005)
+        self.assertLess(trials["int8-mse"]["bytes"], trials["source"]["bytes"] / 2.5)
+        for name in ("model.onnx", "report.json", "report.md", "report.html", "contract.json"):
+            self.assertTrue((out / name).exists(), name)
+
+        # What the report says of the accuracy is what stock ONNX Runtime does with the file.
+        int8 = out / "candidates/int8-mse.onnx"
+        optimised = self.folder / "fused.onnx"
+        scores = run_in_ort(int8, self.pixels[:3000], write=optimised)
+        self.assertAlmostEqual(trials["int8-mse"]["accuracy"], float((scores.argmax(1) == self.right[:3000]).mean()),
+                               delta=0.0021)  # kernels for one image and for many round differently
+        # No layer was left in floats: ONNX Runtime made integer kernels of all of them.
+        inside = optimised.read_bytes()
+        self.assertEqual(3, inside.count(b"QLinearConv"))
+        self.assertNotIn(b"ConvRelu", inside)
+
+        # Again, from what has been measured.
+        again = json.loads(skerry(*command).stdout)
+        self.assertEqual([trial["minUs"] for trial in report["trials"]], [trial["minUs"] for trial in again["trials"]])
+
+    def test_bench_says_what_is_measured(self):
+        said = json.loads(skerry("--json", "model", "bench", MODEL, *self.data(), "--engine", ENGINE, "--rows", "500",
+                                 "--seconds", "0.05").stdout)
+        scores = run_in_ort(MODEL, self.pixels[:500])
+        self.assertEqual(int((scores.argmax(1) == self.right[:500]).sum()), said["correct"])
+        self.assertGreater(said["runs"], 10)
+        text = skerry("model", "bench", MODEL, *self.data(), "--rows", "20", "--seconds", "0.01").stdout
+        self.assertIn("accuracy", text)
+
+    def test_what_cannot_be_is_said(self):
+        out = self.folder / "nowhere"
+        missing = skerry("model", "optimise", MODEL, "-o", out, code=1)
+        self.assertIn("--data", missing.stderr)
+        wrong = skerry("model", "optimise", MODEL, "-o", out, *self.data(), "--max-accuracy-drop", "x", code=1)
+        self.assertIn("1%", wrong.stderr)
+        engine = skerry("model", "optimise", MODEL, "-o", out, *self.data(), "--engine", "nothing", "--rows", "10",
+                        "--calibration-rows", "4", code=1)
+        self.assertIn("the source itself does not run in nothing", engine.stderr)
+        other = self.folder / "other.onnx"
+        other.write_bytes(onnx.affine(2.0))
+        fits = skerry("model", "optimise", other, "-o", out, *self.data(), code=1)
+        self.assertIn("another number of elements", fits.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
