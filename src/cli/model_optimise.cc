@@ -116,7 +116,9 @@ Result<optimise::Measurement> measure_apart(const OptimiseOptions& options, cons
   constexpr size_t kMaxAnswer = 64 << 10;
   SKERRY_ASSIGN(const auto done, io::run_process(spec, kMaxAnswer, {}));
   if (done.status.ok()) return optimise::parse_measurement(done.out);
-  const json error = json::parse(done.err, nullptr, false);
+  // Libraries write there, too.
+  const size_t at = std::min(done.err.rfind("{\"error\""), done.err.size());
+  const json error = json::parse(done.err.substr(at), nullptr, false);
   const bool ours = error.is_object() && error.contains("error");
   return fail(Code::kFailedPrecondition, ours ? error["error"].value("message", "")
                                               : "the engine died: " + done.status.text());

@@ -280,7 +280,6 @@ TEST(WeightOnly, EveryFormatIsSmallerAndNear) {
 }
 
 Graph& matrix(Graph& graph, int64_t inner) {
-  Network network(3);
   Value& x =
       graph.add_input("x", {DataType::kFp32, graph::Shape{graph::Dim(2), graph::Dim(inner)}});
   std::mt19937_64 random(5);

@@ -181,7 +181,7 @@ TEST_F(Searching, RefusesAnswersThatDifferAndWhatDies) {
   EXPECT_EQ(winner(*result), "int8-mse");
   EXPECT_THAT(trial(*result, "fp32").refusal, HasSubstr("differ by 0.5"));
   EXPECT_EQ(trial(*result, "int8-minmax").refusal, "it died");
-  broken_ = "model";
+  folder_.write("candidates/measured.json", "{}");
   EXPECT_THAT(search(model_, data_, options_,
                      [](const auto&, const auto&, const auto&) -> Result<Measurement> {
                        return fail(Code::kFailedPrecondition, "no engine");
@@ -293,7 +293,7 @@ TEST(Data, IsPreprocessed) {
   ASSERT_TRUE(data) << data.error().message();
   const auto sample = data->sample(0);
   ASSERT_TRUE(sample);
-  const auto x = graph::Array::from((*sample)[0].view()).as<float>();
+  const auto x = graph::Array::from((*sample)[0].view()).to_doubles();
   EXPECT_NEAR(x[0], -0.4, 1e-6);
   EXPECT_NEAR(x[1], 1.6, 1e-6);
   EXPECT_NEAR(x[2], 0, 1e-6);

@@ -91,7 +91,8 @@ class Optimise(unittest.TestCase):
         # No layer was left in floats: ONNX Runtime made integer kernels of all of them.
         inside = optimised.read_bytes()
         self.assertEqual(3, inside.count(b"QLinearConv"))
-        self.assertNotIn(b"ConvRelu", inside)
+        self.assertNotIn(b"FusedConv", inside)
+        self.assertNotIn(b"Relu", inside)
 
         # Again, from what has been measured.
         again = json.loads(skerry(*command).stdout)

@@ -160,13 +160,26 @@ Result<Value*> recognise_leaky_relu(Node& node) {
                 node.output(0)->name());
 }
 
+// A clip behind a maximum of what a convolution makes: in front of the maximum it is the
+// convolution's own, and the larger of two numbers stays the larger.
+Result<Value*> move_before_pool(Node& node) {
+  if (node.op() != "Relu" && node.op() != "Clip") return nullptr;
+  const Node* pool = made_only_for_here(node.input(0), "MaxPool");
+  if (pool == nullptr || pool->outputs().size() != 1) return nullptr;
+  if (made_only_for_here(pool->input(0), "Conv") == nullptr) return nullptr;
+  std::vector<Value*> inputs = node.inputs();
+  inputs[0] = pool->input(0);
+  SKERRY_ASSIGN(Value * clipped, insert(node, node.op(), inputs, node.attributes()));
+  return insert(node, "MaxPool", {clipped}, pool->attributes(), node.output(0)->name());
+}
+
 }  // namespace
 
 Result<size_t> merge_activations(Graph& graph) {
   return rewrite_nodes(graph, [](Node& node) -> Result<bool> {
     if (node.output(0) == nullptr || node.output(0)->uses().empty()) return false;
     for (auto* recognise : {merge_clips, recognise_hard_swish, recognise_hard_sigmoid,
-                            recognise_product, recognise_leaky_relu}) {
+                            recognise_product, recognise_leaky_relu, move_before_pool}) {
       SKERRY_ASSIGN(Value * made, recognise(node));
       if (made == nullptr) continue;
       take_over(*node.output(0), *made);

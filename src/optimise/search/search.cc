@@ -242,7 +242,7 @@ class Search {
 
   // The cheapest; of those that measuring cannot tell from it, the one that loses least.
   void choose() {
-    constexpr double kEqual = 1.02;
+    const double equal = options_.goal == Goal::kSize ? 1 : 1.02;
     double least = INFINITY;
     for (const Trial& trial : result_.trials) {
       if (trial.refusal.empty()) least = std::min(least, cost_of(trial));
@@ -250,7 +250,7 @@ class Search {
     std::optional<size_t> best;
     for (size_t t = 0; t < result_.trials.size(); ++t) {
       const Trial& next = result_.trials[t];
-      if (!next.refusal.empty() || cost_of(next) > least * kEqual) continue;
+      if (!next.refusal.empty() || cost_of(next) > least * equal) continue;
       if (!best || std::max(next.drop, 0.0) < std::max(result_.trials[*best].drop, 0.0)) best = t;
     }
     result_.winner = best.value_or(0);
