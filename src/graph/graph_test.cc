@@ -177,6 +177,9 @@ TEST(Graph, StatisticsOfAConvolution) {
   EXPECT_EQ(statistics.parameter_bytes, 48);
   // The input, and the convolution's output.
   EXPECT_EQ(statistics.peak_activation_bytes, 4 * (3 * 64 + 4 * 16));
+  ASSERT_EQ(statistics.nodes.size(), 2u);
+  EXPECT_EQ(statistics.nodes[0].alive_bytes, statistics.peak_activation_bytes);
+  EXPECT_EQ(statistics.nodes[1].alive_bytes, 4 * (4 * 16 + 4 * 16));
 }
 
 std::vector<float> run(const Graph& graph, const tensor::TensorView& input,

@@ -88,6 +88,7 @@ void find_peak(const Graph& graph, Statistics& statistics) {
       statistics.peak_activation_bytes = alive;
       statistics.peak_at = node.get();
     }
+    statistics.nodes[at].alive_bytes = alive;
     alive -= freed_after[at++];
   }
 }

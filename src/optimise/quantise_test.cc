@@ -13,6 +13,7 @@
 #include "optimise/pass.h"
 #include "optimise/quantise/equalise.h"
 #include "optimise/quantise/sensitivity.h"
+#include "optimise/quantise/smooth.h"
 #include "optimise/quantise/weight_only.h"
 #include "optimise/rewrite.h"
 
@@ -347,6 +348,34 @@ TEST(Equalisation, ComputesTheSameWithBetterRanges) {
   const auto now = chain.nodes().front()->input(1)->constant()->as<float>();
   EXPECT_NEAR(std::abs(now[0]), 1, 0.01);
   EXPECT_NEAR(std::abs(now[3]), 1.414, 0.01);
+}
+
+// One channel a hundred times the others, as encoders have behind their normalisations.
+TEST(Smoothing, ComputesTheSameAndLosesLess) {
+  auto parsed = graph::parse_text(R"(graph "encoder" {
+  input %x: FP32[1,4,8]
+  const %scale = FP32[8] {100, 1, 1, 1, 1, 1, 1, 1}
+  const %bias = FP32[8] {0, 0.1, 0.2, 0, 0, 0, 0, 0}
+  const %w = FP32[8,2] {0.01, -0.01, 1, 0.5, -1, 1, 0.3, 0.7, 1, -1, 0.2, 0.4, 1, 1, -0.5, 0.6}
+  %n = LayerNormalization(%x, %scale, %bias)
+  %y = MatMul(%n, %w)
+  return %y
+})");
+  ASSERT_TRUE(parsed) << parsed.error().message();
+  const Graph& graph = **parsed;
+  const auto data = samples(8, {1, 4, 8});
+  const auto calibration = calibrate(graph, data);
+  ASSERT_TRUE(calibration);
+  const auto smoothed = graph.clone();
+  ASSERT_EQ(*smooth(*smoothed, *calibration), 1u);
+  ASSERT_TRUE(verify(*smoothed));
+  EXPECT_LT(error_against(graph, *smoothed, data), 1e-5);
+  const auto calibrated = calibrate(*smoothed, data);
+  ASSERT_TRUE(calibrated);
+  const auto rough = graph.clone();
+  ASSERT_EQ(*quantise_static(*rough, *calibration), 1u);
+  ASSERT_EQ(*quantise_static(*smoothed, *calibrated), 1u);
+  EXPECT_LT(error_against(graph, *smoothed, data), error_against(graph, *rough, data) / 3);
 }
 
 TEST(Observer, RangesOfKnownDistributions) {

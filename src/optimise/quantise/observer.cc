@@ -86,6 +86,7 @@ void Observer::add(const graph::Array& values) {
     bins_[std::min(static_cast<size_t>(std::max(at, 0.0)), kBins - 1)] += 1;
   }
   add_channels(values, numbers);
+  add_last(values, numbers);
 }
 
 void Observer::widen(double to) {
@@ -114,6 +115,21 @@ void Observer::add_channels(const graph::Array& values, const std::vector<double
     channel_sums_[i / inner % channels] += numbers[i];
   }
   channel_count_ += static_cast<double>(numbers.size() / channels);
+}
+
+void Observer::add_last(const graph::Array& values, const std::vector<double>& numbers) {
+  if (values.rank() < 2 || numbers.empty() || last_differs_) return;
+  const auto last = static_cast<size_t>(values.shape.back());
+  if (last_largest_.empty()) last_largest_.assign(last, 0);
+  if (last_largest_.size() != last) {
+    last_differs_ = true;
+    last_largest_.clear();
+    return;
+  }
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    if (!std::isfinite(numbers[i])) continue;
+    last_largest_[i % last] = std::max(last_largest_[i % last], std::abs(numbers[i]));
+  }
 }
 
 std::vector<double> Observer::channel_means() const {

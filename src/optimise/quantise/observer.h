@@ -41,6 +41,8 @@ class Observer {
   Range range(RangeMethod method, double percentile = 99.99) const;
   // By channel (axis 1); empty where shapes differ from run to run.
   std::vector<double> channel_means() const;
+  // The largest magnitude at each place of the last axis; empty where its size differs.
+  const std::vector<double>& largest_of_last() const { return last_largest_; }
 
  private:
   static constexpr size_t kBins = 4096;  // from -limit_ to limit_
@@ -52,13 +54,16 @@ class Observer {
   Range entropy_range() const;
   Range mse_range() const;
   void add_channels(const graph::Array& values, const std::vector<double>& numbers);
+  void add_last(const graph::Array& values, const std::vector<double>& numbers);
 
   std::vector<double> bins_;
   double limit_ = 0;
   size_t count_ = 0;
   double lowest_ = 0, highest_ = 0;
   std::vector<double> channel_sums_;
-  double channel_count_ = 0;  // values of each channel
+  double channel_count_ = 0;  // values of each channel; negative where they differ
+  std::vector<double> last_largest_;
+  bool last_differs_ = false;
 };
 
 }  // namespace skerry::optimise

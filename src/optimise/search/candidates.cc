@@ -11,6 +11,7 @@
 #include "io/files.h"
 #include "optimise/prune/prune.h"
 #include "optimise/quantise/equalise.h"
+#include "optimise/quantise/smooth.h"
 #include "optimise/quantise/weight_only.h"
 
 namespace skerry::optimise {
@@ -89,6 +90,19 @@ Result<std::vector<Candidate>> CandidateMaker::make_all(const Progress& progress
   return made;
 }
 
+// A graph of other ranges than the optimised one.
+Result<void> CandidateMaker::add_calibrated(graph::Graph& graph, const std::string& name,
+                                            const std::string& how,
+                                            std::vector<Candidate>& made) const {
+  SKERRY_ASSIGN(const Calibration calibration, calibrate(graph, samples_));
+  SKERRY_ASSIGN(const size_t layers,
+                quantise_static(graph, calibration, {.method = RangeMethod::kMse}));
+  SKERRY_ASSIGN(Candidate one, write(graph, name, how));
+  one.integer_layers = layers;
+  made.push_back(std::move(one));
+  return {};
+}
+
 Result<void> CandidateMaker::add_static(std::vector<Candidate>& made) {
   for (const RangeMethod method :
        {RangeMethod::kMinMax, RangeMethod::kPercentile, RangeMethod::kMse, RangeMethod::kEntropy}) {
@@ -104,13 +118,14 @@ Result<void> CandidateMaker::add_static(std::vector<Candidate>& made) {
   const auto equal = graph_->clone();
   SKERRY_ASSIGN(const size_t pairs, equalise(*equal));
   if (pairs > 0) {
-    SKERRY_ASSIGN(const Calibration calibration, calibrate(*equal, samples_));
-    SKERRY_ASSIGN(const size_t layers,
-                  quantise_static(*equal, calibration, {.method = RangeMethod::kMse}));
-    SKERRY_ASSIGN(Candidate one, write(*equal, "int8-equalised",
-                                       "integer layers after cross-layer equalisation, by mse"));
-    one.integer_layers = layers;
-    made.push_back(std::move(one));
+    SKERRY_TRY(add_calibrated(*equal, "int8-equalised",
+                              "integer layers after cross-layer equalisation, by mse", made));
+  }
+  const auto smoothed = graph_->clone();
+  SKERRY_ASSIGN(const size_t norms, smooth(*smoothed, calibration_));
+  if (norms > 0) {
+    SKERRY_TRY(add_calibrated(*smoothed, "int8-smoothed",
+                              "integer layers after SmoothQuant, by mse", made));
   }
   const size_t count = std::min(kSensitivitySamples, samples_.size());
   const auto layers = static_cast<int64_t>(quantisable_layers(*graph_).size());
@@ -159,13 +174,7 @@ Result<void> CandidateMaker::add_pruned(std::vector<Candidate>& made) const {
         Candidate dense,
         write(*copy, name, fmt::format("{} of {} channels less", report.removed, report.channels)));
     made.push_back(std::move(dense));
-    const auto samples = std::span(samples_).first((samples_.size() + 3) / 4);
-    SKERRY_ASSIGN(const Calibration calibration, calibrate(*copy, samples));
-    SKERRY_ASSIGN(const size_t layers,
-                  quantise_static(*copy, calibration, {.method = RangeMethod::kMse}));
-    SKERRY_ASSIGN(Candidate integer, write(*copy, name + "-int8", "the same in integers"));
-    integer.integer_layers = layers;
-    made.push_back(std::move(integer));
+    SKERRY_TRY(add_calibrated(*copy, name + "-int8", "the same in integers", made));
   }
   return {};
 }

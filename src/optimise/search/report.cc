@@ -31,6 +31,7 @@ json layers_json(const SearchResult& result) {
                       {"output", layer.output},
                       {"macs", layer.macs ? json(*layer.macs) : json()},
                       {"parameterBytes", layer.parameter_bytes},
+                      {"aliveBytes", layer.alive_bytes},
                       {"sensitivity", layer.sensitivity ? json(*layer.sensitivity) : json()}});
   }
   return layers;

@@ -161,19 +161,27 @@ std::string trials_table(const SearchResult& result, const SearchOptions& option
 
 std::string layers_table(const SearchResult& result) {
   int64_t most = 1;
-  for (const LayerReport& layer : result.layers) most = std::max(most, layer.macs.value_or(0));
+  int64_t most_alive = 1;
+  for (const LayerReport& layer : result.layers) {
+    most = std::max(most, layer.macs.value_or(0));
+    most_alive = std::max(most_alive, layer.alive_bytes);
+  }
+  const auto bar = [](int64_t value, int64_t largest) {
+    return fmt::format(
+        "<td class=\"text\"><span class=\"bar\" style=\"width:{:.0f}px\"></span></td>",
+        90 * static_cast<double>(value) / static_cast<double>(largest));
+  };
   std::string out =
       "<div class=\"wide\"><table><tr><th>Layer</th><th class=\"text\">Operator</th><th "
-      "class=\"text\">Output</th><th>MACs</th><th class=\"text\"></th><th>Parameters, bytes</th>"
-      "<th>Error alone in integers</th></tr>\n";
+      "class=\"text\">Output</th><th>MACs</th><th></th><th>Parameters, bytes</th><th>Values alive, "
+      "bytes</th><th></th><th>Error alone in integers</th></tr>\n";
   for (const LayerReport& layer : result.layers) {
-    const double share = static_cast<double>(layer.macs.value_or(0)) / static_cast<double>(most);
     out += fmt::format(
-        "<tr><td>{}</td><td class=\"text\">{}</td><td class=\"text\">{}</td><td>{}</td><td "
-        "class=\"text\"><span class=\"bar\" style=\"width:{:.0f}px\"></span></td><td>{}</td><td>{}"
-        "</td></tr>\n",
+        "<tr><td>{}</td><td class=\"text\">{}</td><td class=\"text\">{}</td><td>{}</td>{}<td>{}"
+        "</td><td>{}</td>{}<td>{}</td></tr>\n",
         escaped(layer.name), escaped(layer.op), escaped(layer.output),
-        layer.macs ? std::to_string(*layer.macs) : "?", 90 * share, layer.parameter_bytes,
+        layer.macs ? std::to_string(*layer.macs) : "?", bar(layer.macs.value_or(0), most),
+        layer.parameter_bytes, layer.alive_bytes, bar(layer.alive_bytes, most_alive),
         layer.sensitivity ? fmt::format("{:.4f}", *layer.sensitivity) : "");
   }
   return out + "</table></div>\n";

@@ -98,7 +98,8 @@ class Search {
                         .op = std::string(cost.node->op().name()),
                         .output = output != nullptr ? to_string(output->type()) : "",
                         .macs = cost.macs,
-                        .parameter_bytes = cost.parameter_bytes};
+                        .parameter_bytes = cost.parameter_bytes,
+                        .alive_bytes = cost.alive_bytes};
       for (const Sensitivity& one : maker.ranked()) {
         if (one.layer == layer.name) layer.sensitivity = one.error;
       }

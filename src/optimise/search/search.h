@@ -54,6 +54,7 @@ struct LayerReport {
   std::string name, op, output;
   std::optional<int64_t> macs;
   int64_t parameter_bytes = 0;
+  int64_t alive_bytes = 0;            // of values needed while it runs
   std::optional<double> sensitivity;  // output error where this layer alone is integer
 };
 
