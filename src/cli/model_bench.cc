@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "cli/local_files.h"
 #include "cli/model_commands.h"
 #include "cli/model_graph.h"
 #include "cli/model_optimise.h"

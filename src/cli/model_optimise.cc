@@ -186,6 +186,7 @@ Result<void> search_best(const Session& session, OptimiseOptions& options) {
   options.search.goal = options.goal == "size"     ? optimise::Goal::kSize
                         : options.goal == "memory" ? optimise::Goal::kMemory
                                                    : optimise::Goal::kLatency;
+  if (options.engines.empty()) options.engines = {"reference"};
   for (const std::string& engine : options.engines) {
     options.search.engines.push_back(parse_engine(engine));
   }
@@ -246,8 +247,8 @@ void add_model_optimise(CLI::App& model, Session& session) {
   command->add_option("-o,--out", options->out, "Folder for the best model and the report")
       ->required();
   add_data_options(*command, options->data);
-  command->add_option("--engine", options->engines, std::string(kEngineHelp) + "; repeatable")
-      ->default_val(std::vector<std::string>{"reference"});
+  command->add_option("--engine", options->engines,
+                      std::string(kEngineHelp) + "; repeatable (default: reference)");
   command->add_option("--goal", options->goal, "latency, size or memory")
       ->check(CLI::IsMember({"latency", "size", "memory"}))
       ->capture_default_str();

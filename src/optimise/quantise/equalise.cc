@@ -24,7 +24,9 @@ std::optional<WeightedLayer> next_of(const WeightedLayer& layer) {
       value = next.output(0);
       continue;
     }
-    if (value->uses()[0].index != 0) return {};
+    // A convolution's channels are its second dimension, a matrix's the last.
+    const bool same_axis = (next.op() == "Conv") == (layer.node->op() == "Conv");
+    if (value->uses()[0].index != 0 || !same_axis) return {};
     return weighted_layer(next);
   }
   return {};
