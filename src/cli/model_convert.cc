@@ -38,8 +38,9 @@ Result<void> convert(const Session& session, const ConvertOptions& options) {
 void add_model_convert(CLI::App& model, Session& session) {
   auto options = std::make_shared<ConvertOptions>();
   CLI::App* command = model.add_subcommand("convert", "Write a model in another form");
-  command->add_option("FROM", options->from, "The model, *.onnx or *.graph")->required();
-  command->add_option("TO", options->to, "*.onnx, or *.graph for text")->required();
+  command->add_option("FROM", options->from, "The model, *.onnx, *.tflite or *.graph")->required();
+  command->add_option("TO", options->to, "*.onnx, *.tflite (int8 networks), or *.graph for text")
+      ->required();
   command->add_option("--opset", options->opset, "Operator set of ONNX, 21 to 23");
   command->add_flag("--external-data", options->external,
                     "Weights go into a file beside the model, TO.data");
@@ -47,6 +48,8 @@ void add_model_convert(CLI::App& model, Session& session) {
 Every operator comes out in its newest form, with functions inlined.
 Examples:
   skerry model convert old.onnx new.onnx --opset 21
+  skerry model convert keywords.tflite keywords.onnx
+  skerry model convert keywords-int8.onnx keywords.tflite
   skerry model convert vad.onnx vad.graph)");
   command->callback([&session, options] {
     session.action = [&session, options] { return convert(session, *options); };

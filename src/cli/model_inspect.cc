@@ -190,6 +190,20 @@ std::string number_text(double value) {
   return text;
 }
 
+// NAME.npy; strings, which those files cannot have, one a line in NAME.txt.
+Result<void> write_output(const std::string& folder, const tensor::Tensor& output) {
+  // An output's name may be anything; the folder is the user's.
+  std::string name = output.name;
+  std::ranges::replace(name, '/', '_');
+  if (output.type != tensor::DataType::kBytes) {
+    SKERRY_ASSIGN(const std::string file, tensor::to_npy(output.view()));
+    return write_file(folder + "/" + name + ".npy", file);
+  }
+  std::string lines;
+  for (const std::string& text : graph::Array::from(output.view()).strings) lines += text + "\n";
+  return write_file(folder + "/" + name + ".txt", lines);
+}
+
 Result<void> run_model(const Session& session, const RunOptions& options) {
   SKERRY_ASSIGN(const auto model, graph::read_model_file(options.model));
   SKERRY_ASSIGN(const auto inputs, inputs_for(*model.graph, options.inputs));
@@ -209,11 +223,7 @@ Result<void> run_model(const Session& session, const RunOptions& options) {
     table.rows.push_back({output.name, type, number_text(range.lowest), number_text(range.mean),
                           number_text(range.highest)});
     if (options.out.empty()) continue;
-    SKERRY_ASSIGN(const std::string file, tensor::to_npy(output.view()));
-    // An output's name may be anything; the folder is the user's.
-    std::string name = output.name;
-    std::ranges::replace(name, '/', '_');
-    SKERRY_TRY(write_file(options.out + "/" + name + ".npy", file));
+    SKERRY_TRY(write_output(options.out, output));
   }
   if (session.output.json) {
     session.output.print_json(answer);
@@ -338,7 +348,8 @@ void add_model_graph_commands(CLI::App& model, Session& session) {
   auto inspected = std::make_shared<InspectOptions>();
   CLI::App* command = model.add_subcommand(
       "inspect", "Show what a model is made of: operators, MACs, parameters, memory");
-  command->add_option("MODEL", inspected->model, "The model, *.onnx or *.graph")->required();
+  command->add_option("MODEL", inspected->model, "The model, *.onnx, *.tflite or *.graph")
+      ->required();
   command->add_option("--batch", inspected->batch, "Open dimensions of the inputs are this size")
       ->check(CLI::PositiveNumber);
   command->add_flag("--nodes", inspected->nodes, "One line for each node");
@@ -355,9 +366,10 @@ Examples:
 
   auto ran = std::make_shared<RunOptions>();
   command = model.add_subcommand("run", "Run a model with the reference executor: exact, not fast");
-  command->add_option("MODEL", ran->model, "The model, *.onnx or *.graph")->required();
+  command->add_option("MODEL", ran->model, "The model, *.onnx, *.tflite or *.graph")->required();
   add_input_options(*command, ran->inputs);
-  command->add_option("--out", ran->out, "Folder for the outputs, NAME.npy each")
+  command
+      ->add_option("--out", ran->out, "Folder for the outputs, NAME.npy each (strings: NAME.txt)")
       ->check(CLI::ExistingDirectory);
   command->add_flag("--fp64", ran->fp64, "Compute FP32 values in double precision");
   command->footer(R"(
@@ -369,7 +381,8 @@ Examples:
 
   auto compared = std::make_shared<DiffOptions>();
   command = model.add_subcommand("diff", "Compare two models layer by layer on the same data");
-  command->add_option("A", compared->a, "The model to trust, *.onnx or *.graph")->required();
+  command->add_option("A", compared->a, "The model to trust, *.onnx, *.tflite or *.graph")
+      ->required();
   command->add_option("B", compared->b, "The other one")->required();
   add_input_options(*command, compared->inputs);
   command

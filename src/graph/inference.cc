@@ -187,7 +187,12 @@ Result<void> TypeInference::infer(Node& node) {
   });
   SKERRY_TRY(node.definition().infer(inference));
   for (size_t i = 0; i < node.outputs().size(); ++i) {
-    if (Value* output = node.output(i)) output->set_type(std::move(inference.outputs()[i]));
+    Value* output = node.output(i);
+    if (output == nullptr) continue;
+    // What integers stand for is said of a value, not inferred.
+    Type type = std::move(inference.outputs()[i]);
+    if (type.element == output->type().element) type.quantisation = output->type().quantisation;
+    output->set_type(std::move(type));
   }
   if (Value* output = node.output(0); output && is_integer(output->type().element)) {
     auto result = output_values(node, values);

@@ -5,6 +5,8 @@
 
 #include "graph/onnx/import.h"
 #include "graph/text.h"
+#include "graph/tflite/export.h"
+#include "graph/tflite/import.h"
 #include "io/files.h"
 
 namespace skerry::graph {
@@ -34,6 +36,14 @@ Result<ModelFile> read_text(const std::string& path) {
   return ModelFile{.graph = std::move(*graph), .format = "text", .bytes = text.size()};
 }
 
+Result<ModelFile> read_tflite(const std::string& path) {
+  SKERRY_ASSIGN(auto imported, tflite::import_file(path));
+  return ModelFile{.graph = std::move(imported.graph),
+                   .format = "TFLite",
+                   .producer = std::move(imported.description),
+                   .bytes = imported.bytes};
+}
+
 // What an import said, or all nodes that stand against it.
 Error named_nodes(const std::string& path, Error error) {
   if (error.code() != Code::kUnsupported) return error;
@@ -58,6 +68,7 @@ Error named_nodes(const std::string& path, Error error) {
 Result<ModelFile> read_model_file(const std::string& path) {
   SKERRY_ASSIGN(const std::string head, head_of(path));
   if (is_text(head)) return read_text(path);
+  if (head.size() >= 8 && head.substr(4, 4) == "TFL3") return read_tflite(path);
   auto imported = onnx::import_file(path);
   if (!imported) return fail(named_nodes(path, imported.error()));
   return ModelFile{.graph = std::move(imported->graph),
@@ -70,12 +81,13 @@ Result<ModelFile> read_model_file(const std::string& path) {
 Result<void> write_model_file(const Graph& graph, const std::string& path,
                               const onnx::ExportOptions& options) {
   if (path.ends_with(".onnx")) return onnx::export_file(graph, path, options);
+  if (path.ends_with(".tflite")) return tflite::export_file(graph, path);
   if (path.ends_with(".graph")) {
     io::RealFiles files;
     return io::write_file_atomic(files, path, to_text(graph), 0644);
   }
   return fail(Code::kInvalidArgument,
-              path + ": models are written as *.onnx, or as text into *.graph");
+              path + ": models are written as *.onnx, *.tflite, or as text into *.graph");
 }
 
 }  // namespace skerry::graph

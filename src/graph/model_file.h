@@ -1,4 +1,5 @@
-// Models in files of any form that graphs come from and go to: ONNX, and graphs as text.
+// Models in files of any form that graphs come from and go to: ONNX, TensorFlow
+// Lite, and graphs as text.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@ namespace skerry::graph {
 
 struct ModelFile {
   std::unique_ptr<Graph> graph;
-  std::string format;    // "ONNX", "text"
+  std::string format;    // "ONNX", "TFLite", "text"
   int64_t opset = 0;     // of ONNX
   std::string producer;  // as far as the file says
   uint64_t bytes = 0;    // of the file and of those that it refers to
@@ -21,7 +22,7 @@ struct ModelFile {
 // Which form it has, the content says. Errors name the path, and the nodes that are not supported.
 Result<ModelFile> read_model_file(const std::string& path);
 
-// By the ending of the name: .onnx, or .graph for text; kInvalidArgument for others.
+// By the ending of the name: .onnx, .tflite, or .graph for text; kInvalidArgument for others.
 Result<void> write_model_file(const Graph& graph, const std::string& path,
                               const onnx::ExportOptions& options = {});
 

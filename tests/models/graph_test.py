@@ -81,7 +81,8 @@ class Models(unittest.TestCase):
         for name, value in inputs.items():
             np.save(data / f"{name}.npy", value)
         skerry("run", model, "--data", data, "--out", out)
-        return {path.stem: np.load(path) for path in out.iterdir()}
+        return {path.stem: np.load(path) if path.suffix == ".npy" else np.array(path.read_text().splitlines(), object)
+                for path in out.iterdir()}
 
     def compare(self, model, inputs, tolerance=1e-5):
         session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
@@ -142,6 +143,32 @@ class Models(unittest.TestCase):
         for name, content in models.items():
             with self.subTest(name):
                 self.compare(self.write(content), {"x": x})
+
+    def test_pipelines_of_scikit_learn_are_what_onnx_runtime_says(self):
+        models = sorted((ROOT / "src/graph/testdata/sklearn").glob("*.onnx"))
+        self.assertGreaterEqual(len(models), 12)
+        for model in models:
+            with self.subTest(model.stem):
+                rows = np.load(model.with_suffix(".npy"))
+                session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+                theirs = session.run(None, {"X": rows})
+                ours = list(self.ours(model, {"X": rows}).values())
+                for expected in theirs:
+                    if isinstance(expected, list):  # of maps, which are a tensor here
+                        expected = np.array([list(row.values()) for row in expected], "f4")
+                    same = [value.shape == expected.shape and (
+                        np.array_equal(value, expected) if object in (value.dtype, expected.dtype)
+                        else np.allclose(value, expected, rtol=1e-4, atol=1e-5)) for value in ours]
+                    self.assertIn(True, same)
+                self.compare_copies_of(model, rows)
+
+    def compare_copies_of(self, model, rows):
+        copy = onnxruntime.InferenceSession(str(self.converted(model)), providers=["CPUExecutionProvider"])
+        names = [output.name for output in copy.get_outputs()]
+        ours = self.ours(model, {"X": rows})
+        for name, value in zip(names, copy.run(names, {"X": rows})):
+            if value.dtype != object:
+                np.testing.assert_allclose(ours[name], value, rtol=1e-4, atol=1e-5)
 
     def converted(self, model, *options):
         """Written as ONNX again; stock ONNX Runtime gives what it gave for the original."""
@@ -208,6 +235,34 @@ class Models(unittest.TestCase):
                         np.testing.assert_array_equal(b, a)
                 ran += 1
         self.assertGreaterEqual(ran, 600 // every)
+
+    def test_operators_of_onnx_runtimes_quantiser_are_at_most_one_step_off(self):
+        scales = "const %s = FP32[] {{0.05}} const %z = {0}[] {{3}} const %t = FP32[] {{0.07}} const %u = {0}[] {{{1}}}"
+        image, row = "[2,4,5,6]", "[3,8]"
+        cases = {
+            "QLinearAdd": (image, "QLinearAdd(%x, %s, %z, %x, %t, %u, %t, %z)"),
+            "QLinearMul": (image, "QLinearMul(%x, %s, %z, %x, %t, %u, %t, %z)"),
+            "QLinearAveragePool": (image, "QLinearAveragePool(%x, %s, %z, %t, %u) {kernel_shape=[2, 3], strides=[1, 2]}"),
+            "QLinearGlobalAveragePool": (image, "QLinearGlobalAveragePool(%x, %s, %z, %t, %u)"),
+            "QLinearSigmoid": (image, "QLinearSigmoid(%x, %s, %z, %t, %u)"),
+            "QLinearLeakyRelu": (image, "QLinearLeakyRelu(%x, %s, %z, %t, %u) {alpha=0.25f}"),
+            "QLinearSoftmax": (row, "QLinearSoftmax(%x, %s, %z, %t, %u) {axis=-1, opset=13}"),
+            "QGemm": (row, "QGemm(%x, %s, %z, %w, %t, %u, %b, %s, %z) {transB=1}"),
+        }
+        for kind, dtype, zero in (("INT8", "i1", -5), ("UINT8", "u1", 131)):
+            for name, (shape, call) in cases.items():
+                with self.subTest(name, kind=kind):
+                    numbers = ", ".join(str(n) for n in self.random.integers(0, 120, 16))
+                    text = (f'graph "one" {{ input %x: {kind}{shape} {scales.format(kind, zero)} '
+                            f"const %w = {kind}[2,8] {{{numbers}}} const %b = INT32[2] {{-7, 900}} %y = {call} return %y }}")
+                    model = self.directory / "one.onnx"
+                    skerry("convert", self.write(text.encode(), "one.graph"), model)
+                    x = self.random.integers(*((-128, 128) if kind == "INT8" else (0, 256)), json.loads(shape), dtype)
+                    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+                    theirs = session.run(None, {"x": x})[0]
+                    ours = self.ours(model, {"x": x})["y"]
+                    self.assertEqual(ours.dtype, theirs.dtype)
+                    self.assertLessEqual(np.abs(ours.astype("i4") - theirs.astype("i4")).max(), 1)
 
     def test_inspect_counts(self):
         if not VECTORS.exists():

@@ -41,6 +41,7 @@ bool is_known(const NodeProto& node) {
   for (const std::string_view other : {"Constant", "Upsample", "Scatter"}) {
     if (node.op_type == other && node.domain.empty()) return true;
   }
+  if (node.op_type == "ZipMap" && node.domain == "ai.onnx.ml") return true;
   const auto op = Op::find(node.op_type);
   return op && op->domain() == node.domain;
 }
@@ -150,6 +151,7 @@ class Importer {
                          int depth);
   Result<void> add_node(Graph& graph, const NodeProto& proto, Scope& scope, int depth);
   Result<void> add_constant(Graph& graph, const NodeProto& proto, Scope& scope);
+  Result<void> pass_over(const NodeProto& proto, Scope& scope);
   Result<void> add_call(Graph& graph, const NodeProto& proto, const FunctionProto& function,
                         Scope& scope, int depth);
   Result<std::vector<Value*>> inputs_of(const NodeProto& proto, const Scope& scope);
@@ -354,6 +356,15 @@ Result<void> Importer::add_constant(Graph& graph, const NodeProto& proto, Scope&
   return bind(scope, proto.outputs[0], &graph.add_constant(proto.outputs[0], *constant));
 }
 
+// ZipMap makes maps of the scores that classifiers end with; here they stay a tensor.
+Result<void> Importer::pass_over(const NodeProto& proto, Scope& scope) {
+  SKERRY_ASSIGN(const auto inputs, inputs_of(proto, scope));
+  if (inputs.size() != 1 || proto.outputs.size() != 1) {
+    return fail(Code::kInvalidArgument, "has not one input and one output");
+  }
+  return bind(scope, proto.outputs[0], inputs[0]);
+}
+
 Result<void> Importer::add_call(Graph& graph, const NodeProto& proto, const FunctionProto& function,
                                 Scope& scope, int depth) {
   if (depth > kMaxDepth) return fail(Code::kUnsupported, "functions call functions without end");
@@ -383,6 +394,7 @@ Result<void> Importer::add_node(Graph& graph, const NodeProto& proto, Scope& sco
   if (function != functions_.end()) return add_call(graph, proto, *function->second, scope, depth);
   if (!is_known(proto)) return fail(Code::kUnsupported, "the operator is not supported");
   if (proto.op_type == "Constant") return add_constant(graph, proto, scope);
+  if (proto.op_type == "ZipMap") return pass_over(proto, scope);
   const auto version = scope.opsets->find(proto.domain);
   const bool other = !proto.domain.empty();
   if (!other && (version == scope.opsets->end() || version->second < kOldestOpset ||
@@ -484,10 +496,8 @@ Result<Imported> import_file(const std::string& path, const ImportOptions& optio
   std::error_code error;
   const std::filesystem::path real = std::filesystem::canonical(path, error);
   if (error) return fail(errno_error("open", path, error.value()));
-  const std::string directory = real.parent_path().string();
-  SKERRY_ASSIGN(auto bytes,
-                read_file_below(directory, real.filename().string(), options.max_file_bytes));
-  auto imported = import_bytes(std::move(bytes), directory, options);
+  SKERRY_ASSIGN(auto bytes, read_whole_file(path, options.max_file_bytes));
+  auto imported = import_bytes(std::move(bytes), real.parent_path().string(), options);
   if (!imported) return fail(imported.error().with_context(path));
   return imported;
 }

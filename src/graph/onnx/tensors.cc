@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <filesystem>
 #include <memory>
 
 #include "io/regular_file.h"
@@ -57,6 +58,14 @@ Result<std::shared_ptr<const tensor::Bytes>> read_file_below(const std::string& 
   }
   bytes->resize(have);
   return bytes;
+}
+
+Result<std::shared_ptr<const tensor::Bytes>> read_whole_file(const std::string& path,
+                                                             uint64_t max_bytes) {
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(path, error);
+  if (error) return fail(errno_error("open", path, error.value()));
+  return read_file_below(real.parent_path().string(), real.filename().string(), max_bytes);
 }
 
 Result<std::shared_ptr<const tensor::Bytes>> TensorSource::file(const std::string& location) {

@@ -36,4 +36,8 @@ Result<std::shared_ptr<const tensor::Bytes>> read_file_below(const std::string& 
                                                              const std::string& name,
                                                              uint64_t max_bytes);
 
+// The file that `path` leads to, links and all; kNotFound where there is none.
+Result<std::shared_ptr<const tensor::Bytes>> read_whole_file(const std::string& path,
+                                                             uint64_t max_bytes);
+
 }  // namespace skerry::graph::onnx

@@ -106,12 +106,25 @@ int32_t FixedMultiplier::times(int32_t value) const {
   return rounded_shift(high_product(shifted, multiplier), -std::min(shift, 0));
 }
 
+namespace {
+
+// value · factor / 2^bits, halves up.
+int32_t scaled(int64_t value, int32_t factor, int bits) {
+  const int total = std::clamp(bits, 1, 62);
+  const __int128 wide = static_cast<__int128>(value) * factor + (int64_t{1} << (total - 1));
+  return static_cast<int32_t>(std::clamp<__int128>(wide >> total, kLowest, kHighest));
+}
+
+}  // namespace
+
+int32_t FixedMultiplier::times_once(int64_t value) const {
+  if (value >= 0) return scaled(value, multiplier, 31 - shift);
+  return -scaled(-value, multiplier, 31 - shift);
+}
+
 int32_t FixedMultiplier::times_wide(int64_t value) const {
   const int32_t reduced = multiplier < 0x7fff0000 ? (multiplier + (1 << 15)) >> 16 : 0x7fff;
-  const int total = std::clamp(15 - shift, 1, 62);
-  const __int128 wide = static_cast<__int128>(value) * reduced + (int64_t{1} << (total - 1));
-  const __int128 result = wide >> total;
-  return static_cast<int32_t>(std::clamp<__int128>(result, kLowest, kHighest));
+  return scaled(value, reduced, 15 - shift);
 }
 
 FixedSoftmax::FixedSoftmax(double scale)

@@ -1,5 +1,5 @@
 // The integer arithmetic of LiteRT's reference kernels: reals as 31-bit multipliers with a shift,
-// high products that are rounded, halves away from zero, twice. Nothing here rounds otherwise.
+// high products that are rounded, halves away from zero, twice where nothing else is said.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,8 @@ struct FixedMultiplier {
 
   static FixedMultiplier of(double real);  // of one that is not negative
   int32_t times(int32_t value) const;
+  // Rounded once, halves away from zero: LiteRT's fully connected layers.
+  int32_t times_once(int64_t value) const;
   // For sums of 16-bit activations: a multiplier of 15 bits, rounded once.
   int32_t times_wide(int64_t value) const;
 };

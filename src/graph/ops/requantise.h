@@ -25,7 +25,10 @@ class Requantiser {
   // Of in_scale · scales[channel] / out_scale, to `out`'s type.
   Requantiser(const Node& node, DataType in, double in_scale, std::span<const double> scales,
               double out_scale, int64_t zero)
-      : litert_(is_litert(node)), wide_(in == DataType::kInt16), zero_(zero) {
+      : litert_(is_litert(node)),
+        wide_(in == DataType::kInt16),
+        once_(node.op() == "QGemm"),
+        zero_(zero) {
     for (const double scale : scales) {
       reals_.push_back(in_scale * scale / out_scale);
       if (litert_) fixed_.push_back(FixedMultiplier::of(reals_.back()));
@@ -35,8 +38,9 @@ class Requantiser {
   void store(Array& out, size_t at, size_t channel, int64_t sum) const {
     const size_t i = reals_.size() > 1 ? channel : 0;
     if (!litert_) return store_quantised(out, at, static_cast<double>(sum) * reals_[i], zero_);
-    const int64_t scaled =
-        wide_ ? fixed_[i].times_wide(sum) : fixed_[i].times(static_cast<int32_t>(sum));
+    const int64_t scaled = wide_   ? fixed_[i].times_wide(sum)
+                           : once_ ? fixed_[i].times_once(sum)
+                                   : fixed_[i].times(static_cast<int32_t>(sum));
     store_saturated(out, at, scaled + zero_);
   }
 
@@ -48,6 +52,7 @@ class Requantiser {
  private:
   bool litert_;
   bool wide_;
+  bool once_;
   int64_t zero_;
   std::vector<double> reals_;
   std::vector<FixedMultiplier> fixed_;

@@ -1,0 +1,311 @@
+"""TFLite models in the reference executor, with stock LiteRT's reference kernels as the oracle.
+
+    tflite_test.py BIN_DIRECTORY CACHE_DIRECTORY
+"""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+import onnxruntime
+import tflite_models
+
+CACHE = pathlib.Path(sys.argv.pop())
+BIN = pathlib.Path(sys.argv.pop())
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TINY = {path.stem: path for path in (ROOT / "src/graph/testdata/mlperf_tiny").glob("*.tflite")}
+TINY["kws_ref_model"] = ROOT / "src/runtime/testdata/keywords_int8.tflite"
+litert = tflite_models.load(CACHE / "litert/python")
+onnxruntime.set_default_logger_severity(4)
+
+
+class TfliteModels(unittest.TestCase):
+    def setUp(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="skerry-tflite-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.random = np.random.default_rng(3)
+
+    def theirs(self, model, inputs):
+        interpreter = litert.Interpreter(
+            model_content=model, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+        interpreter.allocate_tensors()
+        for detail, value in zip(interpreter.get_input_details(), inputs):
+            interpreter.set_tensor(detail["index"], value)
+        interpreter.invoke()
+        return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+
+    def made_up(self, model):
+        interpreter = litert.Interpreter(model_content=model)
+        inputs = []
+        for detail in interpreter.get_input_details():
+            if detail["dtype"] == np.float32:
+                inputs.append(self.random.normal(size=detail["shape"]).astype("f4"))
+            else:
+                limits = np.iinfo(detail["dtype"])
+                inputs.append(self.random.integers(limits.min, limits.max + 1, detail["shape"], detail["dtype"]))
+        return [detail["name"] for detail in interpreter.get_input_details()], inputs
+
+    def ours(self, path, names, inputs):
+        out = self.directory / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        arguments = []
+        for i, (name, value) in enumerate(zip(names, inputs)):
+            np.save(self.directory / f"in{i}.npy", value)
+            arguments += ["--input", f"{name}={self.directory / f'in{i}.npy'}"]
+        done = subprocess.run([BIN / "skerry", "model", "run", path, *arguments, "--out", out], capture_output=True,
+                              text=True, timeout=120, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return {file.stem: np.load(file) for file in out.iterdir()}
+
+    def compare(self, model, tolerance=None, runs=1, off_by=0):
+        """Bit by bit, or within a tolerance of reals, or so many steps of integers."""
+        path = self.directory / "model.tflite"
+        path.write_bytes(model)
+        interpreter = litert.Interpreter(model_content=model)
+        outputs = [detail["name"].replace("/", "_") for detail in interpreter.get_output_details()]
+        for _ in range(runs):
+            names, inputs = self.made_up(model)
+            ours = self.ours(path, names, inputs)
+            for name, theirs in zip(outputs, self.theirs(model, inputs)):
+                self.assertEqual(ours[name].shape, theirs.shape)
+                self.assertEqual(ours[name].dtype, theirs.dtype)
+                if tolerance is not None:
+                    np.testing.assert_allclose(ours[name], theirs, rtol=tolerance, atol=tolerance)
+                else:
+                    apart = np.abs(ours[name].astype("i8") - theirs.astype("i8")).max(initial=0)
+                    self.assertLessEqual(apart, off_by)
+
+    # --- Whole models -------------------------------------------------------------------------------
+    def test_int8_models_are_bit_by_bit_what_litert_says(self):
+        for name in ("ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "str_ww_ref_model"):
+            with self.subTest(name):
+                self.compare(TINY[name].read_bytes(), runs=3)
+
+    def test_float_models_are_what_litert_says(self):
+        self.compare(TINY["pretrainedResnet"].read_bytes(), tolerance=1e-5)
+        # Its int8 weights meet activations that LiteRT quantises on the way and we do not.
+        self.compare(TINY["kws_ref_model_float32"].read_bytes(), tolerance=0.03)
+
+    def test_they_run_in_onnx_runtime_once_converted(self):
+        for name in ("kws_ref_model", "pretrainedResnet_quant", "pretrainedResnet", "ad01_int8", "str_ww_ref_model"):
+            with self.subTest(name):
+                model = TINY[name]
+                copy = self.directory / "copy.onnx"
+                subprocess.run([BIN / "skerry", "model", "convert", model, copy], check=True, capture_output=True)
+                names, inputs = self.made_up(model.read_bytes())
+                theirs = self.theirs(model.read_bytes(), inputs)
+                session = onnxruntime.InferenceSession(str(copy), providers=["CPUExecutionProvider"])
+                ours = session.run(None, dict(zip(names, inputs)))
+                step = 1e-4 if theirs[0].dtype == np.float32 else 12  # ONNX rounds otherwise, layer by layer
+                self.assertLessEqual(np.abs(ours[0].astype("f8") - theirs[0]).max(), step)
+                # What is exported is what was imported.
+                again = self.ours(copy, names, inputs)
+                straight = self.ours(model, names, inputs)
+                for output, value in straight.items():
+                    np.testing.assert_array_equal(again[output], value)
+
+    def test_int8_models_are_written_again_as_litert_runs_them(self):
+        for name in ("ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "str_ww_ref_model"):
+            with self.subTest(name):
+                copy = self.directory / "copy.tflite"
+                onnx = self.directory / "copy.onnx"
+                for source, target in ((TINY[name], copy), (TINY[name], onnx), (onnx, self.directory / "again.tflite")):
+                    subprocess.run([BIN / "skerry", "model", "convert", source, target], check=True, capture_output=True)
+                _, inputs = self.made_up(TINY[name].read_bytes())
+                theirs = self.theirs(TINY[name].read_bytes(), inputs)
+                for path in (copy, self.directory / "again.tflite"):
+                    np.testing.assert_array_equal(self.theirs(path.read_bytes(), inputs)[0], theirs[0])
+                self.compare(copy.read_bytes())
+
+    def test_what_has_no_counterpart_in_tflite_is_named(self):
+        done = subprocess.run([BIN / "skerry", "model", "convert", TINY["pretrainedResnet"], self.directory / "x.tflite"],
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("Conv '", done.stderr)
+
+    # --- One operator each --------------------------------------------------------------------------
+    def quantised(self, low=-128, high=128):
+        return {"scale": float(self.random.uniform(0.01, 0.2)), "zero": int(self.random.integers(low, high))}
+
+    def int8(self, *shape):
+        return self.random.integers(-127, 128, shape, "i1")
+
+    def conv(self, depthwise, kind="int8", activation=0, per_channel=True, stride=1, dilation=1, padding=0):
+        model = tflite_models.Model()
+        symmetric = kind == "int16"
+        x_q = {"scale": 0.02, "zero": 0} if symmetric else self.quantised()
+        y_q = {"scale": 0.31, "zero": 0} if symmetric else {**self.quantised(), "scale": 0.4}
+        channels, out = 3, 6
+        x = model.tensor("x", kind, (1, 9, 7, channels), **x_q)
+        scales = self.random.uniform(0.001, 0.02, out if per_channel else 1)
+        shape = (1, 3, 2, out) if depthwise else (out, 3, 2, channels)
+        w = model.constant("w", self.int8(*shape), scale=scales, axis=3 if depthwise else 0)
+        bias = self.random.integers(-1000, 1000, out, "i8" if symmetric else "i4")
+        b = model.constant("b", bias, scale=scales * x_q["scale"])
+        rows, columns = ((9 + stride - 1) // stride, (7 + stride - 1) // stride) if padding == 0 else (
+            (9 - 2 * dilation + stride - 1) // stride, (7 - dilation + stride - 1) // stride)
+        y = model.tensor("y", kind, (1, rows, columns, out), **y_q)
+        common = {"padding": padding, "strideW": stride, "strideH": stride, "dilationWFactor": dilation,
+                  "dilationHFactor": dilation, "fusedActivationFunction": activation}
+        if depthwise:
+            model.add("DEPTHWISE_CONV_2D", [x, w, b], [y], "DepthwiseConv2DOptions", 3, depthMultiplier=2, **common)
+        else:
+            model.add("CONV_2D", [x, w, b], [y], "Conv2DOptions", 3, **common)
+        return model.content([x], [y])
+
+    def test_int8_convolutions_are_bit_by_bit(self):
+        for depthwise in (False, True):
+            for activation in (0, 1, 3):
+                for options in ({}, {"stride": 2}, {"dilation": 2}, {"padding": 1}, {"per_channel": False}):
+                    with self.subTest(depthwise=depthwise, activation=activation, **options):
+                        self.compare(self.conv(depthwise, activation=activation, **options))
+
+    def test_int16_convolutions_are_bit_by_bit(self):
+        for depthwise in (False, True):
+            with self.subTest(depthwise=depthwise):
+                self.compare(self.conv(depthwise, kind="int16"))
+
+    def test_int8_arithmetic_is_bit_by_bit(self):
+        for operator, options in (("ADD", "AddOptions"), ("SUB", "SubOptions"), ("MUL", "MulOptions")):
+            for shape in ((1, 4, 5, 3), (3,), (1, 1, 1, 3)):
+                with self.subTest(operator, shape=shape):
+                    model = tflite_models.Model()
+                    a = model.tensor("a", "int8", (1, 4, 5, 3), **self.quantised())
+                    b = model.tensor("b", "int8", shape, **self.quantised())
+                    y = model.tensor("y", "int8", (1, 4, 5, 3), **self.quantised())
+                    model.add(operator, [a, b], [y], options, 2, fusedActivationFunction=1)
+                    self.compare(model.content([a, b], [y]), runs=2)
+
+    def test_int8_fully_connected_is_bit_by_bit(self):
+        for activation in (0, 1, 2):
+            model = tflite_models.Model()
+            x = model.tensor("x", "int8", (3, 20), **self.quantised())
+            w = model.constant("w", self.int8(7, 20), scale=0.01)
+            b = model.constant("b", self.random.integers(-500, 500, 7, "i4"), scale=0.001)
+            y = model.tensor("y", "int8", (3, 7), **self.quantised())
+            model.add("FULLY_CONNECTED", [x, w, b], [y], "FullyConnectedOptions", 4, fusedActivationFunction=activation)
+            self.compare(model.content([x], [y]))
+
+    def one(self, operator, shape, out, options=None, version=2, x_q=None, y_q=None, extra=(), kind="int8", **fields):
+        model = tflite_models.Model()
+        real = kind == "float32"
+        x_q = {} if real else x_q or self.quantised()
+        x = model.tensor("x", kind, shape, **x_q)
+        constants = [model.constant(f"c{i}", np.array(value, "i4")) for i, value in enumerate(extra)]
+        y = model.tensor("y", kind, out, **({} if real else y_q or x_q))
+        model.add(operator, [x, *constants], [y], options, version, **fields)
+        return model.content([x], [y])
+
+    def test_int8_pools_and_softmax_are_bit_by_bit(self):
+        window = {"padding": 0, "strideW": 2, "strideH": 2, "filterWidth": 3, "filterHeight": 2}
+        for operator in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
+            with self.subTest(operator):
+                self.compare(self.one(operator, (2, 7, 9, 3), (2, 4, 5, 3), "Pool2DOptions", fusedActivationFunction=1,
+                                      **window))
+        unit = {"scale": 1 / 256, "zero": -128}
+        for scale in (0.004, 0.1447, 0.9):
+            with self.subTest("SOFTMAX", scale=scale):
+                self.compare(self.one("SOFTMAX", (50, 12), (50, 12), "SoftmaxOptions", beta=1.0, y_q=unit,
+                                      x_q={"scale": scale, "zero": 14}), runs=2)
+
+    def test_int8_tables_are_at_most_one_step_off(self):
+        unit = {"scale": 1 / 256, "zero": -128}
+        self.compare(self.one("LOGISTIC", (500,), (500,), version=1, y_q=unit), off_by=1)
+        self.compare(self.one("TANH", (500,), (500,), version=1, y_q={"scale": 1 / 128, "zero": 0}), off_by=1)
+        self.compare(self.one("MEAN", (1, 6, 5, 4), (1, 4), "ReducerOptions", extra=([1, 2],), keepDims=False,
+                              y_q=self.quantised()), off_by=1)
+
+    def test_what_only_moves_is_exact(self):
+        shape = (1, 4, 6, 8)
+        cases = {
+            "PAD": self.one("PAD", shape, (1, 7, 7, 8), "PadOptions", extra=([[0, 0], [1, 2], [0, 1], [0, 0]],)),
+            "TRANSPOSE": self.one("TRANSPOSE", shape, (1, 8, 4, 6), "TransposeOptions", extra=([0, 3, 1, 2],)),
+            "STRIDED_SLICE": self.one("STRIDED_SLICE", shape, (1, 2, 8), "StridedSliceOptions", 2,
+                                      extra=([0, 1, 0, 0], [1, 2, 6, 8], [1, 1, 3, 1]), shrinkAxisMask=2),
+            "SLICE": self.one("SLICE", shape, (1, 2, 3, 8), "SliceOptions", extra=([0, 1, 2, 0], [1, 2, 3, -1])),
+            "RESHAPE": self.one("RESHAPE", shape, (4, 48), "ReshapeOptions", 1, extra=([4, -1],), newShape=[4, -1]),
+            "SPACE_TO_DEPTH": self.one("SPACE_TO_DEPTH", shape, (1, 2, 3, 32), "SpaceToDepthOptions", 1, blockSize=2),
+            "DEPTH_TO_SPACE": self.one("DEPTH_TO_SPACE", shape, (1, 8, 12, 2), "DepthToSpaceOptions", 1, blockSize=2),
+            "RESIZE_NEAREST_NEIGHBOR": self.one("RESIZE_NEAREST_NEIGHBOR", shape, (1, 9, 5, 8),
+                                                "ResizeNearestNeighborOptions", extra=([9, 5],)),
+        }
+        for name, model in cases.items():
+            with self.subTest(name):
+                self.compare(model)
+
+    def test_float_operators_are_what_litert_says(self):
+        shape = (2, 4, 6, 8)
+        for name in ("LOGISTIC", "TANH", "RELU6", "RELU", "ABS", "COS", "SIN", "NEG", "HARD_SWISH", "SQUARE", "FLOOR",
+                     "EXP"):
+            with self.subTest(name):
+                self.compare(self.one(name, shape, shape, version=1, kind="float32"), tolerance=1e-5)
+        cases = {
+            "MEAN": self.one("MEAN", shape, (2, 1, 1, 8), "ReducerOptions", 1, extra=([1, 2],), keepDims=True,
+                             kind="float32"),
+            "SUM": self.one("SUM", shape, (2, 4, 8), "ReducerOptions", 1, extra=([2],), keepDims=False, kind="float32"),
+            "SOFTMAX": self.one("SOFTMAX", (4, 9), (4, 9), "SoftmaxOptions", 1, beta=0.5, kind="float32"),
+            "RESIZE_BILINEAR": self.one("RESIZE_BILINEAR", shape, (2, 9, 5, 8), "ResizeBilinearOptions", 1,
+                                        extra=([9, 5],), halfPixelCenters=True, kind="float32"),
+            "RESIZE_BILINEAR align": self.one("RESIZE_BILINEAR", shape, (2, 9, 5, 8), "ResizeBilinearOptions", 1,
+                                              extra=([9, 5],), alignCorners=True, kind="float32"),
+        }
+        for name, model in cases.items():
+            with self.subTest(name):
+                self.compare(model, tolerance=1e-5)
+
+    def test_sparse_weights_are_what_litert_says(self):
+        self.compare((ROOT / "fuzz/corpus/tflite_import/sparse").read_bytes(), tolerance=1e-6)
+
+    def test_what_a_streaming_model_keeps_is_an_input_and_an_output(self):
+        schema = tflite_models.schema
+        model = tflite_models.Model()
+        x = model.tensor("x", "float32", (1, 3))
+        handle, before, after = (model.tensor(name, "float32", shape) for name, shape in
+                                 (("handle", ()), ("before", (1, 3)), ("after", (1, 3))))
+        model.graph.tensors[handle].type = schema.TensorType.RESOURCE
+        model.add("CALL_ONCE", [], [], "CallOnceOptions", initSubgraphIndex=1)
+        model.add("VAR_HANDLE", [], [handle], "VarHandleOptions", sharedName="sum")
+        model.add("READ_VARIABLE", [handle], [before], "ReadVariableOptions")
+        model.add("ADD", [before, x], [after], "AddOptions")
+        model.add("ASSIGN_VARIABLE", [handle, after], [], "AssignVariableOptions")
+        first, main = schema.SubGraphT(), model.graph
+        first.name, first.tensors, first.operators, first.inputs, first.outputs = "first", [], [], [], []
+        model.graph = first
+        begin_handle = model.tensor("handle", "float32", ())
+        first.tensors[begin_handle].type = schema.TensorType.RESOURCE
+        zeros = model.constant("zeros", np.zeros((1, 3), "f4"))
+        model.add("VAR_HANDLE", [], [begin_handle], "VarHandleOptions", sharedName="sum")
+        model.add("ASSIGN_VARIABLE", [begin_handle, zeros], [], "AssignVariableOptions")
+        model.made.subgraphs.append(first)
+        model.graph = main
+        content = model.content([x], [after])
+        path = self.directory / "model.tflite"
+        path.write_bytes(content)
+        interpreter = litert.Interpreter(model_content=content,
+                                         experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+        interpreter.allocate_tensors()
+        state = np.zeros((1, 3), "f4")
+        for _ in range(3):
+            value = self.random.normal(size=(1, 3)).astype("f4")
+            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], value)
+            interpreter.invoke()
+            theirs = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+            ours = self.ours(path, ["x", "sum"], [value, state])
+            np.testing.assert_array_equal(ours["after"], theirs)
+            state = ours["sum_next"]
+
+    def test_operators_that_are_not_supported_are_named(self):
+        path = self.directory / "model.tflite"
+        path.write_bytes(self.one("SEGMENT_SUM", (4,), (4,), extra=([0, 0, 1, 1],), kind="float32"))
+        done = subprocess.run([BIN / "skerry", "model", "inspect", path], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("SEGMENT_SUM 'y'", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
