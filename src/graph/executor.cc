@@ -17,9 +17,7 @@ bool is_half(DataType type) {
 std::optional<std::vector<Dim>> values_of(const Array* array) {
   if (array == nullptr) return {};
   if (array->type != DataType::kInt64 && array->type != DataType::kInt32) return {};
-  std::vector<Dim> dims;
-  for (const int64_t value : array->to_ints()) dims.emplace_back(value);
-  return dims;
+  return fixed_shape(array->to_ints());
 }
 
 // What the shape function says of these inputs.

@@ -155,7 +155,6 @@ Value& Graph::add_constant(std::string_view wanted_name, Constant constant) {
 
 Node& Graph::add_node(NodeSpec spec, const Node* before) {
   const auto at = before != nullptr ? before->position_ : nodes_.end();
-  if (spec.name.empty()) spec.name = spec.outputs.empty() ? "" : spec.outputs[0];
   const auto position =
       nodes_.insert(at, std::unique_ptr<Node>(new Node(*this, spec.op, std::move(spec.name))));
   Node& node = **position;
@@ -168,6 +167,7 @@ Node& Graph::add_node(NodeSpec spec, const Node* before) {
     node.outputs_[i] = make_value(spec.outputs[i], {});
     node.outputs_[i]->producer_ = &node;
     node.outputs_[i]->index_ = i;
+    if (node.name_.empty()) node.name_ = node.outputs_[i]->name();  // which nothing else has
   }
   return node;
 }
@@ -176,7 +176,6 @@ Value& Graph::add(Op op, std::vector<Value*> inputs, Attributes attributes,
                   std::string_view output_name) {
   std::string output(output_name.empty() ? op.name() : output_name);
   return *add_node({.op = op,
-                    .name = output,
                     .inputs = std::move(inputs),
                     .outputs = {output},
                     .attributes = std::move(attributes)})

@@ -57,6 +57,22 @@ TEST(Graph, TextGoesBothWays) {
   EXPECT_THAT(text, HasSubstr("Gemm(%x, %w, _) {alpha=0.5f} \"fc 1\""));
 }
 
+TEST(Graph, ASliceGoesBackAsFarAsItCan) {
+  const auto graph = parsed(R"(graph "back" {
+  const %x = FP32[3] {1, 2, 3}
+  const %start = INT64[1] {-1}
+  const %end = INT64[1] {-9223372036854775808}
+  const %axis = INT64[1] {0}
+  %y: FP32[3] = Slice(%x, %start, %end, %axis, %start)
+  return %y
+}
+)");
+  ASSERT_TRUE(graph);
+  const auto outputs = Executor(*graph).run({});
+  ASSERT_TRUE(outputs) << outputs.error().message();
+  EXPECT_EQ(Array::from((*outputs)[0].view()).to_doubles(), (std::vector<double>{3, 2, 1}));
+}
+
 TEST(Graph, ACloneIsTheSameAndItsOwn) {
   const auto graph = parsed(kTiny);
   const auto copy = graph->clone();

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace skerry::graph {
 
 Dim Dim::named(std::string symbol) {
@@ -19,7 +21,8 @@ std::string to_string(const Dim& dim) {
 Shape fixed_shape(std::span<const int64_t> sizes) {
   Shape shape;
   shape.reserve(sizes.size());
-  for (const int64_t size : sizes) shape.emplace_back(size);
+  // Values of lists come here, too: an end of INT64_MIN, as far back as it goes, is no open one.
+  for (const int64_t size : sizes) shape.emplace_back(std::max(size, INT64_MIN + 1));
   return shape;
 }
 

@@ -121,12 +121,19 @@ class Exporter {
     return nodes;
   }
 
+  // Names of nodes may repeat in a graph; ONNX Runtime refuses a model where they do.
+  std::string unique(const std::string& name) {
+    std::string free = name;
+    for (size_t i = 2; !node_names_.insert(free).second; ++i) free = fmt::format("{}_{}", name, i);
+    return free;
+  }
+
   ProtobufWriter node(const Node& node) {
     ProtobufWriter out;
     const Operator& definition = node.definition();
     for (const Value* input : node.inputs()) out.text(1, input != nullptr ? input->name() : "");
     for (const auto& output : node.outputs()) out.text(2, output ? output->name() : "");
-    if (!node.name().empty()) out.text(3, node.name());
+    if (!node.name().empty()) out.text(3, unique(node.name()));
     out.text(4, node.op().name());
     for (const auto& [name, value] : node.attributes()) {
       if (is_property(name)) continue;
@@ -241,6 +248,7 @@ class Exporter {
   }
 
   External& external_;
+  std::unordered_set<std::string> node_names_;
   size_t copies_ = 0;
 };
 

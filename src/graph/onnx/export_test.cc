@@ -84,6 +84,18 @@ TEST(OnnxExport, OutputsThatOnnxDoesNotAllowAreCopied) {
   EXPECT_EQ(there_and_back(*parsed(text)), text);
 }
 
+TEST(OnnxExport, NamesOfNodesBecomeUnique) {
+  const auto graph = parsed(R"(graph "names" {
+  input %x: FP32[2]
+  %a: FP32[2] = Relu(%x) "same"
+  %b: FP32[2] = Relu(%a) "same"
+  return %b
+}
+)");
+  ASSERT_TRUE(graph);
+  EXPECT_THAT(there_and_back(*graph), HasSubstr("\"same\"\n  %b: FP32[2] = Relu(%a) \"same_2\""));
+}
+
 TEST(OnnxExport, WeightsGoIntoASecondFile) {
   const fs::path folder = fs::path(testing::TempDir()) / "skerry-export-test";
   fs::remove_all(folder);

@@ -76,7 +76,6 @@ Node* Builder::add(Op op, std::vector<Value*> inputs, Attributes attributes, siz
                    const std::function<void(Node&)>& fill) {
   std::vector<std::string> names(outputs, "v");
   Node& node = graph_.add_node({.op = op,
-                                .name = std::string(op.name()),
                                 .inputs = std::move(inputs),
                                 .outputs = std::move(names),
                                 .attributes = std::move(attributes)});

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "graph/evaluation.h"
 #include "graph/operator.h"
 #include "graph/tflite/constants.h"
 #include "graph/tflite/writer.h"

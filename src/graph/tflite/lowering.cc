@@ -226,7 +226,6 @@ Result<std::vector<Value*>> Lowering::make_many(Op op, std::vector<Value*> input
   const std::string name(node_->outputs.empty() || node_->outputs[0] < 0 ? "" : out_table().name);
   Node& node = graph_->add_node(
       {.op = op,
-       .name = name,
        .inputs = std::move(inputs),
        .outputs = std::vector<std::string>(outputs, fmt::format("{}/{}", name, op.name())),
        .attributes = std::move(attributes)});
