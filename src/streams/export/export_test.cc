@@ -125,7 +125,7 @@ class ExporterTest : public testing::Test {
   io::Task<net::HttpResponse> serve(net::HttpRequest request) {
     requests_.push_back(request);
     if (answers_.empty()) co_return net::json_response(200, answer_);
-    net::HttpResponse answer = answers_.front();
+    net::HttpResponse answer = std::move(answers_.front());
     answers_.erase(answers_.begin());
     co_return answer;
   }
