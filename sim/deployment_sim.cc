@@ -354,6 +354,8 @@ class Simulation {
     if (report_.violation) return;
     if (const std::string problem = unsettled(device); !problem.empty())
       return violate(device, problem);
+    if (const std::string missing = fleet_.not_given(device.thing_); !missing.empty())
+      return violate(device, "was never given " + missing);
     std::map<std::string, fleet::Deployment> expected;      // by target
     std::map<std::string, std::set<std::string>> possible;  // begun before they were cancelled
     for (const SimJob& job : fleet_.jobs(device.thing_)) {

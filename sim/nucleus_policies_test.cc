@@ -74,6 +74,21 @@ TEST_F(Policies, AComponentDefersAnUpdateAndIsAskedAgain) {
   EXPECT_EQ(heard_.back(), post_update(2));
 }
 
+TEST_F(Policies, WhatIsConfiguredWhileTheUpdateIsDeferredIsKept) {
+  deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
+  listen("a", Topic::kUpdates);
+  offer("j2", document("thinggroup/G1", 2, versions({{"a", "2.0.0"}})));
+  run(1'000);
+  ASSERT_TRUE(defer(2, 10'000));
+  nucleus_->state().config().update(ComponentName("a"), {"count"}, 7, clock_.wall_ms(),
+                                    [](const auto& done) { EXPECT_TRUE(done); });
+  run(11'000);
+  ASSERT_TRUE(defer(2, 0));
+  run(20'000);
+  EXPECT_EQ(running(), "a=2.0.0");
+  EXPECT_EQ(config("a").value("count", 0), 7);
+}
+
 TEST_F(Policies, WhoDoesNotAnswerInTimeOrHasGoneDoesNotHoldTheUpdateUp) {
   deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
   listen("a", Topic::kUpdates);

@@ -234,6 +234,19 @@ std::vector<SimJob> SimFleet::jobs(const ThingName& thing) {
   return jobs;
 }
 
+std::string SimFleet::not_given(const ThingName& thing) {
+  const auto groups = store_->list_groups_of_thing(thing, {});
+  SKERRY_CHECK(groups.has_value(), "the database can be read");
+  for (const ThingGroupName& group : groups->items) {
+    const auto latest = store_->latest_deployment(kArnPrefix + "thinggroup/" + group.str());
+    if (!latest || latest->status != fleet::DeploymentStatus::kActive) continue;
+    if (!store_->find_execution(latest->job_id, thing)) {
+      return "deployment " + latest->id.str() + " of group " + group.str();
+    }
+  }
+  return "";
+}
+
 std::map<std::string, std::string> SimFleet::reported(const ThingName& thing) {
   std::map<std::string, std::string> components;
   const auto slice = store_->list_installed_components(thing, false, {});

@@ -66,6 +66,8 @@ class SimFleet {
   Result<void> remove(const fleet::Deployment& deployment);
   // In the order in which their deployments were made.
   std::vector<SimJob> jobs(const ThingName& thing);
+  // What its groups have that it was never given.
+  std::string not_given(const ThingName& thing);
   // {name: version} of what it last reported.
   std::map<std::string, std::string> reported(const ThingName& thing);
 

@@ -6,11 +6,11 @@
 
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "fleet/deployments.h"
 #include "fleet/rollout/engine.h"
+#include "io/test_directory.h"
 #include "io/test_env.h"
 
 namespace {
@@ -147,10 +147,8 @@ Result<void> measure(const std::string& path, int64_t things) {
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const int64_t things = argc > 1 ? std::atoll(argv[1]) : 1'000'000;
-  std::string pattern = std::filesystem::temp_directory_path() / "skerry-bench-XXXXXX";
-  if (::mkdtemp(pattern.data()) == nullptr) return 1;
-  const auto measured = measure(pattern + "/fleet.db", things);
-  std::filesystem::remove_all(pattern);
+  const io::ScratchDirectory scratch;
+  const auto measured = measure(scratch.path("fleet.db"), things);
   if (measured) return 0;
   fmt::print(stderr, "{}\n", measured.error().message());
   return 1;

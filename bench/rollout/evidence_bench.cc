@@ -7,13 +7,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "fleet/deployments.h"
 #include "fleet/model_metrics.h"
 #include "fleet/models.h"
 #include "fleet/rollout/engine.h"
+#include "io/test_directory.h"
 #include "io/test_env.h"
 
 namespace {
@@ -160,10 +160,8 @@ Result<void> measure(const std::string& path, int64_t devices) {
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const int64_t devices = argc > 1 ? std::atoll(argv[1]) : 100'000;
-  std::string pattern = std::filesystem::temp_directory_path() / "skerry-bench-XXXXXX";
-  if (::mkdtemp(pattern.data()) == nullptr) return 1;
-  const auto measured = measure(pattern + "/fleet.db", devices);
-  std::filesystem::remove_all(pattern);
+  const io::ScratchDirectory scratch;
+  const auto measured = measure(scratch.path("fleet.db"), devices);
   if (measured) return 0;
   fmt::print(stderr, "{}\n", measured.error().message());
   return 1;

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -17,6 +16,7 @@
 #include "fleet/model_metrics.h"
 #include "fleet/store_pool.h"
 #include "io/env.h"
+#include "io/test_directory.h"
 
 namespace {
 
@@ -193,8 +193,8 @@ void certificates(const std::string& directory, int count) {
 
 int main(int argc, char** argv) {
   const int things = argc > 1 ? std::atoi(argv[1]) : 100'000;
-  std::string directory = std::filesystem::temp_directory_path() / "skerry-bench-XXXXXX";
-  if (!::mkdtemp(directory.data())) return 1;
+  const io::ScratchDirectory scratch;
+  const std::string& directory = scratch.path();
   const std::string path = directory + "/fleet.db";
   {
     auto store = must(Store::open(path));
@@ -215,6 +215,5 @@ int main(int argc, char** argv) {
                 times.cohort_s * 1e3);
   }
   certificates(directory, 10'500);
-  std::filesystem::remove_all(directory);
   return 0;
 }

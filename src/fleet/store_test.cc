@@ -10,22 +10,15 @@
 #include "fleet/store_migrations.h"
 #include "fleet/store_sql.h"
 #include "io/files.h"
+#include "io/test_directory.h"
 
 namespace skerry::fleet {
 namespace {
 
 class StoreTest : public testing::Test {
  protected:
-  void SetUp() override {
-    char pattern[] = "/tmp/skerry-store-XXXXXX";
-    directory_ = ::mkdtemp(pattern);
-    reopen();
-  }
-  void TearDown() override {
-    store_.reset();
-    io::RealFiles files;
-    EXPECT_TRUE(io::remove_all(files, directory_));
-  }
+  void SetUp() override { reopen(); }
+  void TearDown() override { store_.reset(); }
   void reopen() {
     store_.reset();
     auto opened = Store::open(path());
@@ -48,7 +41,8 @@ class StoreTest : public testing::Test {
     return *created;
   }
 
-  std::string directory_;
+  const io::ScratchDirectory scratch_;
+  const std::string directory_ = scratch_.path();
   std::unique_ptr<Store> store_;
 };
 

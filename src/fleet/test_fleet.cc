@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 namespace skerry::fleet {
@@ -53,17 +52,6 @@ std::vector<net::MqttMessage> MemoryBroker::take_sent(const std::string& topic) 
 void MemoryBroker::settle() {
   while (loop_.run_for(1)) {
   }
-}
-
-ScratchDirectory::ScratchDirectory() {
-  std::string pattern = std::filesystem::temp_directory_path() / "skerry-test-XXXXXX";
-  EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
-  path_ = pattern;
-}
-
-ScratchDirectory::~ScratchDirectory() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
 }
 
 TestFleet::TestFleet()

@@ -10,6 +10,7 @@
 #include "fleet/deployments.h"
 #include "fleet/device_link.h"
 #include "fleet/store_pool.h"
+#include "io/test_directory.h"
 #include "io/test_env.h"
 #include "net/test_mqtt.h"
 
@@ -40,18 +41,6 @@ class MemoryBroker {
   net::MqttClient* client_ = nullptr;  // the last one
 };
 
-class ScratchDirectory {
- public:
-  ScratchDirectory();
-  ~ScratchDirectory();
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 struct TestFleet : io::BasicTestEnv<io::ManualClock, io::RealFiles> {
   TestFleet();
 
@@ -71,7 +60,7 @@ struct TestFleet : io::BasicTestEnv<io::ManualClock, io::RealFiles> {
   }
   void settle() { mqtt.settle(); }
 
-  ScratchDirectory directory;
+  io::ScratchDirectory directory;
   std::unique_ptr<Store> store;
   StorePool stores;  // inline, in `store`
   Deployments deployments;

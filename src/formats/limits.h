@@ -17,6 +17,11 @@ inline constexpr size_t kMaxStatusDetailsBytes = 32 << 10;
 // Of a request to the control plane's API, artifacts excepted.
 inline constexpr size_t kMaxApiBodyBytes = 16 << 20;
 
+// Of a model package's model.json.
+inline constexpr size_t kMaxModelManifestBytes = 64 << 10;
+// Dimensions of a tensor in a contract or a request.
+inline constexpr size_t kMaxTensorRank = 16;
+
 // Of a step, a health check or a reaction to an update, wherever a document names one.
 inline constexpr int64_t kMaxTimeoutSeconds = 365LL * 24 * 3600;
 // Of the client token of a job's or a shadow's message.

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "formats/json_ptr.h"
+#include "formats/limits.h"
 #include "formats/names.h"
 #include "formats/node.h"
 
@@ -18,8 +19,6 @@ using nlohmann::json;
 using tensor::TensorSpec;
 
 constexpr int64_t kFormat = 1;
-constexpr size_t kMaxBytes = 64 * 1024;
-constexpr size_t kMaxRank = 16;
 constexpr int64_t kMaxBatching = 65'536;  // rows, milliseconds, requests
 
 Result<std::string> required_string(const Node& node, std::string_view key) {
@@ -38,8 +37,8 @@ Result<TensorSpec> parse_tensor(const Node& node) {
   spec.type = *type;
   SKERRY_ASSIGN(auto shape, node.require("shape"));
   SKERRY_ASSIGN(auto dimensions, shape.elements());
-  if (dimensions.size() > kMaxRank) {
-    return shape.wrong(fmt::format("has more than {} dimensions", kMaxRank));
+  if (dimensions.size() > kMaxTensorRank) {
+    return shape.wrong(fmt::format("has more than {} dimensions", kMaxTensorRank));
   }
   for (const Node& dimension : dimensions) {
     SKERRY_ASSIGN(const int64_t size, dimension.as_integer());
@@ -319,7 +318,7 @@ std::string_view name_of(ScoreActivation activation) {
 }
 
 Result<ModelPackage> parse_model_package(std::string_view text) {
-  auto document = parse_json(text, {.size_bytes = kMaxBytes});
+  auto document = parse_json(text, {.size_bytes = kMaxModelManifestBytes});
   if (!document) return fail(document.error().with_context(kModelManifestFile));
   const Node root(*document, "");
   if (!root.is_object()) {

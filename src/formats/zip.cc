@@ -17,8 +17,9 @@ namespace {
 constexpr size_t kBlockBytes = 256 << 10;
 // Between entries it jumps, and reads a header of some 30 bytes at each.
 constexpr size_t kHeaderBlockBytes = 4 << 10;
-// A ZIP that starts with the end of its directory; libarchive takes that for no ZIP at all.
-constexpr std::string_view kEmptyZip = "PK\x05\x06";
+// The end of a ZIP's directory: this, 16 bytes of counts and places, a comment with its length.
+constexpr std::string_view kEndOfDirectory = "PK\x05\x06";
+constexpr size_t kEndBytes = 22;
 constexpr size_t kMaxNameBytes = 255, kMaxPathBytes = 1024;  // of one part, and of all
 
 struct Archive {
@@ -68,6 +69,19 @@ class Utf8Names {
  private:
   locale_t locale_, before_;
 };
+
+// Nothing but the end of a directory that is empty; libarchive takes that for no ZIP at all. Others
+// may read more behind it, as far as the last such end.
+bool is_empty_zip(std::string_view start, uint64_t size) {
+  if (start.size() < kEndBytes || !start.starts_with(kEndOfDirectory)) return false;
+  const auto byte = [&](size_t at) {
+    return static_cast<uint64_t>(static_cast<uint8_t>(start[at]));
+  };
+  for (size_t at = kEndOfDirectory.size(); at < 20; ++at) {
+    if (byte(at) != 0) return false;
+  }
+  return size == kEndBytes + byte(20) + (byte(21) << 8);
+}
 
 // What is wrong with an entry of this kind, "" where nothing is.
 std::string fault_of_kind(archive_entry* entry, bool named_as_folder) {
@@ -123,8 +137,8 @@ class Reader : public ZipReader {
   }
 
   Result<void> open() {
-    SKERRY_ASSIGN(const std::string start, archive_.source(0, kEmptyZip.size()));
-    if (start == kEmptyZip) return {};
+    SKERRY_ASSIGN(const std::string start, archive_.source(0, kEndBytes));
+    if (is_empty_zip(start, archive_.size)) return {};
     reader_.reset(archive_read_new());
     archive_read_support_format_zip_seekable(reader_.get());
     archive_read_set_read_callback(reader_.get(), read_block);

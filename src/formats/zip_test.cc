@@ -109,6 +109,20 @@ TEST(Zip, DamageIsToldApart) {
   EXPECT_EQ(done.error().code(), Code::kCorrupt);
 }
 
+// A publisher's tool and stock nuclei read the last directory of the file.
+TEST(Zip, AnEmptyDirectoryAtTheFrontHidesNothing) {
+  const std::string empty = bytes_of("empty.zip");
+  for (const std::string& bytes :
+       {empty + bytes_of("symlink.zip"), empty + empty + bytes_of("twice.zip"),
+        empty + bytes_of("traversal.zip"), empty + "x"}) {
+    EXPECT_FALSE(check(bytes, ZipCheck::kNames));
+  }
+  auto reader = open_bytes(empty + bytes_of("nested.zip"));
+  if (!reader) return;  // refused as a whole
+  const auto first = (*reader)->next();
+  EXPECT_TRUE(!first || first->has_value());
+}
+
 TEST(Zip, AFaultOfTheSourceIsNotTheArchives) {
   auto reader = ZipReader::open(
       [](uint64_t, size_t) -> Result<std::string> {

@@ -126,20 +126,27 @@ std::optional<uint64_t> number_in(std::string_view text) {
   return parsed.ec == std::errc() ? std::optional(number) : std::nullopt;  // "max": none
 }
 
+// Version 2 hands controllers to the groups below only where no process is in the group itself (the
+// machine's root excepted): so this program moves to a group of its own beside its children's.
+// Before it asks: the kernel does not refuse pids and cpu, which may count threads, but makes the
+// group one of threads, and no process can be put below it any more.
+Result<void> leave_group(const std::string& own, const std::string& name) {
+  if (::access((own + "/cgroup.type").c_str(), F_OK) != 0) return {};  // the machine's root
+  const std::string leaf = own + "/" + name + std::string(kLeafSuffix);
+  SKERRY_TRY(make_group(leaf));
+  SKERRY_TRY(write_group_file(leaf, "cgroup.procs", "0"));
+  if (read_group_file(own, "cgroup.procs").empty()) return {};
+  return fail(Code::kFailedPrecondition,
+              "others run in the control group " + own + ": its controllers cannot be handed down");
+}
+
 }  // namespace
 
-// Version 2 hands a controller to the groups below only where no process is in the group itself
-// (the machine's root excepted): so this program moves to a group of its own beside its children's.
 Result<void> pass_down(const std::string& own, const std::string& name,
                        std::string_view controller) {
+  SKERRY_TRY(leave_group(own, name));
   const std::string order = "+" + std::string(controller);
-  auto passed = write_group_file(own, "cgroup.subtree_control", order);
-  if (!passed) {
-    const std::string leaf = own + "/" + name + std::string(kLeafSuffix);
-    SKERRY_TRY(make_group(leaf));
-    SKERRY_TRY(write_group_file(leaf, "cgroup.procs", "0"));
-    SKERRY_TRY(write_group_file(own, "cgroup.subtree_control", order));
-  }
+  SKERRY_TRY(write_group_file(own, "cgroup.subtree_control", order));
   return write_group_file(own + "/" + name, "cgroup.subtree_control", order);
 }
 

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "io/fault_files.h"
+#include "io/test_directory.h"
 
 namespace skerry::io {
 namespace {
@@ -19,17 +20,18 @@ struct Subject {
   std::unique_ptr<Files> files;
   std::string root;
   bool is_real;
+  std::unique_ptr<ScratchDirectory> scratch;  // of the real one
 };
 
 Subject real_subject() {
-  std::string root = testing::TempDir() + "skerry-files-XXXXXX";
-  EXPECT_NE(::mkdtemp(root.data()), nullptr);
-  return {std::make_unique<RealFiles>(), root, true};
+  auto scratch = std::make_unique<ScratchDirectory>();
+  const std::string root = scratch->path();
+  return {std::make_unique<RealFiles>(), root, true, std::move(scratch)};
 }
 Subject fault_subject() {
   auto files = std::make_unique<FaultFiles>();
   EXPECT_TRUE(files->make_directory("/root", 0755));
-  return {std::move(files), "/root", false};
+  return {std::move(files), "/root", false, nullptr};
 }
 
 class FilesTest : public testing::TestWithParam<Subject (*)()> {

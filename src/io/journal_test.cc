@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "io/test_directory.h"
 #include "io/test_journal.h"
 
 namespace skerry::io {
@@ -346,8 +347,8 @@ Records records_of(const Records& stored) {
 }
 
 TEST(JournalKill, AKilledProcessLosesNothingAcknowledged) {
-  std::string directory = testing::TempDir() + "skerry-journal-XXXXXX";
-  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const ScratchDirectory scratch;
+  const std::string& directory = scratch.path();
   RealFiles files;
   SeededRandom random(1);
   size_t known = 0;
@@ -384,7 +385,6 @@ TEST(JournalKill, AKilledProcessLosesNothingAcknowledged) {
     }
     known = records.size();
   }
-  EXPECT_TRUE(remove_all(files, directory));
   EXPECT_TRUE(remove_all(files, directory + ".copy"));
 }
 

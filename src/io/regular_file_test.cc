@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "io/test_directory.h"
+
 namespace skerry::io {
 namespace {
 
@@ -18,13 +20,10 @@ using testing::HasSubstr;
 class RegularFileTest : public testing::Test {
  protected:
   RegularFileTest() {
-    std::string pattern = testing::TempDir() + "skerry-regular-XXXXXX";
-    dir_ = mkdtemp(pattern.data());
     std::filesystem::create_directories(dir_ + "/sub/deep");
     std::ofstream(dir_ + "/plain") << "hello";
     std::ofstream(dir_ + "/sub/deep/file") << "below";
   }
-  ~RegularFileTest() override { std::filesystem::remove_all(dir_); }
 
   std::string read(const std::string& path) {
     auto file = RegularFile::open(dir_, path, 1000);
@@ -35,7 +34,8 @@ class RegularFileTest : public testing::Test {
     return {reinterpret_cast<const char*>(bytes.data()), *size};
   }
 
-  std::string dir_;
+  const ScratchDirectory scratch_;
+  const std::string dir_ = scratch_.path();
 };
 
 TEST_F(RegularFileTest, ReadsFilesBelowTheFolder) {

@@ -7,6 +7,7 @@
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/field.hpp>
 #include <boost/beast/http/status.hpp>
+#include <cctype>
 #include <optional>
 
 #include "net/content_coding.h"
@@ -27,6 +28,14 @@ constexpr uint64_t kMostFraming = 8;
 
 std::string to_string(string_view text) {
   return std::string(text.data(), text.size());
+}
+
+// Of a Host header: the letters of uri-host [ ":" port ] (RFC 3986), or nothing.
+bool is_host(std::string_view text) {
+  constexpr std::string_view kOthers = "-._~%!$&'()*+,;=:[]";
+  return std::ranges::all_of(text, [&](unsigned char c) {
+    return std::isalnum(c) != 0 || kOthers.find(static_cast<char>(c)) != std::string_view::npos;
+  });
 }
 
 // "http://host:1/path?query" becomes "/path?query" with the Host that it names, as RFC 9112 wants.
@@ -145,7 +154,7 @@ class BodyParser : public http::basic_parser<kIsRequest> {
   void check_request_head(error_code& error) {
     if (hosts_ > 1 || (hosts_ == 0 && is_http_11())) {
       error = http::error::bad_field;
-    } else if (!split_absolute_target(message)) {
+    } else if (!split_absolute_target(message) || !is_host(message.headers.get("Host"))) {
       error = http::error::bad_target;
     } else if (const std::string expect(message.headers.get("Expect"));
                is_http_11() && !expect.empty() && !iequals(expect, "100-continue")) {

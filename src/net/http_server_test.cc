@@ -95,16 +95,33 @@ TEST_F(HttpServerTest, KnowsHttp10) {
 TEST_F(HttpServerTest, RefusesWhatIsMalformedOrAmbiguous) {
   serve(echo);
   struct Case {
-    const char* request;
+    std::string request;
     int status;
   };
+  const std::string chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
   for (const Case& c : std::initializer_list<Case>{
            {"not http at all\r\n\r\n", 400},
            {"GET /x HTTP/2.0\r\nHost: x\r\n\r\n", 400},
            {"GET / HTTP/1.1\r\n\r\n", 400},                        // no Host
            {"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},  // two
            {"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400},            // a blank before the colon
-           {"GET / HTTP/1.1\nHost: a\n\n\r\n\r\n", 400},           // bare line feeds
+           {"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
+           {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400},
+           {"GET http://a\"b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+           {"GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n", 400},
+           {"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \"chunked\"\r\n\r\n", 501},
+           {"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
+            "chunked\r\n\r\n",
+            400},
+           {"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\n", 400},
+           {"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 2 0\r\n\r\n", 400},
+           {chunked + "2;a\nxx\r\n0\r\n\r\n", 400},
+           {chunked + "2\nxx\n0\n\n", 400},
+           {chunked + "0x2\r\nxx\r\n0\r\n\r\n", 400},
+           {chunked + "2 \r\nxx\r\n0\r\n\r\n", 400},
+           {chunked + "10000000000000002\r\nxx\r\n", 400},
+           {chunked + "2\r\nxx\r\n0\r\nContent-Length: 5\r\n\r\n", 400},
+           {"GET / HTTP/1.1\nHost: a\n\n\r\n\r\n", 400},  // bare line feeds
            {"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
             400},
            {"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n",

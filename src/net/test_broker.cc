@@ -35,7 +35,7 @@ TestBroker::TestBroker(const ScratchDirectory& directory, std::string settings)
             "log_type information\nlog_type error\n"
             "persistence true\n"
             "persistence_location "
-         << directory.root() << "/\n"
+         << directory.path() << "/\n"
          << "listener " << port_ << " 127.0.0.1\n"
          << settings;
 }

@@ -9,21 +9,10 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 
 #include "net/openssl.h"
 
 namespace skerry::net {
-
-ScratchDirectory::ScratchDirectory() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "skerry-test-XXXXXX").string();
-  root_ = ::mkdtemp(pattern.data());
-}
-
-ScratchDirectory::~ScratchDirectory() {
-  std::error_code ignored;
-  std::filesystem::remove_all(root_, ignored);
-}
 
 bool run_until(io::RealLoop& loop, const std::function<bool()>& done) {
   auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);

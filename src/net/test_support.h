@@ -1,4 +1,4 @@
-// For tests of net: a scratch directory, certificates made on the spot, and running a coroutine to
+// For tests of net: certificates made on the spot, and running a coroutine to
 // its end.
 #pragma once
 
@@ -10,23 +10,12 @@
 
 #include "io/loop.h"
 #include "io/task.h"
+#include "io/test_directory.h"
 #include "net/tls.h"
 
 namespace skerry::net {
 
-// A directory of its own below the temporary one, removed with its content.
-class ScratchDirectory {
- public:
-  ScratchDirectory();
-  ~ScratchDirectory();
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  std::string path(const std::string& name) const { return root_ + "/" + name; }
-  const std::string& root() const { return root_; }
-
- private:
-  std::string root_;
-};
+using io::ScratchDirectory;
 
 struct CertificateSpec {
   std::string common_name;

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "io/test_directory.h"
 #include "io/test_env.h"
 
 namespace skerry::nucleus {
@@ -197,8 +198,8 @@ TEST_F(SlowDeviceStateTest, WhatIsOnItsWayWhenTheProgramEndsTouchesNothingAfterw
 // With a real thread; run with tsan.
 TEST(DeviceStateThread, ChangesFromBothSidesReplayToTheSameState) {
   io::RealTestEnv real;
-  std::string directory = testing::TempDir() + "skerry-state-XXXXXX";
-  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const io::ScratchDirectory scratch;
+  const std::string& directory = scratch.path();
   io::ThreadPool records("records", 1);
   io::Env env{real.loop, real.clock, real.files, real.processes, real.random, real.pool, records};
   auto state = std::move(DeviceState::open(env, directory + "/state", directory + "/none").value());
@@ -213,7 +214,6 @@ TEST(DeviceStateThread, ChangesFromBothSidesReplayToTheSameState) {
   const json before = state->to_json();
   state = std::move(DeviceState::open(env, directory + "/state", directory + "/none").value());
   EXPECT_EQ(state->to_json(), before);
-  EXPECT_TRUE(io::remove_all(real.files, directory));
 }
 
 TEST_F(DeviceStateTest, ADeploymentThatSucceeds) {

@@ -8,6 +8,7 @@
 
 #include "base/encoding.h"
 #include "base/sha256.h"
+#include "io/test_directory.h"
 #include "io/test_env.h"
 #include "nucleus/test_cloud.h"
 #include "nucleus/unarchive.h"
@@ -246,9 +247,8 @@ TEST_F(PackageStoreTest, AFetchAfterADroppedOne) {
   io::ThreadPool threads("files", 1);
   io::RealFiles real;
   io::Env threaded{loop, clock, real, processes, random, threads, threads};
-  std::string root = testing::TempDir() + "skerry-packages-XXXXXX";
-  ASSERT_NE(::mkdtemp(root.data()), nullptr);
-  info_.root = root;
+  const io::ScratchDirectory scratch;
+  info_.root = scratch.path();
   PackageStore store(threaded, info_);
   publish("1.0.0", std::string(40 << 20, 'x'));
   const std::string text = cloud_.versions[kApp]["1.0.0"];
@@ -267,7 +267,6 @@ TEST_F(PackageStoreTest, AFetchAfterADroppedOne) {
     ASSERT_TRUE(run_task(loop, store.collect_garbage({})));
   }
   threads.stop();
-  EXPECT_TRUE(io::remove_all(real, root));
 }
 
 TEST_F(PackageStoreTest, OnlyVerifiedArtifactsOfTheFleet) {

@@ -7,21 +7,20 @@
 #include <filesystem>
 #include <fstream>
 
+#include "io/test_directory.h"
+
 namespace skerry::nucleus {
 namespace {
 
 class SkipIfTest : public testing::Test {
  protected:
   SkipIfTest() {
-    char pattern[] = "/tmp/skerry-skipif-XXXXXX";
-    directory_ = mkdtemp(pattern);
     std::filesystem::create_directory(directory_ + "/bin");
     make("bin/tool", 0755);
     make("bin/text", 0644);
     make("a file", 0644);
     environment_ = {{"PATH", "/nowhere::" + directory_ + "/bin"}, {"HOME", directory_}};
   }
-  ~SkipIfTest() override { std::filesystem::remove_all(directory_); }
   void make(const std::string& name, mode_t mode) {
     std::ofstream(directory_ + "/" + name) << "x";
     ::chmod((directory_ + "/" + name).c_str(), mode);
@@ -38,7 +37,8 @@ class SkipIfTest : public testing::Test {
   }
 
   io::RealFiles files_;
-  std::string directory_;
+  const io::ScratchDirectory scratch_;
+  const std::string directory_ = scratch_.path();
   std::vector<std::pair<std::string, std::string>> environment_;
 };
 

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "io/test_directory.h"
 #include "io/test_env.h"
 
 namespace skerry::nucleus {
@@ -15,8 +16,6 @@ namespace {
 class SupervisorTest : public ::testing::Test, protected io::RealTestEnv {
  protected:
   SupervisorTest() {
-    char pattern[] = "/tmp/skerry-supervisor-XXXXXX";
-    directory_ = mkdtemp(pattern);
     Supervisor::Hooks hooks;
     hooks.on_state = [this](const ComponentStatus& status) {
       history_.push_back(status.name.str() + "=" + std::string(name_of(status.state)));
@@ -32,7 +31,6 @@ class SupervisorTest : public ::testing::Test, protected io::RealTestEnv {
   void TearDown() override {
     tasks_.cancel_all();
     supervisor_.reset();
-    std::filesystem::remove_all(directory_);
   }
 
   static Step step(std::string script, int64_t timeout_ms = 0) {
@@ -98,7 +96,8 @@ class SupervisorTest : public ::testing::Test, protected io::RealTestEnv {
     return ComponentState::kNew;
   }
 
-  std::string directory_;
+  const io::ScratchDirectory scratch_;
+  const std::string directory_ = scratch_.path();
   std::vector<std::string> history_;
   std::set<std::string> installed_;
   std::unique_ptr<Supervisor> supervisor_;

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "io/test_directory.h"
 #include "runtime/library_file.h"
 #include "runtime/null/null_runtime.h"
 #include "test_paths.h"
@@ -25,19 +26,14 @@ class LibraryFile : public testing::Test {
     fs::copy_file(SKERRY_BIN_DIR "/libcopy_runtime.so", library_);
     ::chmod(library_.c_str(), 0644);
   }
-  ~LibraryFile() override { fs::remove_all(dir_); }
 
   std::string refusal(const std::string& path) {
     const auto checked = check_library_file(path);
     return checked ? "accepted" : checked.error().message();
   }
 
-  static fs::path make_folder() {
-    std::string pattern = fs::canonical(testing::TempDir()).string() + "/skerry-runtimes-XXXXXX";
-    return ::mkdtemp(pattern.data());
-  }
-
-  const fs::path dir_ = make_folder();
+  const io::ScratchDirectory scratch_;
+  const fs::path dir_ = scratch_.path();
   const std::string library_ = dir_ / "libcopy_runtime.so";
 };
 

@@ -38,7 +38,7 @@ class ActivityTest : public testing::Test {
     return died_of;
   }
 
-  test::TempDir dir_;
+  io::ScratchDirectory dir_;
   const std::string path_ = dir_.path("models.activity");
 };
 

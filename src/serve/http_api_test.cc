@@ -61,7 +61,7 @@ class HttpApiTest : public testing::Test {
     gate_->close();
   }
 
-  test::TempDir dir_;
+  io::ScratchDirectory dir_;
   io::RealFiles files_;
   io::RealClock clock_;
   std::shared_ptr<test::Gate> gate_ = std::make_shared<test::Gate>();

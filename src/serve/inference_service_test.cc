@@ -68,7 +68,7 @@ class InferenceServiceTest : public testing::Test {
     return outcome->outputs ? "" : outcome->outputs.error().message();
   }
 
-  test::TempDir dir_;
+  io::ScratchDirectory dir_;
   io::RealFiles files_;
   std::shared_ptr<test::Gate> gate_ = std::make_shared<test::Gate>();
   io::RealLoop loop_;

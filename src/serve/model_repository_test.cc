@@ -45,7 +45,7 @@ class ModelRepositoryTest : public testing::Test {
     return model ? model->version : "";
   }
 
-  test::TempDir dir_;
+  io::ScratchDirectory dir_;
   int packages_ = 0;
   io::RealFiles files_;
   std::shared_ptr<test::Gate> gate_ = std::make_shared<test::Gate>();

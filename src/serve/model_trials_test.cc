@@ -38,7 +38,7 @@ class ModelTrialsTest : public testing::Test {
     restart();
   }
 
-  test::TempDir dir_;
+  io::ScratchDirectory dir_;
   io::RealFiles files_;
   const std::string path_ = dir_.path("models.json.trials");
   const PackageId id_{std::string(64, 'a'), "echo", "1.2"};

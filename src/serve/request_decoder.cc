@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "formats/limits.h"
 #include "serve/json_cursor.h"
 #include "serve/numeric.h"
 #include "serve/tensor_codec.h"
@@ -17,7 +18,6 @@ namespace {
 using tensor::DataType;
 
 constexpr size_t kMaxTensors = 256;
-constexpr size_t kMaxRank = 16;
 
 std::unexpected<Error> invalid(std::string message) {
   return fail(Code::kInvalidArgument, std::move(message));
@@ -60,7 +60,7 @@ class ElementWriter {
 
  private:
   Result<void> write_level(size_t depth) {
-    if (depth == kMaxRank) return invalid("'data' is nested too deep");
+    if (depth == formats::kMaxTensorRank) return invalid("'data' is nested too deep");
     for (bool more = json_.first_element(); more; more = json_.next_element()) {
       if (json_.peek() == JsonCursor::Kind::kArray) {
         SKERRY_TRY(write_level(depth + 1));
@@ -365,8 +365,8 @@ class RequestReader {
       if (json_.ok() && (!dimension || *dimension < 0)) {
         return invalid("'shape' must hold integers of 0 or more");
       }
-      if (shape.size() == kMaxRank) {
-        return invalid(fmt::format("'shape' has more than {} dimensions", kMaxRank));
+      if (shape.size() == formats::kMaxTensorRank) {
+        return invalid(fmt::format("'shape' has more than {} dimensions", formats::kMaxTensorRank));
       }
       shape.push_back(dimension.value_or(0));
     }

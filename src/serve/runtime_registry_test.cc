@@ -48,10 +48,10 @@ class RuntimeRegistryTest : public testing::Test {
     return added ? "added" : added.error().message();
   }
 
-  test::TempDir dir_;
+  io::ScratchDirectory dir_;
   io::RealLoop loop_;
   io::RealFiles files_;
-  const std::string library_ = std::filesystem::canonical(dir_.path()) / "libcopy_runtime.so";
+  const std::string library_ = dir_.path("libcopy_runtime.so");
   const std::string state_ = dir_.path("models.json.runtimes");
   Result<RuntimeProbe> answer_ = RuntimeProbe{"1.2", 4096};
   std::atomic<int> probes_ = 0;

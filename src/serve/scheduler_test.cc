@@ -95,7 +95,7 @@ class SchedulerTest : public testing::Test {
     return sizes;
   }
 
-  test::TempDir dir_;
+  io::ScratchDirectory dir_;
   io::RealFiles files_;
   std::shared_ptr<test::Gate> gate_ = std::make_shared<test::Gate>();
   io::RealLoop loop_;

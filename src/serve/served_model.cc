@@ -11,6 +11,7 @@
 
 #include "base/encoding.h"
 #include "base/sha256.h"
+#include "formats/limits.h"
 #include "serve/memory_guard.h"
 #include "serve/trial_run.h"
 
@@ -21,7 +22,6 @@ using tensor::DataType;
 using tensor::TensorSpec;
 using Shape = std::vector<int64_t>;
 
-constexpr uint64_t kMaxManifestBytes = 64 << 10;
 // Copies and checks grow with the bytes, whatever the model does.
 constexpr size_t kMaxKeyedBytes = 256 << 10;
 
@@ -146,7 +146,8 @@ Result<InspectedPackage> inspect(const runtime::Runtimes& runtimes, const std::s
   const std::string manifest_name(formats::kModelManifestFile);
   // It names the digests of the others; what stands before it is the deployment.
   const runtime::ModelSource source(directory, manifest_name, {{manifest_name, ""}});
-  SKERRY_ASSIGN(const tensor::Bytes bytes, source.read(manifest_name, kMaxManifestBytes));
+  SKERRY_ASSIGN(const tensor::Bytes bytes,
+                source.read(manifest_name, formats::kMaxModelManifestBytes));
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   InspectedPackage package;
   package.directory = directory;

@@ -193,7 +193,7 @@ class SummaryPublisherTest : public testing::Test {
 
   io::RealLoop loop_;
   io::ManualClock clock_;
-  test::TempDir directory_;
+  io::ScratchDirectory directory_;
   const std::string path_ = directory_.path("ipc.socket");
   Summaries summaries_{"run00000", 0};
   ServedModel model_;

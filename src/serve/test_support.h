@@ -11,6 +11,7 @@
 #include "base/sha256.h"
 #include "io/loop.h"
 #include "io/task.h"
+#include "io/test_directory.h"
 #include "test_paths.h"
 
 namespace skerry::serve::test {
@@ -47,20 +48,6 @@ T run(io::RealLoop& loop, io::Task<T> task) {
   }
   return std::move(*value);
 }
-
-// A folder that is removed at the end.
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = testing::TempDir() + "skerry-serve-XXXXXX";
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TempDir() { std::filesystem::remove_all(path_); }
-  std::string path(const std::string& name = "") const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 inline json tensor(const std::string& name, const std::string& datatype,
                    const std::vector<int64_t>& shape) {

@@ -39,7 +39,7 @@ class TrialRunTest : public testing::Test {
     return refusal(package.write(dir_.path(std::to_string(++packages_))), "echo");
   }
 
-  test::TempDir dir_;
+  io::ScratchDirectory dir_;
   int packages_ = 0;
   std::shared_ptr<runtime::Runtimes> runtimes_ = test::runtimes(std::make_shared<test::Gate>());
 };

@@ -11,6 +11,7 @@
 
 #include "base/sanitizers.h"
 #include "io/fault_files.h"
+#include "io/test_directory.h"
 #include "streams/test_lying_files.h"
 
 namespace skerry::streams {
@@ -108,9 +109,8 @@ TEST(FileLog, IsAsItWasWhenItIsOpenedAgain) {
 
 TEST(FileLog, OnlyTheLastSegmentIsKeptOpen) {
   io::RealFiles files;
-  const std::string directory = testing::TempDir() + "stream_log_open";
-  ASSERT_TRUE(io::remove_all(files, directory));
-  ASSERT_TRUE(io::make_directories(files, directory));
+  const io::ScratchDirectory scratch;
+  const std::string& directory = scratch.path();
   const auto descriptors = [&] { return files.list("/proc/self/fd")->size(); };
   const size_t before = descriptors();
   auto log = *FileLog::create(files, directory, {.max_bytes = 1 << 20, .segment_bytes = 200});
@@ -122,7 +122,6 @@ TEST(FileLog, OnlyTheLastSegmentIsKeptOpen) {
   log = *FileLog::open(files, directory, {.max_bytes = 1 << 20, .segment_bytes = 200});
   EXPECT_EQ(payloads(*log).size(), 100u);
   EXPECT_EQ(descriptors(), before + 1);
-  ASSERT_TRUE(io::remove_all(files, directory));
 }
 
 TEST(FileLog, AMessageThatLooksLikeASegmentIsAMessage) {

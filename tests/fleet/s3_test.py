@@ -20,7 +20,10 @@ import urllib.request
 import uuid
 
 import boto3
+import botocore.auth
+import botocore.awsrequest
 import botocore.config
+import botocore.credentials
 
 from fleet import DEADLINE_S, ClientTest, Device, Fleet, fetch
 
@@ -331,6 +334,38 @@ class Boto(S3Test):
         self.assert_refused("NoSuchBucket", s3.delete_bucket, Bucket=self.bucket)
         self.assert_refused("NotImplemented", s3.get_bucket_acl, Bucket=self.bucket)
         self.assert_refused("NotImplemented", s3.put_bucket_policy, Bucket=self.bucket, Policy="{}")
+
+    def test_what_is_not_understood_is_not_done(self):
+        """A subresource that nobody knows is no reason to make, empty or delete the bucket or object itself."""
+        s3 = client(plain)
+        s3.create_bucket(Bucket=self.bucket)
+        for refused in (s3.delete_bucket_policy, s3.delete_bucket_cors, s3.delete_bucket_lifecycle, s3.delete_bucket_website,
+                        s3.delete_bucket_encryption, s3.delete_bucket_tagging, s3.get_bucket_lifecycle_configuration):
+            self.assert_refused("NotImplemented", refused, Bucket=self.bucket)
+        self.assert_refused("NotImplemented", s3.put_bucket_versioning, Bucket=self.bucket,
+                            VersioningConfiguration={"Status": "Enabled"})
+        s3.put_object(Bucket=self.bucket, Key="k", Body=b"x")
+        self.assert_refused("NotImplemented", s3.delete_object_tagging, Bucket=self.bucket, Key="k")
+        self.assert_refused("NotImplemented", s3.delete_object, Bucket=self.bucket, Key="k", VersionId="9")
+        path = f"/artifacts/{self.bucket}/k"
+        for method, query in (("DELETE", "soon"), ("PUT", "append"), ("DELETE", "uploads"), ("PUT", "uploads")):
+            request = botocore.awsrequest.AWSRequest(method, f"{plain.info['api_url']}{path}?{query}", data=b"")
+            keys = botocore.credentials.Credentials(plain.access_key["aws_access_key_id"],
+                                                    plain.access_key["aws_secret_access_key"])
+            botocore.auth.S3SigV4Auth(keys, "s3", plain.info["region"]).add_auth(request)
+            status, _, _ = fetch(urllib.request.Request(request.url, method=method, headers=dict(request.headers), data=b""))
+            self.assertEqual(status, 501, (method, query))
+        self.assertEqual(s3.get_object(Bucket=self.bucket, Key="k")["Body"].read(), b"x")
+
+    def test_promises_that_are_not_kept_are_not_made(self):
+        s3 = client(plain)
+        s3.create_bucket(Bucket=self.bucket)
+        for promise in ({"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "0" * 32}, {"ServerSideEncryption": "aws:kms"},
+                        {"ACL": "public-read"}, {"GrantRead": "id=x"}, {"ObjectLockMode": "GOVERNANCE"},
+                        {"ObjectLockLegalHoldStatus": "ON"}, {"Tagging": "a=b"}, {"WebsiteRedirectLocation": "/x"}):
+            with self.subTest(promise):
+                self.assert_refused("NotImplemented", s3.put_object, Bucket=self.bucket, Key="k", Body=b"x", **promise)
+        s3.put_object(Bucket=self.bucket, Key="k", Body=b"x", ACL="bucket-owner-full-control", StorageClass="STANDARD_IA")
 
     def test_content_is_named_by_digests_alone(self):
         s3 = client(plain)

@@ -15,7 +15,9 @@ import tempfile
 from pathlib import Path
 
 MARK = "VM-EXIT-CODE"
-INIT = f"""#!/bin/sh
+COMMANDS = ("sh", "cat", "chmod", "chown", "cp", "echo", "env", "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mv",
+            "nohup", "rm", "sed", "setpriv", "setsid", "sleep", "tail", "test", "touch", "true", "wc")
+INIT = f"""#!/bin/busybox sh
 export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LANG=C.UTF-8
 busybox mount -t proc proc /proc
 busybox mount -t sysfs sysfs /sys
@@ -27,7 +29,7 @@ busybox mount -t cgroup2 cgroup2 /sys/fs/cgroup
 busybox ifconfig lo 127.0.0.1 up
 busybox hostname vm
 busybox ln -s /proc/self/fd /dev/fd
-sh /script
+/bin/sh /script
 code=$?
 echo
 echo {MARK} $code
@@ -41,13 +43,12 @@ class Machine:
         self.kernel = kernel
         self.files = {}  # path in the machine → bytes, or the path of a file of ours, or ("link", target)
         self.add_file("/bin/busybox", busybox)
-        applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
-        for applet in applets:
-            self.files[f"/usr/bin/{applet}"] = ("link", "/bin/busybox")
-        for name in ("sh", "sleep", "cat", "true"):  # which programs call by this path
-            self.files[f"/bin/{name}"] = ("link", "/bin/busybox")
-        self.files["/etc/passwd"] = b"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
-        self.files["/etc/group"] = b"root:x:0:\nnogroup:x:65534:\n"
+        for name in COMMANDS:  # as they are here: a busybox is called busybox, whatever it is asked to be
+            self.add_program(shutil.which(name), f"/usr/bin/{name}")
+            self.files[f"/bin/{name}"] = ("link", f"/usr/bin/{name}")
+        self.files["/etc/passwd"] = (b"root:x:0:0::/root:/bin/sh\ndaemon:x:1:1::/:/bin/sh\n"
+                                     b"nobody:x:65534:65534::/:/bin/sh\n")
+        self.files["/etc/group"] = b"root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n"
         self.files["/etc/hosts"] = b"127.0.0.1 localhost vm\n"
         self.files["/init"] = INIT.encode()
 

@@ -66,6 +66,14 @@ bool is_bucket_name(std::string_view name) {
          });
 }
 
+// Signatures, and the name that SDKs give the operation.
+bool says_nothing(const std::string& parameter) {
+  constexpr std::string_view kNames[] = {"x-id", "AWSAccessKeyId", "Signature", "Expires",
+                                         "versionId"};
+  return parameter.starts_with("X-Amz-") || parameter.starts_with("x-amz-") ||
+         std::ranges::count(kNames, parameter) > 0;
+}
+
 void set_object_headers(HttpResponse& response, const ArtifactObject& object,
                         const std::map<std::string, std::string>& query) {
   response.headers.set("ETag", etag_of(object.sha256));
@@ -174,6 +182,12 @@ const ArtifactApi::Operation* ArtifactApi::operation_of(const S3Request& request
         request.query.contains(std::string(operation.subresource)))
       return &operation;
   }
+  // What is not understood is not done: DELETE /artifacts/b?policy must not delete b.
+  if (net::routed_method(request.http) != "GET" &&
+      !std::ranges::all_of(request.query,
+                           [](const auto& each) { return says_nothing(each.first); })) {
+    return nullptr;
+  }
   for (std::string_view name : kUnknownSubresources) {
     const bool latest = name == "versionId" && request.option("versionId") == "null";
     if (request.query.contains(std::string(name)) && !latest) return nullptr;
@@ -230,6 +244,11 @@ std::expected<net::BodyRoute, HttpResponse> ArtifactApi::route_body(const HttpRe
   if (operation->method != "GET" && request->bucket == kContentBucket) {
     return std::unexpected(
         s3_error(403, "AccessDenied", "the bucket sha256 is read only: it names content"));
+  }
+  if (operation->method == "PUT" || operation->method == "POST") {
+    if (auto kept = check_promises(head.headers); !kept) {
+      return std::unexpected(s3_error(501, "NotImplemented", kept.error().message()));
+    }
   }
   const bool takes_content =
       operation->run == &ArtifactApi::put_object || operation->run == &ArtifactApi::upload_part;

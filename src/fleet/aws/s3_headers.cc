@@ -1,6 +1,8 @@
 // Dates as in RFC 9110; an ETag is the content's SHA-256.
 #include "fleet/aws/s3_headers.h"
 
+#include <strings.h>
+
 #include <fmt/format.h>
 #include <algorithm>
 #include <charconv>
@@ -38,6 +40,28 @@ std::optional<int64_t> parse_http_time(const std::string& text) {
   std::tm parts{};
   if (text.empty() || !::strptime(text.c_str(), kTimeFormat, &parts)) return std::nullopt;
   return static_cast<int64_t>(::timegm(&parts)) * 1000;
+}
+
+Result<void> check_promises(const net::Headers& headers) {
+  constexpr std::string_view kNotKept[] = {"x-amz-server-side-encryption",
+                                           "x-amz-object-lock-",
+                                           "x-amz-website-redirect-location",
+                                           "x-amz-grant-",
+                                           "x-amz-tagging",
+                                           "x-amz-write-offset-bytes"};
+  constexpr std::string_view kUsualAcls[] = {"private", "bucket-owner-read",
+                                             "bucket-owner-full-control"};
+  for (const auto& [name, value] : headers.fields()) {
+    const auto begins = [&name](std::string_view with) {
+      return name.size() >= with.size() && strncasecmp(name.c_str(), with.data(), with.size()) == 0;
+    };
+    const bool shares = begins("x-amz-acl") && std::ranges::count(kUsualAcls, value) == 0;
+    if (!shares && std::ranges::none_of(kNotKept, begins)) continue;
+    return fail(Code::kUnsupported, name +
+                                        ": this artifact store does not do that; send the "
+                                        "request without it");
+  }
+  return {};
 }
 
 std::string etag_of(std::string_view sha256) {

@@ -17,6 +17,10 @@ std::string http_time(int64_t wall_ms);
 std::optional<int64_t> parse_http_time(const std::string& text);
 std::string etag_of(std::string_view sha256);  // in quotes
 
+// kUnsupported for a write that asks for what this store does not do: encryption, locks, tags,
+// grants to others. Storage classes are taken for hints.
+Result<void> check_promises(const net::Headers& headers);
+
 struct ByteRange {
   uint64_t first = 0;
   uint64_t size = 0;

@@ -11,6 +11,7 @@
 
 #include "graph/executor.h"
 #include "graph/text.h"
+#include "io/test_directory.h"
 
 namespace skerry::graph::onnx {
 namespace {
@@ -234,14 +235,11 @@ TEST(OnnxImport, SubgraphsThatAreNestedTooDeepAreRefused) {
 class ExternalData : public testing::Test {
  protected:
   ExternalData() {
-    char pattern[] = "/tmp/skerry-onnx-XXXXXX";
-    root_ = mkdtemp(pattern);
     fs::create_directory(root_ / "model");
     std::ofstream(root_ / "model/data.bin")
         << std::string(8, '\0') << std::string("\0\0\x80\x3f\0\0\0\x40", 8);
     std::ofstream(root_ / "outside.bin") << std::string(64, 'x');
   }
-  ~ExternalData() override { fs::remove_all(root_); }
 
   std::string with(const std::string& location, const std::string& offset = "8",
                    const std::string& length = "8") {
@@ -256,7 +254,8 @@ class ExternalData : public testing::Test {
   }
   std::string refused(const std::string& bytes) { return refusal(bytes, root_ / "model"); }
 
-  fs::path root_;
+  const io::ScratchDirectory scratch_;
+  const fs::path root_ = scratch_.path();
 };
 
 TEST_F(ExternalData, IsReadFromTheModelsFolder) {

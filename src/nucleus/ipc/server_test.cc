@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "io/test_directory.h"
 #include "net/socket.h"
 #include "nucleus/ipc/address.h"
 #include "nucleus/ipc/test_host.h"
@@ -29,19 +30,13 @@ constexpr const char* kGet = "aws.greengrass#GetConfiguration";
 // The server on a thread of its own; the tests are its blocking clients.
 class IpcServerTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = testing::TempDir() + "skerry-ipc-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    directory_ = name;
-    socket_ = directory_ / "ipc.socket";
-  }
+  void SetUp() override {}
   void TearDown() override {
     if (thread_.joinable()) {
       on_loop([this] { server_.reset(); });
       loop_.post([this] { loop_.stop(); });
       thread_.join();
     }
-    std::filesystem::remove_all(directory_);
   }
 
   void start(IpcLimits limits = {}) {
@@ -89,7 +84,9 @@ class IpcServerTest : public testing::Test {
     }
   }
 
-  std::filesystem::path directory_, socket_;
+  const io::ScratchDirectory scratch_;
+  const std::filesystem::path directory_ = scratch_.path();
+  const std::filesystem::path socket_ = directory_ / "ipc.socket";
   io::RealLoop loop_;
   FakeHost host_{loop_};
   ConfigStore config_{persist_at_once()};
