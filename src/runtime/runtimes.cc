@@ -93,10 +93,12 @@ Result<std::unique_ptr<Runtime>> open_runtime(std::string_view name,
 }
 
 AvailableRuntime::AvailableRuntime(std::unique_ptr<Runtime> runtime)
-    : origin_{.name = std::string(runtime->name())}, runtime_(std::move(runtime)) {}
+    : origin_{.name = std::string(runtime->name())},
+      runtime_(std::move(runtime)),
+      version_(runtime_->version()) {}
 
 Result<Runtime*> AvailableRuntime::open() const {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(open_mutex_);
   if (runtime_) return runtime_.get();
   auto opened = open_runtime(origin_.name, origin_.library);
   if (!opened) {
@@ -107,6 +109,7 @@ Result<Runtime*> AvailableRuntime::open() const {
                                                 opened.error().message(), origin_.component));
   }
   runtime_ = std::move(*opened);
+  note(runtime_->version(), 0);
   log::info("runtime", "runtime is loaded",
             {{"runtime", origin_.name}, {"version", runtime_->version()}});
   return runtime_.get();
@@ -114,7 +117,7 @@ Result<Runtime*> AvailableRuntime::open() const {
 
 std::string AvailableRuntime::version() const {
   const std::lock_guard lock(mutex_);
-  return runtime_ ? runtime_->version() : version_;
+  return version_;
 }
 
 void AvailableRuntime::note(std::string version, uint64_t memory_bytes) const {

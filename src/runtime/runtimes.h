@@ -45,7 +45,7 @@ class AvailableRuntime {
   // Opens it where it is not open yet; what failed is tried again the next time. The runtime stays
   // as long as this.
   Result<Runtime*> open() const;
-  // The vendor's; "" until it is open or its version was noted.
+  // The vendor's; "" until it is open or its version was noted. Waits for no library.
   std::string version() const;
   // What the library takes in memory before its first model, where somebody has measured it; or 0.
   uint64_t memory_bytes() const { return memory_bytes_; }
@@ -53,8 +53,9 @@ class AvailableRuntime {
 
  private:
   Origin origin_;
-  mutable std::mutex mutex_;
+  mutable std::mutex open_mutex_;  // held while a library is loaded, which may take for ever
   mutable std::unique_ptr<Runtime> runtime_;
+  mutable std::mutex mutex_;
   mutable std::string version_;
   mutable std::atomic<uint64_t> memory_bytes_ = 0;
 };

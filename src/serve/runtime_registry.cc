@@ -102,7 +102,9 @@ io::Task<Result<RuntimeProbe>> RuntimeRegistry::add(std::string name, std::strin
     co_return fail(Code::kResourceExhausted,
                    fmt::format("{} runtimes are registered already", kMaxRegistered));
   }
-  SKERRY_CO_ASSIGN(const std::string path, runtime::check_library_file(library));
+  SKERRY_CO_ASSIGN(const std::string path, co_await io::run_on(pool_, loop_, [library] {
+                     return runtime::check_library_file(library);
+                   }));
   SKERRY_CO_ASSIGN(RuntimeProbe found, co_await probe(name, path));
   // Also where nothing seems to change: the file may be another one under the same name.
   SKERRY_CO_ASSIGN(const auto put,

@@ -16,24 +16,17 @@ import urllib.parse
 import pathlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "fleet"))
-from fleet import Fleet  # noqa: E402
+from fleet import Fleet, fleet_of_module  # noqa: E402
 
 PROGRAM = sys.argv.pop(1)
 PASSWORD = "long enough for a test"
 
 
 def setUpModule():
-    global fleet, scratch
-    scratch = tempfile.TemporaryDirectory(prefix="skerry-console-")
-    fleet = Fleet(PROGRAM, scratch.name + "/fleet")
+    global fleet
+    fleet, _ = fleet_of_module(PROGRAM)
     for role in ("viewer", "deployer", "admin"):
         operator("add", role, "--role", role)
-
-
-def tearDownModule():
-    code = fleet.stop()
-    scratch.cleanup()
-    assert code == 0, f"skerry-fleet ended with {code}:\n" + "".join(fleet.log)
 
 
 def operator(*arguments, password=PASSWORD):

@@ -25,7 +25,7 @@ import botocore.awsrequest
 import botocore.config
 import botocore.credentials
 
-from fleet import DEADLINE_S, ClientTest, Device, Fleet, fetch
+from fleet import DEADLINE_S, ClientTest, Device, fetch, fleet_of_module
 
 PROGRAM = sys.argv.pop(1)
 AWS = pathlib.Path(sys.executable).parent / "aws"
@@ -34,17 +34,9 @@ MIB = 1 << 20
 
 def setUpModule():
     global plain, secure, scratch
-    scratch = tempfile.TemporaryDirectory(prefix="skerry-s3-")
-    plain = Fleet(PROGRAM, scratch.name + "/plain")
-    secure = Fleet(PROGRAM, scratch.name + "/secure", "--api-tls", "--artifact-port", "0",
-                   "--artifact-quota-gb", "1")
+    plain, scratch = fleet_of_module(PROGRAM)
+    secure, _ = fleet_of_module(PROGRAM, "--api-tls", "--artifact-port", "0", "--artifact-quota-gb", "1")
     os.environ["AWS_CA_BUNDLE"] = secure.info["ca_file"]
-
-
-def tearDownModule():
-    for fleet in (plain, secure):
-        assert fleet.stop() == 0, "".join(fleet.log)
-    scratch.cleanup()
 
 
 def client(fleet, **overrides):
