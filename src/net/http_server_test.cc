@@ -116,7 +116,7 @@ TEST_F(HttpServerTest, RefusesWhatIsMalformedOrAmbiguous) {
            {"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\n", 400},
            {"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 2 0\r\n\r\n", 400},
            {chunked + "2;a\nxx\r\n0\r\n\r\n", 400},
-           {chunked + "2\nxx\n0\n\n", 400},
+           {chunked + "2\nxx\n0\n\n\r\n\r\n", 400},
            {chunked + "0x2\r\nxx\r\n0\r\n\r\n", 400},
            {chunked + "2 \r\nxx\r\n0\r\n\r\n", 400},
            {chunked + "10000000000000002\r\nxx\r\n", 400},
