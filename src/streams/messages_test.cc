@@ -39,6 +39,15 @@ TEST(Messages, NestingWithoutEndIsRefusedBeforeItIsFollowed) {
   EXPECT_TRUE(decode(cbor({{"requestId", "1"}, {"x", json::array_t(1'000, json::array({1}))}})));
 }
 
+TEST(Messages, ACountThatNothingCanHoldIsRefused) {
+  for (const char head : {'\xbb', '\x9b', '\x5b', '\x7b'}) {
+    const std::string count(8, '\xbb');
+    EXPECT_FALSE(decode(head + count));
+    EXPECT_FALSE(decode(std::string("\xa1\x61x") + head + count + "x"));
+    EXPECT_FALSE(decode(head + std::string(8, '\x7f')));
+  }
+}
+
 TEST(Messages, TheIdOfAFrameThatIsCutOffIsFound) {
   const std::string whole =
       cbor(json::parse(R"({"requestId": "4ed897c2-a64a-49d1-8f2c-fee943818947"})"));
