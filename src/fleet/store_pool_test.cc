@@ -54,7 +54,7 @@ class StorePoolTest : public testing::Test {
     return names;
   }
 
-  ScratchDirectory directory;
+  io::ScratchDirectory directory;
   io::RealLoop loop;
   std::unique_ptr<StorePool> pool;
   RecordingListener listener;

@@ -53,7 +53,7 @@ class StreamsTest : public testing::Test {
   }
 
   TestFleet fleet;
-  ScratchDirectory directory;
+  io::ScratchDirectory directory;
   std::unique_ptr<ArtifactStore> artifacts =
       *ArtifactStore::open(fleet.env, directory.path() + "/artifacts");
   StreamsService service{fleet.env, fleet.stores, *artifacts, fleet.link};

@@ -86,7 +86,7 @@ class IpcServerTest : public testing::Test {
 
   const io::ScratchDirectory scratch_;
   const std::filesystem::path directory_ = scratch_.path();
-  const std::filesystem::path socket_ = directory_ / "ipc.socket";
+  std::filesystem::path socket_ = directory_ / "ipc.socket";
   io::RealLoop loop_;
   FakeHost host_{loop_};
   ConfigStore config_{persist_at_once()};
