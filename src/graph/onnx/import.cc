@@ -250,6 +250,8 @@ Result<void> Importer::fill(Graph& graph, std::string_view bytes, Scope& scope, 
                   fmt::format("the output '{}' is made by no node", output.name));
     }
     Type type = value->type();
+    // What is said of an output counts where nothing is known of it.
+    if (!type.shape && output.shape && output.shape->size() <= kMaxRank) type.shape = output.shape;
     SKERRY_TRY(set_quantisation(type, output));
     value->set_type(std::move(type));
     graph.add_output(*value);

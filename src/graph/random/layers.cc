@@ -16,6 +16,7 @@ Attributes window(Builder& builder, const std::vector<int64_t>& kernel, bool dil
   if (builder.chance(20)) {
     const std::vector<std::string> modes = {"SAME_UPPER", "SAME_LOWER", "VALID"};
     attributes["auto_pad"] = builder.one_of(modes);
+    attributes.erase("dilations");  // ONNX Runtime has not both
   } else if (builder.chance(60)) {
     std::vector<int64_t> pads;
     for (size_t i = 0; i < 2 * spatial; ++i) {

@@ -1,4 +1,6 @@
 // Convolutions, fully connected layers, pools, normalisations, matrix products.
+#include <algorithm>
+
 #include "graph/tflite/lowering.h"
 
 namespace skerry::graph::tflite {
@@ -50,6 +52,29 @@ Result<Value*> convolution(Lowering& lower, Value* x, Value* weights, Attributes
   return lower.make("QLinearConv", std::move(inputs), std::move(attributes));
 }
 
+// ONNX Runtime has no padding by name for windows with holes: where the sizes are known, it is
+// said.
+void say_padding(Attributes& attributes, const Value& x, const Value& w) {
+  const auto& dilations = std::get<std::vector<int64_t>>(attributes.at("dilations"));
+  const auto& strides = std::get<std::vector<int64_t>>(attributes.at("strides"));
+  const bool same = attributes.at("auto_pad") == Attribute(std::string("SAME_UPPER"));
+  const auto kernel = sizes_of(w.type());
+  if (!same || !kernel || (dilations[0] <= 1 && dilations[1] <= 1)) return;
+  std::vector<int64_t> pads(4, 0);
+  for (size_t axis = 0; axis < 2; ++axis) {
+    const Dim& size = (*x.type().shape)[axis + 2];
+    if (!size.is_fixed() || strides[axis] < 1) return;
+    const int64_t outputs = (size.size() + strides[axis] - 1) / strides[axis];
+    const int64_t extent = ((*kernel)[axis + 2] - 1) * dilations[axis] + 1;
+    const int64_t total =
+        std::max<int64_t>(0, (outputs - 1) * strides[axis] + extent - size.size());
+    pads[axis] = total / 2;
+    pads[axis + 2] = total - total / 2;
+  }
+  attributes["auto_pad"] = std::string("NOTSET");
+  attributes["pads"] = std::move(pads);
+}
+
 // Where TFLite convolves floats with 8-bit weights, the input is real and the weights become so.
 Result<Value*> image(Lowering& lower, size_t i) {
   SKERRY_ASSIGN(Value * x, is_quantised(lower.out_table()) ? lower.in(i) : lower.real(i));
@@ -79,6 +104,7 @@ Result<void> conv_2d(Lowering& lower) {
   if (channels.is_fixed() && own.is_fixed() && own.size() > 0 && channels != own) {
     attributes["group"] = channels.size() / own.size();
   }
+  say_padding(attributes, *x, *w);
   SKERRY_ASSIGN(Value * y, convolution(lower, x, w, std::move(attributes)));
   return set_image(lower, y, lower.small_option(3));
 }
@@ -94,6 +120,7 @@ Result<void> depthwise_conv_2d(Lowering& lower) {
       {"strides", std::vector<int64_t>{lower.option(2), lower.option(1)}},
       {"dilations", std::vector<int64_t>{lower.option(6, 1), lower.option(5, 1)}},
       {"group", channels.size()}};
+  say_padding(attributes, *x, *w);
   SKERRY_ASSIGN(Value * y, convolution(lower, x, w, std::move(attributes)));
   return set_image(lower, y, lower.small_option(4));
 }
