@@ -14,6 +14,7 @@
 #include "graph/model_file.h"
 #include "io/blocking_process.h"
 #include "io/files.h"
+#include "optimise/names.h"
 #include "optimise/pass.h"
 #include "optimise/search/report.h"
 
@@ -54,6 +55,7 @@ Result<void> run_passes_only(const Session& session, const OptimiseOptions& opti
   SKERRY_ASSIGN(const auto model, graph::read_model_file(options.model));
   const size_t before = model.graph->nodes().size();
   SKERRY_ASSIGN(const auto reports, optimise::run_passes(*model.graph, options.passes));
+  optimise::name_nodes_apart(*model.graph);
   SKERRY_TRY(graph::write_model_file(*model.graph, options.out));
   const size_t after = model.graph->nodes().size();
   if (!session.output.json) {

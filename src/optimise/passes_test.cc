@@ -11,6 +11,7 @@
 
 #include "graph/executor.h"
 #include "graph/text.h"
+#include "optimise/names.h"
 #include "optimise/pass.h"
 #include "test_paths.h"
 
@@ -211,6 +212,22 @@ TEST(Passes, OneThatBreaksTheGraphIsNamed) {
   const auto renamed = parsed(kChain);
   EXPECT_THAT(run_passes(*renamed, {}, kRenames).error().message(),
               HasSubstr("pass rename broke the graph: the names or types"));
+}
+
+// ONNX Runtime refuses a model two of whose nodes have one name.
+TEST(Passes, NodesGetNamesOfTheirOwn) {
+  const auto graph = parsed(R"(graph "names" {
+  input %x: FP32[2]
+  %a = Relu(%x) "node"
+  %b = Abs(%a) "node"
+  %c = Neg(%b) "node_1"
+  %y = Exp(%c) "node"
+  return %y
+})");
+  name_nodes_apart(*graph);
+  std::set<std::string> names;
+  for (const auto& node : graph->nodes()) names.insert(node->name());
+  EXPECT_EQ(names, (std::set<std::string>{"node", "node_1", "node_2", "node_3"}));
 }
 
 // What two passes do and undo for ever ends.

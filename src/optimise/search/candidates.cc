@@ -9,10 +9,12 @@
 #include "graph/model_file.h"
 #include "graph/statistics.h"
 #include "io/files.h"
+#include "optimise/names.h"
 #include "optimise/prune/prune.h"
 #include "optimise/quantise/equalise.h"
 #include "optimise/quantise/smooth.h"
 #include "optimise/quantise/weight_only.h"
+#include "optimise/quantise/weights.h"
 
 namespace skerry::optimise {
 namespace {
@@ -58,7 +60,9 @@ Result<Candidate> CandidateMaker::write(const graph::Graph& graph, std::string n
                                         std::string how) const {
   Candidate candidate{.name = std::move(name), .how = std::move(how)};
   candidate.path = options_.directory + "/" + candidate.name + ".onnx";
-  SKERRY_TRY(graph::write_model_file(graph, candidate.path));
+  const auto named = graph.clone();
+  name_nodes_apart(*named);
+  SKERRY_TRY(graph::write_model_file(*named, candidate.path));
   io::RealFiles files;
   SKERRY_ASSIGN(const io::FileInfo info, files.stat(candidate.path));
   candidate.bytes = info.size_bytes;
@@ -90,6 +94,27 @@ Result<std::vector<Candidate>> CandidateMaker::make_all(const Progress& progress
   return made;
 }
 
+// Layers of odd sizes stay floats: integer kernels take channels by fours, and are slower than the
+// float ones where there are fewer, as in front of an image.
+Result<void> CandidateMaker::add_even(std::vector<Candidate>& made) const {
+  StaticOptions even{.method = RangeMethod::kMse};
+  for (const auto& node : graph_->nodes()) {
+    const auto layer = weighted_layer(*node);
+    if (!layer || node->op() != "Conv" || node->int_of("group") != 1) continue;
+    const bool odd = layer->weights->shape()[1] % 4 != 0 || layer->channels % 4 != 0;
+    if (odd) even.keep_float.insert(node->name());
+  }
+  if (even.keep_float.empty()) return {};
+  const auto copy = graph_->clone();
+  SKERRY_ASSIGN(const size_t layers, quantise_static(*copy, calibration_, even));
+  if (layers == 0) return {};
+  SKERRY_ASSIGN(Candidate one,
+                write(*copy, "int8-even", "integer layers but for those of odd sizes, by mse"));
+  one.integer_layers = layers;
+  made.push_back(std::move(one));
+  return {};
+}
+
 // A graph of other ranges than the optimised one.
 Result<void> CandidateMaker::add_calibrated(graph::Graph& graph, const std::string& name,
                                             const std::string& how,
@@ -115,6 +140,7 @@ Result<void> CandidateMaker::add_static(std::vector<Candidate>& made) {
     one.integer_layers = layers;
     made.push_back(std::move(one));
   }
+  SKERRY_TRY(add_even(made));
   const auto equal = graph_->clone();
   SKERRY_ASSIGN(const size_t pairs, equalise(*equal));
   if (pairs > 0) {
