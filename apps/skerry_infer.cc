@@ -33,6 +33,8 @@ Examples:
   skerry-infer list --socket /run/infer.sock
   skerry-infer runtime add --socket /run/infer.sock copy /opt/copy/libcopy_runtime.so --component com.example.CopyRuntime
   skerry-infer runtime list --socket /run/infer.sock
+  skerry-infer load --socket /run/infer.sock vad ./vad-model-2 --label canary
+  skerry-infer policy --socket /run/infer.sock vad --canary 10
   curl -s localhost:8000/v2/models/vad
 
 Exit codes: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong command line,
@@ -46,6 +48,7 @@ struct Arguments {
   int max_body_mb = 64;
   int max_model_mb = 4096;
   int trial_memory_mb = 0;
+  int memory_mb = 0;
   int inference_timeout_s = 60;
   int load_timeout_s = 300;
   int summary_interval_s = 60;
@@ -58,11 +61,35 @@ struct Arguments {
   std::string library;
   std::string component;
   bool retry = false;
+  std::string label;
+  std::string version;
+  int keep = 0;
+  std::vector<std::string> labels;
+  int canary_percent = -1;
   TrialRequest trial;
   int wait_s = 10;
   int timeout_s = 300;
   bool as_json = false;
 };
+
+void add_memory_limits(CLI::App* serve, Arguments& arguments) {
+  serve->add_option("--max-model-mb", arguments.max_model_mb, "Largest file of a model in MiB")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  serve
+      ->add_option("--trial-memory-mb", arguments.trial_memory_mb,
+                   "MiB that a model may take in the trial before its first load (default: 8 times "
+                   "its files, at least 1024)")
+      ->check(CLI::Range(1, 1 << 24));
+  serve
+      ->add_option("--memory-mb", arguments.memory_mb,
+                   "MiB that all models together may hold, as their trials have measured; a load "
+                   "beyond is refused (default: no limit)")
+      ->check(CLI::Range(1, 1 << 24));
+  serve->add_option("--max-body-mb", arguments.max_body_mb, "Largest request body in MiB")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+}
 
 void add_serve(CLI::App& app, Arguments& arguments) {
   ServerOptions& server = arguments.server;
@@ -103,17 +130,7 @@ void add_serve(CLI::App& app, Arguments& arguments) {
                    "Seconds after which loading a model is given up")
       ->capture_default_str()
       ->check(CLI::Range(1, 86'400));
-  serve->add_option("--max-model-mb", arguments.max_model_mb, "Largest file of a model in MiB")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
-  serve
-      ->add_option("--trial-memory-mb", arguments.trial_memory_mb,
-                   "MiB that a model may take in the trial before its first load (default: 8 times "
-                   "its files, at least 1024)")
-      ->check(CLI::Range(1, 1 << 24));
-  serve->add_option("--max-body-mb", arguments.max_body_mb, "Largest request body in MiB")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 4096));
+  add_memory_limits(serve, arguments);
   serve->add_option("--state", server.state_file,
                     "File that remembers the models over restarts; what they did stands beside it");
   serve
@@ -140,15 +157,33 @@ void add_client_commands(CLI::App& app, Arguments& arguments) {
       "load", "Serve the model package in FOLDER; the version before it serves until then");
   CLI::App* unload = app.add_subcommand("unload", "Stop serving a model");
   CLI::App* list = app.add_subcommand("list", "Show the models");
-  for (CLI::App* command : {load, unload, list}) {
+  CLI::App* policy = app.add_subcommand(
+      "policy", "Show or change which versions of a model are served side by side");
+  for (CLI::App* command : {load, unload, list, policy}) {
     command->add_option("--socket", arguments.socket, "The server's Unix socket")->required();
     command->add_flag("--json", arguments.as_json, "Print the server's answer as JSON");
   }
-  for (CLI::App* command : {load, unload}) {
+  for (CLI::App* command : {load, unload, policy}) {
     command->add_option("NAME", arguments.model, "The model's name")->required();
   }
   load->add_option("FOLDER", arguments.directory, "Holds model.json and the model file")
       ->required();
+  load->add_option("--label", arguments.label,
+                   "Serve it under this label beside the version before, which becomes 'stable' "
+                   "where no version has a label yet");
+  unload->add_option("--version", arguments.version, "This version only");
+  policy
+      ->add_option("--keep", arguments.keep,
+                   "Versions without a label that are served, the last "
+                   "ones to be loaded")
+      ->check(CLI::Range(1, 16));
+  policy->add_option("--label", arguments.labels,
+                     "LABEL=VERSION, or LABEL= to take it away; repeatable. The one called stable "
+                     "answers requests that name no version");
+  policy
+      ->add_option("--canary", arguments.canary_percent,
+                   "Percent of those requests that go to the version called canary")
+      ->check(CLI::Range(0, 100));
   load->add_flag("--retry", arguments.retry,
                  "Also a model that is not loaded any more because the service has died of it");
   load->add_option("--wait", arguments.wait_s, "Seconds to wait for a server that is starting")
@@ -247,6 +282,7 @@ std::optional<std::string> complete(Arguments& arguments) {
   server.max_body_bytes = static_cast<uint64_t>(arguments.max_body_mb) << 20;
   server.max_model_bytes = static_cast<uint64_t>(arguments.max_model_mb) << 20;
   server.trial_memory_bytes = static_cast<uint64_t>(arguments.trial_memory_mb) << 20;
+  server.memory_bytes = static_cast<uint64_t>(arguments.memory_mb) << 20;
   server.version = SKERRY_VERSION;
   return std::nullopt;
 }
@@ -329,6 +365,14 @@ void print_runtimes(const json& rows) {
   }
 }
 
+void print_policy(const json& policy) {
+  fmt::print("the last {} served; {} % of requests to the canary\n", policy.value("keep", 1),
+             policy.value("canary_percent", 0));
+  for (const auto& [label, version] : policy.value("labels", json::object()).items()) {
+    fmt::print("  {:<10} {}\n", label, version.get<std::string>());
+  }
+}
+
 void print_answer(const std::string& command, const Arguments& arguments, const std::string& body) {
   if (arguments.as_json) return fmt::print("{}\n", body);
   const json answer = json::parse(body, nullptr, false);
@@ -338,19 +382,34 @@ void print_answer(const std::string& command, const Arguments& arguments, const 
     return fmt::print("{} {} is registered\n", arguments.model, answer.value("version", ""));
   }
   if (command == "runtime remove") return fmt::print("{} is forgotten\n", arguments.model);
+  if (command == "policy") return print_policy(answer);
   if (command == "unload") return fmt::print("{} is unloaded\n", arguments.model);
   const std::string previous = answer.value("previous_version", "");
   fmt::print("{} version {} is served{}\n", arguments.model, answer.value("version", ""),
              previous.empty() ? "" : fmt::format(", version {} before", previous));
 }
 
+// "" where nothing is to be changed.
+std::string policy_changes(const Arguments& arguments) {
+  json changes = json::object();
+  if (arguments.keep > 0) changes["keep"] = arguments.keep;
+  if (arguments.canary_percent >= 0) changes["canary_percent"] = arguments.canary_percent;
+  for (const std::string& text : arguments.labels) {
+    const auto [label, version] = split_runtime(text);
+    changes["labels"][label] = version.empty() ? json() : json(version);
+  }
+  return changes.empty() ? "" : changes.dump();
+}
+
 io::Task<void> ask(InferClient* client, std::string command, const Arguments* arguments,
                    std::optional<Result<std::string>>* answer, io::RealLoop* loop) {
   if (command == "load") {
     answer->emplace(co_await client->load(arguments->model, arguments->directory, arguments->retry,
-                                          int64_t{arguments->timeout_s} * 1000));
+                                          arguments->label, int64_t{arguments->timeout_s} * 1000));
   } else if (command == "unload") {
-    answer->emplace(co_await client->unload(arguments->model));
+    answer->emplace(co_await client->unload(arguments->model, arguments->version));
+  } else if (command == "policy") {
+    answer->emplace(co_await client->policy(arguments->model, policy_changes(*arguments)));
   } else if (command == "runtime add") {
     answer->emplace(co_await client->add_runtime(arguments->model, arguments->library,
                                                  arguments->component,

@@ -112,6 +112,7 @@ int parse_and_run(int argc, const char* const* argv) {
   add_status_command(app, session);
   add_logs_command(app, session);
   add_model_commands(app, session);
+  add_infer_commands(app, session);
   add_access_commands(app, session);
   add_stream_commands(app, session);
   add_removal_commands(app, session);

@@ -45,16 +45,25 @@ io::Task<Result<std::string>> InferClient::ask(std::string method, std::string t
 }
 
 io::Task<Result<std::string>> InferClient::load(std::string name, std::string directory, bool retry,
-                                                int64_t timeout_ms) {
+                                                std::string label, int64_t timeout_ms) {
   json body = {{"parameters", {{"path", directory}}}};
   if (retry) body["parameters"]["retry"] = true;
+  if (!label.empty()) body["parameters"]["label"] = label;
   co_return co_await post(fmt::format("/v2/repository/models/{}/load", net::percent_encode(name)),
                           body.dump(), timeout_ms);
 }
 
-io::Task<Result<std::string>> InferClient::unload(std::string name) {
+io::Task<Result<std::string>> InferClient::unload(std::string name, std::string version) {
+  json body = json::object();
+  if (!version.empty()) body["parameters"]["version"] = version;
   co_return co_await post(fmt::format("/v2/repository/models/{}/unload", net::percent_encode(name)),
-                          "{}", kTimeoutMs);
+                          body.dump(), kTimeoutMs);
+}
+
+io::Task<Result<std::string>> InferClient::policy(std::string name, std::string changes) {
+  co_return co_await ask(changes.empty() ? "GET" : "POST",
+                         fmt::format("/v2/repository/models/{}/policy", net::percent_encode(name)),
+                         changes, kTimeoutMs);
 }
 
 io::Task<Result<std::string>> InferClient::add_runtime(std::string name, std::string library,

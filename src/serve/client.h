@@ -19,8 +19,10 @@ class InferClient {
   // The server's JSON answer. kUnavailable where no server is reached; a refusal carries the
   // server's reason.
   io::Task<Result<std::string>> load(std::string name, std::string directory, bool retry,
-                                     int64_t timeout_ms);
-  io::Task<Result<std::string>> unload(std::string name);
+                                     std::string label, int64_t timeout_ms);
+  io::Task<Result<std::string>> unload(std::string name, std::string version);
+  // `changes`: as set_policy() of the repository takes them; "" only asks.
+  io::Task<Result<std::string>> policy(std::string name, std::string changes);
   io::Task<Result<std::string>> add_runtime(std::string name, std::string library,
                                             std::string component, int64_t timeout_ms);
   io::Task<Result<std::string>> remove_runtime(std::string name);

@@ -2,6 +2,7 @@
 // settings.
 #include <fmt/format.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/log_level.h"
@@ -33,34 +34,47 @@ Result<uint64_t> byte_count(const json& document, const char* name, std::optiona
   return found->get<uint64_t>();
 }
 
-// What a load is asked for beside the model's name.
+// What a load or unload is asked for beside the model's name.
 struct LoadParameters {
   std::string directory;
+  std::string label;
+  std::string version;
   bool retry = false;
 };
 
 // Parameters that are not honoured are refused.
 Result<LoadParameters> load_parameters(std::string_view body, bool is_load) {
-  if (body.empty()) return LoadParameters{};
-  const json document = json::parse(body, nullptr, false);
-  if (!document.is_object()) return fail(Code::kInvalidArgument, "the body is not a JSON object");
+  LoadParameters result;
+  if (body.empty()) return result;
+  SKERRY_ASSIGN(const json document, parse_object(body));
   const json parameters = document.value("parameters", json::object());
   if (!parameters.is_object()) {
     return fail(Code::kInvalidArgument, "'parameters' must be an object");
   }
+  const std::map<std::string_view, std::string*> texts =
+      is_load ? std::map<std::string_view, std::string*>{{"path", &result.directory},
+                                                         {"label", &result.label}}
+              : std::map<std::string_view, std::string*>{{"version", &result.version}};
   for (const auto& [key, value] : parameters.items()) {
     // Models depend on no others here: both answers to the question come to the same.
     if (!is_load && key == "unload_dependents" && value.is_boolean()) continue;
-    if (is_load && key == "retry" && value.is_boolean()) continue;
-    if (!is_load || key != "path") {
+    if (is_load && key == "retry" && value.is_boolean()) {
+      result.retry = value.get<bool>();
+      continue;
+    }
+    const auto text = texts.find(key);
+    if (text == texts.end()) {
       return fail(Code::kUnsupported,
                   fmt::format("parameter '{}' is not supported: a model comes from the folder in "
                               "'path', and its model.json describes it",
                               key));
     }
-    if (!value.is_string()) return fail(Code::kInvalidArgument, "'path' must be a string");
+    if (!value.is_string()) {
+      return fail(Code::kInvalidArgument, fmt::format("'{}' must be a string", key));
+    }
+    *text->second = value.get<std::string>();
   }
-  return LoadParameters{parameters.value("path", ""), parameters.value("retry", false)};
+  return result;
 }
 
 struct RuntimeParameters {
@@ -146,7 +160,7 @@ io::Task<HttpResponse> HttpApi::load(Call call) {
   auto parameters = load_parameters(call.request.body, true);
   if (!parameters) co_return error_response(parameters.error());
   auto report = co_await repository_.load(std::move(call.name), std::move(parameters->directory),
-                                          parameters->retry);
+                                          parameters->retry, std::move(parameters->label));
   if (!report) co_return error_response(report.error());
   co_return json_response({{"name", report->name},
                            {"version", report->version},
@@ -158,8 +172,8 @@ io::Task<HttpResponse> HttpApi::unload(Call call) {
   if (!allowed) co_return error_response(allowed.error());
   auto parameters = load_parameters(call.request.body, false);
   if (!parameters) co_return error_response(parameters.error());
-  trace_.forget(call.name);
-  auto unloaded = co_await repository_.unload(std::move(call.name));
+  if (parameters->version.empty()) trace_.forget(call.name);
+  auto unloaded = co_await repository_.unload(std::move(call.name), std::move(parameters->version));
   co_return unloaded ? json_response(json::object()) : error_response(unloaded.error());
 }
 
@@ -234,6 +248,20 @@ io::Task<HttpResponse> HttpApi::remove_runtime(Call call) {
   }
   auto removed = co_await options_.runtimes->remove(std::move(call.name));
   co_return removed ? json_response(json::object()) : error_response(removed.error());
+}
+
+HttpApi::Answer HttpApi::policy(const Call& call) {
+  SKERRY_ASSIGN(const VersionPolicy policy, repository_.policy(call.name));
+  return json_response(to_json(policy));
+}
+
+io::Task<HttpResponse> HttpApi::set_policy(Call call) {
+  auto allowed = allow_change(call.request, "policies are changed");
+  if (!allowed) co_return error_response(allowed.error());
+  auto changes = parse_object(call.request.body);
+  if (!changes) co_return error_response(changes.error());
+  auto policy = co_await repository_.set_policy(std::move(call.name), std::move(*changes));
+  co_return policy ? json_response(to_json(*policy)) : error_response(policy.error());
 }
 
 HttpApi::Answer HttpApi::shared_status(const Call& call) {

@@ -39,9 +39,9 @@ std::string platform_of(const ServedModel& model) {
   return model.runtime == "onnxruntime" ? "onnxruntime_onnx" : model.runtime;
 }
 
-json metadata_of(const ServedModel& model) {
+json metadata_of(const ServedModel& model, const std::vector<std::string>& versions) {
   return {{"name", model.name},
-          {"versions", json::array({model.version})},
+          {"versions", versions},
           {"platform", platform_of(model)},
           {"inputs", describe(model.inputs)},
           {"outputs", describe(model.outputs)}};
@@ -187,6 +187,8 @@ std::span<const HttpApi::Endpoint> HttpApi::Endpoint::all() {
       {"GET", "v2/repository/runtimes", &Api::list_runtimes},
       {"POST", "v2/repository/runtimes/*/add", nullptr, &Api::add_runtime},
       {"POST", "v2/repository/runtimes/*/remove", nullptr, &Api::remove_runtime},
+      {"GET", "v2/repository/models/*/policy", &Api::policy},
+      {"POST", "v2/repository/models/*/policy", nullptr, &Api::set_policy},
       {"GET", "v2/systemsharedmemory/status", &Api::shared_status},
       {"GET", "v2/systemsharedmemory/region/*/status", &Api::shared_status},
       {"POST", "v2/systemsharedmemory/region/*/register", &Api::register_shared},
@@ -294,7 +296,9 @@ HttpApi::Answer HttpApi::all_statistics(const Call&) {
 
 HttpApi::Answer HttpApi::model(const Call& call) {
   SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
-  return json_response(metadata_of(*model));
+  return json_response(metadata_of(*model, call.version.empty()
+                                               ? repository_.versions(call.name)
+                                               : std::vector<std::string>{model->version}));
 }
 
 HttpApi::Answer HttpApi::model_ready(const Call& call) {
@@ -315,18 +319,16 @@ HttpApi::Answer HttpApi::model_statistics(const Call& call) {
 }
 
 Result<ServedModelPtr> HttpApi::find(const std::string& name, const std::string& version) const {
-  ServedModelPtr model = repository_.find(name);
-  if (!model) {
+  if (ServedModelPtr model = repository_.find(name, version)) return model;
+  const std::vector<std::string> versions = repository_.versions(name);
+  if (versions.empty()) {
     return fail(
         Code::kNotFound,
         fmt::format("model '{}' is not loaded; POST /v2/repository/index lists those that are",
                     name));
   }
-  if (!version.empty() && version != model->version) {
-    return fail(Code::kNotFound,
-                fmt::format("model '{}' serves version {}, not {}", name, model->version, version));
-  }
-  return model;
+  return fail(Code::kNotFound, fmt::format("model '{}' serves version {}, not {}", name,
+                                           fmt::join(versions, " and "), version));
 }
 
 HttpApi::Answer HttpApi::metrics(const Call&) {

@@ -94,6 +94,8 @@ class HttpApi {
   io::Task<net::HttpResponse> add_runtime(Call call);
   io::Task<net::HttpResponse> remove_runtime(Call call);
   Result<void> check_runtimes(const net::HttpRequest& request) const;
+  Answer policy(const Call& call);
+  io::Task<net::HttpResponse> set_policy(Call call);
   Answer shared_status(const Call& call);
   Answer register_shared(const Call& call);
   Answer unregister_shared(const Call& call);

@@ -102,6 +102,8 @@ io::Task<HttpResponse> refuse(Error error) {
 }  // namespace
 
 io::Task<HttpResponse> HttpApi::begin_infer(Call call) {
+  ServedModelPtr next = call.version.empty() ? repository_.next(call.name) : nullptr;
+  if (next) return infer(std::move(next), std::move(call.request));
   auto model = find(call.name, call.version);
   if (!model) return refuse(std::move(model.error()));
   return infer(std::move(*model), std::move(call.request));

@@ -16,24 +16,7 @@ using nlohmann::json;
 constexpr uint64_t kMaxStateBytes = 1 << 20;
 constexpr size_t kMaxRefusals = 100;  // that the index remembers, of names that serve nothing
 constexpr size_t kMaxLeftBehind = 32;
-
-struct Remembered {
-  std::string name;
-  std::string directory;
-};
-
-Result<std::vector<Remembered>> parse_state(const std::string& text) {
-  try {
-    std::vector<Remembered> models;
-    const json state = json::parse(text);
-    for (const json& model : state.at("models")) {
-      models.push_back({model.at("name"), model.at("path")});
-    }
-    return models;
-  } catch (const json::exception& e) {
-    return fail(Code::kCorrupt, e.what());
-  }
-}
+constexpr uint64_t kMiB = 1 << 20;
 
 std::shared_ptr<ModelTrials> trials_of(io::Files& files, std::shared_ptr<ModelTrials> given) {
   if (given) return given;
@@ -43,6 +26,46 @@ std::shared_ptr<ModelTrials> trials_of(io::Files& files, std::shared_ptr<ModelTr
 }
 
 }  // namespace
+
+// {"models": [{"name", "path"}], "policies": {NAME: POLICY}}
+Result<std::map<std::string, ModelRepository::Remembered>> ModelRepository::parse_state(
+    const std::string& text) {
+  try {
+    std::map<std::string, Remembered> models;
+    const json state = json::parse(text);
+    for (const json& model : state.at("models")) {
+      models[model.at("name")].directories.push_back(model.at("path"));
+    }
+    for (const auto& [name, policy] : state.value("policies", json::object()).items()) {
+      VersionPolicy& read = models[name].policy;
+      read.keep = policy.at("keep");
+      read.labels = policy.at("labels");
+      read.canary_percent = policy.at("canary_percent");
+    }
+    return models;
+  } catch (const json::exception& e) {
+    return fail(Code::kCorrupt, e.what());
+  }
+}
+
+ServedModelPtr ModelRepository::Entry::find(std::string_view version) const {
+  for (const Version& each : versions) {
+    if (each.model->version == version) return each.model;
+  }
+  return nullptr;
+}
+
+ServedModelPtr ModelRepository::Entry::usual() const {
+  if (versions.empty()) return nullptr;
+  const ServedModelPtr stable = find(policy.label(kStable));
+  return stable ? stable : versions.back().model;
+}
+
+std::vector<std::string> ModelRepository::Entry::names() const {
+  std::vector<std::string> names;
+  for (const Version& each : versions) names.push_back(each.model->version);
+  return names;
+}
 
 ModelRepository::ModelRepository(io::Loop& loop, io::Files& files,
                                  std::shared_ptr<const runtime::Runtimes> runtimes, Options options)
@@ -64,23 +87,32 @@ void ModelRepository::post(io::Callback work) {
 }
 
 io::Task<Result<LoadReport>> ModelRepository::load(std::string name, std::string directory,
-                                                   bool retry) {
+                                                   bool retry, std::string label) {
+  SKERRY_CO_ASSIGN(Load * load, begin(name, directory, retry));
+  load->label = std::move(label);
+  auto done = load->done;
+  co_return co_await done;
+}
+
+Result<ModelRepository::Load*> ModelRepository::begin(const std::string& name,
+                                                      const std::string& given, bool retry) {
+  std::string directory = given;
   const auto known = entries_.find(name);
   if (directory.empty() && known != entries_.end()) directory = known->second.directory;
   if (directory.empty()) {
-    co_return fail(Code::kInvalidArgument,
-                   fmt::format("model '{}' was never loaded; give its package's folder as "
-                               "{{\"parameters\":{{\"path\":…}}}}",
-                               name));
+    return fail(Code::kInvalidArgument,
+                fmt::format("model '{}' was never loaded; give its package's folder as "
+                            "{{\"parameters\":{{\"path\":…}}}}",
+                            name));
   }
   if (loaders_->given_up() >= kMaxLeftBehind) {
-    co_return fail(Code::kResourceExhausted,
-                   fmt::format("{} loads hang already; restart skerry-infer", kMaxLeftBehind));
+    return fail(Code::kResourceExhausted,
+                fmt::format("{} loads hang already; restart skerry-infer", kMaxLeftBehind));
   }
   io::Completion<Result<LoadReport>> done(loop_);
-  Entry& entry = entries_[name];
-  start(name, directory, retry, entry.loads.emplace_back(++last_number_, done));
-  co_return co_await done;
+  Load& load = entries_[name].loads.emplace_back(++last_number_, done);
+  start(name, directory, retry, load);
+  return &load;
 }
 
 void ModelRepository::start(const std::string& name, const std::string& directory, bool retry,
@@ -129,14 +161,15 @@ ModelRepository::Load* ModelRepository::find_load(const std::string& name, uint6
 }
 
 void ModelRepository::staged(const std::string& name, uint64_t number, Staged staged) {
-  if (find_load(name, number) == nullptr) {
+  const Load* load = find_load(name, number);
+  if (load == nullptr) {
     if (staged) dispose(std::move(*staged));
     return;
   }
   if (!staged) return end(name, number, fail(std::move(staged.error())));
   Entry& entry = entries_[name];
   // From here on new requests run on the new version.
-  auto report = switch_to(entry, std::move(*staged));
+  auto report = switch_to(entry, std::move(*staged), *load);
   if (!report) return end(name, number, std::move(report));
   drop_older_loads(
       entry, number,
@@ -149,24 +182,71 @@ void ModelRepository::staged(const std::string& name, uint64_t number, Staged st
   });
 }
 
-Result<LoadReport> ModelRepository::switch_to(Entry& entry, std::unique_ptr<ServedModel> staged) {
+// By what trials have measured, so before the model's first request needs more.
+Result<void> ModelRepository::check_memory(const ServedModel& staged) const {
+  if (options_.memory_bytes == 0) return {};
+  const uint64_t needed = staged.stats.memory_bytes();
+  uint64_t used = 0;
+  for (const ServedModelPtr& model : served()) used += model->stats.memory_bytes();
+  if (needed <= options_.memory_bytes && used <= options_.memory_bytes - needed) return {};
+  return fail(
+      Code::kResourceExhausted,
+      fmt::format("version {} of '{}' needs {} MiB; {} of {} MiB are in use (unload a model "
+                  "or a version, or start skerry-infer with more --memory-mb)",
+                  staged.version, staged.name, (needed + kMiB - 1) / kMiB, used / kMiB,
+                  options_.memory_bytes / kMiB));
+}
+
+Result<LoadReport> ModelRepository::switch_to(Entry& entry, std::unique_ptr<ServedModel> staged,
+                                              const Load& load) {
+  const std::string& label = load.label;
   LoadReport report{staged->name, staged->version, ""};
-  if (entry.served) {
-    if (auto fits = check_replaces(*entry.served, *staged); !fits) {
-      dispose(std::move(staged));
-      return fail(std::move(fits.error()));
-    }
-    report.previous_version = entry.served->version;
+  const ServedModelPtr usual = entry.usual();
+  auto fits = usual ? check_replaces(*usual, *staged) : Result<void>();
+  if (fits) fits = check_memory(*staged);
+  VersionPolicy policy = entry.policy;
+  if (fits && !label.empty()) {
+    std::vector<std::string> versions = entry.names();
+    versions.push_back(staged->version);
+    json labels = {{label, staged->version}};
+    if (policy.labels.empty() && usual && label != kStable) labels[kStable] = usual->version;
+    auto labelled = changed_policy(policy, {{"labels", labels}}, versions);
+    if (labelled) policy = std::move(*labelled);
+    if (!labelled) fits = fail(std::move(labelled.error()));
   }
+  if (!fits) {
+    dispose(std::move(staged));
+    return fail(std::move(fits.error()));
+  }
+  if (usual) report.previous_version = usual->version;
+  entry.policy = std::move(policy);
   entry.directory = staged->directory;
-  entry.remembered = true;
-  entry.settled = loop_.after(options_.settle_ms, [this, key = staged->key] {
+  if (load.is_restored) {
+    std::erase(entry.remembered, staged->directory);
+  } else {
+    entry.remembered.clear();
+  }
+  std::erase_if(entry.versions,
+                [&](const Version& each) { return each.model->version == staged->version; });
+  Version& version = entry.versions.emplace_back();
+  version.settled = loop_.after(options_.settle_ms, [this, key = staged->key] {
     writer_.submit([trials = trials_, key] { trials->settle(key); });
   });
-  entry.served = ServedModelPtr(staged.release(), [loaders = loaders_](ServedModel* model) {
+  version.model = ServedModelPtr(staged.release(), [loaders = loaders_](ServedModel* model) {
     loaders->submit([owned = std::unique_ptr<ServedModel>(model)] {});
   });
+  if (!load.is_restored) drop_versions(entry);
   return report;
+}
+
+// Those that the policy does not keep, and the labels of what is gone.
+void ModelRepository::drop_versions(Entry& entry) {
+  int64_t newer = static_cast<int64_t>(entry.versions.size());
+  std::erase_if(entry.versions, [&](const Version& each) {
+    return !entry.policy.keeps(each.model->version, --newer < entry.policy.keep);
+  });
+  std::erase_if(entry.policy.labels,
+                [&](const auto& each) { return entry.find(each.second) == nullptr; });
 }
 
 // Destroying a model takes milliseconds.
@@ -210,19 +290,32 @@ void ModelRepository::forget_oldest_refusals() {
   entries_.erase(oldest);
 }
 
-io::Task<Result<void>> ModelRepository::unload(std::string name) {
+io::Task<Result<void>> ModelRepository::unload(std::string name, std::string version) {
   const auto found = entries_.find(name);
   if (found == entries_.end() || found->second.is_only_refused()) {
     co_return fail(Code::kNotFound, fmt::format("model '{}' is not loaded", name));
   }
   Entry& entry = found->second;
-  drop_older_loads(entry, ++last_number_, fmt::format("'{}' was unloaded meanwhile", name));
-  entry.served.reset();
-  entry.settled.cancel();
-  entry.remembered = false;
-  entry.refused_reason.clear();
-  entry.refused = last_number_;
-  log_.write(log::Level::kInfo, "serve", "model is unloaded", {{"model", name}});
+  if (!version.empty() && !entry.find(version)) {
+    co_return fail(Code::kNotFound,
+                   fmt::format("version {} of model '{}' is not loaded", version, name));
+  }
+  const bool is_last = version.empty() || entry.versions.size() == 1;
+  if (is_last) {
+    drop_older_loads(entry, ++last_number_, fmt::format("'{}' was unloaded meanwhile", name));
+    entry.versions.clear();
+    entry.policy = {};
+    entry.remembered.clear();
+    entry.refused_reason.clear();
+    entry.refused = last_number_;
+  } else {
+    std::erase_if(entry.versions,
+                  [&](const Version& each) { return each.model->version == version; });
+    drop_versions(entry);
+    entry.directory = entry.versions.back().model->directory;
+  }
+  log_.write(log::Level::kInfo, "serve", "model is unloaded",
+             {{"model", name}, {"version", is_last ? "all" : version}});
   forget_oldest_refusals();
   io::Completion<bool> saved(loop_);
   save_state([saved]() mutable { saved.complete(true); });
@@ -230,13 +323,38 @@ io::Task<Result<void>> ModelRepository::unload(std::string name) {
   co_return Result<void>();
 }
 
+Result<VersionPolicy> ModelRepository::policy(std::string_view name) const {
+  const auto entry = entries_.find(name);
+  if (entry != entries_.end() && !entry->second.versions.empty()) return entry->second.policy;
+  return fail(Code::kNotFound, fmt::format("model '{}' is not loaded", name));
+}
+
+io::Task<Result<VersionPolicy>> ModelRepository::set_policy(std::string name, json changes) {
+  SKERRY_CO_ASSIGN(VersionPolicy policy, this->policy(name));
+  Entry& entry = entries_[name];
+  SKERRY_CO_ASSIGN(entry.policy, changed_policy(std::move(policy), changes, entry.names()));
+  drop_versions(entry);
+  entry.directory = entry.versions.back().model->directory;
+  policy = entry.policy;
+  io::Completion<bool> saved(loop_);
+  save_state([saved]() mutable { saved.complete(true); });
+  co_await saved;
+  co_return policy;
+}
+
 void ModelRepository::save_state(io::Callback then) {
   if (options_.state_file.empty()) return post(std::move(then));
   json models = json::array();
+  json policies = json::object();
   for (const auto& [name, entry] : entries_) {
-    if (entry.remembered) models.push_back({{"name", name}, {"path", entry.directory}});
+    std::vector<std::string> directories = entry.remembered;
+    for (const Version& each : entry.versions) directories.push_back(each.model->directory);
+    for (const std::string& path : directories) models.push_back({{"name", name}, {"path", path}});
+    if (entry.policy != VersionPolicy()) policies[name] = to_json(entry.policy);
   }
-  const std::string text = json{{"models", models}}.dump(2) + "\n";
+  json state = {{"models", models}};
+  if (!policies.empty()) state["policies"] = policies;
+  const std::string text = state.dump(2) + "\n";
   writer_.submit([this, text, then = std::move(then)]() mutable {
     auto written = io::write_file_atomic(files_, options_.state_file, text);
     post([this, then = std::move(then), written = std::move(written)]() mutable {
@@ -250,12 +368,24 @@ void ModelRepository::save_state(io::Callback then) {
   });
 }
 
-io::Task<void> ModelRepository::restore_one(std::string name, std::string directory,
+// One version after the other, as each load drops those that have not ended before it.
+io::Task<void> ModelRepository::restore_one(std::string name, std::vector<std::string> directories,
                                             io::Completion<bool> end) {
-  auto loaded = co_await load(name, directory);
-  if (!loaded) {
+  std::vector<std::string> loaded;
+  for (const std::string& directory : directories) {
+    // Whoever loads or unloads meanwhile has the last word.
+    if (!entries_[name].loads.empty() || entries_[name].names() != loaded) break;
+    auto load = begin(name, directory, false);
+    if (load) (*load)->is_restored = true;
+    auto report = load ? co_await (*load)->done : fail(std::move(load.error()));
+    if (report) loaded.push_back(report->version);
+    if (report) continue;
     log::error("serve", "a model of the last run is not served",
-               {{"model", name}, {"error", loaded.error().message()}});
+               {{"model", name}, {"error", report.error().message()}});
+  }
+  Entry& entry = entries_[name];
+  if (entry.loads.empty() && !entry.versions.empty() && entry.names() == loaded) {
+    drop_versions(entry);
   }
   end.complete(true);
 }
@@ -269,16 +399,18 @@ io::Task<void> ModelRepository::restore() {
                {{"file", options_.state_file}, {"error", models.error().message()}});
     co_return;
   }
-  for (const Remembered& model : *models) {
-    Entry& entry = entries_[model.name];
-    entry.directory = model.directory;
-    entry.remembered = true;
+  for (const auto& [name, remembered] : *models) {
+    if (remembered.directories.empty()) continue;
+    Entry& entry = entries_[name];
+    entry.directory = remembered.directories.back();
+    entry.remembered = remembered.directories;
+    entry.policy = remembered.policy;
   }
   // All are begun at once: a load() of the same name that comes meanwhile is newer and wins.
   std::list<io::Completion<bool>> ends;
   io::TaskScope loads;
-  for (const Remembered& model : *models) {
-    loads.spawn(restore_one(model.name, model.directory, ends.emplace_back(loop_)));
+  for (const auto& [name, remembered] : *models) {
+    loads.spawn(restore_one(name, remembered.directories, ends.emplace_back(loop_)));
   }
   // One that hangs must not keep the others from being asked for.
   const io::Timer enough = loop_.after(options_.restore_wait_ms, [&ends] {
@@ -288,15 +420,37 @@ io::Task<void> ModelRepository::restore() {
   for (const io::Completion<bool>& end : ends) co_await end;
 }
 
-ServedModelPtr ModelRepository::find(std::string_view name) const {
+ServedModelPtr ModelRepository::find(std::string_view name, std::string_view version) const {
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return nullptr;
+  const Entry& entry = found->second;
+  if (version.empty()) return entry.usual();
+  const ServedModelPtr exact = entry.find(version);
+  return exact ? exact : entry.find(entry.policy.label(version));
+}
+
+ServedModelPtr ModelRepository::next(std::string_view name) {
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return nullptr;
+  Entry& entry = found->second;
+  if (entry.policy.canary_percent == 0) return entry.usual();
+  const ServedModelPtr canary = entry.find(entry.policy.label(kCanary));
+  if (!canary) return entry.usual();
+  entry.split += entry.policy.canary_percent;
+  if (entry.split < 100) return entry.usual();
+  entry.split -= 100;
+  return canary;
+}
+
+std::vector<std::string> ModelRepository::versions(std::string_view name) const {
   const auto entry = entries_.find(name);
-  return entry == entries_.end() ? nullptr : entry->second.served;
+  return entry == entries_.end() ? std::vector<std::string>() : entry->second.names();
 }
 
 std::vector<ServedModelPtr> ModelRepository::served() const {
   std::vector<ServedModelPtr> models;
   for (const auto& [name, entry] : entries_) {
-    if (entry.served) models.push_back(entry.served);
+    for (const Version& each : entry.versions) models.push_back(each.model);
   }
   return models;
 }
@@ -304,10 +458,12 @@ std::vector<ServedModelPtr> ModelRepository::served() const {
 std::vector<IndexEntry> ModelRepository::index() const {
   std::vector<IndexEntry> rows;
   for (const auto& [name, entry] : entries_) {
-    if (entry.served) rows.push_back({name, entry.served->version, "READY", entry.refused_reason});
+    for (const Version& each : entry.versions) {
+      rows.push_back({name, each.model->version, "READY", entry.refused_reason});
+    }
     if (!entry.loads.empty()) {
       rows.push_back({name, "", "LOADING", ""});
-    } else if (!entry.served) {
+    } else if (entry.versions.empty()) {
       rows.push_back({name, "", "UNAVAILABLE",
                       entry.refused_reason.empty() ? "unloaded" : entry.refused_reason});
     }

@@ -1,6 +1,6 @@
-// The models being served, by name. Loading happens on threads that can be left behind; the switch
-// from one version to the next is one assignment on the loop's thread, so that every request runs
-// on one whole version and none is lost.
+// The models being served, by name, one version of each or several side by side. Loading happens on
+// threads that can be left behind; the switch from one version to the next is one assignment on the
+// loop's thread, so that every request runs on one whole version and none is lost.
 #pragma once
 
 #include <atomic>
@@ -18,13 +18,14 @@
 #include "io/task.h"
 #include "serve/loop_door.h"
 #include "serve/model_loader.h"
+#include "serve/version_policy.h"
 
 namespace skerry::serve {
 
 struct LoadReport {
   std::string name;
   std::string version;
-  std::string previous_version;  // "" where nothing was served under the name
+  std::string previous_version;  // that answered until now; "" where nothing was served
 };
 
 // A row of the protocol's repository index.
@@ -47,6 +48,7 @@ class ModelRepository {
     int64_t slow_load_ms = 2'000;  // a load that takes longer no longer keeps others waiting
     int64_t load_timeout_ms = 300'000;
     int64_t restore_wait_ms = 60'000;  // what restore() waits for loads at most
+    uint64_t memory_bytes = 0;         // that all models may hold, as their trials say; 0: no limit
     // A model that has served that long without a crash is no suspect any more.
     int64_t settle_ms = 3'600'000;
   };
@@ -61,16 +63,25 @@ class ModelRepository {
   // failure what was served goes on unchanged. The last call for a name wins, and none waits for
   // another: a load that ends after a newer one, or after an unload, is dropped and says so. Goes
   // on when the caller is destroyed. `retry`: also a package that the service has died of too
-  // often.
-  io::Task<Result<LoadReport>> load(std::string name, std::string directory, bool retry = false);
-  // kNotFound where nothing is served or being loaded under the name.
-  io::Task<Result<void>> unload(std::string name);
+  // often. `label`: what the version is called from then on, beside those that have a label; where
+  // it is the first one to have one, the version before it becomes "stable".
+  io::Task<Result<LoadReport>> load(std::string name, std::string directory, bool retry = false,
+                                    std::string label = "");
+  // Of one version, or of all. kNotFound where nothing is served or being loaded under the name.
+  io::Task<Result<void>> unload(std::string name, std::string version = "");
+  // Changes what is served side by side (version_policy.h), and drops what is kept no more.
+  io::Task<Result<VersionPolicy>> set_policy(std::string name, nlohmann::json changes);
+  Result<VersionPolicy> policy(std::string_view name) const;
   // Loads what the state file names; a load() that is called later is the newer one. Failures are
   // logged and stay in the index and in the file.
   io::Task<void> restore();
 
-  // Null where nothing is served under the name.
-  ServedModelPtr find(std::string_view name) const;
+  // The version with that number or label; "": the one labelled stable, or the last one. Null
+  // where there is none.
+  ServedModelPtr find(std::string_view name, std::string_view version = "") const;
+  // Whose turn it is to answer a request that names no version.
+  ServedModelPtr next(std::string_view name);
+  std::vector<std::string> versions(std::string_view name) const;  // in the order of their loads
   std::vector<ServedModelPtr> served() const;
   std::vector<IndexEntry> index() const;
 
@@ -78,31 +89,52 @@ class ModelRepository {
   struct Load {
     uint64_t number = 0;  // later calls have higher ones
     io::Completion<Result<LoadReport>> done;
+    std::string label;
+    bool is_restored = false;  // drops no other version
     std::stop_source stop;
     std::shared_ptr<std::atomic<bool>> begun = std::make_shared<std::atomic<bool>>(false);
     Workers::Ticket ticket = 0;
     io::Timer slow;
     io::Timer timeout;
   };
-  struct Entry {
-    ServedModelPtr served;
-    std::string directory;  // of the last load that succeeded
+  struct Version {
+    ServedModelPtr model;
     io::Timer settled;
-    bool remembered = false;     // belongs into the state file
+  };
+  // What a state file has of a name.
+  struct Remembered {
+    std::vector<std::string> directories;  // in the order of their loads
+    VersionPolicy policy;
+  };
+  struct Entry {
+    std::list<Version> versions;  // served, in the order of their loads
+    VersionPolicy policy;
+    int64_t split = 0;      // hundredths of a request that the canary is behind
+    std::string directory;  // of the last load that succeeded
+    // Of a state file, where the versions in it are not served; belongs there again.
+    std::vector<std::string> remembered;
     std::list<Load> loads;       // in progress, oldest first
     std::string refused_reason;  // of the last load, where it failed
     uint64_t refused = 0;        // its number
 
-    bool is_only_refused() const { return !served && !remembered && loads.empty(); }
+    bool is_only_refused() const { return versions.empty() && remembered.empty() && loads.empty(); }
+    ServedModelPtr find(std::string_view version) const;
+    ServedModelPtr usual() const;  // null where nothing is served
+    std::vector<std::string> names() const;
   };
   using Staged = Result<std::unique_ptr<ServedModel>>;
 
-  io::Task<void> restore_one(std::string name, std::string directory, io::Completion<bool> end);
+  io::Task<void> restore_one(std::string name, std::vector<std::string> directories,
+                             io::Completion<bool> end);
+  static Result<std::map<std::string, Remembered>> parse_state(const std::string& text);
+  Result<Load*> begin(const std::string& name, const std::string& directory, bool retry);
   void start(const std::string& name, const std::string& directory, bool retry, Load& load);
   void watch_slow(const std::string& name, uint64_t number);
   void watch_timeout(const std::string& name, uint64_t number);
   void staged(const std::string& name, uint64_t number, Staged staged);
-  Result<LoadReport> switch_to(Entry& entry, std::unique_ptr<ServedModel> staged);
+  Result<LoadReport> switch_to(Entry& entry, std::unique_ptr<ServedModel> staged, const Load& load);
+  Result<void> check_memory(const ServedModel& staged) const;
+  static void drop_versions(Entry& entry);
   void end(const std::string& name, uint64_t number, Result<LoadReport> report);
   Load* find_load(const std::string& name, uint64_t number);
   void drop_older_loads(Entry& entry, uint64_t number, const std::string& why);

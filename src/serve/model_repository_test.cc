@@ -12,6 +12,7 @@
 namespace skerry::serve {
 namespace {
 
+using test::json;
 using test::Package;
 using testing::AllOf;
 using testing::HasSubstr;
@@ -346,6 +347,136 @@ TEST_F(ModelRepositoryTest, RemembersWhatIsServedOverARestart) {
   restart(options);
   test::run(loop_, restored(repository_.get()));  // says so in the log and serves nothing
   EXPECT_EQ(served_version(), "");
+}
+
+class VersionsTest : public ModelRepositoryTest {
+ protected:
+  void load_as(const std::string& version, const std::string& label) {
+    const auto report =
+        test::run(loop_, repository_->load("echo", write(Package(version)), false, label));
+    ASSERT_TRUE(report) << report.error().message();
+  }
+  Result<VersionPolicy> set(const json& changes) {
+    return test::run(loop_, repository_->set_policy("echo", changes));
+  }
+  std::string find(const std::string& version) {
+    const auto model = repository_->find("echo", version);
+    return model ? model->version : "";
+  }
+  // How many of a hundred requests that name no version each one answers.
+  std::map<std::string, int> answers() {
+    std::map<std::string, int> counts;
+    for (int i = 0; i < 100; ++i) ++counts[repository_->next("echo")->version];
+    return counts;
+  }
+};
+
+TEST_F(VersionsTest, ALabelIsServedBesideTheVersionBefore) {
+  load_as("1", "");
+  load_as("2", "canary");
+  EXPECT_EQ(served_version(), "1");
+  EXPECT_EQ(find("stable"), "1");
+  EXPECT_EQ(find("canary"), "2");
+  EXPECT_EQ(find("2"), "2");
+  EXPECT_EQ(find("3"), "");
+  EXPECT_EQ(repository_->index().size(), 2u);
+  load_as("3", "canary");  // the canary before has no label any more
+  EXPECT_EQ(repository_->versions("echo"), (std::vector<std::string>{"1", "3"}));
+}
+
+TEST_F(VersionsTest, ACanaryGetsItsShareExactly) {
+  load_as("1", "");
+  load_as("2", "canary");
+  EXPECT_EQ(answers(), (std::map<std::string, int>{{"1", 100}}));
+  for (const int percent : {1, 10, 33, 50, 99}) {
+    ASSERT_TRUE(set({{"canary_percent", percent}}));
+    EXPECT_EQ(answers()["2"], percent);
+  }
+  ASSERT_TRUE(set({{"canary_percent", 100}}));
+  EXPECT_EQ(answers(), (std::map<std::string, int>{{"2", 100}}));
+}
+
+TEST_F(VersionsTest, APromotionDropsTheVersionBefore) {
+  load_as("1", "");
+  load_as("2", "canary");
+  const std::weak_ptr<ServedModel> before = repository_->find("echo", "1");
+  ASSERT_TRUE(set({{"labels", {{"stable", "2"}, {"canary", nullptr}}}}));
+  EXPECT_EQ(served_version(), "2");
+  EXPECT_EQ(repository_->versions("echo"), (std::vector<std::string>{"2"}));
+  EXPECT_TRUE(test::run_until(loop_, [&] { return before.expired(); }));
+}
+
+TEST_F(VersionsTest, TheLastSoManyAreKept) {
+  load_as("1", "");
+  ASSERT_TRUE(set({{"keep", 2}}));
+  for (const char* version : {"2", "3", "4"}) load_as(version, "");
+  EXPECT_EQ(repository_->versions("echo"), (std::vector<std::string>{"3", "4"}));
+  EXPECT_EQ(served_version(), "4");
+  load_as("3", "");  // again: it is the last one then
+  EXPECT_EQ(repository_->versions("echo"), (std::vector<std::string>{"4", "3"}));
+  EXPECT_EQ(served_version(), "3");
+}
+
+TEST_F(VersionsTest, OneVersionIsUnloadedAlone) {
+  load_as("1", "");
+  load_as("2", "canary");
+  EXPECT_FALSE(test::run(loop_, repository_->unload("echo", "3")));
+  ASSERT_TRUE(test::run(loop_, repository_->unload("echo", "2")));
+  EXPECT_EQ(repository_->versions("echo"), (std::vector<std::string>{"1"}));
+  EXPECT_EQ(repository_->policy("echo")->labels,
+            (std::map<std::string, std::string>{{"stable", "1"}}));
+  ASSERT_TRUE(test::run(loop_, repository_->unload("echo", "1")));
+  EXPECT_FALSE(repository_->policy("echo"));
+  load_as("5", "");
+  EXPECT_EQ(repository_->policy("echo")->labels.size(), 0u);
+}
+
+TEST_F(VersionsTest, ARestartServesThemAllAgain) {
+  const ModelRepository::Options options = {.state_file = dir_.path("models-state.json")};
+  restart(options);
+  load_as("1", "");
+  load_as("2", "canary");
+  ASSERT_TRUE(set({{"canary_percent", 25}}));
+  restart(options);
+  const auto restored = [this]() -> io::Task<bool> {
+    co_await repository_->restore();
+    co_return true;
+  };
+  EXPECT_TRUE(test::run(loop_, restored()));
+  EXPECT_EQ(repository_->versions("echo"), (std::vector<std::string>{"1", "2"}));
+  EXPECT_EQ(answers(), (std::map<std::string, int>{{"1", 75}, {"2", 25}}));
+}
+
+TEST_F(VersionsTest, ALabelThatIsNoneIsRefusedAndNothingChanges) {
+  load_as("1", "");
+  const auto report =
+      test::run(loop_, repository_->load("echo", write(Package("2")), false, "a b"));
+  ASSERT_FALSE(report);
+  EXPECT_THAT(report.error().message(), HasSubstr("cannot be a label"));
+  EXPECT_EQ(repository_->versions("echo"), (std::vector<std::string>{"1"}));
+}
+
+TEST_F(VersionsTest, ACanaryMustFitTheCallersOfTheStableVersion) {
+  load_as("1", "");
+  Package other("2");
+  const auto report =
+      test::run(loop_, repository_->load("echo", write(other.shape({-1, 3})), false, "canary"));
+  ASSERT_FALSE(report);
+  EXPECT_THAT(report.error().message(), HasSubstr("does not fit the callers of version 1"));
+}
+
+TEST_F(VersionsTest, WhatHasNoMemoryLeftIsRefused) {
+  ModelRepository::Options options = {.memory_bytes = 100 << 20};
+  options.load.trial = [](const TrialRequest&, const std::stop_token&) -> Result<TrialReport> {
+    return TrialReport{.peak_memory_bytes = 70 << 20, .model_memory_bytes = 60 << 20};
+  };
+  restart(options);
+  load_as("1", "");
+  EXPECT_THAT(refusal(Package("2")),
+              HasSubstr("version 2 of 'echo' needs 60 MiB; 60 of 100 MiB are in use"));
+  EXPECT_EQ(served_version(), "1");
+  ASSERT_TRUE(test::run(loop_, repository_->unload("echo")));
+  load_as("2", "");
 }
 
 }  // namespace

@@ -278,7 +278,6 @@ io::Task<void> Scheduler::run_together(QueuePtr queue, Batch batch) {
       return std::ranges::none_of(batch, [](const auto& each) { return each->is_awaited(); });
     };
     outcome = co_await inference_.infer(model, std::move(together));
-    model->stats.add_execution(batch.size(), outcome.infer_ns);
     if (!outcome.outputs && is_everybodys(outcome.outputs.error().code())) {
       for (const RequestPtr& each : batch) {
         each->turn.complete(Outcome{fail(outcome.outputs.error())});
@@ -303,6 +302,7 @@ io::Task<void> Scheduler::run_together(QueuePtr queue, Batch batch) {
     pump_soon(queue);
     co_return;
   }
+  model->stats.add_execution(batch.size(), outcome.infer_ns);
   for (size_t i = 0; i < batch.size(); ++i) {
     batch[i]->turn.complete(Outcome{std::move((*parts)[i]),
                                     begun_ns - batch[i]->since_ns + outcome.queue_ns,

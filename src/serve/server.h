@@ -28,6 +28,7 @@ struct ServerOptions {
   int64_t load_timeout_ms = 300'000;
   uint64_t max_model_bytes = uint64_t{4} << 30;
   uint64_t trial_memory_bytes = 0;  // 0: by the package's size, see trial_memory_limit()
+  uint64_t memory_bytes = 0;        // that all models may hold; 0: no limit
   uint64_t max_body_bytes = 64 << 20;
   int64_t drain_timeout_ms = 10'000;
   std::string state_file;  // "" for none

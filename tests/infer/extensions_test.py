@@ -255,6 +255,71 @@ class Requests(ExtensionTest):
         asyncio.run(asyncio.wait_for(run(), DEADLINE_S))
 
 
+class Versions(ExtensionTest):
+    def call(self, version="", values=((5, 7),)):
+        values = numpy.array(values, numpy.float32)
+        x = triton.InferInput("x", list(values.shape), "FP32")
+        x.set_data_from_numpy(values)
+        result = self.client.infer("affine", [x], model_version=version)
+        return result.get_response()["model_version"], result.as_numpy("y").tolist()
+
+    def policy(self, *options):
+        result = self.server.command("policy", "affine", "--json", *options)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(result.stdout)
+
+    def test_a_canary_beside_the_stable_version(self):
+        self.load("affine", affine_package(self.dir / "2", "2", "double.onnx"))
+        loaded = self.server.command("load", "affine", self.dir / "3", "--label", "canary")
+        self.assertEqual(loaded.returncode, 1)  # there is no such folder yet
+        affine_package(self.dir / "3", "3", "triple.onnx")
+        loaded = self.server.command("load", "affine", self.dir / "3", "--label", "canary")
+        self.assertEqual(loaded.returncode, 0, loaded.stderr)
+        self.assertEqual(self.client.get_model_metadata("affine")["versions"], ["2", "3"])
+        self.assertEqual(self.client.get_model_metadata("affine", "3")["versions"], ["3"])
+        self.assertEqual({self.call()[0] for _ in range(20)}, {"2"})
+        for version, expected in (("2", [[11, 15]]), ("3", [[16, 22]]), ("canary", [[16, 22]]), ("stable", [[11, 15]])):
+            self.assertEqual(self.call(version)[1], expected)
+        self.assertEqual(self.policy("--canary", "20")["canary_percent"], 20)
+        answers = [self.call() for _ in range(50)]
+        self.assertEqual(sum(version == "3" for version, _ in answers), 10)
+        self.assertTrue(all(value == ([[16, 22]] if version == "3" else [[11, 15]]) for version, value in answers))
+        counts = {row["version"]: row["inference_count"]
+                  for row in self.client.get_inference_statistics()["model_stats"]}
+        self.assertEqual(counts, {"2": 62, "3": 12})
+        self.assertEqual(self.policy("--label", "stable=3", "--label", "canary=")["labels"], {"stable": "3"})
+        self.assertEqual(self.call()[0], "3")
+        with self.assertRaisesRegex(InferenceServerException, "serves version 3, not 2"):
+            self.call("2")
+
+    def test_requests_that_run_together(self):
+        package = affine_package(self.dir / "p", "1", "double.onnx")
+        manifest = json.loads((package / "model.json").read_text())
+        (package / "model.json").write_text(json.dumps(manifest | {"batching": {"max_rows": 4, "max_delay_ms": 50}}))
+        self.load("affine", package)
+        config = self.client.get_model_config("affine")
+        self.assertEqual((config["max_batch_size"], config["input"][0]["dims"]), (4, [2]))
+        self.assertEqual(config["dynamic_batching"]["max_queue_delay_microseconds"], 50000)
+        self.assertEqual(self.client.get_model_metadata("affine")["inputs"][0]["shape"], [-1, 2])
+
+        async def run():
+            async with triton_aio.InferenceServerClient(self.server.url) as client:
+                async def one(value):
+                    x = triton_aio.InferInput("x", [1, 2], "FP32")
+                    x.set_data_from_numpy(numpy.array([[value, -value]], numpy.float32))
+                    answer = await client.infer("affine", [x])
+                    return answer.as_numpy("y").tolist()
+                return await asyncio.gather(*[one(i) for i in range(40)])
+        answers = asyncio.run(asyncio.wait_for(run(), DEADLINE_S))
+        self.assertEqual(answers, [[[2 * i + 1, 1 - 2 * i]] for i in range(40)])
+        (stats,) = self.client.get_inference_statistics("affine")["model_stats"]
+        self.assertEqual(stats["inference_count"], 40)
+        self.assertLess(stats["execution_count"], 40)
+        self.assertEqual(sum(row["batch_size"] * row["compute_infer"]["count"] for row in stats["batch_stats"])
+                         + stats["execution_count"] - sum(row["compute_infer"]["count"] for row in stats["batch_stats"]),
+                         40)
+
+
 class Settings(ExtensionTest):
     def test_trace_settings(self):
         self.load("echo", null_package(self.dir / "echo", "echo", "FP32", [1]))

@@ -1,0 +1,333 @@
+// skerry infer bulk: every item of a file or folder through a model, once.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "cli/bulk_input.h"
+#include "cli/bulk_output.h"
+#include "cli/command.h"
+#include "io/clock.h"
+#include "io/loop.h"
+#include "io/task.h"
+#include "net/http_client.h"
+
+namespace skerry::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kPauseMs = 200;
+constexpr int64_t kSyncMs = 1'000;
+constexpr size_t kWindow = 4;     // pieces for each connection that may wait for one before them
+constexpr size_t kTooLong = 300;  // of an error's text in a line
+
+struct BulkOptions {
+  std::string model;
+  std::string in;
+  std::string out;
+  std::string server = "http://127.0.0.1:8000";
+  std::string socket;
+  size_t rows = 32;
+  size_t connections = 4;
+  int64_t wait_s = 60;
+  int64_t timeout_s = 300;
+
+  std::string url(const std::string& target) const {
+    return socket.empty() ? server + target : fmt::format("unix:{}:{}", socket, target);
+  }
+};
+
+// What became of the items of one request, in lines.
+struct Lines {
+  std::string text;
+  size_t items = 0;
+  size_t failed = 0;
+};
+
+std::string text_of(const json& document) {
+  return document.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::string error_of(const net::HttpResponse& response) {
+  const json document = json::parse(response.body, nullptr, false);
+  if (document.is_object() && document.value("error", json()).is_string()) {
+    return document["error"].get<std::string>().substr(0, kTooLong);
+  }
+  return fmt::format("the server answers with status {}", response.status);
+}
+
+// The part of `output`, which has `rows` rows, that belongs to row `row`; nothing where it has
+// not.
+std::optional<json> row_of(const json& output, size_t row, size_t rows) {
+  json part = output;
+  json& shape = part["shape"];
+  const json& data = output.at("data");
+  if (!shape.is_array() || shape.empty() || shape[0] != rows || data.size() % rows != 0) return {};
+  const size_t size = data.size() / rows;
+  shape[0] = 1;
+  const auto begin = data.begin() + static_cast<ptrdiff_t>(row * size);
+  part["data"] = std::vector<json>(begin, begin + static_cast<ptrdiff_t>(size));
+  return part;
+}
+
+class BulkJob {
+ public:
+  BulkJob(io::RealLoop& loop, const BulkOptions& options, const Output& screen)
+      : loop_(loop), options_(options), screen_(screen) {}
+
+  io::Task<void> run() {
+    result_ = co_await prepare();
+    if (result_) {
+      next_ = output_->done();
+      resumed_ = next_;
+      started_ms_ = clock_.monotonic_ms();
+      for (size_t i = 0; i < options_.connections; ++i) workers_.spawn(work());
+      co_await finished_;
+      if (result_) result_ = output_->sync();
+    }
+    loop_.stop();
+  }
+
+  Result<void> report() {
+    SKERRY_TRY(result_);
+    const double seconds = static_cast<double>(clock_.monotonic_ms() - started_ms_) / 1000;
+    const size_t ran = output_->done() - resumed_;
+    if (screen_.json) {
+      screen_.print_json({{"items", input_->size()},
+                          {"resumed", resumed_},
+                          {"failed", output_->failed()},
+                          {"seconds", seconds},
+                          {"items_per_s", seconds > 0 ? static_cast<double>(ran) / seconds : 0}});
+    } else {
+      screen_.print_line(fmt::format("{} items in {}, {} of them from before, {} failed",
+                                     input_->size(), options_.out, resumed_, output_->failed()));
+    }
+    if (output_->failed() == 0) return {};
+    return fail(Code::kFailedPrecondition,
+                fmt::format("{} of {} items failed; their lines in {} have the reason as \"error\"",
+                            output_->failed(), input_->size(), options_.out));
+  }
+
+ private:
+  // The server's answer, however long it takes to come back from a restart.
+  io::Task<Result<net::HttpResponse>> ask(net::HttpClient& http, net::HttpRequest request) {
+    for (int64_t waited = 0;; waited += kPauseMs) {
+      auto response = co_await http.fetch(options_.url(request.target), request,
+                                          {.timeout_ms = options_.timeout_s * 1000});
+      const bool is_away = !response || response->status == 503 ||
+                           (response->status == 404 && !co_await is_ready(http));
+      if (!is_away) co_return response;
+      if (waited >= options_.wait_s * 1000) {
+        if (!response) co_return fail(std::move(response.error()));
+        co_return fail(Code::kUnavailable, error_of(*response));
+      }
+      co_await io::sleep(loop_, kPauseMs);
+    }
+  }
+
+  // Before that a server may still be loading the model.
+  io::Task<bool> is_ready(net::HttpClient& http) {
+    const std::string target = "/v2/health/ready";
+    auto response = co_await http.fetch(options_.url(target), {.target = target});
+    co_return response && response->status == 200;
+  }
+
+  io::Task<Result<void>> prepare() {
+    const auto http = net::make_http_client(loop_, nullptr);
+    const std::string target = "/v2/models/" + net::percent_encode(options_.model);
+    SKERRY_CO_ASSIGN(const net::HttpResponse response, co_await ask(*http, {.target = target}));
+    if (response.status != 200) co_return fail(Code::kFailedPrecondition, error_of(response));
+    const json document = json::parse(response.body, nullptr, false);
+    std::vector<tensor::TensorSpec> inputs;
+    try {
+      for (const json& input : document.at("inputs")) {
+        SKERRY_CO_ASSIGN(const auto type,
+                         tensor::parse_data_type(input.at("datatype").get<std::string>()));
+        inputs.push_back({input.at("name"), type, input.at("shape")});
+      }
+    } catch (const json::exception& e) {
+      co_return fail(Code::kCorrupt, fmt::format("the server's answer: {}", e.what()));
+    }
+    SKERRY_CO_ASSIGN(auto input, BulkInput::open(options_.in, std::move(inputs)));
+    input_.emplace(std::move(input));
+    SKERRY_CO_ASSIGN(auto output, BulkOutput::open(options_.out, options_.model, *input_));
+    output_.emplace(std::move(output));
+    co_return Result<void>();
+  }
+
+  // One connection: takes the next piece of the input until none is left.
+  io::Task<void> work() {
+    const auto http = net::make_http_client(loop_, nullptr);
+    const size_t most = std::min(options_.rows, input_->most_at_once());
+    while (result_ && next_ < input_->size()) {
+      const size_t first = next_;
+      const size_t count = std::min(most, input_->size() - first);
+      next_ += count;
+      auto lines = co_await infer(*http, first, count);
+      if (!lines) {
+        if (result_) result_ = fail(std::move(lines.error()));
+        break;
+      }
+      ready_.emplace(first, std::move(*lines));
+      if (auto written = write_ready(); !written && result_) result_ = std::move(written);
+      // One that takes long must not let the others fill the memory.
+      while (result_ && first > output_->done() + kWindow * options_.connections * most) {
+        co_await io::sleep(loop_, 1);
+      }
+    }
+    if (++ended_ == options_.connections) finished_.complete(true);
+  }
+
+  Result<void> write_ready() {
+    while (!ready_.empty() && ready_.begin()->first == output_->done()) {
+      const Lines lines = std::move(ready_.begin()->second);
+      ready_.erase(ready_.begin());
+      SKERRY_TRY(output_->append(lines.text, lines.items, lines.failed));
+    }
+    const int64_t now_ms = clock_.monotonic_ms();
+    if (now_ms - synced_ms_ < kSyncMs) return {};
+    synced_ms_ = now_ms;
+    const double seconds = static_cast<double>(now_ms - started_ms_) / 1000;
+    screen_.progress(
+        fmt::format("{} of {} items, {:.0f}/s", output_->done(), input_->size(),
+                    static_cast<double>(output_->done() - resumed_) / std::max(seconds, 0.001)));
+    return output_->sync();
+  }
+
+  // Items [first, first + count) in one request, or each in its own where that is refused. Fails
+  // only where the server stays away.
+  io::Task<Result<Lines>> infer(net::HttpClient& http, size_t first, size_t count) {
+    Lines lines;
+    auto content = input_->read(first, count);
+    if (!content) {
+      add_error(lines, first, content.error().message());
+      co_return lines;
+    }
+    net::HttpRequest request{
+        .method = "POST",
+        .target = "/v2/models/" + net::percent_encode(options_.model) + "/infer",
+        .body = fmt::format("{{\"inputs\":{}}}", content->inputs)};
+    request.headers.add("Inference-Header-Content-Length", std::to_string(request.body.size()));
+    request.body += content->binary;
+    SKERRY_CO_ASSIGN(const net::HttpResponse response, co_await ask(http, std::move(request)));
+    if (response.status == 200 && add_answers(lines, first, count, response.body)) co_return lines;
+    if (count == 1) {
+      add_error(lines, first,
+                response.status == 200 ? "the server's answer has no outputs" : error_of(response));
+      co_return lines;
+    }
+    for (size_t i = 0; i < count; ++i) {
+      SKERRY_CO_ASSIGN(const Lines one, co_await infer(http, first + i, 1));
+      lines.text += one.text;
+      lines.items += one.items;
+      lines.failed += one.failed;
+    }
+    co_return lines;
+  }
+
+  // False where the answer is not that of so many items.
+  bool add_answers(Lines& lines, size_t first, size_t count, const std::string& body) const {
+    const json document = json::parse(body, nullptr, false);
+    if (!document.is_object() || !document.contains("outputs")) return false;
+    std::string text;
+    for (size_t i = 0; i < count; ++i) {
+      json outputs = document["outputs"];
+      for (json& output : outputs) {
+        if (count == 1) break;
+        auto part = row_of(output, i, count);
+        if (!part) return false;
+        output = std::move(*part);
+      }
+      const json line = {{"item", input_->name(first + i)},
+                         {"model", options_.model},
+                         {"version", document.value("model_version", "")},
+                         {"outputs", std::move(outputs)}};
+      text += text_of(line) + "\n";
+    }
+    lines.text += text;
+    lines.items += count;
+    return true;
+  }
+
+  void add_error(Lines& lines, size_t item, const std::string& message) const {
+    const json line = {{"item", input_->name(item)}, {"model", options_.model}, {"error", message}};
+    lines.text += text_of(line) + "\n";
+    ++lines.items;
+    ++lines.failed;
+  }
+
+  io::RealLoop& loop_;
+  const BulkOptions& options_;
+  const Output& screen_;
+  io::RealClock clock_;
+  std::optional<BulkInput> input_;
+  std::optional<BulkOutput> output_;
+  Result<void> result_;
+  size_t next_ = 0;     // item that nobody has taken yet
+  size_t resumed_ = 0;  // items that were there
+  size_t ended_ = 0;    // workers
+  int64_t started_ms_ = 0;
+  int64_t synced_ms_ = 0;
+  std::map<size_t, Lines> ready_;  // that wait for items before them
+  io::Completion<bool> finished_{loop_};
+  io::TaskScope workers_;
+};
+
+Result<void> bulk(const Session& session, const BulkOptions& options) {
+  io::RealLoop loop;
+  BulkJob job(loop, options, session.output);
+  io::TaskScope scope;
+  scope.spawn(job.run());
+  loop.run();
+  session.output.progress("");
+  return job.report();
+}
+
+}  // namespace
+
+void add_infer_commands(CLI::App& app, Session& session) {
+  CLI::App* infer = app.add_subcommand("infer", "Use a running inference service");
+  infer->require_subcommand(1);
+  auto options = std::make_shared<BulkOptions>();
+  CLI::App* command = infer->add_subcommand("bulk", "Run every item of a file or folder");
+  command->add_option("MODEL", options->model, "Name that it is served under")->required();
+  command
+      ->add_option("--in", options->in,
+                   "FILE.npy (each row an item), FILE.jsonl or FILE.csv (each line), or a "
+                   "folder of .npy and .json files")
+      ->required();
+  command
+      ->add_option("--out", options->out,
+                   "FILE that gets a line of JSON for each item; a job that was killed goes on "
+                   "behind the lines that are there")
+      ->required();
+  auto* server = command->add_option("--server", options->server, "skerry-infer's address");
+  server->capture_default_str();
+  command->add_option("--socket", options->socket, "Its Unix socket instead")->excludes(server);
+  command->add_option("--rows", options->rows, "Rows of FILE.npy in one request")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 65'536));
+  command->add_option("--connections", options->connections, "Requests at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 256));
+  command
+      ->add_option("--wait", options->wait_s, "Seconds to wait for a server that is away or busy")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 86'400));
+  command->add_option("--timeout", options->timeout_s, "Seconds that one request may take")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86'400));
+  command->footer(R"(
+The lines are in the order of the items: {"item","model","version","outputs"}, or {"item","model","error"}.
+Examples:
+  skerry infer bulk vad --in windows.npy --out probabilities.jsonl
+  skerry infer bulk churn --in customers.csv --out scores.jsonl --socket /run/infer.sock)");
+  command->callback([&session, options] {
+    session.action = [&session, options] { return bulk(session, *options); };
+  });
+}
+
+}  // namespace skerry::cli
