@@ -157,6 +157,30 @@ TEST(ModelPackageTest, ErrorsNameThePlace) {
             std::string::npos);
 }
 
+TEST(ModelPackageTest, Finite) {
+  const auto refusal = [](const char* finite) {
+    json document = {{"format", 1},
+                     {"name", "m"},
+                     {"version", "1"},
+                     {"runtime", "null"},
+                     {"file", "m.bin"},
+                     {"sha256", std::string(64, 'a')},
+                     {"inputs", json::array()},
+                     {"outputs",
+                      {{{"name", "y"}, {"datatype", "FP32"}, {"shape", {-1, 2}}},
+                       {{"name", "n"}, {"datatype", "INT64"}, {"shape", {1}}}}}};
+    document["finite"] = json::parse(finite);
+    const auto package = parse_model_package(document.dump());
+    if (!package) return package.error().message();
+    const auto again = parse_model_package(to_text(*package));
+    return again && again->finite == package->finite ? std::string() : "does not survive printing";
+  };
+  EXPECT_EQ(refusal(R"(["y"])"), "");
+  EXPECT_EQ(refusal("[]"), "");
+  EXPECT_EQ(refusal(R"(["z"])"), "model.json: finite[0]: is no output of this model");
+  EXPECT_EQ(refusal(R"(["y","n"])"), "model.json: finite[1]: has no type with NaN");
+}
+
 TEST(ModelPackageTest, Batching) {
   const auto refusal = [](const char* batching, int first = -1) {
     json document = {{"format", 1},

@@ -244,6 +244,20 @@ Result<> parse_batching(const Node& root, ModelPackage& package) {
   return {};
 }
 
+Result<> parse_finite(const Node& root, ModelPackage& package) {
+  SKERRY_ASSIGN(auto node, root.find("finite"));
+  if (!node) return {};
+  SKERRY_ASSIGN(auto elements, node->elements());
+  for (const Node& element : elements) {
+    SKERRY_ASSIGN(const std::string name, element.as_string());
+    const auto output = std::ranges::find(package.outputs, name, &TensorSpec::name);
+    if (output == package.outputs.end()) return element.wrong("is no output of this model");
+    if (!tensor::is_float(output->type)) return element.wrong("has no type with NaN");
+    package.finite.push_back(name);
+  }
+  return {};
+}
+
 json to_json(const ModelBatching& batching) {
   json document = {{"max_rows", batching.max_rows}};
   if (!batching.preferred_rows.empty()) document["preferred_rows"] = batching.preferred_rows;
@@ -288,6 +302,7 @@ Result<ModelPackage> read_package(const Node& root) {
   SKERRY_TRY(parse_trial(root, package));
   SKERRY_TRY(parse_scores(root, package));
   SKERRY_TRY(parse_batching(root, package));
+  SKERRY_TRY(parse_finite(root, package));
   return package;
 }
 
@@ -348,6 +363,7 @@ std::string to_text(const ModelPackage& package) {
                           {"activation", name_of(package.scores->activation)}};
   }
   if (package.batching) document["batching"] = to_json(*package.batching);
+  if (!package.finite.empty()) document["finite"] = package.finite;
   if (package.trial_optional) document["trial_run"] = "optional";
   return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }

@@ -65,7 +65,8 @@ struct ModelPackage {
   std::map<std::string, WarmupInput> warmup;
   std::optional<ModelScores> scores;
   std::optional<ModelBatching> batching;
-  bool trial_optional = false;  // served although no trial run succeeds
+  std::vector<std::string> finite;  // outputs in which NaN or infinity is the model's failure
+  bool trial_optional = false;      // served although no trial run succeeds
 };
 
 // Untrusted. Files lie in the package's folder or below, tensors are unique by name, `warmup` names

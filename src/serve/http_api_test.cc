@@ -1,6 +1,7 @@
 // The protocol, request by request, and what happens when inferences are slow.
 #include "serve/http_api.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -441,6 +442,48 @@ TEST_F(HttpApiTest, WhatAPathTakesIsSaid) {
   EXPECT_EQ(get("/v2/cudasharedmemory/status").body, "[]");
   EXPECT_EQ(post("/v2/cudasharedmemory/unregister", "").status, 200);
   EXPECT_EQ(post("/v2/cudasharedmemory/region/r/register", "{}").status, 400);
+}
+
+TEST_F(HttpApiTest, AnOutputThatIsNotFiniteIsAFailureWhereItMustBe) {
+  const auto infer = [this](const std::string& type, const std::string& bytes) {
+    const std::string head =
+        json{{"parameters", {{"binary_data_output", true}}},
+             {"inputs", json::array({{{"name", "x"},
+                                      {"datatype", type},
+                                      {"shape", {1}},
+                                      {"parameters", {{"binary_data_size", bytes.size()}}}}})}}
+            .dump();
+    HttpRequest call = request("POST", "/v2/models/echo/infer", head + bytes);
+    call.headers.set("Inference-Header-Content-Length", std::to_string(head.size()));
+    return send(std::move(call));
+  };
+  const std::vector<std::tuple<std::string, std::string, std::string>> cases = {
+      {"FP16", std::string("\xff\x7b", 2), std::string("\x00\x7c", 2)},  // 65504, infinity
+      {"FP32", std::string("\xff\xff\x7f\x7f", 4), std::string("\x01\x00\x80\xff", 4)},  // max, NaN
+      {"FP64", std::string("\xff\xff\xff\xff\xff\xff\xef\x7f", 8),
+       std::string("\0\0\0\0\0\0\xf0\xff", 8)}};
+  int version = 0;
+  for (const auto& [type, fine, bad] : cases) {
+    for (const bool must : {false, true}) {
+      Package package(std::to_string(++version));
+      for (json* document : {&package.model, &package.manifest}) {
+        (*document)["inputs"] = json::array({test::tensor("x", type, {-1})});
+        (*document)["outputs"] = json::array({test::tensor("y", type, {-1})});
+      }
+      if (must) package.manifest["finite"] = {"y"};
+      post("/v2/repository/models/echo/unload", "");
+      serve(package);
+      EXPECT_EQ(infer(type, fine).status, 200) << type;
+      const HttpResponse response = infer(type, bad);
+      EXPECT_EQ(response.status, must ? 500 : 200) << type;
+      if (!must) continue;
+      EXPECT_THAT(error_of(response), HasSubstr("gave NaN or infinity in output 'y'"));
+      EXPECT_THAT(get("/metrics").body,
+                  HasSubstr(fmt::format("skerry_inference_not_finite_total{{model=\"echo\","
+                                        "version=\"{}\"}} 1\n",
+                                        version)));
+    }
+  }
 }
 
 TEST_F(HttpApiTest, ACallersTimeoutIsKept) {

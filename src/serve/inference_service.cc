@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <stop_token>
 
 #include "base/log.h"
@@ -17,6 +19,43 @@ using Outputs = Result<std::vector<tensor::Tensor>>;
 constexpr int64_t kWatchMs = 50;
 constexpr int64_t kNsPerMs = 1'000'000;
 
+// Whether all bits of an exponent are set, which is what NaN and infinity have in common.
+template <class Bits>
+bool is_finite(std::span<const std::byte> bytes, Bits exponent) {
+  bool found = false;  // no way out of the loop: so it runs on whole vectors
+  for (size_t at = 0; at + sizeof(Bits) <= bytes.size(); at += sizeof(Bits)) {
+    Bits bits{};
+    std::memcpy(&bits, bytes.data() + at, sizeof bits);
+    found |= (bits & exponent) == exponent;
+  }
+  return !found;
+}
+
+bool is_finite(const tensor::Tensor& tensor) {
+  switch (tensor.type) {
+    case tensor::DataType::kFp16:
+      return is_finite<uint16_t>(tensor.bytes, 0x7c00);
+    case tensor::DataType::kFp32:
+      return is_finite<uint32_t>(tensor.bytes, 0x7f80'0000);
+    case tensor::DataType::kFp64:
+      return is_finite<uint64_t>(tensor.bytes, 0x7ff0'0000'0000'0000);
+    default:
+      return true;
+  }
+}
+
+Result<void> check_finite(ServedModel& model, std::span<const tensor::Tensor> outputs) {
+  for (const tensor::Tensor& output : outputs) {
+    if (std::ranges::count(model.finite, output.name) == 0 || is_finite(output)) continue;
+    model.stats.note_not_finite();
+    return fail(Code::kInternal,
+                fmt::format("version {} of model '{}' gave NaN or infinity in output '{}', which "
+                            "its package says is finite",
+                            model.version, model.name, output.name));
+  }
+  return {};
+}
+
 // Against the contract, not the model: a caller that relied on more than was promised would be
 // broken by the next version.
 Outputs run_checked(ServedModel& model, const InferenceRequest& request,
@@ -29,6 +68,7 @@ Outputs run_checked(ServedModel& model, const InferenceRequest& request,
     const auto& wanted = request.outputs.empty() ? model.output_names : request.outputs;
     Outputs outputs = model.model->run(views, wanted, stop);
     model.stats.note_counted_memory(model.model->memory_bytes());
+    if (outputs && !model.finite.empty()) SKERRY_TRY(check_finite(model, *outputs));
     return outputs;
   });
 }

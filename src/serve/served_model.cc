@@ -200,6 +200,7 @@ Result<std::unique_ptr<ServedModel>> stage(const InspectedPackage& package,
   for (const TensorSpec& spec : served->outputs) served->output_names.push_back(spec.name);
   served->scores = manifest.scores;
   served->batching = manifest.batching;
+  served->finite = manifest.finite;
   if (served->batching && !served->capabilities.batching) {
     return fail(
         Code::kUnsupported,

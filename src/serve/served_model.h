@@ -56,6 +56,7 @@ struct ServedModel {
 
   std::optional<formats::ModelScores> scores;
   std::optional<formats::ModelBatching> batching;
+  std::vector<std::string> finite;  // outputs that must be
 
   // On the loop's thread only:
   ModelStats stats;

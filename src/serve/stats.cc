@@ -123,6 +123,29 @@ std::string ModelStats::to_json(std::string_view model, std::string_view version
 
 namespace {
 
+void append_counters(std::string& out, std::span<const StatsRow> rows) {
+  struct Counter {
+    const char* name;
+    const char* help;
+    uint64_t (ModelStats::*of)() const;
+  };
+  constexpr std::array<Counter, 2> kCounters = {{
+      {"skerry_inference_executions_total", "Runs of the model that gave the successes.",
+       &ModelStats::executions},
+      {"skerry_inference_not_finite_total",
+       "Runs that gave NaN or infinity in an output that must be finite.", &ModelStats::not_finite},
+  }};
+  for (const Counter& counter : kCounters) {
+    fmt::format_to(std::back_inserter(out), "# HELP {0} {1}\n# TYPE {0} counter\n", counter.name,
+                   counter.help);
+    for (const StatsRow& row : rows) {
+      fmt::format_to(std::back_inserter(out), "{}{{model=\"{}\",version=\"{}\"}} {}\n",
+                     counter.name, label(row.model), label(row.version),
+                     (row.stats->*counter.of)());
+    }
+  }
+}
+
 // What models and runtimes hold in memory; only what is known.
 void append_memory(std::string& out, std::span<const StatsRow> rows,
                    std::span<const RuntimeRow> runtimes) {
@@ -174,13 +197,7 @@ std::string to_prometheus(std::span<const StatsRow> rows, std::span<const Runtim
           label(row.model), label(row.version), outcome, count);
     }
   }
-  out +=
-      "# HELP skerry_inference_executions_total Runs of the model that gave the successes.\n"
-      "# TYPE skerry_inference_executions_total counter\n";
-  for (const StatsRow& row : rows) {
-    fmt::format_to(to, "skerry_inference_executions_total{{model=\"{}\",version=\"{}\"}} {}\n",
-                   label(row.model), label(row.version), row.stats->executions());
-  }
+  append_counters(out, rows);
   append_memory(out, rows, runtimes);
   struct Summary {
     const char* name;

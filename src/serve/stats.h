@@ -58,6 +58,10 @@ class ModelStats {
   void note_counted_memory(uint64_t bytes) { counted_bytes_ = bytes; }
   uint64_t counted_memory() const { return counted_bytes_; }
 
+  // An output held NaN or infinity where it must not. From any thread.
+  void note_not_finite() { ++not_finite_; }
+  uint64_t not_finite() const { return not_finite_; }
+
   uint64_t successes() const { return total_.count(); }
   uint64_t failures() const { return failures_; }
   // Runs of the model that gave the successes: fewer where requests ran together.
@@ -85,6 +89,7 @@ class ModelStats {
   int64_t last_inference_ms_ = 0;
   uint64_t memory_bytes_ = 0;
   std::atomic<uint64_t> counted_bytes_ = 0;
+  std::atomic<uint64_t> not_finite_ = 0;
 };
 
 struct StatsRow {
