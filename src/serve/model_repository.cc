@@ -434,7 +434,7 @@ ServedModelPtr ModelRepository::next(std::string_view name) {
   if (found == entries_.end()) return nullptr;
   Entry& entry = found->second;
   if (entry.policy.canary_percent == 0) return entry.usual();
-  const ServedModelPtr canary = entry.find(entry.policy.label(kCanary));
+  ServedModelPtr canary = entry.find(entry.policy.label(kCanary));
   if (!canary) return entry.usual();
   entry.split += entry.policy.canary_percent;
   if (entry.split < 100) return entry.usual();
