@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/log.h"
+#include "runtime/compiled/compiled_runtime.h"
 #include "runtime/library_file.h"
 #include "runtime/litert/litert_runtime.h"
 #include "runtime/null/null_runtime.h"
@@ -21,8 +22,9 @@ Result<std::unique_ptr<Runtime>> open_null(const std::string&) {
   return std::make_unique<NullRuntime>();
 }
 
-constexpr std::array<RuntimeKind, 3> kKinds = {{
+constexpr std::array<RuntimeKind, 4> kKinds = {{
     {"null", "", "JSON", open_null},
+    {"compiled", "", ".so", open_compiled},
     {"onnxruntime", "skerry.runtime.OnnxRuntime", ".onnx", open_onnx_runtime},
     {"litert", "skerry.runtime.LiteRt", ".tflite", open_litert},
 }};

@@ -7,7 +7,7 @@
 #include <array>
 #include <cstring>
 
-#include "runtime/onnxruntime/memory_file.h"
+#include "runtime/memory_file.h"
 #include "runtime/onnxruntime/model_scan.h"
 #include "runtime/onnxruntime/ort_library.h"
 

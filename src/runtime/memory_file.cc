@@ -1,5 +1,5 @@
 // memfd_create(2), sealed once the bytes are verified.
-#include "runtime/onnxruntime/memory_file.h"
+#include "runtime/memory_file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -16,10 +16,21 @@ constexpr size_t kPieceBytes = 1 << 20;
 
 }  // namespace
 
-Result<MemoryFile> MemoryFile::copy(ModelFile file) {
+Result<MemoryFile> MemoryFile::create(uint64_t size_bytes) {
   io::Fd fd(::memfd_create("skerry-model", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd) return fail(errno_error("memfd_create", file.path(), errno));
-  MemoryFile result(std::move(fd), file.size_bytes());
+  if (!fd) return fail(errno_error("memfd_create", "memory", errno));
+  return MemoryFile(std::move(fd), size_bytes);
+}
+
+Result<MemoryFile> MemoryFile::copy_of(std::string_view bytes) {
+  SKERRY_ASSIGN(MemoryFile result, create(bytes.size()));
+  SKERRY_TRY(result.write(std::as_bytes(std::span(bytes))));
+  SKERRY_TRY(result.seal());
+  return result;
+}
+
+Result<MemoryFile> MemoryFile::copy(ModelFile file) {
+  SKERRY_ASSIGN(MemoryFile result, create(file.size_bytes()));
   SKERRY_TRY(result.fill(file));
   SKERRY_TRY(file.verify());
   SKERRY_TRY(result.seal());
@@ -31,13 +42,18 @@ Result<void> MemoryFile::fill(ModelFile& file) const {
   for (uint64_t left = size_bytes_; left > 0;) {
     const auto part = std::span(piece).first(std::min<uint64_t>(left, piece.size()));
     SKERRY_TRY(file.read(part));
-    for (size_t written = 0; written < part.size();) {
-      const ssize_t count = ::write(fd_.get(), part.data() + written, part.size() - written);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return fail(errno_error("write to memory", file.path(), errno));
-      written += static_cast<size_t>(count);
-    }
+    SKERRY_TRY(write(part));
     left -= part.size();
+  }
+  return {};
+}
+
+Result<void> MemoryFile::write(std::span<const std::byte> bytes) const {
+  for (size_t written = 0; written < bytes.size();) {
+    const ssize_t count = ::write(fd_.get(), bytes.data() + written, bytes.size() - written);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail(errno_error("write to memory", path(), errno));
+    written += static_cast<size_t>(count);
   }
   return {};
 }

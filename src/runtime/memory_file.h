@@ -1,8 +1,9 @@
-// A model file's bytes in anonymous memory that nobody can change, under a path. Internal to this
-// folder.
+// A model file's bytes in anonymous memory that nobody can change, under a path, for
+// libraries that want one.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,6 +20,7 @@ class MemoryFile {
  public:
   // All of `file`, verified.
   static Result<MemoryFile> copy(ModelFile file);
+  static Result<MemoryFile> copy_of(std::string_view bytes);
   MemoryFile(MemoryFile&& other) noexcept;
   MemoryFile& operator=(MemoryFile&&) = delete;
   ~MemoryFile();
@@ -29,7 +31,9 @@ class MemoryFile {
 
  private:
   MemoryFile(io::Fd fd, uint64_t size_bytes) : fd_(std::move(fd)), size_bytes_(size_bytes) {}
+  static Result<MemoryFile> create(uint64_t size_bytes);
   Result<void> fill(ModelFile& file) const;
+  Result<void> write(std::span<const std::byte> bytes) const;
   Result<void> seal();
 
   io::Fd fd_;

@@ -1,0 +1,96 @@
+/* A model that `skerry model compile` has made: a shared object without a runtime behind it, and
+ * the C interface to what is inside.
+ *
+ *     const SkerryCompiledModel* model = skerry_compiled_model();   (or by dlsym)
+ *     void* arena = aligned_alloc(64, model->arena_bytes);
+ *     model->bind(arena);
+ *     const void* inputs[] = {x};
+ *     void* outputs[] = {y};
+ *     model->run(arena, NULL, inputs, outputs);
+ *
+ * Versions. SKERRY_COMPILED_ABI counts changes that break; a caller checks it before anything else.
+ * Structures begin with their size as their maker knows it; later members are added at the end.
+ *
+ * Memory. The object has its weights in read-only memory and nothing of its own that can be
+ * written: everything that a run changes is in the arena and the state, which the caller gives.
+ * run() takes no lock, allocates nothing, calls nothing of the system, and cannot fail but where an
+ * index among the inputs is out of range.
+ *
+ * Threads. Any number at once, each with an arena of its own.
+ *
+ * Tensors are row-major, dense, little-endian; element types have the numbers of
+ * skerry/runtime_plugin.h. Inputs and outputs need the alignment of their elements, no more.
+ *
+ * The processor. The code uses what cpu_features says without asking; a caller that may run
+ * anywhere compares first. Behind the object stands a trailer with the same facts and a hash, which
+ * can be read without running anything: docs/data/compiled-model.md. */
+#ifndef SKERRY_COMPILED_MODEL_H_
+#define SKERRY_COMPILED_MODEL_H_
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SKERRY_COMPILED_ABI 1u
+
+/* SkerryCompiledModel.cpu_features */
+enum {
+  SKERRY_CPU_SSE4_2 = 1u << 0, /* and what x86-64-v2 has besides */
+  SKERRY_CPU_AVX2 = 1u << 1,   /* and FMA, F16C, BMI: x86-64-v3 */
+  SKERRY_CPU_AVX512 = 1u << 2, /* F, BW, CD, DQ, VL: x86-64-v4 */
+  SKERRY_CPU_VNNI = 1u << 3,   /* AVX512_VNNI */
+  SKERRY_CPU_VBMI = 1u << 4    /* AVX512_VBMI */
+};
+
+/* What run() and self_check() return. */
+enum {
+  SKERRY_COMPILED_OK = 0,
+  SKERRY_COMPILED_BAD_INDEX = 1, /* an index among the inputs is out of range */
+  SKERRY_COMPILED_WRONG = 2      /* self_check(): other results than those of the reference */
+};
+
+typedef struct SkerryCompiledTensor {
+  uint32_t struct_size;
+  int32_t type;
+  const char* name; /* UTF-8 */
+  uint32_t rank;
+  const int64_t* shape; /* constant: a model is compiled for one shape of its inputs */
+  uint64_t size_bytes;
+} SkerryCompiledTensor;
+
+typedef struct SkerryCompiledModel {
+  uint32_t struct_size;
+  uint32_t abi_version; /* SKERRY_COMPILED_ABI */
+  const char* name;     /* of the model's graph */
+  const char* target;   /* for people: "x86-64-v3" */
+  const char* made_by;  /* for people: compilers and versions */
+  uint64_t cpu_features;
+  uint64_t arena_bytes; /* at an address of a multiple of 64 */
+  uint64_t state_bytes; /* of what lives from run to run; 0 for most models, state is NULL then */
+  uint32_t input_count;
+  uint32_t output_count;
+  const SkerryCompiledTensor* inputs;
+  const SkerryCompiledTensor* outputs;
+
+  /* Makes memory an arena: once, before the first run with it. */
+  void (*bind)(void* arena);
+  /* Puts the state to where a model starts. */
+  void (*reset)(void* state);
+  int32_t (*run)(void* arena, void* state, const void* const* inputs, void* const* outputs);
+  /* Runs once on inputs of its own making and compares with what the reference executor said when
+   * the model was compiled: whole numbers exactly, FP32 within the tolerance of docs/compile.md.
+   * `scratch` has scratch_bytes. */
+  int32_t (*self_check)(void* arena, void* state, void* scratch);
+  uint64_t scratch_bytes;
+} SkerryCompiledModel;
+
+/* The one symbol that a compiled model exports. */
+const SkerryCompiledModel* skerry_compiled_model(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,145 @@
+// skerry model compile: a model to a shared object for one target.
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "cli/model_commands.h"
+#include "cli/model_graph.h"
+#include "compile/compiler.h"
+#include "graph/model_file.h"
+
+namespace skerry::cli {
+namespace {
+
+using nlohmann::json;
+
+struct CompileCommand {
+  std::string model;
+  std::string target = "native";
+  std::string out;
+  std::string keep_source;
+  uint64_t max_memory = uint64_t{1} << 30;
+  bool explain = false;
+};
+
+// Under its own name only once all of it is there.
+Result<void> write_artifact(const std::string& path, std::string_view content) {
+  const std::string part = path + ".part";
+  std::error_code error;
+  {
+    std::ofstream file(part, std::ios::binary | std::ios::trunc);
+    file.write(content.data(), static_cast<std::streamsize>(content.size()));
+    file.flush();
+    if (!file) {
+      std::filesystem::remove(part, error);
+      return fail(Code::kInternal, path + ": cannot be written");
+    }
+  }
+  std::filesystem::rename(part, path, error);
+  if (!error) return {};
+  return fail(Code::kInternal, path + ": cannot be written: " + error.message());
+}
+
+std::string joined(const std::vector<std::string>& nodes) {
+  std::string text;
+  for (const std::string& node : nodes) text.append(text.empty() ? "" : ", ").append(node);
+  return text;
+}
+
+json report_json(const compile::CompileReport& report, const compile::Target& target,
+                 const std::string& out) {
+  json steps = json::array();
+  for (const compile::StepReport& step : report.steps) {
+    steps.push_back({{"kernel", step.kernel},
+                     {"nodes", step.nodes},
+                     {"macs", step.macs},
+                     {"plainLoops", step.is_reference}});
+  }
+  return {{"artifact", out},
+          {"target", target.name},
+          {"artifactBytes", report.artifact_bytes},
+          {"constantBytes", report.constant_bytes},
+          {"arenaBytes", report.arena_bytes},
+          {"arenaLowerBound", report.arena_lower_bound},
+          {"compilerSeconds", report.compiler_seconds},
+          {"checked", report.checked},
+          {"steps", std::move(steps)}};
+}
+
+Result<void> run_compile(const Session& session, const CompileCommand& options) {
+  SKERRY_ASSIGN(const compile::Target* target, compile::find_target(options.target));
+  SKERRY_ASSIGN(const auto model, graph::read_model_file(options.model));
+  auto compiled = compile::compile(*model.graph, {.target = target,
+                                                  .max_arena_bytes = options.max_memory,
+                                                  .keep_source = options.keep_source});
+  if (!compiled) return fail(compiled.error().with_context(options.model));
+  SKERRY_TRY(write_artifact(options.out, compiled->artifact));
+  const compile::CompileReport& report = compiled->report;
+  if (session.output.json) {
+    session.output.print_json(report_json(report, *target, options.out));
+    return {};
+  }
+  if (options.explain) {
+    Table table{{"STEP", "KERNEL", "MACS", "NODES"}, {}};
+    for (size_t i = 0; i < report.steps.size(); ++i) {
+      const compile::StepReport& step = report.steps[i];
+      table.rows.push_back(
+          {std::to_string(i), step.kernel, count_text(step.macs), joined(step.nodes)});
+    }
+    session.output.print_table(table);
+    session.output.print_line("");
+  }
+  Table table{{"COMPILED", options.out}, {}};
+  const auto bytes = [](size_t count) { return bytes_text(static_cast<int64_t>(count)); };
+  table.rows.push_back({"target", std::string(target->name) + ": " + std::string(target->what)});
+  table.rows.push_back({"artifact", bytes(report.artifact_bytes) + ", of it constants " +
+                                        bytes(report.constant_bytes)});
+  table.rows.push_back({"memory", bytes(report.arena_bytes) + "; no plan needs less than " +
+                                      bytes(report.arena_lower_bound)});
+  table.rows.push_back({"checked", report.checked.empty()
+                                       ? "no: too large for the reference executor"
+                                       : report.checked});
+  size_t plain = 0;
+  for (const compile::StepReport& step : report.steps) plain += step.is_reference ? 1 : 0;
+  table.rows.push_back({"steps", std::to_string(report.steps.size()) +
+                                     (plain == 0 ? ""
+                                                 : ", " + std::to_string(plain) +
+                                                       " as plain loops (--explain names them)")});
+  session.output.print_table(table);
+  return {};
+}
+
+}  // namespace
+
+void add_model_compile(CLI::App& model, Session& session) {
+  auto options = std::make_shared<CompileCommand>();
+  CLI::App* command = model.add_subcommand(
+      "compile",
+      "Compile a model to a shared object that needs no runtime, for one kind of machine");
+  command->add_option("MODEL", options->model, "The model")->required();
+  std::string targets = "What it is for: native";
+  for (const compile::Target& target : compile::targets()) {
+    targets.append(", ").append(target.name);
+  }
+  command->add_option("--target", options->target, targets)->capture_default_str();
+  command->add_option("-o,--out", options->out, "The file to write")->required();
+  command->add_flag("--explain", options->explain, "What became of each node");
+  command->add_option("--keep-source", options->keep_source,
+                      "Leave the generated C++ in this folder, too");
+  command
+      ->add_option("--max-memory", options->max_memory,
+                   "Bytes that the target has for a run; a model that needs more is refused")
+      ->capture_default_str();
+  command->footer(R"(
+The file is loaded by skerry-infer (runtime "compiled"), or by any program with skerry/compiled_model.h.
+Open dimensions of the inputs become 1. It needs g++ on this machine, and nothing where it runs.
+Examples:
+  skerry model compile keywords.onnx -o keywords.so --explain
+  skerry model compile keywords.onnx --target x86-64-v3 -o keywords.v3.so)");
+  command->callback([&session, options] {
+    session.action = [&session, options] { return run_compile(session, *options); };
+  });
+}
+
+}  // namespace skerry::cli

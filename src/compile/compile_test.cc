@@ -1,0 +1,444 @@
+// Compiled models against the reference executor, through the C interface of an artifact.
+#include "compile/compiler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <skerry/compiled_model.h>
+
+#include <cmath>
+#include <random>
+#include <sstream>
+
+#include "graph/evaluation.h"
+#include "graph/executor.h"
+#include "graph/text.h"
+#include "runtime/compiled/compiled_runtime.h"
+
+namespace skerry::compile {
+namespace {
+
+using graph::Graph;
+using tensor::Tensor;
+
+// The parts of a text may come in any order: constants go before nodes.
+std::unique_ptr<Graph> parse(const std::string& text) {
+  std::string parts[3];
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t kind = line.starts_with("const ")                                 ? 1
+                        : line.starts_with("graph ") || line.starts_with("input ") ? 0
+                                                                                   : 2;
+    parts[kind] += line + "\n";
+  }
+  auto graph = graph::parse_text(parts[0] + parts[1] + parts[2]);
+  EXPECT_TRUE(graph) << graph.error().message();
+  return graph ? std::move(*graph) : nullptr;
+}
+
+// Inputs from a seed: floats from -1 to 1, any byte, 0 and 1 for other integers.
+std::vector<Tensor> inputs_for(const Graph& graph, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<Tensor> inputs;
+  for (const auto& input : graph.inputs()) {
+    auto array =
+        *graph::Array::make(input->type().element, *graph::sizes_of(input->type()), 1u << 30);
+    if (array.type == tensor::DataType::kFp32) {
+      for (float& x : array.as<float>()) x = std::uniform_real_distribution<float>(-1, 1)(random);
+    } else {
+      const size_t size = graph::Array::element_size(array.type);
+      for (size_t i = 0; i < array.count(); ++i) {
+        array.bytes[i * size] = std::byte(size == 1 ? random() : random() % 2);
+      }
+    }
+    inputs.push_back(array.to_tensor(input->name()));
+  }
+  return inputs;
+}
+
+// What an artifact computes.
+std::vector<Tensor> run_artifact(const std::string& artifact, const Graph& graph,
+                                 const std::vector<Tensor>& inputs,
+                                 const std::vector<Tensor>& like) {
+  auto memory = runtime::MemoryFile::copy_of(artifact);
+  EXPECT_TRUE(memory);
+  auto library = runtime::CompiledLibrary::load(*memory);
+  EXPECT_TRUE(library) << library.error().message();
+  if (!library) return {};
+  const SkerryCompiledModel& model = library->model();
+  EXPECT_EQ(model.input_count, graph.inputs().size());
+  tensor::Bytes arena(model.arena_bytes, std::byte{0x5a});
+  model.bind(arena.data());
+  std::vector<const void*> from;
+  for (const Tensor& each : inputs) from.push_back(each.bytes.data());
+  std::vector<Tensor> outputs = like;
+  std::vector<void*> to;
+  // Twice: what the first run leaves in the arena does not matter.
+  for (int i = 0; i < 2; ++i) {
+    to.clear();
+    for (Tensor& each : outputs) {
+      std::ranges::fill(each.bytes, std::byte{0x77});
+      to.push_back(each.bytes.data());
+    }
+    EXPECT_EQ(model.run(arena.data(), nullptr, from.data(), to.data()), SKERRY_COMPILED_OK);
+  }
+  return outputs;
+}
+
+void expect_equal(const Tensor& got, const Tensor& want, const std::string& what) {
+  if (!tensor::is_float(want.type)) {
+    EXPECT_EQ(got.bytes, want.bytes) << what << " " << want.name;
+    return;
+  }
+  const auto left = graph::Array::from(got.view()).to_doubles();
+  const auto right = graph::Array::from(want.view()).to_doubles();
+  double largest = 1e-3;
+  for (const double x : right) largest = std::max(largest, std::isfinite(x) ? std::abs(x) : 0);
+  for (size_t i = 0; i < left.size(); ++i) {
+    if (std::isnan(right[i]) ? std::isnan(left[i]) : left[i] == right[i]) continue;
+    ASSERT_NEAR(left[i], right[i], 1e-5 * largest) << what << " " << want.name << "[" << i << "]";
+  }
+}
+
+// `steps` apart at most, and that seldom.
+void expect_close(const Tensor& got, const Tensor& want, int64_t steps) {
+  if (tensor::is_float(want.type)) return;
+  const auto left = graph::Array::from(got.view()).to_ints();
+  const auto right = graph::Array::from(want.view()).to_ints();
+  size_t apart = 0;
+  for (size_t i = 0; i < left.size(); ++i) {
+    ASSERT_LE(std::abs(left[i] - right[i]), steps) << want.name << "[" << i << "]";
+    apart += left[i] != right[i] ? 1 : 0;
+  }
+  EXPECT_LE(apart, 1 + left.size() / (steps > 1 ? 10 : 100)) << want.name;
+}
+
+std::vector<const Target*> targets_here() {
+  std::vector<const Target*> result;
+  for (const Target& target : targets()) {
+    if ((target.cpu_features & ~(*find_target("native"))->cpu_features) == 0) {
+      result.push_back(&target);
+    }
+  }
+  return result;
+}
+
+// The others differ in vectors only; one is enough for what does not depend on them.
+std::vector<const Target*> native() {
+  return {*find_target("native")};
+}
+
+// Against the reference on the graph that is compiled, and on the graph as it was: bytes may be one
+// step apart there.
+void check(const std::string& text, const std::vector<const Target*>& on = targets_here(),
+           int64_t steps = 1) {
+  const auto graph = parse(text);
+  ASSERT_NE(graph, nullptr);
+  const auto prepared = prepare(*graph);
+  ASSERT_TRUE(prepared) << prepared.error().message();
+  const auto inputs = inputs_for(**prepared, 7);
+  const auto want = graph::Executor(**prepared).run(tensor::views_of(inputs));
+  ASSERT_TRUE(want) << want.error().message();
+  const auto original = graph::Executor(*graph).run(tensor::views_of(inputs));
+  ASSERT_TRUE(original) << original.error().message();
+  for (size_t i = 0; i < want->size(); ++i) expect_close((*want)[i], (*original)[i], steps);
+  for (const Target* target : on) {
+    const auto compiled = compile(*graph, {.target = target});
+    ASSERT_TRUE(compiled) << target->name << ": " << compiled.error().message();
+    EXPECT_EQ(compiled->report.checked, "equal to the reference executor's results");
+    const auto got = run_artifact(compiled->artifact, **prepared, inputs, *want);
+    ASSERT_EQ(got.size(), want->size());
+    for (size_t i = 0; i < got.size(); ++i) {
+      expect_equal(got[i], (*want)[i], std::string(target->name));
+    }
+  }
+}
+
+// A constant with numbers that look random.
+std::string numbers(const std::string& name, const std::vector<int64_t>& shape, unsigned seed) {
+  std::mt19937 random(seed);
+  size_t count = 1;
+  std::string text = "const %" + name + " = FP32[";
+  for (size_t i = 0; i < shape.size(); ++i) {
+    text += (i > 0 ? "," : "") + std::to_string(shape[i]);
+    count *= static_cast<size_t>(shape[i]);
+  }
+  text += "] {";
+  for (size_t i = 0; i < count; ++i) {
+    text += (i > 0 ? ", " : "") +
+            std::to_string(std::uniform_real_distribution<float>(-0.5, 0.5)(random));
+  }
+  return text + "}\n";
+}
+
+TEST(Compile, ConvolutionsOfEveryKind) {
+  std::string text =
+      "graph \"convs\" {\n"
+      "input %image: FP32[1,3,9,11]\n"
+      "input %x: FP32[2,8,7,5]\n"
+      "input %line: FP32[1,6,13]\n";
+  text += numbers("w1", {5, 3, 3, 3}, 1) + numbers("b1", {5}, 2) + numbers("w2", {20, 8, 1, 1}, 3) +
+          numbers("w3", {8, 1, 3, 3}, 4) + numbers("b3", {8}, 5) + numbers("w4", {6, 4, 3, 2}, 6) +
+          numbers("w5", {70, 8, 3, 3}, 7) + numbers("w6", {7, 6, 4}, 8) +
+          numbers("w7", {6, 1, 3}, 9) + numbers("w8", {17, 8, 7, 5}, 10) + numbers("b8", {17}, 11);
+  text += R"(
+%c1 = Conv(%image, %w1, %b1) {pads=[1,1,1,1], strides=[2,2]}
+%y1 = Relu(%c1)
+%y2 = Conv(%x, %w2, _)
+%c3 = Conv(%x, %w3, %b3) {group=8, pads=[1,1,1,1]}
+%y3 = Clip(%c3, %low, %high)
+%y4 = Conv(%x, %w4, _) {group=2, dilations=[2,3], pads=[2,1,0,2], strides=[1,1]}
+%c5 = Conv(%x, %w5, _) {auto_pad="SAME_UPPER", strides=[2,2]}
+%y5 = Relu(%c5)
+%y6 = Conv(%line, %w6, _) {pads=[3,0]}
+%y7 = Conv(%line, %w7, _) {group=6, strides=[2], pads=[1,1]}
+%y8 = Conv(%x, %w8, %b8)
+%y9 = Conv(%x, %w3, _) {group=8, pads=[0,1,2,1], strides=[2,1], dilations=[1,2]}
+%a1 = Conv(%x, %w5, _) {pads=[1,1,1,1]}
+%a2 = Conv(%y3, %w5, _) {pads=[1,1,1,1]}
+%a = Add(%a1, %a2)
+%y10 = Relu(%a)
+return %y1, %y2, %y3, %y4, %y5, %y6, %y7, %y8, %y9, %y10
+})";
+  text += "\nconst %low = FP32[] {-0.25}\nconst %high = FP32[] {0.5}\n";
+  check(text);
+}
+
+TEST(Compile, ConvolutionsByWinograd) {
+  std::string text = "graph \"winograd\" {\ninput %x: FP32[2,16,9,8]\n";
+  text +=
+      numbers("w1", {16, 16, 3, 3}, 1) + numbers("b1", {16}, 2) + numbers("w2", {48, 16, 3, 3}, 3);
+  text += R"(
+%c1 = Conv(%x, %w1, %b1) {pads=[1,1,1,1]}
+%a = Add(%c1, %x)
+%y1 = Relu(%a)
+%y2 = Conv(%y1, %w2, _) {pads=[2,0,1,1]}
+return %y1, %y2
+})";
+  check(text);
+}
+
+// Whole numbers that look random.
+std::string integers(const std::string& name, const std::string& type,
+                     const std::vector<int64_t>& shape, int low, int high, unsigned seed) {
+  std::mt19937 random(seed);
+  size_t count = 1;
+  std::string text = "const %" + name + " = " + type + "[";
+  for (size_t i = 0; i < shape.size(); ++i) {
+    text += (i > 0 ? "," : "") + std::to_string(shape[i]);
+    count *= static_cast<size_t>(shape[i]);
+  }
+  text += "] {";
+  for (size_t i = 0; i < count; ++i) {
+    text +=
+        (i > 0 ? ", " : "") + std::to_string(std::uniform_int_distribution<int>(low, high)(random));
+  }
+  return text + "}\n";
+}
+
+// %NAME = QuantizeLinear(Conv of %FROM (an 8-bit value with scale %s and zero point %z)).
+std::string quantised_conv(const std::string& name, const std::string& from,
+                           const std::vector<int64_t>& weights, const std::string& attributes,
+                           const std::string& then, const std::string& zero, unsigned seed) {
+  std::string text = integers(name + "w", "INT8", weights, -127, 127, seed) +
+                     integers(name + "b", "INT32", {weights[0]}, -2000, 2000, seed + 1) +
+                     "const %" + name + "z = " + zero + "\nconst %" + name +
+                     "s = FP32[] {0.0432}\n" + "const %" + name + "ws = FP32[" +
+                     std::to_string(weights[0]) + "] {";
+  std::string bias_scales = "const %" + name + "bs = FP32[" + std::to_string(weights[0]) + "] {";
+  for (int64_t i = 0; i < weights[0]; ++i) {
+    const float scale = 0.001f + 0.0001f * static_cast<float>(i % 7);
+    text += (i > 0 ? ", " : "") + std::to_string(scale);
+    bias_scales += (i > 0 ? ", " : "") + std::to_string(scale * 0.0213f);
+  }
+  text += "}\n" + bias_scales + "}\n";
+  const auto line = [&](const std::string& what) { text += "%" + name + what + "\n"; };
+  line("dx = DequantizeLinear(%" + from + ", %s, %z)");
+  line("dw = DequantizeLinear(%" + name + "w, %" + name + "ws, _) {axis=0}");
+  line("db = DequantizeLinear(%" + name + "b, %" + name + "bs, _) {axis=0}");
+  line("c = Conv(%" + name + "dx, %" + name + "dw, %" + name + "db) {" + attributes + "}");
+  if (!then.empty()) line("r = " + then + "(%" + name + "c)");
+  line(" = QuantizeLinear(%" + name + (then.empty() ? "c" : "r") + ", %" + name + "s, %" + name +
+       "z)");
+  return text;
+}
+
+TEST(Compile, QuantisedConvolutionsOfEveryKind) {
+  for (const bool is_signed : {false, true}) {
+    const std::string type = is_signed ? "INT8" : "UINT8";
+    const std::string zero = type + (is_signed ? "[] {-5}" : "[] {131}");
+    std::string text =
+        "graph \"quantised\" {\ninput %x: FP32[2,8,7,5]\ninput %image: FP32[1,3,11,9]\n"
+        "const %s = FP32[] {0.0213}\nconst %z = " +
+        zero +
+        "\n"
+        "%q = QuantizeLinear(%x, %s, %z)\n%qi = QuantizeLinear(%image, %s, %z)\n";
+    text +=
+        quantised_conv("y1", "qi", {5, 3, 3, 3}, "pads=[1,1,1,1], strides=[2,2]", "Relu", zero, 1);
+    text += quantised_conv("y2", "q", {20, 8, 1, 1}, "", "", zero, 3);
+    text += quantised_conv("y3", "q", {8, 1, 3, 3}, "group=8, pads=[1,1,1,1]", "Relu", zero, 5);
+    text += quantised_conv("y4", "q", {6, 4, 3, 2}, "group=2, dilations=[2,3], pads=[2,1,0,2]", "",
+                           zero, 7);
+    text += quantised_conv("y5", "q", {70, 8, 3, 3}, "auto_pad=\"SAME_UPPER\", strides=[2,2]",
+                           "Relu", zero, 9);
+    text += quantised_conv("y6", "q", {8, 1, 5, 3}, "group=8, strides=[2,1], pads=[2,1,2,1]", "",
+                           zero, 11);
+    text += quantised_conv("y7", "q", {17, 8, 7, 5}, "", "", zero, 13);  // sums beyond 2^24 may be
+    text += "return %y1, %y2, %y3, %y4, %y5, %y6, %y7\n}";
+    check(text, is_signed ? targets_here() : native());
+  }
+}
+
+// What stands around convolutions in quantised networks.
+TEST(Compile, QuantisedSumsPoolsAndProducts) {
+  for (const std::string zero : {"INT8[] {-128}", "INT8[] {4}", "UINT8[] {0}", "UINT8[] {120}"}) {
+    std::string text =
+        "graph \"rest\" {\ninput %x: FP32[1,16,6,5]\n"
+        "const %s = FP32[] {0.0213}\nconst %z = " +
+        zero +
+        "\n"
+        "const %s2 = FP32[] {0.031}\nconst %s3 = FP32[] {0.0171}\n"
+        "%q = QuantizeLinear(%x, %s, %z)\n";
+    text += quantised_conv("a", "q", {16, 16, 3, 3}, "pads=[1,1,1,1]", "Relu", zero, 21);
+    text += quantised_conv("b", "q", {16, 16, 1, 1}, "", "", zero, 23);
+    text += integers("fw", "INT8", {16, 10}, -127, 127, 31) +
+            integers("fb", "INT32", {10}, -900, 900, 32) + numbers("fs", {10}, 33);
+    text.replace(
+        text.rfind("const %fs"), std::string::npos,
+        "const %fs = FP32[10] {0.001,0.002,0.003,0.001,0.002,0.003,0.001,0.002,0.003,0.004}\n");
+    text += R"(
+%da = DequantizeLinear(%a, %as, %z)
+%db = DequantizeLinear(%b, %bs, %z)
+%sum = Add(%da, %db)
+%relu = Relu(%sum)
+%y1 = QuantizeLinear(%relu, %s2, %z)
+%dy1 = DequantizeLinear(%y1, %s2, %z)
+%dq = DequantizeLinear(%q, %s, %z)
+%plain = Add(%dy1, %dq)
+%y2 = QuantizeLinear(%plain, %s3, %z)
+%pool = GlobalAveragePool(%dy1)
+%y3 = QuantizeLinear(%pool, %s3, %z)
+%dy3 = DequantizeLinear(%y3, %s3, %z)
+%flat = Flatten(%dy3)
+%qflat = QuantizeLinear(%flat, %s3, %z)
+%dflat = DequantizeLinear(%qflat, %s3, %z)
+%dfw = DequantizeLinear(%fw, %fs, _) {axis=1}
+%product = Gemm(%dflat, %dfw, _)
+%y4 = QuantizeLinear(%product, %s2, %z)
+%window = AveragePool(%dy1) {kernel_shape=[3,2], strides=[2,1], pads=[1,0,1,1]}
+%y5 = QuantizeLinear(%window, %s2, %z)
+%largest = MaxPool(%dy1) {kernel_shape=[2,2], strides=[2,2]}
+%y6 = QuantizeLinear(%largest, %s2, %z)
+%sig = Sigmoid(%dy1)
+%y7 = QuantizeLinear(%sig, %s3, %z)
+%dy4 = DequantizeLinear(%y4, %s2, %z)
+%soft = Softmax(%dy4)
+return %y1, %y2, %y3, %y4, %y5, %y6, %y7, %soft
+})";
+    check(text, zero == "INT8[] {4}" ? targets_here() : native());
+  }
+}
+
+// Operators of ONNX Runtime's quantiser and of TensorFlow Lite, whose rounding is another one.
+TEST(Compile, QuantisedOperatorsOfOthers) {
+  std::string text = "graph \"others\" {\ninput %x: INT8[1,4,6,6]\ninput %u: INT8[1,6,6,4]\n";
+  text += integers("w", "INT8", {8, 4, 3, 3}, -127, 127, 1) +
+          integers("b", "INT32", {8}, -900, 900, 2) + integers("f", "INT8", {10, 8}, -127, 127, 3) +
+          integers("fb", "INT32", {10}, -900, 900, 4);
+  text += R"(
+const %xs = FP32[] {0.02}
+const %xz = INT8[] {-7}
+const %ws = FP32[8] {0.001,0.002,0.003,0.001,0.002,0.003,0.001,0.002}
+const %wz = INT8[] {0}
+const %ys = FP32[] {0.06}
+const %yz = INT8[] {-128}
+const %fs = FP32[] {0.002}
+const %zs = FP32[] {0.05}
+const %zz = INT8[] {12}
+const %low = INT8[] {-100}
+const %high = INT8[] {90}
+const %ps = FP32[] {0.00390625}
+%c = QLinearConv(%x, %xs, %xz, %w, %ws, %wz, %ys, %yz, %b) {pads=[1,1,1,1], rounding="litert"}
+%y1 = Clip(%c, %low, %high)
+%t = Transpose(%u) {perm=[0,3,1,2]}
+%d = QLinearConv(%t, %xs, %xz, %w, %ws, %wz, %ys, %yz, %b) {pads=[1,1,1,1]}
+%y2 = QLinearAdd(%y1, %ys, %yz, %d, %ys, %yz, %zs, %zz) {rounding="litert"}
+%p = QLinearAveragePool(%y2, %zs, %zz, %zs, %zz) {kernel_shape=[6,6], rounding="litert"}
+%flat = Flatten(%p)
+%y3 = QGemm(%flat, %zs, %zz, %f, %fs, %wz, %fb, %ys, %zz) {transB=1, rounding="litert"}
+%y4 = QLinearSoftmax(%y3, %ys, %zz, %ps, %yz) {opset=13}
+return %y1, %y2, %y3, %y4
+})";
+  check(text, native(), 4);
+}
+
+TEST(Compile, TheRestInPlainWords) {
+  std::string text =
+      "graph \"rest\" {\ninput %x: FP32[2,6,5,4]\ninput %m: FP32[3,7]\ninput %n: FP32[2,3,7]\n"
+      "input %i: INT64[4]\ninput %b: BOOL[3,7]\n";
+  text += numbers("w", {7, 5}, 1) + numbers("bias", {5}, 2) + numbers("row", {4}, 3) +
+          numbers("plane", {6, 1, 1}, 4);
+  text += R"(
+const %two = FP32[] {2}
+const %pads = INT64[8] {0,0,1,2,0,1,0,3}
+const %begin = INT64[2] {1,1}
+const %end = INT64[2] {5,4}
+const %axes = INT64[2] {1,2}
+const %shape = INT64[3] {2,15,8}
+%y1 = MatMul(%n, %w)
+%added = Add(%y1, %bias)
+%y2 = Relu(%added)
+%y3 = Gemm(%m, %w, %bias) {alpha=0.5f, beta=2.0f}
+%t = Transpose(%m) {perm=[1,0]}
+%y4 = MatMul(%m, %t)
+%y5 = Mul(%x, %plane)
+%moved = Transpose(%x) {perm=[0,2,3,1]}
+%y6 = Reshape(%moved, %shape)
+%exp = Exp(%y5)
+%tanh = Tanh(%exp)
+%y7 = Sub(%tanh, %row)
+%y8 = Softmax(%x) {axis=1}
+%y9 = ReduceMean(%x, %axes) {keepdims=0}
+%sliced = Slice(%x, %begin, %end, %axes)
+%y10 = Concat(%x, %y5) {axis=1}
+%y11 = Sigmoid(%sliced)
+%y12 = Pad(%x, %pads)
+%y13 = MaxPool(%x) {kernel_shape=[3,2], strides=[2,2], pads=[1,0,0,1]}
+%y14 = AveragePool(%x) {kernel_shape=[2,3], pads=[1,1,1,1], count_include_pad=1}
+%y15 = GlobalMaxPool(%x)
+%y16 = Add(%i, %i)
+%y17 = Where(%b, %m, %two)
+%y18 = Erf(%m)
+%y19 = HardSwish(%m)
+return %y1, %y2, %y3, %y4, %y5, %y6, %y7, %y8, %y9, %y10, %y11, %y12, %y13, %y14, %y15, %y16, %y17, %y18, %y19
+})";
+  check(text);
+}
+
+TEST(Compile, RefusesWhatItCannotDoAndNamesTheNode) {
+  const auto graph =
+      parse("graph \"g\" {\ninput %x: FP32[3,3]\n%y = Det(%x) \"the culprit\"\nreturn %y\n}");
+  const auto compiled = compile(*graph, {.target = *find_target("native")});
+  ASSERT_FALSE(compiled);
+  EXPECT_EQ(compiled.error().code(), Code::kUnsupported);
+  EXPECT_THAT(compiled.error().message(), testing::HasSubstr("Det 'the culprit'"));
+}
+
+TEST(Compile, RefusesAModelThatNeedsMoreMemoryThanThereIs) {
+  const auto graph = parse(
+      "graph \"g\" {\ninput %x: FP32[1,4,64,64]\n%a = Relu(%x)\n%b = Exp(%a)\n"
+      "%c = Mul(%a, %b)\n%y = Transpose(%c) {perm=[0,2,3,1]}\nreturn %y\n}");
+  const auto compiled =
+      compile(*graph, {.target = *find_target("native"), .max_arena_bytes = 1000});
+  ASSERT_FALSE(compiled);
+  EXPECT_EQ(compiled.error().code(), Code::kResourceExhausted);
+}
+
+TEST(Compile, KnowsItsTargets) {
+  EXPECT_TRUE(find_target("x86-64-v2"));
+  const auto unknown = find_target("z80");
+  ASSERT_FALSE(unknown);
+  EXPECT_THAT(unknown.error().message(), testing::HasSubstr("x86-64-v3"));
+}
+
+}  // namespace
+}  // namespace skerry::compile

@@ -1,0 +1,53 @@
+// A model's graph to a shared object that runs it, for one target.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "compile/target.h"
+#include "graph/graph.h"
+
+namespace skerry::compile {
+
+struct CompileOptions {
+  const Target* target = nullptr;
+  uint64_t max_arena_bytes = uint64_t{1} << 30;
+  std::string keep_source;         // a folder for the generated source; "": none
+  std::vector<std::string> flags;  // more for the C++ compiler, such as -fsanitize=address
+  bool check = true;               // against the reference executor, here where the target runs
+};
+
+// What became of the graph, step by step.
+struct StepReport {
+  std::string kernel;
+  std::vector<std::string> nodes;
+  int64_t macs = 0;
+  bool is_reference = false;  // plain loops, no kernel
+};
+
+struct CompileReport {
+  std::vector<StepReport> steps;
+  size_t arena_bytes = 0;
+  size_t arena_lower_bound = 0;  // of any plan for these steps
+  size_t constant_bytes = 0;
+  size_t artifact_bytes = 0;
+  double compiler_seconds = 0;  // the C++ compiler's
+  std::string checked;          // how the result was compared with the reference; "" where not
+};
+
+struct Compiled {
+  std::string artifact;  // the file's bytes
+  CompileReport report;
+};
+
+// `graph` is verified. Open dimensions of its inputs become 1. kUnsupported names the node that
+// stands against it; kFailedPrecondition names the package that brings the compiler.
+Result<Compiled> compile(const graph::Graph& graph, const CompileOptions& options);
+
+// The graph that is compiled: what the artifact computes is what the reference executor says of
+// this one.
+Result<std::unique_ptr<graph::Graph>> prepare(const graph::Graph& graph);
+
+}  // namespace skerry::compile

@@ -1,0 +1,27 @@
+// A program as C++ text.
+#pragma once
+
+#include <string>
+
+#include "compile/program.h"
+#include "tensor/tensor.h"
+
+namespace skerry::compile {
+
+// What the reference executor said about the inputs of kernels/check.h.
+struct Expected {
+  std::vector<tensor::Tensor> outputs;
+  bool is_exact = false;  // whole numbers must be equal; otherwise they may be off by one
+};
+
+// Some elements of each output, at equal distances, so that large ones do not make large artifacts.
+inline constexpr size_t kCheckedElements = 256;
+
+// The source of the object: it includes the kernels and, as binary data, "constants.bin", which is
+// program.constants once this is done.
+std::string emit(Program& program, const graph::Graph& graph, const Expected* expected);
+
+// How check.h fills an input of this type.
+int fill_kind(DataType type);
+
+}  // namespace skerry::compile

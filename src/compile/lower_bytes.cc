@@ -1,0 +1,405 @@
+// Convolutions, sums and pools of bytes.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "compile/geometry.h"
+#include "compile/lowering.h"
+#include "graph/evaluation.h"
+
+namespace skerry::compile {
+namespace {
+
+constexpr int64_t kMaxExact = int64_t{1} << 24;  // above, a sum may not be exact in FP32
+constexpr int64_t kMaxSum = int64_t{1} << 30;
+
+std::string range_text(Limits limits, int64_t zero) {
+  return fmt::format("Range{{{}.0f, {}.0f, {}}}", limits.low - zero, limits.high - zero, zero);
+}
+
+// What follows a product in registers.
+std::string addition_text(const ByteSum& sum) {
+  const auto own = *scale_of(*sum.own);
+  const auto other = *scale_of(*sum.other);
+  const auto y = *scale_of(*sum.quantise);
+  return fmt::format("Addition{{{:a}f, {:a}f, {}, {}}}", own.scale, other.scale, other.zero,
+                     range_text(sum.limits.value_or(limits_of(DataType::kUint8)), y.zero));
+}
+
+// QLinearConv as the kernels take it.
+struct ByteConv {
+  ConvGeometry geometry;
+  std::span<const int8_t> weights;
+  std::vector<float> factors;
+  std::vector<int32_t> bias;  // with the input's zero point taken in
+  int64_t x_zero = 0, y_zero = 0;
+  bool wide = false;
+};
+
+Result<ByteConv> byte_conv(const Node& node) {
+  const graph::Constant* w = Lowering::constant(node.input(3));
+  const graph::Constant* scales = Lowering::constant(node.input(4));
+  const auto x_scale = number_of(node.input(1)), y_scale = number_of(node.input(6));
+  const auto x_zero = zero_of(node.input(2)), y_zero = zero_of(node.input(7));
+  const graph::Constant* zeros = Lowering::constant(node.input(5));
+  const graph::Constant* bias = Lowering::constant(node.input(8));
+  if (w == nullptr || w->type() != DataType::kInt8 || scales == nullptr || !x_scale || !y_scale ||
+      !x_zero || !y_zero || zeros == nullptr || (node.input(8) != nullptr && bias == nullptr)) {
+    return refuse(node, "there is code for constant INT8 weights and constant scales only");
+  }
+  for (const int64_t zero : graph::Array::from(zeros->view()).to_ints()) {
+    if (zero != 0) return refuse(node, "weights with a zero point have no code");
+  }
+  if (node.input(0)->type().element != DataType::kUint8 ||
+      node.output(0)->type().element != DataType::kUint8) {
+    return refuse(node, "its input and output are not UINT8");
+  }
+  ByteConv conv{.weights = w->as<int8_t>(), .x_zero = *x_zero, .y_zero = *y_zero};
+  SKERRY_ASSIGN(conv.geometry, conv_geometry(node, w->shape()));
+  const auto channels = static_cast<size_t>(w->shape()[0]);
+  const size_t size = conv.weights.size() / std::max<size_t>(channels, 1);
+  const int64_t furthest = std::max(*x_zero, 255 - *x_zero);
+  for (size_t c = 0; c < channels; ++c) {
+    const double scale = scales->as<float>()[scales->count() == 1 ? 0 : c];
+    const double factor = *x_scale * scale / *y_scale;
+    conv.factors.push_back(static_cast<float>(factor));
+    if (static_cast<double>(conv.factors.back()) != factor) {
+      return refuse(node, "its scales are not those of the integer form");
+    }
+    int64_t sum = 0, reach = 0;
+    for (const int8_t weight : conv.weights.subspan(c * size, size)) {
+      sum += weight;
+      reach += std::abs(static_cast<int64_t>(weight)) * furthest;
+    }
+    const int64_t start = bias == nullptr ? 0 : bias->as<int32_t>()[c];
+    reach += std::abs(start);
+    if (reach >= kMaxSum) return refuse(node, "its sums may not fit into 32 bits");
+    conv.wide = conv.wide || reach >= kMaxExact;
+    conv.bias.push_back(static_cast<int32_t>(start - *x_zero * sum));
+  }
+  return conv;
+}
+
+// One lane's four weights, in the order of Dot<L> (kernels/isa.h).
+void append_dot(std::vector<int8_t>& packed, bool dots, int64_t lanes,
+                const std::function<int8_t(int64_t lane, int64_t i)>& at) {
+  if (dots) {
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      for (int64_t i = 0; i < 4; ++i) packed.push_back(at(lane, i));
+    }
+    return;
+  }
+  for (const int64_t first : {0, 1}) {
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      for (const int64_t i : {first, first + 2}) {
+        const int8_t value = at(lane, i);
+        packed.push_back(value);
+        packed.push_back(static_cast<int8_t>(value < 0 ? -1 : 0));
+      }
+    }
+  }
+}
+
+struct ByteCall {
+  ByteConv conv;
+  Tiling tiling;
+  int64_t run = 0, taps_w = 0;
+  View x, y;
+  std::optional<View> added;
+  size_t weights = 0, bias = 0, factors = 0;
+  std::string range, addition;
+};
+
+// Values by output channel, with those behind the last one of each group as zeros.
+template <class T>
+std::vector<T> by_lane(const Tiling& tiling, int64_t channels, int64_t groups,
+                       const std::vector<T>& values) {
+  std::vector<T> result;
+  for (int64_t group = 0; group < groups; ++group) {
+    for (const Tile& tile : tiles_of(tiling, channels)) {
+      for (int64_t lane = 0; lane < tile.lanes; ++lane) {
+        const int64_t c = tile.first + lane;
+        result.push_back(c < channels ? values[static_cast<size_t>(group * channels + c)] : T(0));
+      }
+    }
+  }
+  return result;
+}
+
+std::string byte_call(const Program& program, const ByteCall& call) {
+  const ConvGeometry& g = call.conv.geometry;
+  const auto x = program.strides(call.x);
+  const auto y = program.strides(call.y);
+  const auto r = call.added ? program.strides(*call.added) : std::vector<int64_t>(4, 0);
+  int64_t n = g.n, h = g.out_h, w = g.out_w;
+  const bool pointwise = g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 && g.stride_w == 1;
+  // Where rows follow each other without a gap, they are one row.
+  for (const auto& [count, outer] : {std::pair<int64_t*, size_t>{&h, 2}, {&n, 0}}) {
+    const auto flows = [&](const std::vector<int64_t>& s) { return s[outer] == w * s[3]; };
+    const bool whole = outer == 2 || h == 1;
+    if (pointwise && whole && *count > 1 && flows(x) && flows(y) && (!call.added || flows(r))) {
+      w *= std::exchange(*count, 1);
+    }
+  }
+  return fmt::format(
+      "  constexpr ConvU8Shape kShape = {{.n = {}, .h = {}, .w = {}, .channels = {}, .groups = "
+      "{},\n"
+      "      .x_batch = {}, .x_row = {}, .x_pixel = {}, .y_batch = {}, .y_row = {}, .y_pixel = "
+      "{},\n"
+      "      .r_batch = {}, .r_row = {}, .r_pixel = {}, .stride_h = {}, .stride_w = {},\n"
+      "      .taps_h = {}, .taps_w = {}, .step_h = {}, .step_w = {}, .fours = {}, .x_group = {},\n"
+      "      .adds = {}, .wide = {}}};\n"
+      "  conv_u8<kShape, ConvU8Tile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
+      "      {} - {}, {}, reinterpret_cast<const int8_t*>(constants + {}),\n"
+      "      reinterpret_cast<const int32_t*>(constants + {}),\n"
+      "      reinterpret_cast<const float*>(constants + {}), {}, {}, {});\n",
+      n, h, w, g.out_c / g.groups, g.groups, x[0], x[2], x[3], y[0], y[2], y[3], r[0], r[2], r[3],
+      g.stride_h, g.stride_w, g.kernel_h, call.taps_w, g.dilation_h, g.dilation_w,
+      (call.run + 3) / 4, g.in_c / g.groups, call.added.has_value(), call.conv.wide,
+      call.tiling.lanes, call.tiling.vectors, pixels_of(call.tiling, w),
+      program.pointer(call.x, false), g.pad_top * x[2] + g.pad_left * x[3],
+      program.pointer(call.y, true), call.weights, call.bias, call.factors,
+      call.added ? program.pointer(*call.added, false) : "nullptr", call.range, call.addition);
+}
+
+std::vector<int8_t> packed_weights(const ByteCall& call, bool dots, bool rows) {
+  const ConvGeometry& g = call.conv.geometry;
+  const int64_t in_c = g.in_c / g.groups, out_c = g.out_c / g.groups;
+  const int64_t taps = g.kernel_h * call.taps_w;
+  std::vector<int8_t> packed;
+  for (int64_t group = 0; group < g.groups; ++group) {
+    const auto at = [&](int64_t channel, int64_t tap, int64_t i) -> int8_t {
+      if (channel >= out_c || i >= call.run) return 0;
+      const int64_t kx = rows ? i / in_c : tap % call.taps_w;
+      const int64_t c = rows ? i % in_c : i;
+      const int64_t row = (group * out_c + channel) * in_c + c;
+      return call.conv
+          .weights[static_cast<size_t>((row * g.kernel_h + tap / call.taps_w) * g.kernel_w + kx)];
+    };
+    for (const Tile& tile : tiles_of(call.tiling, out_c)) {
+      for (int64_t tap = 0; tap < taps; ++tap) {
+        for (int64_t four = 0; four < (call.run + 3) / 4; ++four) {
+          for (int64_t first = 0; first < tile.lanes; first += call.tiling.lanes) {
+            append_dot(packed, dots, call.tiling.lanes, [&](int64_t lane, int64_t i) {
+              return at(tile.first + first + lane, tap, 4 * four + i);
+            });
+          }
+        }
+      }
+    }
+  }
+  return packed;
+}
+
+Result<void> lower_dense_bytes(Lowering& lowering, const Region& region, ByteConv conv) {
+  const ConvGeometry& g = conv.geometry;
+  const bool rows = g.dilation_w == 1 && g.groups == 1;
+  const int64_t in_c = g.in_c / g.groups, out_c = g.out_c / g.groups;
+  Program& program = lowering.program();
+  ByteCall call{.conv = conv,
+                .tiling = tiling_of(lowering.target(), out_c, g.out_h * g.out_w * g.n == 1)};
+  // Without products of four bytes, they take more registers.
+  if (!lowering.target().dots)
+    call.tiling.most_pixels = std::max(1, call.tiling.most_pixels * 2 / 3);
+  call.run = rows ? g.kernel_w * in_c : in_c;
+  call.taps_w = rows ? 1 : g.kernel_w;
+  SKERRY_ASSIGN(call.x, lowering.image(*region.main->input(0), g.padding(), conv.x_zero, true));
+  call.weights = program.constants.add_all(packed_weights(call, lowering.target().dots, rows));
+  call.bias = program.constants.add_all(by_lane(call.tiling, out_c, g.groups, conv.bias));
+  call.factors = program.constants.add_all(by_lane(call.tiling, out_c, g.groups, conv.factors));
+  call.range = range_text(region.limits.value_or(limits_of(DataType::kUint8)), conv.y_zero);
+  call.addition = region.sum ? addition_text(*region.sum) : "Addition{}";
+  std::vector<size_t> reads = {call.x.storage};
+  if (region.sum) {
+    SKERRY_ASSIGN(call.added, lowering.image(*region.sum->other->input(0), {}, 0, false));
+    reads.push_back(call.added->storage);
+  }
+  call.y = lowering.new_image(*region.output);
+  lowering.set_view(*region.output, Lowering::as_value(call.y, region.output->type().rank()));
+  Step& step =
+      lowering.add_step(fmt::format("conv_u8 {}×{}×{}{}", call.tiling.lanes, call.tiling.vectors,
+                                    pixels_of(call.tiling, g.out_w), conv.wide ? " wide" : ""),
+                        region, std::move(reads), {call.y.storage});
+  step.macs = g.macs();
+  step.is_exact = true;
+  step.call = [&program, call = std::move(call)] { return byte_call(program, call); };
+  return {};
+}
+
+Result<void> lower_depthwise_bytes(Lowering& lowering, const Region& region, const ByteConv& conv) {
+  const ConvGeometry& g = conv.geometry;
+  Program& program = lowering.program();
+  const int lanes = depthwise_lanes(lowering.target().lanes, g);
+  const bool repeats = lanes % g.out_c == 0;  // several pixels in a vector
+  const int64_t blocks = (g.out_c + lanes - 1) / lanes, fours = (g.kernel_h + 3) / 4;
+  std::vector<int8_t> packed;
+  std::vector<int32_t> bias;
+  std::vector<float> factors;
+  for (int64_t block = 0; block < blocks; ++block) {
+    const auto channel_of = [&](int64_t lane) {
+      return repeats ? lane % g.out_c : block * lanes + lane;
+    };
+    for (int64_t four = 0; four < fours; ++four) {
+      for (int64_t kx = 0; kx < g.kernel_w; ++kx) {
+        append_dot(packed, lowering.target().dots, lanes, [&](int64_t lane, int64_t i) -> int8_t {
+          const int64_t c = channel_of(lane), ky = 4 * four + i;
+          if (c >= g.out_c || ky >= g.kernel_h) return 0;
+          return conv.weights[static_cast<size_t>((c * g.kernel_h + ky) * g.kernel_w + kx)];
+        });
+      }
+    }
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      const int64_t c = channel_of(lane);
+      bias.push_back(c < g.out_c ? conv.bias[static_cast<size_t>(c)] : 0);
+      factors.push_back(c < g.out_c ? conv.factors[static_cast<size_t>(c)] : 0);
+    }
+  }
+  SKERRY_ASSIGN(const View x,
+                lowering.image(*region.main->input(0), g.padding(), conv.x_zero, true));
+  const View y = lowering.new_image(*region.output);
+  lowering.set_view(*region.output, Lowering::as_value(y, region.output->type().rank()));
+  const int64_t reach =
+      ((g.out_w - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1) * g.out_c;
+  const int64_t line = (reach + 63) / 64 * 64;
+  const View lines = lowering.new_scratch(DataType::kInt32, fours * line + 64);
+  const size_t at_w = program.constants.add_all(packed), at_bias = program.constants.add_all(bias);
+  const size_t at_factors = program.constants.add_all(factors);
+  Step& step = lowering.add_step(fmt::format("depthwise_u8 {}{}", lanes, conv.wide ? " wide" : ""),
+                                 region, {x.storage}, {y.storage, lines.storage});
+  step.macs = g.macs();
+  step.is_exact = true;
+  step.call = [&program, g, x, y, lines, line, lanes, at_w, at_bias, at_factors, wide = conv.wide,
+               range =
+                   range_text(region.limits.value_or(limits_of(DataType::kUint8)), conv.y_zero)] {
+    const auto from = program.strides(x);
+    const auto to = program.strides(y);
+    return fmt::format(
+        "  constexpr DepthwiseU8Shape kShape = {{.n = {}, .h = {}, .w = {}, .channels = {},\n"
+        "      .x_batch = {}, .x_row = {}, .y_batch = {}, .y_row = {}, .x_pixel = {}, .y_pixel = "
+        "{},\n"
+        "      .stride_h = {}, .stride_w = {}, .taps_h = {}, .taps_w = {}, .step_h = {},\n"
+        "      .step_w = {}, .line = {}, .wide = {}}};\n"
+        "  depthwise_u8<kShape, {}>({} - {}, {}, reinterpret_cast<const int8_t*>(constants + {}),\n"
+        "      reinterpret_cast<const int32_t*>(constants + {}),\n"
+        "      reinterpret_cast<const float*>(constants + {}), {}, {});\n",
+        g.n, g.out_h, g.out_w, g.out_c, from[0], from[2], to[0], to[2], from[3], to[3], g.stride_h,
+        g.stride_w, g.kernel_h, g.kernel_w, g.dilation_h, g.dilation_w, line, wide, lanes,
+        program.pointer(x, false), g.pad_top * from[2] + g.pad_left * from[3],
+        program.pointer(y, true), at_w, at_bias, at_factors, program.pointer(lines, true), range);
+  };
+  return {};
+}
+
+// Pools: average as text of kernels/pool_u8.h, or none.
+Result<void> add_pool(Lowering& lowering, const Region& region, const Value& source,
+                      const std::string& average) {
+  const Node& node = *region.main;
+  SKERRY_ASSIGN(const ConvGeometry g, pool_geometry(node));
+  if (g.dilation_h != 1 || g.dilation_w != 1) return refuse(node, "dilated pools have no code");
+  Program& program = lowering.program();
+  SKERRY_ASSIGN(const View x, lowering.image(source, {}, 0, false));
+  const View y = lowering.new_image(*region.output);
+  lowering.set_view(*region.output, Lowering::as_value(y, region.output->type().rank()));
+  int lanes = lowering.target().lanes;
+  while (lanes > 4 && lanes / 2 >= g.out_c) lanes /= 2;
+  Step& step =
+      lowering.add_step(fmt::format("pool_u8 {}", lanes), region, {x.storage}, {y.storage});
+  step.is_exact = true;
+  step.call = [&program, g, x, y, lanes, average] {
+    const auto from = program.strides(x);
+    const auto to = program.strides(y);
+    return fmt::format(
+        "  constexpr PoolU8Shape kShape = {{.n = {}, .h = {}, .w = {}, .channels = {}, .in_h = "
+        "{},\n"
+        "      .in_w = {}, .x_batch = {}, .x_row = {}, .y_batch = {}, .y_row = {}, .x_pixel = {},\n"
+        "      .y_pixel = {}, .stride_h = {}, .stride_w = {}, .taps_h = {}, .taps_w = {},\n"
+        "      .pad_h = {}, .pad_w = {}, .average = {}}};\n"
+        "  pool_u8<kShape, {}>({}, {}, Average{{{}}});\n",
+        g.n, g.out_h, g.out_w, g.out_c, g.in_h, g.in_w, from[0], from[2], to[0], to[2], from[3],
+        to[3], g.stride_h, g.stride_w, g.kernel_h, g.kernel_w, g.pad_top, g.pad_left,
+        !average.empty(), lanes, program.pointer(x, false), program.pointer(y, true), average);
+  };
+  return {};
+}
+
+}  // namespace
+
+Result<void> lower_qlinear_conv(Lowering& lowering, const Region& region) {
+  SKERRY_ASSIGN(ByteConv conv, byte_conv(*region.main));
+  if (is_depthwise(*region.main)) return lower_depthwise_bytes(lowering, region, conv);
+  return lower_dense_bytes(lowering, region, std::move(conv));
+}
+
+Result<void> lower_max_pool_bytes(Lowering& lowering, const Region& region) {
+  if (region.main->output(1) != nullptr)
+    return refuse(*region.main, "its second output has no code");
+  return add_pool(lowering, region, *region.main->input(0), "");
+}
+
+Result<void> lower_average_bytes(Lowering& lowering, const Region& region) {
+  const Node* from = region.main->input(0)->producer();
+  const Node* scaled = region.nodes[1];
+  const float factor = scaled->op() == "Mul" ? static_cast<float>(*number_of(scaled->input(1))) : 1;
+  const auto y = *scale_of(*region.nodes.back());
+  return add_pool(lowering, region, *region.source,
+                  fmt::format("{}, {:a}f, {}", scale_of(*from)->zero, factor,
+                              range_text(limits_of(DataType::kUint8), y.zero)));
+}
+
+Result<void> lower_add_bytes(Lowering& lowering, const Region& region) {
+  Program& program = lowering.program();
+  const Value& first = *region.sum->own->input(0);
+  const Value& second = *region.sum->other->input(0);
+  const auto shape = shape_of(*region.output);
+  View a = lowering.view(first), b = lowering.view(second);
+  // The same layout for both; an image where the first one is.
+  const bool image =
+      shape.size() >= 3 && program.storage(a).is_image && !a.reshaped && a.starts.empty();
+  View y;
+  if (image) {
+    SKERRY_ASSIGN(a, lowering.image(first, {}, 0, false));
+    SKERRY_ASSIGN(b, lowering.image(second, {}, 0, false));
+    y = lowering.new_image(*region.output);
+    lowering.set_view(*region.output, Lowering::as_value(y, shape.size()));
+  } else {
+    SKERRY_ASSIGN(a, lowering.row_major(first));
+    SKERRY_ASSIGN(b, lowering.row_major(second));
+    y = lowering.new_row_major(*region.output, shape);
+    program.storages[y.storage].is_dense = true;
+    lowering.set_view(*region.output, y);
+  }
+  ByteSum sum = *region.sum;
+  sum.limits = region.limits;
+  const int64_t zero = scale_of(*sum.own)->zero;
+  Step& step = lowering.add_step("add_u8", region, {a.storage, b.storage}, {y.storage});
+  step.in_place = image && !a.reshaped;
+  step.is_exact = true;
+  step.call = [&program, a, b, y, image, shape, zero, addition = addition_text(sum),
+               lanes = lowering.target().lanes] {
+    int64_t n = 1, h = 1, count = 1;
+    for (const int64_t size : shape) count *= size;
+    std::vector<int64_t> of_a(4, 0), of_b(4, 0), of_y(4, 0);
+    if (image) {
+      of_a = program.strides(a), of_b = program.strides(b), of_y = program.strides(y);
+      n = y.shape[0], h = y.shape[2], count = y.shape[3] * y.shape[1];
+      const auto dense = [&](const std::vector<int64_t>& s) {
+        return s[2] == count && s[0] == h * count;
+      };
+      if (dense(of_a) && dense(of_b) && dense(of_y)) {
+        count *= n * h;
+        n = h = 1;
+      }
+    }
+    return fmt::format(
+        "  for (int n = 0; n < {}; ++n) for (int h = 0; h < {}; ++h) {{\n"
+        "    add_u8<{}>({} + n * {} + h * {}, {} + n * {} + h * {}, {} + n * {} + h * {}, {}, {}, "
+        "{});\n"
+        "  }}\n",
+        n, h, lanes, program.pointer(a, false), of_a[0], of_a[2], program.pointer(b, false),
+        of_b[0], of_b[2], program.pointer(y, true), of_y[0], of_y[2], count, zero, addition);
+  };
+  return {};
+}
+
+}  // namespace skerry::compile

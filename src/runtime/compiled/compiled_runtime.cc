@@ -1,0 +1,206 @@
+// Checks an artifact, loads it from sealed memory, and runs it with arenas from a pool.
+#include "runtime/compiled/compiled_runtime.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <skerry/compiled_model.h>
+
+#include <atomic>
+#include <mutex>
+#include <utility>
+
+#include "runtime/compiled/artifact.h"
+
+namespace skerry::runtime {
+namespace {
+
+constexpr uint64_t kMaxArenaBytes = uint64_t{4} << 30;
+
+Result<TensorSpec> spec_of(const SkerryCompiledTensor& tensor) {
+  const bool has_type =
+      tensor.type >= 0 && tensor.type < static_cast<int>(tensor::DataType::kBytes);
+  if (!has_type || tensor.rank > 32) {
+    return fail(Code::kCorrupt, "a tensor of the compiled model has no type that is known");
+  }
+  TensorSpec spec{tensor.name,
+                  static_cast<tensor::DataType>(tensor.type),
+                  {tensor.shape, tensor.shape + tensor.rank}};
+  SKERRY_ASSIGN(const size_t count, tensor::element_count(spec.shape));
+  if (count * tensor::size_of(spec.type) == tensor.size_bytes) return spec;
+  return fail(Code::kCorrupt,
+              fmt::format("'{}' of the compiled model has not the size of its shape", spec.name));
+}
+
+Result<std::vector<TensorSpec>> specs_of(const SkerryCompiledTensor* tensors, uint32_t count) {
+  std::vector<TensorSpec> specs;
+  for (uint32_t i = 0; i < count; ++i) {
+    SKERRY_ASSIGN(TensorSpec spec, spec_of(tensors[i]));
+    specs.push_back(std::move(spec));
+  }
+  return specs;
+}
+
+class CompiledModel : public Model {
+ public:
+  CompiledModel(CompiledLibrary library, std::vector<TensorSpec> inputs,
+                std::vector<TensorSpec> outputs)
+      : library_(std::move(library)), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
+
+  const std::vector<TensorSpec>& inputs() const override { return inputs_; }
+  const std::vector<TensorSpec>& outputs() const override { return outputs_; }
+  bool is_bounded() const override { return true; }
+  uint64_t memory_bytes() const override {
+    return library_.size_bytes() + arena_count_ * library_.model().arena_bytes;
+  }
+  Result<std::vector<Tensor>> run(std::span<const TensorView> inputs,
+                                  std::span<const std::string> wanted,
+                                  const std::stop_token& stop) override;
+
+ private:
+  // One that no other run uses.
+  tensor::Bytes take_arena() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!arenas_.empty()) {
+        tensor::Bytes arena = std::move(arenas_.back());
+        arenas_.pop_back();
+        return arena;
+      }
+    }
+    tensor::Bytes arena(library_.model().arena_bytes);
+    library_.model().bind(arena.data());
+    ++arena_count_;
+    return arena;
+  }
+  void give_back(tensor::Bytes arena) {
+    const std::lock_guard lock(mutex_);
+    arenas_.push_back(std::move(arena));
+  }
+
+  CompiledLibrary library_;
+  std::vector<TensorSpec> inputs_;
+  std::vector<TensorSpec> outputs_;
+  std::mutex mutex_;
+  std::vector<tensor::Bytes> arenas_;
+  std::atomic<uint64_t> arena_count_ = 0;
+};
+
+Result<std::vector<Tensor>> CompiledModel::run(std::span<const TensorView> inputs,
+                                               std::span<const std::string> wanted,
+                                               const std::stop_token&) {
+  SKERRY_ASSIGN(const auto matched, match_inputs(inputs_, inputs));
+  SKERRY_ASSIGN(const auto selected, select_outputs(outputs_, wanted));
+  std::vector<const void*> from;
+  std::vector<tensor::Bytes> aligned;
+  for (const TensorView* view : matched) {
+    const size_t size = tensor::size_of(view->type);
+    if (reinterpret_cast<uintptr_t>(view->bytes.data()) % size == 0) {
+      from.push_back(view->bytes.data());
+    } else {
+      aligned.emplace_back(view->bytes.begin(), view->bytes.end());
+      from.push_back(aligned.back().data());
+    }
+  }
+  std::vector<Tensor> results;
+  std::vector<void*> to;
+  for (const TensorSpec& spec : outputs_) {
+    SKERRY_ASSIGN(const size_t count, tensor::element_count(spec.shape));
+    results.push_back(
+        {spec.name, spec.type, spec.shape, tensor::Bytes(count * tensor::size_of(spec.type))});
+    to.push_back(results.back().bytes.data());
+  }
+  tensor::Bytes arena = take_arena();
+  const int32_t code = library_.model().run(arena.data(), nullptr, from.data(), to.data());
+  give_back(std::move(arena));
+  if (code == SKERRY_COMPILED_BAD_INDEX) {
+    return fail(Code::kInternal, "an index among the inputs is out of range");
+  }
+  if (code != SKERRY_COMPILED_OK) {
+    return fail(Code::kInternal, fmt::format("the compiled model failed with code {}", code));
+  }
+  std::vector<Tensor> chosen;
+  for (const size_t i : selected) chosen.push_back(std::move(results[i]));
+  return chosen;
+}
+
+class CompiledRuntime : public Runtime {
+ public:
+  std::string_view name() const override { return "compiled"; }
+  std::string version() const override { return fmt::format("{}", SKERRY_COMPILED_ABI); }
+  Capabilities capabilities() const override {
+    Capabilities can{.thread_safe = true, .empty_tensors = false, .counts_memory = true};
+    for (const tensor::DataType type : tensor::all_data_types()) {
+      if (tensor::size_of(type) > 0 && type != tensor::DataType::kFp16 &&
+          type != tensor::DataType::kFp64 && type != tensor::DataType::kBf16) {
+        can.types.push_back(type);
+      }
+    }
+    return can;
+  }
+  Result<std::unique_ptr<Model>> load(const ModelSource& source,
+                                      const LoadOptions& options) override {
+    SKERRY_ASSIGN(ModelFile file, source.open(source.main_file(), options.max_file_bytes));
+    SKERRY_ASSIGN(const MemoryFile memory, MemoryFile::copy(std::move(file)));
+    auto library = CompiledLibrary::load(memory);
+    if (!library) return fail(library.error().with_context(source.main_file()));
+    const SkerryCompiledModel& model = library->model();
+    SKERRY_ASSIGN(auto inputs, specs_of(model.inputs, model.input_count));
+    SKERRY_ASSIGN(auto outputs, specs_of(model.outputs, model.output_count));
+    if (model.state_bytes != 0) {
+      return fail(Code::kUnsupported, source.main_file() +
+                                          " keeps state from run to run, which the "
+                                          "service does not serve yet");
+    }
+    return std::make_unique<CompiledModel>(std::move(*library), std::move(inputs),
+                                           std::move(outputs));
+  }
+};
+
+}  // namespace
+
+Result<CompiledLibrary> CompiledLibrary::load(const MemoryFile& file) {
+  SKERRY_ASSIGN(const CompiledArtifact artifact, read_artifact(file.bytes()));
+  SKERRY_TRY(check_artifact(artifact));
+  void* handle = dlopen(file.path().c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) {
+    return fail(Code::kCorrupt, fmt::format("it cannot be loaded: {}", dlerror()));
+  }
+  CompiledLibrary library(handle, artifact.object_bytes);
+  const auto entry =
+      reinterpret_cast<decltype(&skerry_compiled_model)>(dlsym(handle, "skerry_compiled_model"));
+  library.model_ = entry == nullptr ? nullptr : entry();
+  if (library.model_ == nullptr || library.model_->struct_size < sizeof(SkerryCompiledModel) ||
+      library.model_->abi_version != artifact.abi_version ||
+      library.model_->cpu_features != artifact.cpu_features ||
+      library.model_->arena_bytes > kMaxArenaBytes) {
+    return fail(Code::kCorrupt, "what it contains is not what its trailer says");
+  }
+  return library;
+}
+
+CompiledLibrary::CompiledLibrary(CompiledLibrary&& other) noexcept
+    : library_(std::exchange(other.library_, nullptr)),
+      size_bytes_(other.size_bytes_),
+      model_(other.model_) {}
+
+CompiledLibrary::~CompiledLibrary() {
+  if (library_ != nullptr) dlclose(library_);
+}
+
+Result<void> self_check(const SkerryCompiledModel& model) {
+  tensor::Bytes arena(model.arena_bytes);
+  tensor::Bytes scratch(model.scratch_bytes);
+  model.bind(arena.data());
+  const int32_t code = model.self_check(arena.data(), nullptr, scratch.data());
+  if (code == SKERRY_COMPILED_OK) return {};
+  return fail(Code::kInternal,
+              fmt::format("the compiled model does not compute what the reference executor does "
+                          "(code {}): please report it",
+                          code));
+}
+
+Result<std::unique_ptr<Runtime>> open_compiled(const std::string&) {
+  return std::make_unique<CompiledRuntime>();
+}
+
+}  // namespace skerry::runtime

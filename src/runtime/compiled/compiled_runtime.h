@@ -1,0 +1,40 @@
+// Models that `skerry model compile` has made.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "runtime/memory_file.h"
+#include "runtime/runtime.h"
+
+struct SkerryCompiledModel;
+
+namespace skerry::runtime {
+
+Result<std::unique_ptr<Runtime>> open_compiled(const std::string& library_path);
+
+// The object of an artifact, checked and loaded. It stays until this goes.
+class CompiledLibrary {
+ public:
+  static Result<CompiledLibrary> load(const MemoryFile& file);
+  CompiledLibrary(CompiledLibrary&& other) noexcept;
+  CompiledLibrary& operator=(CompiledLibrary&&) = delete;
+  ~CompiledLibrary();
+
+  const SkerryCompiledModel& model() const { return *model_; }
+  uint64_t size_bytes() const { return size_bytes_; }
+
+ private:
+  CompiledLibrary(void* library, uint64_t size_bytes)
+      : library_(library), size_bytes_(size_bytes) {}
+
+  void* library_;
+  uint64_t size_bytes_;
+  const SkerryCompiledModel* model_ = nullptr;
+};
+
+// Runs the artifact's check of itself.
+Result<void> self_check(const SkerryCompiledModel& model);
+
+}  // namespace skerry::runtime

@@ -1,0 +1,93 @@
+"""Compiled models behind the real skerry-infer: the numbers of ONNX Runtime, and files that mean no good.
+
+    compiled_test.py SKERRY_INFER SKERRY_CACHE SOURCE_DIR
+"""
+
+import hashlib
+import pathlib
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy
+import onnxruntime
+import tritonclient.http as triton
+
+from infer_server import DEADLINE_S, PROGRAM, SOURCE, Server, tensor, write_package
+
+sys.path.insert(0, str(SOURCE / "bench/models"))
+import make_networks  # noqa: E402
+
+TRAILER = 96
+INPUTS, OUTPUTS = [tensor("x", "FP32", [1, 640])], [tensor("y", "FP32", [1, 640])]
+
+
+class Compiled(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        scratch = tempfile.TemporaryDirectory(prefix="skerry-compiled-")
+        cls.addClassCleanup(scratch.cleanup)
+        cls.model = pathlib.Path(scratch.name) / "net.onnx"
+        cls.model.write_bytes(make_networks.autoencoder(make_networks.Network(3, quantised=False)))
+        artifact = pathlib.Path(scratch.name) / "net.so"
+        subprocess.run([pathlib.Path(PROGRAM).parent / "skerry", "model", "compile", cls.model, "-o", artifact],
+                       check=True, timeout=300, stdout=subprocess.DEVNULL)
+        cls.artifact = artifact.read_bytes()
+
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory(prefix="skerry-infer-")
+        self.addCleanup(scratch.cleanup)
+        self.dir = pathlib.Path(scratch.name)
+        self.server = Server(self.dir, "--runtime", "compiled")
+        self.addCleanup(self.server.stop, signal.SIGKILL)
+
+    def load(self, name, artifact):
+        return self.server.load(name, write_package(self.dir / name, name, "1", "compiled", artifact, INPUTS, OUTPUTS))
+
+    def retold(self, object_, *, abi=1, features=0):
+        """The artifact with another trailer that is right in itself."""
+        fields = b"SKERRYCM" + struct.pack("<IIQQ", 1, abi, len(object_), features) + b"x86-64-v9".ljust(32, b"\0")
+        return object_ + fields + hashlib.sha256(object_ + fields).digest()
+
+    def test_serves_the_numbers_of_onnx_runtime(self):
+        loaded = self.load("net", self.artifact)
+        self.assertEqual(loaded.returncode, 0, loaded.stderr)
+        session = onnxruntime.InferenceSession(str(self.model), providers=["CPUExecutionProvider"])
+        client = triton.InferenceServerClient(self.server.url, network_timeout=DEADLINE_S)
+        self.addCleanup(client.close)
+        random = numpy.random.default_rng(1)
+        for _ in range(20):
+            x = random.normal(size=(1, 640)).astype("f4")
+            request = triton.InferInput("x", [1, 640], "FP32")
+            request.set_data_from_numpy(x)
+            got = client.infer("net", [request]).as_numpy("y")
+            numpy.testing.assert_allclose(got, session.run(None, {"x": x})[0], atol=1e-4)
+
+    def test_refuses_what_it_may_not_run_and_says_why(self):
+        object_ = self.artifact[:-TRAILER]
+        damaged = bytearray(self.artifact)
+        damaged[len(damaged) // 2] ^= 1
+        refusals = {
+            "damaged": (bytes(damaged), "its hash does not fit"),
+            "cut": (self.artifact[:-1], "no compiled model, or not all of one"),
+            "bare": (object_, "no compiled model, or not all of one"),
+            "elsewhere": (self.retold(object_, features=1 << 40), "this machine's processor has no features unknown"),
+            "older": (self.retold(object_, abi=7), "compile the model again"),
+            "lies": (self.retold(object_, features=0), "not what its trailer says"),
+            "nothing": (self.retold(b""), "cannot be loaded"),
+            "text": (self.retold(b"#!/bin/sh\n" * 50), "cannot be loaded"),
+        }
+        for name, (artifact, message) in refusals.items():
+            with self.subTest(name):
+                done = self.load(name, artifact)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(message, done.stderr)
+        # And goes on.
+        self.assertEqual(self.load("net", self.artifact).returncode, 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,140 @@
+"""skerry model compile: what it makes computes what ONNX Runtime says, is served, and is refused where it must be.
+
+    compile_test.py BIN_DIRECTORY CACHE_DIRECTORY
+"""
+
+import ctypes
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+import onnxruntime
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench/models"))
+import make_networks  # noqa: E402
+
+CACHE = pathlib.Path(sys.argv.pop())
+BIN = pathlib.Path(sys.argv.pop())
+
+
+def skerry(*arguments, code=0, **environment):
+    done = subprocess.run([BIN / "skerry", "model", *map(str, arguments)], capture_output=True, text=True, timeout=300,
+                          check=False, env=os.environ | environment)
+    if done.returncode != code:
+        raise AssertionError(f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
+    return done
+
+
+class Tensor(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint32), ("type", ctypes.c_int32), ("name", ctypes.c_char_p),
+                ("rank", ctypes.c_uint32), ("shape", ctypes.POINTER(ctypes.c_int64)), ("size_bytes", ctypes.c_uint64)]
+
+
+POINTERS = ctypes.POINTER(ctypes.c_void_p)
+
+
+class Model(ctypes.Structure):
+    """SkerryCompiledModel, as include/skerry/compiled_model.h documents it."""
+    _fields_ = [("struct_size", ctypes.c_uint32), ("abi_version", ctypes.c_uint32), ("name", ctypes.c_char_p),
+                ("target", ctypes.c_char_p), ("made_by", ctypes.c_char_p), ("cpu_features", ctypes.c_uint64),
+                ("arena_bytes", ctypes.c_uint64), ("state_bytes", ctypes.c_uint64), ("input_count", ctypes.c_uint32),
+                ("output_count", ctypes.c_uint32), ("inputs", ctypes.POINTER(Tensor)),
+                ("outputs", ctypes.POINTER(Tensor)), ("bind", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
+                ("reset", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
+                ("run", ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, POINTERS, POINTERS)),
+                ("self_check", ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)),
+                ("scratch_bytes", ctypes.c_uint64)]
+
+
+def run_artifact(path, x, output_shape):
+    """The only FP32 output for the only input, through the C interface."""
+    library = ctypes.CDLL(str(path))
+    library.skerry_compiled_model.restype = ctypes.POINTER(Model)
+    model = library.skerry_compiled_model().contents
+    memory = ctypes.create_string_buffer(model.arena_bytes + 64)
+    arena = (ctypes.addressof(memory) + 63) // 64 * 64
+    model.bind(arena)
+    out = np.zeros(output_shape, "f4")
+    inputs = (ctypes.c_void_p * 1)(x.ctypes.data)
+    outputs = (ctypes.c_void_p * 1)(out.ctypes.data)
+    assert model.run(arena, None, inputs, outputs) == 0
+    scratch = ctypes.create_string_buffer(model.scratch_bytes + 64)
+    assert model.self_check(arena, None, (ctypes.addressof(scratch) + 63) // 64 * 64) == 0
+    return out
+
+
+class Compile(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = pathlib.Path(tempfile.mkdtemp(prefix="skerry-compile-test-", dir="/tmp"))
+        cls.addClassCleanup(shutil.rmtree, cls.directory)
+        cls.networks = list(make_networks.write_all(cls.directory))
+
+    def setUp(self):
+        self.random = np.random.default_rng(5)
+
+    def test_networks_compute_what_onnx_runtime_says(self):
+        for path in self.networks:
+            with self.subTest(path.stem):
+                session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+                x = self.random.normal(size=session.get_inputs()[0].shape).astype("f4")
+                want = session.run(None, {"x": x})[0]
+                artifact = path.with_suffix(".so")
+                report = json.loads(skerry("compile", path, "-o", artifact, "--json").stdout)
+                self.assertEqual(report["checked"], "equal to the reference executor's results")
+                self.assertEqual([step for step in report["steps"] if step["plainLoops"]], [])
+                self.assertLessEqual(report["artifactBytes"] - report["constantBytes"], 150_000)
+                self.assertLessEqual(report["arenaBytes"], 1.25 * report["arenaLowerBound"] + 4096)
+                got = run_artifact(artifact, x, want.shape)
+                # Bytes may be a step apart at ties, which the layers behind carry on.
+                tolerance = 1e-4 if "fp32" in path.stem else 0.03 if "autoencoder" not in path.stem else 0.1
+                np.testing.assert_allclose(got, want, atol=tolerance)
+
+    def test_nothing_is_written_that_is_not_whole(self):
+        model = next(path for path in self.networks if path.stem == "ds_cnn_fp32")
+        out = self.directory / "refused.so"
+        refusals = {
+            "there is no target 'z80'; there are: native, x86-64-v2": (["--target", "z80"], {}),
+            "more than the 1000 that the target has": (["--max-memory", "1000"], {}),
+            "apt install g++": ([], {"PATH": "/nowhere"})}
+        for message, (options, environment) in refusals.items():
+            with self.subTest(message):
+                done = skerry("compile", model, "-o", out, *options, code=1, **environment)
+                self.assertIn(message, done.stderr)
+                self.assertFalse(out.exists())
+
+    def test_explains_what_became_of_each_node(self):
+        model = next(path for path in self.networks if path.stem == "resnet_8_int8")
+        source = self.directory / "source"
+        done = skerry("compile", model, "-o", self.directory / "explained.so", "--explain", "--keep-source", source)
+        self.assertIn("conv_u8", done.stdout)
+        self.assertIn("no plan needs less than", done.stdout)
+        self.assertIn("step_0", (source / "model.cc").read_text())
+
+    def test_generated_code_holds_under_sanitizers(self):
+        for stem in ("ds_cnn_int8", "resnet_8_fp32"):
+            with self.subTest(stem):
+                model = next(path for path in self.networks if path.stem == stem)
+                source = self.directory / f"{stem}-source"
+                target = json.loads(skerry("compile", model, "-o", self.directory / "plain.so", "--keep-source", source,
+                                           "--json").stdout)["target"]
+                flags = {"x86-64-v2": ["-march=x86-64-v2"], "x86-64-v3": ["-march=x86-64-v3"],
+                         "x86-64-v4-vnni": ["-march=x86-64-v4", "-mavx512vnni", "-mavx512vbmi"]}[target]
+                subprocess.run(["g++", "-std=c++20", "-O1", "-g", *flags, "-fsanitize=address,undefined",
+                                "-fno-sanitize-recover=undefined", "-fno-strict-aliasing", "-ffp-contract=off", "-w",
+                                "-I.", "model.cc", ROOT / "examples/compiled_model/self_check.c", "-o", "checked"],
+                               cwd=source, check=True, timeout=300)
+                done = subprocess.run([source / "checked"], capture_output=True, text=True, check=False, timeout=60)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn("right", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
