@@ -65,12 +65,14 @@ class Finder {
     }
     for (const auto& node : graph_.nodes()) {
       if (inside_.contains(node.get()) || regions_.contains(node.get())) continue;
-      // Dequantised values that only regions take, as they are.
-      const bool is_read = std::ranges::any_of(node->outputs(), [&](const auto& output) {
-        return output && std::ranges::any_of(output->uses(), [&](const graph::Use& use) {
-                 return use.node == nullptr || !takes_bytes_.contains(use.node);
-               });
-      });
+      // Dequantised values that only regions take, as the bytes they were, are made for nobody.
+      const bool is_read =
+          node->op() != "DequantizeLinear" ||
+          std::ranges::any_of(node->outputs(), [&](const auto& output) {
+            return output && std::ranges::any_of(output->uses(), [&](const graph::Use& use) {
+                     return use.node == nullptr || !takes_bytes_.contains(use.node);
+                   });
+          });
       if (is_read) {
         regions_[node.get()] = {
             .main = node.get(), .nodes = {node.get()}, .output = node->output(0)};
