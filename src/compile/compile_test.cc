@@ -109,7 +109,7 @@ void expect_close(const Tensor& got, const Tensor& want, int64_t steps) {
     ASSERT_LE(std::abs(left[i] - right[i]), steps) << want.name << "[" << i << "]";
     apart += left[i] != right[i] ? 1 : 0;
   }
-  EXPECT_LE(apart, 1 + left.size() / (steps > 1 ? 10 : 100)) << want.name;
+  EXPECT_LE(apart, 1 + left.size() / (steps > 1 ? 10 : 20)) << want.name;
 }
 
 std::vector<const Target*> targets_here() {

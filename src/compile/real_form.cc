@@ -142,7 +142,10 @@ class Unfolder {
                                {"QLinearSoftmax", "Softmax"}};
     const auto* pair = std::ranges::find(kPairs, node.op(), &Pair::quantised);
     if (pair == std::end(kPairs)) return;
-    if (node.find("channels_last") != nullptr && node.int_of("channels_last") != 0) return;
+    const auto channels_last = node.attributes().find("channels_last");
+    if (channels_last != node.attributes().end() && std::get<int64_t>(channels_last->second) != 0) {
+      return;
+    }
     // Before opset 13 Softmax took all dimensions from its axis on as one.
     if (node.op() == "QLinearSoftmax" && node.int_of("opset") < 13 && !is_last_axis(node)) return;
     Attributes attributes = node.attributes();
