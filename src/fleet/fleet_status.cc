@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log_limit.h"
+#include "fleet/component_events.h"
 #include "formats/json_ptr.h"
 
 namespace skerry::fleet {
@@ -120,6 +121,7 @@ Result<void> FleetStatusService::store(Store& store, const formats::FleetStatus&
   device.free_disk_bytes = status.free_disk_bytes.value_or(-1);
   return store.transaction([&]() -> Result<void> {
     SKERRY_TRY(store.upsert_core_device(device));
+    if (status.history) SKERRY_TRY(take_history(store, status.thing, *status.history, now_ms));
     return store_components(store, status, now_ms);
   });
 }

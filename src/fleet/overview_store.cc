@@ -14,6 +14,8 @@ const std::string kStatus =
     "(CASE WHEN p.unreachable = 1 THEN 'UNREACHABLE' WHEN d.thing IS NULL THEN 'NEW' "
     "WHEN d.healthy = 1 THEN 'HEALTHY' ELSE 'UNHEALTHY' END)";
 
+const std::string kPresence = "(CASE WHEN p.connected = 1 THEN 'CONNECTED' ELSE 'AWAY' END)";
+
 }  // namespace
 
 Result<FleetCounts> count_fleet(Store& store) {
@@ -22,9 +24,11 @@ Result<FleetCounts> count_fleet(Store& store) {
       store.database().select_one(
           "",
           "SELECT (SELECT count(*) FROM thing_groups) AS thing_groups, "
+          "(SELECT count(*) FROM presence WHERE connected = 1) AS connected, "
           "(SELECT count(*) FROM deployments WHERE status = 'ACTIVE' AND is_latest = 1) AS active",
           [](const Row& row) {
-            return FleetCounts{.groups = row.number("thing_groups"),
+            return FleetCounts{.connected = row.number("connected"),
+                               .groups = row.number("thing_groups"),
                                .active_deployments = row.number("active")};
           }));
   const std::pair<std::string_view, int64_t*> kinds[] = {{"HEALTHY", &counts.healthy},
@@ -101,7 +105,7 @@ Result<Slice<DeviceRow>> find_devices(Store& store, const DeviceFilter& filter, 
               "name = "
               ":component AND (:any_version = '' OR version = :version))) AND "
               "(:any_status = '' OR " +
-              kStatus + " = :status) ORDER BY t.name LIMIT :limit",
+              kStatus + " = :status OR " + kPresence + " = :presence) ORDER BY t.name LIMIT :limit",
           [](const Row& row) {
             return DeviceRow{ThingName(row.text("name")),  row.text("attributes"),
                              row.text("status"),           row.number("last_seen_ms"),
@@ -110,7 +114,7 @@ Result<Slice<DeviceRow>> find_devices(Store& store, const DeviceFilter& filter, 
           },
           page.after, filter.text, pattern, pattern, filter.group, filter.group, filter.component,
           filter.component, filter.version, filter.version, filter.status, filter.status,
-          limit_of(page)));
+          filter.status, limit_of(page)));
   return slice_of(std::move(rows), page, [](const DeviceRow& row) { return row.thing.str(); });
 }
 

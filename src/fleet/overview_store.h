@@ -17,6 +17,7 @@ struct FleetCounts {
   int64_t unhealthy = 0;
   int64_t unreachable = 0;
   int64_t new_ones = 0;
+  int64_t connected = 0;  // whatever their status
   int64_t groups = 0;
   int64_t active_deployments = 0;
 };
@@ -55,7 +56,7 @@ struct DeviceFilter {
   std::string group;      // "" for all
   std::string component;  // has it; "" for all
   std::string version;    // of that component; "" for any
-  std::string status;     // "" for all
+  std::string status;     // or "CONNECTED", "AWAY"; "" for all
 };
 struct DeviceRow {
   ThingName thing;

@@ -132,6 +132,15 @@ const std::vector<const char*> kExecutionsByDevice = {
     "CREATE TABLE cohorts_of_things (thing TEXT PRIMARY KEY, cohort BIGINT NOT NULL)",
     "UPDATE rollouts SET back_to = ''"};  // it followed the names
 
+// Migration 18: what happens to components, told by fleet statuses: of each device the history that
+// it told last, and when something was new in it.
+const std::vector<const char*> kComponentEvents = {
+    "CREATE TABLE component_histories (thing TEXT PRIMARY KEY, history TEXT NOT NULL, "
+    "since_ms BIGINT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE component_events (thing TEXT NOT NULL, at_ms BIGINT NOT NULL, "
+    "errors BIGINT NOT NULL, restarts BIGINT NOT NULL, PRIMARY KEY (thing, at_ms)) WITHOUT ROWID",
+    "CREATE INDEX component_events_by_time ON component_events (at_ms)"};
+
 Result<void> move_executions(Database& database) {
   SKERRY_ASSIGN(auto things, database.select("SELECT DISTINCT thing FROM job_executions",
                                              [](const Row& row) { return row.text("thing"); }));
@@ -250,6 +259,7 @@ const std::vector<Migration>& migrations() {
       {15, kFreeDisk},
       {16, kExecutionsByDevice, move_executions},
       {17, kStreamCursors},
+      {18, kComponentEvents},
   };
   return kMigrations;
 }

@@ -156,7 +156,8 @@ Result<void> Database::scan(const std::string& sql, std::span<const std::string_
   }
   if (result != SQLITE_OK) return refused(result);
   const auto column = [&](int number) {
-    const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(prepared, number));
+    // Asked for as text it would be copied, for the zero at its end.
+    const auto* text = static_cast<const char*>(sqlite3_column_blob(prepared, number));
     return std::string_view(text, static_cast<size_t>(sqlite3_column_bytes(prepared, number)));
   };
   while ((result = sqlite3_step(prepared)) == SQLITE_ROW) each(column(0), column(1));

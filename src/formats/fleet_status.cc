@@ -17,6 +17,7 @@ using nlohmann::json;
 constexpr std::string_view kTopicPrefix = "$aws/things/";
 constexpr std::string_view kTopicSuffix = "/greengrassv2/health/json";
 constexpr std::string_view kHealthy = "HEALTHY";
+constexpr const char* kHistory = "componentHistory";
 
 constexpr EnumNames<FleetMessageType, 2> kMessageTypes = {
     {{FleetMessageType::kComplete, "COMPLETE"}, {FleetMessageType::kPartial, "PARTIAL"}}};
@@ -112,6 +113,10 @@ Result<> parse_device(const Node& root, FleetStatus& status) {
   int64_t free_bytes = -1;
   SKERRY_TRY(root.read("freeDiskBytes", free_bytes));
   if (free_bytes >= 0) status.free_disk_bytes = free_bytes;
+  SKERRY_ASSIGN(auto history, root.find(kHistory));
+  if (history) {
+    SKERRY_ASSIGN(status.history, parse_component_history(*history));
+  }
   SKERRY_ASSIGN(auto chunk_node, root.find("chunkInfo"));
   if (chunk_node) {
     ChunkInfo chunk;
@@ -156,6 +161,7 @@ std::string to_text(const FleetStatus& status) {
                  {"components", json::array()}};
   if (!status.runtime.empty()) result["runtime"] = status.runtime;
   if (status.free_disk_bytes) result["freeDiskBytes"] = *status.free_disk_bytes;
+  if (status.history) result[kHistory] = to_json(*status.history);
   if (status.chunk) {
     result["chunkInfo"] = {{"chunkId", status.chunk->chunk_id},
                            {"totalChunks", status.chunk->total_chunks}};

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/named_type.h"
+#include "formats/component_history.h"
 #include "formats/jobs.h"
 
 namespace skerry::formats {
@@ -58,7 +59,8 @@ struct FleetStatus {
   FleetMessageType message_type = FleetMessageType::kComplete;
   std::string trigger;  // "NUCLEUS_LAUNCH", "CADENCE", "THING_GROUP_DEPLOYMENT", …
   bool healthy = true;
-  std::optional<int64_t> free_disk_bytes;  // ours: stock nuclei do not say
+  std::optional<int64_t> free_disk_bytes;   // ours: stock nuclei do not say
+  std::optional<ComponentHistory> history;  // likewise
   std::optional<ChunkInfo> chunk;
   std::vector<ComponentStatus> components;
   std::optional<DeploymentInformation> deployment;

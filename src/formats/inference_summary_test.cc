@@ -111,18 +111,43 @@ TEST(ModelCountsTest, PackedBothWays) {
     EXPECT_EQ(sum, counts);
     EXPECT_EQ(totals, static_cast<const ModelTotals&>(counts));
     ModelTotals alone;
-    std::array<uint64_t, ModelCounts::kClassBins> classes{1, 2, 3};
+    ClassBins classes{{1, 2, 3}, 7};
     ASSERT_TRUE(read_packed(packed, alone, classes)) << packed;
     EXPECT_EQ(alone, totals);
-    EXPECT_EQ(classes, counts.classes);
+    EXPECT_EQ(classes.counts, counts.classes);
+    for (size_t i = 0; i < classes.counts.size(); ++i) {
+      EXPECT_EQ((classes.used >> i & 1) == 1, classes.counts[i] > 0) << i;
+    }
     ModelCounts damaged;
     for (size_t length = 0; length < packed.size(); ++length) {
       EXPECT_FALSE(add_packed(packed.substr(0, length), damaged, totals)) << length;
-      EXPECT_FALSE(read_packed(packed.substr(0, length), alone, classes)) << length;
+      // What is cut off behind the classes is not missed, and nothing is made up.
+      if (read_packed(packed.substr(0, length), alone, classes)) {
+        EXPECT_EQ(alone, static_cast<const ModelTotals&>(counts));
+        EXPECT_EQ(classes.counts, counts.classes);
+      }
     }
     EXPECT_FALSE(add_packed(packed + "A", damaged, totals));
-    EXPECT_FALSE(read_packed(packed + "A", alone, classes));
   }
+}
+
+TEST(ModelCountsTest, WhatFormerVersionsPackedIsRead) {
+  ModelCounts counts = some_counts(5);
+  counts.latency.fill(0);
+  ModelCounts plain = counts;
+  plain.classes.fill(0);
+  // A version, totals, classes, latency: none of it is "A".
+  const std::string packed = pack(counts), totals = pack(plain).substr(1, pack(plain).size() - 3);
+  const std::string classes = packed.substr(1 + totals.size(), packed.size() - totals.size() - 2);
+  const std::string former = "1" + totals + "A" + classes;
+  ModelCounts sum;
+  ModelTotals alone;
+  ASSERT_TRUE(add_packed(former, sum, alone));
+  EXPECT_EQ(sum, counts);
+  ClassBins bins;
+  ASSERT_TRUE(read_packed(former, alone, bins));
+  EXPECT_EQ(bins.counts, counts.classes);
+  EXPECT_FALSE(add_packed("3" + totals + "AA", sum, alone));
 }
 
 TEST(InferenceSummaryTest, BothWays) {

@@ -57,6 +57,49 @@ TEST(FleetStatusTest, ErrorsNameThePlace) {
   EXPECT_EQ(parse_fleet_status("[]").error().message(), "fleet status: must be an object");
 }
 
+const json kHistory = json::parse(R"({"format":1,"run":"A1B2","components":[
+    {"componentName":"B","errors":3,"restarts":2}],"lastFailure":{"componentName":"B","version":"2.0.0",
+    "code":"RUN_ERROR","reason":"exit 1","timestamp":1700000000000,"log":["one","two"]}})");
+
+TEST(FleetStatusTest, AHistoryOfComponentsBothWays) {
+  json message = kStatus;
+  message["componentHistory"] = kHistory;
+  const auto status = parse_fleet_status(message.dump());
+  ASSERT_TRUE(status) << status.error().message();
+  EXPECT_EQ(json::parse(to_text(*status)), message);
+  EXPECT_EQ(status->history->tallies.at(0).errors, 3);
+  EXPECT_EQ(status->history->last_failure->log, (std::vector<std::string>{"one", "two"}));
+}
+
+TEST(FleetStatusTest, AHistoryOfALaterFormatIsLeftOut) {
+  json message = kStatus;
+  message["componentHistory"] = {{"format", 2}, {"run", {{"of", "another kind"}}}};
+  const auto status = parse_fleet_status(message.dump());
+  ASSERT_TRUE(status) << status.error().message();
+  EXPECT_FALSE(status->history);
+  EXPECT_EQ(status->components.size(), 2U);
+}
+
+TEST(FleetStatusTest, AWrongHistoryIsRefused) {
+  const auto refused = [](const char* at, const json& value) {
+    json message = kStatus;
+    message["componentHistory"] = kHistory;
+    message["componentHistory"][json::json_pointer(at)] = value;
+    const auto status = parse_fleet_status(message.dump());
+    return status ? "taken" : status.error().message();
+  };
+  EXPECT_TRUE(refused("/run", "").starts_with("componentHistory.run: "));
+  EXPECT_TRUE(refused("/run", std::string(65, 'x')).starts_with("componentHistory.run: "));
+  EXPECT_TRUE(
+      refused("/components/0/errors", -1).starts_with("componentHistory.components[0].errors: "));
+  EXPECT_TRUE(refused("/components/1", kHistory["components"][0])
+                  .starts_with("componentHistory.components[1]: stands here twice"));
+  EXPECT_TRUE(refused("/components/0/componentName", "../B")
+                  .starts_with("componentHistory.components[0].componentName: "));
+  EXPECT_TRUE(refused("/lastFailure/log", std::vector<std::string>(101, "x"))
+                  .starts_with("componentHistory.lastFailure.log: "));
+}
+
 TEST(FleetStatusTest, Topic) {
   const std::string topic = "$aws/things/a:b/greengrassv2/health/json";
   EXPECT_EQ(fleet_status_topic(ThingName("a:b")), topic);

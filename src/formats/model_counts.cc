@@ -13,7 +13,8 @@ constexpr std::string_view kDigits =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr uint64_t kDigitBits = 5;
 constexpr uint64_t kMore = 1 << kDigitBits;
-constexpr char kVersion = '1';
+constexpr char kVersion = '2';
+constexpr char kLatencyFirst = '1';  // as it was before
 
 constexpr std::array<int8_t, 256> kValues = [] {
   std::array<int8_t, 256> values{};
@@ -180,30 +181,36 @@ uint64_t ModelCounts::latency_quantile_ns(double q) const {
 std::string pack(const ModelCounts& counts) {
   std::string out(1, kVersion);
   for (const auto total : kTotals) put(out, counts.*total);
-  put_bins(out, counts.latency);
   put_bins(out, counts.classes);
+  put_bins(out, counts.latency);
   return out;
 }
 
 bool add_packed(std::string_view packed, ModelCounts& sum, ModelTotals& totals) {
-  if (!packed.starts_with(kVersion)) return false;
+  const bool latency_first = packed.starts_with(kLatencyFirst);
+  if (!latency_first && !packed.starts_with(kVersion)) return false;
   Unpacker text(packed.substr(1));
   if (!read_totals(text, totals)) return false;
   for (const auto total : kTotals) add_to(sum.*total, totals.*total);
   const auto add_latency = [&](size_t i, uint64_t count) { add_to(sum.latency[i], count); };
   const auto add_class = [&](size_t i, uint64_t count) { add_to(sum.classes[i], count); };
-  return text.bins(sum.latency.size(), add_latency) && text.bins(sum.classes.size(), add_class) &&
-         text.at_end();
+  if (latency_first && !text.bins(sum.latency.size(), add_latency)) return false;
+  if (!text.bins(sum.classes.size(), add_class)) return false;
+  if (!latency_first && !text.bins(sum.latency.size(), add_latency)) return false;
+  return text.at_end();
 }
 
-bool read_packed(std::string_view packed, ModelTotals& totals,
-                 std::array<uint64_t, ModelCounts::kClassBins>& classes) {
-  if (!packed.starts_with(kVersion)) return false;
+bool read_packed(std::string_view packed, ModelTotals& totals, ClassBins& classes) {
+  const bool latency_first = packed.starts_with(kLatencyFirst);
+  if (!latency_first && !packed.starts_with(kVersion)) return false;
   Unpacker text(packed.substr(1));
-  classes.fill(0);
-  const auto set_class = [&](size_t i, uint64_t count) { classes[i] = count; };
-  return read_totals(text, totals) && text.skip_bins() && text.bins(classes.size(), set_class) &&
-         text.at_end();
+  classes = {};
+  const auto set_class = [&](size_t i, uint64_t count) {
+    classes.counts[i] = count;
+    if (count > 0) classes.used |= uint64_t{1} << i;
+  };
+  return read_totals(text, totals) && (!latency_first || text.skip_bins()) &&
+         text.bins(classes.counts.size(), set_class);
 }
 
 }  // namespace skerry::formats

@@ -62,8 +62,13 @@ std::string pack(const ModelCounts& counts);
 // Adds what pack() printed to `sum`; false where it is something else: `sum` is of no use then.
 // `totals` become those of this one alone.
 bool add_packed(std::string_view packed, ModelCounts& sum, ModelTotals& totals);
-// Its totals and classes alone, which is faster; false likewise.
-bool read_packed(std::string_view packed, ModelTotals& totals,
-                 std::array<uint64_t, ModelCounts::kClassBins>& classes);
+// Its totals and classes alone, which is faster: what stands behind them is not looked at. Bit i of
+// the result's `used`: there is something in bin i.
+struct ClassBins {
+  std::array<uint64_t, ModelCounts::kClassBins> counts{};
+  uint64_t used = 0;
+  static_assert(ModelCounts::kClassBins == 64);
+};
+bool read_packed(std::string_view packed, ModelTotals& totals, ClassBins& classes);
 
 }  // namespace skerry::formats

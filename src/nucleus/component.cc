@@ -3,10 +3,13 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 #include "base/log.h"
+#include "formats/component_history.h"
 #include "formats/json_ptr.h"
 #include "io/pool.h"
 #include "nucleus/component_log.h"
@@ -23,8 +26,9 @@ constexpr int64_t kTermGraceMs = 5'000;
 constexpr int64_t kKillGraceMs = 5'000;  // the kernel may take its time with many
 constexpr int64_t kSettleMs = 200;       // for what a script that has ended did not wait for
 constexpr int64_t kLongestLookMs = 100;
-constexpr size_t kLastLines = 5;
+constexpr ptrdiff_t kToldLines = 5;  // with a reason
 constexpr size_t kLastLineBytes = 300;
+constexpr size_t kLastBytes = 8192;  // of them all
 // Where the machine runs out of memory, a component ends before the nucleus does.
 constexpr int kOomScore = 200;
 constexpr uint64_t kOpenFiles = 1024;  // what select() can do; programs raise it up to the next
@@ -272,7 +276,7 @@ Result<void> Component::launch(const Step& step, Script* script) {
   events.on_line = [this](std::string_view line, bool is_stderr) {
     log_->write(line, is_stderr);
     last_lines_.push_back(readable(line));
-    if (last_lines_.size() > kLastLines) last_lines_.pop_front();
+    if (last_lines_.size() > formats::kMaxLogLines) last_lines_.pop_front();
   };
   events.on_exit = [exit = *script->exit](io::ExitStatus status) mutable { exit.complete(status); };
   SKERRY_ASSIGN(script->process, env_.processes.start(process, std::move(events)));
@@ -392,6 +396,13 @@ void Component::note(std::string text) {
   notes_ += text;
 }
 
+std::vector<std::string> Component::last_lines() const {
+  size_t bytes = 0;
+  auto first = last_lines_.end();
+  while (first != last_lines_.begin() && (bytes += std::prev(first)->size()) <= kLastBytes) --first;
+  return {first, last_lines_.end()};
+}
+
 void Component::note_failure(const Error& error) {
   int64_t now = env_.clock.monotonic_ms();
   if (failures_ > 0 && now - last_failure_ms_ > kFailuresForgottenAfterMs) failures_ = 0;
@@ -401,7 +412,9 @@ void Component::note_failure(const Error& error) {
   status_code_ = status_code_of(step_, error.code());
   if (!last_lines_.empty()) {
     reason_ += "; last output:";
-    for (const std::string& line : last_lines_) reason_ += " | " + line;
+    const auto told = std::ranges::subrange(
+        last_lines_.end() - std::min(kToldLines, std::ssize(last_lines_)), last_lines_.end());
+    for (const std::string& line : told) reason_ += " | " + line;
   }
   log::warn("component", "failed",
             {{"component", spec_.name.str()},

@@ -93,6 +93,8 @@ class Component {
   const std::string& reason() const { return reason_; }
   // For machines, of one that is ERRORED or BROKEN: "INSTALL_ERROR", "RUN_TIMEOUT", …; else empty.
   const std::string& status_code() const { return status_code_; }
+  // What the script that began last has written last: a few KiB in formats::kMaxLogLines at most.
+  std::vector<std::string> last_lines() const;
 
  private:
   // A script in its process, from launch() until it is dropped, which kills what it left.

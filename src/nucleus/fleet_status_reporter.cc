@@ -55,6 +55,7 @@ void FleetStatusReporter::send(std::string trigger, const JobResult* deployment)
     status.free_disk_bytes = static_cast<int64_t>(*free);
   }
   status.components = components();
+  status.history = supervisor_.history();
   if (!state_.needs_repair().empty()) {
     formats::ComponentStatus self;
     self.name = ComponentName(std::string(kNucleusComponent));

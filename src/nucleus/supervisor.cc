@@ -1,11 +1,14 @@
 // Reconciles the running components with the wanted ones.
 #include "nucleus/supervisor.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 
 namespace skerry::nucleus {
 
 Supervisor::Supervisor(io::Env& env, Hooks hooks) : env_(env), hooks_(std::move(hooks)) {
+  history_.run = env_.random.token(16);
   tasks_.spawn(reconcile_loop());
 }
 
@@ -106,13 +109,15 @@ void Supervisor::start_one(const ComponentSpec& spec) {
 // Called from inside a component: takes a note; the work is done from the loop.
 void Supervisor::on_component_state(Component& component) {
   ++changes_;
+  note_state(component);
   ComponentState state = component.state();
   if (state == ComponentState::kErrored || state == ComponentState::kBroken) {
     auto affected = with_dependents({component.spec().name});
     affected.erase(component.spec().name);
     for (const ComponentName& name : affected) {
       ComponentState dependent = components_.at(name)->state();
-      if (dependent == ComponentState::kStarting || is_healthy(dependent)) to_restart_.insert(name);
+      const bool goes_down = dependent == ComponentState::kStarting || is_healthy(dependent);
+      if (goes_down && to_restart_.insert(name).second) ++tally_of(name).restarts;
     }
   }
   hooks_.on_state({component.spec().name, component.spec().version, state, component.reason(),
@@ -128,6 +133,36 @@ void Supervisor::on_component_state(Component& component) {
     }
   };
   tasks_.spawn(Deferred::run(this));
+}
+
+// It is NEW again when it has failed and tries once more.
+void Supervisor::note_state(const Component& component) {
+  const ComponentName& name = component.spec().name;
+  switch (component.state()) {
+    case ComponentState::kNew:
+      ++tally_of(name).restarts;
+      break;
+    case ComponentState::kErrored:
+    case ComponentState::kBroken:
+      ++tally_of(name).errors;
+      history_.last_failure = {name,
+                               component.spec().version,
+                               component.status_code(),
+                               component.reason(),
+                               env_.clock.wall_ms(),
+                               component.last_lines()};
+      break;
+    default:
+      break;
+  }
+}
+
+formats::ComponentTally& Supervisor::tally_of(const ComponentName& name) {
+  auto known = std::ranges::find(history_.tallies, name, &formats::ComponentTally::name);
+  if (known != history_.tallies.end()) return *known;
+  if (history_.tallies.size() == formats::kMaxTallies)
+    history_.tallies.erase(history_.tallies.begin());
+  return history_.tallies.emplace_back(name);
 }
 
 void Supervisor::after_change() {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/component_history.h"
 #include "nucleus/component.h"
 
 namespace skerry::nucleus {
@@ -48,6 +49,8 @@ class Supervisor {
   io::Task<void> uninstall(std::vector<ComponentSpec> leaving);
 
   std::vector<ComponentStatus> statuses() const;
+  // Since this supervisor began.
+  const formats::ComponentHistory& history() const { return history_; }
   // The component whose processes carry this SVCUID.
   std::optional<ComponentName> component_of_token(std::string_view token) const;
   // kNotFound where no such component runs.
@@ -55,6 +58,8 @@ class Supervisor {
 
  private:
   void on_component_state(Component& component);
+  void note_state(const Component& component);
+  formats::ComponentTally& tally_of(const ComponentName& name);
   void after_change();
   void refresh_dependencies();
   void wake();
@@ -75,6 +80,7 @@ class Supervisor {
   std::unique_ptr<Component> leaving_;  // whose Uninstall runs
   std::set<ComponentName> to_restart_;
   std::set<ComponentName> to_stop_;
+  formats::ComponentHistory history_;
   std::vector<io::Completion<bool>> appliers_;  // of the next reconcile()
   std::optional<io::Completion<bool>> wake_;
   bool woken_ = false;

@@ -139,6 +139,44 @@ TEST_F(SupervisorTest, BrokenAfterThreeFailuresSaysWhyWithTheLastOutput) {
   EXPECT_EQ(state("bad"), ComponentState::kBroken);
 }
 
+TEST_F(SupervisorTest, ErrorsAndRestartsAreCountedAndTheLastFailureKeepsItsLog) {
+  auto bad = spec("bad", "for i in 1 2 3 4 5 6 7 8; do echo line $i; done; exit 3");
+  ASSERT_FALSE(apply({bad, spec("good", "sleep 60")}, kPatientMs));
+  const formats::ComponentHistory failed = supervisor_->history();
+  EXPECT_FALSE(failed.run.empty());
+  EXPECT_EQ(failed.tallies, (std::vector<formats::ComponentTally>{{ComponentName("bad"), 3, 2}}));
+  ASSERT_TRUE(failed.last_failure);
+  EXPECT_EQ(failed.last_failure->name.str(), "bad");
+  EXPECT_EQ(failed.last_failure->version, "1.0.0");
+  EXPECT_EQ(failed.last_failure->code, "RUN_ERROR");
+  EXPECT_GT(failed.last_failure->at_ms, 0);
+  EXPECT_EQ(failed.last_failure->log.size(), 8U);
+  EXPECT_EQ(failed.last_failure->log.front(), "line 1");
+  // A good version takes its place: nothing new happens, and nothing is forgotten.
+  ASSERT_TRUE(apply({spec("bad", "sleep 60"), spec("good", "sleep 60")}));
+  EXPECT_EQ(supervisor_->history(), failed);
+}
+
+TEST_F(SupervisorTest, ADependentThatIsStartedAgainIsARestartWithoutAnError) {
+  auto base = spec("base", "test -e failed && exec sleep 60; sleep 0.2; touch failed; exit 1");
+  ASSERT_TRUE(apply({base, spec("top", "sleep 60", {"base"})}, 1'000));
+  auto tallies = supervisor_->history().tallies;
+  std::ranges::sort(tallies, {}, &formats::ComponentTally::name);
+  EXPECT_EQ(tallies, (std::vector<formats::ComponentTally>{{ComponentName("base"), 1, 1},
+                                                           {ComponentName("top"), 0, 1}}));
+}
+
+TEST_F(SupervisorTest, ALongLogIsCutToItsEnd) {
+  ASSERT_FALSE(apply({spec("bad", "for i in $(seq 500); do printf '%0290d\\n' $i; done; exit 3")},
+                     kPatientMs));
+  const auto log = supervisor_->history().last_failure->log;
+  size_t bytes = 0;
+  for (const std::string& line : log) bytes += line.size();
+  EXPECT_GT(bytes, 7'000U);
+  EXPECT_LE(bytes, 8'192U);
+  EXPECT_TRUE(log.back().ends_with("0500"));
+}
+
 TEST_F(SupervisorTest, AComponentThatDiesWithinTheWindowIsNotHealthy) {
   auto result = apply({spec("late", "sleep 0.2; exit 1")}, kPatientMs);
   ASSERT_FALSE(result);

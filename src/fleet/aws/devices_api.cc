@@ -4,6 +4,7 @@
 
 #include "fleet/aws/fields.h"
 #include "fleet/aws/input.h"
+#include "fleet/component_events.h"
 #include "fleet/store_presence.h"
 
 namespace skerry::fleet::aws {
@@ -12,6 +13,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxDetails = 1000;
+constexpr size_t kStateItems = 500;  // components and deployments of a device in its state
 constexpr std::string_view kLifecycleStates[] = {"NEW",      "INSTALLED", "STARTING", "RUNNING",
                                                  "STOPPING", "ERRORED",   "BROKEN",   "FINISHED"};
 
@@ -224,8 +226,20 @@ json reachability(const ThingName& thing, const CoreDevice* device,
   if (device) {
     item["reportedStatus"] = health(*device);
     item["lastStatusUpdateTimestamp"] = timestamp(device->last_status_ms);
+    if (device->free_disk_bytes >= 0) item["freeDiskBytes"] = device->free_disk_bytes;
   }
   return item;
+}
+
+// What happened to its components, where it tells.
+Result<void> add_history(ApiContext& context, const ThingName& thing, json& item) {
+  SKERRY_ASSIGN(const auto trouble, trouble_of(context.store, thing, context.env.clock.wall_ms()));
+  if (trouble.since_ms == 0) return {};
+  json& history = item["componentHistory"] = {{"since", timestamp(trouble.since_ms)},
+                                              {"errors", trouble.errors},
+                                              {"restarts", trouble.restarts}};
+  if (trouble.last_failure) history["lastFailure"] = to_json(*trouble.last_failure);
+  return {};
 }
 
 Result<json> list_reachability(ApiContext& context, const ListReachability& request) {
@@ -246,10 +260,61 @@ Result<json> get_reachability(ApiContext& context, const DeviceRequest& request)
   SKERRY_ASSIGN(const auto presence, presence_of(context.store, request.thing));
   const auto device = context.store.find_core_device(request.thing);
   if (!device && device.error().code() != Code::kNotFound) return fail(device.error());
-  return reachability(request.thing, device ? &*device : nullptr, presence);
+  json answer = reachability(request.thing, device ? &*device : nullptr, presence);
+  SKERRY_TRY(add_history(context, request.thing, answer));
+  return answer;
+}
+
+// Everything that `skerry status` shows of a thing.
+Result<json> state_of(ApiContext& context, const ThingName& thing) {
+  SKERRY_ASSIGN(const auto presence, presence_of(context.store, thing));
+  const auto device = context.store.find_core_device(thing);
+  if (!device && device.error().code() != Code::kNotFound) return fail(device.error());
+  json state = reachability(thing, device ? &*device : nullptr, presence);
+  SKERRY_TRY(add_history(context, thing, state));
+  json& components = state["installedComponents"] = json::array();
+  if (device) {
+    state.update(summary(*device));
+    if (presence.unreachable) state["status"] = "UNREACHABLE";
+    set_if(state, "coreVersion", device->nucleus_version);
+    SKERRY_ASSIGN(const auto installed,
+                  context.store.list_installed_components(thing, false, {.limit = kStateItems}));
+    for (const InstalledComponent& each : installed.items) {
+      components.push_back(installed_item(each));
+    }
+  }
+  json& deployments = state["effectiveDeployments"] = json::array();
+  SKERRY_ASSIGN(const auto executions,
+                context.store.list_executions_of_thing(thing, {.limit = kStateItems}));
+  for (const JobExecution& each : executions.items) {
+    if (each.status == ExecutionStatus::kRemoved) continue;
+    SKERRY_ASSIGN(const auto deployment, context.store.find_deployment_of_job(each.job_id));
+    deployments.push_back(effective_item(context, each, deployment));
+  }
+  return state;
+}
+
+Result<json> list_device_states(ApiContext& context, const ListReachability& request) {
+  SKERRY_ASSIGN(Page page, page_of(context, request));
+  SKERRY_ASSIGN(const auto things, context.store.list_things(page));
+  json answer = {{"devices", json::array()}};
+  for (const Thing& thing : things.items) {
+    SKERRY_ASSIGN(json state, state_of(context, thing.name));
+    answer["devices"].push_back(std::move(state));
+  }
+  add_next_token(context, answer, things.next);
+  return answer;
+}
+
+Result<json> get_device_state(ApiContext& context, const DeviceRequest& request) {
+  SKERRY_TRY(context.store.find_thing(request.thing));
+  return state_of(context, request.thing);
 }
 
 constexpr Route kRoutes[] = {
+    operation<list_device_states>("skerry", "ListDeviceStates", "GET", "/skerry/v1/deviceStates"),
+    operation<get_device_state>("skerry", "GetDeviceState", "GET",
+                                "/skerry/v1/deviceStates/{coreDeviceThingName}"),
     operation<list_reachability>("skerry", "ListReachability", "GET", "/skerry/v1/coreDevices"),
     operation<get_reachability>("skerry", "GetReachability", "GET",
                                 "/skerry/v1/coreDevices/{coreDeviceThingName}"),

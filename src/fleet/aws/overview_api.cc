@@ -14,7 +14,8 @@ using nlohmann::json;
 
 constexpr int64_t kMostVersions = 2000;
 constexpr int64_t kMostDeployments = 200;
-constexpr std::string_view kStatuses[] = {"HEALTHY", "UNHEALTHY", "UNREACHABLE", "NEW"};
+constexpr std::string_view kStatuses[] = {"HEALTHY", "UNHEALTHY", "UNREACHABLE",
+                                          "NEW",     "CONNECTED", "AWAY"};
 constexpr Shape kStatus{.values = kStatuses};
 constexpr Shape kPage{.type = Type::kInteger, .min = 1, .max = 500};
 
@@ -52,9 +53,13 @@ Result<json> overview(ApiContext& context, const Overview&) {
   SKERRY_ASSIGN(const FleetCounts counts, count_fleet(context.store));
   SKERRY_ASSIGN(const auto versions, count_versions(context.store, {}, kMostVersions));
   const json components = answer_of(versions);
-  return json{{"healthy", counts.healthy},         {"unhealthy", counts.unhealthy},
-              {"unreachable", counts.unreachable}, {"new", counts.new_ones},
-              {"thingGroups", counts.groups},      {"activeDeployments", counts.active_deployments},
+  return json{{"healthy", counts.healthy},
+              {"unhealthy", counts.unhealthy},
+              {"unreachable", counts.unreachable},
+              {"new", counts.new_ones},
+              {"connected", counts.connected},
+              {"thingGroups", counts.groups},
+              {"activeDeployments", counts.active_deployments},
               {"components", components}};
 }
 

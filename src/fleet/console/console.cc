@@ -238,7 +238,7 @@ io::Task<HttpResponse> Console::log_out(const HttpRequest& request) {
     co_return refusal(403, "X-CSRF-Token is not the session's");
   }
   if (session) {
-    auto ended = co_await login_.log_out(session->token);
+    auto ended = co_await login_.log_out(session->token, request.peer.source);
     if (!ended) co_return refusal(ended.error());
   }
   HttpResponse response = net::json_response(200, "{}");

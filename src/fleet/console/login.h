@@ -29,13 +29,17 @@ class ConsoleLogin {
   io::Task<Result<OpenSession>> log_in(std::string name, std::string password, std::string source);
   // The session of a cookie; kPermissionDenied where it has ended.
   io::Task<Result<OpenSession>> find(std::string token);
-  io::Task<Result<void>> log_out(std::string token);
+  // Each of these is in the audit log, as is who was refused.
+  io::Task<Result<void>> log_out(std::string token, std::string source);
 
  private:
+  io::Task<void> note(Operator person, const char* operation, std::string source);
+
   io::Env& env_;
   StorePool& stores_;
   ThingBudget names_;
   ThingBudget sources_;
+  io::TaskScope tasks_;
 };
 
 }  // namespace skerry::fleet

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "fleet/rollout/model_evidence.h"
+#include "fleet/rollout/restart_evidence.h"
 #include "formats/json_ptr.h"
 
 namespace skerry::fleet::rollout {
@@ -91,10 +92,15 @@ Result<SiteBudget> site_budget(Store& store, const Record& record, int64_t now_m
 }  // namespace
 
 Result<Evidence> Rollouts::evidence(Store& store, const Record& record, Metric metric,
-                                    const Census& release) const {
-  const auto compare = [&](Result<Share> with, Result<Share> without) -> Result<Evidence> {
+                                    const Census& release, int64_t now_ms) const {
+  const auto compare = [&](Result<Share> with, Result<Share> without,
+                           const Share& before = {}) -> Result<Evidence> {
     if (!with) return fail(std::move(with.error()));
     if (!without) return fail(std::move(without.error()));
+    // In the last stages hardly anybody is left who was not asked.
+    const bool few_left =
+        without->devices < kLeastObservations && 2 * without->devices < before.devices;
+    if (few_left) without = before;
     Evidence evidence;
     evidence.release.devices = with->devices;
     evidence.release.events = with->events;
@@ -108,10 +114,14 @@ Result<Evidence> Rollouts::evidence(Store& store, const Record& record, Metric m
                      Share{record.previous.devices, record.previous.failures});
     case Metric::kUnhealthyDevices:
       return compare(unhealthy(store, record, Cohort::kRelease),
-                     unhealthy(store, record, Cohort::kControl));
+                     unhealthy(store, record, Cohort::kControl),
+                     {record.previous.reporting, record.previous.unhealthy});
     case Metric::kComponentErrors:
       return compare(with_errors(store, record, Cohort::kRelease),
-                     with_errors(store, record, Cohort::kControl));
+                     with_errors(store, record, Cohort::kControl),
+                     {record.previous.reporting, record.previous.with_errors});
+    case Metric::kComponentRestarts:
+      return restart_evidence(store, record, now_ms);
     default:
       break;
   }
@@ -119,7 +129,7 @@ Result<Evidence> Rollouts::evidence(Store& store, const Record& record, Metric m
 }
 
 Result<std::vector<Finding>> Rollouts::findings(Store& store, const Record& record,
-                                                const Census& release) const {
+                                                const Census& release, int64_t now_ms) const {
   const double alpha = alpha_of(record.plan);
   std::vector<Finding> found;
   std::vector<Gate> of_models;
@@ -128,7 +138,7 @@ Result<std::vector<Finding>> Rollouts::findings(Store& store, const Record& reco
       of_models.push_back(gate);
       continue;
     }
-    SKERRY_ASSIGN(const Evidence shown, evidence(store, record, gate.metric, release));
+    SKERRY_ASSIGN(const Evidence shown, evidence(store, record, gate.metric, release, now_ms));
     found.push_back(judge(gate, shown, alpha));
   }
   if (of_models.empty()) return found;
@@ -173,7 +183,7 @@ Result<Facts> Rollouts::look(Store& store, const Record& record, const Moment& m
   SKERRY_ASSIGN(facts.waiting, count_waiting(store, record, kBatch));
   SKERRY_ASSIGN(auto again, retries_due(store, record.job_id, record.plan.retry, moment.wall_ms));
   facts.retries_due = static_cast<int64_t>(again.size());
-  SKERRY_ASSIGN(facts.findings, findings(store, record, facts.release));
+  SKERRY_ASSIGN(facts.findings, findings(store, record, facts.release, moment.wall_ms));
   return facts;
 }
 

@@ -69,10 +69,10 @@ class Rollouts {
   Result<void> begin_rollback(Store& store, Record& record, int64_t now_ms) const;
   // Whether there may be more.
   Result<bool> ask_everyone_back(Store& store, Record& record, int64_t now_ms) const;
-  Result<std::vector<Finding>> findings(Store& store, const Record& record,
-                                        const Census& release) const;
+  Result<std::vector<Finding>> findings(Store& store, const Record& record, const Census& release,
+                                        int64_t now_ms) const;
   Result<Evidence> evidence(Store& store, const Record& record, Metric metric,
-                            const Census& release) const;
+                            const Census& release, int64_t now_ms) const;
 
   const Deployments& deployments_;
   const int64_t batch_;

@@ -97,8 +97,15 @@ void judge_rate(const Gate& gate, const Evidence& evidence, double alpha, Findin
   const bool worse =
       finding.release_interval.low > finding.control_interval.high * (1 + gate.tolerance);
   finding.verdict = worse ? Verdict::kWorse : Verdict::kFine;
-  if (!worse && release.devices < gate.min_devices) {
-    not_enough(finding, fmt::format("{} of {} devices", release.devices, gate.min_devices));
+  if (worse) return;
+  if (release.devices < gate.min_devices) {
+    return not_enough(finding, fmt::format("{} of {} devices", release.devices, gate.min_devices));
+  }
+  // Of one device nobody can tell whether it is the release or the device.
+  if (release.devices == 1 && finding.release > finding.control) {
+    not_enough(finding,
+               "the only device with the release restarts components more often than the "
+               "control, which is too little to tell from chance");
   }
 }
 

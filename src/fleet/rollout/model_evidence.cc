@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -25,11 +26,11 @@ constexpr size_t kClasses = ModelCounts::kClassBins;
 // What one device says of one version.
 struct Report {
   ModelTotals totals;
-  std::array<uint64_t, kClasses> classes;
+  formats::ClassBins classes;
 
   bool has_predictions() const { return totals.predictions > 0; }
   double share(size_t i) const {
-    return static_cast<double>(classes[i]) / static_cast<double>(totals.predictions);
+    return static_cast<double>(classes.counts[i]) / static_cast<double>(totals.predictions);
   }
   // Its number of a metric that is one; nothing where it has none.
   std::optional<double> number(Metric metric) const {
@@ -65,8 +66,9 @@ struct Sums {
     }
     if (!report.has_predictions()) return;
     ++predicting;
-    for (size_t i = 0; i < kClasses; ++i) {
-      if (report.classes[i] > 0) classes[i].add(report.share(i));
+    for (uint64_t used = report.classes.used; used != 0; used &= used - 1) {
+      const auto i = static_cast<size_t>(std::countr_zero(used));
+      classes[i].add(report.share(i));
     }
   }
   void merge(const Sums& other) {
@@ -185,32 +187,58 @@ struct Control {
   }
 };
 
-// Many things in 8 bytes each. That two have the same hash is as likely as a device that lies.
-class Things {
+// The devices of the target and what they have to do with the release: a table of hashes whose low
+// bits are roles, at most half full, 16 to 32 bytes for a device. That two have the same hash is as
+// likely as a device that lies.
+class Target {
  public:
-  void add(std::string_view thing) { hashes_.push_back(std::hash<std::string_view>()(thing)); }
-  void close() { std::ranges::sort(hashes_); }
-  bool contains(std::string_view thing) const {
-    return std::ranges::binary_search(hashes_, std::hash<std::string_view>()(thing));
+  enum Role : uint64_t { kNobody = 0, kMember = 1, kAsked = 2, kSucceeded = 4 };
+
+  void add(std::string_view thing, uint64_t roles) {
+    if (2 * (used_ + 1) > slots_.size()) grow();
+    uint64_t& slot = slot_of(hash_of(thing));
+    if (slot == 0) {
+      slot = hash_of(thing);
+      ++used_;
+    }
+    slot |= roles;
   }
+  uint64_t roles_of(std::string_view thing) const { return slot_of(hash_of(thing)) & kRoles; }
 
  private:
-  std::vector<size_t> hashes_;
-};
+  static constexpr uint64_t kRoles = kMember | kAsked | kSucceeded;
+  static constexpr uint64_t kUsed = 8;  // so that no hash looks like an empty slot
 
-struct Target {
-  Things members, asked, succeeded;
+  static uint64_t hash_of(std::string_view thing) {
+    return (std::hash<std::string_view>()(thing) & ~kRoles) | kUsed;
+  }
+  template <class Slots>
+  static auto& slot_in(Slots& slots, uint64_t hash) {
+    size_t at = (hash >> 4) & (slots.size() - 1);
+    while (slots[at] != 0 && (slots[at] & ~kRoles) != hash) at = (at + 1) & (slots.size() - 1);
+    return slots[at];
+  }
+  uint64_t& slot_of(uint64_t hash) { return slot_in(slots_, hash); }
+  const uint64_t& slot_of(uint64_t hash) const { return slot_in(slots_, hash); }
+  void grow() {
+    std::vector<uint64_t> larger(2 * slots_.size());
+    for (const uint64_t slot : slots_) {
+      if (slot != 0) slot_in(larger, slot & ~kRoles) = slot;
+    }
+    slots_ = std::move(larger);
+  }
+
+  std::vector<uint64_t> slots_ = std::vector<uint64_t>(64);
+  size_t used_ = 0;
 };
 
 Result<Target> target_of(Store& store, const Record& record) {
   Target target;
-  SKERRY_TRY(
-      each_member(store, record, [&](std::string_view thing) { target.members.add(thing); }));
+  SKERRY_TRY(each_member(store, record,
+                         [&](std::string_view thing) { target.add(thing, Target::kMember); }));
   SKERRY_TRY(each_asked(store, record, [&](std::string_view thing, bool succeeded) {
-    target.asked.add(thing);
-    if (succeeded) target.succeeded.add(thing);
+    target.add(thing, Target::kAsked | (succeeded ? Target::kSucceeded : Target::kNobody));
   }));
-  for (Things* each : {&target.members, &target.asked, &target.succeeded}) each->close();
   return target;
 }
 
@@ -228,14 +256,15 @@ class Versions {
   Result<void> read(Store& store, const Target& target, const ModelId& with,
                     const ModelId& without) {
     SKERRY_TRY(each_report(store, with, [&](std::string_view thing, std::string_view packed) {
-      if (!target.succeeded.contains(thing) || !take(packed)) return;
+      if ((target.roles_of(thing) & Target::kSucceeded) == 0 || !take(packed)) return;
       release_.add(report_);
       for (Rankings& each : rankings_) each.add(report_);
     }));
     for (Rankings& each : rankings_) each.close();
     SKERRY_TRY(each_report(store, without, [&](std::string_view thing, std::string_view packed) {
-      if (!target.members.contains(thing) || !take(packed)) return;
-      Control& control = controls_[target.asked.contains(thing) ? 1 : 0];
+      const uint64_t roles = target.roles_of(thing);
+      if ((roles & Target::kMember) == 0 || !take(packed)) return;
+      Control& control = controls_[(roles & Target::kAsked) != 0 ? 1 : 0];
       control.sums.add(report_);
       for (size_t i = 0; i < rankings_.size(); ++i) {
         rankings_[i].compare(report_, control.beyond[i]);

@@ -23,7 +23,7 @@ struct ModelEvidence {
   std::vector<std::vector<Comparison>> by_gate;  // in the order of `gates`
   std::string why;                               // there is nothing to compare
 };
-// One sweep over what is known of each version, whatever the number of gates, and 16 bytes of
+// One sweep over what is known of each version, whatever the number of gates, and 32 bytes of
 // memory for a device. `devices` have the release.
 Result<ModelEvidence> model_evidence(Store& store, const Record& record,
                                      const std::vector<Gate>& gates, int64_t devices);

@@ -37,6 +37,7 @@ constexpr formats::EnumNames<AbortCriterion::Failure, 4> kFailures = {
 
 constexpr size_t kMaxStages = 100, kMaxWindows = 32;
 constexpr int64_t kMostSeconds = 366 * 86'400, kMostDevices = 100'000'000;
+constexpr int64_t kMostOfAws = INT32_MAX;  // its integers
 
 // A member that this version does not know would be a condition that nobody enforces.
 Result<void> only(const Node& node, std::initializer_list<std::string_view> known) {
@@ -255,8 +256,8 @@ Result<void> parse_rate(const Node& node, Rate& rate) {
   SKERRY_TRY(read_number(*exponential, "incrementFactor", 1, 5, rate.factor));
   SKERRY_TRY(check_decimals(*exponential, "incrementFactor", rate.factor, 10));
   SKERRY_ASSIGN(auto criteria, exponential->require("rateIncreaseCriteria"));
-  SKERRY_TRY(read_integer(criteria, "numberOfNotifiedThings", 1, kMostDevices, rate.notified));
-  SKERRY_TRY(read_integer(criteria, "numberOfSucceededThings", 1, kMostDevices, rate.succeeded));
+  SKERRY_TRY(read_integer(criteria, "numberOfNotifiedThings", 1, kMostOfAws, rate.notified));
+  SKERRY_TRY(read_integer(criteria, "numberOfSucceededThings", 1, kMostOfAws, rate.succeeded));
   if ((rate.notified > 0) != (rate.succeeded > 0)) return {};
   return criteria.wrong(
       "must have exactly one of numberOfNotifiedThings and numberOfSucceededThings");
@@ -276,7 +277,7 @@ Result<void> parse_abort(const Node& node, std::vector<AbortCriterion>& abort) {
     SKERRY_TRY(each.require("thresholdPercentage"));
     SKERRY_TRY(read_number(each, "thresholdPercentage", 0, 100, criterion.percentage));
     SKERRY_TRY(check_decimals(each, "thresholdPercentage", criterion.percentage, 100));
-    SKERRY_TRY(positive(each, "minNumberOfExecutedThings", kMostDevices, criterion.min_executed));
+    SKERRY_TRY(positive(each, "minNumberOfExecutedThings", kMostOfAws, criterion.min_executed));
     abort.push_back(criterion);
   }
   return {};
@@ -381,11 +382,16 @@ json to_json(const Plan& plan) {
   return out;
 }
 
-Result<std::optional<Plan>> parse_job_configuration(const json& configuration) {
-  const Node node(configuration, "iotJobConfiguration");
+Plan everybody() {
   Plan plan;
   plan.on_failure = OnFailure::kCancel;
   plan.stages = {Stage{}};
+  return plan;
+}
+
+Result<std::optional<Plan>> parse_job_configuration(const json& configuration) {
+  const Node node(configuration, "iotJobConfiguration");
+  Plan plan = everybody();
   SKERRY_ASSIGN(auto rate, node.find("jobExecutionsRolloutConfig"));
   if (rate) SKERRY_TRY(parse_rate(*rate, plan.rate));
   SKERRY_ASSIGN(auto abort, node.find("abortConfig"));

@@ -117,6 +117,10 @@ nlohmann::json to_json(const Plan& plan);
 // is cancelled, not rolled back, as AWS has it. Nothing where it limits nothing.
 Result<std::optional<Plan>> parse_job_configuration(const nlohmann::json& configuration);
 
+// The plan of a deployment without one to more devices than one unit of work may ask: everybody, in
+// pieces.
+Plan everybody();
+
 // How many devices of `members` are in the stages up to `stage`; at least one where there is one.
 int64_t quota(const Stage& stage, int64_t members);
 

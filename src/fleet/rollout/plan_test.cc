@@ -3,7 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
+
+#include "test_paths.h"
 
 namespace skerry::fleet::rollout {
 namespace {
@@ -206,6 +211,167 @@ TEST(Plan, AQuotaIsAtLeastOneDeviceAndNeverTooMany) {
   stage.devices = 50;
   EXPECT_EQ(quota(stage, 7), 7);
   EXPECT_EQ(quota(stage, 70), 50);
+}
+
+TEST(Plan, JobConfigurationsAtEveryBoundOfTheServiceModel) {
+  const auto rate = [](const json& base, const json& factor, const char* name, const json& things) {
+    return json{{"jobExecutionsRolloutConfig",
+                 {{"exponentialRate",
+                   {{"baseRatePerMinute", base},
+                    {"incrementFactor", factor},
+                    {"rateIncreaseCriteria", {{name, things}}}}}}}};
+  };
+  const auto most = [](const json& value) {
+    return json{{"jobExecutionsRolloutConfig", {{"maximumPerMinute", value}}}};
+  };
+  const auto abort = [](const char* type, const json& percentage, const json& least) {
+    return json{{"abortConfig",
+                 {{"criteriaList",
+                   {{{"failureType", type},
+                     {"action", "CANCEL"},
+                     {"thresholdPercentage", percentage},
+                     {"minNumberOfExecutedThings", least}}}}}}};
+  };
+  const auto timeout = [](const json& minutes) {
+    return json{{"timeoutConfig", {{"inProgressTimeoutInMinutes", minutes}}}};
+  };
+  const char* notified = "numberOfNotifiedThings";
+  const char* succeeded = "numberOfSucceededThings";
+  for (const json& fine :
+       {most(1), most(1000), rate(1, 1, notified, 1), rate(1000, 5, succeeded, INT32_MAX),
+        rate(1, 1.1, notified, INT32_MAX), rate(1, 4.9, succeeded, 1), abort("ALL", 0, 1),
+        abort("FAILED", 100, INT32_MAX), abort("REJECTED", 0.01, 1), abort("TIMED_OUT", 99.99, 1),
+        timeout(1), timeout(10'080), json::object()}) {
+    EXPECT_EQ(aws_refusal(fine), "") << fine;
+  }
+  const std::pair<json, const char*> kWrong[] = {
+      {most(0), "maximumPerMinute"},
+      {most(1001), "maximumPerMinute"},
+      {rate(0, 1, notified, 1), "baseRatePerMinute"},
+      {rate(1001, 1, notified, 1), "baseRatePerMinute"},
+      {rate(1, 0.9, notified, 1), "incrementFactor"},
+      {rate(1, 5.1, notified, 1), "incrementFactor"},
+      {rate(1, 1.25, notified, 1), "incrementFactor"},
+      {rate(1, 2, notified, 0), notified},
+      {rate(1, 2, succeeded, int64_t{INT32_MAX} + 1), succeeded},
+      {abort("ALL", -0.01, 1), "thresholdPercentage"},
+      {abort("ALL", 100.01, 1), "thresholdPercentage"},
+      {abort("ALL", 1.005, 1), "thresholdPercentage"},
+      {abort("ALL", 1, 0), "minNumberOfExecutedThings"},
+      {abort("ALL", 1, int64_t{INT32_MAX} + 1), "minNumberOfExecutedThings"},
+      {abort("SOME", 1, 1), "failureType"},
+      {timeout(0), "inProgressTimeoutInMinutes"},
+      {timeout(10'081), "inProgressTimeoutInMinutes"}};
+  for (const auto& [document, part] : kWrong) {
+    EXPECT_TRUE(names(aws_refusal(document), part)) << document;
+  }
+}
+
+// --- The table of fields in docs/data/rollout.md ---
+
+struct FieldRow {
+  std::string path;  // "stages[].bakeSeconds"
+  std::string range, otherwise;
+};
+
+std::vector<FieldRow> documented() {
+  std::ifstream page(SKERRY_SOURCE_DIR "/docs/data/rollout.md");
+  const std::regex row(R"(\| `([^`]+)`[^|]* \| [^|]* \| ([^|]*) \| ([^|]*) \|)");
+  std::vector<FieldRow> rows;
+  std::smatch match;
+  for (std::string line; std::getline(page, line);) {
+    if (std::regex_match(line, match, row)) rows.push_back({match[1], match[2], match[3]});
+  }
+  return rows;
+}
+
+// A document that is right, with `value` at the field; null: without it.
+json document_with(const std::string& path, const json& value) {
+  json document = {{"stages", {{{"percent", 100}}}}};
+  const size_t dot = path.rfind('.');
+  const std::string parent = dot == std::string::npos ? "" : path.substr(0, dot);
+  const std::string member = dot == std::string::npos ? path : path.substr(dot + 1);
+  json* at = &document;
+  if (parent == "gates[]") {
+    document["stages"][0]["gates"] = {{{"metric", "deploymentFailures"}}};
+    at = &document["stages"][0]["gates"][0];
+  } else if (parent == "stages[]") {
+    if (member == "devices") {
+      document["stages"] = {json::object(), {{"percent", 100}}};
+    }
+    at = &document["stages"][0];
+  } else if (parent == "site") {
+    document["site"] = {{"attribute", "plant"}, {"maxConcurrent", 1}};
+    at = &document["site"];
+  } else if (!parent.empty()) {
+    at = &document[parent];
+  }
+  if (!value.is_null()) (*at)[member] = value;
+  return document;
+}
+
+json number(const std::string& text) {
+  return json::parse(text);
+}
+
+TEST(Plan, TheDocumentedRangesAreThoseOfTheCode) {
+  const std::regex range(R"(([0-9.]+) to ([0-9.]+))");
+  int tried = 0;
+  for (const FieldRow& row : documented()) {
+    std::smatch match;
+    if (!std::regex_match(row.range, match, range)) continue;
+    ++tried;
+    const json low = number(match[1]), high = number(match[2]);
+    const bool is_whole = low.is_number_integer() && high.is_number_integer() &&
+                          row.path != "gates[].tolerance" && row.path != "gates[].baseline";
+    const json below = is_whole ? json(low.get<int64_t>() - 1) : json(low.get<double>() - 1e-7);
+    const json above = is_whole ? json(high.get<int64_t>() + 1) : json(high.get<double>() + 1e-7);
+    const std::string member = row.path.substr(row.path.rfind('.') + 1);
+    for (const json& inside : {low, high}) {
+      EXPECT_EQ(refusal_of(document_with(row.path, inside)), "") << row.path << " = " << inside;
+    }
+    for (const json& outside : {below, above}) {
+      EXPECT_TRUE(names(refusal_of(document_with(row.path, outside)), member))
+          << row.path << " = " << outside;
+    }
+  }
+  EXPECT_GE(tried, 14);
+}
+
+TEST(Plan, TheDocumentedDefaultsAreThoseOfTheCode) {
+  int tried = 0;
+  for (const FieldRow& row : documented()) {
+    std::string text = row.otherwise;
+    std::erase(text, '`');
+    if (text == "rollback") text = "\"rollback\"";
+    const json otherwise = json::parse(text, nullptr, false);
+    if (otherwise.is_discarded() || row.path == "stages[].bakeMinutes") continue;
+    ++tried;
+    auto plain = parse_plan(document_with(row.path, json()));
+    auto said = parse_plan(document_with(row.path, otherwise));
+    ASSERT_TRUE(plain && said) << row.path;
+    EXPECT_EQ(*plain, *said) << row.path;
+  }
+  EXPECT_GE(tried, 10);
+}
+
+TEST(Plan, EveryFieldThatIsReadIsDocumented) {
+  std::set<std::string> pages;
+  for (const FieldRow& row : documented()) {
+    pages.insert(row.path.substr(0, row.path.find_first_of("[.")));
+    pages.insert(row.path.substr(row.path.rfind('.') + 1));
+  }
+  pages.insert("end");  // stands beside start
+  for (const char* path : {"x", "stages[].x", "gates[].x", "site.x", "retry.x"}) {
+    std::string known = refusal_of(document_with(path, 1));
+    const std::string lead = "is no field here; there are: ";
+    ASSERT_NE(known.find(lead), std::string::npos) << known;
+    known = known.substr(known.find(lead) + lead.size());
+    const std::regex word("[A-Za-z]+");
+    for (std::sregex_iterator it(known.begin(), known.end(), word), end; it != end; ++it) {
+      EXPECT_TRUE(pages.contains(it->str())) << it->str();
+    }
+  }
 }
 
 }  // namespace

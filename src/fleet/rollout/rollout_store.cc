@@ -23,11 +23,17 @@ const std::string kExecutionColumns =
     "job_id, thing, status, status_details, queued_ms, started_ms, updated_ms, version_number, "
     "execution_number";
 constexpr int64_t kManyAtOnce = 1'000;
+// Of a row of core_devices as `core`.
+const std::string kInError =
+    "EXISTS (SELECT 1 FROM installed_components i WHERE i.thing = core.thing AND i.state IN "
+    "('ERRORED', 'BROKEN'))";
 
 json to_json(const Previous& previous) {
   return {{"deploymentId", previous.id.str()}, {"jobId", previous.job_id.str()},
           {"request", previous.request_json},  {"devices", previous.devices},
-          {"failures", previous.failures},     {"models", previous.models}};
+          {"failures", previous.failures},     {"models", previous.models},
+          {"reporting", previous.reporting},   {"unhealthy", previous.unhealthy},
+          {"withErrors", previous.with_errors}};
 }
 
 Result<Record> read_record(const Row& row) {
@@ -47,6 +53,9 @@ Result<Record> read_record(const Row& row) {
   record.previous.request_json = previous.value("request", "");
   record.previous.devices = previous.value("devices", int64_t{0});
   record.previous.failures = previous.value("failures", int64_t{0});
+  record.previous.reporting = previous.value("reporting", int64_t{0});
+  record.previous.unhealthy = previous.value("unhealthy", int64_t{0});
+  record.previous.with_errors = previous.value("withErrors", int64_t{0});
   record.previous.models = previous.value("models", ModelVersions());
   record.rollback_id = DeploymentId(row.text("rollback_id"));
   record.rollback_job_id = JobId(row.text("rollback_job_id"));
@@ -437,13 +446,28 @@ Result<Share> unhealthy(Store& store, const Record& record, Cohort cohort) {
   return share(store, sql, record.group, record.job_id.str());
 }
 
+Result<void> count_sick(Store& store, const Record& record, const ThingName& only,
+                        Previous& previous) {
+  SKERRY_TRY(store.database().select_one(
+      "",
+      "SELECT count(*) AS devices, sum(CASE WHEN core.healthy = 0 THEN 1 ELSE 0 END) AS "
+      "unhealthy, sum(CASE WHEN " +
+          kInError +
+          " THEN 1 ELSE 0 END) AS with_errors FROM core_devices core WHERE core.thing IN (SELECT "
+          "thing FROM memberships WHERE group_name = :group_name UNION SELECT :only)",
+      [&](const Row& row) {
+        previous.reporting = row.number("devices");
+        previous.unhealthy = row.number("unhealthy");
+        previous.with_errors = row.number("with_errors");
+        return 0;
+      },
+      record.group, only.str()));
+  return {};
+}
+
 Result<Share> with_errors(Store& store, const Record& record, Cohort cohort) {
-  const std::string sql =
-      "SELECT count(*) AS devices, sum(CASE WHEN EXISTS (SELECT 1 FROM installed_components i "
-      "WHERE "
-      "i.thing = core.thing AND i.state IN ('ERRORED', 'BROKEN')) THEN 1 ELSE 0 END) AS events "
-      "FROM " +
-      devices_of(cohort);
+  const std::string sql = "SELECT count(*) AS devices, sum(CASE WHEN " + kInError +
+                          " THEN 1 ELSE 0 END) AS events FROM " + devices_of(cohort);
   if (cohort == Cohort::kRelease) return share(store, sql, record.job_id.str(), "");
   return share(store, sql, record.group, record.job_id.str());
 }

@@ -27,6 +27,9 @@ struct Previous {
   std::string request_json;  // kept here, because deployments are forgotten
   int64_t devices = 0;       // that were asked for it, and
   int64_t failures = 0;      // that failed or never answered
+  int64_t reporting = 0;     // devices of the target that had ever said how they were, and
+  int64_t unhealthy = 0;     // that were not well, or
+  int64_t with_errors = 0;   // had a component in error, when the rollout began
   ModelVersions models;      // that devices ran
 };
 
@@ -128,6 +131,9 @@ struct Share {
 enum class Cohort { kRelease, kControl };
 Result<Share> unhealthy(Store& store, const Record& record, Cohort cohort);
 Result<Share> with_errors(Store& store, const Record& record, Cohort cohort);
+// The members of a target, or its only device, as they are now: into `previous`.
+Result<void> count_sick(Store& store, const Record& record, const ThingName& only,
+                        Previous& previous);
 // Described models that some of a cohort's devices have installed, what most have first.
 Result<std::vector<std::pair<std::string, std::string>>> running_models(Store& store,
                                                                         const Record& record,

@@ -148,6 +148,7 @@ Result<void> begin(Store& store, const Deployment& release, const Plan& plan,
   if (plan.site.max_bytes_per_second > 0) {
     SKERRY_ASSIGN(record.release_bytes, size_of(store, release));
   }
+  SKERRY_TRY(count_sick(store, record, ThingName(is_group ? "" : target.name), record.previous));
   record.created_ms = record.updated_ms = now_ms;
   SKERRY_TRY(insert_rollout(store, record));
   return add_history(store, record.id, now_ms, "the rollout begins");
