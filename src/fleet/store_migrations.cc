@@ -16,6 +16,13 @@ struct Migration {
   Result<void> (*also)(Database&) = nullptr;  // what no statement can do; after them
 };
 
+// Migration 5: answers to requests with a client token.
+const std::vector<const char*> kAnswers = {
+    "CREATE TABLE answers (operation TEXT NOT NULL, client_token TEXT NOT NULL, "
+    "request_sha256 TEXT NOT NULL, response TEXT NOT NULL, created_ms BIGINT NOT NULL, "
+    "PRIMARY KEY (operation, client_token))",
+    "CREATE INDEX answers_by_time ON answers (created_ms)"};
+
 // Migration 6: buckets, and what an object tells its readers besides its content.
 const std::vector<const char*> kBuckets = {
     "CREATE TABLE buckets (name TEXT PRIMARY KEY, created_ms BIGINT NOT NULL)",
@@ -241,12 +248,7 @@ const std::vector<Migration>& migrations() {
         "status_codes TEXT NOT NULL, status_reason TEXT NOT NULL, "
         "configuration_arns TEXT NOT NULL, is_root BIGINT NOT NULL, changed_ms BIGINT NOT NULL, "
         "reported_ms BIGINT NOT NULL, installed_ms BIGINT NOT NULL, PRIMARY KEY (thing, name))"}},
-      // 5: answers to requests with a client token.
-      {5,
-       {"CREATE TABLE answers (operation TEXT NOT NULL, client_token TEXT NOT NULL, "
-        "request_sha256 TEXT NOT NULL, response TEXT NOT NULL, created_ms BIGINT NOT NULL, "
-        "PRIMARY KEY (operation, client_token))",
-        "CREATE INDEX answers_by_time ON answers (created_ms)"}},
+      {5, kAnswers},
       {6, kBuckets},
       {7, kUpdatesAndDeletions},
       {8, kAccess},
