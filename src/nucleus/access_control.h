@@ -24,6 +24,7 @@ namespace skerry::nucleus {
 inline constexpr std::string_view kPubSubService = "aws.greengrass.ipc.pubsub";
 inline constexpr std::string_view kMqttProxyService = "aws.greengrass.ipc.mqttproxy";
 inline constexpr std::string_view kLifecycleService = "aws.greengrass.ipc.lifecycle";
+inline constexpr std::string_view kShadowService = "aws.greengrass.ShadowManager";
 inline constexpr std::string_view kCliService = "aws.greengrass.Cli";
 
 // One resource of a policy.

@@ -14,7 +14,9 @@ Result<std::unique_ptr<Nucleus>> Nucleus::open(io::Env& env, const NucleusInfo& 
 
 Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttClient& mqtt,
                  Hooks hooks, std::unique_ptr<DeviceState> state)
-    : mqtt_(env.loop, mqtt),
+    : env_(env),
+      mqtt_(env.loop, mqtt),
+      shadows_(env.files, info.state_directory() + "/shadows"),
       operator_token_(env.random.token(32)),
       hooks_(std::move(hooks)),
       consent_(env.loop, env.clock),

@@ -40,6 +40,8 @@ class Nucleus : public IpcHost {
   std::vector<ComponentStatus> components() const override;
   Result<void> control(const ComponentName& component, ComponentControl what) override;
   Result<void> report_state(const ComponentName& component, ComponentState reported) override;
+  ShadowFiles& shadows() override { return shadows_; }
+  io::Env& env() override { return env_; }
   MqttRouter* mqtt() override { return &mqtt_; }
   UpdateConsent& consent() override { return consent_; }
 
@@ -54,7 +56,9 @@ class Nucleus : public IpcHost {
   // The control plane is to know where we stand.
   void greet();
 
+  io::Env& env_;
   MqttRouter mqtt_;
+  ShadowFiles shadows_;
   const std::string operator_token_;
   Hooks hooks_;
   bool was_connected_ = false;

@@ -4,6 +4,7 @@
 """
 
 import datetime
+import json
 import os
 import pathlib
 import queue
@@ -96,6 +97,28 @@ class PythonSdk(unittest.TestCase):
                         lambda bare: bare.restart_component(component_name="app")):
             with self.assertRaises(model.UnauthorizedError):
                 refused(self.client("TOKEN-BARE"))
+
+    def test_shadows(self):
+        client = self.client()
+        event = self.subscription(self.client("TOKEN-OTHER").subscribe_to_topic, topic="$aws/things/press/shadow/#")
+        update = json.dumps({"state": {"reported": {"speed": 3}, "desired": {"speed": 4}}}).encode()
+        accepted = json.loads(client.update_thing_shadow(thing_name="press", shadow_name="", payload=update).payload)
+        self.assertEqual((accepted["version"], accepted["state"]["desired"]), (1, {"speed": 4}))
+        self.assertEqual(json.loads(event().binary_message.message)["state"], {"speed": 4})
+        document = json.loads(client.get_thing_shadow(thing_name="press", shadow_name="").payload)
+        self.assertEqual(document["state"]["delta"], {"speed": 4})
+        client.update_thing_shadow(thing_name="press", shadow_name="config", payload=update)
+        self.assertEqual(client.list_named_shadows_for_thing(thing_name="press").results, ["config"])
+        with self.assertRaises(model.ConflictError):
+            client.update_thing_shadow(thing_name="press", shadow_name="config",
+                                       payload=json.dumps({"state": {"reported": {}}, "version": 7}).encode())
+        with self.assertRaises(model.InvalidArgumentsError):
+            client.update_thing_shadow(thing_name="press", shadow_name="config", payload=b"{")
+        client.delete_thing_shadow(thing_name="press", shadow_name="config")
+        with self.assertRaises(model.ResourceNotFoundError):
+            client.get_thing_shadow(thing_name="press", shadow_name="config")
+        with self.assertRaises(model.UnauthorizedError):
+            self.client("TOKEN-BARE").get_thing_shadow(thing_name="press", shadow_name="")
 
     def test_the_connections_status(self):
         event = self.subscription(self.client("TOKEN-BARE").subscribe_to_iot_core_connection_status)

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "io/task.h"
 #include "nucleus/access_control.h"
 #include "nucleus/config_store.h"
 #include "nucleus/ipc/server.h"
@@ -21,6 +22,7 @@ struct IpcContext {
   ConfigStore& config;
   AccessControl access{config};
   LocalTopics topics;
+  io::TaskScope tasks;  // operations that wait for a disk
 };
 
 // An error as the model has it. Which shapes an operation may answer with is in the SDKs' models; a
@@ -39,6 +41,7 @@ inline constexpr std::string_view kUnauthorized = "aws.greengrass#UnauthorizedEr
 inline constexpr std::string_view kInvalidToken = "aws.greengrass#InvalidTokenError";
 inline constexpr std::string_view kResourceNotFound = "aws.greengrass#ResourceNotFoundError";
 inline constexpr std::string_view kComponentNotFound = "aws.greengrass#ComponentNotFoundError";
+inline constexpr std::string_view kConflict = "aws.greengrass#ConflictError";
 inline constexpr std::string_view kFailedUpdateCondition =
     "aws.greengrass#FailedUpdateConditionCheckError";
 
@@ -77,6 +80,8 @@ IpcOutcome subscribe_to_configuration_update(const IpcCall& call);
 // pubsub.cc
 IpcOutcome publish_to_topic(const IpcCall& call);
 IpcOutcome subscribe_to_topic(const IpcCall& call);
+// To the subscribers of `topic` on this device, as a binary message of the nucleus.
+void publish_bytes(IpcContext& context, const std::string& topic, std::string_view bytes);
 // mqtt.cc
 IpcOutcome publish_to_iot_core(const IpcCall& call);
 IpcOutcome subscribe_to_iot_core(const IpcCall& call);
@@ -92,6 +97,11 @@ IpcOutcome restart_component(const IpcCall& call);
 IpcOutcome stop_component(const IpcCall& call);
 // authorization.cc
 IpcOutcome validate_authorization_token(const IpcCall& call);
+// shadows.cc
+IpcOutcome get_thing_shadow(const IpcCall& call);
+IpcOutcome update_thing_shadow(const IpcCall& call);
+IpcOutcome delete_thing_shadow(const IpcCall& call);
+IpcOutcome list_named_shadows_for_thing(const IpcCall& call);
 // updates.cc
 IpcOutcome subscribe_to_component_updates(const IpcCall& call);
 IpcOutcome defer_component_update(const IpcCall& call);

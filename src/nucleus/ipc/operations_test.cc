@@ -1,94 +1,9 @@
-// The IPC operations through real client and server connections, without a socket.
-#include <gtest/gtest.h>
-
-#include <nlohmann/json.hpp>
-
-#include "base/encoding.h"
-#include "nucleus/ipc/operations.h"
-#include "nucleus/ipc/test_host.h"
+// The IPC operations, but for those that have a file of their own.
+#include "nucleus/ipc/test_operations.h"
 #include "rpc/test_golden_session.h"
-#include "rpc/test_wire.h"
 
 namespace skerry::nucleus {
 namespace {
-
-using nlohmann::json;
-
-constexpr const char* kAllAllowed = R"({"accessControl":{
-  "aws.greengrass.ipc.pubsub": {"p": {"operations": ["*"], "resources": ["*"]}},
-  "aws.greengrass.ipc.mqttproxy": {"p": {"operations": ["*"], "resources": ["*"]}}}})";
-
-struct Got {
-  std::string shape;
-  json body;
-  bool is_error = false, last = false;
-};
-
-class IpcOperationsTest : public testing::Test {
- protected:
-  IpcOperationsTest() {
-    host_.tokens = {{"TOKEN-APP", ComponentName("app")},
-                    {"TOKEN-OTHER", ComponentName("other")},
-                    {"TOKEN-BARE", ComponentName("bare")},
-                    {"TOKEN-GONE", ComponentName("gone")},
-                    {"TOKEN-OPERATOR", ComponentName(std::string(kOperator))},
-                    {"TESTTOKEN0123456", ComponentName("c")}};
-    configure("app", kAllAllowed);
-    configure("other", kAllAllowed);
-    configure("c", kAllAllowed);
-    while (!host_.router.connected()) loop_.run_for(10);
-  }
-  void configure(const char* component, std::string_view config, int64_t time = 1) {
-    ASSERT_TRUE(update_now(config_, ComponentName(component), {}, json::parse(config), time));
-  }
-
-  // A connected client; its replies are kept in order.
-  struct Client {
-    Client(const rpc::Service& service, std::string_view token) : wire(service) {
-      EXPECT_TRUE(wire.connect(token));
-    }
-    int32_t call(const std::string& operation, const json& request) {
-      auto id = wire.client.call(
-          "aws.greengrass#" + operation, request.dump(), [this](const rpc::Reply& reply) {
-            got.push_back({std::string(reply.shape), json::parse(reply.payload, nullptr, false),
-                           reply.is_error, reply.last});
-          });
-      EXPECT_TRUE(id);
-      EXPECT_TRUE(wire.run());
-      return id ? *id : 0;
-    }
-    // What came since the last question.
-    std::vector<Got> news() {
-      EXPECT_TRUE(wire.run());
-      return std::exchange(got, {});
-    }
-    rpc::Wire wire;
-    std::vector<Got> got;
-  };
-  // The single reply of a unary call by `token`.
-  Got ask(std::string_view token, const std::string& operation, const json& request) {
-    Client client(service_, token);
-    client.call(operation, request);
-    EXPECT_EQ(client.got.size(), 1u);
-    return client.got.empty() ? Got{} : client.got[0];
-  }
-  // Everything under way to and from the broker arrives.
-  void settle() {
-    for (int i = 0; i < 50; ++i) loop_.run_for(2);
-  }
-  void expect_error(const Got& got, std::string_view shape, std::string_view says) {
-    EXPECT_TRUE(got.is_error && got.last) << got.body;
-    EXPECT_EQ(got.shape, "aws.greengrass#" + std::string(shape));
-    EXPECT_NE(got.body.value("message", "").find(says), std::string::npos) << got.body;
-  }
-
-  Result<void> persist_result_;
-  ConfigStore config_{persist_at_once([this](const std::string&) { return persist_result_; })};
-  io::RealLoop loop_;
-  FakeHost host_{loop_};
-  IpcContext context_{host_, config_};
-  const rpc::Service service_ = greengrass_service(context_);
-};
 
 TEST_F(IpcOperationsTest, TheRecordedSessionIsAnsweredByteForByte) {
   configure("c", R"({"a":1})");
@@ -110,70 +25,6 @@ TEST_F(IpcOperationsTest, AnUnknownTokenIsRefused) {
     auto connected = wire.connect(token);
     ASSERT_FALSE(connected) << token;
     EXPECT_EQ(connected.error().code(), Code::kPermissionDenied);
-  }
-}
-
-// --- Components --------------------------------------------------------------------------------
-
-TEST_F(IpcOperationsTest, TheOperatorSeesWhatIsHere) {
-  host_.statuses = {{ComponentName("app"), "1.0.0", ComponentState::kRunning, "", ""},
-                    {ComponentName("bare"), "2.0.0", ComponentState::kBroken, "no disk", "X"}};
-  const Got all = ask("TOKEN-OPERATOR", "ListComponents", json::object());
-  EXPECT_EQ(all.shape, "aws.greengrass#ListComponentsResponse");
-  ASSERT_EQ(all.body["components"].size(), 2u);
-  EXPECT_EQ(all.body["components"][0], json({{"componentName", "app"},
-                                             {"version", "1.0.0"},
-                                             {"state", "RUNNING"},
-                                             {"configuration", json::parse(kAllAllowed)}}));
-  const Got one = ask("TOKEN-OPERATOR", "GetComponentDetails", {{"componentName", "bare"}});
-  EXPECT_EQ(one.shape, "aws.greengrass#GetComponentDetailsResponse");
-  EXPECT_EQ(one.body["componentDetails"], json({{"componentName", "bare"},
-                                                {"version", "2.0.0"},
-                                                {"state", "BROKEN"},
-                                                {"configuration", json::object()}}));
-  expect_error(ask("TOKEN-OPERATOR", "GetComponentDetails", {{"componentName", "none"}}),
-               "ResourceNotFoundError", "none");
-  for (const json& name : {json(""), json(nullptr), json(7)}) {
-    expect_error(ask("TOKEN-OPERATOR", "GetComponentDetails", {{"componentName", name}}),
-                 "InvalidArgumentsError", "omponent");
-  }
-}
-
-TEST_F(IpcOperationsTest, ComponentsControlOthersAsTheirPoliciesAllow) {
-  configure("other", R"({"accessControl":{
-    "aws.greengrass.Cli": {"p": {"operations": ["aws.greengrass#StopComponent"], "resources": ["app"]}},
-    "aws.greengrass.ipc.lifecycle": {"p": {"operations": ["*"], "resources": ["app","idle","gone"]}}}})",
-            2);
-  const json app = {{"componentName", "app"}};
-  const Got stopped = ask("TOKEN-OTHER", "StopComponent", app);
-  EXPECT_EQ(stopped.body, json({{"stopStatus", "SUCCEEDED"}}));
-  EXPECT_EQ(ask("TOKEN-OPERATOR", "RestartComponent", app).body,
-            json({{"restartStatus", "SUCCEEDED"}}));
-  EXPECT_EQ(ask("TOKEN-OTHER", "PauseComponent", app).shape,
-            "aws.greengrass#PauseComponentResponse");
-  EXPECT_EQ(ask("TOKEN-OTHER", "ResumeComponent", app).shape,
-            "aws.greengrass#ResumeComponentResponse");
-  EXPECT_EQ(host_.reports,
-            (std::vector<std::string>{"stop app", "restart app", "pause app", "resume app"}));
-  // Of the wrong name, of the wrong operation, of nobody.
-  const json bare = {{"componentName", "bare"}};
-  expect_error(ask("TOKEN-OTHER", "StopComponent", bare), "UnauthorizedError", "bare");
-  expect_error(ask("TOKEN-OTHER", "RestartComponent", app), "UnauthorizedError", "app");
-  expect_error(ask("TOKEN-OTHER", "ListComponents", json::object()), "UnauthorizedError", "");
-  expect_error(ask("TOKEN-APP", "PauseComponent", bare), "UnauthorizedError", "bare");
-  EXPECT_EQ(host_.reports.size(), 4u);
-}
-
-TEST_F(IpcOperationsTest, ControlOfWhatIsNotThereFailsAsModelled) {
-  const json gone = {{"componentName", "gone"}}, idle = {{"componentName", "idle"}};
-  for (const char* operation : {"RestartComponent", "StopComponent"}) {
-    expect_error(ask("TOKEN-OPERATOR", operation, gone), "ComponentNotFoundError", "gone");
-    expect_error(ask("TOKEN-OPERATOR", operation, json::object()), "InvalidArgumentsError",
-                 "componentName");
-  }
-  for (const char* operation : {"PauseComponent", "ResumeComponent"}) {
-    expect_error(ask("TOKEN-OPERATOR", operation, gone), "ResourceNotFoundError", "gone");
-    expect_error(ask("TOKEN-OPERATOR", operation, idle), "ServiceError", "RUNNING");
   }
 }
 

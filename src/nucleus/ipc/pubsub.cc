@@ -48,6 +48,12 @@ std::expected<LocalTopics::ReceiveMode, IpcError> receive_mode_of(const IpcCall&
 
 }  // namespace
 
+void publish_bytes(IpcContext& context, const std::string& topic, std::string_view bytes) {
+  const std::string event = R"({"binaryMessage":{"message":")" + base64_encode(bytes) +
+                            R"(","context":{"topic":)" + json_string(topic) + "}}}";
+  context.topics.publish(topic, ComponentName("aws.greengrass.Nucleus"), event);
+}
+
 IpcOutcome publish_to_topic(const IpcCall& call) {
   SKERRY_IPC_ASSIGN(const std::string topic, call.text("topic"));
   // Before the access control is asked: what matches a policy must be what is matched later.

@@ -11,9 +11,11 @@
 
 #include "base/error.h"
 #include "base/named_type.h"
+#include "io/env.h"
 #include "io/loop.h"
 #include "nucleus/component_state.h"
 #include "nucleus/config_store.h"
+#include "nucleus/shadow_files.h"
 #include "rpc/server_connection.h"
 
 namespace skerry::nucleus {
@@ -38,6 +40,8 @@ class IpcHost {
   virtual Result<void> control(const ComponentName& component, ComponentControl what) = 0;
   // The component says it is kRunning, or kErrored. kNotFound where it is not (any more) here.
   virtual Result<void> report_state(const ComponentName& component, ComponentState reported) = 0;
+  virtual ShadowFiles& shadows() = 0;
+  virtual io::Env& env() = 0;
   // Null where the device has no broker.
   virtual MqttRouter* mqtt() = 0;
   // What components say about deployments.

@@ -7,6 +7,11 @@
 #include <vector>
 
 #include "io/clock.h"
+#include "io/env.h"
+#include "io/fault_files.h"
+#include "io/pool.h"
+#include "io/processes.h"
+#include "io/random.h"
 #include "net/test_mqtt.h"
 #include "nucleus/ipc/server.h"
 #include "nucleus/mqtt_router.h"
@@ -21,7 +26,9 @@ class FakeHost : public IpcHost {
       : broker(loop),
         client(broker.client(options())),
         router(loop, *client),
-        updates(loop, clock) {
+        updates(loop, clock),
+        processes(loop),
+        environment{loop, clock, files, processes, random, pool, pool} {
     broker.start();
     router.start({});
   }
@@ -44,6 +51,8 @@ class FakeHost : public IpcHost {
     reports.emplace_back(std::string(kWords[static_cast<int>(what)]) + " " + component.str());
     return {};
   }
+  ShadowFiles& shadows() override { return shadow_files; }
+  io::Env& env() override { return environment; }
   MqttRouter* mqtt() override { return has_mqtt ? &router : nullptr; }
   UpdateConsent& consent() override { return updates; }
 
@@ -63,6 +72,12 @@ class FakeHost : public IpcHost {
   MqttRouter router;
   io::RealClock clock;
   UpdateConsent updates;
+  io::FaultFiles files;
+  io::RealProcesses processes;
+  io::SeededRandom random{1};
+  io::InlinePool pool;
+  io::Env environment;
+  ShadowFiles shadow_files{files, "/state/shadows"};
 };
 
 }  // namespace skerry::nucleus
