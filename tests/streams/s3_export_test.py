@@ -103,7 +103,8 @@ class S3Export(unittest.TestCase):
         self.assertEqual(self.s3.head_object(Bucket=BUCKET, Key=small_key)["Metadata"], {"line": "a"})
         self.assertEqual(self.s3.get_object(Bucket=BUCKET, Key="large.wav")["Body"].read(), large.read_bytes())
         self.assertEqual(self.s3.head_object(Bucket=BUCKET, Key="large.wav")["Metadata"], {"line": "b"})
-        self.assertTrue(self.s3.head_object(Bucket=BUCKET, Key="large.wav")["ETag"].endswith('-3"'), "in parts")
+        if VERSITYGW:  # whose ETags count the parts
+            self.assertTrue(self.s3.head_object(Bucket=BUCKET, Key="large.wav")["ETag"].endswith('-3"'))
         self.assertEqual(self.s3.head_object(Bucket=BUCKET, Key="empty.wav")["ContentLength"], 0)
         [failure] = self.ends(Status.Failure)(found)
         self.assertIn("none.wav is no file that can be read", failure.message)
