@@ -297,7 +297,9 @@ Result<ExportRead> StreamStore::read_for_export(const std::string& name,
   const auto found = stream->exports.find(identifier);
   if (found == stream->exports.end()) return fail(Code::kNotFound, "no export " + identifier);
   SKERRY_TRY(stream->log->sync());
-  ExportRead read{stream->id, found->second, {}};
+  const LogRange range = stream->log->range();
+  ExportRead read{stream->id, found->second, 0, {}};
+  read.waiting = range.newest + 1 - std::max(read.progress.next, range.oldest);
   SKERRY_ASSIGN(read.messages, stream->log->read(read.progress.next, max_count, max_bytes));
   return read;
 }

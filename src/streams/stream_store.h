@@ -37,7 +37,8 @@ struct StreamInfo {
 struct ExportRead {
   std::string stream_id;
   ExportProgress progress;
-  std::vector<Message> messages;  // from progress.next on
+  int64_t waiting = 0;            // numbers from progress.next on
+  std::vector<Message> messages;  // the first of them
 };
 
 class StreamStore {

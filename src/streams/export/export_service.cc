@@ -37,20 +37,25 @@ class ExportService::Runner {
   io::Task<void> run() {
     for (;;) {
       has_news_ = false;
-      auto read = co_await exports_.service_.read_for_export(stream_, config_.identifier, most_,
-                                                             exports_.options_.batch_bytes);
-      if (!read && read.error().code() == Code::kNotFound) {
+      // One message says whether to go: those who wait for their turn hold no batches.
+      auto first = co_await read(1, 1);
+      if (!first && first.error().code() == Code::kNotFound) {
         co_await news();  // it is being removed, and this task with it
-      } else if (!read) {
-        co_await fail_with(ExportProgress(), read.error());
-      } else if (read->messages.empty()) {
+      } else if (!first) {
+        co_await fail_with(ExportProgress(), first.error());
+      } else if (first->messages.empty()) {
         co_await news();
-      } else if (const int64_t wait_ms = due_in_ms(*read); wait_ms > 0) {
+      } else if (const int64_t wait_ms = due_in_ms(*first); wait_ms > 0) {
         co_await io::sleep(exports_.env_.loop, std::min(wait_ms, kLookAgainMs));
       } else {
-        co_await send(*std::move(read));
+        first->messages = {};
+        co_await send();
       }
     }
+  }
+
+  io::Task<Result<ExportRead>> read(size_t most, size_t bytes) {
+    return exports_.service_.read_for_export(stream_, config_.identifier, most, bytes);
   }
 
   io::Task<void> news() {
@@ -62,16 +67,19 @@ class ExportService::Runner {
 
   // A batch goes when it is full or its first message is old enough; a clock that jumped is no
   // reason to wait.
-  int64_t due_in_ms(const ExportRead& read) const {
-    if (!config_.batch_interval_ms || read.messages.size() >= most_) return 0;
-    const int64_t age_ms = exports_.env_.clock.wall_ms() - read.messages.front().ingest_ms;
+  int64_t due_in_ms(const ExportRead& first) const {
+    if (!config_.batch_interval_ms || std::cmp_greater_equal(first.waiting, most_)) return 0;
+    const int64_t age_ms = exports_.env_.clock.wall_ms() - first.messages.front().ingest_ms;
     return age_ms < 0 ? 0 : std::max<int64_t>(0, *config_.batch_interval_ms - age_ms);
   }
 
-  io::Task<void> send(ExportRead read) {
-    ExportBatch batch{stream_, std::move(read.stream_id), std::move(read.messages)};
-    ExportProgress progress = std::move(read.progress);
+  io::Task<void> send() {
     auto line = co_await exports_.uplink_.begin(config_.priority);
+    auto next = co_await read(most_, exports_.options_.batch_bytes);
+    if (!next) co_return co_await fail_with(ExportProgress(), next.error());
+    if (next->messages.empty()) co_return;  // the definition changed meanwhile
+    ExportBatch batch{stream_, std::move(next->stream_id), std::move(next->messages)};
+    ExportProgress progress = std::move(next->progress);
     const auto sent = co_await exporter_->send(batch, *line);
     line.reset();
     progress.last_ms = exports_.env_.clock.wall_ms();
