@@ -291,6 +291,7 @@ Result<void> bulk(const Session& session, const BulkOptions& options) {
 void add_infer_commands(CLI::App& app, Session& session) {
   CLI::App* infer = app.add_subcommand("infer", "Use a running inference service");
   infer->require_subcommand(1);
+  infer->footer("\nExample:\n  skerry infer bulk churn --in customers.csv --out scores.jsonl");
   auto options = std::make_shared<BulkOptions>();
   CLI::App* command = infer->add_subcommand("bulk", "Run every item of a file or folder");
   command->add_option("MODEL", options->model, "Name that it is served under")->required();
