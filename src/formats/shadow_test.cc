@@ -136,7 +136,7 @@ TEST_F(ShadowTest, SizeAndDepthHaveLimits) {
   limits_.depth = 6;
   EXPECT_EQ(update(nested(6)), 200);
   EXPECT_EQ(update(nested(7)), 400);
-  EXPECT_NE(message_.find("6"), std::string::npos);
+  EXPECT_NE(message_.find('6'), std::string::npos);
   EXPECT_EQ(update(nested(100)), 400);
   EXPECT_EQ(update(nested(100'000)), 413);
 }

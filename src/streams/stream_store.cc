@@ -119,8 +119,9 @@ void StreamStore::load_exports(Stream& stream, FileLog& log) {
   const auto text = io::read_file(files_, stream.directory + std::string(kExports), 1 << 20);
   const bool is_absent = !text && text.error().code() == Code::kNotFound;
   auto progress = text ? parse_progress(*text) : fail(text.error());
-  if (progress) stream.exports = *std::move(progress);
-  if (!progress && !is_absent) {
+  if (progress) {
+    stream.exports = *std::move(progress);
+  } else if (!is_absent) {
     recoveries_.push_back({stream.definition.name,
                            "how far its exports had come is not known, "
                            "they begin again: " +

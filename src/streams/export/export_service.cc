@@ -39,12 +39,12 @@ class ExportService::Runner {
       has_news_ = false;
       // One message says whether to go: those who wait for their turn hold no batches.
       auto first = co_await read(1, 1);
-      if (!first && first.error().code() == Code::kNotFound) {
-        co_await news();  // it is being removed, and this task with it
+      // Where the stream is not found it is being removed, and this task with it.
+      const bool is_gone = !first && first.error().code() == Code::kNotFound;
+      if (is_gone || (first && first->messages.empty())) {
+        co_await news();
       } else if (!first) {
         co_await fail_with(ExportProgress(), first.error());
-      } else if (first->messages.empty()) {
-        co_await news();
       } else if (const int64_t wait_ms = due_in_ms(*first); wait_ms > 0) {
         co_await io::sleep(exports_.env_.loop, std::min(wait_ms, kLookAgainMs));
       } else {
