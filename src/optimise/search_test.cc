@@ -62,7 +62,7 @@ std::string write_model(const Folder& folder) {
 tensor::Tensor floats_of(std::vector<int64_t> shape, const std::vector<float>& values) {
   tensor::Tensor tensor{.type = DataType::kFp32, .shape = std::move(shape)};
   tensor.bytes.resize(values.size() * 4);
-  std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
+  if (!values.empty()) std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
   return tensor;
 }
 

@@ -15,7 +15,7 @@ using tensor::Tensor;
 Tensor floats(const std::string& name, std::vector<int64_t> shape,
               const std::vector<float>& values) {
   Tensor result{name, DataType::kFp32, std::move(shape), tensor::Bytes(values.size() * 4)};
-  std::memcpy(result.bytes.data(), values.data(), result.bytes.size());
+  if (!values.empty()) std::memcpy(result.bytes.data(), values.data(), result.bytes.size());
   return result;
 }
 
