@@ -29,7 +29,7 @@ CLEAN = pathlib.Path(os.environ.get("SKERRY_CACHE", ROOT / "build")) / "clang-ti
 # Whatever else decides the findings of a unit: the checks, and the versions of tool and libraries.
 CONFIGURATION = (".clang-tidy", "tools/lock/apt-test.txt")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
-BUDGET_S = 240
+BUDGET_S = 60
 
 
 def reach(root: pathlib.Path, unit: str) -> list[str]:
