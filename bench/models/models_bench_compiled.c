@@ -6,6 +6,7 @@
 #include <skerry/compiled_model.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { kMaxTensors = 64, kFp32 = 10, kInt8 = 1, kUint8 = 5, kBool = 0 };
@@ -30,7 +31,8 @@ static void* made_up(const SkerryCompiledTensor* tensor) {
     bytes[i] = (unsigned char)(is_byte ? i * 37 + 11 : 0);
   }
   for (unsigned long long i = 0; tensor->type == kFp32 && i < tensor->size_bytes / 4; ++i) {
-    ((float*)(void*)bytes)[i] = (float)((i * 37 + 11) % 101) / 50.0f - 1.0f;
+    const float value = (float)((i * 37 + 11) % 101) / 50.0f - 1.0f;
+    memcpy(bytes + 4 * i, &value, sizeof value);
   }
   return bytes;
 }

@@ -173,7 +173,7 @@ Result<View> Lowering::image_in_place(const View& given, const Padding& padding,
                                       int64_t padding_value, bool in_arena) {
   const auto no = [] { return fail(Code::kFailedPrecondition, "another layout"); };
   Storage& storage = program_.storages[given.storage];
-  const View view = given.shape.size() == 3 ? with_one_row(given) : given;
+  View view = given.shape.size() == 3 ? with_one_row(given) : given;
   if (in_arena && storage.place != Place::kArena) return no();
   const bool wants_padding =
       padding.before != std::array<int64_t, 2>{} || padding.after != std::array<int64_t, 2>{};
@@ -222,7 +222,7 @@ Result<View> Lowering::row_major(const Value& value) {
     storage.is_dense = true;
     return reshaped(given, given.shape);
   }
-  const View made = new_row_major(value, given.shape);
+  View made = new_row_major(value, given.shape);
   program_.storages[made.storage].is_dense = true;
   SKERRY_TRY(copy(given, made, value.name()));
   return made;

@@ -37,8 +37,9 @@ inline bool close_to(const void* values, const void* expected, size_t samples, s
     T got, want;
     memcpy(&got, static_cast<const uint8_t*>(values) + i * step * sizeof(T), sizeof got);
     memcpy(&want, static_cast<const uint8_t*>(expected) + i * sizeof(T), sizeof want);
-    const float difference = static_cast<float>(got) - static_cast<float>(want);
-    const bool same = got == want || (got != got && want != want);
+    const float a = static_cast<float>(got), b = static_cast<float>(want);
+    const float difference = a - b;
+    const bool same = got == want || (__builtin_isnan(a) && __builtin_isnan(b));
     if (!same && !(difference <= tolerance && -difference <= tolerance)) return false;
   }
   return true;
