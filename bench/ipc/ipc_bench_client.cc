@@ -31,7 +31,8 @@ T must(Result<T> result) {
   return std::move(*result);
 }
 
-rpc::IpcClient::Message answer_of(rpc::IpcClient& client, const char* operation, const char* request) {
+rpc::IpcClient::Message answer_of(rpc::IpcClient& client, const char* operation,
+                                  const char* request) {
   rpc::IpcClient::Message message = must(client.call(operation, request));
   if (message.is_error) {
     std::fprintf(stderr, "ipc_bench_client: %s\n", message.payload.c_str());

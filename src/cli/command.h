@@ -32,9 +32,9 @@ struct Session {
 
 // One function per command group; each adds its commands to `app`. `session` outlives the parse and
 // the action.
-void add_fleet_commands(CLI::App& app, Session& session);      // up, down
-void add_topics_command(CLI::App& app, Session& session);      // fleet topics open|close
-void add_device_commands(CLI::App& app, Session& session);     // device provision|run|verify
+void add_fleet_commands(CLI::App& app, Session& session);   // up, down
+void add_topics_command(CLI::App& app, Session& session);   // fleet topics open|close
+void add_device_commands(CLI::App& app, Session& session);  // device provision|run|verify
 // device components|restart|stop|pause|resume; after add_device_commands()
 void add_device_control_commands(CLI::App& app, Session& session);
 void add_group_commands(CLI::App& app, Session& session);      // group create|add|list

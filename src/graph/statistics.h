@@ -14,7 +14,8 @@ struct NodeCost {
   std::optional<int64_t> input_bytes;  // of values that are computed
   std::optional<int64_t> output_bytes;
   int64_t parameter_bytes = 0;
-  int64_t alive_bytes = 0;  // of all values that are needed while it runs; open shapes count nothing
+  int64_t alive_bytes =
+      0;  // of all values that are needed while it runs; open shapes count nothing
   // Multiply-accumulates for each byte read and written.
   std::optional<double> intensity() const;
 };

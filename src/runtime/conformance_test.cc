@@ -27,11 +27,12 @@ struct Subject {
 };
 
 std::vector<Subject> subjects() {
-  return {{"null", ".json", ""},
-          {"compiled", ".so", "", SKERRY_BIN_DIR "/compiled_testdata", true},  // src/compile/testdata
-          {"onnxruntime", ".onnx", SKERRY_CACHE_DIR "/onnxruntime/lib/libonnxruntime.so"},
-          {"litert", ".tflite", SKERRY_CACHE_DIR "/litert/lib/libLiteRt.so"},
-          {"copy", ".copy", SKERRY_BIN_DIR "/libcopy_runtime.so"}};  // examples/copy_runtime
+  return {
+      {"null", ".json", ""},
+      {"compiled", ".so", "", SKERRY_BIN_DIR "/compiled_testdata", true},  // src/compile/testdata
+      {"onnxruntime", ".onnx", SKERRY_CACHE_DIR "/onnxruntime/lib/libonnxruntime.so"},
+      {"litert", ".tflite", SKERRY_CACHE_DIR "/litert/lib/libLiteRt.so"},
+      {"copy", ".copy", SKERRY_BIN_DIR "/libcopy_runtime.so"}};  // examples/copy_runtime
 }
 
 template <class T>
