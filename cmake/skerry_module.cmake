@@ -95,10 +95,5 @@ function(skerry_test NAME)
   target_link_libraries(${NAME} PRIVATE skerry_options ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
   target_precompile_headers(${NAME} REUSE_FROM skerry_test_pch)
   target_include_directories(${NAME} PRIVATE ${CMAKE_BINARY_DIR}/generated)  # test_paths.h
-  # Sanitizers make simulations several times slower.
-  set(timeout_s 120)
-  if(SKERRY_SANITIZE)
-    set(timeout_s 300)
-  endif()
-  gtest_discover_tests(${NAME} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${timeout_s})
+  gtest_discover_tests(${NAME} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120)
 endfunction()

@@ -200,23 +200,26 @@ TEST(ModelPackageTest, ErrorsNameThePlace) {
             std::string::npos);
 }
 
+// What is wrong with a small package that has `text` at `key`; empty where it is read, and `member`
+// is the same after printing.
+template <class Member>
+std::string refusal_of(const char* key, const char* text, Member ModelPackage::* member,
+                       const json& inputs, const json& outputs) {
+  json document = {{"format", 1},       {"name", "m"},       {"version", "1"},
+                   {"runtime", "null"}, {"file", "m.bin"},   {"sha256", std::string(64, 'a')},
+                   {"inputs", inputs},  {"outputs", outputs}};
+  document[key] = json::parse(text);
+  const auto package = parse_model_package(document.dump());
+  if (!package) return package.error().message();
+  const auto again = parse_model_package(to_text(*package));
+  return again && *again.*member == *package.*member ? "" : "does not survive printing";
+}
+
 TEST(ModelPackageTest, Finite) {
   const auto refusal = [](const char* finite) {
-    json document = {{"format", 1},
-                     {"name", "m"},
-                     {"version", "1"},
-                     {"runtime", "null"},
-                     {"file", "m.bin"},
-                     {"sha256", std::string(64, 'a')},
-                     {"inputs", json::array()},
-                     {"outputs",
-                      {{{"name", "y"}, {"datatype", "FP32"}, {"shape", {-1, 2}}},
-                       {{"name", "n"}, {"datatype", "INT64"}, {"shape", {1}}}}}};
-    document["finite"] = json::parse(finite);
-    const auto package = parse_model_package(document.dump());
-    if (!package) return package.error().message();
-    const auto again = parse_model_package(to_text(*package));
-    return again && again->finite == package->finite ? std::string() : "does not survive printing";
+    return refusal_of("finite", finite, &ModelPackage::finite, json::array(),
+                      json::array({{{"name", "y"}, {"datatype", "FP32"}, {"shape", {-1, 2}}},
+                                   {{"name", "n"}, {"datatype", "INT64"}, {"shape", {1}}}}));
   };
   EXPECT_EQ(refusal(R"(["y"])"), "");
   EXPECT_EQ(refusal("[]"), "");
@@ -226,20 +229,9 @@ TEST(ModelPackageTest, Finite) {
 
 TEST(ModelPackageTest, Batching) {
   const auto refusal = [](const char* batching, int first = -1) {
-    json document = {{"format", 1},
-                     {"name", "m"},
-                     {"version", "1"},
-                     {"runtime", "null"},
-                     {"file", "m.bin"},
-                     {"sha256", std::string(64, 'a')},
-                     {"inputs", {{{"name", "x"}, {"datatype", "FP32"}, {"shape", {-1, 2}}}}},
-                     {"outputs", {{{"name", "y"}, {"datatype", "FP32"}, {"shape", {first, 2}}}}}};
-    document["batching"] = json::parse(batching);
-    const auto package = parse_model_package(document.dump());
-    if (!package) return package.error().message();
-    const auto again = parse_model_package(to_text(*package));
-    return again && again->batching == package->batching ? std::string()
-                                                         : "does not survive printing";
+    return refusal_of("batching", batching, &ModelPackage::batching,
+                      json::array({{{"name", "x"}, {"datatype", "FP32"}, {"shape", {-1, 2}}}}),
+                      json::array({{{"name", "y"}, {"datatype", "FP32"}, {"shape", {first, 2}}}}));
   };
   EXPECT_EQ(refusal(R"({"max_rows":2})"), "");
   EXPECT_EQ(refusal(R"({"max_rows":32,"preferred_rows":[8,32],"max_delay_ms":5,"max_queued":0})"),
@@ -256,21 +248,9 @@ TEST(ModelPackageTest, Batching) {
 
 TEST(ModelPackageTest, Scores) {
   const auto refusal = [](const char* scores, int last = 3) {
-    json document = {{"format", 1},
-                     {"name", "m"},
-                     {"version", "1"},
-                     {"runtime", "null"},
-                     {"file", "m.bin"},
-                     {"sha256", std::string(64, 'a')},
-                     {"inputs", json::array()},
-                     {"outputs",
-                      {{{"name", "y"}, {"datatype", "FP32"}, {"shape", {-1, last}}},
-                       {{"name", "n"}, {"datatype", "INT64"}, {"shape", {1}}}}}};
-    document["scores"] = json::parse(scores);
-    const auto package = parse_model_package(document.dump());
-    if (!package) return package.error().message();
-    const auto again = parse_model_package(to_text(*package));
-    return again && again->scores == package->scores ? std::string() : "does not survive printing";
+    return refusal_of("scores", scores, &ModelPackage::scores, json::array(),
+                      json::array({{{"name", "y"}, {"datatype", "FP32"}, {"shape", {-1, last}}},
+                                   {{"name", "n"}, {"datatype", "INT64"}, {"shape", {1}}}}));
   };
   EXPECT_EQ(refusal(R"({"output":"y"})"), "");
   EXPECT_EQ(refusal(R"({"output":"y","activation":"softmax"})"), "");

@@ -10,6 +10,7 @@
 #include "graph/inference.h"
 #include "graph/model_file.h"
 #include "io/files.h"
+#include "io/test_directory.h"
 #include "optimise/search/report.h"
 #include "tensor/npy.h"
 
@@ -20,24 +21,14 @@ using graph::Constant;
 using graph::DataType;
 using testing::HasSubstr;
 
-class Folder {
+class Folder : public io::ScratchDirectory {
  public:
-  Folder() {
-    std::string path = testing::TempDir() + "optimise_XXXXXX";
-    EXPECT_NE(mkdtemp(path.data()), nullptr);
-    path_ = path;
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path(name); }
   std::string write(const std::string& name, const std::string& bytes) const {
     io::RealFiles files;
-    EXPECT_TRUE(io::write_file_atomic(files, *this / name, bytes, 0644));
-    return *this / name;
+    EXPECT_TRUE(io::write_file_atomic(files, path(name), bytes, 0644));
+    return path(name);
   }
-
- private:
-  std::string path_;
 };
 
 // Two classes by the sign of the sum of four numbers, with an Identity for the passes.

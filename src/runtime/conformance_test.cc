@@ -177,6 +177,10 @@ TEST_P(Conformance, RefusesAWrongRequestAndNamesTheInput) {
   wrong.shape = {-1, 4};
   EXPECT_THAT(refusal({wrong, b_}).message(),
               HasSubstr(GetParam().fixed_shapes ? "expected FP32[1,4]" : "negative"));
+  if (!GetParam().fixed_shapes) {
+    wrong.shape = {2, 4};
+    EXPECT_EQ(refusal({wrong, b_}).message(), "input 'a' has 16 bytes; FP32[2,4] takes 32");
+  }
   wrong.shape = {1, 4};
   wrong.bytes.resize(12);
   EXPECT_EQ(refusal({wrong, b_}).message(), "input 'a' has 12 bytes; FP32[1,4] takes 16");

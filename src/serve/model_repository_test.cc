@@ -438,11 +438,7 @@ TEST_F(VersionsTest, ARestartServesThemAllAgain) {
   load_as("2", "canary");
   ASSERT_TRUE(set({{"canary_percent", 25}}));
   restart(options);
-  const auto restored = [this]() -> io::Task<bool> {
-    co_await repository_->restore();
-    co_return true;
-  };
-  EXPECT_TRUE(test::run(loop_, restored()));
+  EXPECT_TRUE(test::run(loop_, restored(repository_.get())));
   EXPECT_EQ(repository_->versions("echo"), (std::vector<std::string>{"1", "2"}));
   EXPECT_EQ(answers(), (std::map<std::string, int>{{"1", 75}, {"2", 25}}));
 }

@@ -2,7 +2,7 @@
 // at the edge of the image.
 #pragma once
 
-#include "isa.h"
+#include "windows.h"
 
 namespace skerry_kernels {
 
@@ -33,23 +33,10 @@ SKERRY_INLINE void pool_window(const float* x, float* y, int y0, int y1, int x0,
 
 template <PoolShape S, int L>
 __attribute__((noinline)) void pool(const float* x, float* y) {
-  constexpr int kRest = S.channels % L;
-  for (int n = 0; n < S.n; ++n, x += S.x_batch, y += S.y_batch) {
-    for (int row = 0; row < S.h; ++row) {
-      const int top = row * S.stride_h - S.pad_h;
-      const int y0 = top < 0 ? 0 : top;
-      const int y1 = top + S.taps_h < S.in_h ? top + S.taps_h : S.in_h;
-      for (int column = 0; column < S.w; ++column) {
-        const int left = column * S.stride_w - S.pad_w;
-        const int x0 = left < 0 ? 0 : left;
-        const int x1 = left + S.taps_w < S.in_w ? left + S.taps_w : S.in_w;
-        float* to = y + row * S.y_row + column * S.y_pixel;
-        int c = 0;
-        for (; c + L <= S.channels; c += L) pool_window<S, L, L>(x + c, to + c, y0, y1, x0, x1);
-        if constexpr (kRest > 0) pool_window<S, L, kRest>(x + c, to + c, y0, y1, x0, x1);
-      }
-    }
-  }
+  for_each_window<S, L>(
+      x, y,
+      []<int N>(const float* from, float* to, int y0, int y1, int x0, int x1)
+          __attribute__((always_inline)) { pool_window<S, L, N>(from, to, y0, y1, x0, x1); });
 }
 
 }  // namespace skerry_kernels

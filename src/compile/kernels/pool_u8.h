@@ -2,6 +2,7 @@
 #pragma once
 
 #include "requantise.h"
+#include "windows.h"
 
 namespace skerry_kernels {
 
@@ -49,27 +50,11 @@ SKERRY_INLINE void pool_u8_window(const uint8_t* x, uint8_t* y, int y0, int y1, 
 
 template <PoolU8Shape S, int L>
 __attribute__((noinline)) void pool_u8(const uint8_t* x, uint8_t* y, Average average) {
-  constexpr int kRest = S.channels % L;
-  for (int n = 0; n < S.n; ++n, x += S.x_batch, y += S.y_batch) {
-    for (int row = 0; row < S.h; ++row) {
-      const int top = row * S.stride_h - S.pad_h;
-      const int y0 = top < 0 ? 0 : top;
-      const int y1 = top + S.taps_h < S.in_h ? top + S.taps_h : S.in_h;
-      for (int column = 0; column < S.w; ++column) {
-        const int left = column * S.stride_w - S.pad_w;
-        const int x0 = left < 0 ? 0 : left;
-        const int x1 = left + S.taps_w < S.in_w ? left + S.taps_w : S.in_w;
-        uint8_t* to = y + row * S.y_row + column * S.y_pixel;
-        int c = 0;
-        for (; c + L <= S.channels; c += L) {
-          pool_u8_window<S, L, L>(x + c, to + c, y0, y1, x0, x1, average);
-        }
-        if constexpr (kRest > 0) {
-          pool_u8_window<S, L, kRest>(x + c, to + c, y0, y1, x0, x1, average);
-        }
-      }
-    }
-  }
+  for_each_window<S, L>(x, y,
+                        [&]<int N>(const uint8_t* from, uint8_t* to, int y0, int y1, int x0, int x1)
+                            __attribute__((always_inline)) {
+                              pool_u8_window<S, L, N>(from, to, y0, y1, x0, x1, average);
+                            });
 }
 
 // y = round(a_factor · (a - a_zero) + b_factor · (b - b_zero)), of `count` bytes.

@@ -82,15 +82,20 @@ bool is_near(double value, double wanted) {
   return std::abs(value - wanted) <= 1e-6 * std::abs(wanted);
 }
 
-// HardSigmoid(x) = max(0, min(1, x/6 + 1/2)), as Clip(x + 3, 0, 6) / 6.
-Result<Value*> recognise_hard_sigmoid(Node& node) {
+// What `node` divides by 6, or null where it does something else.
+Value* divided_by_six(const Node& node) {
   if (node.op() != "Div" && node.op() != "Mul") return nullptr;
   const Operand operand = operand_of(node);
   if (operand.constant == nullptr || operand.constant->count() != 1) return nullptr;
   if (node.op() == "Div" && operand.constant_at == 0) return nullptr;
   const double divisor = numbers_of(*operand.constant)[0];
-  if (!is_near(node.op() == "Div" ? divisor : 1 / divisor, 6)) return nullptr;
-  const Node* clip = made_only_for_here(operand.value, "Clip");
+  return is_near(node.op() == "Div" ? divisor : 1 / divisor, 6) ? operand.value : nullptr;
+}
+
+// HardSigmoid(x) = max(0, min(1, x/6 + 1/2)), as Clip(x + 3, 0, 6) / 6.
+Result<Value*> recognise_hard_sigmoid(Node& node) {
+  Value* dividend = divided_by_six(node);
+  const Node* clip = dividend != nullptr ? made_only_for_here(dividend, "Clip") : nullptr;
   const auto bounds = clip != nullptr ? bounds_of(*clip) : std::nullopt;
   if (!bounds || bounds->lowest != 0 || bounds->highest != 6) return nullptr;
   const Node* add = made_only_for_here(clip->input(0), "Add");
@@ -126,13 +131,8 @@ Result<Value*> recognise_product(Node& node) {
 // (x · c) with Clip(x + 3, 0, 6) as the other factor, then / 6: the order in which some write
 // HardSwish.
 Result<Value*> recognise_hard_swish(Node& node) {
-  if (node.op() != "Div" && node.op() != "Mul") return nullptr;
-  const Operand operand = operand_of(node);
-  if (operand.constant == nullptr || operand.constant->count() != 1) return nullptr;
-  if (node.op() == "Div" && operand.constant_at == 0) return nullptr;
-  const double divisor = numbers_of(*operand.constant)[0];
-  if (!is_near(node.op() == "Div" ? divisor : 1 / divisor, 6)) return nullptr;
-  const Node* product = made_only_for_here(operand.value, "Mul");
+  Value* dividend = divided_by_six(node);
+  const Node* product = dividend != nullptr ? made_only_for_here(dividend, "Mul") : nullptr;
   if (product == nullptr) return nullptr;
   for (const size_t gate : {size_t{0}, size_t{1}}) {
     Value* x = product->input(1 - gate);
