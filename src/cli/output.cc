@@ -35,6 +35,21 @@ size_t width(std::string_view text) {
   return count;
 }
 
+// What devices and other people write is shown and never obeyed: no escape sequence of it reaches
+// a terminal. Characters that control, the C1 set in UTF-8 as well, become '?', but for `kept`.
+std::string printable(std::string_view text, std::string_view kept) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const bool is_c1 =
+        c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    const bool controls = (c < 0x20 && !kept.contains(text[i])) || c == 0x7F || is_c1;
+    out += controls ? '?' : text[i];
+    if (is_c1) ++i;
+  }
+  return out;
+}
+
 void put(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
@@ -51,7 +66,7 @@ void Output::print_json(const nlohmann::json& value) const {
 }
 
 void Output::print_line(std::string_view line) const {
-  put(std::string(line) + "\n");
+  put((terminal_ ? printable(line, "\n\t") : std::string(line)) + "\n");
 }
 
 void Output::hint(std::string_view line) const {
@@ -64,8 +79,12 @@ std::string Output::painted(std::string_view text) const {
 }
 
 void Output::print_table(const Table& table) const {
+  auto rows = table.rows;
+  for (auto& row : rows) {
+    for (std::string& cell : row) cell = printable(cell, "");
+  }
   if (!terminal_) {
-    for (const auto& row : table.rows) {
+    for (const auto& row : rows) {
       std::string line;
       for (const std::string& cell : row) line += (&cell == &row.front() ? "" : "\t") + cell;
       print_line(line);
@@ -75,7 +94,7 @@ void Output::print_table(const Table& table) const {
   std::vector<size_t> widths;
   widths.reserve(table.heading.size());
   for (const std::string& cell : table.heading) widths.push_back(width(cell));
-  for (const auto& row : table.rows) {
+  for (const auto& row : rows) {
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
   }
   const auto print_row = [&](const std::vector<std::string>& row, bool heading) {
@@ -84,10 +103,10 @@ void Output::print_table(const Table& table) const {
       line += heading ? row[i] : painted(row[i]);
       if (i + 1 < row.size()) line += std::string(widths[i] - width(row[i]) + 2, ' ');
     }
-    print_line(heading && color_ ? kBold + line + kReset : line);
+    put((heading && color_ ? kBold + line + kReset : line) + "\n");
   };
   print_row(table.heading, true);
-  for (const auto& row : table.rows) print_row(row, false);
+  for (const auto& row : rows) print_row(row, false);
 }
 
 void Output::progress(std::string_view line) const {
@@ -103,7 +122,9 @@ void Output::error(const Error& error) const {
     std::fprintf(stderr, "%s\n",
                  object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
   } else {
-    std::fprintf(stderr, "skerry: %s\n", error.message().c_str());
+    const std::string& message = error.message();
+    const std::string shown = error_terminal_ ? printable(message, "\n\t") : message;
+    std::fprintf(stderr, "skerry: %s\n", shown.c_str());
   }
 }
 

@@ -81,6 +81,26 @@ class WithoutFleet(unittest.TestCase):
                     self.assertEqual(done.returncode, 1)
                     self.assertIn(b"No space left", done.stderr)
 
+    def test_no_escape_sequence_of_others_reaches_a_terminal(self):
+        logs = self.directory / "root/logs"
+        logs.mkdir(parents=True)
+        (logs / "com.example.Rude.log").write_bytes("a\x1b]0;title\x07\tb\u009b31mc \u00e4\n".encode())
+
+        def on_a_terminal(*arguments):
+            screen, terminal = pty.openpty()
+            subprocess.run([BIN / "skerry", *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=terminal,
+                           stderr=terminal, timeout=DEADLINE_S, check=False)
+            os.close(terminal)
+            with open(screen, "rb", closefd=True) as shown:
+                return shown.read1(1 << 16).decode()
+        shown = on_a_terminal("logs", "com.example.Rude", "--root", self.directory / "root")
+        self.assertIn("a?]0;title?", shown)
+        self.assertIn("b?31mc \u00e4", shown)
+        refused = on_a_terminal("device", "verify", self.directory / "no\x1b[31mroot")
+        self.assertIn("no?[31mroot", refused)
+        piped = skerry("logs", "com.example.Rude", "--root", self.directory / "root").stdout
+        self.assertIn("a\x1b]0;title\x07\tb", piped)
+
     def test_unknown_log_levels_are_refused(self):
         for command in (["skerryd", "--config", "x"], ["skerry-fleet", "--dir", self.directory], ["skerry-infer", "serve"]):
             with self.subTest(command):

@@ -57,11 +57,11 @@ int32_t half_sum(int32_t a, int32_t b) {
 
 // 1 / (1 + a) for a in [0, 1), F0: Newton's method for the half of the denominator, F2.
 int32_t one_over_one_plus(int32_t a) {
-  constexpr int32_t k48Over17 = 1515870810;
+  constexpr int32_t kPlus48Over17 = 1515870810;
   constexpr int32_t kMinus32Over17 = -1010580540;
   constexpr int32_t kOne = 1 << 29;
   const int32_t half = half_sum(a, kHighest);
-  int32_t x = k48Over17 + high_product(half, kMinus32Over17);
+  int32_t x = kPlus48Over17 + high_product(half, kMinus32Over17);
   for (int i = 0; i < 3; ++i) {
     const int32_t error = kOne - high_product(half, x);
     x += saturated_left(high_product(x, error), 2);
