@@ -76,6 +76,28 @@ TEST_F(StreamStoreTest, AnUpdateKeepsTheMessagesAndWhatCannotBeChanged) {
   EXPECT_THAT(payloads("s"), ElementsAre("kept"));
 }
 
+// Whatever happens to the disk: a receiver tells messages by their numbers.
+TEST_F(StreamStoreTest, NumbersThatHaveGoneAreNotGivenAgainWhereTheirMessagesAreLost) {
+  ASSERT_TRUE(store_->create(
+      {.name = "s", .exports = {{.identifier = "e", .target = "http://127.0.0.1:1/"}}}));
+  for (int i = 0; i < 3; ++i) append("s", "gone away");
+  ASSERT_TRUE(store_->record_export("s", "e", {.next = 3, .messages = 3}));
+  store_.reset();
+  const std::string folder = "/streams/" + StreamStore::folder_of("s");
+  for (const std::string& name : *files_.list(folder)) {
+    const std::string bytes = *io::read_file(files_, folder + "/" + name);
+    const size_t first = bytes.find("gone away");
+    if (first == std::string::npos) continue;
+    ASSERT_TRUE(io::write_file_atomic(files_, folder + "/" + name, bytes.substr(0, first + 9)));
+  }
+  open();
+  ASSERT_FALSE(store_->recoveries().empty());
+  EXPECT_THAT(store_->recoveries().back().what, testing::HasSubstr("2 messages are lost here"));
+  EXPECT_EQ(*store_->append("s", "new", 1), 3);
+  ASSERT_TRUE(store_->commit().empty());
+  EXPECT_THAT(payloads("s"), ElementsAre("gone away", "new"));
+}
+
 TEST_F(StreamStoreTest, AllStreamsTogetherHaveALimitAndTheDiskAReserve) {
   open({.max_streams = 2, .max_bytes = 300, .reserve_bytes = 0, .max_memory_bytes = 100});
   ASSERT_TRUE(store_->create({.name = "a"}));

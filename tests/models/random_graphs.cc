@@ -12,8 +12,6 @@
 
 namespace {
 
-using skerry::graph::Graph;
-
 void write_npy(const std::string& path, const skerry::tensor::TensorView& tensor) {
   const auto bytes = skerry::tensor::to_npy(tensor);
   std::ofstream file(path, std::ios::binary);

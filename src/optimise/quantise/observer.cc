@@ -114,7 +114,7 @@ void Observer::add_channels(const graph::Array& values, const std::vector<double
     if (!std::isfinite(numbers[i])) continue;
     channel_sums_[i / inner % channels] += numbers[i];
   }
-  channel_count_ += static_cast<double>(numbers.size() / channels);
+  channel_count_ += static_cast<double>(numbers.size()) / static_cast<double>(channels);
 }
 
 void Observer::add_last(const graph::Array& values, const std::vector<double>& numbers) {
@@ -172,9 +172,9 @@ Range Observer::percentile_range(double percentile) const {
     range.lowest = std::max(range.lowest, center(i) + width / 2);
   }
   double above = 0;
-  for (size_t i = kBins; i-- > 0 && above + bins_[i] <= outside;) {
-    above += bins_[i];
-    range.highest = std::min(range.highest, center(i) - width / 2);
+  for (size_t i = kBins; i > 0 && above + bins_[i - 1] <= outside; --i) {
+    above += bins_[i - 1];
+    range.highest = std::min(range.highest, center(i - 1) - width / 2);
   }
   return {std::min(range.lowest, 0.0), std::max(range.highest, 0.0)};
 }
