@@ -51,7 +51,7 @@ struct Options {
 
 // On a device every component has a token; where there is no nucleus, nobody has.
 Result<rpc::NucleusAddress> nucleus_of(const Options& options) {
-  const auto nucleus = rpc::NucleusAddress::of_environment();
+  auto nucleus = rpc::NucleusAddress::of_environment();
   if (!options.authenticate || !nucleus.empty()) return nucleus;
   return fail(Code::kFailedPrecondition,
               "no nucleus runs this program as a component, so that tokens of clients cannot be "

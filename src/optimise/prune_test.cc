@@ -37,7 +37,8 @@ std::unique_ptr<Graph> network(size_t useful) {
   Node& head = *(*parsed)->find("y")->producer();
   std::vector<float> weights(24);
   for (size_t i = 0; i < 24; ++i) {
-    weights[i] = i % 8 < useful ? static_cast<float>(i / 8 + 1) : 0;
+    const size_t row = i / 8;
+    weights[i] = i % 8 < useful ? static_cast<float>(row + 1) : 0;
   }
   head.set_input(1, &(*parsed)->add_constant("w4", Constant::of(DataType::kFp32, {3, 8}, weights)));
   sweep(**parsed);
