@@ -54,12 +54,13 @@ Result<bool> advance_stream(Store& store, const ThingName& thing, const std::str
 }
 
 StreamsService::StreamsService(io::Env& env, StorePool& stores, ArtifactStore& artifacts,
-                               DeviceLink& link)
+                               DeviceLink& link, uint64_t quota_bytes)
     : env_(env),
       stores_(stores),
       artifacts_(artifacts),
       link_(link),
-      budget_(env.clock, kBurst, kPerSecond) {
+      budget_(env.clock, kBurst, kPerSecond),
+      quota_bytes_(quota_bytes) {
   link.route(formats::stream_batch_topic(ThingName("+")),
              [this](const net::MqttMessage& message) { receive(message); });
 }
@@ -95,13 +96,33 @@ io::Task<Result<int64_t>> StreamsService::take(const ThingName& thing, const Str
                      }));
     const int64_t to = batch.messages.back().sequence + 1;
     if (from >= to) co_return from;
+    SKERRY_CO_TRY(co_await check_quota(thing));
     SKERRY_CO_ASSIGN(const ArtifactObject object, co_await put_content(thing, batch, from));
     SKERRY_CO_ASSIGN(const bool advanced,
                      co_await stores_.write([=, stream = batch.stream](Store& store) {
                        return advance_stream(store, thing, stream, from, to, object);
                      }));
-    if (advanced) co_return to;
+    if (!advanced) continue;
+    held_[thing].bytes += object.size_bytes;
+    co_return to;
   }
+}
+
+io::Task<Result<void>> StreamsService::check_quota(const ThingName& thing) {
+  const int64_t now_ms = env_.clock.monotonic_ms();
+  if (const auto known = held_.find(thing);
+      known == held_.end() || now_ms - known->second.counted_ms >= kCountAgainMs) {
+    SKERRY_CO_ASSIGN(const uint64_t bytes, co_await stores_.read([thing](Store& store) {
+      return store.bytes_of_objects(kStreamsBucket, thing.str() + "/");
+    }));
+    held_[thing] = {bytes, now_ms};
+  }
+  if (held_[thing].bytes < quota_bytes_) co_return Result<void>();
+  co_return fail(Code::kResourceExhausted,
+                 "the fleet keeps as much of this thing's streams as it may (" +
+                     std::to_string(quota_bytes_) + " bytes): remove objects of s3://" +
+                     kStreamsBucket + "/" + thing.str() +
+                     "/, or start skerry-fleet with a larger --stream-quota-mb");
 }
 
 io::Task<Result<ArtifactObject>> StreamsService::put_content(const ThingName& thing,

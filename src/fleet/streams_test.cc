@@ -21,7 +21,7 @@ StreamBatch batch(int64_t first, int64_t last, const std::string& stream = "STRE
 
 class StreamsTest : public testing::Test {
  protected:
-  StreamsTest() {
+  explicit StreamsTest(uint64_t quota_bytes = kStreamQuotaBytes) : quota_bytes_(quota_bytes) {
     fleet.add_thing("a");
     fleet.link.start();
     fleet.mqtt.connect();
@@ -52,11 +52,17 @@ class StreamsTest : public testing::Test {
     return sequences;
   }
 
+  const uint64_t quota_bytes_;
   TestFleet fleet;
   io::ScratchDirectory directory;
   std::unique_ptr<ArtifactStore> artifacts =
       *ArtifactStore::open(fleet.env, directory.path() + "/artifacts");
-  StreamsService service{fleet.env, fleet.stores, *artifacts, fleet.link};
+  StreamsService service{fleet.env, fleet.stores, *artifacts, fleet.link, quota_bytes_};
+};
+
+class SmallStreamsTest : public StreamsTest {
+ protected:
+  SmallStreamsTest() : StreamsTest(200) {}
 };
 
 TEST_F(StreamsTest, EachMessageIsThereOnce) {
@@ -85,6 +91,21 @@ TEST_F(StreamsTest, WhatIsNoBatchChangesNothing) {
   odd.stream = "../../x";
   EXPECT_EQ(send(to_text(odd)).stream, "");
   EXPECT_THAT(stored(), testing::ElementsAre());
+}
+
+TEST_F(SmallStreamsTest, AThingFillsItsShareAndNoMore) {
+  fleet.add_thing("ab");
+  EXPECT_EQ(next_after(batch(0, 4)), 5);
+  const StreamAnswer refused = send(to_text(batch(5, 9)));
+  EXPECT_THAT(refused.error, testing::HasSubstr("--stream-quota-mb"));
+  EXPECT_EQ(next_after(batch(0, 4)), 5) << "what is there is still answered";
+  EXPECT_EQ(next_after(batch(0, 4), "ab"), 5) << "another thing whose name begins alike";
+
+  const auto objects = *fleet.store->list_objects(kStreamsBucket, "a/", {.limit = 10});
+  ASSERT_EQ(objects.size(), 1u);
+  ASSERT_TRUE(*fleet.store->delete_object(kStreamsBucket, objects[0].key));
+  fleet.clock.monotonic += 60'000;
+  EXPECT_EQ(next_after(batch(5, 9)), 10) << "there is room again";
 }
 
 TEST_F(StreamsTest, AThingHasSoManyStreamsAndTheLongestSilentOneGoes) {
