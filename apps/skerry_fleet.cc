@@ -90,9 +90,8 @@ int main(int argc, char** argv) {
          "Remove uploads that no component version refers to after so many days; 0 for never")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  uint64_t stream_quota_mb = options.stream_quota_bytes >> 20;
   app.add_option(
-         "--stream-quota-mb", stream_quota_mb,
+         "--stream-quota-mb", options.stream_quota_mb,
          "Most megabytes of streams to keep of each thing; what is more waits on the device")
       ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 30))
       ->capture_default_str();
@@ -118,7 +117,6 @@ int main(int argc, char** argv) {
   }
   skerry::log::configure(skerry::log::parse_level(log_level),
                          log_json ? skerry::log::Format::kJson : skerry::log::Format::kText);
-  options.stream_quota_bytes = stream_quota_mb << 20;
   if (artifact_quota_gb > 0) options.artifact_quota_bytes = artifact_quota_gb << 30;
   // fleet.json names files by their whole path.
   options.directory = std::filesystem::absolute(options.directory).lexically_normal().string();

@@ -269,7 +269,7 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   jobs.emplace(env, *stores, *deployments, *link);
   fleet_status.emplace(env, *stores, *link);
   model_metrics.emplace(env, *stores, *link);
-  streams.emplace(env, *stores, *artifacts, *link, options.stream_quota_bytes);
+  streams.emplace(env, *stores, *artifacts, *link, options.stream_quota_mb << 20);
   io::Completion<Result<bool>> connected(env.loop);
   link->on_connected([connected]() mutable { connected.complete(true); });
   shadows.emplace(env.clock, *link);

@@ -24,8 +24,8 @@ struct FleetOptions {
   // Objects older than this are removed where no component version refers to their content; 0:
   // never.
   int64_t artifact_retention_days = 30;
-  uint64_t stream_quota_bytes = uint64_t{1} << 30;  // of each thing
-  std::string s3_file;  // remote_artifacts.h; "" for the built-in artifact store alone
+  uint64_t stream_quota_mb = 1'024;  // of each thing
+  std::string s3_file;               // remote_artifacts.h; "" for the built-in artifact store alone
   int64_t unreachable_after_s = 600;  // a device that is away for so long is UNREACHABLE
   bool api_tls = false;               // required unless bind_address is a loopback one
 };

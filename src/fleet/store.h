@@ -100,8 +100,6 @@ class Store {
   Result<ArtifactObject> find_object(const std::string& bucket, const std::string& key);
   Result<bool> delete_object(const std::string& bucket, const std::string& key);  // false: absent
   // By key.
-  // Of all objects whose keys begin with `prefix`.
-  Result<uint64_t> bytes_of_objects(const std::string& bucket, const std::string& prefix);
   Result<std::vector<ArtifactObject>> list_objects(const std::string& bucket,
                                                    const std::string& prefix, const Page& page);
   Result<bool> create_bucket(const ArtifactBucket& bucket);  // false: it was there

@@ -70,16 +70,6 @@ Result<std::vector<ArtifactObject>> Store::list_objects(const std::string& bucke
                            static_cast<int64_t>(page.limit));
 }
 
-Result<uint64_t> Store::bytes_of_objects(const std::string& bucket, const std::string& prefix) {
-  SKERRY_ASSIGN(const auto sums,
-                database_->select(
-                    "SELECT COALESCE(SUM(size_bytes), 0) AS bytes FROM objects WHERE "
-                    "bucket = :bucket AND object_key >= :prefix AND object_key < :end",
-                    [](const Row& row) { return row.number("bytes"); }, bucket, prefix,
-                    prefix + kLastCharacter));
-  return static_cast<uint64_t>(sums.front());
-}
-
 Result<bool> Store::create_bucket(const ArtifactBucket& bucket) {
   SKERRY_ASSIGN(int64_t inserted,
                 database_->execute("INSERT INTO buckets (name, created_ms) VALUES (:name, "

@@ -35,6 +35,17 @@ Result<int64_t> stream_cursor(Store& store, const ThingName& thing, const std::s
   return cursors.empty() ? 0 : cursors.front();
 }
 
+Result<uint64_t> stream_bytes(Store& store, const ThingName& thing) {
+  // '0' follows '/'.
+  SKERRY_ASSIGN(const auto sums,
+                store.database().select(
+                    "SELECT COALESCE(SUM(size_bytes), 0) AS bytes FROM objects WHERE bucket = "
+                    ":bucket AND object_key > :begin AND object_key < :end",
+                    [](const Row& row) { return row.number("bytes"); }, kStreamsBucket,
+                    thing.str() + "/", thing.str() + "0"));
+  return static_cast<uint64_t>(sums.front());
+}
+
 Result<bool> advance_stream(Store& store, const ThingName& thing, const std::string& stream,
                             int64_t from, int64_t to, const ArtifactObject& object) {
   SKERRY_ASSIGN(const int64_t cursor, stream_cursor(store, thing, stream));
@@ -113,7 +124,7 @@ io::Task<Result<void>> StreamsService::check_quota(const ThingName& thing) {
   if (const auto known = held_.find(thing);
       known == held_.end() || now_ms - known->second.counted_ms >= kCountAgainMs) {
     SKERRY_CO_ASSIGN(const uint64_t bytes, co_await stores_.read([thing](Store& store) {
-      return store.bytes_of_objects(kStreamsBucket, thing.str() + "/");
+      return stream_bytes(store, thing);
     }));
     held_[thing] = {bytes, now_ms};
   }

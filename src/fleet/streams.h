@@ -29,6 +29,8 @@ inline constexpr uint64_t kStreamQuotaBytes = uint64_t{1} << 30;  // of one thin
 
 // 0 where nothing has come of it.
 Result<int64_t> stream_cursor(Store& store, const ThingName& thing, const std::string& stream);
+// Of all objects that its streams have become and that are still there.
+Result<uint64_t> stream_bytes(Store& store, const ThingName& thing);
 // Moves the cursor from `from` to `to` and names the object. False, and nothing changed, where the
 // cursor is elsewhere by now.
 Result<bool> advance_stream(Store& store, const ThingName& thing, const std::string& stream,
