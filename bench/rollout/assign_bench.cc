@@ -136,6 +136,13 @@ Result<void> measure(const std::string& path, int64_t things) {
   work.seconds += first;
   work.longest = std::max(work.longest, first);
   print("asked back", things, work);
+  SKERRY_ASSIGN(const auto plain, deployments.create(*store, request));
+  SKERRY_ASSIGN(work, drive(*store, rollouts, plain.id, test.clock.wall));
+  print("asked for a deployment without stages", things, work);
+  began = std::chrono::steady_clock::now();
+  SKERRY_TRY(deployments.cancel(*store, plain.id));
+  fmt::print("{:>10} cancelled for all of them: {:.2f} s, one unit of work\n", "",
+             seconds_since(began));
   struct rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   fmt::print("{:>10} at most {} MB of memory\n", "", usage.ru_maxrss / 1024);

@@ -1,6 +1,7 @@
 // Printing for people and for programs.
 #include "cli/output.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -50,6 +51,21 @@ std::string printable(std::string_view text, std::string_view kept) {
   return out;
 }
 
+// Of a line on a screen with so many columns.
+std::string cut(std::string_view line, size_t columns) {
+  size_t at = 0;
+  for (size_t shown = 0; at < line.size(); ++at) {
+    if ((static_cast<unsigned char>(line[at]) & 0xC0) == 0x80) continue;
+    if (++shown > columns) break;
+  }
+  return std::string(line.substr(0, at));
+}
+
+size_t columns_of_screen() {
+  struct winsize size{};
+  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
 void put(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
@@ -67,6 +83,19 @@ void Output::print_json(const nlohmann::json& value) const {
 
 void Output::print_line(std::string_view line) const {
   put((terminal_ ? printable(line, "\n\t") : std::string(line)) + "\n");
+}
+
+void Output::print_in_place(const std::vector<std::string>& lines, size_t& shown) const {
+  if (!terminal_) {
+    for (const std::string& line : lines) print_line(line);
+    return;
+  }
+  std::string text = shown > 0 ? "\033[" + std::to_string(shown) + "F\033[J" : "";
+  for (const std::string& line : lines)
+    text += cut(printable(line, ""), columns_of_screen()) + "\n";
+  put(text);
+  std::fflush(stdout);
+  shown = lines.size();
 }
 
 void Output::hint(std::string_view line) const {

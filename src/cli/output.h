@@ -25,6 +25,8 @@ class Output {
   void print_json(const nlohmann::json& value) const;  // one line
   void print_table(const Table& table) const;  // states such as RUNNING and FAILED in colour
   void print_line(std::string_view line) const;
+  // On a terminal in place of the `shown` lines that the last call printed; else below them.
+  void print_in_place(const std::vector<std::string>& lines, size_t& shown) const;
   // What a person wants to know and a program does not: nothing with --json or off a terminal.
   void hint(std::string_view line) const;
   // The line of progress, replaced by the next one; "" takes it away.

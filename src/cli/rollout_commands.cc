@@ -14,6 +14,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kWatchMs = 500;
+constexpr int64_t kPatienceMs = 600'000;
 const std::string kRollouts = "/skerry/v1/rollouts";
 
 ApiCall get(const std::string& path) {
@@ -160,24 +161,36 @@ std::string devices_line(const json& devices) {
   return line;
 }
 
-void print(const Session& session, const json& rollout) {
-  const Output& output = session.output;
-  output.print_line("rollout " + rollout.value("rolloutId", "") + "  " +
-                    rollout.value("phase", "") + "  stage " +
-                    std::to_string(rollout.value("stage", 1)) + " of " +
-                    std::to_string(rollout.value("stages", 1)));
-  if (!rollout.value("reason", "").empty()) output.print_line("  " + rollout.value("reason", ""));
-  output.print_line("  release: " + devices_line(rollout["devices"]) + " of " +
-                    std::to_string(rollout.value("members", int64_t{0})));
+std::string bar(int64_t part, int64_t all) {
+  constexpr int64_t kWidth = 30;
+  const int64_t full = all > 0 ? std::min(kWidth, kWidth * part / all) : 0;
+  return "[" + std::string(static_cast<size_t>(full), '#') +
+         std::string(static_cast<size_t>(kWidth - full), '.') + "]";
+}
+
+std::vector<std::string> lines_of(const json& rollout) {
+  std::vector<std::string> lines = {"rollout " + rollout.value("rolloutId", "") + "  " +
+                                    rollout.value("phase", "") + "  stage " +
+                                    std::to_string(rollout.value("stage", 1)) + " of " +
+                                    std::to_string(rollout.value("stages", 1))};
+  if (!rollout.value("reason", "").empty()) lines.push_back("  " + rollout.value("reason", ""));
+  const int64_t members = rollout.value("members", int64_t{0});
+  lines.push_back("  release:  " + bar(rollout["devices"].value("succeeded", int64_t{0}), members) +
+                  " " + devices_line(rollout["devices"]) + " of " + std::to_string(members));
   for (const json& gate : rollout["gates"]) {
-    output.print_line("  gate " + gate.value("metric", "") + ": " + gate.value("verdict", "") +
-                      ", " + gate.value("text", ""));
+    lines.push_back("  gate " + gate.value("metric", "") + ": " + gate.value("verdict", "") + ", " +
+                    gate.value("text", ""));
   }
-  if (!rollout.contains("rollback")) return;
-  output.print_line("  rollback: " + devices_line(rollout["rollback"]));
-  for (const json& thing : rollout["rollback"]["couldNotGoBack"]) {
-    output.print_line("    could not go back: " + thing.get<std::string>());
+  if (!rollout.contains("rollback")) return lines;
+  const json& back = rollout["rollback"];
+  lines.push_back(
+      "  rollback: " +
+      bar(back.value("succeeded", int64_t{0}), rollout["devices"].value("asked", int64_t{0})) +
+      " " + devices_line(back));
+  for (const json& thing : back["couldNotGoBack"]) {
+    lines.push_back("    could not go back: " + thing.get<std::string>());
   }
+  return lines;
 }
 
 // The id that was given, or that of the newest rollout.
@@ -199,35 +212,45 @@ Result<void> show(const Session& session, const std::string& given) {
   if (session.output.json) {
     session.output.print_json(rollout);
   } else {
-    print(session, rollout);
+    for (const std::string& line : lines_of(rollout)) session.output.print_line(line);
   }
   return {};
 }
 
-// Prints what changes until it is over; exit code 1 where it did not complete.
+// Shows what changes until it is over; exit code 1 where it did not complete. A control plane that
+// is away for a while is waited for: the rollout goes on when it is back.
 Result<void> watch(const Session& session, const std::string& given) {
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(const std::string id, id_of(fleet, given));
   json before;
-  for (;;) {
-    SKERRY_ASSIGN(json now, fleet.call(get(path_of(id))));
-    json shown = now;
-    for (const char* member : {"updatedTimestamp", "bakedSeconds"}) shown.erase(member);
-    if (shown != before) {
-      if (session.output.json) {
-        session.output.print_json(now);
-      } else {
-        print(session, now);
-      }
-      before = std::move(shown);
+  size_t shown = 0;
+  int64_t away_ms = 0;
+  for (;; std::this_thread::sleep_for(std::chrono::milliseconds(kWatchMs))) {
+    auto now = fleet.call(get(path_of(id)));
+    const bool is_away = !now && now.error().code() == Code::kUnavailable;
+    if (is_away && !before.is_null() && away_ms < kPatienceMs) {
+      away_ms += kWatchMs;
+      session.output.progress("the control plane does not answer; waiting for it");
+      continue;
     }
-    const std::string phase = now.value("phase", "");
+    if (!now) return fail(std::move(now.error()));
+    if (std::exchange(away_ms, 0) > 0) session.output.progress("");
+    json looks = *now;
+    for (const char* member : {"updatedTimestamp", "bakedSeconds"}) looks.erase(member);
+    if (looks != before) {
+      if (session.output.json) {
+        session.output.print_json(*now);
+      } else {
+        session.output.print_in_place(lines_of(*now), shown);
+      }
+      before = std::move(looks);
+    }
+    const std::string phase = now->value("phase", "");
     if (phase == "completed") return {};
     if (is_over(phase)) {
       return fail(Code::kFailedPrecondition,
-                  "the rollout is " + phase + ": " + now.value("reason", ""));
+                  "the rollout is " + phase + ": " + now->value("reason", ""));
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(kWatchMs));
   }
 }
 

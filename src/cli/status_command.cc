@@ -1,7 +1,6 @@
 // skerry status: devices, what they run, and what became of deployments.
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "cli/command.h"
 #include "io/clock.h"
@@ -15,20 +14,12 @@ constexpr const char* kNeverSeen = "NEVER_SEEN";
 constexpr const char* kUnreachable = "UNREACHABLE";
 constexpr size_t kDeploymentsShown = 3;  // of each device, newest first
 
-std::string device_path(const std::string& thing) {
-  return "/greengrass/v2/coreDevices/" + net::percent_encode(thing);
-}
+const std::string kStates = "/skerry/v1/deviceStates";
 
 // {"name", "version", "status", "root", "details"?} each.
-Result<json> components_of(FleetClient& fleet, const std::string& thing) {
-  SKERRY_ASSIGN(const json installed,
-                fleet.list({.service = "greengrass",
-                            .method = "GET",
-                            .path = device_path(thing) + "/installedComponents",
-                            .query = {{"topologyFilter", "ALL"}}},
-                           "installedComponents"));
+json components_of(const json& device) {
   json components = json::array();
-  for (const json& each : installed) {
+  for (const json& each : device["installedComponents"]) {
     json component = {{"name", each.value("componentName", "")},
                       {"version", each.value("componentVersion", "")},
                       {"status", each.value("lifecycleState", "")},
@@ -42,14 +33,9 @@ Result<json> components_of(FleetClient& fleet, const std::string& thing) {
 
 // {"id", "name", "target", "status", "modified"} each, and of failed ones "reason", "error_stack",
 // "error_types"; newest first.
-Result<json> deployments_of(FleetClient& fleet, const std::string& thing) {
-  SKERRY_ASSIGN(const json effective,
-                fleet.list({.service = "greengrass",
-                            .method = "GET",
-                            .path = device_path(thing) + "/effectiveDeployments"},
-                           "effectiveDeployments"));
+json deployments_of(const json& device) {
   json deployments = json::array();
-  for (const json& each : effective) {
+  for (const json& each : device["effectiveDeployments"]) {
     json deployment = {{"id", each.value("deploymentId", "")},
                        {"name", each.value("deploymentName", "")},
                        {"target", each.value("targetArn", "")},
@@ -61,27 +47,22 @@ Result<json> deployments_of(FleetClient& fleet, const std::string& thing) {
   return deployments;
 }
 
-Result<json> device_state(FleetClient& fleet, const std::string& thing) {
-  json state = {{"thing", thing}, {"status", kNeverSeen}, {"components", json::array()}};
-  const auto core =
-      fleet.call({.service = "greengrass", .method = "GET", .path = device_path(thing)});
-  if (!core && core.error().code() != Code::kNotFound) return fail(core.error());
-  if (core) {
-    state["status"] = core->value("status", "");
-    state["nucleus_version"] = core->value("coreVersion", "");
-    state["platform"] = core->value("platform", "");
-    state["architecture"] = core->value("architecture", "");
-    state["updated"] = core->value("lastStatusUpdateTimestamp", 0.0);
-    SKERRY_ASSIGN(state["components"], components_of(fleet, thing));
-  }
-  SKERRY_ASSIGN(const json reach,
-                fleet.call({.service = "skerry",
-                            .method = "GET",
-                            .path = "/skerry/v1/coreDevices/" + net::percent_encode(thing)}));
-  state["connected"] = reach.value("connected", false);
-  if (reach.contains("lastSeen")) state["last_seen"] = reach["lastSeen"];
-  if (reach.value("status", "") == kUnreachable) state["status"] = kUnreachable;
-  SKERRY_ASSIGN(state["deployments"], deployments_of(fleet, thing));
+// Of what the fleet says of a device, as the command prints it.
+json state_of(const json& device) {
+  const bool has_reported = device.contains("reportedStatus");
+  json state = {{"thing", device.value("coreDeviceThingName", "")},
+                {"status", device.value("status", "")},
+                {"connected", device.value("connected", false)},
+                {"components", components_of(device)},
+                {"deployments", deployments_of(device)}};
+  if (!has_reported && state["status"] != kUnreachable) state["status"] = kNeverSeen;
+  if (device.contains("lastSeen")) state["last_seen"] = device["lastSeen"];
+  if (device.contains("componentHistory")) state["component_history"] = device["componentHistory"];
+  if (!has_reported) return state;
+  state["nucleus_version"] = device.value("coreVersion", "");
+  state["platform"] = device.value("platform", "");
+  state["architecture"] = device.value("architecture", "");
+  state["updated"] = device.value("lastStatusUpdateTimestamp", 0.0);
   return state;
 }
 
@@ -131,9 +112,11 @@ void show(const Output& output, const json& devices) {
 Result<void> status(const Session& session, const std::string& device) {
   SKERRY_ASSIGN(auto fleet, session.connect());
   if (!device.empty()) {
-    SKERRY_TRY(fleet.call(
-        {.service = "iot", .method = "GET", .path = "/things/" + net::percent_encode(device)}));
-    SKERRY_ASSIGN(const json state, device_state(fleet, device));
+    SKERRY_ASSIGN(const json found,
+                  fleet.call({.service = "skerry",
+                              .method = "GET",
+                              .path = kStates + "/" + net::percent_encode(device)}));
+    const json state = state_of(found);
     if (session.output.json) {
       session.output.print_json(state);
     } else {
@@ -141,13 +124,10 @@ Result<void> status(const Session& session, const std::string& device) {
     }
     return {};
   }
-  SKERRY_ASSIGN(const json things,
-                fleet.list({.service = "iot", .method = "GET", .path = "/things"}, "things"));
+  SKERRY_ASSIGN(const json found,
+                fleet.list({.service = "skerry", .method = "GET", .path = kStates}, "devices"));
   json devices = json::array();
-  for (const json& thing : things) {
-    SKERRY_ASSIGN(json state, device_state(fleet, thing.value("thingName", "")));
-    devices.push_back(std::move(state));
-  }
+  for (const json& each : found) devices.push_back(state_of(each));
   if (session.output.json) {
     session.output.print_json(json{{"devices", devices}});
   } else {

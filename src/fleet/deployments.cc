@@ -157,6 +157,10 @@ Result<Deployment> Deployments::create(Store& store, const json& request,
   SKERRY_TRY(store.transaction([&]() -> Result<void> {
     SKERRY_ASSIGN(auto good, rollout::last_known_good(store, target_arn));
     SKERRY_TRY(rollout::make_way(store, target_arn, plan.has_value(), now_ms));
+    if (!plan && is_group) {
+      SKERRY_ASSIGN(const int64_t members, rollout::count_members(store, target.name));
+      if (members > rollout::kBatch) plan = rollout::everybody();
+    }
     // Devices of later stages still get what was before, where they have not begun it.
     if (plan && is_group) {
       SKERRY_TRY(store.find_group(ThingGroupName(target.name)));

@@ -26,7 +26,8 @@ class Deployments {
   // kInvalidArgument; a target or component that does not exist is kNotFound. What no device has
   // begun of the target's former deployment is cancelled.
   // With a plan, or with an iotJobConfiguration that limits something, the engine of rollouts asks
-  // the devices (rollout/engine.h); without, all are asked at once.
+  // the devices (rollout/engine.h); without, all are asked at once, and the engine asks where there
+  // are more than one unit of work may concern.
   Result<Deployment> create(Store& store, const nlohmann::json& request,
                             std::optional<rollout::Plan> plan = std::nullopt) const;
   // The revision before the rollout's becomes the target's latest deployment. Nobody is asked yet.

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "fleet/fleet_status.h"
@@ -218,15 +220,19 @@ TEST_F(JobsTest, ManyDevicesAreNotifiedNoFasterThanTheBrokerAcknowledges) {
 
 TEST_F(JobsTest, TooManyToRememberByNameAreAllTold) {
   constexpr int kMany = 25'000;
-  ThingGroup group;
-  group.name = ThingGroupName("many");
-  group.id = "many";
-  ASSERT_TRUE(fleet.store->create_group(group));
+  const std::array<std::string, 2> groups = {"many", "more"};  // neither of them too large to ask
   ASSERT_TRUE(fleet.store->transaction([&]() -> Result<void> {
+    for (const std::string& name : groups) {
+      ThingGroup group;
+      group.name = ThingGroupName(name);
+      group.id = name;
+      SKERRY_TRY(fleet.store->create_group(group));
+    }
     for (int i = 0; i < kMany; ++i) {
       const ThingName name("t" + std::to_string(i));
       SKERRY_TRY(fleet.store->create_thing({.name = name, .id = name.str()}));
-      SKERRY_TRY(fleet.store->add_to_group(name, group.name));
+      SKERRY_TRY(
+          fleet.store->add_to_group(name, ThingGroupName(groups.at(static_cast<size_t>(i) % 2))));
     }
     return {};
   }));
@@ -238,12 +244,23 @@ TEST_F(JobsTest, TooManyToRememberByNameAreAllTold) {
     }
     return messages;
   };
-  const auto deployment = fleet.deploy_to("thinggroup/many");
+  std::vector<DeploymentId> deployments;
+  ASSERT_TRUE(fleet.write([&](Store& store) -> Result<void> {
+    for (const std::string& name : groups) {
+      const json request = {{"targetArn", "arn:aws:iot:eu-west-1:000000000000:thinggroup/" + name},
+                            {"components", json::object()}};
+      SKERRY_ASSIGN(const auto made, fleet.deployments.create(store, request));
+      deployments.push_back(made.id);
+    }
+    return {};
+  }));
   EXPECT_EQ(told_so_many(2u * kMany).size(), 2u * kMany);
   // Also those that have nothing to do any more, and the broker was away meanwhile.
   fleet.mqtt.disconnect();
-  ASSERT_TRUE(
-      fleet.write([&](Store& store) { return fleet.deployments.cancel(store, deployment.id); }));
+  ASSERT_TRUE(fleet.write([&](Store& store) -> Result<void> {
+    for (const DeploymentId& id : deployments) SKERRY_TRY(fleet.deployments.cancel(store, id));
+    return {};
+  }));
   fleet.mqtt.connect();
   const auto messages = told_so_many(2u * kMany);
   EXPECT_EQ(messages.size(), 2u * kMany);

@@ -13,6 +13,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "fleet"))
 from fleet import Device, DeviceMqtt  # noqa: E402
 
+LESS_SURE = {"2.2.0"}  # runs well, and its model knows less
 MODEL = "detector"  # as the inference service calls it
 FAILURE = {"detailed-deployment-status": "FAILED_ROLLBACK_COMPLETE",
            "deployment-failure-cause": "com.example.Detector: Startup ended with exit code 1: <b>no such label</b>",
@@ -25,7 +26,7 @@ class Agent:
 
     def __init__(self, fleet, name, directory, pause_s):
         self.name, self.pause_s = name, pause_s
-        self._components, self._sequence, self._summaries = {}, 0, 0
+        self._components, self._sequence, self._summaries, self._errors = {}, 0, 0, 0
         self._mqtt = DeviceMqtt(Device(fleet, name, directory))
         self._jobs = f"$aws/things/{name}/jobs/"
         self._mqtt.subscribe(self._jobs + "notify-next-namespace-aws-gg-deployment",
@@ -58,6 +59,7 @@ class Agent:
         self._stop.wait(self.pause_s)
         wanted = {name: part["version"] for name, part in job["jobDocument"]["components"].items()}
         if any(version.startswith("3") for version in wanted.values()):
+            self._tell_status(failed=True)
             return self._update(job, {"status": "FAILED", "statusDetails": FAILURE})
         self._components = wanted
         self._tell_status()
@@ -67,12 +69,19 @@ class Agent:
     def _update(self, job, message):
         self._mqtt.publish(f"{self._jobs}{job['jobId']}/namespace-aws-gg-deployment/update", message)
 
-    def _tell_status(self):
+    def _tell_status(self, failed=False):
         self._sequence += 1
+        self._errors += 3 if failed else 0
+        history = {"format": 1, "run": "run-of-" + self.name, "components": [
+            {"componentName": "com.example.Detector", "errors": self._errors, "restarts": self._errors}]}
+        if self._errors:
+            history["lastFailure"] = {"componentName": "com.example.Detector", "version": "3.0.0", "code": "STARTUP_ERROR",
+                                      "reason": "exit code 1", "timestamp": int(time.time() * 1000),
+                                      "log": ["loading labels", "no such file: <b>labels.txt</b>"]}
         self._mqtt.publish(f"$aws/things/{self.name}/greengrassv2/health/json", {
             "ggcVersion": "2.18.0", "platform": "linux", "architecture": "amd64", "runtime": "aws_nucleus_lite",
             "thing": self.name, "sequenceNumber": self._sequence, "timestamp": int(time.time() * 1000),
-            "messageType": "COMPLETE", "trigger": "CADENCE", "overallDeviceStatus": "HEALTHY",
+            "messageType": "COMPLETE", "trigger": "CADENCE", "componentHistory": history, "overallDeviceStatus": "HEALTHY",
             "components": [{"componentName": name, "version": version, "fleetConfigArns": [], "isRoot": True,
                             "status": "RUNNING"} for name, version in self._components.items()]})
 
@@ -85,5 +94,6 @@ class Agent:
                 "format": 1, "run": "0123456789abcdef", "sequence": self._summaries, "startMs": end - 60000, "endMs": end,
                 "models": [{"name": MODEL, "version": version, "requests": 200, "errors": 2, "latencySumUs": 120_000,
                             "latency": [139, 150 - hour, 144, 50 + hour], "predictions": 160,
-                            "confidenceSum": 144_000_000 - 1_000_000 * hour, "confidenceSquares": 130_000_000,
+                            "confidenceSum": (96_000_000 if version in LESS_SURE else 144_000_000) - 1_000_000 * hour,
+                            "confidenceSquares": 60_000_000 if version in LESS_SURE else 130_000_000,
                             "classes": [0, 100, 1, 60]} for version in self._components.values()]})

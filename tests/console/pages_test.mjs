@@ -48,6 +48,9 @@ await run({
     await page.getByLabel("Name or attribute").fill("hall-3");
     await page.getByLabel("Status").selectOption("UNHEALTHY");
     await page.getByText("No device fits.").waitFor();
+    await page.getByLabel("Status").selectOption("CONNECTED");
+    await page.getByText("No device fits.").waitFor();
+    await page.getByLabel("Status").selectOption("UNHEALTHY");
     await page.getByLabel("Name or attribute").fill("hall-0");
     await link("press-00100").waitFor();
     await checkLooks("devices");
@@ -148,8 +151,13 @@ await run({
     await page.getByLabel("Until").fill("2020-01-01T00:00");
     await page.getByText("Nothing fits.").waitFor();
   },
-  async "operators are added, given a role, locked out and deleted"() {
+  async "who logged in, and who was refused, is told"() {
     await menu("Access").click();
+    const logins = region("Logins");
+    await logins.getByRole("row", { name: /ada.*refused.*127\.0\.0\.1/ }).waitFor();
+    await logins.getByRole("row", { name: /ada.*logged in/ }).first().waitFor();
+  },
+  async "operators are added, given a role, locked out and deleted"() {
     await page.getByLabel("Name").fill("bob");
     await page.getByLabel("Password", { exact: true }).fill("short");
     await button("Add").click();

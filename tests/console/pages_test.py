@@ -83,7 +83,10 @@ def lie(fleet, scratch):
     mqtt.subscribe(jobs + "+/namespace-aws-gg-deployment/#")
     mqtt.publish(f"$aws/things/{name}/greengrassv2/health/json", {
         "ggcVersion": XSS, "platform": XSS, "architecture": XSS, "runtime": XSS, "thing": name, "sequenceNumber": 1,
-        "timestamp": 1, "messageType": "COMPLETE", "trigger": XSS, "overallDeviceStatus": "UNHEALTHY", "components": [
+        "timestamp": 1, "messageType": "COMPLETE", "trigger": XSS, "overallDeviceStatus": "UNHEALTHY",
+        "componentHistory": {"format": 1, "run": XSS[:64], "lastFailure": {
+            "componentName": DETECTOR, "version": XSS, "code": XSS, "reason": XSS, "timestamp": 1, "log": [XSS, "\u001b[31m"]}},
+        "components": [
             {"componentName": DETECTOR, "version": "1.0.0", "fleetConfigArns": [XSS], "isRoot": True, "status": "BROKEN",
              "componentStatusDetails": {"statusCodes": [XSS], "statusReason": XSS}}]})
     mqtt.publish(jobs + "$next/namespace-aws-gg-deployment/get", {"jobId": "$next"})

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { button, checkLooks, confirm, heading, link, logIn, look, page, region, run } from "./browser.mjs";
 
-async function deployByStages(version, approval) {
+async function deployByStages(version, approval, gates = []) {
   await link("Deployments").click();
   await page.getByText("New deployment").click();
   await page.getByLabel("Group", { exact: true }).selectOption("plant");
@@ -14,6 +14,7 @@ async function deployByStages(version, approval) {
   await page.getByLabel("Stages, in percent").fill("50, 100");
   await page.getByLabel("Minutes to watch").fill("0");
   await page.getByLabel("Approval").selectOption(approval);
+  for (const gate of gates) await page.getByLabel(gate).check();
   await look(`form-${version}`);
   await button("Deploy").click();
   await heading("Rollout").waitFor();
@@ -76,6 +77,8 @@ await run({
     const failure = region("Last failure");
     await failure.getByText("Startup ended with exit code 1: <b>no such label</b>").waitFor();
     await failure.getByText("COMPONENT_STARTUP_ERROR").waitFor();
+    await failure.getByRole("region", { name: "Log of com.example.Detector 3.0.0" }).getByText("no such file: <b>labels.txt</b>").waitFor();
+    await page.getByText("3 errors of components, 3 restarts").waitFor();
     await page.getByText("connected").waitFor();
     await region("Components").getByText("2.0.0").waitFor();
     await checkLooks("device");
@@ -111,6 +114,16 @@ await run({
     await phase("rolled back");
     await region("What happened").getByText("rolled back by an operator").first().waitFor();
     assert.equal(await page.getByText("Stopped in stage").count(), 0);
+  },
+  async "a release that runs well and is less sure of what it sees is found by that, and goes back"() {
+    await deployByStages("2.2.0", "", ["confidence of models"]);
+    await page.getByText("Stopped in stage 1 of 3").waitFor();
+    await stage(1).getByText("stopped here").waitFor();
+    await phase("rolled back");
+    await region("On their way back").getByText("4 of 4").waitFor();
+    await region("Gates").getByText(/detector 2\.2\.0 against 2\.0\.0/).waitFor();
+    await stage(2).getByText("not begun").waitFor();
+    await checkLooks("less-sure");
   },
   async "the fleet shows what became of it"() {
     await link("Fleet").click();

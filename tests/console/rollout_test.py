@@ -17,13 +17,13 @@ COMPONENT = "com.example.Detector"
 
 
 def seed(fleet, agents):
-    """Four versions of a model, the first of them on every device."""
+    """Five versions of a model, the first of them on every device."""
     iot, greengrass = fleet.client("iot"), fleet.client("greengrassv2")
     for group, members in (("plant", agents), ("canaries", agents[:CANARIES])):
         iot.create_thing_group(thingGroupName=group)
         for agent in members:
             iot.add_thing_to_thing_group(thingGroupName=group, thingName=agent.name)
-    for version, data, day in (("1.0.0", "1", "20"), ("2.0.0", "2", "24"), ("2.1.0", "2", "26"), ("3.0.0", "3", "27")):
+    for version, data, day in (("1.0.0", "1", "20"), ("2.0.0", "2", "24"), ("2.1.0", "2", "26"), ("2.2.0", "2", "27"), ("3.0.0", "3", "27")):
         provenance = {"model": MODEL, "trainedOn": f"2026-11-{day}", "dataset": "street", "datasetVersion": data,
                       "trainingRun": f"run-{day}", "sourceSha256": data * 64, "licence": "MIT", "metric": "map",
                       "metrics": {"map": 0.9}, "optimiser": {"quantise": "int8"},

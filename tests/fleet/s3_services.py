@@ -27,23 +27,26 @@ class Versitygw:
     """An S3 server that somebody else wrote, on a folder."""
 
     def __init__(self, scratch, program):
-        folder = scratch / "service"
-        folder.mkdir()
+        self._program, self._folder, self._log_path = program, scratch / "service", scratch / "versitygw.log"
+        self._folder.mkdir()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.endpoint, self.region = f"http://127.0.0.1:{port}", "eu-north-9"
+            self._port = free.getsockname()[1]
+        self.endpoint, self.region = f"http://127.0.0.1:{self._port}", "eu-north-9"
         self.access_key = {"aws_access_key_id": "AKIAVERSITY", "aws_secret_access_key": "a secret of the test"}
-        self._log = (scratch / "versitygw.log").open("wb")
+        self.start()
+
+    def start(self):
+        self._log = self._log_path.open("ab")
         self._process = subprocess.Popen(
-            [program, "--port", f"127.0.0.1:{port}", "--region", self.region, "posix", folder],
+            [self._program, "--port", f"127.0.0.1:{self._port}", "--region", self.region, "posix", self._folder],
             env={"ROOT_ACCESS_KEY": "AKIAVERSITY", "ROOT_SECRET_KEY": "a secret of the test", "PATH": os.environ["PATH"]},
             stdout=self._log, stderr=self._log)
         end = time.monotonic() + DEADLINE_S
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1):
                 return
-            assert time.monotonic() < end and self._process.poll() is None, (scratch / "versitygw.log").read_text()
+            assert time.monotonic() < end and self._process.poll() is None, self._log_path.read_text()
             time.sleep(0.1)
 
     def stop(self):
@@ -51,3 +54,8 @@ class Versitygw:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(DEADLINE_S)
             self._log.close()
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait(DEADLINE_S)
+        self._log.close()

@@ -152,9 +152,50 @@ function Keys() {
   );
 }
 
+interface Login {
+  sequence: number;
+  at: number;
+  actor: string;
+  operation: string;
+  details: { from?: string };
+}
+const kWhat: Record<string, string> = {
+  "console:LogIn": "logged in",
+  "console:LogOut": "logged out",
+  "console:RefuseLogIn": "refused",
+};
+
+function Logins() {
+  const live = useLive(
+    () => call<{ entries: Login[] }>("skerry", "GET", "/skerry/v1/audit", { query: { text: "console:", maxResults: 25 } }),
+    [],
+  );
+  return (
+    <Panel title="Logins" beside={<a href="#/audit?text=console%3A">All of them</a>}>
+      <Loaded live={live}>
+        {({ entries }) => (
+          <Table
+            caption="Logins"
+            empty="Nobody has logged in."
+            id={(row) => String(row.sequence)}
+            rows={entries}
+            columns={[
+              { name: "Time", cell: (row) => <Time seconds={row.at} /> },
+              { name: "Operator", cell: (row) => row.actor },
+              { name: "What", cell: (row) => kWhat[row.operation] ?? row.operation },
+              { name: "From", cell: (row) => row.details.from ?? "" },
+            ]}
+          />
+        )}
+      </Loaded>
+    </Panel>
+  );
+}
+
 export function AccessPage() {
   return (
     <Page title="Access">
+      <Logins />
       <Operators />
       <Keys />
     </Page>

@@ -31,18 +31,52 @@ interface Plan {
   percents: string;
   bake: string;
   approval: string;
+  gates: string[];
 }
-const kPlan: Plan = { way: "all", canary: "", percents: "1, 10, 50, 100", bake: "10", approval: "" };
+const kPlan: Plan = { way: "all", canary: "", percents: "1, 10, 50, 100", bake: "10", approval: "", gates: ["deploymentFailures"] };
+
+// What a stage can be judged by, and how much worse than the other devices is still fine.
+const kGates: [metric: string, text: string, tolerance: number][] = [
+  ["deploymentFailures", "failed deployments", 0],
+  ["unhealthyDevices", "unhealthy devices", 0.01],
+  ["componentErrors", "components in error", 0.01],
+  ["componentRestarts", "restarts of components", 0.2],
+  ["inferenceErrors", "errors of inference", 0.01],
+  ["inferenceLatency", "latency of inference", 0.1],
+  ["meanConfidence", "confidence of models", 0.05],
+  ["classDistribution", "what models see (classes)", 0.05],
+];
 
 // docs/data/rollout.md says what each field means.
 function documentOf(plan: Plan): Record<string, unknown> {
   const bakeMinutes = Number(plan.bake);
-  const stages: Record<string, unknown>[] = plan.canary ? [{ canary: true, bakeMinutes }] : [];
-  for (const percent of plan.percents.split(",")) stages.push({ percent: Number(percent), bakeMinutes });
+  const gates = kGates.filter(([metric]) => plan.gates.includes(metric)).map(([metric, , tolerance]) => ({ metric, tolerance }));
+  const stages: Record<string, unknown>[] = plan.canary ? [{ canary: true, bakeMinutes, gates }] : [];
+  for (const percent of plan.percents.split(",")) stages.push({ percent: Number(percent), bakeMinutes, gates });
   for (const stage of plan.approval === "each" ? stages.slice(0, -1) : plan.approval === "first" ? stages.slice(0, 1) : []) {
     stage["approval"] = true;
   }
   return { ...(plan.canary && { canaryGroup: plan.canary }), stages };
+}
+
+function GateFields({ chosen, change }: { chosen: string[]; change: (gates: string[]) => void }) {
+  return (
+    <fieldset class="checks">
+      <legend>Judged by</legend>
+      {kGates.map(([metric, text]) => (
+        <label key={metric}>
+          <input
+            type="checkbox"
+            checked={chosen.includes(metric)}
+            onChange={(event) =>
+              change(event.currentTarget.checked ? [...chosen, metric] : chosen.filter((one) => one !== metric))
+            }
+          />
+          <span>{text}</span>
+        </label>
+      ))}
+    </fieldset>
+  );
 }
 
 function PlanFields({ plan, change, groups }: { plan: Plan; change: (part: Partial<Plan>) => void; groups: string[] }) {
@@ -77,6 +111,7 @@ function PlanFields({ plan, change, groups }: { plan: Plan; change: (part: Parti
               { value: "each", text: "by somebody, after each stage" },
             ]}
           />
+          <GateFields chosen={plan.gates} change={(gates) => change({ gates })} />
         </>
       )}
     </>

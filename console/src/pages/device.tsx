@@ -29,6 +29,15 @@ interface Reachability {
   connected: boolean;
   since?: number;
   lastSeen?: number;
+  freeDiskBytes?: number;
+  componentHistory?: History;
+}
+// Counted by the device: since when, what of it in the last day, and the last failure with its log.
+interface History {
+  since: number;
+  errors: number;
+  restarts: number;
+  lastFailure?: { componentName: string; version: string; code: string; reason: string; timestamp: number; log: string[] };
 }
 interface Thing {
   described: { attributes?: Record<string, string> };
@@ -92,6 +101,7 @@ function Presence({ reach }: { reach: Reachability }) {
 
 function Head({ thing, core }: { thing: Thing; core: Awaited<ReturnType<typeof reported>> | undefined }) {
   const { reach, groups } = thing;
+  const history = reach.componentHistory;
   const text = (name: string) => (core ? String(core.device[name] ?? "") : "");
   const attributes = Object.entries(thing.described.attributes ?? {});
   return (
@@ -99,6 +109,11 @@ function Head({ thing, core }: { thing: Thing; core: Awaited<ReturnType<typeof r
       facts={[
         ["Connection", <><Presence reach={reach} /> {reach.since ? <>since <Time seconds={reach.since} /></> : ""}</>],
         ["Health", core && <Status value={text("status")} />],
+        [
+          "In a day",
+          history && `${history.errors} errors of components, ${history.restarts} restarts`,
+        ],
+        ["Free disk", reach.freeDiskBytes !== undefined && `${(reach.freeDiskBytes / 1e9).toFixed(1)} GB`],
         ["Last report", core && <Time seconds={Number(core.device["lastStatusUpdateTimestamp"])} />],
         ["Nucleus", text("coreVersion")],
         ["Platform", [text("platform"), text("architecture"), text("runtime")].filter(Boolean).join(" ")],
@@ -126,10 +141,35 @@ function Head({ thing, core }: { thing: Thing; core: Awaited<ReturnType<typeof r
   );
 }
 
-// What the fleet knows of a failure is what the device said of it; its logs stay there.
-function LastFailure({ deployments, sick }: { deployments: Effective[]; sick: Installed[] }) {
+// The end of what a component wrote before it failed; all of its log stays on the device.
+function FailureLog({ failure }: { failure: NonNullable<History["lastFailure"]> }) {
+  const name = `Log of ${failure.componentName} ${failure.version}`;
+  return (
+    <>
+      <p>
+        {failure.componentName} {failure.version}, <Time seconds={failure.timestamp / 1000} />
+        {failure.code && (
+          <>
+            {" "}
+            <code>{failure.code}</code>
+          </>
+        )}
+      </p>
+      {failure.log.length > 0 ? (
+        <pre class="code log" tabIndex={0} role="region" aria-label={name}>
+          {failure.log.join("\n")}
+        </pre>
+      ) : (
+        <p class="problem">{failure.reason}</p>
+      )}
+    </>
+  );
+}
+
+function LastFailure({ deployments, sick, history }: { deployments: Effective[]; sick: Installed[]; history?: History }) {
   const failed = deployments.find((one) => kFailed.has(one.coreDeviceExecutionStatus));
-  if (!failed && sick.length === 0) return null;
+  const failure = history?.lastFailure;
+  if (!failed && !failure && sick.length === 0) return null;
   const stack = failed?.statusDetails?.errorStack ?? [];
   const types = failed?.statusDetails?.errorTypes ?? [];
   return (
@@ -159,8 +199,9 @@ function LastFailure({ deployments, sick }: { deployments: Effective[]; sick: In
           {one.componentName} is {one.lifecycleState}: {one.lifecycleStateDetails ?? "no reason given"}
         </p>
       ))}
+      {failure && <FailureLog failure={failure} />}
       <p class="quiet">
-        Logs stay on the device; there: <code>skerry logs {sick[0]?.componentName ?? "COMPONENT"}</code>
+        Whole logs stay on the device; there: <code>skerry logs {failure?.componentName ?? sick[0]?.componentName ?? "COMPONENT"}</code>
       </p>
     </Panel>
   );
@@ -241,7 +282,7 @@ export function DevicePage({ name }: { name: string }) {
   return (
     <Page title={name} above={<a href="#/devices">Devices</a>}>
       <Loaded live={thing}>{(data) => <Head thing={data} core={core.data} />}</Loaded>
-      {deployments.data && <LastFailure deployments={deployments.data} sick={sick} />}
+      {deployments.data && <LastFailure deployments={deployments.data} sick={sick} history={thing.data?.reach.componentHistory} />}
       <Panel title="Components">
         <Loaded live={core}>
           {(data) =>

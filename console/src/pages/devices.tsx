@@ -57,6 +57,8 @@ export function DevicesPage() {
             { value: "UNHEALTHY", text: "unhealthy" },
             { value: "UNREACHABLE", text: "unreachable" },
             { value: "NEW", text: "never heard of" },
+            { value: "CONNECTED", text: "connected now" },
+            { value: "AWAY", text: "not connected" },
           ]}
         />
       </SearchForm>

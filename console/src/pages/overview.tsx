@@ -16,6 +16,7 @@ interface Overview {
   healthy: number;
   unhealthy: number;
   unreachable: number;
+  connected: number;
   new: number;
   thingGroups: number;
   activeDeployments: number;
@@ -85,6 +86,7 @@ function Health({ fleet }: { fleet: Overview }) {
         <BigNumber value={healthy} text="healthy" href="#/devices?status=HEALTHY" kind={healthy > 0 ? "good" : ""} />
         <BigNumber value={unhealthy} text="unhealthy" href="#/devices?status=UNHEALTHY" kind={unhealthy > 0 ? "bad" : ""} />
         <BigNumber value={unreachable} text="unreachable" href="#/devices?status=UNREACHABLE" kind={unreachable > 0 ? "bad" : ""} />
+        <BigNumber value={fleet.connected} text="connected now" href="#/devices?status=CONNECTED" />
         <BigNumber value={fleet.new} text="never heard of" href="#/devices?status=NEW" />
         <BigNumber value={fleet.thingGroups} text="groups" href="#/groups" />
       </div>

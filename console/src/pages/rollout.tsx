@@ -292,7 +292,7 @@ function WayBack({ rollout }: { rollout: Rollout }) {
     >
       <p role="status">
         <b>
-          {back.succeeded.toLocaleString()} of {rollout.devices.asked.toLocaleString()}
+          {back.succeeded.toLocaleString()} of {Math.max(rollout.devices.asked, back.asked).toLocaleString()}
         </b>{" "}
         are back at the revision before.
       </p>

@@ -41,6 +41,39 @@ TEST_F(Engine, AsksStageByStageInTheOrderOfCohorts) {
   EXPECT_EQ(fleet_.store->find_deployment(release.id)->status, DeploymentStatus::kActive);
 }
 
+TEST_F(Engine, APlainDeploymentToMoreDevicesThanAUnitOfWorkMayConcernIsAskedInPieces) {
+  constexpr int64_t kMany = kBatch + 5;
+  ASSERT_TRUE(fleet_.store->transaction([&]() -> Result<void> {
+    fleet_.add_group("many", {});
+    for (int64_t i = 0; i < kMany; ++i) {
+      const ThingName name("many-" + std::to_string(i));
+      SKERRY_TRY(fleet_.store->create_thing({.name = name, .id = name.str()}));
+      SKERRY_TRY(fleet_.store->add_to_group(name, ThingGroupName("many")));
+    }
+    return {};
+  }));
+  const auto release = fleet_.deploy_to("thinggroup/many");
+  EXPECT_TRUE(with(release.job_id).empty());
+  const auto count = [&] {
+    return census(*fleet_.store, release.job_id, {.now_ms = fleet_.clock.wall}).value().asked();
+  };
+  const Moment moment{fleet_.clock.wall, 0, true};
+  for (bool more = true; more;) {
+    const int64_t before = count();
+    auto outcome = fleet_.write(
+        [&](Store& store) { return rollouts_->tick(store, release.id, moment, true); });
+    ASSERT_TRUE(outcome) << outcome.error().message();
+    more = outcome->more;
+    EXPECT_LE(count() - before, kBatch);
+  }
+  EXPECT_EQ(count(), kMany);
+  // The next one takes what nobody has begun, as it does in a small group.
+  const auto next = fleet_.deploy_to("thinggroup/many");
+  EXPECT_EQ(census(*fleet_.store, release.job_id, {.now_ms = fleet_.clock.wall})->canceled, kMany);
+  tick(next);
+  EXPECT_EQ(record(next).state.phase, Phase::kAsking);
+}
+
 TEST_F(Engine, AFailedStageTakesBackWhoeverWasAskedAndNobodyElse) {
   const auto release = start(kStages);
   tick(release);
