@@ -8,6 +8,7 @@
 #include <set>
 
 #include "fleet/components.h"
+#include "fleet/endings.h"
 #include "fleet/rollout/rollouts.h"
 #include "formats/deployment.h"
 #include "formats/json_ptr.h"
@@ -17,7 +18,6 @@ namespace skerry::fleet {
 namespace {
 
 using nlohmann::json;
-using Which = Store::Which;
 
 Roots roots_of(const formats::Deployment& document) {
   Roots roots;
@@ -96,9 +96,7 @@ Result<void> Deployments::supersede(Store& store, const std::string& target_arn,
   if (!former && former.error().code() == Code::kNotFound) return {};
   if (!former) return fail(former.error());
   SKERRY_TRY(retire(store, target_arn));
-  SKERRY_ASSIGN(auto ended,
-                store.end_executions(former->job_id, Which::kQueued, status, env_.clock.wall_ms()));
-  tell(store, ended);
+  SKERRY_TRY(end_executions(store, former->job_id, Ends::kQueued, status, env_.clock.wall_ms()));
   return {};
 }
 
@@ -199,31 +197,27 @@ Result<Deployment> Deployments::create_rollback(Store& store,
 Result<void> Deployments::cancel(Store& store, const DeploymentId& id, Begun begun) const {
   return store.transaction([&]() -> Result<void> {
     SKERRY_ASSIGN(auto deployment, store.find_deployment(id));
-    const Which which = begun == Begun::kEnds ? Which::kBegun : Which::kQueued;
-    SKERRY_ASSIGN(auto ended,
-                  store.end_executions(deployment.job_id, which, ExecutionStatus::kCanceled,
-                                       env_.clock.wall_ms()));
+    const Ends which = begun == Begun::kEnds ? Ends::kBegun : Ends::kQueued;
+    SKERRY_ASSIGN(const int64_t ended,
+                  end_executions(store, deployment.job_id, which, ExecutionStatus::kCanceled,
+                                 env_.clock.wall_ms()));
     const bool was_active = deployment.status == DeploymentStatus::kActive;
     // A superseded one may still hang on a device.
-    if (!was_active && (begun == Begun::kFinishes || ended.empty())) {
+    if (!was_active && (begun == Begun::kFinishes || ended == 0)) {
       return fail(Code::kFailedPrecondition, "deployment " + id.str() + " is " +
                                                  std::string(to_string(deployment.status)) +
                                                  ", only an ACTIVE one can be cancelled");
     }
     if (was_active) SKERRY_TRY(store.set_deployment_status(id, DeploymentStatus::kCanceled));
-    SKERRY_TRY(rollout::on_canceled(store, id, env_.clock.wall_ms()));
-    tell(store, ended);
-    return {};
+    return rollout::on_canceled(store, id, env_.clock.wall_ms());
   });
 }
 
 Result<void> Deployments::remove(Store& store, const Deployment& deployment) const {
   return store.transaction([&]() -> Result<void> {
     SKERRY_TRY(rollout::check_removable(store, deployment.id));
-    SKERRY_ASSIGN(auto ended,
-                  store.end_executions(deployment.job_id, Which::kBegun, ExecutionStatus::kRemoved,
-                                       env_.clock.wall_ms()));
-    tell(store, ended);
+    SKERRY_TRY(end_executions(store, deployment.job_id, Ends::kBegun, ExecutionStatus::kRemoved,
+                              env_.clock.wall_ms(), INT64_MAX));
     return store.delete_deployment(deployment.id);
   });
 }

@@ -156,11 +156,6 @@ class Store {
                                                      const Page& page);
   // Newest first, terminal ones too.
   Result<Slice<JobExecution>> list_executions_of_thing(const ThingName& thing, const Page& page);
-  // At most `limit` that no device has begun, and with kBegun that one has; returns their things.
-  enum class Which { kQueued, kBegun };
-  Result<std::vector<ThingName>> end_executions(const JobId& job_id, Which which,
-                                                ExecutionStatus status, int64_t now_ms,
-                                                int64_t limit = INT64_MAX);
   Result<void> delete_execution(const JobId& job_id, const ThingName& thing);
   // Forgets what retention.h says, at most `limit` of each kind; how many went.
   Result<int64_t> prune(int64_t oldest_ms, int64_t limit);

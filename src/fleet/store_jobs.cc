@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "fleet/endings.h"
 #include "fleet/rollout/cohort.h"
 #include "fleet/store.h"
 #include "fleet/store_sql.h"
@@ -13,6 +14,11 @@ namespace {
 
 const std::string kColumns =
     "job_id, thing, status, status_details, queued_ms, started_ms, updated_ms, version_number, "
+    "execution_number";
+// As whoever asks is to see them.
+const std::string kReadColumns =
+    "job_id, thing, " + std::string(kStatusForAll) +
+    " AS status, status_details, queued_ms, started_ms, updated_ms, version_number, "
     "execution_number";
 const std::string kIsPending = "status IN ('QUEUED', 'IN_PROGRESS')";
 
@@ -35,8 +41,9 @@ const std::string kOfThing = "cohort = :cohort AND thing = :thing";
 
 // The order in which a thing works: what it has begun, then the oldest.
 const std::string kPendingQuery =
-    "SELECT " + kColumns + " FROM job_executions WHERE " + kOfThing + " AND " + kIsPending +
-    " ORDER BY CASE status WHEN 'IN_PROGRESS' THEN 0 ELSE 1 END, queued_ms, job_id";
+    "SELECT " + kReadColumns + " FROM job_executions WHERE " + kOfThing + " AND " + kIsPending +
+    " AND " + std::string(kStatusForAll) + " IN ('QUEUED', 'IN_PROGRESS')" +
+    " ORDER BY CASE job_executions.status WHEN 'IN_PROGRESS' THEN 0 ELSE 1 END, queued_ms, job_id";
 
 }  // namespace
 
@@ -82,7 +89,7 @@ Result<void> Store::queue_executions_of_group(const JobId& job_id, const ThingGr
 Result<JobExecution> Store::find_execution(const JobId& job_id, const ThingName& thing) {
   return database_->select_one(
       "job " + job_id.str() + " has no execution on thing " + thing.str(),
-      "SELECT " + kColumns + " FROM job_executions WHERE " + kOfThing + " AND job_id = :job",
+      "SELECT " + kReadColumns + " FROM job_executions WHERE " + kOfThing + " AND job_id = :job",
       read_execution, rollout::cohort_of(thing), thing.str(), job_id.str());
 }
 
@@ -175,7 +182,7 @@ Result<Slice<JobExecution>> Store::list_executions_of_thing(const ThingName& thi
       separator == std::string::npos ? "" : page.after.substr(separator + 1);
   SKERRY_ASSIGN(
       auto rows,
-      database_->select("SELECT " + kColumns +
+      database_->select("SELECT " + kReadColumns +
                             " FROM job_executions WHERE cohort = :cohort AND "
                             "thing = :thing AND (queued_ms < :before OR (queued_ms = :same AND "
                             "job_id > :after)) "
@@ -185,31 +192,6 @@ Result<Slice<JobExecution>> Store::list_executions_of_thing(const ThingName& thi
   return slice_of(std::move(rows), page, [](const JobExecution& one) {
     return std::to_string(one.queued_ms) + "/" + one.job_id.str();
   });
-}
-
-Result<std::vector<ThingName>> Store::end_executions(const JobId& job_id, Which which,
-                                                     ExecutionStatus status, int64_t now_ms,
-                                                     int64_t limit) {
-  const std::string ending = which == Which::kQueued ? "status = 'QUEUED'" : kIsPending;
-  std::vector<ThingName> things;
-  SKERRY_TRY(transaction([&]() -> Result<void> {
-    const std::string most = std::to_string(limit);
-    const std::array<std::string_view, 2> parameters = {job_id.str(), most};
-    SKERRY_TRY(database_->scan("SELECT thing, '' FROM job_executions WHERE job_id = ? AND " +
-                                   ending + " ORDER BY cohort, thing LIMIT CAST(? AS BIGINT)",
-                               parameters, [&](std::string_view thing, std::string_view) {
-                                 things.emplace_back(std::string(thing));
-                               }));
-    if (things.empty()) return {};
-    SKERRY_TRY(database_->execute(
-        "UPDATE job_executions SET status = :status, updated_ms = :now, version_number = "
-        "version_number + 1 WHERE job_id = :job AND " +
-            ending + " AND (cohort, thing) <= (:cohort, :thing)",
-        std::string(to_string(status)), now_ms, job_id.str(), rollout::cohort_of(things.back()),
-        things.back().str()));
-    return {};
-  }));
-  return things;
 }
 
 Result<void> Store::delete_execution(const JobId& job_id, const ThingName& thing) {

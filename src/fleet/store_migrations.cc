@@ -148,6 +148,11 @@ const std::vector<const char*> kComponentEvents = {
     "errors BIGINT NOT NULL, restarts BIGINT NOT NULL, PRIMARY KEY (thing, at_ms)) WITHOUT ROWID",
     "CREATE INDEX component_events_by_time ON component_events (at_ms)"};
 
+// Migration 19: jobs that have ended on devices in more executions than are written at once.
+const std::vector<const char*> kEndings = {
+    "CREATE TABLE job_endings (job_id TEXT PRIMARY KEY, begun BIGINT NOT NULL, "
+    "status TEXT NOT NULL) WITHOUT ROWID"};
+
 Result<void> move_executions(Database& database) {
   SKERRY_ASSIGN(auto things, database.select("SELECT DISTINCT thing FROM job_executions",
                                              [](const Row& row) { return row.text("thing"); }));
@@ -262,6 +267,7 @@ const std::vector<Migration>& migrations() {
       {16, kExecutionsByDevice, move_executions},
       {17, kStreamCursors},
       {18, kComponentEvents},
+      {19, kEndings},
   };
   return kMigrations;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "fleet/endings.h"
 #include "fleet/overview_store.h"
 #include "fleet/store_migrations.h"
 #include "fleet/store_sql.h"
@@ -175,9 +176,10 @@ TEST_F(StoreTest, ExecutionsComeInOrderAndVersionsGuardThem) {
                 .code(),
             Code::kFailedPrecondition);
   EXPECT_EQ(store_->pending_executions(thing)->size(), 1u);
-  auto ended_things = store_->end_executions(JobId("job-d1"), Store::Which::kQueued,
-                                             ExecutionStatus::kCanceled, 6000);
-  ASSERT_EQ(ended_things->size(), 1u);
+  EXPECT_EQ(
+      end_executions(*store_, JobId("job-d1"), Ends::kQueued, ExecutionStatus::kCanceled, 6000)
+          .value_or(0),
+      1);
   EXPECT_FALSE(store_->next_pending(thing)->has_value());
   // The same job again on the thing is a new execution.
   EXPECT_EQ(store_->queue_execution(JobId("job-d1"), thing, 7000)->execution_number, 2);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "fleet/endings.h"
 #include "fleet/rollout/model_evidence.h"
 #include "fleet/rollout/restart_evidence.h"
 #include "formats/json_ptr.h"
@@ -217,7 +218,7 @@ Result<bool> Rollouts::go_on(Store& store, const DeploymentId& id, int64_t now_m
     const State& state = record.state;
     const Plan& plan = record.plan;
     if (state.phase == Phase::kRollingBack && !record.rollback_id.empty()) {
-      SKERRY_ASSIGN(const int64_t ended, cancel(store, record, batch_, now_ms));
+      SKERRY_ASSIGN(const int64_t ended, cancel(store, record, now_ms));
       more = ended > 0;
       if (!more) {
         SKERRY_ASSIGN(more, ask_everyone_back(store, record, now_ms));
@@ -279,9 +280,8 @@ Result<bool> Rollouts::apply(Store& store, Record& record, const Effect& effect,
                        now_ms));
       return false;
     case Effect::Kind::kCancel: {
-      SKERRY_ASSIGN(const int64_t ended,
-                    cancel(store, record, effect.amount == 0 ? INT64_MAX : batch_, now_ms));
-      return effect.amount > 0 && ended > 0;
+      SKERRY_ASSIGN(const int64_t ended, cancel(store, record, now_ms));
+      return ended > 0;
     }
     case Effect::Kind::kBeginRollback:
       SKERRY_TRY(begin_rollback(store, record, now_ms));
@@ -396,21 +396,19 @@ Result<void> Rollouts::retry(Store& store, const Record& record, const JobId& jo
   return {};
 }
 
-Result<int64_t> Rollouts::cancel(Store& store, const Record& record, int64_t amount,
-                                 int64_t now_ms) const {
-  SKERRY_ASSIGN(const auto ended, store.end_executions(record.job_id, Store::Which::kQueued,
-                                                       ExecutionStatus::kCanceled, now_ms, amount));
-  tell(store, ended);
+Result<int64_t> Rollouts::cancel(Store& store, const Record& record, int64_t now_ms) const {
+  SKERRY_ASSIGN(const int64_t ended, end_executions(store, record.job_id, Ends::kQueued,
+                                                    ExecutionStatus::kCanceled, now_ms, batch_));
   SKERRY_ASSIGN(const auto release, store.find_deployment(record.id));
   if (release.status == DeploymentStatus::kActive) {
     SKERRY_TRY(store.set_deployment_status(record.id, DeploymentStatus::kCanceled));
   }
-  return static_cast<int64_t>(ended.size());
+  return ended;
 }
 
 Result<void> Rollouts::begin_rollback(Store& store, Record& record, int64_t now_ms) const {
   // Whatever becomes of the rollback: nobody else gets the release.
-  SKERRY_ASSIGN(const int64_t ended, cancel(store, record, batch_, now_ms));
+  SKERRY_ASSIGN(const int64_t ended, cancel(store, record, now_ms));
   auto back = deployments_.create_rollback(store, record);
   if (!back) {
     // A component of the previous revision was deleted, for example. The next tick tries again.
@@ -470,7 +468,24 @@ io::Task<bool> RolloutEngine::tick_all() {
   for (const DeploymentId& id : *live) {
     if (co_await tick_one(id)) more = true;
   }
+  if (co_await end_more()) more = true;
   co_return more;
+}
+
+// A piece of what was cancelled, of whatever deployment. On a full disk, too.
+io::Task<bool> RolloutEngine::end_more() {
+  const auto left = co_await stores_.read([](Store& store) { return has_endings(store); });
+  if (!left.value_or(false)) co_return false;
+  const auto end = [now_ms = env_.clock.wall_ms()](Store& store) {
+    return fleet::end_more(store, now_ms);
+  };
+  auto ended = co_await stores_.write(end);
+  if (!ended) ended = co_await stores_.write(end, StorePool::Need::kRelief);
+  if (!ended) {
+    log::warn("rollout", "what was cancelled does not end in the store yet",
+              {{"error", ended.error().message()}});
+  }
+  co_return ended.has_value();
 }
 
 io::Task<bool> RolloutEngine::tick_one(DeploymentId id) {

@@ -64,8 +64,8 @@ class Rollouts {
                                   int64_t now_ms) const;
   Result<void> time_out(Store& store, const Record& record, const JobId& job, int64_t now_ms) const;
   Result<void> retry(Store& store, const Record& record, const JobId& job, int64_t now_ms) const;
-  // How many executions; at most `amount`.
-  Result<int64_t> cancel(Store& store, const Record& record, int64_t amount, int64_t now_ms) const;
+  // How many executions ended now.
+  Result<int64_t> cancel(Store& store, const Record& record, int64_t now_ms) const;
   Result<void> begin_rollback(Store& store, Record& record, int64_t now_ms) const;
   // Whether there may be more.
   Result<bool> ask_everyone_back(Store& store, Record& record, int64_t now_ms) const;
@@ -95,6 +95,7 @@ class RolloutEngine {
   io::Task<void> run();
   io::Task<bool> tick_all();
   io::Task<bool> tick_one(DeploymentId id);
+  io::Task<bool> end_more();
   io::Task<Result<Rollouts::Outcome>> tick(DeploymentId id, Moment moment, bool keep_time);
 
   io::Env& env_;

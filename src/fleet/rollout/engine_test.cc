@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "fleet/endings.h"
 #include "fleet/rollout/cohort.h"
 #include "fleet/rollout/rollout_fixture.h"
 #include "fleet/rollout/rollouts.h"
@@ -67,11 +68,67 @@ TEST_F(Engine, APlainDeploymentToMoreDevicesThanAUnitOfWorkMayConcernIsAskedInPi
     EXPECT_LE(count() - before, kBatch);
   }
   EXPECT_EQ(count(), kMany);
-  // The next one takes what nobody has begun, as it does in a small group.
+  // The next one takes what nobody has begun, as it does in a small group, and writes it in pieces.
   const auto next = fleet_.deploy_to("thinggroup/many");
-  EXPECT_EQ(census(*fleet_.store, release.job_id, {.now_ms = fleet_.clock.wall})->canceled, kMany);
+  const auto canceled = [&] {
+    return census(*fleet_.store, release.job_id, {.now_ms = fleet_.clock.wall}).value().canceled;
+  };
+  EXPECT_EQ(canceled(), kEndedAtOnce);
+  for (int64_t i = 0; i < kMany; ++i) {
+    ASSERT_FALSE(fleet_.store->next_pending(ThingName("many-" + std::to_string(i)))->has_value());
+  }
+  ASSERT_TRUE(fleet_.write([&](Store& store) { return end_more(store, fleet_.clock.wall); }));
+  EXPECT_EQ(canceled(), kMany);
+  EXPECT_FALSE(*has_endings(*fleet_.store));
   tick(next);
   EXPECT_EQ(record(next).state.phase, Phase::kAsking);
+}
+
+TEST_F(Engine, AnAbortHoldsAtOnceAndIsWrittenInPieces) {
+  constexpr int64_t kPiece = 4;
+  rollouts_.emplace(fleet_.deployments, kPiece);
+  const auto release = start(R"({"stages": [{"percent": 100}]})");
+  tick(release);
+  ASSERT_EQ(with(release.job_id), first(kDevices));
+  report(release.job_id, in_order_[0], ExecutionStatus::kInProgress);
+  EXPECT_EQ(refused(release, Abort{}), "");
+  EXPECT_EQ(record(release).state.phase, Phase::kCanceled);
+  const auto canceled = [&] { return with(release.job_id, ExecutionStatus::kCanceled).size(); };
+  EXPECT_EQ(canceled(), size_t{kPiece});
+  // Nobody else gets it, and nobody begins what it has heard of before.
+  for (size_t i = 1; i < in_order_.size(); ++i) {
+    EXPECT_FALSE(fleet_.store->next_pending(ThingName(in_order_[i]))->has_value()) << in_order_[i];
+  }
+  Store::ExecutionChange begin;
+  begin.status = ExecutionStatus::kInProgress;
+  const auto late = fleet_.write([&](Store& store) {
+    return fleet_.deployments.update_execution(store, release.job_id, ThingName(in_order_.back()),
+                                               begin);
+  });
+  ASSERT_FALSE(late);
+  EXPECT_NE(late.error().message().find("has ended as CANCELED"), std::string::npos);
+  // Who has begun goes on.
+  report(release.job_id, in_order_[0], ExecutionStatus::kSucceeded);
+  size_t before = canceled();
+  while (*has_endings(*fleet_.store)) {
+    ASSERT_TRUE(
+        fleet_.write([&](Store& store) { return end_more(store, fleet_.clock.wall, kPiece); }));
+    EXPECT_LE(canceled() - before, size_t{kPiece});
+    before = canceled();
+  }
+  EXPECT_EQ(canceled(), size_t{kDevices - 1});
+}
+
+TEST_F(Engine, WhatIsCancelledEndsWhateverItsDeploymentWas) {
+  const auto plain = fleet_.deploy_to("thinggroup/g");
+  ASSERT_TRUE(fleet_.write([&](Store& store) {
+    return end_executions(store, plain.job_id, Ends::kQueued, ExecutionStatus::kCanceled,
+                          fleet_.clock.wall, 3);
+  }));
+  ASSERT_TRUE(*has_endings(*fleet_.store));
+  const RolloutEngine engine(fleet_.env, fleet_.stores, *rollouts_, [] { return true; });
+  for (int i = 0; i < 50 && *has_endings(*fleet_.store); ++i) fleet_.loop.run_for(100);
+  EXPECT_EQ(with(plain.job_id, ExecutionStatus::kCanceled).size(), size_t{kDevices});
 }
 
 TEST_F(Engine, AFailedStageTakesBackWhoeverWasAskedAndNobodyElse) {
@@ -240,6 +297,58 @@ TEST_F(Engine, ALaterReleaseTakesItsPlaceAndReturnsToWhatWasProven) {
   EXPECT_EQ(json::parse(fleet_.store->find_deployment(record(second).rollback_id)
                             ->request_json)["rolledBackFrom"],
             second.id.str());
+}
+
+TEST_F(Engine, WhoHasAReleaseThatWasSupersededUnprovenGoesBackWithTheNext) {
+  const auto one = start(R"({"stages": [{"devices": 6}, {"percent": 100}]})");
+  tick(one);
+  for (size_t i = 0; i < 5; ++i) report(one.job_id, in_order_[i], ExecutionStatus::kSucceeded);
+  const auto two = start(R"({"stages": [{"devices": 3}, {"percent": 100}]})");
+  tick(two);
+  const auto three = start(R"({"stages": [{"devices": 1}, {"percent": 100}]})");
+  tick(three);
+  ASSERT_EQ(with(three.job_id), first(1));
+  EXPECT_EQ(refused(three, Rollback{}), "");
+  tick(three);
+  // The sixth had not begun the first one, so it never left the revision to which all return.
+  const JobId back = record(three).rollback_job_id;
+  EXPECT_EQ(with(back), first(5));
+  answer_all(back, ExecutionStatus::kSucceeded);
+  tick(three);
+  EXPECT_NE(record(three).state.reason.find("5 of 5 devices are back"), std::string::npos);
+  // From now on there is nothing unproven.
+  const auto four = start(R"({"stages": [{"devices": 1}, {"percent": 100}]})");
+  EXPECT_TRUE(record(four).previous.unproven_jobs.empty());
+  EXPECT_EQ(record(four).previous.id, record(three).rollback_id);
+}
+
+TEST_F(Engine, WhatReplacesASupersededReleaseEverywhereEndsItsTrace) {
+  const auto one = start(kStages);
+  tick(one);
+  answer_all(one.job_id, ExecutionStatus::kSucceeded);
+  fleet_.deploy_to("thinggroup/g");  // to everybody
+  const auto two = start(kStages);
+  EXPECT_TRUE(record(two).previous.unproven_jobs.empty());
+}
+
+TEST_F(Engine, TheReleaseAfterARollbackGoesBackToWhatTheRollbackBrought) {
+  const auto bad = start(kStages);
+  tick(bad);
+  EXPECT_EQ(refused(bad, Rollback{}), "");
+  const DeploymentId back = record(bad).rollback_id;
+  answer_all(record(bad).rollback_job_id, ExecutionStatus::kSucceeded);
+  tick(bad);
+  ASSERT_EQ(record(bad).state.phase, Phase::kRolledBack);
+  const auto next = start(kStages);
+  EXPECT_EQ(record(next).previous.id, back);
+  tick(next);
+  EXPECT_EQ(refused(next, Rollback{}), "");
+  const Record again = record(next);
+  EXPECT_EQ(with(again.rollback_job_id), first(4));
+  const auto deployment = fleet_.store->find_deployment(again.rollback_id);
+  EXPECT_EQ(json::parse(deployment->request_json)["rolledBackFrom"], next.id.str());
+  // The one before is over, and stays so.
+  EXPECT_NE(refused(bad, Rollback{}).find("was rolled back"), std::string::npos);
 }
 
 TEST_F(Engine, DuringARollbackANewRolloutWaitsAndAPlainDeploymentDoesNot) {

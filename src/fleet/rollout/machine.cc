@@ -204,7 +204,7 @@ class Stepping {
   void roll_back_on(const Facts& facts) {
     if (!facts.has_rollback) return effect(Kind::kBeginRollback);
     // First nobody else gets the release.
-    if (facts.release.queued + facts.release.silent > 0) return effect(Kind::kCancel, kBatch);
+    if (facts.release.queued + facts.release.silent > 0) return effect(Kind::kCancel);
     if (facts.rollback_waiting > 0) {
       effect(Kind::kAskBack, kBatch);
       return;

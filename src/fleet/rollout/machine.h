@@ -111,9 +111,8 @@ struct Effect {
     kAsk,            // at most `amount` more devices of started stages
     kTimeOut,        // what is overdue
     kRetry,          // what is due again
-    kCancel,         // what no device has begun, at most `amount` (0: all); it is CANCELED
-    kBeginRollback,  // kCancel of kBatch, and the previous revision becomes the target's latest
-                     // deployment
+    kCancel,         // what no device has begun: it is CANCELED (endings.h)
+    kBeginRollback,  // kCancel, and the previous revision becomes the target's latest deployment
     kAskBack,        // at most `amount` devices more
     kNote,           // `text` into the history
   };

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fleet/components.h"
+#include "fleet/endings.h"
 #include "fleet/rollout/cohort.h"
 #include "fleet/rollout/model_evidence.h"
 #include "formats/arn.h"
@@ -14,7 +15,6 @@ namespace skerry::fleet::rollout {
 namespace {
 
 using nlohmann::json;
-using Which = Store::Which;
 
 void tell(Store& store, const std::vector<ThingName>& things) {
   auto& told = store.effects().jobs;
@@ -53,9 +53,7 @@ Result<std::optional<Record>> rollout_on(Store& store, const std::string& target
 
 Result<void> end_queued(Store& store, const JobId& job, int64_t now_ms) {
   if (job.empty()) return {};
-  SKERRY_ASSIGN(auto ended,
-                store.end_executions(job, Which::kQueued, ExecutionStatus::kCanceled, now_ms));
-  tell(store, ended);
+  SKERRY_TRY(end_executions(store, job, Ends::kQueued, ExecutionStatus::kCanceled, now_ms));
   return {};
 }
 
@@ -66,6 +64,21 @@ Result<void> count_history(Store& store, Previous& previous) {
   previous.failures = before.failures() + before.silent;
   previous.devices = previous.failures + before.succeeded;
   return {};
+}
+
+// A release that was superseded before it was proven, and those before it that were: a rollback of
+// the next one returns to the same revision, and whoever has one of them does.
+Result<std::vector<JobId>> unproven_since(Store& store, const std::string& target_arn,
+                                          const Previous& previous) {
+  SKERRY_ASSIGN(auto rollouts, list_rollouts(store, target_arn, {.limit = 1}));
+  if (rollouts.items.empty()) return std::vector<JobId>();
+  const Record& last = rollouts.items.front();
+  const bool is_unproven = last.state.phase == Phase::kSuperseded && !last.state.is_proven &&
+                           last.previous.id == previous.id;
+  if (!is_unproven) return std::vector<JobId>();
+  std::vector<JobId> jobs = last.previous.unproven_jobs;
+  jobs.push_back(last.job_id);
+  return jobs;
 }
 
 // What a device downloads for the release at most: the artifacts of its components, of each for the
@@ -145,6 +158,8 @@ Result<void> begin(Store& store, const Deployment& release, const Plan& plan,
     SKERRY_TRY(count_history(store, record.previous));
     SKERRY_ASSIGN(record.previous.models, models_before(store, record));
   }
+  SKERRY_ASSIGN(record.previous.unproven_jobs,
+                unproven_since(store, record.target_arn, record.previous));
   if (plan.site.max_bytes_per_second > 0) {
     SKERRY_ASSIGN(record.release_bytes, size_of(store, release));
   }
