@@ -183,10 +183,11 @@ std::vector<std::string> lines_of(const json& rollout) {
   }
   if (!rollout.contains("rollback")) return lines;
   const json& back = rollout["rollback"];
-  lines.push_back(
-      "  rollback: " +
-      bar(back.value("succeeded", int64_t{0}), rollout["devices"].value("asked", int64_t{0})) +
-      " " + devices_line(back));
+  lines.push_back("  rollback: " +
+                  bar(back.value("succeeded", int64_t{0}),
+                      std::max(rollout["devices"].value("asked", int64_t{0}),
+                               back.value("asked", int64_t{0}))) +
+                  " " + devices_line(back));
   for (const json& thing : back["couldNotGoBack"]) {
     lines.push_back("    could not go back: " + thing.get<std::string>());
   }

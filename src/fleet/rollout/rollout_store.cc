@@ -23,17 +23,21 @@ const std::string kExecutionColumns =
     "job_id, thing, status, status_details, queued_ms, started_ms, updated_ms, version_number, "
     "execution_number";
 constexpr int64_t kManyAtOnce = 1'000;
+// Of an execution: a device was ever at work at it.
+const std::string kHasBegun = "started_ms > 0 AND ";
 // Of a row of core_devices as `core`.
 const std::string kInError =
     "EXISTS (SELECT 1 FROM installed_components i WHERE i.thing = core.thing AND i.state IN "
     "('ERRORED', 'BROKEN'))";
 
 json to_json(const Previous& previous) {
-  return {{"deploymentId", previous.id.str()}, {"jobId", previous.job_id.str()},
-          {"request", previous.request_json},  {"devices", previous.devices},
-          {"failures", previous.failures},     {"models", previous.models},
-          {"reporting", previous.reporting},   {"unhealthy", previous.unhealthy},
-          {"withErrors", previous.with_errors}};
+  json unproven = json::array();
+  for (const JobId& job : previous.unproven_jobs) unproven.push_back(job.str());
+  return {{"unprovenJobs", unproven},        {"deploymentId", previous.id.str()},
+          {"jobId", previous.job_id.str()},  {"request", previous.request_json},
+          {"devices", previous.devices},     {"failures", previous.failures},
+          {"models", previous.models},       {"reporting", previous.reporting},
+          {"unhealthy", previous.unhealthy}, {"withErrors", previous.with_errors}};
 }
 
 Result<Record> read_record(const Row& row) {
@@ -57,6 +61,9 @@ Result<Record> read_record(const Row& row) {
   record.previous.unhealthy = previous.value("unhealthy", int64_t{0});
   record.previous.with_errors = previous.value("withErrors", int64_t{0});
   record.previous.models = previous.value("models", ModelVersions());
+  for (const std::string& job : previous.value("unprovenJobs", std::vector<std::string>())) {
+    record.previous.unproven_jobs.emplace_back(job);
+  }
   record.rollback_id = DeploymentId(row.text("rollback_id"));
   record.rollback_job_id = JobId(row.text("rollback_job_id"));
   record.release_bytes = row.number("release_bytes");
@@ -315,8 +322,7 @@ Result<std::vector<ThingName>> ask_range(Store& store, const Record& record, int
   const std::string after = std::to_string(record.asked_to), last = std::to_string(upto);
   const std::array<std::string_view, 3> range = {record.group, after, last};
   SKERRY_TRY(database.scan(
-      "SELECT thing, '' FROM memberships WHERE group_name = ? AND cohort > ? AND cohort <= ?",
-      range,
+      "SELECT thing FROM memberships WHERE group_name = ? AND cohort > ? AND cohort <= ?", range,
       [&](std::string_view thing, std::string_view) { asked.emplace_back(std::string(thing)); }));
   return asked;
 }
@@ -337,18 +343,25 @@ Result<std::vector<ThingName>> waiting_for_rollback(Store& store, const Record& 
       std::to_string(record.back_to.empty() ? -1 : cohort_of(ThingName(record.back_to)));
   const std::string most = std::to_string(limit);
   std::vector<std::pair<int64_t, ThingName>> found;
-  for (const ExecutionStatus status : kEveryExecutionStatus) {
-    if (status == ExecutionStatus::kRemoved) continue;
-    const std::array<std::string_view, 5> parameters = {record.job_id.str(), to_string(status),
-                                                        after, record.back_to, most};
-    SKERRY_TRY(store.database().scan(
-        "SELECT thing, cohort FROM job_executions WHERE job_id = ? AND status = ? AND "
-        "(cohort, thing) > (CAST(? AS BIGINT), ?) ORDER BY cohort, thing LIMIT CAST(? AS BIGINT)",
+  const auto find = [&](const JobId& job, ExecutionStatus status,
+                        const std::string& only) -> Result<void> {
+    const std::array<std::string_view, 5> parameters = {job.str(), to_string(status), after,
+                                                        record.back_to, most};
+    return store.database().scan(
+        "SELECT thing, cohort FROM job_executions WHERE job_id = ? AND status = ? AND " + only +
+            "(cohort, thing) > (CAST(? AS BIGINT), ?) ORDER BY cohort, thing LIMIT CAST(? AS "
+            "BIGINT)",
         parameters, [&](std::string_view thing, std::string_view cohort) {
           found.emplace_back(std::stoll(std::string(cohort)), ThingName(std::string(thing)));
-        }));
+        });
+  };
+  for (const ExecutionStatus status : kEveryExecutionStatus) {
+    if (status == ExecutionStatus::kRemoved) continue;
+    SKERRY_TRY(find(record.job_id, status, ""));
+    for (const JobId& job : record.previous.unproven_jobs) SKERRY_TRY(find(job, status, kHasBegun));
   }
   std::ranges::sort(found);
+  found.erase(std::ranges::unique(found).begin(), found.end());
   if (found.size() > static_cast<size_t>(limit)) found.resize(static_cast<size_t>(limit));
   std::vector<ThingName> things;
   for (auto& [cohort, thing] : found) things.push_back(std::move(thing));
@@ -357,13 +370,19 @@ Result<std::vector<ThingName>> waiting_for_rollback(Store& store, const Record& 
 
 Result<void> ask_back(Store& store, const Record& record, const ThingName& upto, int64_t now_ms) {
   const int64_t after = record.back_to.empty() ? -1 : cohort_of(ThingName(record.back_to));
-  SKERRY_TRY(store.database().execute(
-      queueing("job_executions it WHERE it.job_id = :release AND it.status IN ('QUEUED', "
-               "'IN_PROGRESS', 'SUCCEEDED', 'FAILED', 'TIMED_OUT', 'REJECTED', 'CANCELED') AND "
-               "(it.cohort, it.thing) > (:after_cohort, :after) AND (it.cohort, it.thing) <= "
-               "(:upto_cohort, :upto)"),
-      record.rollback_job_id.str(), now_ms, now_ms, now_ms, now_ms, record.job_id.str(), after,
-      record.back_to, cohort_of(upto), upto.str()));
+  const auto ask = [&](const JobId& job, const std::string& only) -> Result<void> {
+    SKERRY_TRY(store.database().execute(
+        queueing("job_executions it WHERE it.job_id = :release AND it.status IN ('QUEUED', "
+                 "'IN_PROGRESS', 'SUCCEEDED', 'FAILED', 'TIMED_OUT', 'REJECTED', 'CANCELED') AND " +
+                 only +
+                 "(it.cohort, it.thing) > (:after_cohort, :after) AND (it.cohort, it.thing) <= "
+                 "(:upto_cohort, :upto)"),
+        record.rollback_job_id.str(), now_ms, now_ms, now_ms, now_ms, job.str(), after,
+        record.back_to, cohort_of(upto), upto.str()));
+    return {};
+  };
+  SKERRY_TRY(ask(record.job_id, ""));
+  for (const JobId& job : record.previous.unproven_jobs) SKERRY_TRY(ask(job, kHasBegun));
   return {};
 }
 
@@ -500,7 +519,7 @@ Result<void> each_asked(Store& store, const Record& record,
 Result<void> each_member(Store& store, const Record& record,
                          const std::function<void(std::string_view)>& each) {
   const std::array<std::string_view, 1> parameters = {record.group};
-  return store.database().scan("SELECT thing, '' FROM memberships WHERE group_name = ?", parameters,
+  return store.database().scan("SELECT thing FROM memberships WHERE group_name = ?", parameters,
                                [&](std::string_view thing, std::string_view) { each(thing); });
 }
 

@@ -31,6 +31,9 @@ struct Previous {
   int64_t unhealthy = 0;     // that were not well, or
   int64_t with_errors = 0;   // had a component in error, when the rollout began
   ModelVersions models;      // that devices ran
+  // Of releases after it that were superseded before they were proven: who has one of them goes
+  // back as well.
+  std::vector<JobId> unproven_jobs;
 };
 
 struct Record {
@@ -96,7 +99,8 @@ Result<bool> is_in_group(Store& store, const ThingName& thing, const std::string
 Result<std::vector<ThingName>> ask_range(Store& store, const Record& record, int64_t upto,
                                          int64_t now_ms);
 Result<void> ask_one(Store& store, const Record& record, const ThingName& thing, int64_t now_ms);
-// The next things after `record.back_to` that were asked for the release and not for the rollback.
+// The next things after `record.back_to` that were asked for the release, or have begun an unproven
+// one before it, and were not asked for the rollback.
 Result<std::vector<ThingName>> waiting_for_rollback(Store& store, const Record& record,
                                                     int64_t limit);
 // Queues the rollback for those up to `upto`.
