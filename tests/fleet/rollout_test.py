@@ -3,12 +3,18 @@
     rollout_test.py SKERRY_FLEET
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
+import pty
+import re
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 
@@ -251,6 +257,8 @@ class RolloutTest(unittest.TestCase):
         refused({"deployment": deployment, "rollout": {"stages": []}}, "rollout.stages")
         refused({"deployment": deployment, "rollout": {
             "stages": [{"percent": 50}, {"percent": 10}, {"percent": 100}]}}, "stages[1]")
+        refused({"deployment": deployment, "rollout": {  # 3 of 4 devices, then 1
+            "stages": [{"devices": 3}, {"percent": 25}, {"percent": 100}]}}, "stages[1]")
         refused({"deployment": deployment, "rollout": {**STAGES, "canaryGroup": "nobody"}},
                 "canaryGroup", 404)
         refused({"deployment": {**deployment, "x": 1}, "rollout": STAGES}, "deployment.x")
@@ -300,6 +308,38 @@ class RolloutTest(unittest.TestCase):
         self.assertIn("rolled back by an operator", self.skerry("rollout", "history", rollout))
         self.assertIn(rollout, self.skerry("rollout", "list"))
         self.skerry("rollout", "abort", rollout, code=1)
+
+    def test_on_a_terminal_watch_redraws_in_place(self):
+        columns = 50
+        self.deploy_everywhere()
+        started = self.start({"stages": [{"devices": 1, "approval": True}, {"percent": 100}]})
+        ours, its = pty.openpty()
+        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        watch = subprocess.Popen([CLI, "--dir", scratch.name + "/fleet", "rollout", "watch", started["rolloutId"]],
+                                 stdin=its, stdout=its, stderr=subprocess.DEVNULL, env={**os.environ, "NO_COLOR": "1"})
+        os.close(its)
+        first = self.wait_until(lambda: self.executions(started["iotJobId"]), "the first stage")
+        self.answer(started["iotJobId"], "SUCCEEDED", *first)
+        self.wait_until(lambda: self.phase(started["rolloutId"]) == "waitingForApproval", "approval")
+        self.skerry("rollout", "approve", started["rolloutId"], "--stage", "1")
+        everyone = self.wait_until(lambda: len(found := self.executions(started["iotJobId"])) == DEVICES and found,
+                                   "the last stage")
+        self.answer(started["iotJobId"], "SUCCEEDED",
+                    *[name for name, status in everyone.items() if status == "QUEUED"])
+        output = b""
+        with contextlib.suppress(OSError):  # how a terminal without programs ends
+            while part := os.read(ours, 65536):
+                output += part
+        os.close(ours)
+        self.assertEqual(watch.wait(DEADLINE_S), 0, output)
+        pictures = re.split(rb"\x1b\[(\d+)F\x1b\[J", output.replace(b"\r", b""))
+        shown, heights = pictures[::2], [int(number) for number in pictures[1::2]]
+        self.assertGreaterEqual(len(shown), 3, output)
+        self.assertEqual([picture.count(b"\n") for picture in shown[:-1]], heights, "it erases what it has drawn")
+        self.assertIn(b"every stage is fine", shown[-1])
+        for picture in shown:
+            self.assertNotIn(b"\x1b", picture)
+            self.assertLessEqual(max(len(line) for line in picture.split(b"\n")), columns)
 
 
 if __name__ == "__main__":

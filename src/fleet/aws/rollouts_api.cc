@@ -134,6 +134,25 @@ Result<json> full(Store& store, const Record& record) {
   return answer;
 }
 
+// Stages by number and by share can fall in one target and rise in another.
+Result<void> check_rising(Store& store, const rollout::Plan& plan, const std::string& group) {
+  SKERRY_ASSIGN(const int64_t members, rollout::count_members(store, group));
+  int64_t before = 0;
+  for (size_t i = 0; i < plan.stages.size(); ++i) {
+    if (plan.stages[i].size == rollout::Stage::Size::kCanaryGroup) continue;
+    const int64_t reached = rollout::quota(plan.stages[i], members);
+    if (reached < before) {
+      return fail(Code::kInvalidArgument,
+                  "rollout.stages[" + std::to_string(i) + "]: reaches " + std::to_string(reached) +
+                      " of the target's " + std::to_string(members) +
+                      " devices, the stage before " + std::to_string(before) +
+                      ": the sizes of stages must rise");
+    }
+    before = reached;
+  }
+  return {};
+}
+
 // The plan and the target of a request, checked as far as that can be done without changing
 // anything.
 struct Checked {
@@ -158,6 +177,7 @@ Result<Checked> checked(const ApiContext& context, const StartRollout& request) 
   if (target.kind != formats::Target::Kind::kThingGroup) return found;
   found.group = target.name;
   SKERRY_TRY(context.store.find_group(ThingGroupName(target.name)));
+  SKERRY_TRY(check_rising(context.store, found.plan, found.group));
   if (found.plan.canary_group.empty()) return found;
   if (auto canary = context.store.find_group(found.plan.canary_group); !canary) {
     return fail(canary.error().with_context("rollout.canaryGroup"));
