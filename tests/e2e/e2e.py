@@ -24,12 +24,16 @@ class EndToEnd(unittest.TestCase):
 
     def setUp(self):
         self.bed = testbed.Testbed("e2e")
+        self.prepare()
         self.addCleanup(self.close)
         self.fleet = self.bed.fleet
         self.fleet.start(*self.fleet_options)
         self.fleet.cli("group", "create", self.group)
         self.device = self.bed.device(self.thing)
         self.device.provision("--group", self.group, *self.provision_options)
+
+    def prepare(self):
+        """Before the fleet starts; what it leaves to addCleanup is undone after the fleet's end."""
 
     def close(self):
         if not self._outcome.success:
