@@ -84,6 +84,9 @@ Result<void> fill(Store& store, int64_t devices) {
   for (int64_t i = 0; i < devices; ++i) {
     SKERRY_TRY(store.create_thing({.name = device(i), .id = std::to_string(i)}));
     SKERRY_TRY(store.add_to_group(device(i), group.name));
+    CoreDevice core;
+    core.thing = device(i);
+    SKERRY_TRY(store.upsert_core_device(core));
     SKERRY_TRY(take_summary(store, device(i), minute_of(i, "1.0.0"), 60'000));
   }
   SKERRY_TRY(publish(store, "1.0.0"));

@@ -63,6 +63,9 @@ Result<void> Database::guard(const std::function<void()>& work) {
 }
 
 Result<std::unique_ptr<Database>> Database::open(const std::string& path, Access access) {
+  // A session is one thread's at a time; with locks of its own each column of each row takes one.
+  static const int kConfigured = sqlite_api::sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
+  (void)kConfigured;
   std::unique_ptr<Database> database(new Database(access));
   auto opened = guard([&] {
     soci::connection_parameters parameters(soci::sqlite3, "dbname=\"" + path + "\" timeout=5");
@@ -160,7 +163,10 @@ Result<void> Database::scan(const std::string& sql, std::span<const std::string_
     const auto* text = static_cast<const char*>(sqlite3_column_blob(prepared, number));
     return std::string_view(text, static_cast<size_t>(sqlite3_column_bytes(prepared, number)));
   };
-  while ((result = sqlite3_step(prepared)) == SQLITE_ROW) each(column(0), column(1));
+  const bool has_second = sqlite3_column_count(prepared) > 1;
+  while ((result = sqlite3_step(prepared)) == SQLITE_ROW) {
+    each(column(0), has_second ? column(1) : std::string_view());
+  }
   if (result != SQLITE_DONE) return refused(result);
   return {};
 }

@@ -68,8 +68,8 @@ class Database {
     return found;
   }
 
-  // Two columns of text of every row, as views that live for the call: several times faster than
-  // select(). SQLite's own way: `sql` has a ? for each of `parameters`.
+  // One or two columns of text of every row, as views that live for the call: several times faster
+  // than select(). SQLite's own way: `sql` has a ? for each of `parameters`.
   using EachPair = std::function<void(std::string_view first, std::string_view second)>;
   Result<void> scan(const std::string& sql, std::span<const std::string_view> parameters,
                     const EachPair& each);

@@ -2,8 +2,10 @@
 #include "formats/model_counts.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace skerry::formats {
 namespace {
@@ -204,7 +206,9 @@ bool read_packed(std::string_view packed, ModelTotals& totals, ClassBins& classe
   const bool latency_first = packed.starts_with(kLatencyFirst);
   if (!latency_first && !packed.starts_with(kVersion)) return false;
   Unpacker text(packed.substr(1));
-  classes = {};
+  for (uint64_t used = std::exchange(classes.used, 0); used != 0; used &= used - 1) {
+    classes.counts[static_cast<size_t>(std::countr_zero(used))] = 0;
+  }
   const auto set_class = [&](size_t i, uint64_t count) {
     classes.counts[i] = count;
     if (count > 0) classes.used |= uint64_t{1} << i;

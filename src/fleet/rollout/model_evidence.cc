@@ -27,11 +27,10 @@ constexpr size_t kClasses = ModelCounts::kClassBins;
 struct Report {
   ModelTotals totals;
   formats::ClassBins classes;
+  double per_prediction = 0;
 
   bool has_predictions() const { return totals.predictions > 0; }
-  double share(size_t i) const {
-    return static_cast<double>(classes.counts[i]) / static_cast<double>(totals.predictions);
-  }
+  double share(size_t i) const { return static_cast<double>(classes.counts[i]) * per_prediction; }
   // Its number of a metric that is one; nothing where it has none.
   std::optional<double> number(Metric metric) const {
     switch (metric) {
@@ -296,6 +295,8 @@ class Versions {
  private:
   bool take(std::string_view packed) {
     const bool is_good = formats::read_packed(packed, report_.totals, report_.classes);
+    report_.per_prediction =
+        1 / static_cast<double>(std::max<uint64_t>(report_.totals.predictions, 1));
     is_whole_ = is_whole_ && is_good;
     return is_good;
   }
