@@ -132,6 +132,7 @@ class RolloutFaults(WithDevices):
             def taken():
                 with contextlib.suppress(OSError):
                     squatter.bind(("127.0.0.1", self.fleet.info["broker_port"]))
+                    squatter.listen()
                     return True
 
             testbed.wait_for("the broker's port is ours", taken)
@@ -155,8 +156,7 @@ class FullStore(WithDevices):
             self.skipTest("needs root and the right to mount a tmpfs")
         self.addCleanup(subprocess.run, ["umount", "--lazy", self.disk], check=True)
         Path(disk.name).chmod(0o755)
-        self.fleet.directory = self.disk / "fleet"
-        self.fleet.log_path = self.fleet.directory / "skerry-fleet.log"
+        self.bed.fleet.directory.symlink_to(self.disk)
 
     def fill(self):
         with open(self.disk / "filler", "ab", buffering=0) as filler:
