@@ -488,6 +488,9 @@ int trial_command(Arguments& arguments) {
   const auto [name, path] = split_runtime(arguments.runtimes.empty() ? "" : arguments.runtimes[0]);
   arguments.trial.runtime = name;
   arguments.trial.library = path;
+  for (size_t i = 1; i < arguments.runtimes.size(); ++i) {
+    arguments.trial.more_runtimes.push_back(arguments.runtimes[i]);
+  }
   const int exit_code = run_trial(arguments.trial);
   std::fflush(nullptr);
   std::_Exit(exit_code);  // as serve does

@@ -37,6 +37,14 @@ endif()
 target_link_libraries(skerry_zip INTERFACE ${zip_libraries})
 target_include_directories(skerry_zip SYSTEM INTERFACE ${LibArchive_INCLUDE_DIRS})
 
+# What pipelines decode with: the static ones, so that a device needs no package of them.
+add_library(skerry_media INTERFACE)
+find_library(skerry_turbojpeg libturbojpeg.a REQUIRED)
+find_library(skerry_png libpng16.a REQUIRED)
+find_library(skerry_utf8proc libutf8proc.a REQUIRED)
+target_link_libraries(skerry_media INTERFACE ${skerry_turbojpeg} ${skerry_png} ${skerry_utf8proc} ZLIB::ZLIB m)
+target_compile_definitions(skerry_media INTERFACE UTF8PROC_STATIC)
+
 add_library(skerry_soci INTERFACE)
 target_link_libraries(skerry_soci INTERFACE soci_core soci_sqlite3 SQLite::SQLite3)
 target_include_directories(skerry_soci SYSTEM INTERFACE /usr/include/soci)

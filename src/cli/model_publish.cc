@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
@@ -26,11 +27,12 @@ struct ModelKind {
   std::string_view extension;
   std::string_view runtime;
 };
-constexpr std::array<ModelKind, 2> kModelKinds = {
-    {{".onnx", "onnxruntime"}, {".tflite", "litert"}}};
+constexpr std::array<ModelKind, 3> kModelKinds = {
+    {{".onnx", "onnxruntime"}, {".tflite", "litert"}, {".pipeline.json", "pipeline"}}};
 
 struct ModelOptions {
   std::string file;
+  std::vector<std::string> more_files;  // beside it in the package
   std::string name;
   std::string version;
   std::string component;
@@ -135,6 +137,21 @@ Result<void> complete(ModelOptions& options, const std::string& sha256_hex) {
   return formats::check_component_name(options.component, from);
 }
 
+// What stands beside the model, by its name in the package.
+Result<std::map<std::string, UploadContent>> further_files(const ModelOptions& options) {
+  std::map<std::string, UploadContent> files;
+  for (const std::string& path : options.more_files) {
+    const std::string name = std::filesystem::path(path).filename();
+    SKERRY_ASSIGN(UploadContent content, UploadContent::of_file(path));
+    const bool is_taken = name == options.model_file || name == formats::kModelManifestFile;
+    if (is_taken || !files.emplace(name, std::move(content)).second) {
+      return fail(Code::kInvalidArgument,
+                  "--file " + path + ": the package has a file '" + name + "' already");
+    }
+  }
+  return files;
+}
+
 // "input:FP32:1,576" → {"name","datatype","shape"}; no shape is a scalar.
 Result<json> tensor_of(const std::string& text) {
   const size_t datatype = text.rfind(':', text.rfind(':') - 1);
@@ -185,7 +202,8 @@ Result<json> contract_of(const ModelOptions& options) {
   return contract;
 }
 
-Result<std::string> manifest_of(const ModelOptions& options, const std::string& sha256_hex) {
+Result<std::string> manifest_of(const ModelOptions& options, const std::string& sha256_hex,
+                                const std::map<std::string, UploadContent>& files) {
   SKERRY_ASSIGN(json manifest, contract_of(options));
   manifest.update(
       {{"format", 1},
@@ -197,6 +215,9 @@ Result<std::string> manifest_of(const ModelOptions& options, const std::string& 
   if (!options.runtime_component.empty()) {
     manifest["runtime_component"] = options.runtime_component;
   }
+  for (const auto& [name, content] : files) {
+    SKERRY_ASSIGN(manifest["files"][name], content.sha256_hex());
+  }
   SKERRY_ASSIGN(const auto package, formats::parse_model_package(manifest.dump()));
   return formats::to_text(package);
 }
@@ -204,13 +225,15 @@ Result<std::string> manifest_of(const ModelOptions& options, const std::string& 
 // Startup loads the version; where the service refuses it, the deployment fails and the former
 // version, which still serves, stays. There is no Shutdown that unloads: the next version replaces
 // it in place.
-std::string recipe_of(const ModelOptions& options) {
+std::string recipe_of(const ModelOptions& options,
+                      const std::map<std::string, UploadContent>& more) {
   const std::string service = std::string("{") + kService + ":artifacts:path}/skerry-infer";
   const std::string socket = std::string("{") + kService + ":work:path}/infer.sock";
   json files = json::array();
-  for (const std::string_view file :
-       {std::string_view(options.model_file), formats::kModelManifestFile}) {
-    files.push_back({{"URI", "file:" + std::string(file)}, {"Permission", {{"Read", "ALL"}}}});
+  std::vector<std::string> names = {options.model_file, std::string(formats::kModelManifestFile)};
+  for (const auto& [name, content] : more) names.push_back(name);
+  for (const std::string& name : names) {
+    files.push_back({{"URI", "file:" + name}, {"Permission", {{"Read", "ALL"}}}});
   }
   const json manifest = {{"Platform", {{"os", "linux"}, {"runtime", "*"}}},
                          {"Lifecycle",
@@ -238,7 +261,8 @@ Result<void> publish_model(const Session& session, ModelOptions options) {
   SKERRY_ASSIGN(const UploadContent model, UploadContent::of_file(options.file));
   SKERRY_ASSIGN(const std::string digest, model.sha256_hex());
   SKERRY_TRY(complete(options, digest));
-  SKERRY_ASSIGN(const std::string manifest, manifest_of(options, digest));
+  SKERRY_ASSIGN(const auto more, further_files(options));
+  SKERRY_ASSIGN(const std::string manifest, manifest_of(options, digest, more));
   SKERRY_ASSIGN(auto fleet, session.connect());
   const json description = {{"provenance", formats::to_json(options.provenance)}};
   SKERRY_TRY(fleet.call({.service = "skerry",
@@ -246,9 +270,10 @@ Result<void> publish_model(const Session& session, ModelOptions options) {
                          .path = model_path(options.component, options.version),
                          .body = description.dump()}));
   const auto source = [&](const std::string& file) -> Result<UploadContent> {
+    if (const auto found = more.find(file); found != more.end()) return found->second;
     return file == options.model_file ? model : UploadContent::of_bytes(manifest);
   };
-  SKERRY_ASSIGN(const json created, publish(fleet, session.output, recipe_of(options), source));
+  SKERRY_ASSIGN(const json created, publish(fleet, session.output, recipe_of(options, more), source));
   if (session.output.json) {
     session.output.print_json(created);
   } else {
@@ -291,9 +316,13 @@ void add_provenance_options(CLI::App& command, ModelOptions& options) {
 void add_model_publish(CLI::App& model, Session& session) {
   auto options = std::make_shared<ModelOptions>();
   CLI::App* command = model.add_subcommand(
-      "publish", "Publish an ONNX or TensorFlow Lite model as a component version");
-  command->add_option("FILE", options->file, "The model, *.onnx or *.tflite")
+      "publish", "Publish a model or a pipeline as a component version");
+  command->add_option("FILE", options->file, "The model, *.onnx, *.tflite or *.pipeline.json")
       ->required()
+      ->check(CLI::ExistingFile);
+  command
+      ->add_option("--file", options->more_files,
+                   "One more file of the package, such as a pipeline's model; repeatable")
       ->check(CLI::ExistingFile);
   command->add_option("--name", options->name, "Name under which it is served")->required();
   command->add_option("--version", options->version, "Version of model and component")->required();
@@ -325,7 +354,9 @@ Examples:
   skerry model publish vad.onnx --name vad --version 1.1.0 --component com.example.VadModel --contract contract.json \
       --trained 2026-11-27 --dataset librispeech --dataset-version 3 --metric auc=0.9731 --source train.py --licence MIT
   skerry model publish echo.copy --name echo --version 1.0.0 --input x:FP32:-1 --output y:FP32:-1 \
-      --runtime copy --runtime-component com.example.CopyRuntime)");
+      --runtime copy --runtime-component com.example.CopyRuntime
+  skerry model publish shoes.pipeline.json --file shoes.onnx --file labels.txt --file sample.png --name shoes \
+      --version 1.0.0 --contract contract.json)");
   command->callback([&session, options] {
     session.action = [&session, options] { return publish_model(session, *options); };
   });

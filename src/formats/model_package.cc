@@ -146,7 +146,15 @@ Result<> parse_warmup_shape(const Node& node, const TensorSpec& input, WarmupInp
   return {};
 }
 
-// A value for every element, a list of one for each, or {"shape": […], "value": either}.
+Result<> parse_warmup_file(const Node& node, const TensorSpec& input, WarmupInput& warmup) {
+  SKERRY_ASSIGN(warmup.file, node.as_string());
+  if (warmup.file.empty()) return node.wrong("is empty");
+  if (input.type == tensor::DataType::kBytes || input.type == tensor::DataType::kUint8) return {};
+  return node.wrong("is for inputs of BYTES or UINT8");
+}
+
+// A value for every element, a list of one for each, or {"shape": […], "value": either}, or
+// {"file": its name in the package}.
 Result<WarmupInput> parse_warmup_input(const Node& node, const TensorSpec& input) {
   WarmupInput warmup;
   if (!node.is_object()) {
@@ -157,7 +165,10 @@ Result<WarmupInput> parse_warmup_input(const Node& node, const TensorSpec& input
   if (shape) SKERRY_TRY(parse_warmup_shape(*shape, input, warmup));
   SKERRY_ASSIGN(auto value, node.find("value"));
   if (value) SKERRY_TRY(parse_warmup_values(*value, input, warmup));
-  if (!shape && !value) return node.wrong("must have \"shape\", \"value\" or both");
+  SKERRY_ASSIGN(auto file, node.find("file"));
+  if (file) SKERRY_TRY(parse_warmup_file(*file, input, warmup));
+  if (file && value) return node.wrong("has both \"value\" and \"file\"");
+  if (!shape && !value && !file) return node.wrong("must have \"shape\", \"value\" or \"file\"");
   return warmup;
 }
 
@@ -320,8 +331,10 @@ json to_json(const WarmupInput& warmup) {
   for (const double number : warmup.numbers) values.push_back(number);
   for (const std::string& text : warmup.strings) values.push_back(text);
   json value = values.size() == 1 ? values[0] : values;
-  if (!warmup.shape) return value;
-  json result = {{"shape", *warmup.shape}};
+  if (!warmup.shape && warmup.file.empty()) return value;
+  json result = json::object();
+  if (warmup.shape) result["shape"] = *warmup.shape;
+  if (!warmup.file.empty()) result["file"] = warmup.file;
   if (!values.empty()) result["value"] = std::move(value);
   return result;
 }

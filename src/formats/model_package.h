@@ -22,6 +22,7 @@ struct WarmupInput {
   // Of all elements where it is one, of one each where it is more; BYTES inputs take strings.
   std::vector<double> numbers;  // booleans as 0 and 1
   std::vector<std::string> strings;
+  std::string file;  // of the package: the only element of a BYTES input, the bytes of a UINT8 one
 
   bool operator==(const WarmupInput&) const = default;
 };

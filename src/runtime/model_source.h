@@ -47,6 +47,8 @@ class ModelSource {
         digests_(std::move(digests)) {}
 
   const std::string& main_file() const { return main_file_; }
+  // The same files with another one as the main one: a model inside of a pipeline's package.
+  ModelSource with_main(std::string file) const { return {directory_, std::move(file), digests_}; }
   bool has(std::string_view path) const { return digests_.contains(path); }
   // kInvalidArgument where the package has no such file or it is no regular one,
   // kResourceExhausted above `max_bytes`.

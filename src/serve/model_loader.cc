@@ -3,7 +3,26 @@
 
 #include <fmt/format.h>
 
+#include "pipeline/pipeline.h"
+
 namespace skerry::serve {
+
+namespace {
+
+// The runtimes that a pipeline's models may need, as a trial is told of them.
+std::vector<std::string> runtimes_for(const InspectedPackage& package,
+                                      const runtime::Runtimes& runtimes) {
+  std::vector<std::string> texts;
+  if (package.manifest.runtime != pipeline::kRuntimeName) return texts;
+  for (const runtime::AvailableRuntimePtr& each : usable_runtimes(runtimes)) {
+    const auto& origin = each->origin();
+    if (origin.name == pipeline::kRuntimeName) continue;
+    texts.push_back(origin.library.empty() ? origin.name : origin.name + "=" + origin.library);
+  }
+  return texts;
+}
+
+}  // namespace
 
 Result<void> ModelLoader::try_first(const InspectedPackage& package,
                                     const std::stop_token& stop) const {
@@ -11,6 +30,7 @@ Result<void> ModelLoader::try_first(const InspectedPackage& package,
                        .directory = package.directory,
                        .runtime = package.manifest.runtime,
                        .library = package.runtime->origin().library,
+                       .more_runtimes = runtimes_for(package, *runtimes_),
                        .key = package.id.key,
                        .load = options_.load,
                        .memory_limit_bytes = options_.trial_memory_bytes != 0

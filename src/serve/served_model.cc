@@ -12,6 +12,7 @@
 #include "base/encoding.h"
 #include "base/sha256.h"
 #include "formats/limits.h"
+#include "pipeline/pipeline.h"
 #include "serve/memory_guard.h"
 #include "serve/trial_run.h"
 
@@ -24,6 +25,7 @@ using Shape = std::vector<int64_t>;
 
 // Copies and checks grow with the bytes, whatever the model does.
 constexpr size_t kMaxKeyedBytes = 256 << 10;
+constexpr uint64_t kMaxWarmupFileBytes = 16 << 20;
 
 const TensorSpec* find(const std::vector<TensorSpec>& specs, std::string_view name) {
   const auto found = std::ranges::find(specs, name, &TensorSpec::name);
@@ -131,10 +133,21 @@ std::string identity_of(const std::string& library) {
                      found.st_mtim.tv_nsec);
 }
 
-std::string key_of(const InspectedPackage& package, std::string_view manifest_text) {
+// The libraries that a package's models may run in; in a pipeline any there is.
+std::string libraries_of(const InspectedPackage& package, const runtime::Runtimes& runtimes) {
+  if (package.manifest.runtime != pipeline::kRuntimeName) {
+    return identity_of(package.runtime->origin().library);
+  }
+  std::string all;
+  for (const auto& each : usable_runtimes(runtimes)) all += identity_of(each->origin().library);
+  return all;
+}
+
+std::string key_of(const InspectedPackage& package, std::string_view manifest_text,
+                   const runtime::Runtimes& runtimes) {
   Sha256 hash;
   for (const std::string& part : {std::string(manifest_text), package.manifest.runtime,
-                                  identity_of(package.runtime->origin().library), processor()}) {
+                                  libraries_of(package, runtimes), processor()}) {
     hash.update(fmt::format("{}:", part.size()));
     hash.update(part);
   }
@@ -158,7 +171,7 @@ Result<InspectedPackage> inspect(const runtime::Runtimes& runtimes, const std::s
   }
   SKERRY_ASSIGN(package.runtime,
                 runtimes.find(package.manifest.runtime, package.manifest.runtime_component));
-  package.id = {key_of(package, text), name, package.manifest.version};
+  package.id = {key_of(package, text, runtimes), name, package.manifest.version};
   std::error_code ignored;  // what cannot be read is found out when it is loaded
   const auto add = [&](const std::string& file) {
     const auto size = std::filesystem::file_size(directory + "/" + file, ignored);
@@ -167,6 +180,22 @@ Result<InspectedPackage> inspect(const runtime::Runtimes& runtimes, const std::s
   add(package.manifest.file);
   for (const auto& [file, digest] : package.manifest.files) add(file);
   return package;
+}
+
+// The manifest with the content of files in place of their names.
+Result<formats::ModelPackage> with_warmup_files(formats::ModelPackage manifest,
+                                                const runtime::ModelSource& source) {
+  for (auto& [name, input] : manifest.warmup) {
+    if (input.file.empty()) continue;
+    auto bytes = source.read(input.file, kMaxWarmupFileBytes);
+    if (!bytes) return fail(bytes.error().with_context(fmt::format("\"warmup\" of '{}'", name)));
+    if (find(manifest.inputs, name)->type == DataType::kBytes) {
+      input.strings = {{reinterpret_cast<const char*>(bytes->data()), bytes->size()}};
+    } else {
+      for (const std::byte each : *bytes) input.numbers.push_back(std::to_integer<int>(each));
+    }
+  }
+  return manifest;
 }
 
 Result<std::unique_ptr<ServedModel>> stage(const InspectedPackage& package,
@@ -210,7 +239,8 @@ Result<std::unique_ptr<ServedModel>> stage(const InspectedPackage& package,
   }
   SKERRY_ASSIGN(served->model, runtime->load(source, options));
   SKERRY_TRY(check_contract(*served));
-  SKERRY_TRY(try_out(*served, manifest, stop));
+  SKERRY_ASSIGN(const auto with_files, with_warmup_files(manifest, source));
+  SKERRY_TRY(try_out(*served, with_files, stop));
   served->stats.note_counted_memory(served->model->memory_bytes());
   return served;
 }
@@ -240,6 +270,12 @@ uint64_t shapes_key(std::span<const tensor::Tensor> inputs) {
     for (const int64_t dimension : input.shape) mix(static_cast<uint64_t>(dimension));
   }
   return bytes > kMaxKeyedBytes ? 0 : key;
+}
+
+std::vector<runtime::AvailableRuntimePtr> usable_runtimes(const runtime::Runtimes& runtimes) {
+  std::vector<runtime::AvailableRuntimePtr> usable = runtimes.all();
+  std::erase_if(usable, [&](const auto& each) { return !runtimes.find(each->origin().name); });
+  return usable;
 }
 
 Result<InspectedPackage> inspect_package(const runtime::Runtimes& runtimes, const std::string& name,

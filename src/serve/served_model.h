@@ -84,6 +84,9 @@ struct InspectedPackage {
   uint64_t size_bytes = 0;  // of its files
 };
 
+// Those whose library may still be loaded (Runtimes::find).
+std::vector<runtime::AvailableRuntimePtr> usable_runtimes(const runtime::Runtimes& runtimes);
+
 // kUnsupported where the program has no such runtime. Its library is not loaded.
 Result<InspectedPackage> inspect_package(const runtime::Runtimes& runtimes, const std::string& name,
                                          const std::string& directory);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "io/random.h"
 #include "net/http_server.h"
+#include "pipeline/pipeline.h"
 #include "serve/http_api.h"
 
 namespace skerry::serve {
@@ -126,6 +127,7 @@ Result<void> run_server(io::RealLoop& loop, io::Files& files, io::Clock& clock,
   SKERRY_ASSIGN(auto trials, ModelTrials::open(files, beside_state(options.state_file, ".trials")));
   Parts parts(loop, files, clock, trials, options);
   parts.runtimes.restore();
+  options.runtimes->add(pipeline::make_pipeline_runtime(*options.runtimes));
 
   // Step 2: from here on requests are taken. Loads queue behind the models of the last run.
   std::optional<uint16_t> port;

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/sanitizers.h"
 #include "io/blocking_process.h"
+#include "pipeline/pipeline.h"
 #include "serve/served_model.h"
 #include "serve/trial_sandbox.h"
 
@@ -52,6 +53,9 @@ io::ProcessSpec process_spec(const TrialRequest& request) {
                std::to_string(request.load.threads),
                "--max-file-bytes",
                std::to_string(request.load.max_file_bytes)};
+  for (const std::string& more : request.more_runtimes) {
+    spec.argv.insert(spec.argv.end(), {"--runtime", more});
+  }
   if (!request.model.empty()) {
     spec.argv.insert(spec.argv.end(), {"--", request.model, request.directory});
   }
@@ -147,7 +151,16 @@ class Growth {
 Result<json> try_package(const TrialRequest& request) {
   Growth growth;
   runtime::Runtimes runtimes;
-  SKERRY_TRY(runtimes.add(request.runtime, request.library));
+  for (const std::string& more : request.more_runtimes) {
+    const size_t equals = std::min(more.find('='), more.size());
+    SKERRY_TRY(
+        runtimes.add(more.substr(0, equals), more.substr(std::min(equals + 1, more.size()))));
+  }
+  if (request.runtime == pipeline::kRuntimeName) {
+    runtimes.add(pipeline::make_pipeline_runtime(runtimes));
+  } else {
+    SKERRY_TRY(runtimes.add(request.runtime, request.library));
+  }
   SKERRY_ASSIGN(const auto package, inspect_package(runtimes, request.model, request.directory));
   // The library's own memory is there before the first model.
   if (auto opened = package.runtime->open(); !opened) {

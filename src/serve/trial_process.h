@@ -6,6 +6,7 @@
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "runtime/runtimes.h"
@@ -18,6 +19,8 @@ struct TrialRequest {
   std::string directory;
   std::string runtime;
   std::string library;  // of the runtime
+  // "NAME=PATH" of what the models inside of a pipeline may need.
+  std::vector<std::string> more_runtimes;
   std::string key;      // of the package, as the caller has read it
   runtime::LoadOptions load;
   uint64_t memory_limit_bytes = 0;  // of what is allocated; 0: none
