@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "flow/stream_program.h"
 #include "net/stream.h"
 #include "serve/client.h"
 #include "serve/runtime_list.h"
@@ -67,6 +68,8 @@ struct Arguments {
   std::vector<std::string> labels;
   int canary_percent = -1;
   TrialRequest trial;
+  flow::StreamOptions stream;
+  int report_interval_s = 60;
   int wait_s = 10;
   int timeout_s = 300;
   bool as_json = false;
@@ -243,6 +246,34 @@ void add_runtime_commands(CLI::App& app, Arguments& arguments) {
   for (CLI::App* command : {runtimes, trial}) {
     command->add_option("--runtime", arguments.runtimes, "NAME=PATH of a runtime's library");
   }
+}
+
+void add_stream(CLI::App& app, Arguments& arguments) {
+  CLI::App* stream = app.add_subcommand(
+      "stream",
+      "Send recordings, audio pipes, files or messages through a model, window by window");
+  auto* socket =
+      stream->add_option("--socket", arguments.stream.socket, "The server's Unix socket");
+  auto* server =
+      stream->add_option("--server", arguments.stream.server, "Its HTTP address instead");
+  server->excludes(socket);
+  stream
+      ->add_option(
+          "--config", arguments.stream.config_file,
+          "JSON document that says what goes where (default: the configuration 'stream' of "
+          "the component that this is)")
+      ->check(CLI::ExistingFile);
+  stream
+      ->add_option("--report-interval", arguments.report_interval_s,
+                   "Seconds between lines of JSON that count what was done; 0 for one at the end")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 86'400));
+  stream->footer(R"(
+The document: docs/streams.md. Examples:
+  skerry-infer stream --socket /run/infer.sock --config speech.json
+  arecord -t raw -f S16_LE -r 16000 | skerry-infer stream --server http://127.0.0.1:8000 --config microphone.json
+In a component's recipe, which has no artifact of its own:
+  Run: exec {skerry.Infer:artifacts:path}/skerry-infer stream --socket {skerry.Infer:work:path}/infer.sock)");
 }
 
 int complain(int exit_code, const std::string& message) {
@@ -496,6 +527,19 @@ int trial_command(Arguments& arguments) {
   std::_Exit(exit_code);  // as serve does
 }
 
+int stream_command(Arguments& arguments) {
+  if (arguments.stream.socket.empty() && arguments.stream.server.empty()) {
+    return complain(kExitUsage, "whom to ask? give --socket PATH or --server URL");
+  }
+  arguments.stream.report_ms = int64_t{arguments.report_interval_s} * 1000;
+  signal(SIGPIPE, SIG_IGN);
+  io::RealLoop loop;
+  const auto ended = flow::run_stream(loop, arguments.stream);
+  if (!ended) complain(kExitFailed, ended.error().message());
+  std::fflush(nullptr);
+  std::_Exit(ended ? 0 : kExitFailed);  // as serve does: a read of a pipe may never end
+}
+
 int main_program(int argc, char** argv) {
   skerry::net::raise_open_file_limit();
   Arguments arguments;
@@ -509,6 +553,7 @@ int main_program(int argc, char** argv) {
   add_client_commands(app, arguments);
   add_registry_commands(app, arguments);
   add_runtime_commands(app, arguments);
+  add_stream(app, arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -520,6 +565,7 @@ int main_program(int argc, char** argv) {
   }
   if (command == "runtimes") return runtimes_command(arguments);
   if (command == "trial") return trial_command(arguments);
+  if (command == "stream") return stream_command(arguments);
   return command == "serve" ? serve_command(arguments) : client_command(command, arguments);
 }
 

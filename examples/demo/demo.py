@@ -77,6 +77,7 @@ class Demo:
         self.versions = {}
         self.measured = {}
         self.console = None
+        self.topic = f"{THING}/speech/detections"
         self.load = None
 
     # --- The story ------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ class Demo:
         self.console = console.Console(directory, "console", info["broker_host"], info["broker_port"], info["ca_file"],
                                        check=self.device.check_alive)
         self.bed.at_exit(self.console.stop)
-        self.console.start(f"{THING}/speech/detections")
+        self.console.start(self.topic)
 
     def deploy(self, components, config=None):
         """Seconds from the command to the new versions up and healthy."""

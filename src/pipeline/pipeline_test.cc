@@ -113,7 +113,7 @@ TEST_F(Pipeline, AnInputMayBeAnOutput) {
 }
 
 TEST_F(Pipeline, AStopEndsItBetweenSteps) {
-  const auto model = make(json::array({kScores}), {output("scores")});
+  const auto model = make(json::array({kScores}), json::array({output("scores")}));
   std::stop_source stop;
   stop.request_stop();
   const tensor::Tensor in = x({1});

@@ -58,6 +58,9 @@ class Floats {
 // The numbers of an integer value; kInvalidArgument for others.
 Result<std::vector<int64_t>> integers_of(const Value& value);
 
+// The numbers as another type (step "cast"); kInvalidArgument for what has none.
+Result<Value> cast_to(const Value& value, DataType type);
+
 // What a file's bytes are: the only element of a BYTES value, or a UINT8 vector.
 Result<std::string_view> content_of(const Value& value);
 

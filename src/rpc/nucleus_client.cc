@@ -30,6 +30,26 @@ std::optional<std::string> payload_of(std::string_view event) {
   return payload ? std::optional(*std::move(payload)) : std::nullopt;
 }
 
+// Of a SubscriptionResponseMessage: bytes, or the text of a JSON document.
+std::optional<std::string> local_payload_of(std::string_view event) {
+  const nlohmann::json map = nlohmann::json::parse(event, nullptr, false);
+  if (!map.is_object()) return std::nullopt;
+  const nlohmann::json::json_pointer kDocument("/jsonMessage/message");
+  if (map.contains(kDocument)) return map.at(kDocument).dump();
+  const nlohmann::json::json_pointer kBytes("/binaryMessage/message");
+  if (!map.contains(kBytes) || !map.at(kBytes).is_string()) return std::nullopt;
+  auto payload = base64_decode(map.at(kBytes).get<std::string>());
+  return payload ? std::optional(*std::move(payload)) : std::nullopt;
+}
+
+// What the nucleus's answer means for who wanted it to do `what`.
+Result<void> check(const NucleusClient::Answer& answer, const std::string& what) {
+  if (!answer.is_error) return {};
+  const bool refused = answer.shape == kUnauthorized;
+  return fail(refused ? Code::kPermissionDenied : Code::kUnavailable,
+              "the nucleus did not " + what + ": " + answer.payload);
+}
+
 }  // namespace
 
 NucleusAddress NucleusAddress::of_environment() {
@@ -68,32 +88,63 @@ io::Task<Result<void>> NucleusClient::publish_to_iot_core(std::string topic, std
       {"topicName", topic}, {"qos", "1"}, {"payload", base64_encode(payload)}};
   SKERRY_CO_ASSIGN(const Answer answer,
                    co_await call("aws.greengrass#PublishToIoTCore", request.dump()));
-  if (!answer.is_error) co_return Result<void>();
-  const bool refused = answer.shape == kUnauthorized;
-  co_return fail(refused ? Code::kPermissionDenied : Code::kUnavailable,
-                 "the nucleus did not take a message to " + topic + ": " + answer.payload);
+  co_return check(answer, "take a message to " + topic);
+}
+
+io::Task<Result<void>> NucleusClient::publish_to_topic(std::string topic, std::string payload) {
+  const nlohmann::json request = {
+      {"topic", topic},
+      {"publishMessage", {{"binaryMessage", {{"message", base64_encode(payload)}}}}}};
+  SKERRY_CO_ASSIGN(const Answer answer,
+                   co_await call("aws.greengrass#PublishToTopic", request.dump()));
+  co_return check(answer, "take a message to " + topic);
+}
+
+io::Task<Result<std::string>> NucleusClient::configuration(std::string key) {
+  const nlohmann::json request = {{"keyPath", {key}}};
+  SKERRY_CO_ASSIGN(const Answer answer,
+                   co_await call("aws.greengrass#GetConfiguration", request.dump()));
+  SKERRY_CO_TRY(check(answer, "give the configuration '" + key + "'"));
+  const nlohmann::json document = nlohmann::json::parse(answer.payload, nullptr, false);
+  if (!document.is_object() || !document.contains("value")) {
+    co_return fail(Code::kCorrupt, "the nucleus's configuration has no value");
+  }
+  const nlohmann::json& value = document["value"];
+  // Of a key that is a container some nuclei give the container, others an object that has it.
+  co_return (value.is_object() && value.contains(key) && value.size() == 1 ? value[key] : value)
+      .dump();
+}
+
+io::Task<Result<void>> NucleusClient::subscribe(
+    std::string operation, std::string request, std::string topic, Decode decode,
+    std::function<void(std::string payload)> on_message) {
+  const auto answer = std::make_shared<std::optional<Answer>>();
+  SKERRY_CO_TRY(rpc_.call(
+      operation, request, [answer, decode, on_message = std::move(on_message)](const Reply& reply) {
+        if (!*answer) {
+          *answer = Answer{reply.is_error, std::string(reply.shape), std::string(reply.payload)};
+        } else if (auto payload = decode(reply.payload)) {
+          on_message(*std::move(payload));
+        }
+      }));
+  guard_.set_mode(net::IdleGuard::Mode::kProgress);
+  while (!*answer) SKERRY_CO_TRY(co_await exchange());
+  guard_.set_mode(net::IdleGuard::Mode::kPaused);
+  co_return check(**answer, "listen to " + topic);
 }
 
 io::Task<Result<void>> NucleusClient::subscribe_to_iot_core(
     std::string topic, std::function<void(std::string payload)> on_message) {
-  const auto answer = std::make_shared<std::optional<Answer>>();
   const nlohmann::json request = {{"topicName", topic}, {"qos", "1"}};
-  SKERRY_CO_TRY(rpc_.call("aws.greengrass#SubscribeToIoTCore", request.dump(),
-                          [answer, on_message = std::move(on_message)](const Reply& reply) {
-                            if (!*answer) {
-                              *answer = Answer{reply.is_error, std::string(reply.shape),
-                                               std::string(reply.payload)};
-                            } else if (auto payload = payload_of(reply.payload)) {
-                              on_message(*std::move(payload));
-                            }
-                          }));
-  guard_.set_mode(net::IdleGuard::Mode::kProgress);
-  while (!*answer) SKERRY_CO_TRY(co_await exchange());
-  guard_.set_mode(net::IdleGuard::Mode::kPaused);
-  if (!(*answer)->is_error) co_return Result<void>();
-  const bool refused = (*answer)->shape == kUnauthorized;
-  co_return fail(refused ? Code::kPermissionDenied : Code::kUnavailable,
-                 "the nucleus does not listen to " + topic + ": " + (*answer)->payload);
+  return subscribe("aws.greengrass#SubscribeToIoTCore", request.dump(), topic, payload_of,
+                   std::move(on_message));
+}
+
+io::Task<Result<void>> NucleusClient::subscribe_to_topic(
+    std::string topic, std::function<void(std::string payload)> on_message) {
+  const nlohmann::json request = {{"topic", topic}};
+  return subscribe("aws.greengrass#SubscribeToTopic", request.dump(), topic, local_payload_of,
+                   std::move(on_message));
 }
 
 io::Task<Result<void>> NucleusClient::wait() {

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "io/loop.h"
@@ -44,10 +46,19 @@ class NucleusClient {
   io::Task<Result<Answer>> call(std::string operation, std::string request);
   // Has the nucleus send a message to the broker with QoS 1; returns once it has taken it.
   io::Task<Result<void>> publish_to_iot_core(std::string topic, std::string payload);
+  // To the components of this device.
+  io::Task<Result<void>> publish_to_topic(std::string topic, std::string payload);
+  // What the nucleus has of this component's configuration below `key`, as JSON.
+  io::Task<Result<std::string>> configuration(std::string key);
   // Has the nucleus subscribe; returns once the broker knows of it. `on_message` hears payloads
   // while a call or wait() is awaited.
   io::Task<Result<void>> subscribe_to_iot_core(std::string topic,
                                                std::function<void(std::string payload)> on_message);
+  // The same for messages of this device's components.
+  io::Task<Result<void>> subscribe_to_topic(std::string topic,
+                                            std::function<void(std::string payload)> on_message);
+  // Until something has come, however long that takes.
+  io::Task<Result<void>> wait_for_ever() { return exchange(); }
   // Until something has come; kTimeout or kUnavailable after some seconds of silence, and then the
   // connection is over.
   io::Task<Result<void>> wait();
@@ -55,7 +66,11 @@ class NucleusClient {
  private:
   NucleusClient(io::Loop& loop, std::unique_ptr<net::Stream> stream)
       : stream_(std::move(stream)), guard_(loop, *stream_, kSilenceMs) {}
+  using Decode = std::optional<std::string> (*)(std::string_view event);
   io::Task<Result<void>> exchange();
+  io::Task<Result<void>> subscribe(std::string operation, std::string request, std::string topic,
+                                   Decode decode,
+                                   std::function<void(std::string payload)> on_message);
 
   // The nucleus waits 5 s for the broker's answer before it takes a message over.
   static constexpr int64_t kSilenceMs = 8'000;

@@ -46,57 +46,62 @@ Value make(DataType type, const Shape& shape, const std::vector<double>& values)
   return own(type, shape, elements);
 }
 
+Value converted(DataType type, const std::vector<double>& values, const Shape& shape) {
+  switch (type) {
+    case DataType::kBool: {
+      std::vector<uint8_t> flags(values.size());
+      for (size_t i = 0; i < values.size(); ++i) flags[i] = values[i] != 0;
+      return own(type, shape, flags);
+    }
+    case DataType::kInt8:
+      return make<int8_t>(type, shape, values);
+    case DataType::kInt16:
+      return make<int16_t>(type, shape, values);
+    case DataType::kInt32:
+      return make<int32_t>(type, shape, values);
+    case DataType::kInt64:
+      return make<int64_t>(type, shape, values);
+    case DataType::kUint8:
+      return make<uint8_t>(type, shape, values);
+    case DataType::kUint16:
+      return make<uint16_t>(type, shape, values);
+    case DataType::kUint32:
+      return make<uint32_t>(type, shape, values);
+    case DataType::kUint64:
+      return make<uint64_t>(type, shape, values);
+    case DataType::kFp16: {
+      std::vector<uint16_t> halves(values.size());
+      for (size_t i = 0; i < values.size(); ++i) halves[i] = tensor::half_bits(values[i]);
+      return own(type, shape, halves);
+    }
+    case DataType::kFp64:
+      return own(type, shape, values);
+    default:
+      return make<float>(DataType::kFp32, shape, values);
+  }
+}
+
 class Cast : public Step {
  public:
   explicit Cast(DataType type) : type_(type) {}
 
   Result<std::vector<Value>> run(std::span<const Value> inputs,
                                  const std::stop_token&) const override {
-    if (inputs[0].type == type_) return std::vector{inputs[0]};
-    SKERRY_ASSIGN(const auto values, doubles_of(inputs[0]));
-    return std::vector{converted(values, inputs[0].shape)};
+    SKERRY_ASSIGN(Value value, cast_to(inputs[0], type_));
+    return std::vector{std::move(value)};
   }
 
  private:
-  Value converted(const std::vector<double>& values, const Shape& shape) const {
-    switch (type_) {
-      case DataType::kBool: {
-        std::vector<uint8_t> flags(values.size());
-        for (size_t i = 0; i < values.size(); ++i) flags[i] = values[i] != 0;
-        return own(type_, shape, flags);
-      }
-      case DataType::kInt8:
-        return make<int8_t>(type_, shape, values);
-      case DataType::kInt16:
-        return make<int16_t>(type_, shape, values);
-      case DataType::kInt32:
-        return make<int32_t>(type_, shape, values);
-      case DataType::kInt64:
-        return make<int64_t>(type_, shape, values);
-      case DataType::kUint8:
-        return make<uint8_t>(type_, shape, values);
-      case DataType::kUint16:
-        return make<uint16_t>(type_, shape, values);
-      case DataType::kUint32:
-        return make<uint32_t>(type_, shape, values);
-      case DataType::kUint64:
-        return make<uint64_t>(type_, shape, values);
-      case DataType::kFp16: {
-        std::vector<uint16_t> halves(values.size());
-        for (size_t i = 0; i < values.size(); ++i) halves[i] = tensor::half_bits(values[i]);
-        return own(type_, shape, halves);
-      }
-      case DataType::kFp64:
-        return own(type_, shape, values);
-      default:
-        return make<float>(DataType::kFp32, shape, values);
-    }
-  }
-
   DataType type_;
 };
 
 }  // namespace
+
+Result<Value> cast_to(const Value& value, DataType type) {
+  if (value.type == type) return value;
+  SKERRY_ASSIGN(const auto values, doubles_of(value));
+  return converted(type, values, value.shape);
+}
 
 Result<StepPtr> make_cast(Settings& settings) {
   SKERRY_ASSIGN(const auto name, settings.text("datatype"));

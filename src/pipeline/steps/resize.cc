@@ -86,23 +86,18 @@ class Resize : public Step {
     const auto weights = is_nearest_ ? &nearest : &triangle;
     Shape shape = in.shape;
     const auto across = weights(static_cast<size_t>(shape[1]), static_cast<size_t>(width_));
-    std::vector<float> wide = mix_axis(pixels.span(), around(shape, 1), across);
+    const std::vector<float> wide = mix_axis(pixels.span(), around(shape, 1), across);
     shape[1] = width_;
-    if (in.type == DataType::kUint8) round(wide);
     const auto down = weights(static_cast<size_t>(shape[0]), static_cast<size_t>(height_));
     std::vector<float> result = mix_axis(wide, around(shape, 0), down);
     shape[0] = height_;
     if (in.type == DataType::kFp32) return std::vector{own(in.type, shape, result)};
-    round(result);
+    for (float& value : result) value = std::floor(value + 0.5f);
     const std::vector<uint8_t> bytes(result.begin(), result.end());
     return std::vector{own(in.type, shape, bytes)};
   }
 
  private:
-  static void round(std::vector<float>& values) {
-    for (float& value : values) value = std::floor(value + 0.5f);
-  }
-
   int64_t width_;
   int64_t height_;
   bool is_nearest_;
