@@ -201,7 +201,7 @@ Result<FlowConfig> read_config(const Node& root) {
   if (!can_wait) config.drop = Drop::kOldest;
   SKERRY_TRY(root.read("drop", kDrops, config.drop));
   if (!can_wait && config.drop == Drop::kNever) {
-    return root.wrong("drop: messages cannot wait; choose oldest or newest");
+    return fail(Code::kInvalidArgument, "drop: messages cannot wait; choose oldest or newest");
   }
   return config;
 }

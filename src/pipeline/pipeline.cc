@@ -214,7 +214,8 @@ class Parser {
     SKERRY_TRY(check_members(root));
     SKERRY_ASSIGN(plan_.inputs, parse_specs(root, "inputs"));
     SKERRY_ASSIGN(plan_.outputs, parse_specs(root, "outputs"));
-    if (plan_.outputs.empty()) return root.wrong("outputs: there must be one at least");
+    if (plan_.outputs.empty())
+      return fail(Code::kInvalidArgument, "outputs: there must be one at least");
     for (const TensorSpec& input : plan_.inputs) numbers_.emplace(input.name, plan_.values++);
     SKERRY_ASSIGN(const Node list, root.require("steps"));
     SKERRY_ASSIGN(const auto steps, list.elements());
@@ -222,7 +223,7 @@ class Parser {
     // First who makes what, then who takes it: the file may name steps in any order.
     for (const Node& step : steps) SKERRY_TRY(read_outline(step));
     for (Outline& outline : outlines_) SKERRY_TRY(connect(outline));
-    SKERRY_TRY(find_outputs(root));
+    SKERRY_TRY(find_outputs());
     SKERRY_ASSIGN(const auto order, find_order());
     for (const size_t i : order) SKERRY_TRY(make(outlines_[i]));
     return std::move(plan_);
@@ -297,11 +298,12 @@ class Parser {
     return {};
   }
 
-  Result<void> find_outputs(const Node& root) {
+  Result<void> find_outputs() {
     for (const TensorSpec& output : plan_.outputs) {
       const auto found = numbers_.find(output.name);
       if (found == numbers_.end()) {
-        return root.wrong(fmt::format("outputs: nothing makes '{}'", output.name));
+        return fail(Code::kInvalidArgument,
+                    fmt::format("outputs: nothing makes '{}'", output.name));
       }
       plan_.output_values.push_back(found->second);
     }
