@@ -34,6 +34,7 @@ ARROWS = {
     "graph": {"tensor", "io", "base"},
     "runtime": {"graph", "tensor", "io", "base"},
     "pipeline": {"runtime", "formats", "tensor", "io", "base"},
+    "gateway": {"tensor", "net", "io", "base"},
     "flow": {"pipeline", "formats", "tensor", "rpc", "net", "io", "base"},
     "optimise": {"runtime", "graph", "tensor", "io", "base"},
     "train": {"runtime", "graph", "tensor", "io", "base"},

@@ -114,7 +114,10 @@ HttpResponse error_response(int status, std::string_view message) {
 }
 
 HttpResponse error_response(const Error& error) {
-  return error_response(http_status(error.code()), error.message());
+  HttpResponse response = error_response(http_status(error.code()), error.message());
+  // Statuses are fewer than causes; the gateway of gRPC tells them apart.
+  response.headers.add("Skerry-Error", std::string(code_name(error.code())));
+  return response;
 }
 
 HttpResponse HttpApi::refusal(const HttpRequest&, int status, std::string_view message) {

@@ -52,7 +52,7 @@ fi
 if [[ $scope == demo ]]; then
   bash "$STEPS/apt.sh" apt.txt apt-infer.txt
 else
-  bash "$STEPS/apt.sh" apt.txt apt-infer.txt apt-test.txt
+  bash "$STEPS/apt.sh" apt.txt apt-infer.txt apt-grpc.txt apt-test.txt
 fi
 part vendor onnxruntime/lib/libonnxruntime.so "$LOCKS"/vendor.txt "$LOCKS"/vendor-deb.txt
 part python venv/bin/python "$LOCKS"/python-app.txt "$LOCKS"/python-demo.txt
