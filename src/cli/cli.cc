@@ -113,6 +113,7 @@ int parse_and_run(int argc, const char* const* argv) {
   add_logs_command(app, session);
   add_model_commands(app, session);
   add_infer_commands(app, session);
+  add_top_command(app, session);
   add_access_commands(app, session);
   add_stream_commands(app, session);
   add_removal_commands(app, session);

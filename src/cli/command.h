@@ -45,6 +45,7 @@ void add_status_command(CLI::App& app, Session& session);
 void add_logs_command(CLI::App& app, Session& session);
 void add_model_commands(CLI::App& app, Session& session);   // model publish|list|show|trace|…
 void add_infer_commands(CLI::App& app, Session& session);   // infer bulk
+void add_top_command(CLI::App& app, Session& session);      // top
 void add_access_commands(CLI::App& app, Session& session);  // key, operator, audit
 void add_stream_commands(CLI::App& app, Session& session);  // stream list|show|tail|export|repair
 // group remove|delete, device remove, component delete, cancel; after those groups of commands
