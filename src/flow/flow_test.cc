@@ -10,6 +10,8 @@
 #include <numeric>
 
 #include "flow/audio_cutter.h"
+#include "io/test_directory.h"
+#include "rpc/test_nucleus.h"
 
 namespace skerry::flow {
 namespace {
@@ -123,6 +125,104 @@ TEST(FlowQueue, HoldsBackASenderThatCanWait) {
   while (tasks.size() > 0) loop.run_for(1000);
   EXPECT_EQ(received, (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
   EXPECT_EQ(queue.dropped(), 0u);
+}
+
+// Topics, with a nucleus of the test's own.
+class Topics : public testing::Test {
+ protected:
+  Topics() {
+    for (const char* operation : {"SubscribeToTopic", "SubscribeToIoTCore"}) {
+      nucleus_.answer(operation,
+                      [this, operation](const rpc::ServerStream& stream, std::string_view request) {
+                        subscriptions_.push_back(json::parse(request));
+                        stream.start(std::string("aws.greengrass#") + operation + "Response", "{}");
+                        for (const json& event : events_)
+                          stream.send("aws.greengrass#Event", event.dump());
+                      });
+    }
+    for (const char* operation : {"PublishToTopic", "PublishToIoTCore"}) {
+      nucleus_.answer(
+          operation, [this, operation](const rpc::ServerStream& stream, std::string_view request) {
+            if (refuses_) return stream.fail("aws.greengrass#UnauthorizedError", "{}");
+            published_.push_back(json::parse(request));
+            stream.respond(std::string("aws.greengrass#") + operation + "Response", "{}");
+          });
+    }
+    nucleus_.start();
+  }
+
+  // What the source has sent once there are `count` items.
+  std::vector<std::string> contents(const json& source, size_t count) {
+    const json document = {{"source", source}, {"model", "m"}, {"input", "x"}};
+    const auto config = parse_flow_config(document.dump());
+    EXPECT_TRUE(config);
+    Queue<Item> items(loop_, 64, Drop::kOldest);
+    const auto from = make_source(loop_, pool_, nucleus_.address(), *config);
+    io::TaskScope tasks;
+    tasks.spawn([](Source& of, Queue<Item>& to) -> io::Task<void> { (void)co_await of.run(to); }(
+                                                    *from, items));
+    for (int i = 0; i < 100 && items.size() < count; ++i) loop_.run_for(100);
+    std::vector<std::string> found;
+    tasks.spawn([](Queue<Item>& of, std::vector<std::string>& to) -> io::Task<void> {
+      while (auto item = co_await of.pop()) {
+        const auto elements = tensor::split_bytes(item->content.bytes, 1);
+        to.emplace_back((*elements)[0]);
+      }
+    }(items, found));
+    return found;
+  }
+
+  Result<void> send(const SinkConfig& to, const std::string& line) {
+    const auto http = net::make_http_client(loop_, nullptr);
+    const auto sink = make_sink(loop_, pool_, *http, nucleus_.address(), to);
+    std::optional<Result<void>> sent;
+    io::TaskScope tasks;
+    tasks.spawn([](Sink& of, const std::string& text,
+                   std::optional<Result<void>>& result) -> io::Task<void> {
+      result.emplace(co_await of.send(text));
+    }(*sink, line, sent));
+    for (int i = 0; i < 100 && !sent; ++i) loop_.run_for(100);
+    return sent ? *sent : fail(Code::kInternal, "no answer");
+  }
+
+  io::RealLoop loop_;
+  io::InlinePool pool_;
+  const io::ScratchDirectory scratch_;
+  rpc::TestNucleus nucleus_{loop_, scratch_.path("ipc.sock")};
+  std::vector<json> events_;
+  std::vector<json> subscriptions_;
+  std::vector<json> published_;
+  bool refuses_ = false;
+};
+
+TEST_F(Topics, MessagesOfThisDeviceAreItems) {
+  events_ = {{{"binaryMessage", {{"message", "AAH/"}}}},
+             {{"jsonMessage", {{"message", {{"a", 1}}}}}},
+             {{"other", 1}}};
+  EXPECT_EQ(contents({{"topic", "pictures"}}, 2),
+            (std::vector<std::string>{std::string("\0\1\xff", 3), R"({"a":1})"}));
+  EXPECT_EQ(subscriptions_, std::vector<json>{json({{"topic", "pictures"}})});
+}
+
+TEST_F(Topics, MessagesOfTheBrokerAreItems) {
+  events_ = {{{"message", {{"topicName", "a/b"}, {"payload", "eA=="}}}}};
+  EXPECT_EQ(contents({{"iotCore", "a/+"}}, 1), std::vector<std::string>{"x"});
+}
+
+TEST_F(Topics, AnswersGoToBothKindsOfTopics) {
+  ASSERT_TRUE(send({SinkConfig::Kind::kTopic, "t"}, "hi"));
+  ASSERT_TRUE(send({SinkConfig::Kind::kIotCore, "u"}, "hi"));
+  EXPECT_EQ(published_[0],
+            (json{{"topic", "t"}, {"publishMessage", {{"binaryMessage", {{"message", "aGk="}}}}}}));
+  EXPECT_EQ(published_[1], (json{{"topicName", "u"}, {"qos", "1"}, {"payload", "aGk="}}));
+}
+
+TEST_F(Topics, ARefusedAnswerIsNotTriedAgain) {
+  refuses_ = true;
+  const auto sent = send({SinkConfig::Kind::kTopic, "t"}, "hi");
+  ASSERT_FALSE(sent);
+  EXPECT_EQ(sent.error().code(), Code::kPermissionDenied);
+  EXPECT_FALSE(sent.error().retryable());
 }
 
 const json kSpeech = {

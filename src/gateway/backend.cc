@@ -9,6 +9,8 @@
 namespace skerry::gateway {
 namespace {
 
+constexpr int64_t kPauseMs = 1'000;  // of a loop in which nothing happens
+
 struct Connection {
   io::RealLoop loop;
   std::unique_ptr<net::HttpClient> http = net::make_http_client(loop, nullptr);
@@ -20,7 +22,6 @@ io::Task<void> fetch(Connection* connection, std::string url, net::HttpRequest r
   answer->emplace(co_await connection->http->fetch(
       std::move(url), std::move(request),
       {.timeout_ms = timeout_ms, .max_body_bytes = kMaxAnswerBytes}));
-  connection->loop.stop();
 }
 
 }  // namespace
@@ -31,7 +32,7 @@ Result<net::HttpResponse> Backend::ask(net::HttpRequest request, int64_t timeout
   io::TaskScope scope;
   std::string url = base_ + request.target;
   scope.spawn(fetch(&connection, std::move(url), std::move(request), timeout_ms, &answer));
-  connection.loop.run();
+  while (!answer) connection.loop.run_for(kPauseMs);
   return std::move(*answer);
 }
 

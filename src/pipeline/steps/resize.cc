@@ -11,6 +11,7 @@ namespace skerry::pipeline {
 namespace {
 
 constexpr int64_t kMaxSide = 1 << 14;
+constexpr int64_t kMaxElements = 1 << 28;
 constexpr std::array<std::string_view, 2> kMethods = {"bilinear", "nearest"};
 
 // What one place of the result is made of: weights of the places from `first` on.
@@ -82,6 +83,12 @@ class Resize : public Step {
       return fail(Code::kInvalidArgument, "it takes pixels of UINT8 or FP32, not " + in.describe());
     }
     if (in.shape[0] == height_ && in.shape[1] == width_) return std::vector{in};
+    // Of the image that is as wide as the new one and still as high as the old one, and of the new.
+    const int64_t row = width_ * in.shape[2];
+    if (row > kMaxElements / std::max(in.shape[0], height_)) {
+      return fail(Code::kResourceExhausted,
+                  in.describe() + " is too large an image to make one of that size");
+    }
     SKERRY_ASSIGN(const Floats pixels, Floats::of(in));
     const auto weights = is_nearest_ ? &nearest : &triangle;
     Shape shape = in.shape;
