@@ -12,6 +12,7 @@
 #include "base/sanitizers.h"
 #include "fleet/rollout/cohort.h"
 #include "fleet/rollout/engine.h"
+#include "fleet/store_sql.h"
 #include "fleet/test_fleet.h"
 
 namespace skerry::fleet::rollout {
@@ -36,6 +37,7 @@ enum class Mutant {
   kNeverTimesOut,       // hung devices are waited for
   kLosesAnEffect,       // the state says asked, the executions do not
   kGoesOnAfterVerdict,  // the release is queued once more while it goes back
+  kForgetsTheFormer,    // who has a release that was superseded unproven stays with it
 };
 
 class RolloutSim {
@@ -53,11 +55,8 @@ class RolloutSim {
     auto plan = parse_plan(json::parse(kPlan)).value();
     if (mutant_ == Mutant::kIgnoresTheVerdict) plan.on_failure = OnFailure::kPause;
     if (mutant_ == Mutant::kNeverTimesOut) plan.silence_timeout_s = plan.in_progress_timeout_s = 0;
-    const json request = {{"targetArn", "arn:aws:iot:eu-west-1:000000000000:thinggroup/g"},
-                          {"components", json::object()}};
-    release_ =
-        fleet_.write([&](Store& store) { return fleet_.deployments.create(store, request, plan); })
-            .value();
+    if (chance(0.3)) begin_unproven();
+    release_ = deploy(plan);
   }
 
   // What went wrong, or "".
@@ -75,6 +74,26 @@ class RolloutSim {
   }
 
  private:
+  Deployment deploy(const Plan& plan) {
+    const json request = {{"targetArn", "arn:aws:iot:eu-west-1:000000000000:thinggroup/g"},
+                          {"components", json::object()}};
+    return fleet_
+        .write([&](Store& store) { return fleet_.deployments.create(store, request, plan); })
+        .value();
+  }
+  // A release before, which is superseded when some devices have it and nobody knows of what worth
+  // it is.
+  void begin_unproven() {
+    former_ = deploy(parse_plan(json::parse(kPlan)).value());
+    const Moment moment{fleet_.clock.wall, 0, true};
+    for (int i = 0; i < 3; ++i) {
+      (void)fleet_.write(
+          [&](Store& store) { return rollouts_.tick(store, former_.id, moment, true); });
+    }
+    for (const std::string& name : members_) {
+      if (chance(0.7)) act(name);
+    }
+  }
   bool chance(double probability) { return std::bernoulli_distribution(probability)(random_); }
   const std::string& any_device() {
     auto it = members_.begin();
@@ -242,6 +261,12 @@ class RolloutSim {
           return complain(name + " is not back but " + std::string(to_string(back[name])));
         }
       }
+      for (const JobExecution& each : executions(former_.job_id)) {
+        const bool has_begun = each.started_ms > 0 && each.status != ExecutionStatus::kRemoved;
+        if (has_begun && !back.contains(each.thing.str())) {
+          return complain(each.thing.str() + " was left with a release that nobody proved");
+        }
+      }
       return;
     }
     if (now.state.phase != Phase::kCompleted)
@@ -259,6 +284,10 @@ class RolloutSim {
     if (mutant_ == Mutant::kOpensTooMuch && now.state.stage_is_open && now.state.stage == 0) {
       now.state.boundary = INT64_MAX;
       ASSERT_TRUE(save_rollout(store, now));
+    }
+    if (mutant_ == Mutant::kForgetsTheFormer && !now.previous.unproven_jobs.empty()) {
+      ASSERT_TRUE(store.database().execute("UPDATE rollouts SET previous = '{}' WHERE id = :id",
+                                           now.id.str()));
     }
     if (mutated_) return;
     if (mutant_ == Mutant::kForgetsOneBack && !back.empty()) {
@@ -287,7 +316,7 @@ class RolloutSim {
   const Mutant mutant_;
   TestFleet fleet_;
   Rollouts rollouts_;
-  Deployment release_;
+  Deployment former_, release_;
   bool is_bad_ = false;
   std::set<std::string> members_, left_, vanished_, asked_when_back_;
   int joined_ = 0;
@@ -323,7 +352,7 @@ INSTANTIATE_TEST_SUITE_P(All, RolloutMutants,
                          testing::Values(Mutant::kOpensTooMuch, Mutant::kForgetsOneBack,
                                          Mutant::kIgnoresTheVerdict, Mutant::kAsksTwice,
                                          Mutant::kNeverTimesOut, Mutant::kLosesAnEffect,
-                                         Mutant::kGoesOnAfterVerdict));
+                                         Mutant::kGoesOnAfterVerdict, Mutant::kForgetsTheFormer));
 
 }  // namespace
 }  // namespace skerry::fleet::rollout
