@@ -11,7 +11,7 @@ namespace skerry::fleet {
 namespace {
 
 constexpr std::string_view kModule = "fleet-status";
-constexpr int64_t kHeldCheckMs = 500;
+constexpr int64_t kHeldCheckMs = 500, kStalledCheckMs = 1'000;
 constexpr std::string_view kUninstalled = "UNINSTALLED";
 
 InstalledComponent to_record(const formats::ComponentStatus& status, int64_t now_ms) {
@@ -57,54 +57,75 @@ FleetStatusService::FleetStatusService(io::Env& env, StorePool& stores, DeviceLi
 }
 
 void FleetStatusService::receive(const net::MqttMessage& message) {
+  Heard heard{message, env_.clock.wall_ms()};
   const auto sender = formats::parse_fleet_status_topic(message.topic);
-  if (sender && (held_.contains(*sender) || !budget_.spend(*sender))) {
-    return hold_back(*sender, message);
-  }
-  tasks_.spawn(on_message(message.topic, message.payload));
+  const bool waits = sender && (is_stalled_ || held_.contains(*sender) || !budget_.spend(*sender));
+  if (waits) return hold_back(*sender, std::move(heard));
+  tasks_.spawn(on_message(std::move(heard)));
 }
 
-void FleetStatusService::hold_back(const ThingName& thing, const net::MqttMessage& message) {
+void FleetStatusService::hold_back(const ThingName& thing, Heard heard, bool is_first) {
+  const size_t size = heard.message.payload.size();
+  if (held_bytes_ + size > kHeldBytes) {
+    static log::Limit limit;
+    return limit.write(log::Level::kWarn, kModule, "too many messages wait; ignoring one",
+                       {{"thing", thing.str()}});
+  }
+  if (held_.empty()) held_timer_ = env_.loop.after(kHeldCheckMs, [this] { store_held(); });
   auto& messages = held_[thing];
-  messages.push_back(message);
+  held_bytes_ += size;
+  messages.insert(is_first ? messages.begin() : messages.end(), std::move(heard));
   if (messages.size() > kHeldMessages) {
-    messages.pop_front();
+    take_held(messages);
     if (budget_.first_refusal(thing))
       log::warn(kModule, "too many messages; ignoring some", {{"thing", thing.str()}});
   }
-  if (held_.size() == 1 && messages.size() == 1) {
-    held_timer_ = env_.loop.after(kHeldCheckMs, [this] { store_held(); });
-  }
+}
+
+FleetStatusService::Heard FleetStatusService::take_held(std::deque<Heard>& of_thing) {
+  Heard first = std::move(of_thing.front());
+  of_thing.pop_front();
+  held_bytes_ -= first.message.payload.size();
+  return first;
 }
 
 void FleetStatusService::store_held() {
+  if (is_stalled_) return probe();
   for (auto each = held_.begin(); each != held_.end();) {
     auto& [thing, messages] = *each;
     while (!messages.empty() && budget_.spend(thing)) {
-      tasks_.spawn(on_message(messages.front().topic, messages.front().payload));
-      messages.pop_front();
+      tasks_.spawn(on_message(take_held(messages)));
     }
     each = messages.empty() ? held_.erase(each) : std::next(each);
   }
   if (!held_.empty()) held_timer_ = env_.loop.after(kHeldCheckMs, [this] { store_held(); });
 }
 
-io::Task<void> FleetStatusService::on_message(std::string topic, std::string payload) {
-  const int64_t now_ms = env_.clock.wall_ms();
-  auto stored = co_await stores_.write(
-      [topic, payload = std::move(payload), now_ms](Store& session) -> Result<void> {
-        SKERRY_ASSIGN(auto status, formats::parse_fleet_status(payload));
-        const auto sender = formats::parse_fleet_status_topic(topic);
-        if (!sender || *sender != status.thing) {
-          return fail(Code::kInvalidArgument, "status of another thing: " + status.thing.str());
-        }
-        return store(session, status, now_ms);
-      });
-  if (!stored) {
-    static log::Limit limit;
-    limit.write(log::Level::kWarn, kModule, "message ignored",
-                {{"topic", topic}, {"error", stored.error().message()}});
-  }
+void FleetStatusService::probe() {
+  held_timer_ = env_.loop.after(kStalledCheckMs, [this] { store_held(); });
+  if (held_.empty()) return;
+  const auto first = held_.begin();
+  Heard heard = take_held(first->second);
+  if (first->second.empty()) held_.erase(first);
+  tasks_.spawn(on_message(std::move(heard)));
+}
+
+io::Task<void> FleetStatusService::on_message(Heard heard) {
+  const auto sender = formats::parse_fleet_status_topic(heard.message.topic);
+  auto stored = co_await stores_.write([sender, heard](Store& session) -> Result<void> {
+    SKERRY_ASSIGN(auto status, formats::parse_fleet_status(heard.message.payload));
+    if (!sender || *sender != status.thing) {
+      return fail(Code::kInvalidArgument, "status of another thing: " + status.thing.str());
+    }
+    return store(session, status, heard.at_ms);
+  });
+  const bool waits = !stored && stored.error().retryable() && sender;
+  is_stalled_ = waits;
+  if (stored) co_return;
+  static log::Limit limit;
+  limit.write(log::Level::kWarn, kModule, waits ? "message waits" : "message ignored",
+              {{"topic", heard.message.topic}, {"error", stored.error().message()}});
+  if (waits) hold_back(*sender, std::move(heard), true);
 }
 
 Result<void> FleetStatusService::store(Store& store, const formats::FleetStatus& status,

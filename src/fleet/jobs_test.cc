@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fleet/fleet_status.h"
+#include "fleet/store_sql.h"
 #include "fleet/test_fleet.h"
 
 namespace skerry::fleet {
@@ -376,6 +377,34 @@ TEST_F(FleetStatusTest, OfAFloodTheLastIsStoredWhenTheThingHasSlowedDown) {
   fleet.clock.monotonic += 10'000;
   for (int i = 0; i < 100 && installed() != "a 1.0.100 RUNNING; "; ++i) fleet.loop.run_for(100);
   EXPECT_EQ(installed(), "a 1.0.100 RUNNING; ");
+  report({{"components", {component("a", "2.0.0", "RUNNING")}}});
+  EXPECT_EQ(installed(), "a 2.0.0 RUNNING; ") << "nothing is held back any more";
+}
+
+// A device was told that it was heard: it does not say it again.
+TEST_F(FleetStatusTest, WhatIsSaidWhileTheDiskIsFullIsStoredWhenThereIsRoom) {
+  report({{"components", {component("a", "1.0.0", "RUNNING")}}});
+  const auto most_pages = [&](int64_t pages) {
+    ASSERT_TRUE(fleet.store->database().select("PRAGMA max_page_count = " + std::to_string(pages),
+                                               [](const Row&) { return 0; }));
+  };
+  most_pages(1);  // as many as there are
+  const std::string reason(100'000, 'x');
+  const auto told = [&](const char* version) {
+    json one = component("a", version, "BROKEN");
+    one["componentStatusDetails"] = {{"statusCodes", {"RUN_ERROR"}}, {"statusReason", reason}};
+    report({{"components", {one}}});
+  };
+  told("1.1.0");
+  told("1.2.0");
+  report({{"messageType", "PARTIAL"}, {"components", {component("b", "1.0.0", "RUNNING")}}});
+  EXPECT_EQ(installed(), "a 1.0.0 RUNNING; ");
+  for (int i = 0; i < 15; ++i) fleet.loop.run_for(100);
+  EXPECT_EQ(installed(), "a 1.0.0 RUNNING; ");
+  most_pages(1'000'000);
+  const std::string all = "a 1.2.0 BROKEN; b 1.0.0 RUNNING; ";  // in their order
+  for (int i = 0; i < 200 && installed() != all; ++i) fleet.loop.run_for(100);
+  EXPECT_EQ(installed(), all);
   report({{"components", {component("a", "2.0.0", "RUNNING")}}});
   EXPECT_EQ(installed(), "a 2.0.0 RUNNING; ") << "nothing is held back any more";
 }
