@@ -105,6 +105,9 @@ NucleusInfo info_of(const DeviceConfig& config) {
   info.default_limits = config.default_limits;
   info.processes_of_one_component = config.processes_of_one_component;
   info.healthy_for_ms = config.healthy_for_ms;
+  info.metrics_interval_ms = config.metrics_interval_ms;
+  info.telemetry_aggregate_ms = config.telemetry_aggregate_s * 1'000;
+  info.telemetry_publish_ms = config.telemetry_enabled ? config.telemetry_publish_s * 1'000 : 0;
   info.find_user = find_user;
   info.ipc_address = info.ipc_socket();
   const char* runtime_directory = info.privileged ? "/run" : std::getenv("XDG_RUNTIME_DIR");

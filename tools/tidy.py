@@ -29,6 +29,8 @@ ARROWS = {
     "io": {"base"},
     "tensor": {"base"},
     "formats": {"tensor", "io", "base"},
+    "hybrid": {"formats", "net", "io", "base"},
+    "monitor": {"formats", "tensor", "io", "base"},
     "rpc": {"net", "io", "base"},
     "net": {"io", "base"},
     "graph": {"tensor", "io", "base"},
@@ -42,9 +44,9 @@ ARROWS = {
     "nucleus": {"formats", "rpc", "net", "io", "base"},
     "streams": {"formats", "rpc", "net", "io", "base"},
     "fleet": {"formats", "rpc", "net", "io", "base"},
-    "serve": {"pipeline", "runtime", "tensor", "formats", "rpc", "net", "io", "base"},
+    "serve": {"monitor", "pipeline", "runtime", "tensor", "formats", "rpc", "net", "io", "base"},
     "federated": {"train", "formats", "net", "io", "base"},
-    "cli": {"compile", "optimise", "runtime", "graph", "tensor", "formats", "rpc", "net", "io", "base"},
+    "cli": {"hybrid", "monitor", "compile", "optimise", "runtime", "graph", "tensor", "formats", "rpc", "net", "io", "base"},
 }
 
 # Seconds of compile time each: they stay inside the module that owns them.

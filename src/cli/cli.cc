@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/hybrid_commands.h"
 
 namespace skerry::cli {
 namespace {
@@ -115,6 +116,9 @@ int parse_and_run(int argc, const char* const* argv) {
   add_infer_commands(app, session);
   add_top_command(app, session);
   add_access_commands(app, session);
+  add_metric_commands(app, session);
+  add_tune_commands(app, session);
+  add_drift_commands(app, session);
   add_stream_commands(app, session);
   add_removal_commands(app, session);
   try {

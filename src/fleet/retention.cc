@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "fleet/access/access_store.h"
 #include "fleet/component_events.h"
+#include "fleet/device_metrics.h"
 #include "fleet/model_metrics.h"
 
 namespace skerry::fleet {
@@ -21,7 +22,8 @@ io::Task<void> keep_pruning(io::Env& env, StorePool& stores) {
           SKERRY_ASSIGN(int64_t entries, prune_audit(store, now_ms - kAuditRetentionMs, kPiece));
           SKERRY_ASSIGN(int64_t metrics, prune_metrics(store, now_ms - kRetentionMs, kPiece));
           SKERRY_ASSIGN(int64_t events, prune_events(store, now_ms - kRetentionMs, kPiece));
-          return jobs + entries + metrics + events;
+          SKERRY_ASSIGN(int64_t points, prune_device_metrics(store, now_ms, kPiece));
+          return jobs + entries + metrics + events + points;
         },
         StorePool::Need::kRelief);
     if (!gone) {

@@ -23,6 +23,7 @@
 #include "fleet/data_plane.h"
 #include "fleet/deployments.h"
 #include "fleet/device_link.h"
+#include "fleet/device_metrics.h"
 #include "fleet/fleet_status.h"
 #include "fleet/jobs.h"
 #include "fleet/model_metrics.h"
@@ -158,7 +159,8 @@ struct FleetServer::Parts {
   std::optional<BrokerSupervisor> broker;
   std::optional<FleetStatusService> fleet_status;    // outlives the link, which calls it
   std::optional<ModelMetricsService> model_metrics;  // so does this
-  std::optional<StreamsService> streams;             // and this
+  std::optional<DeviceMetricsService> device_metrics;
+  std::optional<StreamsService> streams;  // and this
   std::unique_ptr<DeviceLink> link;
   std::optional<JobsService> jobs;
   std::optional<ShadowService> shadows;
@@ -269,6 +271,7 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   jobs.emplace(env, *stores, *deployments, *link);
   fleet_status.emplace(env, *stores, *link);
   model_metrics.emplace(env, *stores, *link);
+  device_metrics.emplace(env, *stores, *link);
   streams.emplace(env, *stores, *artifacts, *link, options.stream_quota_mb << 20);
   io::Completion<Result<bool>> connected(env.loop);
   link->on_connected([connected]() mutable { connected.complete(true); });

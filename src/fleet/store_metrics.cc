@@ -6,6 +6,7 @@
 #include "fleet/model_metrics.h"
 #include "fleet/store.h"
 #include "fleet/store_sql.h"
+#include "fleet/summary_runs.h"
 
 namespace skerry::fleet {
 namespace {
@@ -17,42 +18,12 @@ using formats::ModelTotals;
 
 constexpr int64_t kHourMs = 3'600'000;
 constexpr int64_t kDayMs = 24 * kHourMs;
-// Runs of a thing's service that are told apart; one that was told before would count again.
-constexpr int64_t kRunsOfThing = 8;
 
 Result<ModelCounts> unpacked(std::string_view packed) {
   ModelCounts counts;
   ModelTotals totals;
   if (formats::add_packed(packed, counts, totals)) return counts;
   return fail(Code::kCorrupt, "control-plane database: counts of a model are damaged");
-}
-
-// False where the thing's summary was taken before.
-Result<bool> take_sequence(Database& database, const ThingName& thing,
-                           const InferenceSummary& summary, int64_t now_ms) {
-  SKERRY_ASSIGN(auto windows,
-                database.select(
-                    "SELECT highest, below FROM summary_runs WHERE thing = :thing AND run = :run",
-                    [](const Row& row) {
-                      return formats::SequenceWindow{static_cast<uint64_t>(row.number("highest")),
-                                                     static_cast<uint64_t>(row.number("below"))};
-                    },
-                    thing.str(), summary.run));
-  formats::SequenceWindow window = windows.empty() ? formats::SequenceWindow() : windows.front();
-  if (!window.take(summary.sequence)) return false;
-  SKERRY_TRY(database.execute(
-      "INSERT INTO summary_runs (thing, run, highest, below, seen_ms) VALUES (:thing, :run, "
-      ":highest, :below, :seen) ON CONFLICT (thing, run) DO UPDATE SET "
-      "highest = excluded.highest, below = excluded.below, seen_ms = excluded.seen_ms",
-      thing.str(), summary.run, static_cast<int64_t>(window.highest),
-      static_cast<int64_t>(window.below), now_ms));
-  if (windows.empty()) {
-    SKERRY_TRY(database.execute(
-        "DELETE FROM summary_runs WHERE thing = :thing AND run NOT IN (SELECT run FROM "
-        "summary_runs WHERE thing = :same ORDER BY seen_ms DESC, run LIMIT :limit)",
-        thing.str(), thing.str(), kRunsOfThing));
-  }
-  return true;
 }
 
 // A thing's list of versions has an end; those it has not spoken of for a day make room.
@@ -150,7 +121,7 @@ Result<bool> take_summary(Store& store, const ThingName& thing, const InferenceS
   bool taken = false;
   SKERRY_TRY(store.transaction([&]() -> Result<void> {
     SKERRY_TRY(store.find_thing(thing));
-    SKERRY_ASSIGN(taken, take_sequence(database, thing, summary, now_ms));
+    SKERRY_ASSIGN(taken, take_sequence(database, thing, summary.run, summary.sequence, now_ms));
     if (!taken) return {};
     for (const formats::ModelSummary& model : summary.models) {
       SKERRY_TRY(add_to_thing(database, thing, model, now_ms));

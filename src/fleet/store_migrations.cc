@@ -62,6 +62,13 @@ const std::vector<const char*> kAccess = {
     "CREATE INDEX audit_by_actor ON audit (actor, sequence)",
     "CREATE INDEX audit_by_operation ON audit (operation, sequence)"};
 
+// Migration 20: the history of devices' metrics; a device's points of one length lie together.
+const std::vector<const char*> kDeviceMetrics = {
+    "CREATE TABLE device_metrics (thing TEXT NOT NULL, length_ms BIGINT NOT NULL, "
+    "at_ms BIGINT NOT NULL, series TEXT NOT NULL, PRIMARY KEY (thing, length_ms, at_ms)) "
+    "WITHOUT ROWID",
+    "CREATE INDEX device_metrics_by_time ON device_metrics (length_ms, at_ms)"};
+
 // Migration 9: what models do on devices. WITHOUT ROWID is SQLite's: rows lie in the order of their
 // key, so that all things of one version are read in one sweep.
 const std::vector<const char*> kModelMetrics = {
@@ -268,6 +275,7 @@ const std::vector<Migration>& migrations() {
       {17, kStreamCursors},
       {18, kComponentEvents},
       {19, kEndings},
+      {20, kDeviceMetrics},
   };
   return kMigrations;
 }

@@ -42,6 +42,22 @@ Result<Node> nucleus_configuration(const Node& root) {
       services.wrong("needs aws.greengrass.Nucleus (or aws.greengrass.NucleusLite)").error());
 }
 
+// The stock nucleus and its documentation write the intervals differently.
+Result<void> read_telemetry(const Node& node, DeviceConfig& config) {
+  SKERRY_TRY(node.read("enabled", config.telemetry_enabled));
+  for (const char* unit : {"Sec", "Seconds"}) {
+    const std::string tail = std::string("MetricsInterval") + unit;
+    SKERRY_TRY(node.read("periodicAggregate" + tail, config.telemetry_aggregate_s));
+    SKERRY_TRY(node.read("periodicPublish" + tail, config.telemetry_publish_s));
+  }
+  for (const int64_t seconds : {config.telemetry_aggregate_s, config.telemetry_publish_s}) {
+    if (seconds < 1 || seconds > 30 * 86'400) {
+      return node.wrong("intervals must be 1 to 2592000 seconds");
+    }
+  }
+  return {};
+}
+
 Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
   SKERRY_ASSIGN(config.region, required(node, "awsRegion"));
   SKERRY_ASSIGN(config.broker_host, required(node, "iotDataEndpoint"));
@@ -66,11 +82,17 @@ Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
     config.default_user = defaults.posix_user;
     config.default_limits = defaults.limits;
   }
+  SKERRY_ASSIGN(auto telemetry, node.find("telemetry"));
+  if (telemetry) SKERRY_TRY(read_telemetry(*telemetry, config));
   SKERRY_ASSIGN(auto own, node.find("skerry"));
   if (own) {
     SKERRY_TRY(own->read("healthyForMs", config.healthy_for_ms));
     if (config.healthy_for_ms < 0 || config.healthy_for_ms > 3'600'000) {
       return own->wrong("healthyForMs must be 0 to 3600000");
+    }
+    SKERRY_TRY(own->read("metricsIntervalMs", config.metrics_interval_ms));
+    if (config.metrics_interval_ms < 100 || config.metrics_interval_ms > 3'600'000) {
+      return own->wrong("metricsIntervalMs must be 100 to 3600000");
     }
     int64_t processes = static_cast<int64_t>(config.processes_of_one_component);
     SKERRY_TRY(own->read("maxProcesses", processes));

@@ -25,6 +25,11 @@ struct DeviceConfig {
   std::string default_user;                // runWithDefault.posixUser
   formats::ResourceLimits default_limits;  // runWithDefault.systemResourceLimits
   uint64_t processes_of_one_component = 1024;  // skerry.maxProcesses: threads count as well
+  int64_t metrics_interval_ms = 60'000;        // skerry.metricsIntervalMs
+  // telemetry.enabled and telemetry.periodic{Aggregate,Publish}MetricsIntervalSeconds
+  bool telemetry_enabled = true;
+  int64_t telemetry_aggregate_s = 3'600;
+  int64_t telemetry_publish_s = 86'400;
   int64_t healthy_for_ms = 500;  // skerry.healthyForMs: how long a new deployment has to run well
 };
 

@@ -212,6 +212,16 @@ Result<void> MqttRouter::publish(Sender sender, net::MqttMessage message, Done s
   return {};
 }
 
+Result<void> MqttRouter::deliver(net::MqttMessage message, Done answered) {
+  message.must_be_heard = true;
+  return client_.publish(std::move(message),
+                         [this, alive = alive_, then = std::move(answered)](const Error* error) {
+                           if (!*alive) return;
+                           note_hearing(error);
+                           then(error);
+                         });
+}
+
 void MqttRouter::note_hearing(const Error* error) {
   if (!error) say_again_ms_ = limits_.say_again_min_ms;
   if (!error || error->code() != Code::kNotFound || std::exchange(is_unheard_, true)) return;

@@ -77,6 +77,10 @@ class MqttRouter {
   // net::MqttClient::publish.
   Result<void> publish(Sender sender, net::MqttMessage message, Done settled = {});
 
+  // A message of the nucleus that is to arrive: `answered` hears once, when the broker has
+  // answered, however many connections later; kNotFound where nobody has subscribed to it.
+  Result<void> deliver(net::MqttMessage message, Done answered);
+
   // `deliver` gets messages from now on, and those that the broker retains. `settled` hears once:
   // of an error where the broker refuses (the subscription is dead then, and still to be ended),
   // else of success, as of publish(). An error at once: no filter, or too many of them.

@@ -15,7 +15,11 @@ Result<std::unique_ptr<Nucleus>> Nucleus::open(io::Env& env, const NucleusInfo& 
 Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttClient& mqtt,
                  Hooks hooks, std::unique_ptr<DeviceState> state)
     : env_(env),
+      info_(info),
       mqtt_(env.loop, mqtt),
+      metrics_(env, mqtt_, info.thing, info.metrics(),
+               MetricsLimits{.interval_ms = info.metrics_interval_ms}),
+      health_(env, mqtt_, info),
       shadows_(env.files, info.state_directory() + "/shadows"),
       operator_token_(env.random.token(32)),
       hooks_(std::move(hooks)),
@@ -65,11 +69,14 @@ void Nucleus::start() {
   // First: it connects while the components come up.
   mqtt_.start(std::move(events), [this] { greet(); });
   jobs_->start();
+  if (info_.metrics_interval_ms == 0) return;
+  metrics_.start([this](Metrics& metrics) { health_.sample(metrics, components()); });
 }
 
 void Nucleus::greet() {
   if (jobs_) jobs_->on_connected();
   reporter_->on_connected();
+  metrics_.on_connected();
 }
 
 io::Task<void> Nucleus::shut_down() {
@@ -77,6 +84,7 @@ io::Task<void> Nucleus::shut_down() {
                   // start
   engine_->stop_tending();  // mending would start what is stopped here
   co_await supervisor_->apply({});
+  if (info_.metrics_interval_ms > 0) co_await metrics_.flush();
 }
 
 std::optional<ComponentName> Nucleus::component_of_token(std::string_view svcuid) const {

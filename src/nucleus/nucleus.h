@@ -11,8 +11,10 @@
 #include "nucleus/deployment_engine.h"
 #include "nucleus/device_state.h"
 #include "nucleus/fleet_status_reporter.h"
+#include "nucleus/health.h"
 #include "nucleus/ipc/server.h"
 #include "nucleus/jobs_client.h"
+#include "nucleus/metrics.h"
 #include "nucleus/mqtt_router.h"
 #include "nucleus/nucleus_info.h"
 #include "nucleus/package_store.h"
@@ -41,6 +43,7 @@ class Nucleus : public IpcHost {
   Result<void> control(const ComponentName& component, ComponentControl what) override;
   Result<void> report_state(const ComponentName& component, ComponentState reported) override;
   ShadowFiles& shadows() override { return shadows_; }
+  Metrics& metrics() override { return metrics_; }
   io::Env& env() override { return env_; }
   MqttRouter* mqtt() override { return &mqtt_; }
   UpdateConsent& consent() override { return consent_; }
@@ -57,7 +60,10 @@ class Nucleus : public IpcHost {
   void greet();
 
   io::Env& env_;
+  const NucleusInfo& info_;
   MqttRouter mqtt_;
+  Metrics metrics_;
+  Health health_;
   ShadowFiles shadows_;
   const std::string operator_token_;
   Hooks hooks_;

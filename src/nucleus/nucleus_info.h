@@ -35,6 +35,10 @@ struct NucleusInfo {
   uint64_t processes_of_one_component = 1024;
   int64_t healthy_for_ms = 500;  // a deployment succeeds after this long without a failure
   int64_t healthy_within_ms = 600'000;
+  int64_t metrics_interval_ms = 0;  // of each summary; 0: none are kept
+  // System health telemetry as the stock nucleus sends it; 0: never.
+  int64_t telemetry_aggregate_ms = 3'600'000;
+  int64_t telemetry_publish_ms = 0;
   // The user of a component for which nobody names one; called where the nucleus is privileged.
   std::function<Result<uint32_t>(const ComponentName&)> allocate_user;
   // uid and gid of "user" or "user:group".
@@ -44,6 +48,7 @@ struct NucleusInfo {
 
   std::string ipc_socket() const { return root + "/ipc.socket"; }
   std::string state_directory() const { return root + "/state"; }
+  std::string metrics() const { return root + "/metrics"; }
   std::string clock_file() const { return state_directory() + "/clock"; }
   std::string packages() const { return root + "/packages"; }
   std::string staging() const { return root + "/staging"; }

@@ -12,10 +12,13 @@
 #include "base/sanitizers.h"
 #include "io/fault_files.h"
 #include "io/test_directory.h"
-#include "streams/test_lying_files.h"
+#include "io/test_lying_files.h"
 
 namespace skerry::streams {
 namespace {
+
+using io::Lie;
+using io::LyingFiles;
 
 using testing::ElementsAre;
 

@@ -26,6 +26,7 @@ constexpr const char* kConfiguration = R"({
   "mqtt": {"port": 8883, "hosts": ["a", "b"]},
   "greeting": "hello",
   "accessControl": {
+    "aws.greengrass.ipc.componentmetric": {"all": {"operations": ["*"], "resources": ["*"]}},
     "aws.greengrass.ShadowManager": {"all": {"operations": ["*"], "resources": ["*"]}},
     "aws.greengrass.ipc.pubsub": {"all": {"operations": ["*"], "resources": ["*"]}},
     "aws.greengrass.ipc.mqttproxy": {"all": {"operations": ["*"], "resources": ["#"]}}}})";

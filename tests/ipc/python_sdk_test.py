@@ -220,6 +220,23 @@ class PythonSdk(unittest.TestCase):
         with self.assertRaises(model.UnauthorizedError):
             self.client().validate_authorization_token(token="TOKEN-BARE")
 
+    def test_metrics(self):
+        client = self.client()
+        metrics = [model.Metric(name="Frames", unit=model.MetricUnitType.COUNT, value=3),
+                   model.Metric(name="Wait", unit=model.MetricUnitType.SECONDS, value=0.25)]
+        for _ in range(3):
+            client.put_component_metric(metrics=metrics)
+        for wrong in ([], [model.Metric(name="A", unit="COUNT", value=-1)],
+                      [model.Metric(name="A" * 33, unit="COUNT", value=1)],
+                      [metrics[0], model.Metric(name="A", unit="PARSECS", value=1)]):
+            with self.assertRaises(model.InvalidArgumentsError):
+                client.put_component_metric(metrics=wrong)
+        with self.assertRaises(model.ServiceError):  # more series than a component has
+            client.put_component_metric(metrics=[
+                model.Metric(name=f"N{i}", unit="COUNT", value=1) for i in range(100)])
+        with self.assertRaises(model.UnauthorizedError):
+            self.client("TOKEN-BARE").put_component_metric(metrics=metrics)
+
     def test_what_is_not_served_says_so(self):
         with self.assertRaisesRegex(model.ServiceError, "") as caught:
             self.client().create_debug_password()

@@ -119,6 +119,7 @@ std::span<const Route> certificate_routes();
 std::span<const Route> job_routes();
 std::span<const Route> access_routes();
 std::span<const Route> overview_routes();
+std::span<const Route> metric_routes();
 std::span<const Route> model_routes();
 std::span<const Route> rollout_routes();
 

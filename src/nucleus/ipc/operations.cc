@@ -48,6 +48,7 @@ constexpr std::array kOperations = {
               subscribe_to_validate_configuration_updates, kServiceError},
     Operation{"SendConfigurationValidityReport", send_configuration_validity_report,
               kInvalidArguments},
+    Operation{"PutComponentMetric", put_component_metric, kInvalidArguments},
     Operation{"ValidateAuthorizationToken", validate_authorization_token, kServiceError},
 };
 
@@ -61,7 +62,6 @@ constexpr std::array kNotSupported = {
     std::string_view("GetLocalDeploymentStatus"),
     std::string_view("GetSecretValue"),
     std::string_view("ListLocalDeployments"),
-    std::string_view("PutComponentMetric"),
     std::string_view("SubscribeToCertificateUpdates"),
     std::string_view("VerifyClientDeviceIdentity"),
 };

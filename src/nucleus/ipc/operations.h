@@ -97,6 +97,8 @@ IpcOutcome restart_component(const IpcCall& call);
 IpcOutcome stop_component(const IpcCall& call);
 // authorization.cc
 IpcOutcome validate_authorization_token(const IpcCall& call);
+// metrics.cc
+IpcOutcome put_component_metric(const IpcCall& call);
 // shadows.cc
 IpcOutcome get_thing_shadow(const IpcCall& call);
 IpcOutcome update_thing_shadow(const IpcCall& call);

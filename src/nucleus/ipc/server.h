@@ -20,6 +20,7 @@
 
 namespace skerry::nucleus {
 
+class Metrics;
 class MqttRouter;
 class UpdateConsent;
 
@@ -41,6 +42,7 @@ class IpcHost {
   // The component says it is kRunning, or kErrored. kNotFound where it is not (any more) here.
   virtual Result<void> report_state(const ComponentName& component, ComponentState reported) = 0;
   virtual ShadowFiles& shadows() = 0;
+  virtual Metrics& metrics() = 0;
   virtual io::Env& env() = 0;
   // Null where the device has no broker.
   virtual MqttRouter* mqtt() = 0;

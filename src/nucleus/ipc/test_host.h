@@ -14,6 +14,7 @@
 #include "io/random.h"
 #include "net/test_mqtt.h"
 #include "nucleus/ipc/server.h"
+#include "nucleus/metrics.h"
 #include "nucleus/mqtt_router.h"
 #include "nucleus/test_config.h"
 #include "nucleus/update_consent.h"
@@ -52,6 +53,7 @@ class FakeHost : public IpcHost {
     return {};
   }
   ShadowFiles& shadows() override { return shadow_files; }
+  Metrics& metrics() override { return device_metrics; }
   io::Env& env() override { return environment; }
   MqttRouter* mqtt() override { return has_mqtt ? &router : nullptr; }
   UpdateConsent& consent() override { return updates; }
@@ -78,6 +80,7 @@ class FakeHost : public IpcHost {
   io::InlinePool pool;
   io::Env environment;
   ShadowFiles shadow_files{files, "/state/shadows"};
+  Metrics device_metrics{environment, router, ThingName("press"), "/state/metrics"};
 };
 
 }  // namespace skerry::nucleus

@@ -9,11 +9,14 @@
 
 #include "base/sanitizers.h"
 #include "io/test_env.h"
+#include "io/test_lying_files.h"
 #include "net/test_support.h"
-#include "streams/test_lying_files.h"
 
 namespace skerry::streams {
 namespace {
+
+using io::Lie;
+using io::LyingFiles;
 
 constexpr ExportOptions kQuick = {.backoff_min_ms = 1, .backoff_max_ms = 4, .batch_bytes = 300};
 

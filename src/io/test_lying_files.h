@@ -6,16 +6,16 @@
 
 #include "io/fault_files.h"
 
-namespace skerry::streams {
+namespace skerry::io {
 
 // A disk whose synced writes, or names, are not durable, or that does not cut files.
 enum class Lie { kNone, kSync, kDirectorySync, kTruncate };
 
-class LyingFiles : public io::FaultFiles {
+class LyingFiles : public FaultFiles {
  public:
   explicit LyingFiles(Lie lie = Lie::kNone) : lie_(lie) {}
   void set_lie(Lie lie) { lie_ = lie; }
-  Result<std::unique_ptr<io::File>> open(const std::string& path, io::OpenMode mode,
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode,
                                          uint32_t permissions) override {
     auto file = FaultFiles::open(path, mode, permissions);
     if (!file || lie_ == Lie::kNone) return file;
@@ -26,9 +26,9 @@ class LyingFiles : public io::FaultFiles {
   }
 
  private:
-  class LyingFile : public io::File {
+  class LyingFile : public File {
    public:
-    LyingFile(std::unique_ptr<io::File> file, Lie lie) : file_(std::move(file)), lie_(lie) {}
+    LyingFile(std::unique_ptr<File> file, Lie lie) : file_(std::move(file)), lie_(lie) {}
     Result<void> write(std::string_view bytes) override { return file_->write(bytes); }
     Result<std::string> read_at(uint64_t offset, size_t size) override {
       return file_->read_at(offset, size);
@@ -40,10 +40,10 @@ class LyingFiles : public io::FaultFiles {
     Result<void> sync() override { return lie_ == Lie::kSync ? Result<void>() : file_->sync(); }
 
    private:
-    std::unique_ptr<io::File> file_;
+    std::unique_ptr<File> file_;
     Lie lie_;
   };
   Lie lie_;
 };
 
-}  // namespace skerry::streams
+}  // namespace skerry::io

@@ -1,0 +1,68 @@
+// The history of devices' metrics, from the summaries of their rings (formats/metric_summary.h):
+// minutes, hours and days of each device. The functions work in the session they are given: one
+// unit of work of the StorePool.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "fleet/device_link.h"
+#include "fleet/store_pool.h"
+#include "fleet/thing_budget.h"
+#include "formats/metric_summary.h"
+#include "io/env.h"
+#include "io/task.h"
+
+namespace skerry::fleet {
+
+// How long one point is, and how long points are kept.
+struct MetricLevel {
+  const char* name;
+  int64_t length_ms;
+  int64_t kept_ms;
+};
+inline constexpr int64_t kMinuteOfMetricsMs = 60'000;
+inline constexpr int64_t kDayOfMetricsMs = 1'440 * kMinuteOfMetricsMs;
+inline constexpr MetricLevel kMetricLevels[] = {
+    {"minute", kMinuteOfMetricsMs, 2 * kDayOfMetricsMs},
+    {"hour", 60 * kMinuteOfMetricsMs, 90 * kDayOfMetricsMs},
+    {"day", kDayOfMetricsMs, 730 * kDayOfMetricsMs},
+};
+
+// All of it or nothing; false where this one was taken before. It counts where the device's clock
+// says, as far as that can be believed: at most 30 days ago and not ahead; else now.
+// kResourceExhausted where the device has more series than kSeriesOfDay in a day.
+inline constexpr size_t kSeriesOfDay = 512;
+Result<bool> take_metrics(Store& store, const ThingName& thing,
+                          const formats::MetricSummary& summary, int64_t now_ms);
+
+// Points of one level that begin in [from, until), merged over the things.
+Result<formats::SeriesHistory> metric_history(Store& store, const std::vector<ThingName>& things,
+                                              const MetricLevel& level, int64_t from_ms,
+                                              int64_t until_ms);
+
+// Forgets what is older than its level is kept, at most `limit` rows of each; how many went.
+Result<int64_t> prune_device_metrics(Store& store, int64_t now_ms, int64_t limit);
+
+class DeviceMetricsService {
+ public:
+  // Registers its route with `link`, which must not outlive it. Of a thing that floods, what is too
+  // much is ignored.
+  DeviceMetricsService(io::Env& env, StorePool& stores, DeviceLink& link);
+
+ private:
+  void receive(const net::MqttMessage& message);
+  io::Task<void> on_summary(ThingName thing, std::string payload);
+
+  // A device that was offline for days brings its minutes as fast as they are taken.
+  static constexpr double kBurst = 3'000, kPerSecond = 20;
+
+  io::Env& env_;
+  StorePool& stores_;
+  ThingBudget budget_;
+  io::TaskScope tasks_;
+};
+
+}  // namespace skerry::fleet
