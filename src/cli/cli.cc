@@ -115,6 +115,7 @@ int parse_and_run(int argc, const char* const* argv) {
   add_model_commands(app, session);
   add_infer_commands(app, session);
   add_top_command(app, session);
+  add_learn_commands(app, session);
   add_access_commands(app, session);
   add_metric_commands(app, session);
   add_tune_commands(app, session);

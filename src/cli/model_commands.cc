@@ -301,6 +301,7 @@ Examples:
   add_model_convert(*model, session);
   add_model_bench(*model, session);
   add_model_optimise(*model, session);
+  add_model_train(*model, session);
   add_model_compile(*model, session);
   add_questions(*model, session);
   add_changes(*model, session);

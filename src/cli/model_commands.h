@@ -16,5 +16,6 @@ void add_model_graph_commands(CLI::App& model, Session& session);  // model insp
 void add_model_convert(CLI::App& model, Session& session);
 void add_model_bench(CLI::App& model, Session& session);
 void add_model_optimise(CLI::App& model, Session& session);
+void add_model_train(CLI::App& model, Session& session);  // model train|finetune
 
 }  // namespace skerry::cli

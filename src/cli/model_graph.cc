@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "io/files.h"
@@ -136,6 +137,23 @@ std::string bytes_text(int64_t bytes) {
   const std::string text =
       scaled(static_cast<double>(bytes), 1024, {" KiB", " MiB", " GiB", " TiB"});
   return bytes < 1024 ? text + " B" : text;
+}
+
+std::string contract_of(const graph::Graph& graph) {
+  using nlohmann::json;
+  const auto spec = [](const graph::Value& value) {
+    json shape = json::array();
+    for (const graph::Dim& dim : value.type().shape.value_or(graph::Shape())) {
+      shape.push_back(dim.is_fixed() ? dim.size() : -1);
+    }
+    return json{{"name", value.name()},
+                {"datatype", tensor::name_of(value.type().element)},
+                {"shape", shape}};
+  };
+  json contract = {{"inputs", json::array()}, {"outputs", json::array()}};
+  for (const auto& input : graph.inputs()) contract["inputs"].push_back(spec(*input));
+  for (const graph::Value* output : graph.outputs()) contract["outputs"].push_back(spec(*output));
+  return contract.dump(1) + "\n";
 }
 
 }  // namespace skerry::cli

@@ -26,6 +26,9 @@ Result<std::vector<tensor::Tensor>> inputs_for(const graph::Graph& graph,
 std::string count_text(int64_t count);  // "12.5 M"
 std::string bytes_text(int64_t bytes);  // "1.2 MiB"
 
+// What a model takes and gives, as the file that skerry model publish wants.
+std::string contract_of(const graph::Graph& graph);
+
 // The graph as a picture.
 std::string graph_svg(const graph::Graph& graph);
 

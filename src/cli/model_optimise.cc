@@ -17,6 +17,7 @@
 #include "optimise/names.h"
 #include "optimise/pass.h"
 #include "optimise/search/report.h"
+#include "train/compress.h"
 
 // NOLINTNEXTLINE(readability-redundant-declaration): no header of POSIX has it.
 extern char** environ;
@@ -35,6 +36,9 @@ struct OptimiseOptions {
   std::string goal = "latency";
   std::string max_drop = "1%";
   optimise::SearchOptions search;
+  std::string train_data, train_labels;
+  size_t train_epochs = 2;
+  double train_rate = 3e-4;
 };
 
 // --- Passes alone -------------------------------------------------------------------------------
@@ -126,22 +130,6 @@ Result<optimise::Measurement> measure_apart(const OptimiseOptions& options, cons
                                               : "the engine died: " + done.status.text());
 }
 
-json contract_of(const graph::Graph& graph) {
-  const auto spec = [](const graph::Value& value) {
-    json shape = json::array();
-    for (const graph::Dim& dim : value.type().shape.value_or(graph::Shape())) {
-      shape.push_back(dim.is_fixed() ? dim.size() : -1);
-    }
-    return json{{"name", value.name()},
-                {"datatype", tensor::name_of(value.type().element)},
-                {"shape", shape}};
-  };
-  json contract = {{"inputs", json::array()}, {"outputs", json::array()}};
-  for (const auto& input : graph.inputs()) contract["inputs"].push_back(spec(*input));
-  for (const graph::Value* output : graph.outputs()) contract["outputs"].push_back(spec(*output));
-  return contract;
-}
-
 Result<void> write_results(const OptimiseOptions& options, const optimise::SearchResult& result,
                            const graph::Graph& source) {
   io::RealFiles files;
@@ -149,7 +137,7 @@ Result<void> write_results(const OptimiseOptions& options, const optimise::Searc
   SKERRY_ASSIGN(const std::string bytes, io::read_file(files, winner, uint64_t{4} << 30));
   const std::pair<const char*, std::string> kFiles[] = {
       {"/model.onnx", bytes},
-      {"/contract.json", contract_of(source).dump(1) + "\n"},
+      {"/contract.json", contract_of(source)},
       {"/report.json", report_json(result, options.search)},
       {"/report.md", report_markdown(result, options.search)},
       {"/report.html", report_html(result, options.search)},
@@ -179,6 +167,59 @@ Table trial_table(const optimise::SearchResult& result, const optimise::SearchOp
   return table;
 }
 
+// --- Candidates by training
+// -----------------------------------------------------------------------
+
+struct TrainedKind {
+  const char* name;
+  const char* how;
+  train::Compression compression;
+};
+constexpr TrainedKind kTrained[] = {
+    {"trained-int8", "integer layers, trained to be rounded", {.integers = true}},
+    {"trained-pruned-25", "a quarter of the channels less, trained between", {.channels = 0.25}},
+    {"trained-pruned-50", "half of the channels less, trained between", {.channels = 0.5}},
+    {"trained-pruned-25-int8",
+     "a quarter of the channels less, then trained to be rounded",
+     {.channels = 0.25, .integers = true}},
+};
+
+// What cannot be trained, or has nothing to prune, is no candidate.
+Result<std::vector<optimise::MadeElsewhere>> make_by_training(const OptimiseOptions& options,
+                                                              const graph::Graph& optimised,
+                                                              const optimise::Progress& progress) {
+  SKERRY_ASSIGN(const auto rows,
+                optimise::Dataset::read(optimised, options.train_data, options.train_labels,
+                                        options.data.preprocess));
+  io::RealFiles files;
+  std::vector<optimise::MadeElsewhere> made;
+  for (const TrainedKind& kind : kTrained) {
+    train::FitOptions fit{.epochs = options.train_epochs,
+                          .seed = options.search.seed,
+                          .engine = options.search.engines[0],
+                          .directory = options.search.directory + "/" + kind.name};
+    fit.step.optimiser.rate = options.train_rate;
+    SKERRY_TRY(io::make_directories(files, fit.directory));
+    auto result =
+        compress(optimised, rows, kind.compression, fit, files, [&](const train::FitProgress& now) {
+          progress("training " + std::string(kind.name) + ": epoch " + std::to_string(now.epoch) +
+                       " of " + std::to_string(now.epochs),
+                   0.4);
+        });
+    if (!result && result.error().code() == Code::kUnsupported) continue;
+    if (!result) return fail(result.error().with_context(kind.name));
+    size_t integers = 0;
+    for (const auto& node : result->model->nodes()) {
+      const graph::Value* first = node->input(0);
+      const bool weights = node->op() == "DequantizeLinear" && first->constant() != nullptr &&
+                           first->type().element == graph::DataType::kInt8;
+      integers += weights ? 1 : 0;
+    }
+    made.push_back({std::move(result->model), kind.name, kind.how, integers});
+  }
+  return made;
+}
+
 Result<void> search_best(const Session& session, OptimiseOptions& options) {
   if (options.data.data.empty()) {
     return fail(Code::kInvalidArgument,
@@ -200,6 +241,12 @@ Result<void> search_best(const Session& session, OptimiseOptions& options) {
   SKERRY_ASSIGN(const auto data,
                 optimise::Dataset::read(*source.graph, options.data.data, options.data.labels,
                                         options.data.preprocess));
+  if (!options.train_data.empty()) {
+    options.search.make_more = [&](const graph::Graph& optimised,
+                                   const optimise::Progress& progress) {
+      return make_by_training(options, optimised, progress);
+    };
+  }
   const auto measure = [&](const std::string& path, const optimise::EngineSpec& engine,
                            const optimise::MeasureOptions& wanted) {
     return measure_apart(options, path, engine, wanted);
@@ -226,6 +273,26 @@ Result<void> search_best(const Session& session, OptimiseOptions& options) {
 
 Result<void> run_optimise(const Session& session, OptimiseOptions& options) {
   return options.passes_only ? run_passes_only(session, options) : search_best(session, options);
+}
+
+void add_training_options(CLI::App& command, OptimiseOptions& options) {
+  auto* data = command
+                   .add_option("--train-data", options.train_data,
+                               "Other rows, to train candidates on: pruned ones, and ones that "
+                               "are trained to be rounded")
+                   ->check(CLI::ExistingPath);
+  auto* labels = command.add_option("--train-labels", options.train_labels, "Their classes")
+                     ->check(CLI::ExistingFile)
+                     ->needs(data);
+  data->needs(labels);
+  command.add_option("--train-epochs", options.train_epochs, "Of each of them")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->needs(data);
+  command.add_option("--train-rate", options.train_rate, "Learning rate")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->needs(data);
 }
 
 void add_pass_options(CLI::App& command, OptimiseOptions& options) {
@@ -276,9 +343,11 @@ void add_model_optimise(CLI::App& model, Session& session) {
   command->add_option("--seed", options->search.seed, "Of the order of turns")
       ->capture_default_str();
   add_pass_options(*command, *options);
+  add_training_options(*command, *options);
   command->footer(R"(
 Candidates: passes alone; integers with ranges by minmax, percentile, mse and entropy, after cross-layer equalisation,
-and with the worst layers left in floats; dynamic integers; weights as INT8, INT4 and FP16. Each is measured in each
+and with the worst layers left in floats; dynamic integers; weights as INT8, INT4 and FP16; with --train-data also pruned ones with training between,
+and integers that are trained to be rounded. Each is measured in each
 engine in a process of its own. What has been measured in the folder before is not measured again.
 Examples:
   skerry model optimise net.onnx -o smaller.onnx --passes-only

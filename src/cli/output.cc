@@ -4,6 +4,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -143,6 +145,15 @@ void Output::progress(std::string_view line) const {
   std::fprintf(stderr, "%s%.*s", kEraseLine, static_cast<int>(line.size()), line.data());
 }
 
+void Output::progress_block(const std::vector<std::string>& lines) const {
+  if (!error_terminal_ || json) return;
+  std::string text;
+  if (block_lines_ > 0) text = "\033[" + std::to_string(block_lines_) + "A\r\033[J";
+  for (const std::string& line : lines) text += line + "\n";
+  block_lines_ = lines.size();
+  std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
 void Output::error(const Error& error) const {
   progress("");
   if (json) {
@@ -155,6 +166,22 @@ void Output::error(const Error& error) const {
     const std::string shown = error_terminal_ ? printable(message, "\n\t") : message;
     std::fprintf(stderr, "skerry: %s\n", shown.c_str());
   }
+}
+
+std::string bars(std::vector<double> values) {
+  constexpr size_t kPlotWidth = 60;
+  static constexpr const char* kBars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  if (values.size() > kPlotWidth) {
+    values.erase(values.begin(), values.end() - static_cast<std::ptrdiff_t>(kPlotWidth));
+  }
+  if (values.empty()) return "";
+  const auto [least, most] = std::ranges::minmax(values);
+  std::string line;
+  for (const double value : values) {
+    const double share = most > least ? (value - least) / (most - least) : 0;
+    line += kBars[static_cast<size_t>(std::lround(7 * share))];
+  }
+  return line;
 }
 
 std::string age(double timestamp_s, double now_s) {

@@ -31,6 +31,8 @@ class Output {
   void hint(std::string_view line) const;
   // The line of progress, replaced by the next one; "" takes it away.
   void progress(std::string_view line) const;
+  // Several lines of progress, replaced by the next ones; none takes them away.
+  void progress_block(const std::vector<std::string>& lines) const;
   // To standard error; with --json as {"error":{"code","message"}}.
   void error(const Error& error) const;
 
@@ -39,7 +41,11 @@ class Output {
   bool terminal_;
   bool error_terminal_;
   bool color_;
+  mutable size_t block_lines_ = 0;  // on the terminal now
 };
+
+// The newest values as bars between their least and their most, "▁▃▅▇█".
+std::string bars(std::vector<double> values);
 
 // "12 s ago", from seconds since 1970.
 std::string age(double timestamp_s, double now_s);

@@ -134,6 +134,20 @@ class Searching : public testing::Test {
   int measured_ = 0;
 };
 
+TEST_F(Searching, MeasuresWhatOthersHaveMadeAndTakesItWhereItIsBest) {
+  options_.make_more = [](const graph::Graph& optimised,
+                          const Progress&) -> Result<std::vector<MadeElsewhere>> {
+    std::vector<MadeElsewhere> made;
+    made.push_back({.graph = optimised.clone(), .name = "trained-slim", .how = "by training"});
+    made[0].graph->name = "slim";  // equal files are measured once
+    return made;
+  };
+  made_["trained-slim"] = {.us = 10, .correct = 40};
+  const auto result = run();
+  ASSERT_TRUE(result) << result.error().message();
+  EXPECT_EQ(winner(*result), "trained-slim");
+}
+
 TEST_F(Searching, TakesTheFastestThatKeepsTheBudget) {
   made_["int8-minmax"] = {.us = 20,
                           .correct = 30};  // loses a quarter, and all that are the same file

@@ -7,14 +7,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "graph/executor.h"
-#include "graph/model_file.h"
 #include "io/files.h"
 #include "optimise/quantise/sensitivity.h"
-#include "runtime/runtimes.h"
 #include "tensor/npy.h"
 
 namespace skerry::optimise {
@@ -27,38 +23,6 @@ using tensor::Tensor;
 double microseconds_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
 }
-
-// A model that is loaded, whatever runs it.
-class Engine {
- public:
-  static Result<Engine> load(const std::string& path, const EngineSpec& spec, size_t threads) {
-    Engine engine;
-    if (spec.name == "reference") {
-      SKERRY_ASSIGN(graph::ModelFile file, graph::read_model_file(path));
-      engine.graph_ = std::move(file.graph);
-      engine.executor_ = std::make_unique<graph::Executor>(*engine.graph_);
-      return engine;
-    }
-    SKERRY_ASSIGN(engine.runtime_, runtime::open_runtime(spec.name, spec.library));
-    const std::filesystem::path whole(path);
-    const std::string file = whole.filename();
-    const std::string folder = whole.has_parent_path() ? whole.parent_path().string() : ".";
-    const runtime::ModelSource source(folder, file, {{file, ""}});
-    SKERRY_ASSIGN(engine.model_,
-                  engine.runtime_->load(source, {.threads = static_cast<int>(threads)}));
-    return engine;
-  }
-
-  Result<std::vector<Tensor>> run(std::span<const tensor::TensorView> inputs) {
-    return executor_ ? executor_->run(inputs) : model_->run(inputs, {});
-  }
-
- private:
-  std::unique_ptr<runtime::Runtime> runtime_;  // outlives the model
-  std::unique_ptr<runtime::Model> model_;
-  std::unique_ptr<graph::Graph> graph_;
-  std::unique_ptr<graph::Executor> executor_;
-};
 
 Result<void> time_runs(Engine& engine, const Sample& sample, double seconds, Measurement& result) {
   const auto inputs = tensor::views_of(sample);

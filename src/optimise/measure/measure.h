@@ -6,13 +6,9 @@
 #include <string>
 
 #include "optimise/measure/dataset.h"
+#include "optimise/measure/engine.h"
 
 namespace skerry::optimise {
-
-struct EngineSpec {
-  std::string name;     // "onnxruntime", "reference", or a runtime plugin's
-  std::string library;  // its shared library; "" where it needs none
-};
 
 struct MeasureOptions {
   double seconds = 0.2;  // of timed runs, after as long of warming up but for the first run

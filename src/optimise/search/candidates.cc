@@ -91,6 +91,13 @@ Result<std::vector<Candidate>> CandidateMaker::make_all(const Progress& progress
   SKERRY_TRY(add_static(made));
   SKERRY_TRY(add_without_data(made));
   SKERRY_TRY(add_pruned(made));
+  if (!options_.make_more) return made;
+  SKERRY_ASSIGN(const auto more, options_.make_more(*graph_, progress));
+  for (const MadeElsewhere& one : more) {
+    SKERRY_ASSIGN(Candidate candidate, write(*one.graph, one.name, one.how));
+    candidate.integer_layers = one.integer_layers;
+    made.push_back(std::move(candidate));
+  }
   return made;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,18 @@
 namespace skerry::optimise {
 
 enum class Goal { kLatency, kSize, kMemory };
+
+// A line for people, and which part of all is done.
+using Progress = std::function<void(const std::string& line, double done)>;
+
+// A candidate that somebody else has made: by training, for example.
+struct MadeElsewhere {
+  std::unique_ptr<graph::Graph> graph;
+  std::string name, how;
+  size_t integer_layers = 0;
+};
+using MakeMore = std::function<Result<std::vector<MadeElsewhere>>(const graph::Graph& optimised,
+                                                                  const Progress& progress)>;
 
 struct SearchOptions {
   Goal goal = Goal::kLatency;
@@ -26,6 +39,7 @@ struct SearchOptions {
   double seconds = 0.2;             // of each measurement
   uint64_t seed = 1;
   std::string directory;  // for candidates and what has been measured; there already
+  MakeMore make_more = {};
 };
 
 struct Candidate {
@@ -73,8 +87,6 @@ struct SearchResult {
 // In a process of its own, or wherever the caller likes.
 using MeasureFunction = std::function<Result<Measurement>(
     const std::string& path, const EngineSpec& engine, const MeasureOptions& options)>;
-// A line for people, and which part of all is done.
-using Progress = std::function<void(const std::string& line, double done)>;
 
 // What an interrupted run has measured is not measured again.
 Result<SearchResult> search(const std::string& model, const Dataset& data,

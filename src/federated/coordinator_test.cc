@@ -1,0 +1,297 @@
+// Rounds, by hand and simulated: devices that vanish, lie and send twice, crashes at any write,
+// clocks that jump. An update counts at most once, a committed round is never lost, a round ends.
+#include "federated/coordinator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "io/fault_files.h"
+
+namespace skerry::federated {
+namespace {
+
+using testing::ElementsAre;
+using testing::FloatNear;
+using testing::HasSubstr;
+
+std::string update_of(size_t attempt, Vector delta, double examples = 1) {
+  return encode({.round = attempt, .examples = examples, .steps = 1, .delta = std::move(delta)});
+}
+
+class Rounds : public testing::Test {
+ protected:
+  void open() {
+    auto opened = Coordinator::open(files_, "/learn", plan_, {0, 0}, random_);
+    ASSERT_TRUE(opened) << opened.error().message();
+    coordinator_ = std::move(*opened);
+  }
+  Task ask(const std::string& device, double now = 0) {
+    const auto task = coordinator_->ask(device, now);
+    EXPECT_TRUE(task) << task.error().message();
+    return *task;
+  }
+  size_t join(const std::string& device, double now = 0) {
+    const Task task = ask(device, now);
+    EXPECT_EQ(task.kind, Task::Kind::kTrain) << device;
+    return task.attempt;
+  }
+  Result<void> upload(const std::string& device, size_t attempt, Vector delta, double now = 0) {
+    return coordinator_->upload(device, update_of(attempt, std::move(delta)), now);
+  }
+
+  io::FaultFiles files_;
+  io::SeededRandom random_{1};
+  Plan plan_{.rounds = 3, .wanted = 2, .over_selection = 1.5, .quorum = 1, .deadline_s = 100};
+  std::unique_ptr<Coordinator> coordinator_;
+};
+
+TEST_F(Rounds, EndWithAsManyUpdatesAsAreWanted) {
+  open();
+  const size_t attempt = join("a");
+  join("b");
+  join("c");
+  EXPECT_EQ(ask("d").kind, Task::Kind::kWait);
+  EXPECT_TRUE(upload("a", attempt, {2, 0}));
+  EXPECT_EQ(ask("a").kind, Task::Kind::kWait);
+  EXPECT_EQ(coordinator_->rounds(), 0u);
+  EXPECT_TRUE(upload("b", attempt, {0, 4}));
+  EXPECT_EQ(coordinator_->rounds(), 1u);
+  EXPECT_THAT(coordinator_->model(), ElementsAre(1, 2));
+  // The straggler is told; nobody waits for it.
+  const auto late = upload("c", attempt, {100, 100});
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code(), Code::kFailedPrecondition);
+  EXPECT_NE(join("c"), attempt);
+}
+
+TEST_F(Rounds, AnUpdateCountsOnceHoweverOftenItComes) {
+  open();
+  const size_t attempt = join("a");
+  join("b");
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(upload("a", attempt, {2, 2}));
+  EXPECT_EQ(coordinator_->rounds(), 0u);
+  open();  // a restart
+  EXPECT_TRUE(upload("a", attempt, {8, 8}));
+  EXPECT_TRUE(upload("b", attempt, {4, 4}));
+  EXPECT_THAT(coordinator_->model(), ElementsAre(3, 3));
+}
+
+TEST_F(Rounds, EndAtTheDeadlineWithAQuorumAndFailWithout) {
+  plan_.quorum = 2;
+  plan_.wanted = 3;
+  open();
+  size_t attempt = join("a");
+  join("b");
+  EXPECT_TRUE(upload("a", attempt, {1, 1}));
+  EXPECT_TRUE(coordinator_->tick(99));
+  EXPECT_TRUE(upload("b", attempt, {3, 3}, 99));
+  EXPECT_EQ(coordinator_->rounds(), 0u);
+  EXPECT_TRUE(coordinator_->tick(101));
+  EXPECT_EQ(coordinator_->rounds(), 1u);
+  attempt = join("a", 200);
+  EXPECT_TRUE(upload("a", attempt, {50, 50}, 200));
+  EXPECT_TRUE(coordinator_->tick(301));
+  EXPECT_EQ(coordinator_->rounds(), 1u);
+  EXPECT_EQ(coordinator_->history().back().round, 0u);
+  EXPECT_NE(join("a", 301), attempt);  // another attempt, and what came before does not count
+  EXPECT_THAT(coordinator_->model(), ElementsAre(2, 2));
+}
+
+TEST_F(Rounds, DoNotWaitForThoseThatGaveUp) {
+  open();
+  const size_t attempt = join("a");
+  join("b");
+  join("c");
+  EXPECT_TRUE(upload("a", attempt, {1, 1}));
+  EXPECT_TRUE(coordinator_->give_up("b", 1));
+  EXPECT_TRUE(coordinator_->give_up("c", 1));
+  EXPECT_EQ(coordinator_->rounds(), 1u);
+}
+
+TEST_F(Rounds, WhatIsNoUpdateIsRefusedAndHarmsNobody) {
+  open();
+  const size_t attempt = join("a");
+  join("b");
+  join("c");
+  EXPECT_FALSE(coordinator_->upload("a", "nonsense", 0));
+  EXPECT_FALSE(upload("a", attempt, {1, 1}));  // it is out
+  EXPECT_FALSE(upload("b", attempt, {INFINITY, 0}));
+  EXPECT_FALSE(upload("nobody", attempt, {1, 1}));
+  EXPECT_FALSE(upload("c", attempt + 1, {1, 1}));
+  EXPECT_TRUE(upload("c", attempt, {1, 1}));
+  EXPECT_EQ(coordinator_->rounds(), 1u);
+  EXPECT_EQ(coordinator_->history().back().refused, 2u);
+}
+
+TEST_F(Rounds, UpdatesAreClippedWhoeverSendsThem) {
+  plan_.clip = 1;
+  plan_.wanted = 1;
+  plan_.over_selection = 1;
+  open();
+  EXPECT_TRUE(upload("a", join("a"), {3000, 4000}));
+  EXPECT_THAT(coordinator_->model(), ElementsAre(FloatNear(0.6F, 1e-4F), FloatNear(0.8F, 1e-4F)));
+}
+
+TEST_F(Rounds, PrivacyIsCountedAndEndsTheTraining) {
+  plan_ = {.rounds = 1000,
+           .wanted = 2,
+           .over_selection = 1,
+           .quorum = 1,
+           .clip = 1,
+           .noise = 1,
+           .population = 20,
+           .epsilon_limit = 5};
+  open();
+  double now = 0;
+  while (!coordinator_->done() && now < 1e6) {
+    for (int i = 0; i < 20; ++i) {
+      const std::string device = "d" + std::to_string(i);
+      const Task task = ask(device, now);
+      if (task.kind != Task::Kind::kTrain) continue;
+      (void)upload(device, task.attempt, {0.1F, 0.1F}, now);
+    }
+    now += 1000;
+    EXPECT_TRUE(coordinator_->tick(now));
+  }
+  EXPECT_GT(coordinator_->rounds(), 5u);
+  EXPECT_LT(coordinator_->rounds(), 1000u);
+  EXPECT_LE(coordinator_->epsilon(), 5);
+  Accountant next;
+  next.restore({});
+  next.add(0.1, 1, static_cast<double>(coordinator_->rounds()) + 1);
+  EXPECT_GT(next.epsilon(1e-5), 5);  // one more would be too much
+  EXPECT_EQ(ask("d0", now).kind, Task::Kind::kDone);
+  const double spent = coordinator_->epsilon();
+  open();
+  EXPECT_EQ(coordinator_->epsilon(), spent);
+}
+
+TEST_F(Rounds, PlansThatMakeNoSenseAreRefused) {
+  const auto refusal = [&](Plan plan) {
+    const auto checked = check(plan);
+    return checked ? std::string() : checked.error().message();
+  };
+  EXPECT_THAT(refusal({.wanted = 0}), HasSubstr("at least one device"));
+  EXPECT_THAT(refusal({.wanted = 2, .quorum = 3}), HasSubstr("quorum"));
+  EXPECT_THAT(refusal({.noise = 1}), HasSubstr("longest update"));
+  EXPECT_THAT(refusal({.strategy = {.name = "median"}, .clip = 1, .noise = 1, .population = 100}),
+              HasSubstr("not for median"));
+}
+
+TEST_F(Rounds, ANameIsNeverAPath) {
+  open();
+  EXPECT_TRUE(upload("../../etc/passwd", join("../../etc/passwd"), {1, 1}));
+  EXPECT_FALSE(io::exists(files_, "/etc/passwd"));
+  open();
+  EXPECT_EQ(ask("../../etc/passwd").kind, Task::Kind::kWait);
+}
+
+// Every seed is a life with crashes, liars, repeats and clock jumps. Device i always adds 1 to
+// coordinate i, so that the model says how often each has counted.
+class Life {
+ public:
+  static constexpr size_t kDevices = 8;
+
+  explicit Life(uint64_t seed) : seed_(seed), choice_(seed), random_(seed + 1000) {
+    plan_ = {.strategy = {.name = seed % 2 == 0 ? "fedavg" : "fedadam", .equal_weights = true},
+             .rounds = 5,
+             .wanted = 3,
+             .over_selection = 1.4,
+             .quorum = 2,
+             .deadline_s = 50};
+    open();
+  }
+
+  void live() {
+    for (size_t step = 0; step < 3000 && !coordinator_->done(); ++step) {
+      now_ += static_cast<double>(choice_.below(10)) - (choice_.below(50) == 0 ? 100 : 0);
+      if (choice_.below(20) == 0) files_.crash_at(files_.operations().size() + choice_.below(8));
+      act();
+      if (files_.crashed()) {
+        ++crashes;
+        files_.reboot(io::CrashPolicy::kSeeded, seed_ * 7919 + step);
+        open();
+      }
+      look();
+      if (testing::Test::HasFailure()) return;
+    }
+    EXPECT_TRUE(coordinator_->done()) << "seed " << seed_ << " did not end";
+  }
+
+  // Each committed round adds up to 1: so many updates, each once, over their number.
+  void check_sum() {
+    double sum = 0;
+    for (const float value : model_) sum += static_cast<double>(value);
+    EXPECT_NEAR(sum, static_cast<double>(committed_), 1e-4) << "seed " << seed_;
+    size_t reported = 0;
+    for (const RoundReport& one : coordinator_->history()) reported += one.round > 0 ? 1 : 0;
+    EXPECT_EQ(reported, committed_);
+    // Nothing is left of what is over: the state, a model, a folder for updates.
+    open();
+    const auto left = files_.list("/learn");
+    ASSERT_TRUE(left);
+    EXPECT_LE(left->size(), 4u) << "seed " << seed_;
+  }
+
+  size_t crashes = 0;
+
+ private:
+  void open() {
+    auto opened = Coordinator::open(files_, "/learn", plan_, Vector(kDevices, 0), random_);
+    ASSERT_TRUE(opened) << "seed " << seed_ << ": " << opened.error().message();
+    coordinator_ = std::move(*opened);
+  }
+
+  void act() {
+    const size_t index = choice_.below(kDevices);
+    const std::string device = "device" + std::to_string(index);
+    const uint64_t what = choice_.below(5);
+    if (what < 2) {
+      const auto task = coordinator_->ask(device, now_);
+      if (task && task->kind == Task::Kind::kTrain) attempts_[device] = task->attempt;
+    } else if (what < 4) {
+      Vector delta(kDevices, 0);
+      delta[index] = choice_.below(12) == 0 ? NAN : 1;
+      (void)coordinator_->upload(device, update_of(attempts_[device], delta), now_);
+    } else if (choice_.below(4) == 0) {
+      (void)coordinator_->give_up(device, now_);
+    } else {
+      (void)coordinator_->tick(now_);
+    }
+  }
+
+  void look() {
+    ASSERT_GE(coordinator_->rounds(), committed_) << "seed " << seed_ << " lost a round";
+    if (coordinator_->rounds() == committed_ && !model_.empty()) {
+      ASSERT_EQ(coordinator_->model(), model_) << "seed " << seed_ << ": a round changed";
+    }
+    committed_ = coordinator_->rounds();
+    model_ = coordinator_->model();
+  }
+
+  uint64_t seed_;
+  io::SeededRandom choice_, random_;
+  io::FaultFiles files_;
+  Plan plan_;
+  std::unique_ptr<Coordinator> coordinator_;
+  double now_ = 0;
+  size_t committed_ = 0;
+  Vector model_;
+  std::map<std::string, size_t> attempts_;
+};
+
+TEST(RoundsSimulated, NothingCountsTwiceNothingCommittedIsLostAndRoundsEnd) {
+  size_t crashes = 0;
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    Life life(seed);
+    life.live();
+    if (seed % 2 == 0) life.check_sum();
+    crashes += life.crashes;
+  }
+  EXPECT_GT(crashes, 60u);
+}
+
+}  // namespace
+}  // namespace skerry::federated

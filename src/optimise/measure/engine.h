@@ -1,0 +1,34 @@
+// A model that is loaded, whatever runs it.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/executor.h"
+#include "runtime/runtime.h"
+
+namespace skerry::optimise {
+
+struct EngineSpec {
+  std::string name;     // "onnxruntime", "reference", or a runtime plugin's
+  std::string library;  // its shared library; "" where it needs none
+};
+
+class Engine {
+ public:
+  // The model is the user's own: no digest is asked for.
+  static Result<Engine> load(const std::string& path, const EngineSpec& spec, size_t threads);
+
+  // Outputs in the model's order.
+  Result<std::vector<tensor::Tensor>> run(std::span<const tensor::TensorView> inputs);
+
+ private:
+  std::unique_ptr<runtime::Runtime> runtime_;  // outlives the model
+  std::unique_ptr<runtime::Model> model_;
+  std::unique_ptr<graph::Graph> graph_;
+  std::unique_ptr<graph::Executor> executor_;
+};
+
+}  // namespace skerry::optimise
