@@ -97,8 +97,8 @@ class Lstm {
 };
 
 bool is_plain(const Node& node) {
-  for (size_t i = 0; i < 4 && i < node.inputs().size(); ++i) {
-    if (node.input(i) != nullptr && !graph::sizes_of(node.input(i)->type())) return false;
+  for (const Value* input : node.inputs()) {
+    if (input != nullptr && !graph::sizes_of(input->type())) return false;
   }
   return node.input(4) == nullptr && node.input(7) == nullptr && node.int_of("layout") == 0 &&
          node.int_of("input_forget") == 0 && node.strings_of("activations").empty() &&

@@ -1,6 +1,7 @@
 // Which values lie between the parameters and the loss, and the walk back over them.
 #include "train/gradient.h"
 
+#include <algorithm>
 #include <array>
 
 namespace skerry::train {
@@ -36,6 +37,23 @@ std::unordered_set<const Value*> values_from(const Graph& graph,
     }
   }
   return needed;
+}
+
+// What goes on in other floats would silently learn nothing.
+Result<void> check_types(const Graph& graph, const std::unordered_set<const Value*>& needed) {
+  for (const auto& node : graph.nodes()) {
+    const bool reads = std::ranges::any_of(
+        node->inputs(), [&](const Value* input) { return needed.contains(input); });
+    for (const auto& output : node->outputs()) {
+      const bool other = output && tensor::is_float(output->type().element) && !is_real(*output);
+      if (reads && other && !output->uses().empty()) {
+        return fail(Code::kUnsupported, node->describe() + " computes in " +
+                                            std::string(tensor::name_of(output->type().element)) +
+                                            "; only FP32 can be trained");
+      }
+    }
+  }
+  return {};
 }
 
 Result<void> check_shapes(const Node& node) {
@@ -86,6 +104,7 @@ std::unexpected<Error> Backward::refuse(std::string_view why) const {
 Result<std::vector<Value*>> add_gradients(Graph& graph, Value& loss,
                                           std::span<Value* const> parameters) {
   const auto needed = values_from(graph, parameters);
+  SKERRY_TRY(check_types(graph, needed));
   std::vector<Node*> nodes;
   for (const auto& node : graph.nodes()) nodes.push_back(node.get());
   Builder make(graph);

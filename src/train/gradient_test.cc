@@ -435,6 +435,17 @@ TEST(Gradients, RefuseAnOperatorWithoutOneByNameAndNode) {
   EXPECT_THAT(gradients.error().message(), HasSubstr("LRN 'norm1'"));
 }
 
+TEST(Gradients, RefuseWhatIsComputedInHalves) {
+  auto graph = graph::parse_text(
+      "graph \"g\" {\n input %x: FP32[4]\n %h = Cast(%x) {to=type FP16} \"half\"\n"
+      " %f = Cast(%h) {to=type FP32}\n %y = ReduceSum(%f) {keepdims=0}\n return %y\n}\n");
+  ASSERT_TRUE(graph) << graph.error().message();
+  Value* x = (*graph)->inputs()[0].get();
+  const auto gradients = add_gradients(**graph, *(*graph)->outputs()[0], {&x, 1});
+  ASSERT_FALSE(gradients);
+  EXPECT_THAT(gradients.error().message(), HasSubstr("Cast 'half' computes in FP16"));
+}
+
 TEST(Gradients, OfWhatTheLossDoesNotDependOnAreZero) {
   auto graph = graph::parse_text(
       "graph \"g\" {\n input %x: FP32[2]\n input %w: FP32[3]\n %y = ReduceSum(%x) {keepdims=0}\n"
