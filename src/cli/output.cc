@@ -149,7 +149,7 @@ void Output::progress_block(const std::vector<std::string>& lines) const {
   if (!error_terminal_ || json) return;
   std::string text;
   if (block_lines_ > 0) text = "\033[" + std::to_string(block_lines_) + "A\r\033[J";
-  for (const std::string& line : lines) text += line + "\n";
+  for (const std::string& line : lines) text += cut(line, columns_of_screen()) + "\n";
   block_lines_ = lines.size();
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
