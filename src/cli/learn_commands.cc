@@ -19,7 +19,7 @@ namespace {
 using nlohmann::json;
 
 struct LearnOptions {
-  std::string model, out, engine = "reference", attack = "none";
+  std::string model, out, engine = "reference", attack = "none", coding = "none";
   std::string test_data, test_labels;
   DataOptions data;
   bool fresh = false;
@@ -98,6 +98,7 @@ Result<void> write_model(const LearnOptions& options, federated::SimulationResul
 
 Result<void> run_simulation(const Session& session, LearnOptions& options) {
   SKERRY_ASSIGN(options.simulation.attack, parse_attack(options.attack));
+  SKERRY_ASSIGN(options.simulation.coding, federated::parse_coding(options.coding));
   SKERRY_ASSIGN(auto source, graph::read_model_file(options.model));
   graph::Graph& model = *source.graph;
   if (options.fresh) train::reinitialise(model, options.simulation.seed);
@@ -210,6 +211,10 @@ void add_device_options(CLI::App& command, LearnOptions& options) {
       ->check(CLI::Range(0.0, 1.0));
   command.add_option("--malicious", options.simulation.malicious, "Devices that attack");
   command.add_option("--attack", options.attack, "Theirs: nan, scale, flip")->capture_default_str();
+  command
+      .add_option("--coding", options.coding,
+                  "How updates are sent: none, int8, top=0.05, or int8,top=0.05")
+      ->capture_default_str();
   command.add_option("--epochs", options.local.epochs, "On a device in a round")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -88,7 +88,8 @@ class Simulating {
         files_(files),
         noise_(noise),
         on_round_(on_round),
-        draw_(simulation.seed, kLives) {}
+        draw_(simulation.seed, kLives),
+        rounding_(simulation.seed) {}
 
   Result<SimulationResult> run() {
     SKERRY_TRY(prepare());
@@ -160,7 +161,7 @@ class Simulating {
         continue;
       }
       if (device < simulation_.malicious) attack(*update, simulation_.attack);
-      const std::string bytes = encode(*update);
+      const std::string bytes = encode(*update, simulation_.coding, rounding_);
       result_.update_bytes = bytes.size();
       const auto sent = coordinator_->upload(name, bytes, now);
       if (!sent && sent.error().code() == Code::kInternal) return fail(sent.error());
@@ -193,6 +194,7 @@ class Simulating {
   io::Random& noise_;
   const std::function<void(const SimulatedRound&)>& on_round_;
   Draw draw_;
+  io::SeededRandom rounding_;
   Shares shares_;
   std::optional<Learner> learner_;
   std::optional<train::Batches> batches_, test_;

@@ -20,6 +20,7 @@ struct Simulation {
   double dropped = 0;             // probability that a device vanishes after it was asked
   size_t malicious = 0;           // devices that send what helps nobody
   Attack attack = Attack::kNone;
+  Coding coding;  // of updates on their way
   uint64_t seed = 1;
   size_t threads = 1;
 };

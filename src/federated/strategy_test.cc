@@ -97,5 +97,42 @@ TEST(Updates, ComeBackAndWrongOnesAreRefused) {
   EXPECT_FALSE(decode_update(encode(broken), 2));
 }
 
+TEST(Updates, InBytesAreSmallerAndRightInTheMean) {
+  Update update{.round = 1, .examples = 5, .steps = 2};
+  for (int i = 0; i < 3000; ++i) {
+    update.delta.push_back(0.01F * static_cast<float>((i * 37) % 101 - 50));
+  }
+  io::SeededRandom random(1);
+  const std::string whole = encode(update);
+  const std::string bytes = encode(update, *parse_coding("int8"), random);
+  EXPECT_LT(bytes.size() * 7, whole.size() * 2);
+  std::vector<double> sums(update.delta.size(), 0);
+  for (int i = 0; i < 200; ++i) {
+    const auto back = decode_update(encode(update, {.bytes = true}, random), 3000);
+    ASSERT_TRUE(back);
+    for (size_t k = 0; k < sums.size(); ++k) sums[k] += static_cast<double>(back->delta[k]);
+  }
+  for (size_t k = 0; k < sums.size(); ++k) {
+    EXPECT_NEAR(sums[k] / 200, static_cast<double>(update.delta[k]), 0.002) << k;
+  }
+}
+
+TEST(Updates, OfTheLargestNumbersHaveThoseInTheirPlaces) {
+  const Update update{.round = 1, .examples = 5, .steps = 2, .delta = {0.1F, -3, 0, 2, 0.2F, -1}};
+  io::SeededRandom random(1);
+  const auto back = decode_update(encode(update, *parse_coding("top=0.5"), random), 6);
+  ASSERT_TRUE(back) << back.error().message();
+  EXPECT_EQ(back->delta, (Vector{0, -3, 0, 2, 0, -1}));
+  const auto both = decode_update(encode(update, *parse_coding("int8,top=0.5"), random), 6);
+  ASSERT_TRUE(both);
+  EXPECT_NEAR(both->delta[1], -3, 0.03);
+  EXPECT_EQ(both->delta[0], 0);
+  // For a smaller model its places lead nowhere.
+  EXPECT_FALSE(decode_update(encode(update, *parse_coding("top=0.5"), random), 3));
+  EXPECT_FALSE(parse_coding("top=2"));
+  EXPECT_FALSE(parse_coding("int4"));
+  EXPECT_TRUE(parse_coding("none"));
+}
+
 }  // namespace
 }  // namespace skerry::federated
