@@ -29,8 +29,8 @@ Value* row_sums(Builder& make, Value* terms, double factor) {
 }
 
 Value* row_means(Builder& make, Value* terms) {
-  const auto each = static_cast<double>(count_of(*terms) / rows_of(*terms));
-  return row_sums(make, terms, 1 / each);
+  const int64_t each = count_of(*terms) / rows_of(*terms);
+  return row_sums(make, terms, 1 / static_cast<double>(each));
 }
 
 Value* log_softmax(Builder& make, Value* scores) {
@@ -137,8 +137,8 @@ Value* add_distillation(Builder& make, Value* scores, Value* teacher, double tem
   Value* student = log_softmax(make, make.scale(scores, 1 / temperature));
   Value* wanted = log_softmax(make, make.scale(teacher, 1 / temperature));
   Value* terms = make.mul(make.op("Exp", {wanted}), make.sub(wanted, student));
-  const auto places = static_cast<double>(count_of(*scores) / sizes_of(*scores).back());
-  return make.scale(make.sum_all(terms), temperature * temperature / places);
+  const int64_t places = count_of(*scores) / sizes_of(*scores).back();
+  return make.scale(make.sum_all(terms), temperature * temperature / static_cast<double>(places));
 }
 
 Result<Value*> add_feature_matching(Builder& make, Value* features, Value* teacher) {
