@@ -173,7 +173,7 @@ class Hybrid:
 
     def write_table(self, name, columns):
         path = self.folder / name
-        rows = "\n".join(",".join(f"{value:.9g}" for value in row) for row in zip(*columns.values()))
+        rows = "\n".join(",".join(f"{float(value):.9g}" for value in row) for row in zip(*columns.values()))
         path.write_text(",".join(columns) + "\n" + rows + "\n")
         return path
 
@@ -262,6 +262,7 @@ class Hybrid:
                                               "AWS_SECRET_ACCESS_KEY": self.s3.key["aws_secret_access_key"]})
         testbed.wait_for("streams are served", (folder / "port").exists, alive=[self.streams])
         self.client = StreamManagerClient(port=int((folder / "port").read_text()))
+        self.bed.at_exit(self.client.close)
         self.client.create_message_stream(MessageStreamDefinition(
             name="bags", strategy_on_full=StrategyOnFull.RejectNewData, flush_on_write=True,
             export_definition=ExportDefinition(s3_task_executor=[S3ExportTaskExecutorConfig(identifier="s3")])))
@@ -343,6 +344,12 @@ class Hybrid:
         names = [each["name"] for each in after[0]["features"] if each["drifted"]]
         self.screen.step("drift", f"found {self.detected_after} images after the camera aged: {', '.join(names)}")
 
+    def asked_of_server(self):
+        """Images that went there, those that were only compared included."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.cascade_port, timeout=30)
+        connection.request("GET", "/v2/models/garments/cascade")
+        return json.loads(connection.getresponse().read())["tiers"][1]["asked"]
+
     def report(self):
         scores = np.concatenate(self.local_scores)[:STREAM]
         labels, online = self.labels[:STREAM], np.r_[0:CUT, RESTORED:STREAM]
@@ -353,7 +360,7 @@ class Hybrid:
         flagged = [each.get("fallback") for each in self.parameters[CUT:RESTORED] if each.get("escalated")]
         bags = np.flatnonzero(labels == garments.BAG)
         events = {number for number, why in self.uploads.kept.items() if why == "event"}
-        by_server = sum(each.get("tier") == "server" for each in self.parameters)
+        by_server = self.asked_of_server()
         self.measured = {
             "bytes_raw": IMAGE_BYTES * len(self.labels), "bytes_sent": IMAGE_BYTES * (len(self.uploads.kept) + by_server),
             "uploaded": len(self.uploads.kept), "recall": round(len(events & set(bags.tolist())) / len(bags), 4),
