@@ -46,8 +46,8 @@ class MetricStore {
   };
   Result<std::optional<Line>> next(uint64_t after);
 
-  // How far the fleet has got them. Not synced each time: what is forgotten is sent again, and
-  // counts once there.
+  // How far the fleet has got them. What a power cut forgets of it is sent again, and counts once
+  // there.
   uint64_t sent() const { return sent_; }
   Result<void> set_sent(uint64_t sequence);
 

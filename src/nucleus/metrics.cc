@@ -10,6 +10,10 @@ namespace skerry::nucleus {
 namespace {
 
 constexpr std::string_view kModule = "metrics";
+// Between two summaries: slower than the fleet's limit for one device (DeviceMetricsService), which
+// drops what is above, however many minutes have waited for the network.
+constexpr int64_t kPaceMs = 60;
+constexpr int64_t kBusyMs = 5;
 
 std::string lower_case(std::string text) {
   for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -123,6 +127,7 @@ io::Task<void> Metrics::close_period() {
 }
 
 io::Task<void> Metrics::flush() {
+  while (busy_) co_await io::sleep(env_.loop, kBusyMs);
   co_await close_period();
 }
 
@@ -150,6 +155,7 @@ io::Task<void> Metrics::send() {
         co_await on_disk([sequence](MetricStore& store) { return store.set_sent(sequence); });
     busy_ = false;
     if (!noted) break;
+    co_await io::sleep(env_.loop, kPaceMs);
   }
   sending_ = false;
 }

@@ -88,6 +88,25 @@ TEST_F(MetricsTest, AFullDiskLosesNothing) {
   EXPECT_EQ(heard_count(), 10u);
 }
 
+TEST_F(MetricsTest, AnOrderlyStopKeepsWhatIsThere) {
+  listen();
+  metrics_.start();
+  for (int i = 0; i < 10; ++i) {
+    put(i);
+    run(3);
+  }
+  io::TaskScope stopping;
+  stopping.spawn(metrics_.flush());
+  while (stopping.size() > 0) loop_.run_for(2);
+  uint64_t kept = 0;
+  ASSERT_TRUE(formats::read_metric_ring(host_.files, "/state/metrics",
+                                        [&](const formats::MetricSummary& summary) {
+                                          for (const auto& [id, distribution] : summary.series)
+                                            kept += distribution.count;
+                                        }));
+  EXPECT_EQ(kept, 10u);
+}
+
 TEST_F(MetricsTest, AFloodOfNamesIsRefusedAsAWhole) {
   for (int i = 0; i < 4; ++i) put(1, "Name" + std::to_string(i));
   const auto refused = metrics_.put("app", {{"Name0", "COUNT", 1}, {"Another", "COUNT", 1}});

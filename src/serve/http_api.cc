@@ -178,6 +178,8 @@ std::span<const HttpApi::Endpoint> HttpApi::Endpoint::all() {
       {"GET", "v2/models/*/versions/+/config", &Api::model_config},
       {"GET", "v2/models/*/stats", &Api::model_statistics},
       {"GET", "v2/models/*/versions/+/stats", &Api::model_statistics},
+      {"GET", "v2/models/*/drift", &Api::model_drift},
+      {"GET", "v2/models/*/versions/+/drift", &Api::model_drift},
       {"GET", "v2/models/*/trace/setting", &Api::trace},
       {"POST", "v2/models/*/trace/setting", &Api::set_trace},
       {"GET", "v2/trace/setting", &Api::trace},
@@ -319,6 +321,18 @@ HttpApi::Answer HttpApi::model_statistics(const Call& call) {
   SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
   return net::json_response(200, fmt::format("{{\"model_stats\":[{}]}}",
                                              model->stats.to_json(model->name, model->version)));
+}
+
+HttpApi::Answer HttpApi::model_drift(const Call& call) {
+  SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
+  if (!model->drift) {
+    return fail(
+        Code::kNotFound,
+        fmt::format("the package of '{}' has no reference.json: make one with `skerry model "
+                    "reference`",
+                    model->name));
+  }
+  return net::json_response(200, model->drift->to_json());
 }
 
 Result<ServedModelPtr> HttpApi::find(const std::string& name, const std::string& version) const {

@@ -511,5 +511,44 @@ TEST_F(HttpApiTest, LargeBodiesAreReadAndWrittenOffTheLoop) {
   EXPECT_EQ(json::parse(response->body)["outputs"][0]["data"].size(), 50'000u);
 }
 
+TEST_F(HttpApiTest, WatchesForDriftWhereThePackageHasAReference) {
+  serve(Package("1"));
+  EXPECT_THAT(error_of(get("/v2/models/echo/drift")), HasSubstr("no reference.json"));
+  std::vector<double> values;
+  for (int i = 0; i < 1000; ++i) values.push_back(i % 97);
+  const monitor::Reference reference{
+      {*monitor::make_feature("x[0]", values), *monitor::make_feature("y[1]", values)}};
+  const auto load = [&](const std::string& version, const std::string& text) {
+    const std::string path = Package(version).write(dir_.path(version));
+    std::ofstream(path + "/reference.json") << text;
+    return post("/v2/repository/models/echo/load", json{{"parameters", {{"path", path}}}}.dump());
+  };
+  EXPECT_THAT(error_of(load("2", "{}")), HasSubstr("format"));
+  EXPECT_THAT(error_of(load("3", to_text(monitor::Reference{{*monitor::make_feature("z", {1})}}))),
+              HasSubstr("'z'"));
+  Package other("5");  // listed, and another file
+  other.manifest["files"] = {{"reference.json", std::string(64, '0')}};
+  const std::string path = other.write(dir_.path("5"));
+  std::ofstream(path + "/reference.json") << to_text(reference);
+  EXPECT_THAT(error_of(post("/v2/repository/models/echo/load",
+                            json{{"parameters", {{"path", path}}}}.dump())),
+              HasSubstr("not the file"));
+  ASSERT_EQ(load("4", to_text(reference)).status, 200);
+  for (int request = 0; request < 20; ++request) {
+    json body = {{"inputs", {{{"name", "x"}, {"datatype", "FP32"}, {"shape", {50, 2}}}}}};
+    for (int row = 0; row < 50; ++row) {
+      body["inputs"][0]["data"].push_back((request * 50 + row) % 97);
+      body["inputs"][0]["data"].push_back((request * 50 + row) % 97 + 50);
+    }
+    ASSERT_EQ(post("/v2/models/echo/infer", body.dump()).status, 200);
+  }
+  const json drift = json::parse(get("/v2/models/echo/drift").body);
+  EXPECT_EQ(drift["windows"], 1);
+  EXPECT_EQ(drift["driftedWindows"], 1);
+  EXPECT_EQ(drift["features"][0]["drifted"], false);
+  EXPECT_EQ(drift["features"][1]["drifted"], true);
+  EXPECT_EQ(drift["features"][1]["count"], 1000);
+}
+
 }  // namespace
 }  // namespace skerry::serve

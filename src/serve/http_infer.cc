@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "serve/classification.h"
 #include "serve/http_api.h"
 #include "serve/memory_guard.h"
@@ -99,6 +100,16 @@ io::Task<HttpResponse> refuse(Error error) {
   co_return error_response(error);
 }
 
+// Once a window.
+void tell_of_drift(const ServedModel& model) {
+  const std::vector<std::string> names = model.drift->drifted();
+  if (names.empty()) return;
+  log::warn("drift", "what the model sees is not what it saw in training",
+            {{"model", model.name},
+             {"version", model.version},
+             {"features", fmt::format("{}", fmt::join(names, " "))}});
+}
+
 }  // namespace
 
 io::Task<HttpResponse> HttpApi::begin_infer(Call call) {
@@ -159,12 +170,18 @@ io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request)
   times.input_ns = now_ns() - started;
 
   decoded->inference.caller_is_gone = std::move(request.client_is_gone);
+  DriftWatch::Rows rows;
+  if (model->drift) rows = model->drift->look_at(decoded->inference.inputs);
   auto outcome = co_await scheduler_.infer(model, std::move(decoded->inference));
   if (!outcome.outputs) co_return failed(outcome.outputs.error());
   times.queue_ns = outcome.queue_ns;
   times.infer_ns = outcome.infer_ns;
   if (options_.summaries && model->scores) {
     count_predictions(*model->scores, *outcome.outputs, options_.summaries->counts_of(*model));
+  }
+
+  if (model->drift && model->drift->add(std::move(rows), *outcome.outputs, clock_.monotonic_ms())) {
+    tell_of_drift(*model);
   }
 
   const int64_t inferred = now_ns();

@@ -12,6 +12,7 @@
 #include "base/encoding.h"
 #include "base/sha256.h"
 #include "formats/limits.h"
+#include "io/regular_file.h"
 #include "pipeline/pipeline.h"
 #include "serve/memory_guard.h"
 #include "serve/trial_run.h"
@@ -25,6 +26,8 @@ using Shape = std::vector<int64_t>;
 
 // Copies and checks grow with the bytes, whatever the model does.
 constexpr size_t kMaxKeyedBytes = 256 << 10;
+constexpr uint64_t kMaxReferenceBytes = 4 << 20;
+constexpr const char* kReferenceFile = "reference.json";
 constexpr uint64_t kMaxWarmupFileBytes = 16 << 20;
 
 const TensorSpec* find(const std::vector<TensorSpec>& specs, std::string_view name) {
@@ -198,6 +201,23 @@ Result<formats::ModelPackage> with_warmup_files(formats::ModelPackage manifest,
   return manifest;
 }
 
+// Null where the package has no reference.json.
+Result<std::unique_ptr<DriftWatch>> drift_watch_of(const ServedModel& served,
+                                                   const formats::ModelPackage& manifest) {
+  auto file = io::RegularFile::open(served.directory, kReferenceFile, kMaxReferenceBytes);
+  if (!file && file.error().code() == Code::kNotFound) return nullptr;
+  if (!file) return fail(file.error());
+  std::string text(file->size_bytes(), '\0');
+  SKERRY_ASSIGN(const size_t size, file->read(std::as_writable_bytes(std::span(text))));
+  text.resize(size);
+  const auto listed = manifest.files.find(kReferenceFile);
+  if (listed != manifest.files.end() && hex_encode(sha256(text)) != listed->second) {
+    return fail(Code::kCorrupt, "reference.json is not the file that model.json lists");
+  }
+  SKERRY_ASSIGN(auto reference, monitor::parse_reference(text));
+  return DriftWatch::make(std::move(reference), served.inputs, served.outputs, {});
+}
+
 Result<std::unique_ptr<ServedModel>> stage(const InspectedPackage& package,
                                            const runtime::LoadOptions& options,
                                            const std::stop_token& stop,
@@ -208,13 +228,15 @@ Result<std::unique_ptr<ServedModel>> stage(const InspectedPackage& package,
   const Activity::Scope loading(served->activity.get(), Activity::Doing::kLoading);
   SKERRY_ASSIGN(runtime::Runtime * runtime, package.runtime->open());
   served->capabilities = runtime->capabilities();
-  if (!manifest.files.empty() && !served->capabilities.several_files) {
+  // What the runtime needs; the reference is read here.
+  std::map<std::string, std::string, std::less<>> digests(manifest.files.begin(),
+                                                          manifest.files.end());
+  digests.erase(kReferenceFile);
+  if (!digests.empty() && !served->capabilities.several_files) {
     return fail(Code::kUnsupported,
                 fmt::format("runtime '{}' reads one file only; model.json lists more in \"files\"",
                             manifest.runtime));
   }
-  std::map<std::string, std::string, std::less<>> digests(manifest.files.begin(),
-                                                          manifest.files.end());
   digests[manifest.file] = manifest.sha256;
   const runtime::ModelSource source(package.directory, manifest.file, std::move(digests));
 
@@ -241,6 +263,7 @@ Result<std::unique_ptr<ServedModel>> stage(const InspectedPackage& package,
   SKERRY_TRY(check_contract(*served));
   SKERRY_ASSIGN(const auto with_files, with_warmup_files(manifest, source));
   SKERRY_TRY(try_out(*served, with_files, stop));
+  SKERRY_ASSIGN(served->drift, drift_watch_of(*served, manifest));
   served->stats.note_counted_memory(served->model->memory_bytes());
   return served;
 }

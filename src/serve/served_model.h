@@ -14,6 +14,7 @@
 #include "formats/model_counts.h"
 #include "formats/model_package.h"
 #include "runtime/runtimes.h"
+#include "serve/drift_watch.h"
 #include "serve/model_trials.h"
 #include "serve/stats.h"
 #include "serve/workers.h"
@@ -61,6 +62,7 @@ struct ServedModel {
   // On the loop's thread only:
   ModelStats stats;
   std::shared_ptr<formats::ModelCounts> counts;  // since the last summary (summaries.h)
+  std::unique_ptr<DriftWatch> drift;  // where the package has a reference.json
   CostTable costs;
   size_t in_flight = 0;                 // on threads or waiting for one
   size_t hung = 0;                      // that do not end
