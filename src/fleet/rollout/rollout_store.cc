@@ -6,6 +6,7 @@
 #include <array>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "fleet/rollout/cohort.h"
 #include "fleet/store_sql.h"
@@ -23,8 +24,20 @@ const std::string kExecutionColumns =
     "job_id, thing, status, status_details, queued_ms, started_ms, updated_ms, version_number, "
     "execution_number";
 constexpr int64_t kManyAtOnce = 1'000;
-// Of an execution: a device was ever at work at it.
-const std::string kHasBegun = "started_ms > 0 AND ";
+// Of an execution at which a device was at work, and of one at which none was. (REMOVED is neither:
+// the device has left, or its deployment is gone.)
+constexpr std::array kBegun = {ExecutionStatus::kInProgress, ExecutionStatus::kSucceeded,
+                               ExecutionStatus::kFailed, ExecutionStatus::kTimedOut,
+                               ExecutionStatus::kRejected};
+constexpr std::array kNotBegun = {ExecutionStatus::kQueued, ExecutionStatus::kCanceled};
+
+std::string listed(std::span<const ExecutionStatus> statuses) {
+  std::string list;
+  for (const ExecutionStatus status : statuses) {
+    list += (list.empty() ? "'" : ", '") + std::string(to_string(status)) + "'";
+  }
+  return list;
+}
 // Of a row of core_devices as `core`.
 const std::string kInError =
     "EXISTS (SELECT 1 FROM installed_components i WHERE i.thing = core.thing AND i.state IN "
@@ -343,23 +356,21 @@ Result<std::vector<ThingName>> waiting_for_rollback(Store& store, const Record& 
       std::to_string(record.back_to.empty() ? -1 : cohort_of(ThingName(record.back_to)));
   const std::string most = std::to_string(limit);
   std::vector<std::pair<int64_t, ThingName>> found;
-  const auto find = [&](const JobId& job, ExecutionStatus status,
-                        const std::string& only) -> Result<void> {
+  const auto find = [&](const JobId& job, ExecutionStatus status) -> Result<void> {
     const std::array<std::string_view, 5> parameters = {job.str(), to_string(status), after,
                                                         record.back_to, most};
     return store.database().scan(
-        "SELECT thing, cohort FROM job_executions WHERE job_id = ? AND status = ? AND " + only +
-            "(cohort, thing) > (CAST(? AS BIGINT), ?) ORDER BY cohort, thing LIMIT CAST(? AS "
-            "BIGINT)",
+        "SELECT thing, cohort FROM job_executions WHERE job_id = ? AND status = ? AND "
+        "(cohort, thing) > (CAST(? AS BIGINT), ?) ORDER BY cohort, thing LIMIT CAST(? AS BIGINT)",
         parameters, [&](std::string_view thing, std::string_view cohort) {
           found.emplace_back(std::stoll(std::string(cohort)), ThingName(std::string(thing)));
         });
   };
-  for (const ExecutionStatus status : kEveryExecutionStatus) {
-    if (status == ExecutionStatus::kRemoved) continue;
-    SKERRY_TRY(find(record.job_id, status, ""));
-    for (const JobId& job : record.previous.unproven_jobs) SKERRY_TRY(find(job, status, kHasBegun));
+  for (const ExecutionStatus status : kBegun) {
+    for (const JobId& job : record.previous.unproven_jobs) SKERRY_TRY(find(job, status));
+    SKERRY_TRY(find(record.job_id, status));
   }
+  for (const ExecutionStatus status : kNotBegun) SKERRY_TRY(find(record.job_id, status));
   std::ranges::sort(found);
   found.erase(std::ranges::unique(found).begin(), found.end());
   if (found.size() > static_cast<size_t>(limit)) found.resize(static_cast<size_t>(limit));
@@ -370,19 +381,18 @@ Result<std::vector<ThingName>> waiting_for_rollback(Store& store, const Record& 
 
 Result<void> ask_back(Store& store, const Record& record, const ThingName& upto, int64_t now_ms) {
   const int64_t after = record.back_to.empty() ? -1 : cohort_of(ThingName(record.back_to));
-  const auto ask = [&](const JobId& job, const std::string& only) -> Result<void> {
+  const std::string begun = listed(kBegun);
+  const auto ask = [&](const JobId& job, const std::string& statuses) -> Result<void> {
     SKERRY_TRY(store.database().execute(
-        queueing("job_executions it WHERE it.job_id = :release AND it.status IN ('QUEUED', "
-                 "'IN_PROGRESS', 'SUCCEEDED', 'FAILED', 'TIMED_OUT', 'REJECTED', 'CANCELED') AND " +
-                 only +
-                 "(it.cohort, it.thing) > (:after_cohort, :after) AND (it.cohort, it.thing) <= "
-                 "(:upto_cohort, :upto)"),
+        queueing("job_executions it WHERE it.job_id = :release AND it.status IN (" + statuses +
+                 ") AND (it.cohort, it.thing) > (:after_cohort, :after) AND (it.cohort, it.thing) "
+                 "<= (:upto_cohort, :upto)"),
         record.rollback_job_id.str(), now_ms, now_ms, now_ms, now_ms, job.str(), after,
         record.back_to, cohort_of(upto), upto.str()));
     return {};
   };
-  SKERRY_TRY(ask(record.job_id, ""));
-  for (const JobId& job : record.previous.unproven_jobs) SKERRY_TRY(ask(job, kHasBegun));
+  SKERRY_TRY(ask(record.job_id, begun + ", " + listed(kNotBegun)));
+  for (const JobId& job : record.previous.unproven_jobs) SKERRY_TRY(ask(job, begun));
   return {};
 }
 

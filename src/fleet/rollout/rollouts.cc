@@ -16,6 +16,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr size_t kMostUnproven = 32;
+
 void tell(Store& store, const std::vector<ThingName>& things) {
   auto& told = store.effects().jobs;
   told.insert(told.end(), things.begin(), things.end());
@@ -78,6 +80,8 @@ Result<std::vector<JobId>> unproven_since(Store& store, const std::string& targe
   if (!is_unproven) return std::vector<JobId>();
   std::vector<JobId> jobs = last.previous.unproven_jobs;
   jobs.push_back(last.job_id);
+  // Every rollout asks the same devices first: who has the oldest ones has a later one by now.
+  if (jobs.size() > kMostUnproven) jobs.erase(jobs.begin());
   return jobs;
 }
 
