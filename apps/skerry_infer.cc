@@ -89,6 +89,10 @@ void add_memory_limits(CLI::App* serve, Arguments& arguments) {
                    "MiB that all models together may hold, as their trials have measured; a load "
                    "beyond is refused (default: no limit)")
       ->check(CLI::Range(1, 1 << 24));
+  serve->add_flag(
+      "--evict", arguments.server.evict,
+      "A load beyond --memory-mb takes the room of the models that were used longest ago; "
+      "a request brings them back");
   serve->add_option("--max-body-mb", arguments.max_body_mb, "Largest request body in MiB")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));

@@ -97,7 +97,8 @@ float sample_at(SampleType type, const char* at) {
     case SampleType::kInt24: {
       uint32_t bits = 0;
       std::memcpy(&bits, at, 3);
-      return static_cast<float>(static_cast<int32_t>(bits << 8) / 256) / 8388608;
+      const int32_t whole = static_cast<int32_t>(bits << 8) >> 8;  // with its sign
+      return static_cast<float>(whole) / 8388608;
     }
     case SampleType::kInt32:
       return static_cast<float>(number_at<int32_t>(bytes, 0)) / 2147483648.0f;

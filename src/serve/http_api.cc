@@ -155,6 +155,7 @@ struct HttpApi::Endpoint {
   std::string_view path;
   Answer (HttpApi::*answer)(const Call&) = nullptr;  // one of the two
   io::Task<HttpResponse> (HttpApi::*start)(Call) = nullptr;
+  bool brings_back = false;  // a model that has made room for others
 
   static std::span<const Endpoint> all();
   bool matches(std::span<const std::string> parts, Call& call) const;
@@ -163,18 +164,18 @@ struct HttpApi::Endpoint {
 std::span<const HttpApi::Endpoint> HttpApi::Endpoint::all() {
   using Api = HttpApi;
   static constexpr auto kEndpoints = std::to_array<Endpoint>({
-      {"POST", "v2/models/*/infer", nullptr, &Api::begin_infer},
-      {"POST", "v2/models/*/versions/+/infer", nullptr, &Api::begin_infer},
+      {"POST", "v2/models/*/infer", nullptr, &Api::begin_infer, true},
+      {"POST", "v2/models/*/versions/+/infer", nullptr, &Api::begin_infer, true},
       {"GET", "metrics", &Api::metrics},
       {"GET", "v2", &Api::server},
       {"GET", "v2/health/live", &Api::live},
       {"GET", "v2/health/ready", &Api::ready},
       {"GET", "v2/models/stats", &Api::all_statistics},
-      {"GET", "v2/models/*", &Api::model},
+      {"GET", "v2/models/*", &Api::model, nullptr, true},
       {"GET", "v2/models/*/versions/+", &Api::model},
       {"GET", "v2/models/*/ready", &Api::model_ready},
       {"GET", "v2/models/*/versions/+/ready", &Api::model_ready},
-      {"GET", "v2/models/*/config", &Api::model_config},
+      {"GET", "v2/models/*/config", &Api::model_config, nullptr, true},
       {"GET", "v2/models/*/versions/+/config", &Api::model_config},
       {"GET", "v2/models/*/stats", &Api::model_statistics},
       {"GET", "v2/models/*/versions/+/stats", &Api::model_statistics},
@@ -243,6 +244,9 @@ io::Task<HttpResponse> HttpApi::route(HttpRequest request) {
     if (!endpoint.matches(*parts, call)) continue;
     if (net::routed_method(request) == endpoint.method) {
       call.request = std::move(request);
+      if (endpoint.brings_back && repository_.is_away(call.name)) {
+        return after_bringing_back(&endpoint, std::move(call));
+      }
       if (endpoint.start != nullptr) return (this->*endpoint.start)(std::move(call));
       auto response = (this->*endpoint.answer)(call);
       return answer(response ? std::move(*response) : error_response(response.error()));
@@ -259,6 +263,14 @@ io::Task<HttpResponse> HttpApi::route(HttpRequest request) {
       405, fmt::format("{} takes {}, not {}", request.target, allowed, request.method));
   refused.headers.set("Allow", allowed);
   return answer(std::move(refused));
+}
+
+io::Task<HttpResponse> HttpApi::after_bringing_back(const Endpoint* endpoint, Call call) {
+  auto back = co_await repository_.bring_back(call.name);
+  if (!back) co_return error_response(back.error());
+  if (endpoint->start != nullptr) co_return co_await (this->*endpoint->start)(std::move(call));
+  auto response = (this->*endpoint->answer)(call);
+  co_return response ? std::move(*response) : error_response(response.error());
 }
 
 io::Task<HttpResponse> HttpApi::compressed(io::Task<HttpResponse> answer, std::string_view coding) {
@@ -307,6 +319,7 @@ HttpApi::Answer HttpApi::model(const Call& call) {
 }
 
 HttpApi::Answer HttpApi::model_ready(const Call& call) {
+  if (repository_.is_away(call.name)) return net::text_response(200, "");  // a request is answered
   SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
   if (model->hung == 0) return net::text_response(200, "");
   return fail(Code::kUnavailable, fmt::format("model '{}' hangs; load it again", model->name));

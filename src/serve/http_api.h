@@ -106,6 +106,7 @@ class HttpApi {
   Answer set_trace(const Call& call);
   Answer logging(const Call& call);
   Answer set_logging(const Call& call);
+  io::Task<net::HttpResponse> after_bringing_back(const Endpoint* endpoint, Call call);
   Result<void> allow_change(const net::HttpRequest& request, std::string_view what) const;
 
   io::Loop& loop_;

@@ -141,6 +141,7 @@ io::Task<Result<SharedTensorsPtr>> HttpApi::take_shared(DecodedRequest& request)
 }
 
 io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request) {
+  repository_.used(*model);
   RequestTimes times;
   const int64_t started = now_ns();
   const auto failed = [&](const Error& error) {

@@ -182,12 +182,75 @@ void ModelRepository::staged(const std::string& name, uint64_t number, Staged st
   });
 }
 
+uint64_t ModelRepository::used_memory() const {
+  uint64_t used = 0;
+  for (const ServedModelPtr& model : served()) used += model->stats.memory_bytes();
+  return used;
+}
+
+// Takes models away, those first that were used longest ago, until `staged` has room; none where it
+// would not be enough. Only whole names of one version, and nothing that a request runs on.
+void ModelRepository::make_room(const ServedModel& staged) {
+  const auto may_go = [&](const auto& each) {
+    const Entry& entry = each.second;
+    return each.first != staged.name && entry.versions.size() == 1 && entry.loads.empty() &&
+           entry.policy.labels.empty() && entry.versions.front().model.use_count() == 1;
+  };
+  uint64_t reclaimable = 0;
+  for (const auto& each : entries_) {
+    if (may_go(each)) reclaimable += each.second.versions.front().model->stats.memory_bytes();
+  }
+  const uint64_t needed = staged.stats.memory_bytes();
+  if (used_memory() - reclaimable + needed > options_.memory_bytes) return;
+  while (used_memory() + needed > options_.memory_bytes) {
+    auto oldest = entries_.end();
+    for (auto each = entries_.begin(); each != entries_.end(); ++each) {
+      if (!may_go(*each)) continue;
+      const uint64_t used = each->second.versions.front().model->last_used;
+      if (oldest == entries_.end() || used < oldest->second.versions.front().model->last_used) {
+        oldest = each;
+      }
+    }
+    Entry& entry = oldest->second;
+    log_.write(log::Level::kInfo, "serve", "a model makes room for another",
+               {{"model", oldest->first}, {"for", staged.name}});
+    entry.remembered = {entry.versions.front().model->directory};
+    entry.refused_reason = fmt::format("made room for '{}'; a request brings it back", staged.name);
+    entry.versions.clear();
+  }
+}
+
+bool ModelRepository::is_away(std::string_view name) const {
+  if (!options_.evict) return false;
+  const auto entry = entries_.find(name);
+  return entry != entries_.end() && entry->second.versions.empty() &&
+         !entry->second.remembered.empty();
+}
+
+io::Task<Result<void>> ModelRepository::bring_back(std::string name) {
+  constexpr int64_t kLookMs = 5;
+  bool waited = false;
+  while (is_away(name)) {
+    Entry& entry = entries_.find(name)->second;
+    if (entry.loads.empty() && waited) {
+      co_return fail(Code::kUnavailable, fmt::format("model '{}' could not be brought back: {}",
+                                                     name, entry.refused_reason));
+    }
+    if (entry.loads.empty()) {
+      SKERRY_CO_TRY(co_await load(name, entry.remembered.back()));
+      co_return Result<void>();
+    }
+    waited = true;
+    co_await io::sleep(loop_, kLookMs);
+  }
+  co_return Result<void>();
+}
+
 // By what trials have measured, so before the model's first request needs more.
 Result<void> ModelRepository::check_memory(const ServedModel& staged) const {
   if (options_.memory_bytes == 0) return {};
   const uint64_t needed = staged.stats.memory_bytes();
-  uint64_t used = 0;
-  for (const ServedModelPtr& model : served()) used += model->stats.memory_bytes();
+  const uint64_t used = used_memory();
   if (needed <= options_.memory_bytes && used <= options_.memory_bytes - needed) return {};
   return fail(
       Code::kResourceExhausted,
@@ -203,6 +266,7 @@ Result<LoadReport> ModelRepository::switch_to(Entry& entry, std::unique_ptr<Serv
   LoadReport report{staged->name, staged->version, ""};
   const ServedModelPtr usual = entry.usual();
   auto fits = usual ? check_replaces(*usual, *staged) : Result<void>();
+  if (fits && options_.evict && !load.is_restored) make_room(*staged);
   if (fits) fits = check_memory(*staged);
   VersionPolicy policy = entry.policy;
   if (fits && !label.empty()) {
@@ -235,6 +299,7 @@ Result<LoadReport> ModelRepository::switch_to(Entry& entry, std::unique_ptr<Serv
   version.model = ServedModelPtr(staged.release(), [loaders = loaders_](ServedModel* model) {
     loaders->submit([owned = std::unique_ptr<ServedModel>(model)] {});
   });
+  used(*version.model);
   if (!load.is_restored) drop_versions(entry);
   return report;
 }

@@ -49,6 +49,7 @@ class ModelRepository {
     int64_t load_timeout_ms = 300'000;
     int64_t restore_wait_ms = 60'000;  // what restore() waits for loads at most
     uint64_t memory_bytes = 0;         // that all models may hold, as their trials say; 0: no limit
+    bool evict = false;                // a load beyond that takes the room of models that are idle
     // A model that has served that long without a crash is no suspect any more.
     int64_t settle_ms = 3'600'000;
   };
@@ -72,6 +73,12 @@ class ModelRepository {
   // Changes what is served side by side (version_policy.h), and drops what is kept no more.
   io::Task<Result<VersionPolicy>> set_policy(std::string name, nlohmann::json changes);
   Result<VersionPolicy> policy(std::string_view name) const;
+  // A request runs on it: the ones that were used longest ago make room first.
+  void used(ServedModel& model) { model.last_used = ++uses_; }
+  // Known, but not served: it has made room for others, or found none at the start. bring_back()
+  // loads it again; nothing to do where it is served or another caller brings it back.
+  bool is_away(std::string_view name) const;
+  io::Task<Result<void>> bring_back(std::string name);
   // Loads what the state file names; a load() that is called later is the newer one. Failures are
   // logged and stay in the index and in the file.
   io::Task<void> restore();
@@ -134,6 +141,8 @@ class ModelRepository {
   void staged(const std::string& name, uint64_t number, Staged staged);
   Result<LoadReport> switch_to(Entry& entry, std::unique_ptr<ServedModel> staged, const Load& load);
   Result<void> check_memory(const ServedModel& staged) const;
+  uint64_t used_memory() const;
+  void make_room(const ServedModel& staged);
   static void drop_versions(Entry& entry);
   void end(const std::string& name, uint64_t number, Result<LoadReport> report);
   Load* find_load(const std::string& name, uint64_t number);
@@ -150,6 +159,7 @@ class ModelRepository {
   std::shared_ptr<ModelTrials> trials_;
   std::shared_ptr<const ModelLoader> loader_;  // shared with the loads
   uint64_t last_number_ = 0;
+  uint64_t uses_ = 0;
   log::Limit log_;  // loads and unloads come from others
   // Shared with the models' deleters, which may run after the repository.
   std::shared_ptr<Workers> loaders_;

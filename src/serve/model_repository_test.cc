@@ -475,5 +475,45 @@ TEST_F(VersionsTest, WhatHasNoMemoryLeftIsRefused) {
   load_as("2", "");
 }
 
+TEST_F(VersionsTest, WhatWasUsedLongestAgoMakesRoomAndComesBack) {
+  ModelRepository::Options options = {.memory_bytes = 100 << 20, .evict = true};
+  options.load.trial = [](const TrialRequest&, const std::stop_token&) -> Result<TrialReport> {
+    return TrialReport{.peak_memory_bytes = 50 << 20, .model_memory_bytes = 40 << 20};
+  };
+  restart(options);
+  const auto load_named = [&](const std::string& name) {
+    Package package("1");
+    package.manifest["name"] = name;
+    return test::run(loop_, repository_->load(name, write(package)));
+  };
+  const auto are_served = [&] {
+    std::string names;
+    for (const ServedModelPtr& model : repository_->served()) names += model->name;
+    return names;
+  };
+  ASSERT_TRUE(load_named("a") && load_named("b"));
+  repository_->used(*repository_->find("a"));
+  ASSERT_TRUE(load_named("c"));
+  EXPECT_EQ(are_served(), "ac");
+  EXPECT_TRUE(repository_->is_away("b"));
+  EXPECT_FALSE(repository_->is_away("a") || repository_->is_away("nothing"));
+
+  // Nothing goes that a request runs on.
+  {
+    const ServedModelPtr in_use = repository_->find("a");
+    ASSERT_TRUE(test::run(loop_, repository_->bring_back("b")));
+    EXPECT_EQ(are_served(), "ab");
+  }
+  const ServedModelPtr first = repository_->find("a");
+  const ServedModelPtr second = repository_->find("b");
+  const auto refused = test::run(loop_, repository_->bring_back("c"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kResourceExhausted);
+  EXPECT_EQ(are_served(), "ab");
+  // Unloaded is gone.
+  ASSERT_TRUE(test::run(loop_, repository_->unload("c")));
+  EXPECT_FALSE(repository_->is_away("c"));
+}
+
 }  // namespace
 }  // namespace skerry::serve

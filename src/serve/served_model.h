@@ -66,6 +66,7 @@ struct ServedModel {
   CostTable costs;
   size_t in_flight = 0;                 // on threads or waiting for one
   size_t hung = 0;                      // that do not end
+  uint64_t last_used = 0;               // higher than that of models that were used before
   std::unique_ptr<Workers> workers;     // its own; made when first needed
   std::shared_ptr<RequestQueue> queue;  // in front of them (scheduler.h); likewise
 };

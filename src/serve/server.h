@@ -29,6 +29,7 @@ struct ServerOptions {
   uint64_t max_model_bytes = uint64_t{4} << 30;
   uint64_t trial_memory_bytes = 0;  // 0: by the package's size, see trial_memory_limit()
   uint64_t memory_bytes = 0;        // that all models may hold; 0: no limit
+  bool evict = false;               // beyond it idle models make room
   uint64_t max_body_bytes = 64 << 20;
   int64_t drain_timeout_ms = 10'000;
   std::string state_file;  // "" for none

@@ -21,7 +21,7 @@ struct TrialRequest {
   std::string library;  // of the runtime
   // "NAME=PATH" of what the models inside of a pipeline may need.
   std::vector<std::string> more_runtimes;
-  std::string key;      // of the package, as the caller has read it
+  std::string key;  // of the package, as the caller has read it
   runtime::LoadOptions load;
   uint64_t memory_limit_bytes = 0;  // of what is allocated; 0: none
 };
