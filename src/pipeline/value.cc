@@ -13,6 +13,7 @@ void convert(std::span<const std::byte> bytes, std::vector<Out>& out) {
   for (size_t i = 0; i < out.size(); ++i) {
     T element;
     std::memcpy(&element, bytes.data() + i * sizeof(T), sizeof(T));
+    // NOLINTNEXTLINE(bugprone-signed-char-misuse): an int8_t is a number here, with its sign.
     out[i] = static_cast<Out>(element);
   }
 }
