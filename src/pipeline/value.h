@@ -64,6 +64,9 @@ Result<Value> cast_to(const Value& value, DataType type);
 // What a file's bytes are: the only element of a BYTES value, or a UINT8 vector.
 Result<std::string_view> content_of(const Value& value);
 
+// What a step makes at most.
+inline constexpr size_t kMaxValueBytes = size_t{1} << 30;
+
 // Size of everything before and behind `axis`.
 struct Around {
   size_t before = 1;

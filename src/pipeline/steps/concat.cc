@@ -33,6 +33,11 @@ class Concat : public Step {
       return fail(Code::kInvalidArgument,
                   fmt::format("{} does not go behind {}", each.describe(), first.describe()));
     }
+    size_t all_bytes = 0;
+    for (const Value& each : inputs) all_bytes += each.bytes.size();
+    if (all_bytes > kMaxValueBytes) {
+      return fail(Code::kResourceExhausted, "the values are over 1 GiB together");
+    }
     tensor::Bytes bytes;
     const size_t rows = around(shape, static_cast<size_t>(axis)).before;
     for (size_t row = 0; row < rows; ++row) {

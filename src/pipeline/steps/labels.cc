@@ -20,6 +20,9 @@ class Labels : public Step {
                     fmt::format("there is no label {}, only 0 to {}", number, names_.size() - 1));
       }
       tensor::append_bytes(text, names_[static_cast<size_t>(number)]);
+      if (text.size() > kMaxValueBytes) {
+        return fail(Code::kResourceExhausted, "the labels are over 1 GiB");
+      }
     }
     return std::vector{own(DataType::kBytes, inputs[0].shape, std::move(text))};
   }

@@ -11,7 +11,6 @@ namespace skerry::pipeline {
 namespace {
 
 constexpr int64_t kMaxSize = 1 << 28;
-constexpr size_t kMaxBytes = size_t{1} << 30;
 
 // The axis of `value` that is meant; kInvalidArgument where it has not got it, or has no numbers.
 Result<size_t> axis_of(const Value& value, int64_t axis) {
@@ -29,7 +28,7 @@ Result<Value> cut(const Value& in, size_t axis, int64_t start, int64_t size) {
   const size_t place = there.behind * tensor::size_of(in.type);
   Shape shape = in.shape;
   shape[axis] = size;
-  if (size > 0 && there.before * place > kMaxBytes / static_cast<size_t>(size)) {
+  if (size > 0 && there.before * place > kMaxValueBytes / static_cast<size_t>(size)) {
     return fail(Code::kResourceExhausted,
                 fmt::format("{} is over 1 GiB", tensor::describe(in.type, shape)));
   }
