@@ -27,8 +27,8 @@ class Labels : public Step {
     return std::vector{own(DataType::kBytes, inputs[0].shape, std::move(text))};
   }
   uint64_t memory_bytes() const override {
-    uint64_t bytes = 0;
-    for (const std::string& name : names_) bytes += sizeof name + name.capacity();
+    uint64_t bytes = names_.size() * sizeof(std::string);
+    for (const std::string& name : names_) bytes += name.capacity();
     return bytes;
   }
 

@@ -26,8 +26,8 @@ std::vector<Mix> triangle(size_t from, size_t to) {
   std::vector<Mix> mixes(to);
   for (size_t i = 0; i < to; ++i) {
     const double centre = (static_cast<double>(i) + 0.5) * scale;
-    const auto first = static_cast<size_t>(std::max(centre - reach + 0.5, 0.0));
-    const size_t last = std::min(static_cast<size_t>(centre + reach + 0.5), from);
+    const auto first = static_cast<size_t>(std::max(std::floor(centre - reach + 0.5), 0.0));
+    const size_t last = std::min(static_cast<size_t>(std::floor(centre + reach + 0.5)), from);
     Mix& mix = mixes[i];
     mix.first = first;
     double sum = 0;
