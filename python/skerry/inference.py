@@ -145,11 +145,18 @@ def _reason(content, status):
         return f"status {status}"
 
 
+def _is_text(value):
+    """Whether lists end in str or bytes, which NumPy would otherwise make of one width."""
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return isinstance(value, (str, bytes))
+
+
 def _packed(name, value):
     """Datatype, shape and bytes of an input."""
-    array = np.asarray(value)
+    array = np.asarray(value, dtype=object if _is_text(value) else None)
     if array.dtype.kind in "OSU":
-        elements = [each.encode() if isinstance(each, str) else bytes(each) for each in np.asarray(value, dtype=object).ravel()]
+        elements = [each.encode() if isinstance(each, str) else bytes(each) for each in array.ravel()]
         return "BYTES", list(array.shape), b"".join(struct.pack("<I", len(each)) + each for each in elements)
     if array.dtype not in NAMES:
         raise TypeError(f"input '{name}' is {array.dtype}, which the protocol does not have")
