@@ -56,6 +56,22 @@ Rows split(size_t rows, double share, uint64_t seed) {
   return {{order.begin() + held, order.end()}, {order.begin(), order.begin() + held}};
 }
 
+// Scores to shares of classes: softmax along the last axis.
+tensor::Bytes shares_of(const Tensor& scores) {
+  tensor::Bytes bytes = scores.bytes;
+  const std::span<float> values(reinterpret_cast<float*>(bytes.data()),
+                                bytes.size() / sizeof(float));
+  const auto classes = static_cast<size_t>(scores.shape.back());
+  for (size_t at = 0; at + classes <= values.size(); at += classes) {
+    const std::span<float> row = values.subspan(at, classes);
+    const float largest = std::ranges::max(row);
+    float sum = 0;
+    for (float& value : row) sum += value = std::exp(value - largest);
+    for (float& value : row) value /= sum;
+  }
+  return bytes;
+}
+
 // What a batch asks a teacher.
 class Teacher {
  public:
@@ -110,7 +126,7 @@ class Fitting {
     SKERRY_TRY(prepare());
     SKERRY_TRY(resume());
     if (epoch_ == 0 && at_step_ == 0 && !rows_.validation.empty()) {
-      SKERRY_ASSIGN(const Evaluation first, trainer_->evaluate(*batches_, rows_.validation));
+      SKERRY_ASSIGN(const Evaluation first, validate());
       result_.before.validation_loss = first.loss;
       result_.before.validation_accuracy = first.accuracy();
     }
@@ -253,7 +269,7 @@ class Fitting {
         .epoch = epoch_ + 1,
         .loss = loss_sum_ / steps,
         .accuracy = static_cast<double>(correct_) / (steps * static_cast<double>(size))};
-    SKERRY_ASSIGN(const Evaluation seen, trainer_->evaluate(*batches_, rows_.validation));
+    SKERRY_ASSIGN(const Evaluation seen, validate());
     done.validation_loss = seen.loss;
     done.validation_accuracy = seen.accuracy();
     done.seconds = seconds_since(begin);
@@ -269,6 +285,16 @@ class Fitting {
     SKERRY_TRY(save());
     report();
     return {};
+  }
+
+  // Without labels, how near to the teacher.
+  Result<Evaluation> validate() {
+    if (!teacher_ || data_.has_labels()) return trainer_->evaluate(*batches_, rows_.validation);
+    return trainer_->evaluate(*batches_, rows_.validation, [&](Batch& batch) -> Result<void> {
+      SKERRY_ASSIGN(auto answers, teacher_->ask(batch));
+      batch.target.bytes = shares_of(answers[0]);
+      return {};
+    });
   }
 
   Result<void> run_step(const std::vector<size_t>& rows) {

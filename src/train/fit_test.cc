@@ -299,6 +299,31 @@ TEST_F(Fitting, FreshWeightsLearnToo) {
   EXPECT_GT(result->history[result->best].validation_accuracy, 0.8);
 }
 
+TEST_F(Fitting, ATeacherTeachesWithoutLabels) {
+  options_.epochs = 20;
+  auto teacher = run();
+  ASSERT_TRUE(teacher);
+  ASSERT_TRUE(graph::onnx::export_file(*teacher->model, folder_.path("teacher.onnx")));
+  reinitialise(*model_, 5);
+  options_.resume = false;
+  options_.teacher = folder_.path("teacher.onnx");
+  options_.teacher_engine = kOrt;
+  options_.epochs = 30;
+  options_.step.distillation = Distillation{.features = "p"};
+  const auto labelled = data();
+  auto bare = optimise::Dataset::read(*model_, folder_.path("x.npy"), "", {});
+  ASSERT_TRUE(bare);
+  const auto pupil = fit(*model_, *bare, options_, *files_);
+  ASSERT_TRUE(pupil) << pupil.error().message();
+  // How well it does, labels say, by an epoch that changes nothing.
+  options_.teacher.clear();
+  options_.step.optimiser.rate = 0;
+  options_.epochs = 1;
+  const auto judged = fit(*pupil->model, labelled, options_, *files_);
+  ASSERT_TRUE(judged) << judged.error().message();
+  EXPECT_GT(judged->before.validation_accuracy, 0.8);
+}
+
 TEST_F(Fitting, OptimisersAveragesAndLossesRun) {
   options_.resume = false;
   for (const Optimiser optimiser : {Optimiser::kSgd, Optimiser::kAdam, Optimiser::kAdamW}) {

@@ -127,7 +127,8 @@ Result<void> Trainer::set_state(std::vector<Tensor> state) {
   return {};
 }
 
-Result<Evaluation> Trainer::evaluate(const Batches& batches, const std::vector<size_t>& rows) {
+Result<Evaluation> Trainer::evaluate(const Batches& batches, const std::vector<size_t>& rows,
+                                     const Complete& complete) {
   const std::vector<Tensor> values = learned();
   const auto size = static_cast<size_t>(step_.batch);
   Evaluation result;
@@ -138,6 +139,7 @@ Result<Evaluation> Trainer::evaluate(const Batches& batches, const std::vector<s
     std::vector<size_t> chosen(first, first + static_cast<std::ptrdiff_t>(count));
     chosen.resize(size, chosen.back());  // the last row again, not counted
     SKERRY_ASSIGN(Batch batch, batches.take(chosen));
+    if (complete) SKERRY_TRY(complete(batch));
     std::vector<TensorView> inputs = tensor::views_of(batch.inputs);
     inputs.push_back(named(batch.target, step_.target));
     for (const Tensor& value : values) inputs.push_back(value.view());

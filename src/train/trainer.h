@@ -1,6 +1,7 @@
 // Parameters and what goes with them from step to step, and the models that change them.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,7 +38,10 @@ class Trainer {
   // `teacher`: its answers, and its features where the step has some.
   Result<StepResult> run(const Batch& batch, std::span<const tensor::Tensor> teacher = {});
   // Of all `rows`, by the parameters as they are, or by their averages where there are some.
-  Result<Evaluation> evaluate(const Batches& batches, const std::vector<size_t>& rows);
+  // `complete` gives a batch the targets that its data does not have.
+  using Complete = std::function<Result<void>(Batch& batch)>;
+  Result<Evaluation> evaluate(const Batches& batches, const std::vector<size_t>& rows,
+                              const Complete& complete = {});
 
   // In the order of Step::carried().
   const std::vector<tensor::Tensor>& state() const { return state_; }
