@@ -283,6 +283,33 @@ Result<void> parse_abort(const Node& node, std::vector<AbortCriterion>& abort) {
   return {};
 }
 
+// In our own document AWS's fields are as strict as ours: a limit whose name is wrong limits
+// nothing.
+Result<void> parse_our_rate(const Node& node, Rate& rate) {
+  SKERRY_TRY(only(node, {"maximumPerMinute", "exponentialRate"}));
+  SKERRY_ASSIGN(auto exponential, node.find("exponentialRate"));
+  if (exponential) {
+    SKERRY_TRY(
+        only(*exponential, {"baseRatePerMinute", "incrementFactor", "rateIncreaseCriteria"}));
+    SKERRY_ASSIGN(auto criteria, exponential->require("rateIncreaseCriteria"));
+    SKERRY_TRY(only(criteria, {"numberOfNotifiedThings", "numberOfSucceededThings"}));
+  }
+  SKERRY_TRY(parse_rate(node, rate));
+  if (rate.per_minute > 0) return {};
+  return node.wrong("limits nothing: give maximumPerMinute or exponentialRate");
+}
+
+Result<void> parse_our_abort(const Node& node, std::vector<AbortCriterion>& abort) {
+  SKERRY_TRY(only(node, {"criteriaList"}));
+  SKERRY_ASSIGN(auto list, node.require("criteriaList"));
+  SKERRY_ASSIGN(auto elements, list.elements());
+  for (const Node& each : elements) {
+    SKERRY_TRY(
+        only(each, {"failureType", "action", "thresholdPercentage", "minNumberOfExecutedThings"}));
+  }
+  return parse_abort(node, abort);
+}
+
 json rate_json(const Rate& rate) {
   if (rate.factor == 1 && rate.notified == 0 && rate.succeeded == 0) {
     return {{"maximumPerMinute", rate.per_minute}};
@@ -344,9 +371,9 @@ Result<Plan> parse_plan(const json& document) {
   SKERRY_TRY(parse_site(node, plan));
   SKERRY_TRY(parse_retry(node, plan));
   SKERRY_ASSIGN(auto rate, node.find("rate"));
-  if (rate) SKERRY_TRY(parse_rate(*rate, plan.rate));
+  if (rate) SKERRY_TRY(parse_our_rate(*rate, plan.rate));
   SKERRY_ASSIGN(auto abort, node.find("abort"));
-  if (abort) SKERRY_TRY(parse_abort(*abort, plan.abort));
+  if (abort) SKERRY_TRY(parse_our_abort(*abort, plan.abort));
   SKERRY_TRY(
       read_integer(node, "inProgressTimeoutSeconds", 0, kMostSeconds, plan.in_progress_timeout_s));
   SKERRY_TRY(read_integer(node, "silenceTimeoutSeconds", 0, kMostSeconds, plan.silence_timeout_s));
