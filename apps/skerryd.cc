@@ -9,13 +9,16 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <csignal>
+#include <cstdio>
 #include <filesystem>
 
 #include "base/encoding.h"
 #include "base/log.h"
 #include "base/sha256.h"
+#include "formats/names.h"
 #include "io/instance_lock.h"
 #include "io/process_guard.h"
+#include "io/service_manager.h"
 #include "net/http_client.h"
 #include "net/mqtt.h"
 #include "nucleus/component_users.h"
@@ -24,6 +27,7 @@
 #include "nucleus/ipc/address.h"
 #include "nucleus/ipc/operator_access.h"
 #include "nucleus/ipc/server.h"
+#include "nucleus/no_fleet.h"
 #include "nucleus/nucleus.h"
 #include "nucleus/run_with.h"
 
@@ -38,10 +42,13 @@ constexpr int kReturnedAboveBytes = 128 << 10;
 constexpr const char* kFooter = R"(
 Examples:
   skerryd --config /etc/skerry/config.yaml
+  skerryd --config /etc/skerry/config.yaml --check-config
   skerry device provision press-7 --out /etc/skerry && skerryd --config /etc/skerry/config.yaml
 
 Exit codes: 0 stopped on request, 1 failed (the reason is the last line of the log),
-2 the command line or the configuration is wrong.)";
+2 the command line or the configuration is wrong.
+
+Under systemd with Type=notify it says when it is ready and when it stops, and feeds the watchdog of WatchdogSec=.)";
 
 std::string architecture() {
   utsname names{};
@@ -51,6 +58,13 @@ std::string architecture() {
   if (machine == "i686" || machine == "i386") return "x86";
   if (machine.starts_with("armv")) return "arm";
   return machine;  // "aarch64" is Greengrass's name as well
+}
+
+// What a device without a fleet, and without a name of its own, is called.
+ThingName name_of_machine() {
+  utsname names{};
+  uname(&names);
+  return formats::parse_thing_name(names.nodename).value_or(ThingName("device"));
 }
 
 std::optional<uint32_t> number_of(const std::string& text) {
@@ -95,9 +109,11 @@ constexpr int64_t kLockMs = 6'000;
 NucleusInfo info_of(const DeviceConfig& config) {
   NucleusInfo info;
   info.root = config.root;
-  info.thing = config.thing;
+  info.thing = config.thing.str().empty() ? name_of_machine() : config.thing;
+  info.has_fleet = config.has_fleet;
   info.region = config.region;
   info.ca_file = config.ca_file;
+  info.key_file = config.key_file;
   info.platform.architecture = architecture();
   info.privileged = geteuid() == 0;
   info.own_user = {geteuid(), getegid()};
@@ -192,9 +208,36 @@ net::MqttOptions broker_of(const DeviceConfig& config, const net::TlsFiles& iden
   return broker;
 }
 
+// The ways to the fleet.
+struct Uplink {
+  std::unique_ptr<net::HttpClient> http;
+  std::unique_ptr<Cloud> cloud;
+  std::unique_ptr<net::MqttClient> mqtt;
+};
+
+Result<Uplink> uplink_of(io::Env& env, const DeviceConfig& config, const NucleusInfo& info,
+                         const std::shared_ptr<DeviceClock>& clock) {
+  Uplink uplink;
+  if (!config.has_fleet) {
+    log::info("nucleus", "no fleet is configured: this device takes local deployments only");
+    uplink.cloud = make_no_cloud();
+    uplink.mqtt = make_no_broker();
+    return uplink;
+  }
+  const net::TlsFiles identity{config.ca_file, config.certificate_file, config.key_file};
+  SKERRY_ASSIGN(auto tls, net::TlsContext::client(identity, clock));
+  uplink.http = net::make_http_client(env.loop, tls);
+  uplink.cloud =
+      make_http_cloud(*uplink.http, {config.data_plane_url, config.thing, info.platform});
+  SKERRY_ASSIGN(uplink.mqtt, net::make_mqtt_client(env, broker_of(config, identity, clock)));
+  return uplink;
+}
+
 // Runs until SIGTERM or SIGINT (components are stopped in order) or a fatal error.
-Result<void> run(const DeviceConfig& config, io::Files& files, const io::ProcessGuard& guard) {
+Result<void> run(const DeviceConfig& config, io::Files& files, const io::ProcessGuard& guard,
+                 io::ServiceManager given_manager) {
   io::RealLoop loop;
+  io::ServiceManager manager = std::move(given_manager);  // goes before the loop
   io::RealClock machine_clock;
   NucleusInfo info = info_of(config);
   const auto device_clock = std::make_shared<DeviceClock>(machine_clock, files, info.clock_file());
@@ -207,11 +250,7 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
   contain(guard, info);
   SKERRY_TRY(allocate_users(files, info));
 
-  const net::TlsFiles identity{config.ca_file, config.certificate_file, config.key_file};
-  SKERRY_ASSIGN(auto tls, net::TlsContext::client(identity, device_clock));
-  auto http = net::make_http_client(loop, tls);
-  auto cloud = make_http_cloud(*http, {config.data_plane_url, config.thing, info.platform});
-  SKERRY_ASSIGN(auto mqtt, net::make_mqtt_client(env, broker_of(config, identity, device_clock)));
+  SKERRY_ASSIGN(const Uplink uplink, uplink_of(env, config, info, device_clock));
 
   io::TaskScope saving;
   std::optional<Error> fatal;
@@ -230,7 +269,7 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
     if (!fatal) fatal = error;
     loop.stop();
   };
-  SKERRY_ASSIGN(nucleus, Nucleus::open(env, info, *cloud, *mqtt, std::move(hooks)));
+  SKERRY_ASSIGN(nucleus, Nucleus::open(env, info, *uplink.cloud, *uplink.mqtt, std::move(hooks)));
   ipc.emplace(loop, *nucleus, nucleus->state().config());
   SKERRY_TRY(ipc->listen(info.ipc_socket(), info.privileged ? 0666 : 0600));
   SKERRY_TRY(write_operator_access(files, info, nucleus->operator_token()));
@@ -239,6 +278,7 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
   loop.on_signals({SIGTERM, SIGINT}, [&](int number) {
     if (stopping.size() > 0) return;
     log::info("nucleus", "stopping", {{"signal", std::to_string(number)}});
+    manager.notify("STOPPING=1");
     struct Stop {
       static io::Task<void> run(Nucleus* nucleus, io::RealLoop* loop) {
         co_await nucleus->shut_down();
@@ -249,8 +289,30 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
   });
   loop.on_signals({SIGCHLD}, [&](int) { processes.reap_adopted(); });
   nucleus->start();
+  manager.ready(loop);
   loop.run();
   if (fatal) return fail(*fatal);
+  return {};
+}
+
+// What would keep it from starting, found without starting: files that are not there, keys that do
+// not fit, a folder that cannot be made.
+Result<void> check(const DeviceConfig& config, io::Files& files) {
+  if (config.has_fleet) {
+    const net::TlsFiles identity{config.ca_file, config.certificate_file, config.key_file};
+    SKERRY_TRY(net::TlsContext::client(identity, nullptr));
+  }
+  if (!config.default_user.empty()) SKERRY_TRY(find_user(config.default_user));
+  const auto root = files.stat(config.root);
+  if (root && !root->is_directory) {
+    return fail(Code::kInvalidArgument, "system.rootPath: " + config.root + " is not a directory");
+  }
+  std::string folder = config.root;
+  while (!io::exists(files, folder) && io::parent_of(folder) != folder)
+    folder = io::parent_of(folder);
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) {
+    return fail(Code::kPermissionDenied, "system.rootPath: this user may not write to " + folder);
+  }
   return {};
 }
 
@@ -265,12 +327,14 @@ int main_program(int argc, char** argv) {
       "skerryd");
   app.footer(kFooter);
   std::string config_path, level = "info";
-  bool json = false;
+  bool json = false, only_check = false;
   app.add_option("--config", config_path, "The device's config.yaml")->required();
   app.add_option("--log-level", level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
   app.add_flag("--log-json", json, "One JSON object a log line");
+  app.add_flag("--check-config", only_check,
+               "Say what is wrong with the configuration, and do not start");
   app.set_version_flag("--version",
                        std::string("skerryd 0.1.0 (Greengrass ") + kNucleusVersion + ")");
   try {
@@ -278,6 +342,7 @@ int main_program(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
+  io::ServiceManager manager = io::ServiceManager::from_environment();
   log::configure(log::parse_level(level), json ? log::Format::kJson : log::Format::kText);
 
   io::RealFiles files;
@@ -286,6 +351,15 @@ int main_program(int argc, char** argv) {
   if (!text) return fail_with(kExitUsage, text.error());
   auto config = parse_device_config(*text, io::parent_of(config_path));
   if (!config) return fail_with(kExitUsage, config.error().with_context(config_path));
+
+  if (only_check) {
+    auto checked = check(*config, files);
+    if (!checked) return fail_with(kExitUsage, checked.error().with_context(config_path));
+    std::printf("%s: nothing is wrong; %s\n", config_path.c_str(),
+                config->has_fleet ? ("the fleet is at " + config->broker_host).c_str()
+                                  : "the device has no fleet");
+    return 0;
+  }
 
   // Components run as other users: they must be able to pass through the root folder.
   if (auto made = io::make_directories(files, config->root, 0755); !made)
@@ -297,7 +371,7 @@ int main_program(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   auto guard = io::ProcessGuard::start(hex_encode(sha256(config->root)).substr(0, 16));
   if (!guard) return fail_with(kExitFailed, guard.error());
-  auto done = run(*config, files, *guard);
+  auto done = run(*config, files, *guard, std::move(manager));
   if (!done) return fail_with(kExitFailed, done.error());
   return 0;
 }

@@ -106,6 +106,8 @@ int parse_and_run(int argc, const char* const* argv) {
   add_topics_command(app, session);
   add_device_commands(app, session);
   add_device_control_commands(app, session);
+  add_device_local_commands(app, session);
+  add_device_secret_commands(app, session);
   add_group_commands(app, session);
   add_component_commands(app, session);
   add_deploy_command(app, session);

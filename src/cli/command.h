@@ -37,6 +37,10 @@ void add_topics_command(CLI::App& app, Session& session);   // fleet topics open
 void add_device_commands(CLI::App& app, Session& session);  // device provision|run|verify
 // device components|restart|stop|pause|resume; after add_device_commands()
 void add_device_control_commands(CLI::App& app, Session& session);
+// device init|deploy|deployments; after add_device_commands()
+void add_device_local_commands(CLI::App& app, Session& session);
+// device secret put|list|remove; likewise
+void add_device_secret_commands(CLI::App& app, Session& session);
 void add_group_commands(CLI::App& app, Session& session);      // group create|add|list
 void add_component_commands(CLI::App& app, Session& session);  // component publish|list
 void add_deploy_command(CLI::App& app, Session& session);

@@ -32,8 +32,11 @@ struct ProvisionOptions {
 // Nothing of an earlier provisioning is overwritten: a lost key is a lost device.
 Result<void> check_is_new(const std::string& directory) {
   io::RealFiles files;
+  // What `device init` wrote is given a fleet.
+  const std::string_view replaced = is_without_fleet(directory) ? "config.yaml" : "";
   for (const char* name : {"device.key", "device.pem", "ca.pem", "config.yaml", "lite/config.yaml",
                            "java/config.yaml"}) {
+    if (name == replaced) continue;
     if (io::exists(files, directory + "/" + name)) {
       return fail(Code::kAlreadyExists,
                   directory + "/" + name +
@@ -105,6 +108,7 @@ Result<std::string> register_device(FleetClient& fleet, const ProvisionOptions& 
 
 Result<void> provision(const Session& session, const ProvisionOptions& options) {
   const std::string directory = absolute_path(options.out);
+  io::RealFiles files;
   SKERRY_TRY(formats::parse_thing_name(options.thing));
   SKERRY_TRY(check_is_new(directory));
   SKERRY_ASSIGN(const json description, read_fleet_file(directory_of(session.connection)));
@@ -125,7 +129,8 @@ Result<void> provision(const Session& session, const ProvisionOptions& options) 
       write_new_file(directory + "/lite/config.yaml", lite_config(description, device), 0644));
   SKERRY_TRY(
       write_new_file(directory + "/java/config.yaml", java_config(description, device), 0644));
-  SKERRY_TRY(write_new_file(directory + "/config.yaml", skerryd_config(description, device), 0644));
+  SKERRY_TRY(io::write_file_atomic(files, directory + "/config.yaml",
+                                   skerryd_config(description, device), 0644));
   if (session.output.json) {
     session.output.print_json(json{{"thing", options.thing},
                                    {"directory", directory},
@@ -202,6 +207,8 @@ void add_device_commands(CLI::App& app, Session& session) {
 Examples:
   skerry device provision press-7 --out press-7    make a device's identity and configuration
   skerry device run press-7                        run it here
+  skerry device init press-9                       make one without any fleet
+  skerry device deploy press-9 --recipe-dir . --merge com.example.Hello=1.0.0
   skerry device components press-7                 what runs on it, asked of the device itself
   skerry device restart press-7 com.example.Hello  start a component of it again
   skerry device verify press-7                     check every byte of what is installed
@@ -222,7 +229,7 @@ Examples:
   provision_command->add_flag("--replace", options->replace,
                               "A device of this name exists: revoke its certificates");
   provision_command->footer(R"(
-The key is made here and never leaves the directory. It writes device.key, device.pem, ca.pem and config.yaml for
+A directory of `device init` is given a fleet: what was deployed locally stays. The key is made here and never leaves the directory. It writes device.key, device.pem, ca.pem and config.yaml for
 skerryd, lite/config.yaml for the stock nucleus lite (as /etc/greengrass/config.yaml) and java/config.yaml for the
 stock Java nucleus (as --init-config).
 Examples:

@@ -3,6 +3,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/local_files.h"
+#include "formats/json_ptr.h"
+
 namespace skerry::cli {
 namespace {
 
@@ -69,6 +72,27 @@ std::string skerryd_config(const json& fleet, const DeviceFiles& device) {
   return document("For skerryd: skerry device run " + device.directory,
                   system_section(device, device.directory + "/root"), "aws.greengrass.Nucleus",
                   {{"configuration", settings}});
+}
+
+std::string fleetless_config(const DeviceFiles& device) {
+  ordered_json system = {{"rootPath", device.directory + "/root"}};
+  if (!device.thing.empty()) system["thingName"] = device.thing;
+  ordered_json settings = ordered_json::object();
+  if (!device.user.empty()) settings["runWithDefault"] = {{"posixUser", device.user}};
+  std::string text = "# For skerryd, without a fleet: skerry device run " + device.directory + "\n";
+  write_yaml({{"system", system}}, 0, text);
+  if (!settings.empty())
+    write_yaml({{"services", {{"aws.greengrass.Nucleus", {{"configuration", settings}}}}}}, 0,
+               text);
+  return text;
+}
+
+bool is_without_fleet(const std::string& directory) {
+  const auto text = read_local_file(directory + "/config.yaml");
+  if (!text) return false;
+  const auto parsed = formats::parse_yaml(*text);
+  return parsed && parsed->is_object() && parsed->contains("system") &&
+         parsed->dump().find("\"iotDataEndpoint\"") == std::string::npos;
 }
 
 std::string lite_config(const json& fleet, const DeviceFiles& device) {

@@ -14,6 +14,10 @@ struct DeviceFiles {
 
 // `fleet`: what fleet.json holds. YAML.
 std::string skerryd_config(const nlohmann::json& fleet, const DeviceFiles& device);
+// Without a fleet: nothing but a folder and a name.
+std::string fleetless_config(const DeviceFiles& device);
+// Whether the configuration of a device at `directory` is such a one.
+bool is_without_fleet(const std::string& directory);
 std::string lite_config(const nlohmann::json& fleet, const DeviceFiles& device);
 std::string java_config(const nlohmann::json& fleet, const DeviceFiles& device);
 

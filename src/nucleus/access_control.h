@@ -25,6 +25,8 @@ inline constexpr std::string_view kPubSubService = "aws.greengrass.ipc.pubsub";
 inline constexpr std::string_view kMqttProxyService = "aws.greengrass.ipc.mqttproxy";
 inline constexpr std::string_view kLifecycleService = "aws.greengrass.ipc.lifecycle";
 inline constexpr std::string_view kShadowService = "aws.greengrass.ShadowManager";
+inline constexpr std::string_view kSecretService = "aws.greengrass.SecretManager";
+inline constexpr std::string_view kClientDevicesService = "aws.greengrass.clientdevices.Auth";
 inline constexpr std::string_view kCliService = "aws.greengrass.Cli";
 
 // One resource of a policy.

@@ -20,41 +20,10 @@ constexpr int64_t kDiskRetryMs = 5'000;
 constexpr int64_t kNeverMs = int64_t{10} * 365 * 86'400'000;
 constexpr int kMaxFetchAttempts =
     1'000'000;  // only an operator's cancel ends a download that cannot progress
+constexpr int kLocalFetchAttempts = 5;
 // A generation that brings the program down this often while it is being switched to is rolled
 // back.
 constexpr int kMaxBootsInPhase = 3;
-
-bool worth_waiting_for(const Error& error) {
-  return error.code() == Code::kUnavailable || error.code() == Code::kTimeout;
-}
-
-// Values that are newer than the deployment stay; whoever deployed others wants to know.
-void tell_what_stayed(const ConfigTree& config, const ComponentName& name, const KeyPath& path,
-                      const nlohmann::json& wanted) {
-  if (wanted.is_object() && !wanted.empty()) {
-    for (const auto& [key, value] : wanted.items()) {
-      KeyPath below = path;
-      below.push_back(key);
-      tell_what_stayed(config, name, below, value);
-    }
-    return;
-  }
-  auto value = config.get(name, path);
-  if (value && *value == wanted) return;
-  log::warn("deployment", "configuration not applied: a newer value stands",
-            {{"component", name.str()}, {"key", formats::json_pointer(path)}});
-}
-
-// What a deployment may ask of a nucleus (requiredCapabilities).
-Result<void> check_capabilities(const formats::Deployment& document) {
-  for (const std::string& wanted : document.required_capabilities) {
-    if (wanted == "LARGE_CONFIGURATION" || wanted == "LINUX_RESOURCE_LIMITS") continue;
-    return fail(Code::kUnsupported, "the deployment requires the capability " + wanted +
-                                        ", which this nucleus does not have: it has "
-                                        "LARGE_CONFIGURATION and LINUX_RESOURCE_LIMITS");
-  }
-  return {};
-}
 
 JobResult outcome(JobResult job, JobStatus status, std::string detailed_status,
                   std::string reason) {
@@ -78,30 +47,27 @@ Result<std::string> target_of(const formats::Deployment& document) {
          id.target.name;
 }
 
-io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment document) {
+io::Task<Result<void>> DeploymentEngine::deploy(DeploymentOrder order) {
   background_.cancel_all();
   cancelled_.reset();
-  auto target = target_of(document);
-  JobResult result{job, document.id, target.value_or(""), document.configuration_arn, "", "", ""};
+  const formats::Deployment& document = order.document;
+  const auto target = order.local ? Result<std::string>(order.target) : target_of(document);
+  JobResult result{order.job, document.id, target.value_or(""), document.configuration_arn, "",
+                   "",        ""};
   if (!target) {
     co_return co_await end_without_change(outcome(
         result, JobStatus::kFailed, "FAILED_NO_STATE_CHANGE", {Cause::kDocument, target.error()}));
   }
-  // An older revision of what this target already has arrives late: it must not undo the newer one.
-  auto known = state_.targets().find(*target);
-  const int64_t revision = document.configuration_id().value().revision;
-  if (known != state_.targets().end() && revision < known->second.revision) {
-    const Error stale(Code::kFailedPrecondition, "revision " +
-                                                     std::to_string(known->second.revision) +
-                                                     " of " + *target + " is deployed already");
+  order.target = *target;
+  if (auto stale = check_revision(order); !stale) {
     co_return co_await end_without_change(
-        outcome(result, JobStatus::kRejected, "REJECTED", {Cause::kStale, stale}));
+        outcome(result, JobStatus::kRejected, "REJECTED", {Cause::kStale, stale.error()}));
   }
 
   // 1. Decide what will run, and 2. have all of it on disk, verified, and accepted by those that it
   // concerns. Nothing that runs is touched; a crash, a cancel or an error up to here changes
   // nothing.
-  auto planned = co_await prepare_switch(&document);
+  auto planned = co_await prepare_switch(&order);
   if (!planned) {
     co_return co_await end_without_change(
         outcome(result, JobStatus::kFailed, "FAILED_NO_STATE_CHANGE", planned.error()));
@@ -116,7 +82,7 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
     co_return co_await end_without_change(outcome(
         result, JobStatus::kFailed, "FAILED_NO_STATE_CHANGE", {Cause::kState, switched.error()}));
   }
-  log::info("deployment", "switched", {{"job", job.str()}});
+  log::info("deployment", "switched", {{"job", order.job.str()}});
 
   // 4. Stop what changed, start the new, and watch it; 5. commit, or return to the old generation.
   co_return co_await finish_activation();
@@ -124,11 +90,12 @@ io::Task<Result<void>> DeploymentEngine::deploy(JobId job, formats::Deployment d
 
 // Up to where the switch is all that is missing.
 io::Task<Outcome<DeploymentEngine::Plan>> DeploymentEngine::prepare_switch(
-    const formats::Deployment* document) {
-  auto planned = co_await plan(document);
+    const DeploymentOrder* order) {
+  const formats::Deployment* document = &order->document;
+  auto planned = co_await plan(order);
   if (!planned) co_return planned;
   log::info("deployment", "planned", {{"deployment", document->id.str()}});
-  SKERRY_CO_TRY_OR_BLAME(Cause::kArtifact, co_await fetch(&planned->resolution));
+  SKERRY_CO_TRY_OR_BLAME(Cause::kArtifact, co_await fetch(order, &planned->resolution));
   log::info("deployment", "fetched", {{"deployment", document->id.str()}});
   // Twice more: components may have changed their configuration during the download, and while
   // others took their time.
@@ -266,135 +233,17 @@ io::Task<Result<void>> DeploymentEngine::resume() {
   co_return co_await finish_activation();
 }
 
-io::Task<Outcome<DeploymentEngine::Plan>> DeploymentEngine::plan(
-    const formats::Deployment* document) {
-  SKERRY_CO_TRY_OR_BLAME(Cause::kCapabilities, check_capabilities(*document));
-  SKERRY_CO_ASSIGN_OR_BLAME(std::string target, Cause::kDocument, target_of(*document));
-  Plan plan;
-  SKERRY_CO_ASSIGN_OR_BLAME(plan.next.targets, Cause::kCloud,
-                            co_await next_targets(document, &target));
-  Requirements roots;
-  for (const auto& [name, deployment] : plan.next.targets) {
-    for (const auto& [component, requirement] : deployment.roots)
-      roots[component][name] = requirement;
-  }
-  Resolver resolver(cloud_, packages_, state_, info_);
-  for (int attempt = 0;; ++attempt) {
-    auto resolved = co_await resolver.resolve(roots);
-    if (resolved) {
-      plan.resolution = std::move(*resolved);
-      break;
-    }
-    if (!worth_waiting_for(resolved.error().error))
-      co_return std::unexpected(std::move(resolved.error()));
-    co_await wait_before_retry(attempt, &resolved.error().error);
-  }
-  for (const auto& [name, component] : plan.resolution) {
-    InstalledComponent installed;
-    installed.version = component.candidate.version;
-    installed.digest = formats::package_digest(component.candidate.recipe);
-    installed.arn = component.candidate.arn;
-    installed.is_root = component.is_root;
-    for (const auto& [target_name, deployment] : plan.next.targets) {
-      if (deployment.roots.contains(name))
-        installed.configuration_arns.push_back(deployment.configuration_arn);
-    }
-    auto running = state_.components().find(name);
-    if (running != state_.components().end()) {
-      installed.posix_user = running->second.posix_user;
-      installed.limits = running->second.limits;
-    }
-    auto listed = document->components.find(name);
-    if (listed != document->components.end()) {
-      const formats::RunWith& run_with = listed->second.run_with;
-      installed.posix_user = run_with.posix_user;
-      installed.limits = run_with.limits;
-    }
-    plan.next.components[name] = std::move(installed);
-  }
-  SKERRY_CO_ASSIGN_OR_BLAME(plan.next.config, Cause::kConfiguration,
-                            next_config(*document, plan.resolution));
-  // What cannot be run (no such user, no privilege) is found before anything is downloaded.
-  for (const auto& [name, component] : plan.resolution) {
-    auto spec = make_component_spec(info_, packages_, plan.next.components, plan.next.config,
-                                    component.recipe, component.manifest);
-    if (!spec) co_return std::unexpected(Fault{Cause::kRunWith, spec.error()});
-  }
-  co_return plan;
-}
-
-// The deployments that stay in force: this one, the thing's own, and those of groups it is still
-// in.
-io::Task<Result<Targets>> DeploymentEngine::next_targets(const formats::Deployment* document,
-                                                         const std::string* target) {
-  Targets targets = state_.targets();
-  auto groups = co_await cloud_.thing_groups();
-  if (groups) {
-    std::erase_if(targets, [&](const auto& entry) {
-      return entry.first.starts_with("thinggroup/") &&
-             std::find(groups->begin(), groups->end(), entry.first) == groups->end();
-    });
-  } else if (!worth_waiting_for(groups.error()) &&
-             groups.error().code() != Code::kPermissionDenied) {
-    co_return fail(groups.error());
-  } else {
-    log::warn("deployment", "groups unknown, keeping all", {{"reason", groups.error().message()}});
-  }
-  TargetDeployment deployment;
-  deployment.deployment_id = document->id.str();
-  deployment.configuration_arn = document->configuration_arn;
-  deployment.revision = document->configuration_id().value().revision;
-  for (const auto& [name, component] : document->components) {
-    deployment.roots[name] = "=" + component.version.str();
-  }
-  targets[*target] = std::move(deployment);
-  co_return targets;
-}
-
-// RESET, then the recipe's defaults under everything, then MERGE with the deployment's time.
-Result<ConfigTree> DeploymentEngine::next_config(const formats::Deployment& document,
-                                                 const Resolution& resolution) const {
-  ConfigTree config = state_.config().tree();
-  for (const ComponentName& name : config.components()) {
-    if (!resolution.contains(name) && !formats::is_built_in(name)) config.remove(name);
-  }
-  // Neither the fleet's clock nor one that this device had may be ahead of now: what was stamped
-  // so would win over everything for as long.
-  const int64_t now_ms = env_.clock.wall_ms();
-  const int64_t timestamp_ms = document.creation_timestamp_ms > 0
-                                   ? std::min(document.creation_timestamp_ms, now_ms)
-                                   : now_ms;
-  config.take_back_times(now_ms, timestamp_ms);
-  auto update = [&](const ComponentName& name, const nlohmann::json* defaults) -> Result<void> {
-    auto listed = document.components.find(name);
-    if (listed != document.components.end()) {
-      SKERRY_TRY(config.reset(name, listed->second.configuration.reset));
-    }
-    if (defaults) SKERRY_TRY(config.apply_defaults(name, *defaults));
-    if (listed != document.components.end() && listed->second.configuration.merge) {
-      SKERRY_TRY(config.merge(name, {}, *listed->second.configuration.merge, timestamp_ms));
-      tell_what_stayed(config, name, {}, *listed->second.configuration.merge);
-    }
-    return {};
-  };
-  for (const auto& [name, component] : resolution) {
-    if (auto done = update(name, component.recipe.default_configuration.get()); !done) {
-      return fail(done.error().with_context("configuration of " + name.str()));
-    }
-  }
-  for (const auto& [name, component] : document.components) {
-    if (formats::is_built_in(name)) SKERRY_TRY(update(name, nullptr));
-  }
-  return config;
-}
-
-io::Task<Result<void>> DeploymentEngine::fetch(const Resolution* resolution) {
+io::Task<Result<void>> DeploymentEngine::fetch(const DeploymentOrder* order,
+                                               const Resolution* resolution) {
+  const int attempts = order->local ? kLocalFetchAttempts : kMaxFetchAttempts;
   for (const auto& [name, component] : *resolution) {
-    for (int attempt = 0; attempt < kMaxFetchAttempts; ++attempt) {
-      auto fetched = co_await packages_.fetch(&cloud_, component.candidate, &component.manifest);
+    Cloud* source = &cloud_;
+    if (LocalInbox::brought(component.candidate)) source = order->local->inbox;
+    for (int attempt = 1;; ++attempt) {
+      auto fetched = co_await packages_.fetch(source, component.candidate, &component.manifest);
       if (fetched) break;
-      if (!worth_waiting_for(fetched.error())) co_return fetched;
-      co_await wait_before_retry(attempt, &fetched.error());
+      if (!is_worth_waiting_for(fetched.error()) || attempt >= attempts) co_return fetched;
+      co_await wait_before_retry(attempt - 1, &fetched.error());
     }
   }
   co_return Result<void>();
@@ -530,7 +379,7 @@ io::Task<void> DeploymentEngine::mend_damaged() {
         log::info("packages", "a damaged package is whole again", {{"component", name.str()}});
         damaged_.erase(name);
         any_mended = true;
-      } else if (worth_waiting_for(mended.error()) ||
+      } else if (is_worth_waiting_for(mended.error()) ||
                  mended.error().code() == Code::kResourceExhausted ||
                  mended.error().code() == Code::kInternal) {
         last_error = mended.error();
@@ -552,6 +401,7 @@ void DeploymentEngine::tend() {
 // A full disk or a damaged folder must not fail a deployment that is done.
 io::Task<void> DeploymentEngine::mend_and_clean_up() {
   co_await mend_damaged();
+  if (keep_downloads_) co_return;
   if (auto cleaned = co_await keeper_.clean_up(); !cleaned) {
     log::warn("packages", "what is not needed could not be removed",
               {{"reason", cleaned.error().message()}});

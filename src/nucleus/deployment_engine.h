@@ -1,5 +1,5 @@
 // Takes the device from one generation of components to the next, or back. The main path of the
-// device: read deploy() in the .cc first.
+// device: read deploy() in the .cc first; deployment_plan.cc is its first step.
 #pragma once
 
 #include <functional>
@@ -12,6 +12,7 @@
 #include "nucleus/deployment_fault.h"
 #include "nucleus/device_state.h"
 #include "nucleus/housekeeper.h"
+#include "nucleus/local_inbox.h"
 #include "nucleus/nucleus_info.h"
 #include "nucleus/package_store.h"
 #include "nucleus/resolver.h"
@@ -19,6 +20,20 @@
 #include "nucleus/update_consent.h"
 
 namespace skerry::nucleus {
+
+// What a local deployment says beyond its document.
+struct LocalChange {
+  std::set<ComponentName> added, removed;  // of the target's roots; the others stay
+  std::set<ComponentName> run_with;        // whose runWith it says; that of others stays
+  LocalInbox* inbox = nullptr;             // what it brought along
+};
+
+struct DeploymentOrder {
+  JobId job;
+  formats::Deployment document;
+  std::string target;  // "thinggroup/G"; of a job "": its document's configuration ARN says it
+  std::optional<LocalChange> local;  // of a job nothing
+};
 
 class DeploymentEngine {
  public:
@@ -38,7 +53,7 @@ class DeploymentEngine {
   // Before the switch (state.phase() == kIdle) destroying the task cancels the job; after it
   // cancel() does.
   // An error means that the state itself could not be written: restart the program.
-  io::Task<Result<void>> deploy(JobId job, formats::Deployment document);
+  io::Task<Result<void>> deploy(DeploymentOrder order);
 
   // The deployment that is past its switch is not wanted any more: it rolls back, whatever step it
   // is in and whatever its failure policy says, and does not wait for what it rolls back to.
@@ -55,6 +70,8 @@ class DeploymentEngine {
   // Mends what is damaged and removes what is not needed, in the background until the next
   // deployment. In kIdle only, and when none may want to continue its downloads.
   void tend();
+  // While a job that was put off wants to continue its downloads, nothing is removed.
+  void keep_downloads(bool keep) { keep_downloads_ = keep; }
   // Ends that; for the shutdown.
   void stop_tending() { background_.cancel_all(); }
 
@@ -63,11 +80,14 @@ class DeploymentEngine {
     Generation next;
     Resolution resolution;
   };
-  io::Task<Outcome<Plan>> prepare_switch(const formats::Deployment* document);
-  io::Task<Outcome<Plan>> plan(const formats::Deployment* document);
-  io::Task<Result<Targets>> next_targets(const formats::Deployment* document,
-                                         const std::string* target);
-  io::Task<Result<void>> fetch(const Resolution* resolution);
+  io::Task<Outcome<Plan>> prepare_switch(const DeploymentOrder* order);
+  io::Task<Outcome<Plan>> plan(const DeploymentOrder* order);
+  Result<void> check_revision(const DeploymentOrder& order) const;
+  io::Task<Result<Targets>> next_targets(const DeploymentOrder* order);
+  Result<ComponentSet> next_components(const DeploymentOrder& order, const Targets& targets,
+                                       const Resolution& resolution) const;
+  io::Task<Outcome<Resolution>> resolve(const DeploymentOrder* order, Requirements roots);
+  io::Task<Result<void>> fetch(const DeploymentOrder* order, const Resolution* resolution);
   io::Task<Outcome<>> consult(const formats::Deployment* document, const Generation* next);
   Result<ConfigTree> next_config(const formats::Deployment& document,
                                  const Resolution& resolution) const;
@@ -97,9 +117,15 @@ class DeploymentEngine {
   Housekeeper keeper_;
   std::optional<Error> cancelled_;               // why
   std::optional<io::Completion<Outcome<>>> up_;  // while a generation is brought up
-  std::set<ComponentName> damaged_;              // installed, and not startable for that
-  io::TaskScope background_;                     // of tend()
+  bool keep_downloads_ = false;
+  std::set<ComponentName> damaged_;  // installed, and not startable for that
+  io::TaskScope background_;         // of tend()
 };
+
+// Whether trying again later may succeed.
+inline bool is_worth_waiting_for(const Error& error) {
+  return error.code() == Code::kUnavailable || error.code() == Code::kTimeout;
+}
 
 // "thinggroup/G" of a configuration ARN; kInvalidArgument where it is not one.
 Result<std::string> target_of(const formats::Deployment& document);

@@ -32,14 +32,16 @@ Result<uint16_t> port_of(const Node& node, std::string_view key, uint16_t otherw
   return static_cast<uint16_t>(port);
 }
 
-Result<Node> nucleus_configuration(const Node& root) {
-  SKERRY_ASSIGN(Node services, root.require("services"));
+// Nothing where the device has none.
+Result<std::optional<Node>> nucleus_configuration(const Node& root) {
+  SKERRY_ASSIGN(auto services, root.find("services"));
+  if (!services) return std::optional<Node>();
   for (const char* name : {"aws.greengrass.Nucleus", "aws.greengrass.NucleusLite"}) {
-    SKERRY_ASSIGN(auto service, services.find(name));
-    if (service) return service->require("configuration");
+    SKERRY_ASSIGN(auto service, services->find(name));
+    if (service) return service->find("configuration");
   }
   return fail(
-      services.wrong("needs aws.greengrass.Nucleus (or aws.greengrass.NucleusLite)").error());
+      services->wrong("needs aws.greengrass.Nucleus (or aws.greengrass.NucleusLite)").error());
 }
 
 // The stock nucleus and its documentation write the intervals differently.
@@ -58,7 +60,15 @@ Result<void> read_telemetry(const Node& node, DeviceConfig& config) {
   return {};
 }
 
-Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
+Result<void> read_identity(const Node& system, const std::string& directory, DeviceConfig& config) {
+  SKERRY_ASSIGN(config.key_file, required_path(system, "privateKeyPath", directory));
+  SKERRY_ASSIGN(config.certificate_file, required_path(system, "certificateFilePath", directory));
+  SKERRY_ASSIGN(config.ca_file, required_path(system, "rootCaPath", directory));
+  SKERRY_TRY(required(system, "thingName"));
+  return {};
+}
+
+Result<void> read_fleet(const Node& node, DeviceConfig& config) {
   SKERRY_ASSIGN(config.region, required(node, "awsRegion"));
   SKERRY_ASSIGN(config.broker_host, required(node, "iotDataEndpoint"));
   SKERRY_ASSIGN(auto mqtt, node.find("mqtt"));
@@ -76,6 +86,11 @@ Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
     return node.wrong("greengrassDataPlaneEndpoint must be iotdata or https://host:port");
   }
   config.data_plane_url = std::move(endpoint);
+  return {};
+}
+
+Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
+  SKERRY_TRY(node.read("awsRegion", config.region));
   SKERRY_ASSIGN(auto run_with, node.find("runWithDefault"));
   if (run_with) {
     SKERRY_ASSIGN(const formats::RunWith defaults, formats::parse_run_with(*run_with));
@@ -110,17 +125,26 @@ Result<DeviceConfig> parse_device_config(std::string_view text, const std::strin
   SKERRY_ASSIGN(nlohmann::json document, formats::parse_yaml(text));
   Node root(document, "");
   SKERRY_ASSIGN(Node system, root.require("system"));
+  SKERRY_ASSIGN(auto nucleus, nucleus_configuration(root));
   DeviceConfig config;
-  SKERRY_ASSIGN(config.key_file, required_path(system, "privateKeyPath", directory));
-  SKERRY_ASSIGN(config.certificate_file, required_path(system, "certificateFilePath", directory));
-  SKERRY_ASSIGN(config.ca_file, required_path(system, "rootCaPath", directory));
+  std::string endpoint, key, thing;
+  if (nucleus) SKERRY_TRY(nucleus->read("iotDataEndpoint", endpoint));
+  SKERRY_TRY(system.read("privateKeyPath", key));
+  // An identity without an endpoint is a mistake, not a wish to be without a fleet.
+  config.has_fleet = !endpoint.empty() || !key.empty();
   SKERRY_ASSIGN(config.root, required_path(system, "rootPath", directory));
-  SKERRY_ASSIGN(std::string thing, required(system, "thingName"));
-  auto name = formats::parse_thing_name(thing);
-  if (!name) return fail(name.error().with_context("system.thingName"));
-  config.thing = std::move(*name);
-  SKERRY_ASSIGN(Node nucleus, nucleus_configuration(root));
-  SKERRY_TRY(read_nucleus(nucleus, config));
+  if (config.has_fleet) {
+    SKERRY_TRY(read_identity(system, directory, config));
+    if (!nucleus) return fail(root.wrong("services.aws.greengrass.Nucleus is missing").error());
+    SKERRY_TRY(read_fleet(*nucleus, config));
+  }
+  SKERRY_TRY(system.read("thingName", thing));
+  if (config.has_fleet || !thing.empty()) {
+    auto name = formats::parse_thing_name(thing);
+    if (!name) return fail(name.error().with_context("system.thingName"));
+    config.thing = std::move(*name);
+  }
+  if (nucleus) SKERRY_TRY(read_nucleus(*nucleus, config));
   return config;
 }
 

@@ -12,10 +12,13 @@
 namespace skerry::nucleus {
 
 struct DeviceConfig {
+  // iotDataEndpoint or an identity is there. Without both the device lives from local deployments,
+  // and needs nothing but a rootPath.
+  bool has_fleet = false;
   std::string key_file, certificate_file,
       ca_file;       // system.privateKeyPath, certificateFilePath, rootCaPath
   std::string root;  // system.rootPath
-  ThingName thing;   // system.thingName
+  ThingName thing;   // system.thingName; without a fleet it may be empty
   // services."aws.greengrass.Nucleus" (or NucleusLite).configuration:
   std::string region;                      // awsRegion
   std::string broker_host;                 // iotDataEndpoint

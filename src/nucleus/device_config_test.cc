@@ -95,6 +95,25 @@ TEST(DeviceConfig, TheStockNameForTheBrokersHost) {
   EXPECT_EQ(parse_device_config(text, "/")->data_plane_url, "https://broker.example.com:8443");
 }
 
+TEST(DeviceConfig, ADeviceNeedsNoFleet) {
+  for (const char* text :
+       {"system: {rootPath: data}", "system: {rootPath: data, thingName: ''}\nservices: {}",
+        "system: {rootPath: data, privateKeyPath: ''}\nservices: {aws.greengrass.Nucleus: "
+        "{configuration: {iotDataEndpoint: '', skerry: {healthyForMs: 500}}}}"}) {
+    const auto config = parse_device_config(text, "/etc/skerry");
+    if (std::string_view(text).ends_with("services: {}")) {
+      EXPECT_FALSE(config) << "services without the nucleus are a mistake";
+      continue;
+    }
+    ASSERT_TRUE(config) << config.error().message();
+    EXPECT_FALSE(config->has_fleet);
+    EXPECT_EQ(config->root, "/etc/skerry/data");
+    EXPECT_EQ(config->thing.str(), "");
+    EXPECT_EQ(config->key_file, "");
+  }
+  EXPECT_EQ(problem("system: {rootPath: data, thingName: a/b}").find("system.thingName"), 0u);
+}
+
 TEST(DeviceConfig, EachMissingKeyIsNamed) {
   const struct {
     const char *line, *message;
@@ -113,7 +132,7 @@ TEST(DeviceConfig, EachMissingKeyIsNamed) {
     const std::string message = problem(replaced(kLite, missing.line, ""));
     EXPECT_EQ(message.find(missing.message), 0u) << message;
   }
-  EXPECT_EQ(problem("system: {}").find("system.privateKeyPath"), 0u);
+  EXPECT_EQ(problem("system: {}").find("system.rootPath"), 0u);
   EXPECT_EQ(problem("{}").find("system"), 0u) << problem("{}");
   EXPECT_EQ(problem(replaced(kLite, "aws.greengrass.NucleusLite", "com.example.Other")),
             "services: needs aws.greengrass.Nucleus (or aws.greengrass.NucleusLite)");

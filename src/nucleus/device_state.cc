@@ -85,7 +85,7 @@ Targets targets_from(const json& in) {
   return targets;
 }
 
-json to_json(const Generation& generation) {
+json json_of(const Generation& generation) {
   return {{"components", to_json(generation.components)},
           {"targets", to_json(generation.targets)},
           {"config", generation.config.to_json()}};
@@ -95,32 +95,6 @@ Result<Generation> generation_from(const json& in) {
   SKERRY_ASSIGN(ConfigTree config, ConfigTree::from_json(in.at("config")));
   return Generation{components_from(in.at("components")), targets_from(in.at("targets")),
                     std::move(config)};
-}
-
-json to_json(const FaultCodes& codes) {
-  return {{"stack", codes.stack}, {"types", codes.types}};
-}
-
-// Earlier releases wrote none.
-FaultCodes codes_from(const json& record) {
-  if (!record.contains("codes")) return {};
-  const json& codes = record.at("codes");
-  return {codes.at("stack").get<std::vector<std::string>>(),
-          codes.at("types").get<std::vector<std::string>>()};
-}
-
-json to_json(const JobResult& result) {
-  return {{"job", result.job.str()}, {"deployment", result.deployment.str()},
-          {"target", result.target}, {"arn", result.configuration_arn},
-          {"status", result.status}, {"detailed", result.detailed_status},
-          {"reason", result.reason}, {"codes", to_json(result.codes)}};
-}
-
-JobResult result_from(const json& in) {
-  return {JobId(in.at("job")), DeploymentId(in.at("deployment")),
-          in.at("target"),     in.at("arn"),
-          in.at("status"),     in.at("detailed"),
-          in.at("reason"),     codes_from(in)};
 }
 
 }  // namespace
@@ -279,7 +253,7 @@ io::Task<void> DeviceState::compact(DeviceState* self) {
 Result<void> DeviceState::switch_to(Generation next, JobResult job, bool roll_back_on_failure) {
   SKERRY_CHECK(phase_ == Phase::kIdle, "a switch begins where no other is under way");
   return change({{"t", "switch"},
-                 {"next", nucleus::to_json(next)},
+                 {"next", json_of(next)},
                  {"job", nucleus::to_json(job)},
                  {"roll_back", roll_back_on_failure}});
 }
@@ -306,6 +280,14 @@ Result<void> DeviceState::record_result(JobResult result) {
 
 Result<void> DeviceState::forget_result(const JobId& job) {
   return change({{"t", "reported"}, {"job", job.str()}});
+}
+
+Result<void> DeviceState::queue_local(const LocalDeployment& deployment) {
+  return change({{"t", "local"}, {"deployment", LocalRecords::to_json(deployment)}});
+}
+
+Result<void> DeviceState::cancel_local(const DeploymentId& id) {
+  return change({{"t", "local_cancelled"}, {"id", id.str()}});
 }
 
 Result<void> DeviceState::note_boot() {
@@ -340,8 +322,12 @@ Result<void> DeviceState::apply(const json& record) {
     } else if (type == "snapshot") {
       return restore(record.at("state"));
     } else if (type == "result") {
-      unreported_.push_back(result_from(record.at("result")));
-      last_result_ = unreported_.back();
+      keep(result_from(record.at("result")));
+    } else if (type == "local") {
+      SKERRY_ASSIGN(auto deployment, LocalRecords::deployment_from(record.at("deployment")));
+      local_.add(std::move(deployment));
+    } else if (type == "local_cancelled") {
+      local_.note_cancelled(DeploymentId(record.at("id").get<std::string>()));
     } else if (type == "reported") {
       const JobId job(record.at("job").get<std::string>());
       std::erase_if(unreported_, [&](const JobResult& result) { return result.job == job; });
@@ -428,10 +414,16 @@ void DeviceState::keep_for_rollback(std::string_view config_change) {
 void DeviceState::finish(JobResult result) {
   phase_ = Phase::kIdle;
   previous_ = Generation();
-  unreported_.push_back(std::move(result));
-  last_result_ = unreported_.back();
+  keep(std::move(result));
   drop_stale_installs();
   drop_stale_configuration();
+}
+
+// A job's waits to be reported; a local deployment's is the device's own.
+void DeviceState::keep(JobResult result) {
+  if (local_.take(result)) return;
+  unreported_.push_back(std::move(result));
+  last_result_ = unreported_.back();
 }
 
 void DeviceState::adopt(Generation generation) {
@@ -480,9 +472,9 @@ json DeviceState::to_json() const {
   for (const JobResult& result : unreported_) results.push_back(nucleus::to_json(result));
   json installed = json::array();
   for (const auto& [name, package] : installed_) installed.push_back({name, package});
-  json state = {{"current", nucleus::to_json(Generation{components_, targets_, config_->tree()})},
+  json state = {{"current", json_of(Generation{components_, targets_, config_->tree()})},
                 {"phase", static_cast<int>(phase_)},
-                {"previous", nucleus::to_json(previous_)},
+                {"previous", json_of(previous_)},
                 {"pending", nucleus::to_json(pending_job_)},
                 {"roll_back", roll_back_on_failure_},
                 {"boots", boots_},
@@ -490,6 +482,7 @@ json DeviceState::to_json() const {
                 {"installed", installed}};
   if (last_result_) state["last"] = nucleus::to_json(*last_result_);
   if (!repair_.empty()) state["repair"] = repair_;
+  if (!local_.all().empty()) state["local"] = local_.to_json();
   return state;
 }
 
@@ -510,6 +503,7 @@ Result<void> DeviceState::restore(const json& state) {
   std::optional<JobResult> last;
   if (state.contains("last")) last = result_from(state.at("last"));
   std::string repair = state.value("repair", "");
+  SKERRY_ASSIGN(LocalRecords local, LocalRecords::from_json(state.value("local", json::array())));
 
   phase_ = static_cast<Phase>(phase);
   previous_ = std::move(previous);
@@ -520,6 +514,7 @@ Result<void> DeviceState::restore(const json& state) {
   installed_ = std::move(installed);
   last_result_ = std::move(last);
   repair_ = std::move(repair);
+  local_ = std::move(local);
   adopt(std::move(current));
   return {};
 }

@@ -28,7 +28,8 @@
 #include "io/journal.h"
 #include "io/task.h"
 #include "nucleus/config_store.h"
-#include "nucleus/deployment_fault.h"
+#include "nucleus/job_result.h"
+#include "nucleus/local_records.h"
 
 namespace skerry::nucleus {
 
@@ -68,18 +69,6 @@ struct Generation {
   ConfigTree config;
 };
 
-// How a job ended, kept until the control plane has taken it.
-struct JobResult {
-  JobId job;
-  DeploymentId deployment;
-  std::string target;  // "thinggroup/G"
-  std::string configuration_arn;
-  std::string status;           // name of a formats::JobStatus that is an end
-  std::string detailed_status;  // "SUCCESSFUL", "FAILED_ROLLBACK_COMPLETE", …
-  std::string reason;           // for people; empty when it succeeded
-  FaultCodes codes = {};        // for machines; likewise
-};
-
 enum class Phase { kIdle, kActivating, kRollingBack };
 
 class DeviceState {
@@ -103,6 +92,9 @@ class DeviceState {
   int boots_in_phase() const { return boots_; }
   const std::vector<JobResult>& unreported() const { return unreported_; }
   const std::optional<JobResult>& last_result() const { return last_result_; }
+  // Oldest first: those that have not ended, and the last few that have.
+  const std::vector<LocalDeployment>& local_deployments() const { return local_.all(); }
+  const LocalDeployment* find_local(const DeploymentId& id) const { return local_.find(id); }
   // In kActivating what is returned to if the deployment fails, in kRollingBack what has failed;
   // empty in kIdle. What it has and the current generation has not is leaving: until its Uninstall
   // has run its packages and its configuration are kept.
@@ -118,8 +110,11 @@ class DeviceState {
   // The old generation is current again, the failed one kept.
   Result<void> begin_rollback(std::string reason, FaultCodes codes = {});
   Result<void> finish_rollback(JobResult result);
-  // A job that ended without a change of the running set.
+  // A job, or a local deployment, that ended without a change of the running set.
   Result<void> record_result(JobResult result);
+  Result<void> queue_local(const LocalDeployment& deployment);
+  // That somebody wants it to end; for one that has switched.
+  Result<void> cancel_local(const DeploymentId& id);
   Result<void> forget_result(const JobId& job);
   Result<void> note_boot();
   // All that was deployed again for it succeeded, or there was nothing.
@@ -150,6 +145,7 @@ class DeviceState {
   static io::Task<void> compact(DeviceState* self);
   void adopt(Generation generation);
   void finish(JobResult result);
+  void keep(JobResult result);
   void drop_stale_installs();
   void drop_stale_configuration();
   void adopt_digest(const std::string& name, const std::string& version, const std::string& digest);
@@ -169,7 +165,8 @@ class DeviceState {
   bool roll_back_on_failure_ = true;
   int boots_ = 0;
   std::vector<JobResult> unreported_;
-  std::optional<JobResult> last_result_;
+  std::optional<JobResult> last_result_;  // of a job
+  LocalRecords local_;
   std::set<std::pair<std::string, std::string>> installed_;  // name, package
   std::string repair_;
   bool told_of_lost_copy_ = false;

@@ -40,11 +40,6 @@ JobResult job(const std::string& id, const std::string& status = "") {
           status == "FAILED" ? "because" : ""};
 }
 
-json to_json(const JobResult& result) {
-  return {{"job", result.job.str()}, {"deployment", ""}, {"target", ""}, {"arn", ""},
-          {"status", result.status}, {"detailed", ""},   {"reason", ""}};
-}
-
 class DeviceStateTest : public ::testing::Test, protected io::TestEnv {
  protected:
   DeviceStateTest() { open(); }

@@ -24,6 +24,7 @@ class FleetStatusReporter {
   // Many changes within a moment become one message.
   void on_component_change();
   void on_deployment_finished(const JobResult& result);
+  void on_local_deployment_finished() { send("LOCAL_DEPLOYMENT", nullptr); }
 
  private:
   void send(std::string trigger, const JobResult* deployment);

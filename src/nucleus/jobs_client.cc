@@ -50,7 +50,10 @@ void JobsClient::start() {
   listen(JobTopicKind::kGetRejected, next);
   listen(JobTopicKind::kUpdateAccepted, "+");
   listen(JobTopicKind::kUpdateRejected, "+");
-  if (state_.phase() != Phase::kIdle) running_ = state_.pending_job().job;
+  if (state_.phase() != Phase::kIdle) {
+    const JobId& pending = state_.pending_job().job;
+    if (!state_.find_local(DeploymentId(pending.str()))) running_ = pending;
+  }
   work_.spawn(resume());
 }
 
@@ -81,6 +84,23 @@ io::Task<void> JobsClient::resume() {
   }
   ready_ = true;
   finished();
+}
+
+bool JobsClient::pause_jobs() {
+  if (!ready_ || state_.phase() != Phase::kIdle) return false;
+  ready_ = false;
+  if (running_) {
+    log::info("jobs", "put off for a local deployment", {{"job", running_->str()}});
+    work_.cancel_all();
+    running_.reset();
+    engine_.keep_downloads(true);
+  }
+  return true;
+}
+
+void JobsClient::resume_jobs() {
+  ready_ = true;
+  ask_for_next();
 }
 
 void JobsClient::on_connected() {
@@ -187,6 +207,7 @@ void JobsClient::on_next(const formats::NextJob& next) {
       next.client_token.empty() ? void(ask_for_next()) : repair_ended();
     }
     // Nothing is to come: what a cancelled or interrupted job has downloaded is not needed.
+    engine_.keep_downloads(false);
     return engine_.tend();
   }
   // Ended already: the report was lost, or this message overtaken by it. Never run a job twice.
@@ -222,6 +243,7 @@ void JobsClient::begin(const formats::JobExecution& execution) {
   log::info("jobs", "deployment",
             {{"job", execution.job_id.str()}, {"for", document->configuration_arn}});
   running_ = execution.job_id;
+  engine_.keep_downloads(false);
   update(execution.job_id, formats::JobStatus::kInProgress, {}, kProgress);
   work_.spawn(run(execution.job_id, std::move(*document)));
 }
@@ -245,7 +267,7 @@ io::Task<void> JobsClient::reject(JobId job, Error error) {
 }
 
 io::Task<void> JobsClient::run(JobId job, formats::Deployment document) {
-  auto done = co_await engine_.deploy(std::move(job), std::move(document));
+  auto done = co_await engine_.deploy({std::move(job), std::move(document), "", {}});
   if (!done) {
     hooks_.on_fatal(done.error());
     co_return;
@@ -261,6 +283,7 @@ void JobsClient::finished() {
   if (!state_.unreported().empty()) hooks_.on_finished(state_.unreported().back());
   report_results();
   ask_for_next();
+  if (hooks_.on_idle) hooks_.on_idle();
 }
 
 void JobsClient::report_results() {

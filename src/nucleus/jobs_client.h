@@ -25,6 +25,8 @@ class JobsClient {
     std::function<void()> on_repaired;
     // The control plane says what time it is, in answer to a question asked moments ago.
     std::function<void(int64_t fleet_ms)> on_time;
+    // Nothing is deployed, and nothing that was interrupted is to be ended.
+    std::function<void()> on_idle;
     // The state could not be written: the program must end and start again.
     std::function<void(const Error&)> on_fatal;
   };
@@ -35,6 +37,11 @@ class JobsClient {
   void start();
   // After each CONNACK. With or without a session: replies may have been lost.
   void on_connected();
+
+  // No job begins until resume_jobs(); one that has not switched is put off until then. False where
+  // that cannot be: on_idle follows.
+  bool pause_jobs();
+  void resume_jobs();
 
  private:
   void listen(formats::JobTopicKind kind, std::string job);

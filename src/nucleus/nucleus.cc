@@ -21,6 +21,9 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
                MetricsLimits{.interval_ms = info.metrics_interval_ms}),
       health_(env, mqtt_, info),
       shadows_(env.files, info.state_directory() + "/shadows"),
+      secrets_(env.files, env.random,
+               {info.state_directory() + "/secrets", info.key_file,
+                "arn:aws:secretsmanager:" + info.region + ":000000000000:secret:"}),
       operator_token_(env.random.token(32)),
       hooks_(std::move(hooks)),
       consent_(env.loop, env.clock),
@@ -51,8 +54,17 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
   jobs.on_time = [this](int64_t fleet_ms) {
     if (hooks_.on_fleet_time) hooks_.on_fleet_time(fleet_ms);
   };
+  jobs.on_idle = [this] {
+    if (local_) local_->run_next();
+  };
   jobs.on_fatal = [this](const Error& error) { hooks_.on_fatal(error); };
   jobs_ = std::make_unique<JobsClient>(env, info, *state_, *engine_, mqtt_, std::move(jobs));
+  LocalDeployments::Hooks local;
+  local.take_turn = [this] { return jobs_->pause_jobs(); };
+  local.give_back = [this] { jobs_->resume_jobs(); };
+  local.on_finished = [this] { reporter_->on_local_deployment_finished(); };
+  local.on_fatal = [this](const Error& error) { hooks_.on_fatal(error); };
+  local_ = std::make_unique<LocalDeployments>(env, info, *state_, *engine_, std::move(local));
 }
 
 void Nucleus::start() {
@@ -68,6 +80,7 @@ void Nucleus::start() {
   };
   // First: it connects while the components come up.
   mqtt_.start(std::move(events), [this] { greet(); });
+  local_->start();
   jobs_->start();
   if (info_.metrics_interval_ms == 0) return;
   metrics_.start([this](Metrics& metrics) { health_.sample(metrics, components()); });
@@ -80,6 +93,7 @@ void Nucleus::greet() {
 }
 
 io::Task<void> Nucleus::shut_down() {
+  local_.reset();
   jobs_.reset();  // a deployment before its switch is dropped, one after it goes on at the next
                   // start
   engine_->stop_tending();  // mending would start what is stopped here

@@ -14,10 +14,12 @@
 #include "nucleus/health.h"
 #include "nucleus/ipc/server.h"
 #include "nucleus/jobs_client.h"
+#include "nucleus/local_deployments.h"
 #include "nucleus/metrics.h"
 #include "nucleus/mqtt_router.h"
 #include "nucleus/nucleus_info.h"
 #include "nucleus/package_store.h"
+#include "nucleus/secrets.h"
 #include "nucleus/supervisor.h"
 #include "nucleus/update_consent.h"
 
@@ -44,9 +46,11 @@ class Nucleus : public IpcHost {
   Result<void> report_state(const ComponentName& component, ComponentState reported) override;
   ShadowFiles& shadows() override { return shadows_; }
   Metrics& metrics() override { return metrics_; }
+  SecretStore& secrets() override { return secrets_; }
   io::Env& env() override { return env_; }
-  MqttRouter* mqtt() override { return &mqtt_; }
+  MqttRouter* mqtt() override { return info_.has_fleet ? &mqtt_ : nullptr; }
   UpdateConsent& consent() override { return consent_; }
+  LocalDeployments* local_deployments() override { return local_.get(); }
 
   // By which programs of the device's operator, as `aws.greengrass.Cli`, prove who they are.
   const std::string& operator_token() const { return operator_token_; }
@@ -65,6 +69,7 @@ class Nucleus : public IpcHost {
   Metrics metrics_;
   Health health_;
   ShadowFiles shadows_;
+  SecretStore secrets_;
   const std::string operator_token_;
   Hooks hooks_;
   bool was_connected_ = false;
@@ -74,7 +79,8 @@ class Nucleus : public IpcHost {
   std::unique_ptr<Supervisor> supervisor_;
   std::unique_ptr<DeploymentEngine> engine_;
   std::unique_ptr<FleetStatusReporter> reporter_;
-  std::unique_ptr<JobsClient> jobs_;  // null once it shuts down
+  std::unique_ptr<JobsClient> jobs_;         // null once it shuts down
+  std::unique_ptr<LocalDeployments> local_;  // likewise
 };
 
 }  // namespace skerry::nucleus

@@ -22,8 +22,10 @@ using UserId = std::pair<uint32_t, uint32_t>;  // uid, gid
 struct NucleusInfo {
   std::string root;  // absolute
   ThingName thing;
+  bool has_fleet = true;
   std::string region;
   std::string ca_file;
+  std::string key_file;  // the device's private key; "" where it has none
   Platform platform;
   bool privileged = false;   // runs as root: components get a user of their own
   UserId own_user{0, 0};     // uid and gid of the nucleus

@@ -27,7 +27,8 @@ Result<void> check_usable(const formats::Artifact& artifact) {
     return fail(Code::kUnsupported, "the URI " + artifact.uri +
                                         " cannot be downloaded by this nucleus; publish the "
                                         "component with its artifacts in the fleet (skerry "
-                                        "component publish)");
+                                        "component publish), or deploy it locally with the file "
+                                        "as NAME/VERSION/FILE in the folder of artifacts");
   }
   if (artifact.digest.empty() || artifact.algorithm != "SHA-256") {
     return fail(Code::kInvalidArgument,

@@ -133,9 +133,29 @@ io::Task<Outcome<Resolution>> Resolver::resolve(Requirements roots) {
   co_return chosen;
 }
 
+// What takes precedence over the control plane's choice.
+Result<std::optional<Candidate>> Resolver::local_version(
+    const ComponentName& name, const std::map<std::string, std::string>& wants) {
+  if (inbox_) {
+    SKERRY_ASSIGN(auto brought, inbox_->find(name, wants));
+    if (brought) return brought;
+  }
+  const auto running = state_.components().find(name);
+  if (running == state_.components().end()) return std::optional<Candidate>();
+  const bool is_local = running->second.arn.empty() && wants.contains(std::string(kLocalTarget));
+  if (!inbox_ && !is_local) return std::optional<Candidate>();
+  SKERRY_ASSIGN(const auto version, formats::Version::parse(running->second.version));
+  SKERRY_ASSIGN(const bool fits, satisfies(version, wants));
+  auto candidate = running_version(name);
+  if (!fits || !candidate) return std::optional<Candidate>();
+  return std::move(*candidate);
+}
+
 // What the control plane names: chosen by it, or what runs here while it cannot choose.
 io::Task<Outcome<Candidate>> Resolver::candidate(ComponentName name,
                                                  std::map<std::string, std::string> wants) {
+  SKERRY_CO_ASSIGN_OR_BLAME(auto here, Cause::kVersions, local_version(name, wants));
+  if (here) co_return std::move(*here);
   auto chosen = co_await cloud_.resolve(name, wants);
   if (chosen) co_return std::move(*chosen);
   const Error& error = chosen.error();

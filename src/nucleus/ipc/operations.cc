@@ -35,6 +35,7 @@ constexpr std::array kOperations = {
     Operation{"UpdateThingShadow", update_thing_shadow, kInvalidArguments},
     Operation{"DeleteThingShadow", delete_thing_shadow, kInvalidArguments},
     Operation{"ListNamedShadowsForThing", list_named_shadows_for_thing, kInvalidArguments},
+    Operation{"GetSecretValue", get_secret_value, kServiceError},
     Operation{"UpdateState", update_state, kServiceError},
     Operation{"PauseComponent", pause_component, kServiceError},
     Operation{"ResumeComponent", resume_component, kServiceError},
@@ -42,28 +43,34 @@ constexpr std::array kOperations = {
     Operation{"GetComponentDetails", get_component_details, kInvalidArguments},
     Operation{"RestartComponent", restart_component, kInvalidArguments},
     Operation{"StopComponent", stop_component, kInvalidArguments},
+    Operation{"CreateLocalDeployment", create_local_deployment, kServiceError},
+    Operation{"CancelLocalDeployment", cancel_local_deployment, kInvalidArguments},
+    Operation{"GetLocalDeploymentStatus", get_local_deployment_status, kInvalidArguments},
+    Operation{"ListLocalDeployments", list_local_deployments, kServiceError},
     Operation{"SubscribeToComponentUpdates", subscribe_to_component_updates, kServiceError},
     Operation{"DeferComponentUpdate", defer_component_update, kInvalidArguments},
     Operation{"SubscribeToValidateConfigurationUpdates",
               subscribe_to_validate_configuration_updates, kServiceError},
     Operation{"SendConfigurationValidityReport", send_configuration_validity_report,
               kInvalidArguments},
+    Operation{"VerifyClientDeviceIdentity", verify_client_device_identity, kInvalidArguments},
+    Operation{"GetClientDeviceAuthToken", get_client_device_auth_token, kInvalidArguments},
+    Operation{"AuthorizeClientDeviceAction", authorize_client_device_action, kInvalidArguments},
     Operation{"PutComponentMetric", put_component_metric, kInvalidArguments},
     Operation{"ValidateAuthorizationToken", validate_authorization_token, kServiceError},
 };
 
+// Our own, for the device's operator.
+constexpr std::array kOwnOperations = {
+    Operation{"PutSecret", put_secret, kInvalidArguments},
+    Operation{"ListSecrets", list_secrets, kInvalidArguments},
+    Operation{"DeleteSecret", delete_secret, kInvalidArguments},
+};
+
 // Of the model, and not served: a client is told so instead of waiting.
 constexpr std::array kNotSupported = {
-    std::string_view("AuthorizeClientDeviceAction"),
-    std::string_view("CancelLocalDeployment"),
     std::string_view("CreateDebugPassword"),
-    std::string_view("CreateLocalDeployment"),
-    std::string_view("GetClientDeviceAuthToken"),
-    std::string_view("GetLocalDeploymentStatus"),
-    std::string_view("GetSecretValue"),
-    std::string_view("ListLocalDeployments"),
     std::string_view("SubscribeToCertificateUpdates"),
-    std::string_view("VerifyClientDeviceIdentity"),
 };
 
 std::expected<json, IpcError> parse_request(std::string_view payload, std::string_view shape) {
@@ -155,8 +162,8 @@ rpc::Service greengrass_service(IpcContext& context) {
     }
     return component->str();
   };
-  for (const Operation& operation : kOperations) {
-    std::string name = "aws.greengrass#" + std::string(operation.name);
+  const auto serve = [&](std::string_view model, const Operation& operation) {
+    std::string name = std::string(model) + "#" + std::string(operation.name);
     service.operations[name] = [&context, &operation, name](const rpc::ServerStream& stream,
                                                             std::string_view payload) {
       const auto request = parse_request(payload, operation.bad_request);
@@ -166,7 +173,9 @@ rpc::Service greengrass_service(IpcContext& context) {
                          *request, stream};
       if (auto outcome = operation.run(call); !outcome) send_error(stream, outcome.error());
     };
-  }
+  };
+  for (const Operation& operation : kOperations) serve("aws.greengrass", operation);
+  for (const Operation& operation : kOwnOperations) serve("skerry", operation);
   for (const std::string_view operation : kNotSupported) {
     std::string name = "aws.greengrass#" + std::string(operation);
     service.operations[name] = [name](const rpc::ServerStream& stream, std::string_view) {

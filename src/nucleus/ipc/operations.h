@@ -10,6 +10,7 @@
 
 #include "io/task.h"
 #include "nucleus/access_control.h"
+#include "nucleus/client_devices.h"
 #include "nucleus/config_store.h"
 #include "nucleus/ipc/server.h"
 #include "nucleus/pubsub.h"
@@ -21,6 +22,7 @@ struct IpcContext {
   IpcHost& host;
   ConfigStore& config;
   AccessControl access{config};
+  ClientDevices client_devices{config};
   LocalTopics topics;
   io::TaskScope tasks;  // operations that wait for a disk
 };
@@ -90,11 +92,25 @@ IpcOutcome subscribe_to_iot_core_connection_status(const IpcCall& call);
 IpcOutcome update_state(const IpcCall& call);
 IpcOutcome pause_component(const IpcCall& call);
 IpcOutcome resume_component(const IpcCall& call);
+// client_devices.cc
+IpcOutcome verify_client_device_identity(const IpcCall& call);
+IpcOutcome get_client_device_auth_token(const IpcCall& call);
+IpcOutcome authorize_client_device_action(const IpcCall& call);
 // components.cc
 IpcOutcome list_components(const IpcCall& call);
 IpcOutcome get_component_details(const IpcCall& call);
 IpcOutcome restart_component(const IpcCall& call);
 IpcOutcome stop_component(const IpcCall& call);
+// secrets.cc
+IpcOutcome get_secret_value(const IpcCall& call);
+IpcOutcome put_secret(const IpcCall& call);
+IpcOutcome list_secrets(const IpcCall& call);
+IpcOutcome delete_secret(const IpcCall& call);
+// local_deployments.cc
+IpcOutcome create_local_deployment(const IpcCall& call);
+IpcOutcome cancel_local_deployment(const IpcCall& call);
+IpcOutcome get_local_deployment_status(const IpcCall& call);
+IpcOutcome list_local_deployments(const IpcCall& call);
 // authorization.cc
 IpcOutcome validate_authorization_token(const IpcCall& call);
 // metrics.cc

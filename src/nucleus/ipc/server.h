@@ -21,7 +21,9 @@
 namespace skerry::nucleus {
 
 class Metrics;
+class LocalDeployments;
 class MqttRouter;
+class SecretStore;
 class UpdateConsent;
 
 // As whom the programs of the device's operator speak: the stock Greengrass CLI's component.
@@ -43,11 +45,14 @@ class IpcHost {
   virtual Result<void> report_state(const ComponentName& component, ComponentState reported) = 0;
   virtual ShadowFiles& shadows() = 0;
   virtual Metrics& metrics() = 0;
+  virtual SecretStore& secrets() = 0;
   virtual io::Env& env() = 0;
   // Null where the device has no broker.
   virtual MqttRouter* mqtt() = 0;
   // What components say about deployments.
   virtual UpdateConsent& consent() = 0;
+  // Null where the device is about to end.
+  virtual LocalDeployments* local_deployments() = 0;
 };
 
 struct IpcLimits {

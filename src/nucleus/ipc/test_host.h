@@ -16,6 +16,7 @@
 #include "nucleus/ipc/server.h"
 #include "nucleus/metrics.h"
 #include "nucleus/mqtt_router.h"
+#include "nucleus/secrets.h"
 #include "nucleus/test_config.h"
 #include "nucleus/update_consent.h"
 
@@ -54,9 +55,11 @@ class FakeHost : public IpcHost {
   }
   ShadowFiles& shadows() override { return shadow_files; }
   Metrics& metrics() override { return device_metrics; }
+  SecretStore& secrets() override { return secret_store; }
   io::Env& env() override { return environment; }
   MqttRouter* mqtt() override { return has_mqtt ? &router : nullptr; }
   UpdateConsent& consent() override { return updates; }
+  LocalDeployments* local_deployments() override { return nullptr; }
 
   static net::MqttOptions options() {
     net::MqttOptions options;
@@ -81,6 +84,8 @@ class FakeHost : public IpcHost {
   io::Env environment;
   ShadowFiles shadow_files{files, "/state/shadows"};
   Metrics device_metrics{environment, router, ThingName("press"), "/state/metrics"};
+  SecretStore secret_store{
+      files, random, {"/state/secrets", "", "arn:aws:secretsmanager:eu-west-1:1:secret:"}};
 };
 
 }  // namespace skerry::nucleus
