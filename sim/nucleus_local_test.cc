@@ -245,6 +245,7 @@ TEST_F(LocalCrash, AtEveryOperation) {
   for (const auto policy : {io::CrashPolicy::kDropUnsynced, io::CrashPolicy::kSeeded}) {
     for (size_t at = 0;; ++at) {
       nucleus_.reset();
+      files_.crash_at(SIZE_MAX);  // the one that never came
       (void)files_.remove_tree("/device");
       boot();
       write("app", "1.0.0", "first");

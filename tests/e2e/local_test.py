@@ -38,7 +38,12 @@ class Local(unittest.TestCase):
         start = self.device.log_size()
         self.device.start()
         self.device.wait_for_log("nucleus", "no fleet is configured: this device takes local deployments only", start)
-        testbed.wait_for("the socket", lambda: (Path(self.device.root) / "ipc.socket").exists())
+        testbed.wait_for("an answer", self.answers, alive=[self.device])
+
+    def answers(self):
+        """The socket's file says nothing: it is there after a kill, and before anybody listens."""
+        return subprocess.run([self.bed.program("skerry"), "device", "components", self.device.directory],
+                              capture_output=True, timeout=60).returncode == 0
 
     def write(self, version, run, files=None, **recipe):
         """A recipe in the layout of the stock CLI, and its artifacts beside it."""
