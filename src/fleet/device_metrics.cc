@@ -88,9 +88,9 @@ Result<formats::SeriesHistory> metric_history(Store& store, const std::vector<Th
         const auto rows,
         store.database().select(
             "SELECT at_ms, series FROM device_metrics WHERE thing = :thing AND length_ms = :length "
-            "AND at_ms >= :from AND at_ms < :until ORDER BY at_ms",
+            "AND at_ms > :before AND at_ms < :until ORDER BY at_ms",
             [](const Row& row) { return Point{row.number("at_ms"), row.text("series")}; },
-            thing.str(), level.length_ms, from_ms, until_ms));
+            thing.str(), level.length_ms, from_ms - level.length_ms, until_ms));
     for (const Point& point : rows) {
       SKERRY_ASSIGN(const SeriesMap series, series_in(point.series));
       for (const auto& [id, distribution] : series) {

@@ -38,7 +38,7 @@ inline constexpr size_t kSeriesOfDay = 512;
 Result<bool> take_metrics(Store& store, const ThingName& thing,
                           const formats::MetricSummary& summary, int64_t now_ms);
 
-// Points of one level that begin in [from, until), merged over the things.
+// Points of one level that reach into [from, until), merged over the things.
 Result<formats::SeriesHistory> metric_history(Store& store, const std::vector<ThingName>& things,
                                               const MetricLevel& level, int64_t from_ms,
                                               int64_t until_ms);

@@ -69,6 +69,17 @@ TEST_F(DeviceMetricsTest, EachCountsOnceInEveryLevelWhateverTheOrder) {
   EXPECT_EQ(hours->at(kFrames).size(), 2u);
 }
 
+TEST_F(DeviceMetricsTest, APointThatBeganBeforeIsThere) {
+  hear("a", minute(1, 1));
+  for (const MetricLevel& level : kMetricLevels) {
+    const int64_t from = kNowMs - 1;
+    EXPECT_EQ(metric_history(*fleet.store, kA, level, from, 2 * kNowMs)->size(), 1u) << level.name;
+    EXPECT_EQ(
+        metric_history(*fleet.store, kA, level, from + 2 * level.length_ms, 3 * kNowMs)->size(),
+        0u);
+  }
+}
+
 TEST_F(DeviceMetricsTest, AGroupIsItsDevicesMerged) {
   hear("a", minute(1, 10));
   hear("b", minute(1, 20));  // the same run and number of another thing
@@ -80,7 +91,7 @@ TEST_F(DeviceMetricsTest, AGroupIsItsDevicesMerged) {
 
 TEST_F(DeviceMetricsTest, LateOnesCountWhereTheyBelong) {
   hear("a", minute(1, 1, kNowMs - 10 * kDayOfMetricsMs));
-  hear("a", minute(2, 2, 70'000));               // 1970: now
+  hear("a", minute(2, 2, 70'000));              // 1970: now
   hear("a", minute(3, 4, kNowMs + 1'000'000));  // ahead: now
   EXPECT_EQ(sum(0).total(), 6);                 // the late one is older than minutes are kept
   EXPECT_EQ(sum(1).total(), 7);
