@@ -269,6 +269,10 @@ Example:
 void add_learn_commands(CLI::App& app, Session& session) {
   CLI::App* learn = app.add_subcommand("learn", "Federated learning: rounds on many devices");
   learn->require_subcommand(1);
+  learn->footer(R"(
+Examples:
+  skerry learn strategies
+  skerry learn simulate --help)");
   add_simulate(*learn, session);
   CLI::App* list = learn->add_subcommand("strategies", "Show how updates can become a model");
   list->footer("\nExample:\n  skerry learn strategies");
