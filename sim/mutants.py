@@ -26,7 +26,7 @@ MUTANTS = {
         "std::call_once(once, [&] { (void)journal; });"),
     "the switch does not wait for the download": (
         "src/nucleus/deployment_engine.cc",
-        "  SKERRY_CO_TRY_OR_BLAME(Cause::kArtifact, co_await fetch(&planned->resolution));\n"
+        "  SKERRY_CO_TRY_OR_BLAME(Cause::kArtifact, co_await fetch(order, &planned->resolution));\n"
         "  log::info(\"deployment\", \"fetched\"",
         "  log::info(\"deployment\", \"fetched\""),
     "what was downloaded is not compared with its digest": (
@@ -64,9 +64,9 @@ MUTANTS = {
         "  if (phase_ != Phase::kActivating) return;\n  const auto parsed",
         "  if (phase_ == Phase::kActivating) return;\n  const auto parsed"),
     "an older revision is deployed over a newer one": (
-        "src/nucleus/deployment_engine.cc",
-        "revision < known->second.revision) {",
-        "revision < 0) {"),
+        "src/nucleus/deployment_plan.cc",
+        "value().revision >= revision) return {};",
+        "value().revision >= 0) return {};"),
     "a result is reported once and not until it is taken": (
         "src/nucleus/jobs_client.cc",
         "  report_again_ = env_.loop.after(kReportAgainMs, [this] { report_results(); });",
