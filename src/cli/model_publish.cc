@@ -273,7 +273,8 @@ Result<void> publish_model(const Session& session, ModelOptions options) {
     if (const auto found = more.find(file); found != more.end()) return found->second;
     return file == options.model_file ? model : UploadContent::of_bytes(manifest);
   };
-  SKERRY_ASSIGN(const json created, publish(fleet, session.output, recipe_of(options, more), source));
+  SKERRY_ASSIGN(const json created,
+                publish(fleet, session.output, recipe_of(options, more), source));
   if (session.output.json) {
     session.output.print_json(created);
   } else {
@@ -315,8 +316,8 @@ void add_provenance_options(CLI::App& command, ModelOptions& options) {
 
 void add_model_publish(CLI::App& model, Session& session) {
   auto options = std::make_shared<ModelOptions>();
-  CLI::App* command = model.add_subcommand(
-      "publish", "Publish a model or a pipeline as a component version");
+  CLI::App* command =
+      model.add_subcommand("publish", "Publish a model or a pipeline as a component version");
   command->add_option("FILE", options->file, "The model, *.onnx, *.tflite or *.pipeline.json")
       ->required()
       ->check(CLI::ExistingFile);

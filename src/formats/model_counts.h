@@ -63,7 +63,8 @@ std::string pack(const ModelCounts& counts);
 // `totals` become those of this one alone.
 bool add_packed(std::string_view packed, ModelCounts& sum, ModelTotals& totals);
 // Its totals and classes alone, which is faster: what stands behind them is not looked at. Bit i of
-// the result's `used`: there is something in bin i. `classes` is new, or what another call has left.
+// the result's `used`: there is something in bin i. `classes` is new, or what another call has
+// left.
 struct ClassBins {
   std::array<uint64_t, ModelCounts::kClassBins> counts{};
   uint64_t used = 0;

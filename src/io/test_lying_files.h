@@ -16,7 +16,7 @@ class LyingFiles : public FaultFiles {
   explicit LyingFiles(Lie lie = Lie::kNone) : lie_(lie) {}
   void set_lie(Lie lie) { lie_ = lie; }
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode,
-                                         uint32_t permissions) override {
+                                     uint32_t permissions) override {
     auto file = FaultFiles::open(path, mode, permissions);
     if (!file || lie_ == Lie::kNone) return file;
     return std::make_unique<LyingFile>(std::move(*file), lie_);

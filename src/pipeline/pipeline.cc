@@ -133,8 +133,7 @@ class PipelineModel : public runtime::Model {
   Plan plan_;
 };
 
-// --- The file
-// -------------------------------------------------------------------------------------
+// --- The file ---
 
 Result<TensorSpec> parse_spec(const Node& node) {
   TensorSpec spec;

@@ -62,7 +62,7 @@ struct ServedModel {
   // On the loop's thread only:
   ModelStats stats;
   std::shared_ptr<formats::ModelCounts> counts;  // since the last summary (summaries.h)
-  std::unique_ptr<DriftWatch> drift;  // where the package has a reference.json
+  std::unique_ptr<DriftWatch> drift;             // where the package has a reference.json
   CostTable costs;
   size_t in_flight = 0;                 // on threads or waiting for one
   size_t hung = 0;                      // that do not end

@@ -90,7 +90,9 @@ class Mel : public Step {
     return std::vector{own(DataType::kFp32, {frames, options_.mels}, result)};
   }
   uint64_t memory_bytes() const override {
-    return bands_.size() * bands_.size() + window_.size() * sizeof(double);
+    size_t numbers = window_.size();
+    for (const Band& band : bands_) numbers += band.weights.size();
+    return numbers * sizeof(double);
   }
 
   // [frames, mels]
