@@ -112,6 +112,9 @@ class Database {
   static void bind(soci::details::prepare_temp_type& prepared, const int64_t& value) {
     prepared, soci::use(value);
   }
+  // SOCI keeps the address until the rows are read: nothing may be converted on the way.
+  template <class Other>
+  static void bind(soci::details::prepare_temp_type& prepared, const Other& value) = delete;
   static std::string numbered(const std::string& sql);  // each ? as SOCI wants it: :p1, :p2, …
   static Result<void> guard(const std::function<void()>& work);
 

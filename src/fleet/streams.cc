@@ -41,7 +41,7 @@ Result<uint64_t> stream_bytes(Store& store, const ThingName& thing) {
                 store.database().select(
                     "SELECT COALESCE(SUM(size_bytes), 0) AS bytes FROM objects WHERE bucket = "
                     ":bucket AND object_key > :begin AND object_key < :end",
-                    [](const Row& row) { return row.number("bytes"); }, kStreamsBucket,
+                    [](const Row& row) { return row.number("bytes"); }, std::string(kStreamsBucket),
                     thing.str() + "/", thing.str() + "0"));
   return static_cast<uint64_t>(sums.front());
 }
