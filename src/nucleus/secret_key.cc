@@ -125,7 +125,7 @@ Result<json> wrap(io::Random& random, EVP_PKEY* device, const std::string& key) 
 }
 
 Result<std::string> unwrap(const json& document, EVP_PKEY* device) {
-  SKERRY_ASSIGN(const std::string wrapped, base64_decode(document.value("key", "")));
+  SKERRY_ASSIGN(std::string wrapped, base64_decode(document.value("key", "")));
   const std::string how = document.value("wrapped", "");
   if (how == kPlain) return wrapped;
   if (!device) return fail(Code::kFailedPrecondition, "this device has no private key any more");
