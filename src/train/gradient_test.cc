@@ -169,8 +169,8 @@ struct Case {
   bool positive = false;  // inputs
 };
 
-void PrintTo(const Case& one, std::ostream* out) {
-  *out << one.name;
+std::ostream& operator<<(std::ostream& out, const Case& one) {
+  return out << one.name;
 }
 
 class Rules : public testing::TestWithParam<Case> {};
