@@ -6,7 +6,6 @@ may be spent is spent. All devices live in one process (`skerry learn simulate`)
 """
 
 import argparse
-import gzip
 import json
 import os
 import subprocess
@@ -18,11 +17,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(ROOT / "tools"), str(ROOT / "src/runtime/testdata")]
 
+import fashion_mnist  # noqa: E402
 import make_models as onnx  # noqa: E402
 import screen as screens  # noqa: E402
 import testbed  # noqa: E402
 
-DATA = Path("/usr/share/datasets/fashion-mnist")
 BIN = Path(os.environ.get("SKERRY_BIN_DIR") or ROOT / "build/release/bin")
 CHANNELS = (8, 16)
 
@@ -51,15 +50,17 @@ def untrained_model():
     return onnx.model(*parts, opset=13)
 
 
-def rows_of(name, folder, count):
-    """The first rows of an IDX file, as another."""
-    raw = gzip.decompress((DATA / f"{name}.gz").read_bytes())
-    rank = raw[3]
-    size = 28 * 28 if rank == 3 else 1
-    head = 4 + 4 * rank
-    path = folder / name
-    path.write_bytes(raw[:4] + count.to_bytes(4, "big") + raw[8:head] + raw[head:head + count * size])
-    return path
+def write_rows(folder, count, test_count):
+    """Files of images, labels, test images and test labels."""
+    return [fashion_mnist.write(f"{part}-{kind}-ubyte", folder, rows)
+            for part, rows in (("train", count), ("t10k", test_count)) for kind in ("images-idx3", "labels-idx1")]
+
+
+def simulate(model, out, rows, engine):
+    """The arguments of `skerry`, before options of the simulation."""
+    images, labels, test_images, test_labels = rows
+    return ["--json", "learn", "simulate", model, "-o", out, "--fresh", "--data", images, "--labels", labels,
+            "--test-data", test_images, "--test-labels", test_labels, "--divide", "255", "--engine", engine]
 
 
 class Learn:
@@ -67,15 +68,11 @@ class Learn:
         self.folder = folder
         self.model = folder / "untrained.onnx"
         self.model.write_bytes(untrained_model())
-        self.rows = [rows_of(name, folder, count) for name, count in
-                     (("train-images-idx3-ubyte", 20000), ("train-labels-idx1-ubyte", 20000),
-                      ("t10k-images-idx3-ubyte", 2000), ("t10k-labels-idx1-ubyte", 2000))]
+        self.rows = write_rows(folder, 20000, 2000)
 
     def __call__(self, name, *options):
-        images, labels, test_images, test_labels = self.rows
-        command = [BIN / "skerry", "--json", "learn", "simulate", self.model, "-o", self.folder / name, "--fresh",
-                   "--data", images, "--labels", labels, "--test-data", test_images, "--test-labels", test_labels,
-                   "--divide", "255", "--engine", f"onnxruntime={testbed.CACHE}/onnxruntime/lib/libonnxruntime.so", *options]
+        engine = f"onnxruntime={testbed.CACHE}/onnxruntime/lib/libonnxruntime.so"
+        command = [BIN / "skerry", *simulate(self.model, self.folder / name, self.rows, engine), *options]
         done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode != 0:
             sys.exit("demo: skerry learn simulate failed")
@@ -93,8 +90,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=15, help="of the twenty devices (default: 15)")
     parser.add_argument("--private-rounds", type=int, default=30, help="of the thousand, at most (default: 30)")
     arguments = parser.parse_args()
-    if not DATA.is_dir():
-        sys.exit(f"demo: {DATA} is missing: ./dev setup installs the data set")
+    if not fashion_mnist.DATA.is_dir():
+        sys.exit(f"demo: {fashion_mnist.MISSING}")
     screen = screens.Screen()
     learn = Learn(Path(tempfile.mkdtemp(prefix="skerry-federated-")))
     few = ["--devices", "20", "--partition", "dirichlet=0.5", "--rounds", arguments.rounds, "--updates", "13",

@@ -3,35 +3,25 @@
 The data is Debian's package dataset-fashion-mnist; the bigger classifier is that of the optimiser's tests.
 """
 
-import gzip
 import hashlib
 import json
-import struct
 import sys
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "src/runtime/testdata"))
+sys.path += [str(ROOT / "src/runtime/testdata"), str(ROOT / "tools")]
 
+import fashion_mnist
 import make_models as onnx
 
-DATA = Path("/usr/share/datasets/fashion-mnist")
-BIGGER = ROOT / "src/optimise/testdata/fashion/fashion.onnx"
 CLASSES, SIDE = 10, 28
 BAG = 8
 
 
-def read(name):
-    raw = gzip.decompress((DATA / f"{name}.gz").read_bytes())
-    rank = raw[3]
-    shape = struct.unpack(f">{rank}I", raw[4:4 + 4 * rank])
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
-
-
 def images(name):
-    return read(f"{name}-images-idx3-ubyte").astype(np.float32) / 255, read(f"{name}-labels-idx1-ubyte").astype(int)
+    return fashion_mnist.read(f"{name}-images-idx3-ubyte").astype(np.float32) / 255, fashion_mnist.read(f"{name}-labels-idx1-ubyte").astype(int)
 
 
 def pooled(pictures):

@@ -20,6 +20,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent / "tools")]
 
 import boto3  # noqa: E402
 import botocore.config  # noqa: E402
+import fashion_mnist  # noqa: E402
 import garments  # noqa: E402
 import numpy as np  # noqa: E402
 import stage  # noqa: E402
@@ -206,7 +207,7 @@ class Hybrid:
         small = garments.small_onnx(weights, biases)
         self.small = Server(self.bed, "small", garments.write_package(self.folder / "small", "small", small))
         self.bigger = Server(self.bed, "bigger", garments.write_package(self.folder / "bigger", "bigger",
-                                                                        garments.BIGGER.read_bytes()))
+                                                                        fashion_mnist.MODEL.read_bytes()))
         for server in (self.small, self.bigger):
             server.start()
         self.screen.step("models", f"small: linear, {len(small) / 1000:.0f} kB, on the device; bigger: a network, on a server")
@@ -397,8 +398,8 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev demo hybrid", description=__doc__.split("\n", 1)[0],
                                      epilog="Example: ./dev demo hybrid --once")
     stage.add_options(parser)
-    if not garments.DATA.is_dir():
-        sys.exit(f"demo: {garments.DATA} is missing: ./dev setup installs the data set")
+    if not fashion_mnist.DATA.is_dir():
+        sys.exit(f"demo: {fashion_mnist.MISSING}")
     return stage.play("hybrid", parser.parse_args(), Hybrid)
 
 

@@ -5,7 +5,6 @@ Every number that is printed comes from that report.
 """
 
 import argparse
-import gzip
 import json
 import os
 import subprocess
@@ -17,25 +16,18 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(ROOT / "tools")]
 
+import fashion_mnist  # noqa: E402
 import screen as screens  # noqa: E402
 import testbed  # noqa: E402
 
-DATA = Path("/usr/share/datasets/fashion-mnist")
 BIN = Path(os.environ.get("SKERRY_BIN_DIR") or ROOT / "build/release/bin")
-MODEL = ROOT / "src/optimise/testdata/fashion/fashion.onnx"
-
-
-def unpacked(name, folder):
-    path = folder / name
-    path.write_bytes(gzip.decompress((DATA / f"{name}.gz").read_bytes()))
-    return path
 
 
 def optimise(arguments, folder):
     library = testbed.CACHE / "onnxruntime/lib/libonnxruntime.so"
-    command = [BIN / "skerry", "--json", "model", "optimise", MODEL, "-o", arguments.out or folder / "best",
-               "--data", unpacked("t10k-images-idx3-ubyte", folder),
-               "--labels", unpacked("t10k-labels-idx1-ubyte", folder), "--divide", "255",
+    command = [BIN / "skerry", "--json", "model", "optimise", fashion_mnist.MODEL, "-o", arguments.out or folder / "best",
+               "--data", fashion_mnist.write("t10k-images-idx3-ubyte", folder),
+               "--labels", fashion_mnist.write("t10k-labels-idx1-ubyte", folder), "--divide", "255",
                "--engine", f"onnxruntime={library}", "--goal", arguments.goal,
                "--max-accuracy-drop", arguments.max_accuracy_drop]
     done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False)
@@ -65,11 +57,11 @@ def main():
     parser.add_argument("--max-accuracy-drop", default="0.5%", help="default: 0.5%%")
     parser.add_argument("--out", type=Path, help="folder for the result (default: a scratch folder, which is kept)")
     arguments = parser.parse_args()
-    if not DATA.is_dir():
-        sys.exit(f"demo: {DATA} is missing: ./dev setup installs the data set")
+    if not fashion_mnist.DATA.is_dir():
+        sys.exit(f"demo: {fashion_mnist.MISSING}")
     screen = screens.Screen()
     folder = Path(tempfile.mkdtemp(prefix="skerry-optimise-"))
-    screen.step("optimise", f"{MODEL.relative_to(ROOT)}, for {arguments.goal}, at most {arguments.max_accuracy_drop} lost")
+    screen.step("optimise", f"{fashion_mnist.MODEL.relative_to(ROOT)}, for {arguments.goal}, at most {arguments.max_accuracy_drop} lost")
     report = optimise(arguments, folder)
     show(screen, report)
     base, best = report["trials"][0], report["trials"][report["winner"]]

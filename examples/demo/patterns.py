@@ -6,7 +6,6 @@ The images are Fashion-MNIST's, the recordings Debian's, the models real ones.
 
 import argparse
 import contextlib
-import gzip
 import json
 import os
 import socket
@@ -24,15 +23,14 @@ ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent), str(ROOT / "tools")]
 
 import demo  # noqa: E402
+import fashion_mnist  # noqa: E402
 import packages  # noqa: E402
 import stage  # noqa: E402
 import testbed  # noqa: E402
 from packages import INFER, MODEL  # noqa: E402
 from testbed import Failure  # noqa: E402
 
-DATA = Path("/usr/share/datasets/fashion-mnist")
 PATTERNS = HERE.parent / "patterns"
-MODEL_FILE = ROOT / "src/optimise/testdata/fashion/fashion.onnx"
 PICTURES, TABLE = "com.example.PicturesModel", "com.example.TableModel"
 STREAMS = {"com.example.SpeechStream": "speech_stream", "com.example.PictureStream": "picture_stream"}
 TOPIC = f"{demo.THING}/patterns/answers"
@@ -101,8 +99,8 @@ class Caller:
 
 class Patterns(demo.Demo):
     def run(self):
-        if not DATA.is_dir():
-            raise Failure(f"{DATA} is missing: ./dev setup installs the data set")
+        if not fashion_mnist.DATA.is_dir():
+            raise Failure(fashion_mnist.MISSING)
         self.make_pictures()
         self.start()
         self.first_deployment()
@@ -112,18 +110,17 @@ class Patterns(demo.Demo):
 
     def make_pictures(self):
         """As files, for the pipeline; as rows of a table, for the model itself."""
-        read = lambda name, head: gzip.decompress((DATA / f"{name}.gz").read_bytes())[head:]
-        images, self.labels = read("t10k-images-idx3-ubyte", 16), read("t10k-labels-idx1-ubyte", 8)
+        images, self.labels = fashion_mnist.read("t10k-images-idx3-ubyte"), fashion_mnist.read("t10k-labels-idx1-ubyte")
         self.names = (PATTERNS / "labels.txt").read_text().splitlines()
         self.pictures = self.bed.directory / "pictures"
         self.pictures.mkdir()
         self.pictures.chmod(0o755)
         self.bed.directory.chmod(0o755)
         for i in range(PICTURE_COUNT):
-            (self.pictures / f"{i:04}.png").write_bytes(png(images[i * 784:(i + 1) * 784]))
+            (self.pictures / f"{i:04}.png").write_bytes(png(images[i].tobytes()))
         self.rows = self.bed.directory / "rows.npy"
         import numpy as np
-        np.save(self.rows, np.frombuffer(images, np.uint8)[:ROW_COUNT * 784].reshape(-1, 1, 28, 28).astype(np.float32) / 255)
+        np.save(self.rows, images[:ROW_COUNT, None].astype(np.float32) / 255)
 
     def start(self):
         self.screen.heading("A control plane and a device")
@@ -132,9 +129,9 @@ class Patterns(demo.Demo):
         self.publish("inference", lambda folder: packages.infer(folder, self.bed.bin_dir))
         self.publish("runtime", packages.onnxruntime)
         self.publish_model("1.0.0")
-        self.publish_file("pictures", PATTERNS / "pictures.pipeline.json", "--component", PICTURES, "--file", MODEL_FILE, "--file",
+        self.publish_file("pictures", PATTERNS / "pictures.pipeline.json", "--component", PICTURES, "--file", fashion_mnist.MODEL, "--file",
                           PATTERNS / "labels.txt", "--file", self.sample())
-        self.publish_file("table", MODEL_FILE, "--component", TABLE)
+        self.publish_file("table", fashion_mnist.MODEL, "--component", TABLE)
         self.code_lines = 0
         for component, folder in STREAMS.items():
             self.code_lines += sum(len(path.read_bytes().splitlines()) for path in (PATTERNS / folder).iterdir() if path.suffix in CODE)

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/encoding.h"
 #include "base/error.h"
+#include "base/iso_time.h"
 #include "base/log_limit.h"
 #include "base/sha256.h"
 
@@ -37,6 +38,12 @@ TEST(Sha256, Fips180Vectors) {
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(hex_encode(sha256("")),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+TEST(IsoTime, IsUtcWithMilliseconds) {
+  EXPECT_EQ(iso_time(0), "1970-01-01T00:00:00.000Z");
+  EXPECT_EQ(iso_time(1'582'934'400'250), "2020-02-29T00:00:00.250Z");
+  EXPECT_EQ(iso_time(-1), "1969-12-31T23:59:59.999Z");
 }
 
 TEST(CheckDeathTest, ABrokenInvariantEndsTheProgramWithItsMessageAndPlace) {

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <ctime>
+#include <chrono>
 #include <string>
+
+#include "base/iso_time.h"
 
 namespace skerry::log {
 namespace {
@@ -18,14 +20,8 @@ Format g_format = Format::kText;
 constexpr std::string_view kNames[] = {"debug", "info", "warn", "error"};
 
 std::string timestamp() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  tm utc{};
-  gmtime_r(&now.tv_sec, &utc);
-  char text[40];
-  size_t used = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-  snprintf(text + used, sizeof text - used, ".%03ldZ", now.tv_nsec / 1000000);
-  return text;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return iso_time(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
 }
 
 void append_json(std::string& out, std::string_view text) {

@@ -1,6 +1,8 @@
 // skerry learn: federated learning, tried out with devices in one process.
 #include <sys/resource.h>
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -27,12 +29,6 @@ struct LearnOptions {
   federated::LocalTraining local;
   federated::Simulation simulation;
 };
-
-std::string number(const char* format, double value) {
-  char text[48];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
 
 json to_json(const federated::SimulatedRound& one) {
   return {{"round", one.report.round},     {"asked", one.report.asked},
@@ -68,10 +64,11 @@ json to_json(const federated::SimulationResult& result, const LearnOptions& opti
 Table round_table(const federated::SimulationResult& result) {
   Table table{{"ROUND", "ASKED", "UPDATES", "VANISHED", "REFUSED", "ACCURACY", "EPSILON"}, {}};
   for (const auto& one : result.rounds) {
-    table.rows.push_back({std::to_string(one.report.round), std::to_string(one.report.asked),
-                          std::to_string(one.report.updates), std::to_string(one.vanished),
-                          std::to_string(one.report.refused), number("%.2f %%", 100 * one.accuracy),
-                          one.report.epsilon > 0 ? number("%.3f", one.report.epsilon) : "-"});
+    table.rows.push_back(
+        {std::to_string(one.report.round), std::to_string(one.report.asked),
+         std::to_string(one.report.updates), std::to_string(one.vanished),
+         std::to_string(one.report.refused), fmt::format("{:.2f} %", 100 * one.accuracy),
+         one.report.epsilon > 0 ? fmt::format("{:.3f}", one.report.epsilon) : "-"});
   }
   return table;
 }
@@ -129,7 +126,7 @@ Result<void> run_simulation(const Session& session, LearnOptions& options) {
         session.output.progress_block(
             {"round " + std::to_string(one.report.round) + "/" +
                  std::to_string(options.plan.rounds),
-             "accuracy " + number("%6.2f %% ", 100 * one.accuracy) + bars(accuracies)});
+             "accuracy " + fmt::format("{:6.2f} % ", 100 * one.accuracy) + bars(accuracies)});
       });
   session.output.progress_block({});
   if (!result) return fail(std::move(result.error()));
@@ -140,11 +137,11 @@ Result<void> run_simulation(const Session& session, LearnOptions& options) {
     return {};
   }
   session.output.print_table(round_table(*result));
-  session.output.print_line("\naccuracy " + number("%.2f %%", 100 * result->accuracy_before) +
-                            " to " + number("%.2f %%", 100 * result->accuracy) +
+  session.output.print_line("\naccuracy " + fmt::format("{:.2f} %", 100 * result->accuracy_before) +
+                            " to " + fmt::format("{:.2f} %", 100 * result->accuracy) +
                             (result->epsilon > 0
-                                 ? ", epsilon " + number("%.3f", result->epsilon) + " at delta " +
-                                       number("%g", options.plan.delta)
+                                 ? ", epsilon " + fmt::format("{:.3f}", result->epsilon) +
+                                       " at delta " + fmt::format("{:g}", options.plan.delta)
                                  : ", without noise: nothing is private but the rows themselves") +
                             "\n" + options.out + "/model.onnx");
   return {};

@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -150,19 +152,14 @@ Result<void> write_results(const OptimiseOptions& options, const optimise::Searc
 
 Table trial_table(const optimise::SearchResult& result, const optimise::SearchOptions& options) {
   Table table{{"CANDIDATE", "ENGINE", "MIN US", "MEDIAN", "KB", "ACCURACY", "LOST", ""}, {}};
-  const auto number = [](const char* format, double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, format, value);
-    return std::string(text);
-  };
   for (size_t t = 0; t < result.trials.size(); ++t) {
     const optimise::Trial& trial = result.trials[t];
     const optimise::Candidate& candidate = result.candidates[trial.candidate];
-    table.rows.push_back({candidate.name, options.engines[trial.engine].name,
-                          number("%.1f", trial.min_us), number("%.1f", trial.median_us),
-                          number("%.1f", static_cast<double>(candidate.bytes) / 1000),
-                          accuracy_text(trial), number("%.2f", 100 * trial.drop),
-                          t == result.winner ? "chosen" : trial.refusal});
+    table.rows.push_back(
+        {candidate.name, options.engines[trial.engine].name, fmt::format("{:.1f}", trial.min_us),
+         fmt::format("{:.1f}", trial.median_us),
+         fmt::format("{:.1f}", static_cast<double>(candidate.bytes) / 1000), accuracy_text(trial),
+         fmt::format("{:.2f}", 100 * trial.drop), t == result.winner ? "chosen" : trial.refusal});
   }
   return table;
 }

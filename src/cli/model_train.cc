@@ -1,4 +1,6 @@
 // skerry model train|finetune: weights from labelled rows, or from a teacher.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
@@ -34,13 +36,7 @@ struct TrainOptions {
 
 // --- Progress -----------------------------------------------------------------------------------
 
-std::string number(const char* format, double value) {
-  char text[48];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
-std::string duration(double seconds) {
+std::string roughly(double seconds) {
   const auto whole = static_cast<int64_t>(seconds);
   if (whole < 60) return std::to_string(whole) + " s";
   if (whole < 3600) return std::to_string(whole / 60) + " min";
@@ -61,17 +57,18 @@ std::vector<std::string> progress_lines(const train::FitProgress& now, bool labe
   std::vector<std::string> lines = {
       "epoch " + std::to_string(now.epoch) + "/" + std::to_string(now.epochs) + "  step " +
           std::to_string(now.step) + "/" + std::to_string(now.steps) + "  about " +
-          duration(now.left_s) + " left",
-      "loss        " + number("%8.4f  ", losses.empty() ? 0 : losses.back()) + bars(losses)};
-  const auto percent = [](double share) { return number("%7.2f %% ", 100 * share); };
+          roughly(now.left_s) + " left",
+      "loss        " + fmt::format("{:8.4f}  ", losses.empty() ? 0 : losses.back()) + bars(losses)};
+  const auto percent = [](double share) { return fmt::format("{:7.2f} % ", 100 * share); };
   if (labelled) {
     lines.push_back("accuracy    " + percent(accuracies.empty() ? 0 : accuracies.back()) +
                     bars(accuracies));
   }
   if (!validation.empty()) {
-    lines.push_back("validation  " +
-                    (labelled ? percent(validation.back()) : number("%8.4f  ", validation.back())) +
-                    bars(validation));
+    lines.push_back(
+        "validation  " +
+        (labelled ? percent(validation.back()) : fmt::format("{:8.4f}  ", validation.back())) +
+        bars(validation));
   }
   return lines;
 }
@@ -122,12 +119,12 @@ void print_result(const Output& output, const TrainOptions& options,
   for (size_t i = 0; i < result.history.size(); ++i) {
     const train::EpochResult& one = result.history[i];
     const bool validated = result.validation_rows > 0;
-    table.rows.push_back({std::to_string(one.epoch), number("%.4f", one.loss),
-                          result.labelled ? number("%.2f %%", 100 * one.accuracy) : "-",
+    table.rows.push_back({std::to_string(one.epoch), fmt::format("{:.4f}", one.loss),
+                          result.labelled ? fmt::format("{:.2f} %", 100 * one.accuracy) : "-",
                           !validated        ? "-"
-                          : result.labelled ? number("%.2f %%", 100 * one.validation_accuracy)
-                                            : number("%.4f", one.validation_loss),
-                          i == result.best ? "kept" : "", number("%.1f", one.seconds)});
+                          : result.labelled ? fmt::format("{:.2f} %", 100 * one.validation_accuracy)
+                                            : fmt::format("{:.4f}", one.validation_loss),
+                          i == result.best ? "kept" : "", fmt::format("{:.1f}", one.seconds)});
   }
   output.print_table(table);
   output.print_line("\n" + options.out + "/model.onnx; the report: " + options.out +

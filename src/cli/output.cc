@@ -72,6 +72,15 @@ void put(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
+// The lines, in place of the `shown` ones above the cursor of a terminal.
+std::string in_place(const std::vector<std::string>& lines, size_t& shown) {
+  std::string text = shown > 0 ? "\033[" + std::to_string(shown) + "F\033[J" : "";
+  for (const std::string& line : lines)
+    text += cut(printable(line, ""), columns_of_screen()) + "\n";
+  shown = lines.size();
+  return text;
+}
+
 }  // namespace
 
 Output::Output()
@@ -92,12 +101,8 @@ void Output::print_in_place(const std::vector<std::string>& lines, size_t& shown
     for (const std::string& line : lines) print_line(line);
     return;
   }
-  std::string text = shown > 0 ? "\033[" + std::to_string(shown) + "F\033[J" : "";
-  for (const std::string& line : lines)
-    text += cut(printable(line, ""), columns_of_screen()) + "\n";
-  put(text);
+  put(in_place(lines, shown));
   std::fflush(stdout);
-  shown = lines.size();
 }
 
 void Output::hint(std::string_view line) const {
@@ -147,10 +152,7 @@ void Output::progress(std::string_view line) const {
 
 void Output::progress_block(const std::vector<std::string>& lines) const {
   if (!error_terminal_ || json) return;
-  std::string text;
-  if (block_lines_ > 0) text = "\033[" + std::to_string(block_lines_) + "A\r\033[J";
-  for (const std::string& line : lines) text += cut(line, columns_of_screen()) + "\n";
-  block_lines_ = lines.size();
+  const std::string text = in_place(lines, block_lines_);
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
+#include "base/iso_time.h"
 #include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/local_files.h"
@@ -31,16 +31,6 @@ struct StreamOptions {
   bool follow = false;
 };
 
-std::string time_text(int64_t time_ms) {
-  const std::time_t seconds = time_ms / 1'000;
-  std::tm parts{};
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", gmtime_r(&seconds, &parts));
-  char whole[48];
-  std::snprintf(whole, sizeof whole, "%s.%03dZ", text, static_cast<int>(time_ms % 1'000));
-  return whole;
-}
-
 // What holds anything but text is Base64.
 bool is_text(const std::string& payload) {
   return is_utf8(payload) && std::ranges::none_of(payload, [](unsigned char c) {
@@ -61,7 +51,7 @@ json message_json(const json& message) {
 }
 
 std::string message_line(const json& line) {
-  return line.at("sequence").dump() + "\t" + time_text(line.at("time_ms")) + "\t" +
+  return line.at("sequence").dump() + "\t" + iso_time(line.at("time_ms")) + "\t" +
          (line.contains("text") ? line.at("text") : line.at("base64")).get<std::string>();
 }
 
@@ -130,7 +120,7 @@ Result<void> show(const Session& session, const StreamOptions& options) {
     table.rows.push_back(
         {each.at("exportConfigIdentifier").get<std::string>(),
          each.at("lastExportedSequenceNumber").dump(), each.at("exportedMessagesCount").dump(),
-         each.at("exportedBytesFromStream").dump(), tried_ms == 0 ? "never" : time_text(tried_ms),
+         each.at("exportedBytesFromStream").dump(), tried_ms == 0 ? "never" : iso_time(tried_ms),
          each.value("errorMessage", "")});
   }
   if (!table.rows.empty()) session.output.print_table(table);

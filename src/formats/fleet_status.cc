@@ -8,14 +8,14 @@
 #include "formats/json_ptr.h"
 #include "formats/names.h"
 #include "formats/node.h"
+#include "formats/thing_topic.h"
 
 namespace skerry::formats {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kTopicPrefix = "$aws/things/";
-constexpr std::string_view kTopicSuffix = "/greengrassv2/health/json";
+constexpr std::string_view kAbout = "/greengrassv2/health/json";
 constexpr std::string_view kHealthy = "HEALTHY";
 constexpr const char* kHistory = "componentHistory";
 
@@ -134,18 +134,11 @@ std::string_view name_of(FleetMessageType type) {
 }
 
 std::string fleet_status_topic(const ThingName& thing) {
-  return fmt::format("{}{}{}", kTopicPrefix, thing.str(), kTopicSuffix);
+  return thing_topic(thing, kAbout);
 }
 
 std::optional<ThingName> parse_fleet_status_topic(std::string_view topic) {
-  if (topic.size() < kTopicPrefix.size() + kTopicSuffix.size() ||
-      !topic.starts_with(kTopicPrefix) || !topic.ends_with(kTopicSuffix)) {
-    return std::nullopt;
-  }
-  topic.remove_prefix(kTopicPrefix.size());
-  topic.remove_suffix(kTopicSuffix.size());
-  auto thing = parse_thing_name(topic);
-  return thing ? std::optional(*std::move(thing)) : std::nullopt;
+  return thing_of_topic(topic, kAbout);
 }
 
 std::string to_text(const FleetStatus& status) {

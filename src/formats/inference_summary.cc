@@ -12,17 +12,16 @@
 #include "formats/json_ptr.h"
 #include "formats/names.h"
 #include "formats/node.h"
+#include "formats/summary_head.h"
+#include "formats/thing_topic.h"
 
 namespace skerry::formats {
 namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kFormat = 1;
-constexpr std::string_view kTopicPrefix = "$aws/things/";
-constexpr std::string_view kTopicSuffix = "/skerry/inference";
+constexpr std::string_view kAbout = "/skerry/inference";
 constexpr size_t kMaxVersionLength = 64;
-constexpr int64_t kMaxTimeMs = int64_t{1} << 53;
 
 struct Total {
   const char* name;
@@ -141,49 +140,20 @@ Result<ModelSummary> parse_model_summary(const Node& node) {
   return summary;
 }
 
-Result<> read_identity(const Node& root, InferenceSummary& summary) {
-  SKERRY_ASSIGN(auto run, root.require("run"));
-  SKERRY_ASSIGN(summary.run, run.as_string());
-  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  if (summary.run.size() < 8 || summary.run.size() > 32 ||
-      !std::ranges::all_of(summary.run, is_letter)) {
-    return run.wrong("must be 8 to 32 of a-z and 0-9");
-  }
-  SKERRY_ASSIGN(auto sequence, root.require("sequence"));
-  SKERRY_ASSIGN(summary.sequence, count_in(sequence, kMaxSummaryCount));
-  if (summary.sequence == 0) return sequence.wrong("begins with 1");
-  SKERRY_ASSIGN(auto start, root.require("startMs"));
-  SKERRY_ASSIGN(summary.start_ms, start.as_integer());
-  SKERRY_ASSIGN(auto end, root.require("endMs"));
-  SKERRY_ASSIGN(summary.end_ms, end.as_integer());
-  for (const auto& [node, time] : {std::pair(start, summary.start_ms), {end, summary.end_ms}}) {
-    if (time < 0 || time > kMaxTimeMs) return node.wrong("is no time");
-  }
-  return {};
-}
-
 }  // namespace
 
 std::string inference_summary_topic(const ThingName& thing) {
-  return fmt::format("{}{}{}", kTopicPrefix, thing.str(), kTopicSuffix);
+  return thing_topic(thing, kAbout);
 }
 
 std::optional<ThingName> parse_inference_summary_topic(std::string_view topic) {
-  if (!topic.starts_with(kTopicPrefix) || !topic.ends_with(kTopicSuffix) ||
-      topic.size() < kTopicPrefix.size() + kTopicSuffix.size()) {
-    return std::nullopt;
-  }
-  topic.remove_prefix(kTopicPrefix.size());
-  topic.remove_suffix(kTopicSuffix.size());
-  auto thing = parse_thing_name(topic);
-  if (!thing) return std::nullopt;
-  return *std::move(thing);
+  return thing_of_topic(topic, kAbout);
 }
 
 std::string to_text(const InferenceSummary& summary) {
   json models = json::array();
   for (const ModelSummary& model : summary.models) models.push_back(to_json(model));
-  return json_text({{"format", kFormat},
+  return json_text({{"format", kSummaryFormat},
                     {"run", summary.run},
                     {"sequence", summary.sequence},
                     {"startMs", summary.start_ms},
@@ -198,13 +168,8 @@ Result<InferenceSummary> parse_inference_summary(std::string_view text) {
   if (!root.is_object()) {
     return fail(Code::kInvalidArgument, "inference summary: must be an object");
   }
-  SKERRY_ASSIGN(auto format_node, root.require("format"));
-  SKERRY_ASSIGN(const int64_t format, format_node.as_integer());
-  if (format != kFormat) {
-    return format_node.wrong(fmt::format("{} is not supported, only {}", format, kFormat));
-  }
-  InferenceSummary summary;
-  SKERRY_TRY(read_identity(root, summary));
+  SKERRY_ASSIGN(SummaryHead head, parse_summary_head(root));
+  InferenceSummary summary{std::move(head.run), head.sequence, head.start_ms, head.end_ms, {}};
   SKERRY_ASSIGN(auto models_node, root.require("models"));
   SKERRY_ASSIGN(auto models, models_node.elements());
   if (models.size() > kMaxSummaryModels) {

@@ -196,7 +196,8 @@ TEST(InferenceSummaryTest, ErrorsNameThePlace) {
   EXPECT_EQ(with("/format", 2), "format: 2 is not supported, only 1");
   EXPECT_EQ(with("/run", "A"), "run: must be 8 to 32 of a-z and 0-9");
   EXPECT_EQ(with("/sequence", 0), "sequence: begins with 1");
-  EXPECT_EQ(with("/sequence", -1), "sequence: must be 0 to 1099511627776");
+  EXPECT_EQ(with("/sequence", -1), "sequence: begins with 1");
+  EXPECT_EQ(with("/sequence", (int64_t{1} << 40) + 1), "sequence: must be at most 2^40");
   EXPECT_EQ(with("/endMs", -1), "endMs: is no time");
   EXPECT_EQ(with("/models/0/version", "1 2"),
             "models[0].version: must be 1 to 64 printable characters without spaces");

@@ -1,22 +1,18 @@
 // The summary's JSON.
 #include "formats/metric_summary.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "formats/json_ptr.h"
-#include "formats/names.h"
+#include "formats/summary_head.h"
+#include "formats/thing_topic.h"
 
 namespace skerry::formats {
 namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kFormat = 1;
-constexpr std::string_view kTopicPrefix = "$aws/things/";
-constexpr std::string_view kTopicSuffix = "/skerry/metrics";
-constexpr int64_t kMaxTimeMs = int64_t{1} << 53;
-constexpr int64_t kMaxSequence = int64_t{1} << 40;
+constexpr std::string_view kAbout = "/skerry/metrics";
 constexpr size_t kMaxComponentName = 128;
 constexpr size_t kMaxUnit = 32;
 
@@ -27,46 +23,14 @@ Result<std::string> name_in(const Node& parent, const char* key, size_t most) {
   return name;
 }
 
-Result<int64_t> time_in(const Node& root, const char* key) {
-  SKERRY_ASSIGN(const Node node, root.require(key));
-  SKERRY_ASSIGN(const int64_t time, node.as_integer());
-  if (time < 0 || time > kMaxTimeMs) return node.wrong("is no time");
-  return time;
-}
-
-Result<void> read_identity(const Node& root, MetricSummary& summary) {
-  SKERRY_ASSIGN(const Node run, root.require("run"));
-  SKERRY_ASSIGN(summary.run, run.as_string());
-  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  if (summary.run.size() < 8 || summary.run.size() > 32 ||
-      !std::ranges::all_of(summary.run, is_letter)) {
-    return run.wrong("must be 8 to 32 of a-z and 0-9");
-  }
-  SKERRY_ASSIGN(const Node sequence, root.require("sequence"));
-  SKERRY_ASSIGN(const int64_t number, sequence.as_integer());
-  if (number < 1 || number > kMaxSequence) return sequence.wrong("must be 1 to 2^40");
-  summary.sequence = static_cast<uint64_t>(number);
-  SKERRY_ASSIGN(summary.start_ms, time_in(root, "startMs"));
-  SKERRY_ASSIGN(summary.end_ms, time_in(root, "endMs"));
-  return {};
-}
-
 }  // namespace
 
 std::string metric_summary_topic(const ThingName& thing) {
-  return std::string(kTopicPrefix) + thing.str() + std::string(kTopicSuffix);
+  return thing_topic(thing, kAbout);
 }
 
 std::optional<ThingName> parse_metric_summary_topic(std::string_view topic) {
-  if (topic.size() < kTopicPrefix.size() + kTopicSuffix.size() ||
-      !topic.starts_with(kTopicPrefix) || !topic.ends_with(kTopicSuffix)) {
-    return std::nullopt;
-  }
-  topic.remove_prefix(kTopicPrefix.size());
-  topic.remove_suffix(kTopicSuffix.size());
-  auto thing = parse_thing_name(topic);
-  if (!thing) return std::nullopt;
-  return *std::move(thing);
+  return thing_of_topic(topic, kAbout);
 }
 
 json to_json(const SeriesMap& series) {
@@ -99,7 +63,7 @@ Result<SeriesMap> parse_series(const Node& list, size_t most) {
 }
 
 std::string to_text(const MetricSummary& summary) {
-  return json_text({{"format", kFormat},
+  return json_text({{"format", kSummaryFormat},
                     {"run", summary.run},
                     {"sequence", summary.sequence},
                     {"startMs", summary.start_ms},
@@ -114,14 +78,8 @@ Result<MetricSummary> parse_metric_summary(std::string_view text) {
   if (!root.is_object()) {
     return fail(Code::kInvalidArgument, "summary of metrics: must be an object");
   }
-  SKERRY_ASSIGN(const Node format, root.require("format"));
-  SKERRY_ASSIGN(const int64_t number, format.as_integer());
-  if (number != kFormat) {
-    return format.wrong(std::to_string(number) + " is not supported, only " +
-                        std::to_string(kFormat));
-  }
-  MetricSummary summary;
-  SKERRY_TRY(read_identity(root, summary));
+  SKERRY_ASSIGN(SummaryHead head, parse_summary_head(root));
+  MetricSummary summary{std::move(head.run), head.sequence, head.start_ms, head.end_ms, {}};
   SKERRY_ASSIGN(const Node list, root.require("series"));
   SKERRY_ASSIGN(summary.series, parse_series(list, kMaxSeries));
   return summary;

@@ -6,15 +6,14 @@
 
 #include "base/encoding.h"
 #include "formats/json_ptr.h"
-#include "formats/names.h"
+#include "formats/thing_topic.h"
 
 namespace skerry::formats {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kTopicPrefix = "$aws/things/";
-constexpr std::string_view kTopicSuffix = "/skerry/streams";
+constexpr std::string_view kAbout = "/skerry/streams";
 
 std::unexpected<Error> wrong(const std::string& what) {
   return fail(Code::kInvalidArgument, "stream batch: " + what);
@@ -51,7 +50,7 @@ std::optional<int64_t> number_of(const json& map, const char* key) {
 }  // namespace
 
 std::string stream_batch_topic(const ThingName& thing) {
-  return std::string(kTopicPrefix) + thing.str() + std::string(kTopicSuffix);
+  return thing_topic(thing, kAbout);
 }
 
 std::string stream_answer_topic(const ThingName& thing) {
@@ -59,12 +58,7 @@ std::string stream_answer_topic(const ThingName& thing) {
 }
 
 std::optional<ThingName> parse_stream_batch_topic(std::string_view topic) {
-  if (!topic.starts_with(kTopicPrefix) || !topic.ends_with(kTopicSuffix)) return std::nullopt;
-  topic.remove_prefix(kTopicPrefix.size());
-  if (topic.size() < kTopicSuffix.size()) return std::nullopt;
-  topic.remove_suffix(kTopicSuffix.size());
-  auto thing = parse_thing_name(topic);
-  return thing ? std::optional(*std::move(thing)) : std::nullopt;
+  return thing_of_topic(topic, kAbout);
 }
 
 std::string to_text(const StreamBatch& batch) {

@@ -1,7 +1,7 @@
 // Writes and turns over component log files.
 #include "nucleus/component_log.h"
 
-#include <ctime>
+#include "base/iso_time.h"
 
 namespace skerry::nucleus {
 
@@ -20,14 +20,7 @@ void ComponentLog::write(std::string_view line, bool is_stderr) {
     file_ = std::move(*opened);
     size_bytes_ = file_->size().value_or(0);
   }
-  int64_t now_ms = env_.clock.wall_ms();
-  time_t seconds = now_ms / 1000;
-  tm utc{};
-  gmtime_r(&seconds, &utc);
-  char stamp[48];
-  size_t used = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
-  snprintf(stamp + used, sizeof stamp - used, ".%03dZ", static_cast<int>(now_ms % 1000));
-  std::string record = std::string(stamp) + (is_stderr ? " [stderr] " : " [stdout] ");
+  std::string record = iso_time(env_.clock.wall_ms()) + (is_stderr ? " [stderr] " : " [stdout] ");
   record.append(line).append("\n");
   if (file_->write(record)) size_bytes_ += record.size();
 }

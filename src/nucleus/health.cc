@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "formats/json_ptr.h"
+#include "formats/thing_topic.h"
 #include "io/cgroup.h"
 
 namespace skerry::nucleus {
@@ -126,7 +127,7 @@ void Health::publish_telemetry(int64_t now_ms) {
   if (!hour_.empty()) close_telemetry(env_.clock.wall_ms());
   std::string payload = R"({"Schema":"2022-06-30","ADP":[)";
   for (size_t i = 0; i < closed_.size(); ++i) payload += (i > 0 ? "," : "") + closed_[i];
-  net::MqttMessage message{.topic = "$aws/things/" + info_.thing.str() + "/greengrass/health/json",
+  net::MqttMessage message{.topic = formats::thing_topic(info_.thing, "/greengrass/health/json"),
                            .payload = payload + "]}",
                            .qos = 1};
   // It need not be heard: this fleet has the metrics, others may want the telemetry.

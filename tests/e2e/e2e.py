@@ -96,6 +96,24 @@ class EndToEnd(unittest.TestCase):
                          alive=[self.device])
 
 
+class WithDevices(EndToEnd):
+    """Each test has a fleet and so many started devices of one group: press-0, press-1, …"""
+
+    thing, devices = "press-0", 1
+
+    def setUp(self):
+        super().setUp()
+        self.all = [self.device]
+        for number in range(1, self.devices):
+            device = self.bed.device(f"press-{number}")
+            device.provision("--group", self.group)
+            self.all.append(device)
+        for device in self.all:
+            device.start()
+        for device in self.all:
+            device.wait_for_log("nucleus", "connected")
+
+
 def main():
     """`TEST.py BIN_DIR [unittest's arguments]`"""
     os.environ["SKERRY_BIN_DIR"] = sys.argv.pop(1)

@@ -9,7 +9,7 @@ import json
 import e2e
 import testbed
 
-DEVICES, CANARIES = 10, 4
+CANARIES = 4
 # Enough restarts to be told from chance in a fleet that is minutes old.
 DEPENDENTS = [f"com.example.Dependent{number}" for number in range(8)]
 GOOD = "sleep 100000"
@@ -17,20 +17,8 @@ GOOD = "sleep 100000"
 FLAPPING = "echo loading; sleep 2; echo 'no such file: labels.txt'; exit 3"
 
 
-class Gates(e2e.EndToEnd):
-    thing = "press-0"
-
-    def setUp(self):
-        super().setUp()
-        self.all = [self.device]
-        for number in range(1, DEVICES):
-            device = self.bed.device(f"press-{number}")
-            device.provision("--group", self.group)
-            self.all.append(device)
-        for device in self.all:
-            device.start()
-        for device in self.all:
-            device.wait_for_log("nucleus", "connected")
+class Gates(e2e.WithDevices):
+    devices = 10
 
     def test_restarts_take_a_release_back(self):
         self.publish(e2e.NAME, "1.0.0", GOOD)

@@ -25,20 +25,13 @@ OVER = ("completed", "canceled", "rolledBack", "superseded", "targetGone")
 SLOW = {"Install": "sleep 2"}
 
 
-class WithDevices(e2e.EndToEnd):
-    thing = "press-0"
+class Released(e2e.WithDevices):
+    """All run the first version."""
+
+    devices = DEVICES
 
     def setUp(self):
         super().setUp()
-        self.all = [self.device]
-        for number in range(1, DEVICES):
-            device = self.bed.device(f"press-{number}")
-            device.provision("--group", self.group)
-            self.all.append(device)
-        for device in self.all:
-            device.start()
-        for device in self.all:
-            device.wait_for_log("nucleus", "connected")
         for version in ("1.0.0", "2.0.0"):
             self.publish(e2e.NAME, version, "sleep 100000", lifecycle=SLOW)
         for _, status, reason in self.fleet.deploy(self.group, {e2e.NAME: "1.0.0"}):
@@ -90,7 +83,7 @@ class WithDevices(e2e.EndToEnd):
         return found
 
 
-class RolloutFaults(WithDevices):
+class RolloutFaults(Released):
     def test_killed_in_the_middle_of_each_stage(self):
         self.begin({"devices": EARLY}, {"percent": 100})
         watch = subprocess.Popen([self.bed.program("skerry"), "--dir", self.fleet.directory, "rollout", "watch", self.rollout],
@@ -145,7 +138,7 @@ class RolloutFaults(WithDevices):
         self.check_versions({device: "2.0.0" for device in self.all})
 
 
-class FullStore(WithDevices):
+class FullStore(Released):
     def prepare(self):
         disk = tempfile.TemporaryDirectory(prefix="skerry-full-store-")
         self.addCleanup(disk.cleanup)

@@ -4,6 +4,7 @@
 """
 
 import ctypes
+import functools
 import json
 import os
 import pathlib
@@ -16,20 +17,13 @@ import unittest
 import numpy as np
 import onnxruntime
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import commands
+from commands import BIN, CACHE, ROOT
+
 sys.path.insert(0, str(ROOT / "bench/models"))
 import make_networks  # noqa: E402
 
-CACHE = pathlib.Path(sys.argv.pop())
-BIN = pathlib.Path(sys.argv.pop())
-
-
-def skerry(*arguments, code=0, **environment):
-    done = subprocess.run([BIN / "skerry", "model", *map(str, arguments)], capture_output=True, text=True, timeout=300,
-                          check=False, env=os.environ | environment)
-    if done.returncode != code:
-        raise AssertionError(f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
-    return done
+skerry = functools.partial(commands.skerry, "model")
 
 
 class Tensor(ctypes.Structure):

@@ -3,6 +3,7 @@
     graph_test.py BIN_DIRECTORY CACHE_DIRECTORY
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -16,23 +17,14 @@ import unittest
 import numpy as np
 import onnxruntime
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "src/runtime/testdata"))
-import make_models as onnx  # noqa: E402  writes ONNX byte by byte
+import commands
+from commands import BIN, CACHE, ROOT
+import make_models as onnx  # writes ONNX byte by byte
 
-CACHE = pathlib.Path(sys.argv.pop())
-BIN = pathlib.Path(sys.argv.pop())
+skerry = functools.partial(commands.skerry, "model")
 SILERO = CACHE / "silero-vad"
 VECTORS = pathlib.Path("/usr/share/libonnx-testdata/data")
 onnxruntime.set_default_logger_severity(4)  # it says much of models that are odd on purpose
-
-
-def skerry(*arguments, code=0):
-    done = subprocess.run([BIN / "skerry", "model", *map(str, arguments)], capture_output=True, text=True, timeout=120,
-                          check=False)
-    if done.returncode != code:
-        raise AssertionError(f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
-    return done
 
 
 def attribute(name, value):

@@ -6,15 +6,13 @@ strategies outlast attackers, privacy is counted and ends the training, and what
 
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from commands import ENGINE, ROOT, skerry
+
 sys.path[:0] = [str(ROOT / "examples/demo")]
-CACHE = pathlib.Path(sys.argv.pop())
-BIN = pathlib.Path(sys.argv.pop())
 import federated as demo  # noqa: E402  its model and its rows
 
 
@@ -25,17 +23,10 @@ class Learn(unittest.TestCase):
         cls.addClassCleanup(scratch.cleanup)
         cls.folder = pathlib.Path(scratch.name)
         (cls.folder / "net.onnx").write_bytes(demo.untrained_model())
-        cls.rows = [demo.rows_of(name, cls.folder, count) for name, count in
-                    (("train-images-idx3-ubyte", 2000), ("train-labels-idx1-ubyte", 2000),
-                     ("t10k-images-idx3-ubyte", 500), ("t10k-labels-idx1-ubyte", 500))]
+        cls.rows = demo.write_rows(cls.folder, 2000, 500)
 
     def simulate(self, name, *more, code=0):
-        images, labels, test_images, test_labels = self.rows
-        command = [BIN / "skerry", "--json", "learn", "simulate", self.folder / "net.onnx", "-o", self.folder / name,
-                   "--fresh", "--data", images, "--labels", labels, "--test-data", test_images, "--test-labels", test_labels,
-                   "--divide", "255", "--engine", f"onnxruntime={CACHE}/onnxruntime/lib/libonnxruntime.so", *more]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=280, check=False)
-        self.assertEqual(code, done.returncode, done.stderr)
+        done = skerry(*demo.simulate(self.folder / "net.onnx", self.folder / name, self.rows, ENGINE), *more, code=code)
         return json.loads(done.stdout) if code == 0 else done.stderr
 
     def test_devices_learn_together_though_some_vanish(self):

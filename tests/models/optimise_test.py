@@ -3,7 +3,6 @@
     optimise_test.py BIN_DIRECTORY CACHE_DIRECTORY
 """
 
-import gzip
 import json
 import pathlib
 import subprocess
@@ -14,22 +13,10 @@ import unittest
 import numpy as np
 import onnxruntime
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "src/runtime/testdata"))
-import make_models as onnx  # noqa: E402  writes ONNX byte by byte
-
-CACHE = pathlib.Path(sys.argv.pop())
-BIN = pathlib.Path(sys.argv.pop())
-ENGINE = f"onnxruntime={CACHE}/onnxruntime/lib/libonnxruntime.so"
-MODEL = ROOT / "src/optimise/testdata/fashion/fashion.onnx"
-DATA = pathlib.Path("/usr/share/datasets/fashion-mnist")
-
-
-def skerry(*arguments, code=0):
-    done = subprocess.run([BIN / "skerry", *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False)
-    if done.returncode != code:
-        raise AssertionError(f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
-    return done
+from commands import CACHE, ENGINE, skerry
+import fashion_mnist
+import make_models as onnx  # writes ONNX byte by byte
+from fashion_mnist import MODEL
 
 
 def run_in_ort(path, images, level=onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL, write=None):
@@ -49,13 +36,10 @@ class Optimise(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory(prefix="skerry_optimise_")
         cls.addClassCleanup(scratch.cleanup)
         cls.folder = pathlib.Path(scratch.name)
-        for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
-            (cls.folder / name).write_bytes(gzip.decompress((DATA / f"{name}.gz").read_bytes()))
-        cls.images = cls.folder / "t10k-images-idx3-ubyte"
-        cls.labels = cls.folder / "t10k-labels-idx1-ubyte"
-        raw = np.frombuffer(cls.images.read_bytes(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
-        cls.pixels = (raw / np.float32(255)).astype(np.float32)
-        cls.right = np.frombuffer(cls.labels.read_bytes(), np.uint8, offset=8)
+        images, labels = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+        cls.images, cls.labels = fashion_mnist.write(images, cls.folder), fashion_mnist.write(labels, cls.folder)
+        cls.pixels = (fashion_mnist.read(images)[:, None] / np.float32(255)).astype(np.float32)
+        cls.right = fashion_mnist.read(labels)
 
     def data(self):
         return ["--data", self.images, "--labels", self.labels, "--divide", "255"]

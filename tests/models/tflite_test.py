@@ -13,10 +13,8 @@ import unittest
 import numpy as np
 import onnxruntime
 import tflite_models
+from commands import BIN, CACHE, ROOT
 
-CACHE = pathlib.Path(sys.argv.pop())
-BIN = pathlib.Path(sys.argv.pop())
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = {path.stem: path for path in (ROOT / "src/graph/testdata/mlperf_tiny").glob("*.tflite")}
 TINY["kws_ref_model"] = ROOT / "src/runtime/testdata/keywords_int8.tflite"
 litert = tflite_models.load(CACHE / "litert/python")

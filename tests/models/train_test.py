@@ -4,7 +4,6 @@ with the same bytes, and what cannot work is refused.
     train_test.py BIN_DIRECTORY CACHE_DIRECTORY
 """
 
-import gzip
 import json
 import pathlib
 import random
@@ -18,26 +17,8 @@ import unittest
 import numpy as np
 import onnxruntime
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-CACHE = pathlib.Path(sys.argv.pop())
-BIN = pathlib.Path(sys.argv.pop())
-ENGINE = f"onnxruntime={CACHE}/onnxruntime/lib/libonnxruntime.so"
-MODEL = ROOT / "src/optimise/testdata/fashion/fashion.onnx"
-DATA = pathlib.Path("/usr/share/datasets/fashion-mnist")
-
-
-def skerry(*arguments, code=0):
-    done = subprocess.run([BIN / "skerry", *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False)
-    if done.returncode != code:
-        raise AssertionError(f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
-    return done
-
-
-def read(name):
-    raw = gzip.decompress((DATA / f"{name}.gz").read_bytes())
-    rank = raw[3]
-    shape = np.frombuffer(raw, ">u4", rank, 4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
+from commands import BIN, ENGINE, skerry
+from fashion_mnist import MODEL, read
 
 
 def accuracy(path, images, labels):

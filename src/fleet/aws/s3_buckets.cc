@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/encoding.h"
+#include "base/iso_time.h"
 #include "fleet/aws/artifact_api.h"
 #include "fleet/aws/s3_headers.h"
 #include "fleet/aws/s3_xml.h"
@@ -80,7 +81,7 @@ std::string contents_of(const Listing& listing, const ListQuery& query) {
   for (const ArtifactObject& object : listing.objects) {
     inner +=
         fmt::format("<Contents>{}{}{}{}{}</Contents>", xml_element("Key", query.shown(object.key)),
-                    xml_element("LastModified", xml_time(object.modified_ms)),
+                    xml_element("LastModified", iso_time(object.modified_ms)),
                     xml_element("ETag", etag_of(object.sha256)),
                     xml_element("Size", std::to_string(object.size_bytes)),
                     xml_element("StorageClass", "STANDARD"));
@@ -100,7 +101,7 @@ io::Task<HttpResponse> ArtifactApi::list_buckets(const S3Request&) {
   std::string inner = "<Owner><ID>skerry</ID></Owner><Buckets>";
   for (const ArtifactBucket& bucket : *buckets) {
     inner += fmt::format("<Bucket>{}{}</Bucket>", xml_element("Name", bucket.name),
-                         xml_element("CreationDate", xml_time(bucket.created_ms)));
+                         xml_element("CreationDate", iso_time(bucket.created_ms)));
   }
   co_return xml_response("ListAllMyBucketsResult", inner + "</Buckets>");
 }

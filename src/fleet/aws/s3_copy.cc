@@ -1,4 +1,5 @@
 // Copies within the store. A whole object is a second name for the same content.
+#include "base/iso_time.h"
 #include "fleet/aws/artifact_api.h"
 #include "fleet/aws/s3_headers.h"
 #include "fleet/aws/s3_xml.h"
@@ -48,7 +49,7 @@ io::Task<HttpResponse> ArtifactApi::copy_object(const S3Request& request) {
   auto named = co_await name_content(request, *object);
   if (!named) co_return s3_error(named.error());
   co_return xml_response("CopyObjectResult",
-                         xml_element("LastModified", xml_time(object->modified_ms)) +
+                         xml_element("LastModified", iso_time(object->modified_ms)) +
                              xml_element("ETag", etag_of(object->sha256)));
 }
 

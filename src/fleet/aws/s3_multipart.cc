@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/encoding.h"
+#include "base/iso_time.h"
 #include "base/log.h"
 #include "fleet/aws/artifact_api.h"
 #include "fleet/aws/s3_headers.h"
@@ -164,7 +165,7 @@ io::Task<HttpResponse> ArtifactApi::copy_part(const S3Request& request) {
   auto kept = co_await keep_part(*found, *number, **upload, content->sha256);
   if (!kept) co_return upload_error(kept.error());
   co_return xml_response("CopyPartResult",
-                         xml_element("LastModified", xml_time(env_.clock.wall_ms())) +
+                         xml_element("LastModified", iso_time(env_.clock.wall_ms())) +
                              xml_element("ETag", etag_of(content->sha256)));
 }
 
@@ -257,7 +258,7 @@ io::Task<HttpResponse> ArtifactApi::list_uploads(const S3Request& request) {
       continue;
     inner += fmt::format("<Upload>{}{}{}</Upload>", xml_element("Key", upload.key),
                          xml_element("UploadId", upload.id),
-                         xml_element("Initiated", xml_time(upload.created_ms)));
+                         xml_element("Initiated", iso_time(upload.created_ms)));
   }
   co_return xml_response("ListMultipartUploadsResult", inner);
 }

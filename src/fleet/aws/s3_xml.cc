@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <charconv>
-#include <ctime>
 
 #include "base/log.h"
 
@@ -194,15 +193,6 @@ net::HttpResponse xml_response(std::string_view root, std::string_view inner) {
                                         "</{}>",
                                         root, inner, root),
                             "application/xml");
-}
-
-std::string xml_time(int64_t wall_ms) {
-  const std::time_t seconds = wall_ms / 1000;
-  std::tm parts{};
-  char text[40];
-  const size_t size =
-      std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", gmtime_r(&seconds, &parts));
-  return fmt::format("{}.{:03}Z", std::string_view(text, size), wall_ms % 1000);
 }
 
 // --- Errors -------------------------------------------------------------------------------------

@@ -31,8 +31,6 @@ std::string xml_escape(std::string_view text);
 std::string xml_element(std::string_view name, std::string_view text);
 // 200 with <ROOT xmlns=…>inner</ROOT>; `inner` is XML.
 net::HttpResponse xml_response(std::string_view root, std::string_view inner);
-// "2026-01-31T12:00:00.000Z"
-std::string xml_time(int64_t wall_ms);
 
 net::HttpResponse s3_error(int status, std::string_view code, std::string_view message);
 net::HttpResponse s3_error(const Error& error);

@@ -2,9 +2,9 @@
 // what the device's operator (the stock Greengrass CLI, `skerry device`) deploys without a fleet.
 #include "nucleus/local_deployments.h"
 
-#include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "base/iso_time.h"
 #include "nucleus/ipc/operations.h"
 
 namespace skerry::nucleus {
@@ -30,13 +30,6 @@ std::expected<DeploymentId, IpcError> named_deployment(const IpcCall& call) {
 std::unexpected<IpcError> not_found(const DeploymentId& id) {
   return std::unexpected(
       IpcError{kResourceNotFound, "Cannot find deployment " + id.str(), "Deployment", id.str()});
-}
-
-std::string iso_time(int64_t ms) {
-  const time_t seconds = ms / 1000;
-  tm parts{};
-  char text[32];
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &parts))};
 }
 
 json to_json(const LocalDeployments& local, const LocalDeployment& deployment) {
