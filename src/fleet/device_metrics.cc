@@ -3,7 +3,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/log.h"
 #include "fleet/store.h"
 #include "fleet/store_sql.h"
 #include "fleet/summary_runs.h"
@@ -14,7 +13,6 @@ namespace {
 
 using formats::SeriesMap;
 
-constexpr std::string_view kModule = "device-metrics";
 constexpr int64_t kBelievedMs = 30 * kDayOfMetricsMs;
 constexpr size_t kMaxRowBytes = 4 << 20;
 
@@ -42,9 +40,9 @@ Result<void> merge_row(Database& database, const ThingName& thing, const MetricL
   }
   for (const auto& [id, distribution] : series) sum[id].merge(distribution);
   if (sum.size() > kSeriesOfDay) {
-    return fail(Code::kResourceExhausted, thing.str() + " has more than " +
-                                              std::to_string(kSeriesOfDay) +
-                                              " series of metrics in a " + level.name);
+    return fail(Code::kFailedPrecondition, thing.str() + " has more than " +
+                                               std::to_string(kSeriesOfDay) +
+                                               " series of metrics in a " + level.name);
   }
   SKERRY_TRY(database.execute(
       "INSERT INTO device_metrics (thing, length_ms, at_ms, series) VALUES (:thing, :length, :at, "
@@ -119,31 +117,26 @@ Result<int64_t> prune_device_metrics(Store& store, int64_t now_ms, int64_t limit
 }
 
 DeviceMetricsService::DeviceMetricsService(io::Env& env, StorePool& stores, DeviceLink& link)
-    : env_(env), stores_(stores), budget_(env.clock, kBurst, kPerSecond) {
+    : inbox_(env, stores,
+             {.module = "device-metrics",
+              // A device that was offline for days brings its minutes as fast as they are taken.
+              .burst = 3'000,
+              .per_second = 20,
+              .held = 60,
+              .read = [](const ThingName& sender, std::string_view payload,
+                         int64_t heard_ms) -> Result<ThingInbox::Put> {
+                SKERRY_ASSIGN(auto summary, formats::parse_metric_summary(payload));
+                return
+                    [sender, summary = std::move(summary), heard_ms](Store& store) -> Result<void> {
+                      SKERRY_TRY(take_metrics(store, sender, summary, heard_ms));
+                      return {};
+                    };
+              }}) {
   link.route(formats::metric_summary_topic(ThingName("+")),
-             [this](const net::MqttMessage& message) { receive(message); });
-}
-
-void DeviceMetricsService::receive(const net::MqttMessage& message) {
-  const auto sender = formats::parse_metric_summary_topic(message.topic);
-  if (!sender) return;
-  if (budget_.spend(*sender)) return tasks_.spawn(on_summary(*sender, message.payload));
-  if (budget_.first_refusal(*sender)) {
-    log::warn(kModule, "too many summaries of metrics; ignoring some", {{"thing", sender->str()}});
-  }
-}
-
-io::Task<void> DeviceMetricsService::on_summary(ThingName thing, std::string payload) {
-  const int64_t now_ms = env_.clock.wall_ms();
-  auto taken = co_await stores_.write(
-      [thing, payload = std::move(payload), now_ms](Store& store) -> Result<bool> {
-        SKERRY_ASSIGN(const auto summary, formats::parse_metric_summary(payload));
-        return take_metrics(store, thing, summary, now_ms);
-      });
-  if (!taken) {
-    log::warn(kModule, "summary of metrics ignored",
-              {{"thing", thing.str()}, {"error", taken.error().message()}});
-  }
+             [this](const net::MqttMessage& message) {
+               const auto sender = formats::parse_metric_summary_topic(message.topic);
+               if (sender) inbox_.receive(*sender, message.payload);
+             });
 }
 
 }  // namespace skerry::fleet

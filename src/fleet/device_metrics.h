@@ -10,10 +10,9 @@
 #include "base/error.h"
 #include "fleet/device_link.h"
 #include "fleet/store_pool.h"
-#include "fleet/thing_budget.h"
+#include "fleet/thing_inbox.h"
 #include "formats/metric_summary.h"
 #include "io/env.h"
-#include "io/task.h"
 
 namespace skerry::fleet {
 
@@ -33,7 +32,7 @@ inline constexpr MetricLevel kMetricLevels[] = {
 
 // All of it or nothing; false where this one was taken before. It counts where the device's clock
 // says, as far as that can be believed: at most 30 days ago and not ahead; else now.
-// kResourceExhausted where the device has more series than kSeriesOfDay in a day.
+// kFailedPrecondition where the device has more series than kSeriesOfDay in a day.
 inline constexpr size_t kSeriesOfDay = 512;
 Result<bool> take_metrics(Store& store, const ThingName& thing,
                           const formats::MetricSummary& summary, int64_t now_ms);
@@ -48,21 +47,12 @@ Result<int64_t> prune_device_metrics(Store& store, int64_t now_ms, int64_t limit
 
 class DeviceMetricsService {
  public:
-  // Registers its route with `link`, which must not outlive it. Of a thing that floods, what is too
-  // much is ignored.
+  // Registers its route with `link`, which must not outlive it. What comes while the
+  // store takes nothing waits (thing_inbox.h).
   DeviceMetricsService(io::Env& env, StorePool& stores, DeviceLink& link);
 
  private:
-  void receive(const net::MqttMessage& message);
-  io::Task<void> on_summary(ThingName thing, std::string payload);
-
-  // A device that was offline for days brings its minutes as fast as they are taken.
-  static constexpr double kBurst = 3'000, kPerSecond = 20;
-
-  io::Env& env_;
-  StorePool& stores_;
-  ThingBudget budget_;
-  io::TaskScope tasks_;
+  ThingInbox inbox_;
 };
 
 }  // namespace skerry::fleet

@@ -113,6 +113,27 @@ TEST_F(DeviceMetricsTest, ANameForEachValueIsRefused) {
   EXPECT_EQ(history->size(), 500u);
 }
 
+// A device was told that it was heard: it does not say it again.
+TEST_F(DeviceMetricsTest, WhatComesWhileTheDiskIsFullCountsOnceThereIsRoom) {
+  const auto known = [&] {
+    return metric_history(*fleet.store, kA, kMetricLevels[0], 0, 2 * kNowMs)->size();
+  };
+  fleet.limit_database(1);  // as large as it is
+  size_t told = 0;
+  for (uint64_t sequence = 1; sequence < 20 && known() == told; ++sequence) {
+    MetricSummary summary = minute(sequence, 1);
+    summary.series.clear();
+    for (int i = 0; i < 20; ++i) {
+      summary.series[{"app", "Series" + std::to_string(++told), "COUNT"}].add(1, kNowMs);
+    }
+    hear("a", summary);
+  }
+  ASSERT_LT(known(), told);
+  fleet.limit_database(1'000'000);
+  for (int i = 0; i < 200 && known() < told; ++i) fleet.loop.run_for(100);
+  EXPECT_EQ(known(), told);
+}
+
 TEST_F(DeviceMetricsTest, EachLevelIsForgottenInItsTime) {
   hear("a", minute(1, 1));
   EXPECT_EQ(prune_device_metrics(*fleet.store, kNowMs, 100).value(), 0);

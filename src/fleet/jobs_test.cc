@@ -384,11 +384,7 @@ TEST_F(FleetStatusTest, OfAFloodTheLastIsStoredWhenTheThingHasSlowedDown) {
 // A device was told that it was heard: it does not say it again.
 TEST_F(FleetStatusTest, WhatIsSaidWhileTheDiskIsFullIsStoredWhenThereIsRoom) {
   report({{"components", {component("a", "1.0.0", "RUNNING")}}});
-  const auto most_pages = [&](int64_t pages) {
-    ASSERT_TRUE(fleet.store->database().select("PRAGMA max_page_count = " + std::to_string(pages),
-                                               [](const Row&) { return 0; }));
-  };
-  most_pages(1);  // as many as there are
+  fleet.limit_database(1);  // as large as it is
   const std::string reason(100'000, 'x');
   const auto told = [&](const char* version) {
     json one = component("a", version, "BROKEN");
@@ -401,12 +397,23 @@ TEST_F(FleetStatusTest, WhatIsSaidWhileTheDiskIsFullIsStoredWhenThereIsRoom) {
   EXPECT_EQ(installed(), "a 1.0.0 RUNNING; ");
   for (int i = 0; i < 15; ++i) fleet.loop.run_for(100);
   EXPECT_EQ(installed(), "a 1.0.0 RUNNING; ");
-  most_pages(1'000'000);
+  fleet.limit_database(1'000'000);
   const std::string all = "a 1.2.0 BROKEN; b 1.0.0 RUNNING; ";  // in their order
   for (int i = 0; i < 200 && installed() != all; ++i) fleet.loop.run_for(100);
   EXPECT_EQ(installed(), all);
   report({{"components", {component("a", "2.0.0", "RUNNING")}}});
   EXPECT_EQ(installed(), "a 2.0.0 RUNNING; ") << "nothing is held back any more";
+}
+
+// Its refusal is one that could be tried again, as that of a full store is.
+TEST_F(FleetStatusTest, WhatNobodyCanReadHoldsUpNobody) {
+  fleet.add_thing("A");
+  json deep = json::array();
+  for (int i = 0; i < 200; ++i) deep = json::array({deep});
+  ASSERT_TRUE(formats::parse_fleet_status(deep.dump()).error().retryable());
+  report({{"components", {deep}}}, "A");
+  report({{"components", {component("a", "1.0.0", "RUNNING")}}});
+  EXPECT_EQ(installed(), "a 1.0.0 RUNNING; ");
 }
 
 TEST_F(FleetStatusTest, ADeviceSpeaksForItselfOnly) {

@@ -3,12 +3,8 @@
 
 #include <algorithm>
 
-#include "base/log.h"
-
 namespace skerry::fleet {
-namespace {
-constexpr std::string_view kModule = "model-metrics";
-}
+namespace {}
 
 void Spread::add(double value) {
   ++things;
@@ -27,31 +23,25 @@ double Spread::variance() const {
 }
 
 ModelMetricsService::ModelMetricsService(io::Env& env, StorePool& stores, DeviceLink& link)
-    : env_(env), stores_(stores), budget_(env.clock, kBurst, kPerSecond) {
+    : inbox_(env, stores,
+             {.module = "model-metrics",
+              .burst = 600,
+              .per_second = 0.5,
+              .held = 60,
+              .read = [](const ThingName& sender, std::string_view payload,
+                         int64_t heard_ms) -> Result<ThingInbox::Put> {
+                SKERRY_ASSIGN(auto summary, formats::parse_inference_summary(payload));
+                return
+                    [sender, summary = std::move(summary), heard_ms](Store& store) -> Result<void> {
+                      SKERRY_TRY(take_summary(store, sender, summary, heard_ms));
+                      return {};
+                    };
+              }}) {
   link.route(formats::inference_summary_topic(ThingName("+")),
-             [this](const net::MqttMessage& message) { receive(message); });
-}
-
-void ModelMetricsService::receive(const net::MqttMessage& message) {
-  const auto sender = formats::parse_inference_summary_topic(message.topic);
-  if (!sender) return;
-  if (budget_.spend(*sender)) return tasks_.spawn(on_summary(*sender, message.payload));
-  if (budget_.first_refusal(*sender)) {
-    log::warn(kModule, "too many summaries; ignoring some", {{"thing", sender->str()}});
-  }
-}
-
-io::Task<void> ModelMetricsService::on_summary(ThingName thing, std::string payload) {
-  const int64_t now_ms = env_.clock.wall_ms();
-  auto taken = co_await stores_.write(
-      [thing, payload = std::move(payload), now_ms](Store& store) -> Result<bool> {
-        SKERRY_ASSIGN(const auto summary, formats::parse_inference_summary(payload));
-        return take_summary(store, thing, summary, now_ms);
-      });
-  if (!taken) {
-    log::warn(kModule, "summary ignored",
-              {{"thing", thing.str()}, {"error", taken.error().message()}});
-  }
+             [this](const net::MqttMessage& message) {
+               const auto sender = formats::parse_inference_summary_topic(message.topic);
+               if (sender) inbox_.receive(*sender, message.payload);
+             });
 }
 
 }  // namespace skerry::fleet

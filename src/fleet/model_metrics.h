@@ -15,10 +15,9 @@
 #include "base/error.h"
 #include "fleet/device_link.h"
 #include "fleet/store_pool.h"
-#include "fleet/thing_budget.h"
+#include "fleet/thing_inbox.h"
 #include "formats/inference_summary.h"
 #include "io/env.h"
-#include "io/task.h"
 
 namespace skerry::fleet {
 
@@ -65,7 +64,7 @@ struct ModelHour {
 Result<std::vector<ModelHour>> model_history(Store& store, const formats::ModelId& model,
                                              int64_t from_ms, int64_t until_ms);
 
-// All of it or nothing; false where this one was taken before. kResourceExhausted where the thing
+// All of it or nothing; false where this one was taken before. kFailedPrecondition where the thing
 // speaks of more versions than kVersionsOfThing in a day.
 inline constexpr size_t kVersionsOfThing = 64;
 Result<bool> take_summary(Store& store, const ThingName& thing,
@@ -75,20 +74,12 @@ Result<int64_t> prune_metrics(Store& store, int64_t oldest_ms, int64_t limit);
 
 class ModelMetricsService {
  public:
-  // Registers its route with `link`, which must not outlive it. Of a thing that floods, what is too
-  // much is ignored.
+  // Registers its route with `link`, which must not outlive it. What comes while the
+  // store takes nothing waits (thing_inbox.h).
   ModelMetricsService(io::Env& env, StorePool& stores, DeviceLink& link);
 
  private:
-  void receive(const net::MqttMessage& message);
-  io::Task<void> on_summary(ThingName thing, std::string payload);
-
-  static constexpr double kBurst = 600, kPerSecond = 0.5;
-
-  io::Env& env_;
-  StorePool& stores_;
-  ThingBudget budget_;
-  io::TaskScope tasks_;
+  ThingInbox inbox_;
 };
 
 }  // namespace skerry::fleet

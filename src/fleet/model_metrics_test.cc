@@ -110,6 +110,21 @@ TEST_F(ModelMetricsTest, AFloodIsIgnored) {
   EXPECT_EQ(metrics().counts.requests, 601u);
 }
 
+// A device was told that it was heard: it does not say it again.
+TEST_F(ModelMetricsTest, WhatComesWhileTheDiskIsFullCountsOnceThereIsRoom) {
+  const auto known = [&] { return models_of_thing(*fleet.store, ThingName("a"))->size(); };
+  fleet.limit_database(1);  // as large as it is
+  size_t told = 0;
+  while (told < kVersionsOfThing && known() == told) {
+    ++told;
+    hear("a", minute("run0000a", told, 500, 0.5, {"vad", "1.0." + std::to_string(told)}));
+  }
+  ASSERT_LT(known(), told);
+  fleet.limit_database(1'000'000);
+  for (int i = 0; i < 200 && known() < told; ++i) fleet.loop.run_for(100);
+  EXPECT_EQ(known(), told);
+}
+
 TEST_F(ModelMetricsTest, AThingsVersionsHaveAnEnd) {
   const ThingName thing("a");
   const auto take = [&](size_t number, int64_t now_ms) {
@@ -120,7 +135,7 @@ TEST_F(ModelMetricsTest, AThingsVersionsHaveAnEnd) {
     ASSERT_TRUE(take(i, kNowMs + static_cast<int64_t>(i)));
   const auto refused = take(kVersionsOfThing, kNowMs + kHourMs);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code(), Code::kResourceExhausted);
+  EXPECT_EQ(refused.error().code(), Code::kFailedPrecondition);
   // The refused one was not taken: it may come again.
   EXPECT_TRUE(take(kVersionsOfThing, kNowMs + 25 * kHourMs).value());
   const auto models = models_of_thing(*fleet.store, thing);

@@ -43,9 +43,9 @@ Result<void> make_room(Database& database, const ThingName& thing, int64_t now_m
   if (known.size() < kVersionsOfThing) return {};
   const Known& oldest = known.front();
   if (oldest.last_ms > now_ms - kDayMs) {
-    return fail(Code::kResourceExhausted, thing.str() + " speaks of more than " +
-                                              std::to_string(kVersionsOfThing) +
-                                              " versions of models in a day");
+    return fail(Code::kFailedPrecondition, thing.str() + " speaks of more than " +
+                                               std::to_string(kVersionsOfThing) +
+                                               " versions of models in a day");
   }
   SKERRY_TRY(database.execute(
       "DELETE FROM model_totals WHERE model = :model AND version = :version AND thing = :thing",

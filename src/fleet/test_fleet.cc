@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fleet/store_sql.h"
+
 namespace skerry::fleet {
 namespace {
 
@@ -63,6 +65,11 @@ TestFleet::TestFleet()
 void TestFleet::add_thing(const std::string& name) {
   const auto created = store->create_thing({.name = ThingName(name), .id = random.uuid()});
   ASSERT_TRUE(created) << created.error().message();
+}
+
+void TestFleet::limit_database(int64_t pages) {
+  ASSERT_TRUE(store->database().select("PRAGMA max_page_count = " + std::to_string(pages),
+                                       [](const Row&) { return 0; }));
 }
 
 void TestFleet::add_group(const std::string& name, const std::vector<std::string>& things) {

@@ -59,6 +59,8 @@ struct TestFleet : io::BasicTestEnv<io::ManualClock, io::RealFiles> {
     return std::move(*answer);  // inline: it is there
   }
   void settle() { mqtt.settle(); }
+  // As a full disk does: no more pages than these, or than there are already.
+  void limit_database(int64_t pages);
 
   io::ScratchDirectory directory;
   std::unique_ptr<Store> store;
