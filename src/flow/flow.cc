@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/log_limit.h"
+#include "formats/json_ptr.h"
 #include "pipeline/value.h"
 
 namespace skerry::flow {
@@ -229,7 +230,7 @@ io::Task<void> Flow::tell(const Item& item, const ModelClient::Answer& answer) {
                {"outputs", std::move(outputs)}};
   if (config_.window) line["start_s"] = std::round(item.start_s * 1e4) / 1e4;
   ++counts_.told;
-  const std::string text = line.dump(-1, ' ', false, json::error_handler_t::replace);
+  const std::string text = formats::json_text(line);
   for (Outlet& outlet : outlets_) co_await outlet.lines.push(text);
 }
 

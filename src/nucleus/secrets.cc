@@ -7,6 +7,7 @@
 #include "base/encoding.h"
 #include "base/sealed.h"
 #include "base/sha256.h"
+#include "base/utf8.h"
 #include "nucleus/secret_key.h"
 
 namespace skerry::nucleus {
@@ -135,6 +136,7 @@ Result<Secret> SecretStore::put(const std::string& name, std::string value, bool
     return fail(Code::kInvalidArgument,
                 "a secret has 1 to " + std::to_string(kMaxValueBytes) + " bytes");
   }
+  is_binary |= !is_utf8(value);  // what is no text cannot be sent as one
   auto known = read(name);
   if (!known && known.error().code() != Code::kNotFound) return known;
   if (!known) {

@@ -1,5 +1,6 @@
 // Requests to the repository extension, with patience for a server that starts at the same time.
 #include "serve/client.h"
+#include "formats/json_ptr.h"
 
 #include <fmt/format.h>
 
@@ -50,14 +51,14 @@ io::Task<Result<std::string>> InferClient::load(std::string name, std::string di
   if (retry) body["parameters"]["retry"] = true;
   if (!label.empty()) body["parameters"]["label"] = label;
   co_return co_await post(fmt::format("/v2/repository/models/{}/load", net::percent_encode(name)),
-                          body.dump(), timeout_ms);
+                          formats::json_text(body), timeout_ms);
 }
 
 io::Task<Result<std::string>> InferClient::unload(std::string name, std::string version) {
   json body = json::object();
   if (!version.empty()) body["parameters"]["version"] = version;
   co_return co_await post(fmt::format("/v2/repository/models/{}/unload", net::percent_encode(name)),
-                          body.dump(), kTimeoutMs);
+                          formats::json_text(body), kTimeoutMs);
 }
 
 io::Task<Result<std::string>> InferClient::policy(std::string name, std::string changes) {
@@ -70,7 +71,7 @@ io::Task<Result<std::string>> InferClient::add_runtime(std::string name, std::st
                                                        std::string component, int64_t timeout_ms) {
   const json body = {{"parameters", {{"path", library}, {"component", component}}}};
   co_return co_await post(fmt::format("/v2/repository/runtimes/{}/add", net::percent_encode(name)),
-                          body.dump(), timeout_ms);
+                          formats::json_text(body), timeout_ms);
 }
 
 io::Task<Result<std::string>> InferClient::remove_runtime(std::string name) {

@@ -130,14 +130,14 @@ class Local(unittest.TestCase):
         self.assertEqual(listed.deployment_id, created.deployment_id)
         self.assertEqual(client.get_component_details(component_name=APP).component_details.configuration, {"speed": 3})
 
-        self.write("2.0.0", "exit 3")
+        self.write("2.0.0", r"printf 'caf\351\n'; exit 3")  # Latin 1
         failed = client.create_local_deployment(root_component_versions_to_add={APP: "2.0.0"},
                                                 recipe_directory_path=str(self.home / "recipes")).deployment_id
         testbed.wait_for("its end", lambda: status(failed).status == "FAILED")
         details = status(failed).deployment_status_details
         self.assertEqual(details.detailed_deployment_status, "FAILED_ROLLBACK_COMPLETE")
         self.assertEqual(details.deployment_error_stack[0], "DEPLOYMENT_FAILURE")
-        self.assertTrue(details.deployment_failure_cause)
+        self.assertIn("caf", details.deployment_failure_cause)
 
         self.write("3.0.0", "exec sleep infinity")
         recipe = json.loads((self.home / "recipes" / f"{APP}-3.0.0.json").read_text())

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "formats/json_ptr.h"
 #include "nucleus/ipc/operations.h"
 
 namespace skerry::nucleus {
@@ -41,7 +42,7 @@ IpcOutcome verify_client_device_identity(const IpcCall& call) {
                                                        "clientDeviceCertificate"));
   const bool is_valid = call.context.client_devices.thing_of(pem, now_ms(call)).has_value();
   call.stream.respond("aws.greengrass#VerifyClientDeviceIdentityResponse",
-                      json{{"isValidClientDevice", is_valid}}.dump());
+                      formats::json_text(json{{"isValidClientDevice", is_valid}}));
   return {};
 }
 
@@ -56,7 +57,7 @@ IpcOutcome get_client_device_auth_token(const IpcCall& call) {
     return std::unexpected(IpcError{kInvalidCredential, token.error().message(), {}, {}});
   if (!token) return call.invalid(token.error().message());
   call.stream.respond("aws.greengrass#GetClientDeviceAuthTokenResponse",
-                      json{{"clientDeviceAuthToken", *token}}.dump());
+                      formats::json_text(json{{"clientDeviceAuthToken", *token}}));
   return {};
 }
 
@@ -72,7 +73,7 @@ IpcOutcome authorize_client_device_action(const IpcCall& call) {
   }
   if (!allowed) return call.invalid(allowed.error().message());
   call.stream.respond("aws.greengrass#AuthorizeClientDeviceActionResponse",
-                      json{{"isAuthorized", *allowed}}.dump());
+                      formats::json_text(json{{"isAuthorized", *allowed}}));
   return {};
 }
 

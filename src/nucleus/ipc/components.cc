@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "formats/json_ptr.h"
 #include "nucleus/ipc/operations.h"
 
 namespace skerry::nucleus {
@@ -27,7 +28,7 @@ IpcOutcome restart_or_stop(const IpcCall& call, ComponentControl what, std::stri
   SKERRY_IPC_TRY(call.authorize(kCliService, component.str()));
   const auto accepted = call.context.host.control(component, what);
   if (!accepted) return component_error(call, component, accepted.error(), kComponentNotFound);
-  call.stream.respond(response, json{{status_key, "SUCCEEDED"}}.dump());
+  call.stream.respond(response, formats::json_text(json{{status_key, "SUCCEEDED"}}));
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "formats/json_pointer.h"
+#include "formats/json_ptr.h"
 #include "formats/node.h"
 #include "nucleus/ipc/operations.h"
 
@@ -109,7 +110,7 @@ IpcOutcome subscribe_to_configuration_update(const IpcCall& call) {
       [stream = call.stream](const ComponentName& changed_component, const KeyPath& changed) {
         const json event = {{"configurationUpdateEvent",
                              {{"componentName", changed_component.str()}, {"keyPath", changed}}}};
-        stream.send("aws.greengrass#ConfigurationUpdateEvents", event.dump());
+        stream.send("aws.greengrass#ConfigurationUpdateEvents", formats::json_text(event));
       });
   call.stream.on_closed([watch = std::move(watch)] {});  // the watch ends with its stream
   return {};

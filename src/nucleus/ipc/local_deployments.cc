@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/iso_time.h"
+#include "formats/json_ptr.h"
 #include "nucleus/ipc/operations.h"
 
 namespace skerry::nucleus {
@@ -53,7 +54,7 @@ void answer(const rpc::ServerStream& stream,
   using Blame = LocalDeployments::Blame;
   if (created) {
     return stream.respond("aws.greengrass#CreateLocalDeploymentResponse",
-                          json{{"deploymentId", created->str()}}.dump());
+                          formats::json_text(json{{"deploymentId", created->str()}}));
   }
   const Blame blame = created.error().blame;
   const std::string_view shape = blame == Blame::kRecipes     ? kInvalidRecipes
@@ -86,7 +87,8 @@ IpcOutcome cancel_local_deployment(const IpcCall& call) {
   }
   call.stream.respond(
       "aws.greengrass#CancelLocalDeploymentResponse",
-      json{{"message", "Cancellation request submitted. Deployment ID: " + id.str()}}.dump());
+      formats::json_text(
+          json{{"message", "Cancellation request submitted. Deployment ID: " + id.str()}}));
   return {};
 }
 
@@ -96,7 +98,7 @@ IpcOutcome get_local_deployment_status(const IpcCall& call) {
   for (const LocalDeployment& each : local->all()) {
     if (each.id != id) continue;
     call.stream.respond("aws.greengrass#GetLocalDeploymentStatusResponse",
-                        json{{"deployment", to_json(*local, each)}}.dump());
+                        formats::json_text(json{{"deployment", to_json(*local, each)}}));
     return {};
   }
   return not_found(id);
@@ -108,7 +110,7 @@ IpcOutcome list_local_deployments(const IpcCall& call) {
   for (auto each = local->all().rbegin(); each != local->all().rend(); ++each)
     list.push_back(to_json(*local, *each));
   call.stream.respond("aws.greengrass#ListLocalDeploymentsResponse",
-                      json{{"localDeployments", std::move(list)}}.dump());
+                      formats::json_text(json{{"localDeployments", std::move(list)}}));
   return {};
 }
 

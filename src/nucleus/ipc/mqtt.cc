@@ -154,7 +154,7 @@ IpcOutcome publish_to_iot_core(const IpcCall& call) {
   const auto answer = [stream = call.stream](const Error* error) {
     if (!error) return stream.respond("aws.greengrass#PublishToIoTCoreResponse", "{}");
     const json body = {{"message", "Publish failed: " + error->message()}};
-    stream.fail(kServiceError, body.dump());
+    stream.fail(kServiceError, formats::json_text(body));
   };
   const Result<void> accepted =
       mqtt->publish(MqttRouter::Sender::kComponent, std::move(message), answer);
@@ -175,7 +175,7 @@ IpcOutcome subscribe_to_iot_core(const IpcCall& call) {
     if (std::exchange(*answered, true)) return;
     if (!error) return stream.start("aws.greengrass#SubscribeToIoTCoreResponse", "{}");
     const json body = {{"message", "Subscribe failed: " + error->message()}};
-    stream.fail(kServiceError, body.dump());
+    stream.fail(kServiceError, formats::json_text(body));
   };
   auto subscription = mqtt->subscribe(
       filter, qos,
@@ -196,7 +196,7 @@ IpcOutcome subscribe_to_iot_core_connection_status(const IpcCall& call) {
   const auto tell = [stream = call.stream](bool connected) {
     const std::string_view status = connected ? "CONNECTED" : "DISCONNECTED";
     const json event = {{"connectionStatusEvent", {{"status", status}}}};
-    stream.send("aws.greengrass#IoTCoreConnectionStatusEvent", event.dump());
+    stream.send("aws.greengrass#IoTCoreConnectionStatusEvent", formats::json_text(event));
   };
   call.stream.start("aws.greengrass#SubscribeToIoTCoreConnectionStatusResponse", "{}");
   tell(mqtt->connected());

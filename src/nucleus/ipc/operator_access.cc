@@ -1,5 +1,6 @@
 // Writing the file; its format is in the header.
 #include "nucleus/ipc/operator_access.h"
+#include "formats/json_ptr.h"
 
 #include <nlohmann/json.hpp>
 
@@ -12,7 +13,7 @@ Result<void> write_operator_access(io::Files& files, const NucleusInfo& info,
   const nlohmann::json content = {{"cli_auth_token", token},
                                   {"domain_socket_path", info.ipc_socket()}};
   return io::write_file_atomic(files, directory + "/user-" + std::to_string(info.own_user.first),
-                               content.dump());
+                               formats::json_text(content));
 }
 
 }  // namespace skerry::nucleus

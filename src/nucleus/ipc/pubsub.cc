@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
+#include "formats/json_ptr.h"
 #include "net/mqtt_topic.h"
 #include "nucleus/ipc/operations.h"
 
@@ -82,7 +83,7 @@ IpcOutcome subscribe_to_topic(const IpcCall& call) {
   SKERRY_IPC_TRY(call.authorize(kPubSubService, filter));
   SKERRY_IPC_ASSIGN(const LocalTopics::ReceiveMode mode, receive_mode_of(call, filter));
   const json response = {{"topicName", filter}};
-  call.stream.start("aws.greengrass#SubscribeToTopicResponse", response.dump());
+  call.stream.start("aws.greengrass#SubscribeToTopicResponse", formats::json_text(response));
   LocalTopics& topics = call.context.topics;
   const uint64_t id =
       topics.subscribe(call.caller, filter, mode, [stream = call.stream](const std::string& event) {

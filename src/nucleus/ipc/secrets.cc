@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
+#include "formats/json_ptr.h"
 #include "io/pool.h"
 #include "nucleus/ipc/operations.h"
 
@@ -76,11 +77,11 @@ io::Task<void> get(IpcContext* context, rpc::ServerStream stream, ComponentName 
   const SecretVersion& version = found->versions.front();
   json value = version.is_binary ? json{{"secretBinary", base64_encode(version.value)}}
                                  : json{{"secretString", version.value}};
-  stream.respond("aws.greengrass#GetSecretValueResponse", json{{"secretId", found->arn},
-                                                               {"versionId", version.id},
-                                                               {"versionStage", version.stages},
-                                                               {"secretValue", std::move(value)}}
-                                                              .dump());
+  stream.respond("aws.greengrass#GetSecretValueResponse",
+                 formats::json_text(json{{"secretId", found->arn},
+                                         {"versionId", version.id},
+                                         {"versionStage", version.stages},
+                                         {"secretValue", std::move(value)}}));
 }
 
 io::Task<void> put(IpcContext* context, rpc::ServerStream stream, std::string name,
@@ -91,7 +92,7 @@ io::Task<void> put(IpcContext* context, rpc::ServerStream stream, std::string na
         return secrets.put(name, std::move(value), is_binary, now_ms);
       });
   if (!stored) co_return send_error(stream, error_of(name, stored.error()));
-  stream.respond("skerry#PutSecretResponse", described(*stored).dump());
+  stream.respond("skerry#PutSecretResponse", formats::json_text(described(*stored)));
 }
 
 io::Task<void> list(IpcContext* context, rpc::ServerStream stream) {
@@ -99,7 +100,7 @@ io::Task<void> list(IpcContext* context, rpc::ServerStream stream) {
   if (!all) co_return send_error(stream, error_of("", all.error()));
   json answer = {{"secrets", json::array()}};
   for (const Secret& secret : *all) answer["secrets"].push_back(described(secret));
-  stream.respond("skerry#ListSecretsResponse", answer.dump());
+  stream.respond("skerry#ListSecretsResponse", formats::json_text(answer));
 }
 
 io::Task<void> remove(IpcContext* context, rpc::ServerStream stream, std::string name) {

@@ -49,6 +49,10 @@ TEST_F(IpcOperationsTest, SecretsAreForWhoMayHaveThem) {
   EXPECT_EQ(ask_disk("TOKEN-APP", "GetSecretValue", {{"secretId", "blob"}, {"refresh", true}})
                 .body["secretValue"],
             json({{"secretBinary", base64_encode(std::string("\0\1", 2))}}));
+  // What is no text is binary, whatever was said of it.
+  put("TOKEN-OPERATOR", {{"name", "blob"}, {"value", base64_encode("caf\xe9")}});
+  EXPECT_EQ(ask_disk("TOKEN-APP", "GetSecretValue", {{"secretId", "blob"}}).body["secretValue"],
+            json({{"secretBinary", base64_encode("caf\xe9")}}));
   // Those who may not are not told what there is.
   for (const char* id : {"db/password", "none"}) {
     expect_error(ask_disk("TOKEN-OTHER", "GetSecretValue", {{"secretId", id}}), "UnauthorizedError",

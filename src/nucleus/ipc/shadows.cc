@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
+#include "formats/json_ptr.h"
 #include "formats/names.h"
 #include "io/pool.h"
 #include "nucleus/ipc/operations.h"
@@ -140,7 +141,8 @@ io::Task<void> list(Pending pending, Page page) {
   if (first + static_cast<ptrdiff_t>(count) != all->end() && count > 0) {
     response["nextToken"] = base64_encode(*(first + static_cast<ptrdiff_t>(count) - 1));
   }
-  pending.stream.respond("aws.greengrass#ListNamedShadowsForThingResponse", response.dump());
+  pending.stream.respond("aws.greengrass#ListNamedShadowsForThingResponse",
+                         formats::json_text(response));
 }
 
 }  // namespace
