@@ -57,7 +57,17 @@ const kWidth = 240;
 const kHeight = 56;
 
 // How a number went over time: a line from left to right, from the smallest to the largest.
-export function Trend({ name, points, print }: { name: string; points: { at: number; value: number }[]; print: (value: number) => string }) {
+export function Trend({
+  name,
+  points,
+  per = "hour",
+  print,
+}: {
+  name: string;
+  points: { at: number; value: number }[];
+  per?: "minute" | "hour" | "day";
+  print: (value: number) => string;
+}) {
   const last = points.at(-1);
   if (!last) return null;
   const values = points.map((point) => point.value);
@@ -65,7 +75,7 @@ export function Trend({ name, points, print }: { name: string; points: { at: num
   const [from, until] = [points[0]?.at ?? 0, last.at];
   const x = (at: number) => 4 + ((kWidth - 8) * (at - from)) / Math.max(until - from, 1);
   const y = (value: number) => (high > low ? kHeight - 6 - ((kHeight - 12) * (value - low)) / (high - low) : kHeight / 2);
-  const text = `${name}: ${print(last.value)} now, ${print(low)} to ${print(high)} in ${points.length} hours`;
+  const text = `${name}: ${print(last.value)} now, ${print(low)} to ${print(high)} in ${points.length} ${points.length === 1 ? per : `${per}s`}`;
   return (
     <figure class="trend">
       <figcaption>

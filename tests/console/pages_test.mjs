@@ -86,6 +86,11 @@ await run({
     }
     await page.goto(`${url}#/devices/liar`);
     await region("Last failure").waitFor();
+    const metrics = region("Metrics");
+    await metrics.getByRole("img", { name: "Cpu Usage: 12 % now, 12 % to 12 % in 1 minute" }).waitFor();
+    await metrics.getByLabel("In the last").selectOption("90 days");
+    await metrics.getByRole("img", { name: /img src=x.*: 2.5 now.* in 1 day/ }).waitFor();
+    await noMarkup("metrics");
     await checkLooks("liar");
   },
   async "a deployment is made, seen live, and cancelled"() {

@@ -10,6 +10,7 @@ import pathlib
 import sqlite3
 import sys
 import tempfile
+import time
 
 from browser import add_operator, run_in_browser
 
@@ -79,6 +80,13 @@ def lie(fleet, scratch):
     device = Device(fleet, name, scratch)
     fleet.client("iot").add_thing_to_thing_group(thingName=name, thingGroupName="yard")
     mqtt = DeviceMqtt(device)
+    mqtt.publish(f"$aws/things/{name}/skerry/metrics", {
+        "format": 1, "run": "k3v9xq21mmz04abc", "sequence": 1, "startMs": 60_000 * (time.time_ns() // 60_000_000_000),
+        "endMs": 60_000 * (time.time_ns() // 60_000_000_000 + 1), "series": [
+            {"component": XSS, "name": XSS[:32], "unit": "COUNT", "count": 2, "sum": "5000000", "min": 2000000, "max": 3000000,
+             "last": 3000000, "lastMs": 1, "bins": [151, 1, 155, 1]},
+            {"component": "SystemMetrics", "name": "CpuUsage", "unit": "PERCENT", "count": 1, "sum": "12000000",
+             "min": 12000000, "max": 12000000, "last": 12000000, "lastMs": 1, "bins": [171, 1]}]})
     jobs = f"$aws/things/{name}/jobs/"
     mqtt.subscribe(jobs + "+/namespace-aws-gg-deployment/#")
     mqtt.publish(f"$aws/things/{name}/greengrassv2/health/json", {

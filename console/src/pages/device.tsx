@@ -1,8 +1,9 @@
 // One device: whether it is there, its groups, what runs on it, why its last deployment failed, what
-// its models do.
+// its models do, what it measures.
 import { all, ApiError, call } from "../api";
 import { useLive } from "../live";
 import { address, deploymentLink, Empty, Facts, Loaded, Page, Panel, Pill, Status, Table, targetLink, Time, type Column } from "../ui";
+import { DeviceMetrics } from "./device_metrics";
 import { UseNumbers, type Use } from "./model";
 import { datasetLink, modelAddress, type Running } from "./models";
 
@@ -295,6 +296,7 @@ export function DevicePage({ name }: { name: string }) {
         </Loaded>
       </Panel>
       <Models name={name} />
+      <DeviceMetrics thing={name} />
       <Panel title="Deployments">
         <Loaded live={deployments}>
           {(list) => (
