@@ -14,6 +14,10 @@ static void* memory_for(uint64_t size_bytes) {
 
 int main(void) {
   const SkerryCompiledModel* model = skerry_compiled_model();
+  if (model == NULL) {
+    fprintf(stderr, "the model is for other processors than this one\n");
+    return 2;
+  }
   if (model->abi_version != SKERRY_COMPILED_ABI) {
     fprintf(stderr, "the model has version %u of the interface\n", model->abi_version);
     return 2;

@@ -22,8 +22,10 @@
  * skerry/runtime_plugin.h. Inputs and outputs need the alignment of their elements, no more.
  *
  * The processor. The code uses what cpu_features says without asking; a caller that may run
- * anywhere compares first. Behind the object stands a trailer with the same facts and a hash, which
- * can be read without running anything: docs/data/compiled-model.md. */
+ * anywhere compares first. A model that is compiled for several targets chooses the best that the
+ * processor can run, and is NULL where there is none. Behind the object stands a trailer with the
+ * same facts and a hash, which can be read without running anything: docs/data/compiled-model.md.
+ */
 #ifndef SKERRY_COMPILED_MODEL_H_
 #define SKERRY_COMPILED_MODEL_H_
 
@@ -37,11 +39,14 @@ extern "C" {
 
 /* SkerryCompiledModel.cpu_features */
 enum {
-  SKERRY_CPU_SSE4_2 = 1u << 0, /* and what x86-64-v2 has besides */
-  SKERRY_CPU_AVX2 = 1u << 1,   /* and FMA, F16C, BMI: x86-64-v3 */
-  SKERRY_CPU_AVX512 = 1u << 2, /* F, BW, CD, DQ, VL: x86-64-v4 */
-  SKERRY_CPU_VNNI = 1u << 3,   /* AVX512_VNNI */
-  SKERRY_CPU_VBMI = 1u << 4    /* AVX512_VBMI */
+  SKERRY_CPU_SSE4_2 = 1u << 0,  /* and what x86-64-v2 has besides */
+  SKERRY_CPU_AVX2 = 1u << 1,    /* and FMA, F16C, BMI: x86-64-v3 */
+  SKERRY_CPU_AVX512 = 1u << 2,  /* F, BW, CD, DQ, VL: x86-64-v4 */
+  SKERRY_CPU_VNNI = 1u << 3,    /* AVX512_VNNI */
+  SKERRY_CPU_VBMI = 1u << 4,    /* AVX512_VBMI */
+  SKERRY_CPU_AARCH64 = 1u << 5, /* 64-bit ARM: ARMv8-A with its vectors (NEON) */
+  SKERRY_CPU_ARM_DOT = 1u << 6, /* ARMv8.2-A with dot products (SDOT, UDOT) */
+  SKERRY_CPU_RV64GC = 1u << 7   /* 64-bit RISC-V with what Linux needs */
 };
 
 /* What run() and self_check() return. */
@@ -86,7 +91,8 @@ typedef struct SkerryCompiledModel {
   uint64_t scratch_bytes;
 } SkerryCompiledModel;
 
-/* The one symbol that a compiled model exports. */
+/* The one symbol that a compiled model exports. NULL only of a model for several targets, none of
+ * which this processor can run. */
 const SkerryCompiledModel* skerry_compiled_model(void);
 
 #ifdef __cplusplus

@@ -16,7 +16,8 @@ using nlohmann::json;
 
 struct CompileCommand {
   std::string model;
-  std::string target = "native";
+  std::vector<std::string> targets = {"native"};
+  std::string format = "so";
   std::string out;
   std::string keep_source;
   uint64_t max_memory = uint64_t{1} << 30;
@@ -41,13 +42,40 @@ Result<void> write_artifact(const std::string& path, std::string_view content) {
   return fail(Code::kInternal, path + ": cannot be written: " + error.message());
 }
 
-std::string joined(const std::vector<std::string>& nodes) {
+// A folder that libdlr loads; whole, or not there.
+Result<void> write_dlr_folder(const std::string& path, const compile::Compiled& compiled) {
+  namespace fs = std::filesystem;
+  const std::string part = path + ".part";
+  const auto write_all = [&]() -> Result<void> {
+    SKERRY_TRY(write_artifact(part + "/" + compile::kDlrObject, compiled.artifact));
+    for (const auto& [name, content] : compiled.dlr) {
+      SKERRY_TRY(write_artifact(part + "/" + name, content));
+    }
+    return {};
+  };
+  std::error_code error;
+  fs::remove_all(part, error);
+  fs::create_directories(part, error);
+  auto written = write_all();
+  if (written) fs::rename(part, path, error);
+  if (written && error) written = fail(Code::kInternal, path + ": " + error.message());
+  if (!written) fs::remove_all(part, error);
+  return written;
+}
+
+std::string joined(const std::vector<std::string>& words) {
   std::string text;
-  for (const std::string& node : nodes) text.append(text.empty() ? "" : ", ").append(node);
+  for (const std::string& word : words) text.append(text.empty() ? "" : ", ").append(word);
   return text;
 }
 
-json report_json(const compile::CompileReport& report, const compile::Target& target,
+std::string names_of(const std::vector<const compile::Target*>& targets) {
+  std::vector<std::string> names;
+  for (const compile::Target* target : targets) names.emplace_back(target->name);
+  return joined(names);
+}
+
+json report_json(const compile::CompileReport& report, const std::string& target,
                  const std::string& out) {
   json steps = json::array();
   for (const compile::StepReport& step : report.steps) {
@@ -57,7 +85,7 @@ json report_json(const compile::CompileReport& report, const compile::Target& ta
                      {"plainLoops", step.is_reference}});
   }
   return {{"artifact", out},
-          {"target", target.name},
+          {"target", target},
           {"artifactBytes", report.artifact_bytes},
           {"constantBytes", report.constant_bytes},
           {"arenaBytes", report.arena_bytes},
@@ -67,18 +95,12 @@ json report_json(const compile::CompileReport& report, const compile::Target& ta
           {"steps", std::move(steps)}};
 }
 
-Result<void> run_compile(const Session& session, const CompileCommand& options) {
-  SKERRY_ASSIGN(const compile::Target* target, compile::find_target(options.target));
-  SKERRY_ASSIGN(const auto model, graph::read_model_file(options.model));
-  auto compiled = compile::compile(*model.graph, {.target = target,
-                                                  .max_arena_bytes = options.max_memory,
-                                                  .keep_source = options.keep_source});
-  if (!compiled) return fail(compiled.error().with_context(options.model));
-  SKERRY_TRY(write_artifact(options.out, compiled->artifact));
-  const compile::CompileReport& report = compiled->report;
+void print_report(const Session& session, const CompileCommand& options,
+                  const compile::CompileReport& report,
+                  const std::vector<const compile::Target*>& targets) {
   if (session.output.json) {
-    session.output.print_json(report_json(report, *target, options.out));
-    return {};
+    session.output.print_json(report_json(report, names_of(targets), options.out));
+    return;
   }
   if (options.explain) {
     Table table{{"STEP", "KERNEL", "MACS", "NODES"}, {}};
@@ -92,7 +114,9 @@ Result<void> run_compile(const Session& session, const CompileCommand& options) 
   }
   Table table{{"COMPILED", options.out}, {}};
   const auto bytes = [](size_t count) { return bytes_text(static_cast<int64_t>(count)); };
-  table.rows.push_back({"target", std::string(target->name) + ": " + std::string(target->what)});
+  for (const compile::Target* target : targets) {
+    table.rows.push_back({"target", std::string(target->name) + ": " + std::string(target->what)});
+  }
   table.rows.push_back({"artifact", bytes(report.artifact_bytes) + ", of it constants " +
                                         bytes(report.constant_bytes)});
   table.rows.push_back({"memory", bytes(report.arena_bytes) + "; no plan needs less than " +
@@ -107,6 +131,26 @@ Result<void> run_compile(const Session& session, const CompileCommand& options) 
                                                  : ", " + std::to_string(plain) +
                                                        " as plain loops (--explain names them)")});
   session.output.print_table(table);
+}
+
+Result<void> run_compile(const Session& session, const CompileCommand& options) {
+  std::vector<const compile::Target*> targets;
+  for (const std::string& name : options.targets) {
+    SKERRY_ASSIGN(targets.emplace_back(), compile::find_target(name));
+  }
+  const bool for_dlr = options.format == "dlr";
+  if (for_dlr && std::filesystem::exists(options.out)) {
+    return fail(Code::kInvalidArgument, options.out + " exists: name a folder that does not");
+  }
+  SKERRY_ASSIGN(const auto model, graph::read_model_file(options.model));
+  auto compiled = compile::compile(*model.graph, {.targets = targets,
+                                                  .max_arena_bytes = options.max_memory,
+                                                  .keep_source = options.keep_source,
+                                                  .for_dlr = for_dlr});
+  if (!compiled) return fail(compiled.error().with_context(options.model));
+  SKERRY_TRY(for_dlr ? write_dlr_folder(options.out, *compiled)
+                     : write_artifact(options.out, compiled->artifact));
+  print_report(session, options, compiled->report, targets);
   return {};
 }
 
@@ -118,12 +162,17 @@ void add_model_compile(CLI::App& model, Session& session) {
       "compile",
       "Compile a model to a shared object that needs no runtime, for one kind of machine");
   command->add_option("MODEL", options->model, "The model")->required();
-  std::string targets = "What it is for: native";
+  std::string targets = "What it is for, or several with commas: native";
   for (const compile::Target& target : compile::targets()) {
     targets.append(", ").append(target.name);
   }
-  command->add_option("--target", options->target, targets)->capture_default_str();
-  command->add_option("-o,--out", options->out, "The file to write")->required();
+  command->add_option("--target", options->targets, targets)->delimiter(',')->capture_default_str();
+  command
+      ->add_option("--format", options->format,
+                   "so: a shared object; dlr: a folder that libdlr (SageMaker Neo) loads")
+      ->check(CLI::IsMember({"so", "dlr"}))
+      ->capture_default_str();
+  command->add_option("-o,--out", options->out, "The file, or the folder, to write")->required();
   command->add_flag("--explain", options->explain, "What became of each node");
   command->add_option("--keep-source", options->keep_source,
                       "Leave the generated C++ in this folder, too");
@@ -133,10 +182,14 @@ void add_model_compile(CLI::App& model, Session& session) {
       ->capture_default_str();
   command->footer(R"(
 The file is loaded by skerry-infer (runtime "compiled"), or by any program with skerry/compiled_model.h.
-Open dimensions of the inputs become 1. It needs g++ on this machine, and nothing where it runs.
+Open dimensions of the inputs become 1. It needs g++ on this machine (for others than x86-64: Debian's
+g++-aarch64-linux-gnu or g++-riscv64-linux-gnu), and nothing where it runs. Of several targets, the best
+that the processor can run is chosen when the model is loaded.
 Examples:
   skerry model compile keywords.onnx -o keywords.so --explain
-  skerry model compile keywords.onnx --target x86-64-v3 -o keywords.v3.so)");
+  skerry model compile keywords.onnx --target cortex-a72 -o keywords.arm.so
+  skerry model compile keywords.onnx --target x86-64-v2,x86-64-v3,x86-64-v4-vnni -o keywords.so
+  skerry model compile keywords.onnx --format dlr -o keywords-neo)");
   command->callback([&session, options] {
     session.action = [&session, options] { return run_compile(session, *options); };
   });

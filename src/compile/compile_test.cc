@@ -6,13 +6,21 @@
 #include <skerry/compiled_model.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <random>
 #include <sstream>
+
+#include "compile/toolchain.h"
 
 #include "graph/evaluation.h"
 #include "graph/executor.h"
 #include "graph/text.h"
+#include "io/blocking_process.h"
+#include "runtime/compiled/artifact.h"
 #include "runtime/compiled/compiled_runtime.h"
+#include "test_paths.h"
 
 namespace skerry::compile {
 namespace {
@@ -112,7 +120,17 @@ void expect_close(const Tensor& got, const Tensor& want, int64_t steps) {
   EXPECT_LE(apart, 1 + left.size() / (steps > 1 ? 10 : 20)) << want.name;
 }
 
+// In nightly tests these stand for all others: one for each kind of kernels that are not for
+// x86-64.
+std::vector<const Target*> emulated() {
+  return {*find_target("cortex-a53"), *find_target("cortex-a76"), *find_target("riscv64")};
+}
+bool is_cross_test() {
+  return std::getenv("SKERRY_TEST_CROSS") != nullptr;
+}
+
 std::vector<const Target*> targets_here() {
+  if (is_cross_test()) return emulated();
   std::vector<const Target*> result;
   for (const Target& target : targets()) {
     if ((target.cpu_features & ~(*find_target("native"))->cpu_features) == 0) {
@@ -124,7 +142,48 @@ std::vector<const Target*> targets_here() {
 
 // The others differ in vectors only; one is enough for what does not depend on them.
 std::vector<const Target*> native() {
+  if (is_cross_test()) return emulated();
   return {*find_target("native")};
+}
+
+// A folder that goes with the test.
+struct TemporaryFolder {
+  std::string path = (std::filesystem::temp_directory_path() / "skerry-cross-XXXXXX").string();
+  TemporaryFolder() { EXPECT_NE(::mkdtemp(path.data()), nullptr); }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() { std::filesystem::remove_all(path); }
+};
+
+// What the model in the folder that --keep-source leaves computes under the target's emulator.
+std::vector<Tensor> run_emulated(const std::string& folder, const Target& target,
+                                 const std::vector<Tensor>& inputs,
+                                 const std::vector<Tensor>& like) {
+  {
+    std::ofstream file(folder + "/inputs", std::ios::binary);
+    for (const Tensor& each : inputs) {
+      file.write(reinterpret_cast<const char*>(each.bytes.data()),
+                 static_cast<std::streamsize>(each.bytes.size()));
+    }
+  }
+  const auto run = [&](std::vector<std::string> words) {
+    const auto done = io::run_process({.argv = std::move(words),
+                                       .environment = {{"PATH", std::getenv("PATH")}},
+                                       .working_directory = folder},
+                                      1 << 12, {});
+    EXPECT_TRUE(done && done->status.ok()) << target.name << ": " << (done ? done->err : "");
+  };
+  run({std::string(target.compiler), "-w", "-static", "-I.",
+       SKERRY_SOURCE_DIR "/src/compile/testdata/run_model.c", "model.o", "-o", "run_model"});
+  run({std::string(target.emulator), "./run_model", "inputs", "outputs"});
+  std::ifstream file(folder + "/outputs", std::ios::binary);
+  std::vector<Tensor> outputs = like;
+  for (Tensor& each : outputs) {
+    file.read(reinterpret_cast<char*>(each.bytes.data()),
+              static_cast<std::streamsize>(each.bytes.size()));
+  }
+  EXPECT_TRUE(file) << target.name;
+  return outputs;
 }
 
 // Against the reference on the graph that is compiled, and on the graph as it was: bytes may be one
@@ -142,10 +201,19 @@ void check(const std::string& text, const std::vector<const Target*>& on = targe
   ASSERT_TRUE(original) << original.error().message();
   for (size_t i = 0; i < want->size(); ++i) expect_close((*want)[i], (*original)[i], steps);
   for (const Target* target : on) {
-    const auto compiled = compile(*graph, {.target = target});
+    const bool is_emulated = !target->emulator.empty();
+    if (is_emulated && !(is_program(target->compiler) && is_program(target->emulator))) {
+      GTEST_SKIP() << "no compilers for other processors: ./dev setup cross";
+    }
+    const TemporaryFolder folder;
+    const auto compiled =
+        compile(*graph, {.targets = {target}, .keep_source = is_emulated ? folder.path : ""});
     ASSERT_TRUE(compiled) << target->name << ": " << compiled.error().message();
-    EXPECT_EQ(compiled->report.checked, "equal to the reference executor's results");
-    const auto got = run_artifact(compiled->artifact, **prepared, inputs, *want);
+    EXPECT_EQ(compiled->report.checked,
+              "equal to the reference executor's results" +
+                  (is_emulated ? ", under " + std::string(target->emulator) : ""));
+    const auto got = is_emulated ? run_emulated(folder.path, *target, inputs, *want)
+                                 : run_artifact(compiled->artifact, **prepared, inputs, *want);
     ASSERT_EQ(got.size(), want->size());
     for (size_t i = 0; i < got.size(); ++i) {
       expect_equal(got[i], (*want)[i], std::string(target->name));
@@ -417,7 +485,7 @@ return %y1, %y2, %y3, %y4, %y5, %y6, %y7, %y8, %y9, %y10, %y11, %y12, %y13, %y14
 TEST(Compile, RefusesWhatItCannotDoAndNamesTheNode) {
   const auto graph =
       parse("graph \"g\" {\ninput %x: FP32[3,3]\n%y = Det(%x) \"the culprit\"\nreturn %y\n}");
-  const auto compiled = compile(*graph, {.target = *find_target("native")});
+  const auto compiled = compile(*graph, {.targets = {*find_target("native")}});
   ASSERT_FALSE(compiled);
   EXPECT_EQ(compiled.error().code(), Code::kUnsupported);
   EXPECT_THAT(compiled.error().message(), testing::HasSubstr("Det 'the culprit'"));
@@ -428,9 +496,48 @@ TEST(Compile, RefusesAModelThatNeedsMoreMemoryThanThereIs) {
       "graph \"g\" {\ninput %x: FP32[1,4,64,64]\n%a = Relu(%x)\n%b = Exp(%a)\n"
       "%c = Mul(%a, %b)\n%y = Transpose(%c) {perm=[0,2,3,1]}\nreturn %y\n}");
   const auto compiled =
-      compile(*graph, {.target = *find_target("native"), .max_arena_bytes = 1000});
+      compile(*graph, {.targets = {*find_target("native")}, .max_arena_bytes = 1000});
   ASSERT_FALSE(compiled);
   EXPECT_EQ(compiled.error().code(), Code::kResourceExhausted);
+}
+
+// The code and weights of each, chosen when it is loaded.
+TEST(Compile, SeveralTargetsInOneObject) {
+  const auto graph =
+      parse("graph \"g\" {\ninput %x: FP32[1,8,6,6]\n" + numbers("w", {8, 8, 3, 3}, 1) +
+            "%c = Conv(%x, %w, _) {pads=[1,1,1,1]}\n%y = Relu(%c)\nreturn %y\n}");
+  const Target* best = *find_target("native");
+  std::vector<const Target*> all;
+  for (const Target& target : targets()) {
+    if (target.emulator.empty()) all.insert(all.begin(), &target);  // in no order
+  }
+  const auto compiled = compile(*graph, {.targets = all});
+  ASSERT_TRUE(compiled) << compiled.error().message();
+  auto memory = runtime::MemoryFile::copy_of(compiled->artifact);
+  ASSERT_TRUE(memory);
+  EXPECT_EQ(runtime::read_artifact(memory->bytes())->target, "x86-64-v2 and 2 more");
+  const auto library = runtime::CompiledLibrary::load(*memory);
+  ASSERT_TRUE(library) << library.error().message();
+  EXPECT_EQ(library->model().target, best->name);
+  EXPECT_TRUE(runtime::self_check(library->model()));
+
+  const auto mixed =
+      compile(*graph, {.targets = {*find_target("x86-64-v2"), *find_target("riscv64")}});
+  ASSERT_FALSE(mixed);
+  EXPECT_THAT(mixed.error().message(), testing::HasSubstr("x86-64-v2 and riscv64"));
+}
+
+TEST(Compile, OneForAnotherMachineIsRefusedBeforeItIsLoaded) {
+  const std::string object = "no object of this machine";
+  const auto memory = runtime::MemoryFile::copy_of(
+      object + runtime::artifact_trailer(object, {.abi_version = SKERRY_COMPILED_ABI,
+                                                  .cpu_features = SKERRY_CPU_RV64GC,
+                                                  .target = "riscv64"}));
+  ASSERT_TRUE(memory);
+  const auto library = runtime::CompiledLibrary::load(*memory);
+  ASSERT_FALSE(library);
+  EXPECT_EQ(library.error().code(), Code::kUnsupported);
+  EXPECT_THAT(library.error().message(), testing::HasSubstr("has no RV64GC (64-bit RISC-V)"));
 }
 
 TEST(Compile, KnowsItsTargets) {

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/check.h"
+#include "compile/dlr.h"
 #include "compile/emit.h"
 #include "compile/integer_form.h"
 #include "compile/kernels/check.h"
@@ -28,7 +30,7 @@ namespace {
 // Above this the reference executor takes too long for a check on every compilation.
 constexpr int64_t kMaxCheckedMacs = 200'000'000;
 
-Result<Expected> expected_of(const graph::Graph& graph) {
+Result<std::vector<tensor::Tensor>> expected_of(const graph::Graph& graph) {
   std::vector<tensor::Tensor> inputs;
   for (const auto& input : graph.inputs()) {
     const auto shape = *graph::sizes_of(input->type());
@@ -40,30 +42,166 @@ Result<Expected> expected_of(const graph::Graph& graph) {
     inputs.push_back(std::move(tensor));
   }
   graph::Executor executor(graph);
-  SKERRY_ASSIGN(auto outputs, executor.run(tensor::views_of(inputs)));
-  return Expected{.outputs = std::move(outputs)};
+  return executor.run(tensor::views_of(inputs));
 }
 
-CompileReport report_of(const Program& program) {
-  CompileReport report{.arena_bytes = program.arena_bytes,
-                       .arena_lower_bound = program.arena_lower_bound,
-                       .constant_bytes = program.constants.bytes().size()};
-  for (const Step& step : program.steps) {
-    report.steps.push_back({step.kernel, step.nodes, step.macs, step.is_reference});
+Result<void> check_targets(const std::vector<const Target*>& targets) {
+  SKERRY_CHECK(!targets.empty(), "a model is compiled for some target");
+  for (const Target* target : targets) {
+    if (target->compiler != targets[0]->compiler) {
+      return fail(Code::kInvalidArgument,
+                  fmt::format("{} and {} are for different machines: compile one model for each",
+                              targets[0]->name, target->name));
+    }
+    if (std::ranges::count(targets, target) > 1) {
+      return fail(Code::kInvalidArgument, fmt::format("{} is named twice", target->name));
+    }
   }
-  return report;
+  return {};
 }
 
-Result<std::string> check_here(const std::string& artifact, const Target& target) {
-  if ((target.cpu_features & ~runtime::cpu_features_here()) != 0) {
-    return fmt::format(
-        "not run: this machine has no {}",
-        runtime::names_of_features(target.cpu_features & ~runtime::cpu_features_here()));
+// Several targets in one object: the best that runs, of which the later ones are the better.
+std::string chooser_code(const std::vector<const Target*>& targets) {
+  std::string declarations, choices;
+  for (const Target* target : targets) {
+    const std::string call = fmt::format("skerry_compiled_model_{}()", target->number());
+    declarations +=
+        fmt::format("extern \"C\" const SkerryCompiledModel* skerry_compiled_model_{}(void);\n",
+                    target->number());
+    choices =
+        fmt::format("  if (({}u & ~here) == 0) return {};\n", target->cpu_features, call) + choices;
   }
-  SKERRY_ASSIGN(const auto memory, runtime::MemoryFile::copy_of(artifact));
-  SKERRY_ASSIGN(const auto library, runtime::CompiledLibrary::load(memory));
-  SKERRY_TRY(runtime::self_check(library.model()));
-  return "equal to the reference executor's results";
+  return "#include \"cpu_features.h\"\n" + declarations +
+         "extern \"C\" __attribute__((visibility(\"default\")))\n"
+         "const SkerryCompiledModel* skerry_compiled_model(void) {\n"
+         "  const uint64_t here = skerry_processor::features();\n" +
+         choices + "  return nullptr;\n}\n";
+}
+
+class Build {
+ public:
+  Build(const graph::Graph& graph, const CompileOptions& options, Workshop& place)
+      : graph_(graph), options_(options), place_(place) {
+    std::ranges::sort(options_.targets, {}, &Target::number);  // the better ones later
+  }
+  Result<Compiled> run();
+
+ private:
+  bool is_alone() const { return options_.targets.size() == 1; }
+  Result<void> add(const Target& target);
+  Result<std::string> artifact(const std::vector<std::string>& objects,
+                               const std::vector<const Target*>& targets);
+  Result<std::string> checked(const std::vector<std::string>& objects, const Target& target);
+
+  const graph::Graph& graph_;
+  CompileOptions options_;
+  Workshop& place_;
+  std::optional<std::vector<tensor::Tensor>> expected_;
+  std::vector<std::string> objects_;
+  CompileReport report_;
+};
+
+Result<Compiled> Build::run() {
+  if (options_.check && graph::statistics_of(graph_).macs <= kMaxCheckedMacs) {
+    SKERRY_ASSIGN(expected_, expected_of(graph_));
+  }
+  const auto start = std::chrono::steady_clock::now();
+  for (const Target* target : options_.targets) SKERRY_TRY(add(*target));
+  const Target& first = *options_.targets[0];
+  if (!is_alone()) {
+    SKERRY_ASSIGN(objects_.emplace_back(),
+                  place_.compile_glue(first, "choose", chooser_code(options_.targets)));
+  }
+  if (options_.for_dlr) {
+    SKERRY_ASSIGN(objects_.emplace_back(),
+                  place_.compile_glue(first, "dlr",
+                                      dlr_code(report_.arena_bytes,
+                                               graph_.inputs().size() + graph_.outputs().size())));
+  }
+  Compiled result;
+  SKERRY_ASSIGN(result.artifact, artifact(objects_, options_.targets));
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  report_.compiler_seconds = took.count();
+  report_.artifact_bytes = result.artifact.size();
+  result.report = std::move(report_);
+  return result;
+}
+
+// One more target: its object, looked at alone.
+Result<void> Build::add(const Target& target) {
+  SKERRY_ASSIGN(const auto program, lower(graph_, target));
+  SKERRY_TRY(plan(*program, options_.max_arena_bytes));
+  std::optional<Expected> expected;
+  if (expected_) {
+    expected = Expected{*expected_, std::ranges::all_of(program->steps, &Step::is_exact)};
+  }
+  const std::string code = emit(*program, graph_, expected ? &*expected : nullptr);
+  const auto& constants = program->constants.bytes();
+  const std::string suffix = is_alone() ? "" : fmt::format("_{}", target.number());
+  SKERRY_ASSIGN(const std::string object,
+                place_.compile({.target = &target,
+                                .code = code,
+                                .constants = {reinterpret_cast<const char*>(constants.data()),
+                                              constants.size()},
+                                .folder = is_alone() ? "" : std::string(target.name),
+                                .suffix = suffix},
+                               options_.flags));
+  objects_.push_back(object);
+  report_.steps.clear();
+  for (const Step& step : program->steps) {
+    report_.steps.push_back({step.kernel, step.nodes, step.macs, step.is_reference});
+  }
+  report_.arena_bytes = std::max(report_.arena_bytes, program->arena_bytes);
+  report_.arena_lower_bound = std::max(report_.arena_lower_bound, program->arena_lower_bound);
+  report_.constant_bytes += constants.size();
+  if (!expected) return {};
+  std::vector<std::string> objects = {object};
+  if (!is_alone()) {
+    SKERRY_ASSIGN(objects.emplace_back(),
+                  place_.compile_glue(target, "alone", chooser_code({&target})));
+  }
+  SKERRY_ASSIGN(const std::string checked, this->checked(objects, target));
+  if (report_.checked.empty()) {
+    report_.checked = checked;
+  } else if (report_.checked != checked) {
+    report_.checked += fmt::format("; {}: {}", target.name, checked);
+  }
+  return {};
+}
+
+Result<std::string> Build::artifact(const std::vector<std::string>& objects,
+                                    const std::vector<const Target*>& targets) {
+  std::vector<std::string> exports = {"skerry_compiled_model"};
+  if (options_.for_dlr) {
+    for (const char* name : kDlrExports) exports.emplace_back(name);
+  }
+  SKERRY_ASSIGN(std::string object, place_.link(*targets[0], objects, exports, options_.flags));
+  runtime::CompiledArtifact artifact{.abi_version = SKERRY_COMPILED_ABI,
+                                     .cpu_features = targets[0]->cpu_features,
+                                     .target = std::string(targets[0]->name)};
+  for (const Target* target : targets) artifact.cpu_features &= target->cpu_features;
+  if (targets.size() > 1) artifact.target += fmt::format(" and {} more", targets.size() - 1);
+  return object + runtime::artifact_trailer(object, artifact);
+}
+
+Result<std::string> Build::checked(const std::vector<std::string>& objects, const Target& target) {
+  constexpr std::string_view kEqual = "equal to the reference executor's results";
+  const uint64_t missing = target.cpu_features & ~runtime::cpu_features_here();
+  if (missing == 0) {
+    SKERRY_ASSIGN(const std::string artifact, this->artifact(objects, {&target}));
+    SKERRY_ASSIGN(const auto memory, runtime::MemoryFile::copy_of(artifact));
+    SKERRY_ASSIGN(const auto library, runtime::CompiledLibrary::load(memory));
+    SKERRY_TRY(runtime::self_check(library.model()));
+    return std::string(kEqual);
+  }
+  const std::string no = "not run: this machine has no " + runtime::names_of_features(missing);
+  if (target.emulator.empty()) return no;
+  if (!is_program(target.emulator)) {
+    return fmt::format("{}, and no {} (on Debian: apt install {})", no, target.emulator,
+                       target.emulator_package);
+  }
+  SKERRY_TRY(place_.check_emulated(target, objects));
+  return fmt::format("{}, under {}", kEqual, target.emulator);
 }
 
 }  // namespace
@@ -89,37 +227,13 @@ Result<std::unique_ptr<graph::Graph>> prepare(const graph::Graph& graph) {
 }
 
 Result<Compiled> compile(const graph::Graph& graph, const CompileOptions& options) {
+  SKERRY_TRY(check_targets(options.targets));
   // From here on the graph is ours, with every shape known.
   SKERRY_ASSIGN(const auto prepared, prepare(graph));
-  SKERRY_ASSIGN(const auto program, lower(*prepared, *options.target));
-  SKERRY_TRY(plan(*program, options.max_arena_bytes));
-  std::optional<Expected> expected;
-  if (options.check && graph::statistics_of(*prepared).macs <= kMaxCheckedMacs) {
-    SKERRY_ASSIGN(expected, expected_of(*prepared));
-    expected->is_exact = std::ranges::all_of(program->steps, &Step::is_exact);
-  }
-  const std::string code = emit(*program, *prepared, expected ? &*expected : nullptr);
-  Compiled result{.report = report_of(*program)};
-
-  const auto start = std::chrono::steady_clock::now();
-  const auto& constants = program->constants.bytes();
-  SKERRY_ASSIGN(result.artifact,
-                build_object(*options.target,
-                             {code,
-                              {reinterpret_cast<const char*>(constants.data()), constants.size()},
-                              options.keep_source},
-                             options.flags));
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  result.report.compiler_seconds = took.count();
-  result.artifact +=
-      runtime::artifact_trailer(result.artifact, {.abi_version = SKERRY_COMPILED_ABI,
-                                                  .cpu_features = options.target->cpu_features,
-                                                  .target = std::string(options.target->name)});
-  result.report.artifact_bytes = result.artifact.size();
-  if (expected) {
-    SKERRY_ASSIGN(result.report.checked, check_here(result.artifact, *options.target));
-  }
-  return result;
+  SKERRY_ASSIGN(Workshop place, Workshop::open(options.keep_source));
+  SKERRY_ASSIGN(Compiled compiled, Build(*prepared, options, place).run());
+  if (options.for_dlr) compiled.dlr = dlr_files(*prepared);
+  return compiled;
 }
 
 }  // namespace skerry::compile

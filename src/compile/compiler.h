@@ -6,17 +6,21 @@
 #include <vector>
 
 #include "base/error.h"
+#include "compile/dlr.h"
 #include "compile/target.h"
 #include "graph/graph.h"
 
 namespace skerry::compile {
 
 struct CompileOptions {
-  const Target* target = nullptr;
+  // Several: the artifact has code and weights for each, of one kind of machine, and chooses the
+  // best when it is loaded.
+  std::vector<const Target*> targets;
   uint64_t max_arena_bytes = uint64_t{1} << 30;
   std::string keep_source;         // a folder for the generated source; "": none
   std::vector<std::string> flags;  // more for the C++ compiler, such as -fsanitize=address
-  bool check = true;               // against the reference executor, here where the target runs
+  bool check = true;     // against the reference executor, where the target runs or is emulated
+  bool for_dlr = false;  // with what libdlr calls (dlr.h)
 };
 
 // What became of the graph, step by step.
@@ -28,7 +32,7 @@ struct StepReport {
 };
 
 struct CompileReport {
-  std::vector<StepReport> steps;
+  std::vector<StepReport> steps;  // of the last target
   size_t arena_bytes = 0;
   size_t arena_lower_bound = 0;  // of any plan for these steps
   size_t constant_bytes = 0;
@@ -39,6 +43,7 @@ struct CompileReport {
 
 struct Compiled {
   std::string artifact;  // the file's bytes
+  DlrFiles dlr;          // where asked for
   CompileReport report;
 };
 

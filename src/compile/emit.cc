@@ -27,7 +27,7 @@ constexpr const char* kHead = R"(// Made by skerry model compile.
 #include "winograd.h"
 #include "skerry/compiled_model.h"
 
-asm(".pushsection .rodata.skerry,\"a\",@progbits\n"
+asm(".pushsection .rodata.skerry,\"a\",%progbits\n"
     ".balign 64\n"
     ".hidden skerry_constants\n"
     "skerry_constants: .incbin \"constants.bin\"\n"

@@ -32,12 +32,13 @@ struct ByteConv {
   ConvGeometry geometry;
   std::span<const int8_t> weights;
   std::vector<float> factors;
-  std::vector<int32_t> bias;  // with the input's zero point taken in
+  std::vector<int32_t> bias;  // with the input's zero point (and shift) taken in
   int64_t x_zero = 0, y_zero = 0;
   bool wide = false;
 };
 
-Result<ByteConv> byte_conv(const Node& node) {
+// `shift`: what the kernel takes inputs less (Dots::kSigned).
+Result<ByteConv> byte_conv(const Node& node, int64_t shift) {
   const graph::Constant* w = Lowering::constant(node.input(3));
   const graph::Constant* scales = Lowering::constant(node.input(4));
   const auto x_scale = number_of(node.input(1)), y_scale = number_of(node.input(6));
@@ -76,27 +77,23 @@ Result<ByteConv> byte_conv(const Node& node) {
     reach += std::abs(start);
     if (reach >= kMaxSum) return refuse(node, "its sums may not fit into 32 bits");
     conv.wide = conv.wide || reach >= kMaxExact;
-    conv.bias.push_back(static_cast<int32_t>(start - *x_zero * sum));
+    conv.bias.push_back(static_cast<int32_t>(start + (shift - *x_zero) * sum));
   }
   return conv;
 }
 
-// One lane's four weights, in the order of Dot<L> (kernels/isa.h).
-void append_dot(std::vector<int8_t>& packed, bool dots, int64_t lanes,
+// The four weights of each lane, in the order of Dot<L> (kernels/dot.h).
+void append_dot(std::vector<int8_t>& packed, Dots dots, int64_t lanes,
                 const std::function<int8_t(int64_t lane, int64_t i)>& at) {
-  if (dots) {
+  const auto append = [&](int8_t value, bool word) {
+    packed.push_back(value);
+    if (word) packed.push_back(static_cast<int8_t>(value < 0 ? -1 : 0));
+  };
+  // What lies together: all four of a lane, the first and third of it, or one of each lane.
+  const int64_t parts = dots == Dots::kPairs ? 2 : dots == Dots::kWords ? 4 : 1;
+  for (int64_t part = 0; part < parts; ++part) {
     for (int64_t lane = 0; lane < lanes; ++lane) {
-      for (int64_t i = 0; i < 4; ++i) packed.push_back(at(lane, i));
-    }
-    return;
-  }
-  for (const int64_t first : {0, 1}) {
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      for (const int64_t i : {first, first + 2}) {
-        const int8_t value = at(lane, i);
-        packed.push_back(value);
-        packed.push_back(static_cast<int8_t>(value < 0 ? -1 : 0));
-      }
+      for (int64_t i = part; i < 4; i += parts) append(at(lane, i), parts > 1);
     }
   }
 }
@@ -163,7 +160,7 @@ std::string byte_call(const Program& program, const ByteCall& call) {
       call.added ? program.pointer(*call.added, false) : "nullptr", call.range, call.addition);
 }
 
-std::vector<int8_t> packed_weights(const ByteCall& call, bool dots, bool rows) {
+std::vector<int8_t> packed_weights(const ByteCall& call, Dots dots, bool rows) {
   const ConvGeometry& g = call.conv.geometry;
   const int64_t in_c = g.in_c / g.groups, out_c = g.out_c / g.groups;
   const int64_t taps = g.kernel_h * call.taps_w;
@@ -199,13 +196,14 @@ Result<void> lower_dense_bytes(Lowering& lowering, const Region& region, ByteCon
   Program& program = lowering.program();
   ByteCall call{.conv = conv,
                 .tiling = tiling_of(lowering.target(), out_c, g.out_h * g.out_w * g.n == 1)};
-  // Without products of four bytes, they take more registers.
-  if (!lowering.target().dots)
+  // Weights of 16 bits take more registers.
+  const Dots dots = lowering.target().dots;
+  if (dots == Dots::kPairs || dots == Dots::kWords)
     call.tiling.most_pixels = std::max(1, call.tiling.most_pixels * 2 / 3);
   call.run = rows ? g.kernel_w * in_c : in_c;
   call.taps_w = rows ? 1 : g.kernel_w;
   SKERRY_ASSIGN(call.x, lowering.image(*region.main->input(0), g.padding(), conv.x_zero, true));
-  call.weights = program.constants.add_all(packed_weights(call, lowering.target().dots, rows));
+  call.weights = program.constants.add_all(packed_weights(call, dots, rows));
   call.bias = program.constants.add_all(by_lane(call.tiling, out_c, g.groups, conv.bias));
   call.factors = program.constants.add_all(by_lane(call.tiling, out_c, g.groups, conv.factors));
   call.range = range_text(region.limits.value_or(limits_of(DataType::kUint8)), conv.y_zero);
@@ -326,7 +324,8 @@ Result<void> add_pool(Lowering& lowering, const Region& region, const Value& sou
 }  // namespace
 
 Result<void> lower_qlinear_conv(Lowering& lowering, const Region& region) {
-  SKERRY_ASSIGN(ByteConv conv, byte_conv(*region.main));
+  const bool is_shifted = lowering.target().dots == Dots::kSigned;
+  SKERRY_ASSIGN(ByteConv conv, byte_conv(*region.main, is_shifted ? 128 : 0));
   if (is_depthwise(*region.main)) return lower_depthwise_bytes(lowering, region, conv);
   return lower_dense_bytes(lowering, region, std::move(conv));
 }

@@ -11,6 +11,15 @@
 
 namespace skerry::compile {
 
+// How four unsigned bytes times four signed ones are added to a sum of 32 bits, and so how weights
+// are packed: the forms of Dot in kernels/dot.h.
+enum class Dots {
+  kFours,   // an instruction for it (VNNI)
+  kSigned,  // one for signed bytes (SDOT): inputs are taken less 128
+  kPairs,   // one for two numbers of 16 bits times two (PMADDWD)
+  kWords,   // products of 16 bits, one after the other
+};
+
 struct Target {
   std::string_view name;
   std::string_view what;      // for people
@@ -20,7 +29,11 @@ struct Target {
   uint64_t cpu_features;      // SKERRY_CPU_… that the code uses without asking
   int lanes;                  // FP32 numbers in the widest vector
   int registers;              // vectors that the machine holds at once
-  bool dots;                  // has a product of four bytes by four bytes (VNNI)
+  Dots dots;
+  std::string_view emulator = {};          // runs its programs on other machines, and
+  std::string_view emulator_package = {};  // what has it; none for machines like this one
+
+  size_t number() const;  // of its row
 };
 
 std::span<const Target> targets();

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 
 #include "io/blocking_process.h"
@@ -19,12 +18,13 @@ namespace fs = std::filesystem;
 constexpr uint64_t kMaxObjectBytes = uint64_t{4} << 30;
 
 // -ffp-contract=off: a multiply-add with one rounding stands only where a kernel asks for it.
-constexpr std::string_view kFlags =
-    "-std=c++20 -O3 -fPIC -shared -fvisibility=hidden -fno-exceptions -fno-rtti "
-    "-fno-strict-aliasing "
+constexpr std::string_view kCompileFlags =
+    "-std=c++20 -O3 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -fno-strict-aliasing "
     "-ffp-contract=off -fno-math-errno -fno-trapping-math -fno-asynchronous-unwind-tables "
-    "-fno-stack-protector -fno-ident -w -s -nostdlib -Wl,--hash-style=gnu -Wl,-z,now "
-    "-Wl,-z,noseparate-code -Wl,--build-id=none";
+    "-fno-stack-protector -fno-ident -w";
+constexpr std::string_view kLinkFlags =
+    "-shared -s -nostdlib -Wl,--hash-style=gnu -Wl,-z,now -Wl,-z,noseparate-code "
+    "-Wl,--build-id=none -Wl,--version-script=exports";
 
 Result<void> write_file(const fs::path& path, std::string_view content) {
   std::error_code ignored;
@@ -36,43 +36,23 @@ Result<void> write_file(const fs::path& path, std::string_view content) {
   return fail(Code::kInternal, path.string() + ": cannot be written");
 }
 
-// Goes with what is in it.
-class Folder {
- public:
-  static Result<Folder> open(const std::string& keep) {
-    if (!keep.empty()) return Folder(keep, false);
-    const char* base = std::getenv("TMPDIR");
-    std::string path = std::string(base != nullptr ? base : "/tmp") + "/skerry-compile-XXXXXX";
-    if (::mkdtemp(path.data()) == nullptr) {
-      return fail(errno_error("mkdtemp", path, errno));
-    }
-    return Folder(path, true);
-  }
-  Folder(Folder&& other) noexcept
-      : path_(std::move(other.path_)), is_temporary_(std::exchange(other.is_temporary_, false)) {}
-  Folder& operator=(Folder&&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    if (is_temporary_) fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  Folder(fs::path path, bool is_temporary) : path_(std::move(path)), is_temporary_(is_temporary) {}
-
-  fs::path path_;
-  bool is_temporary_;
-};
-
-std::vector<std::string> words_of(std::string_view text) {
-  std::vector<std::string> words;
+void append_words(std::vector<std::string>& words, std::string_view text) {
   while (!text.empty()) {
     const size_t end = std::min(text.find(' '), text.size());
     if (end > 0) words.emplace_back(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
   }
-  return words;
 }
+
+io::ProcessSpec process(std::vector<std::string> words, const fs::path& folder) {
+  io::ProcessSpec spec{.argv = std::move(words), .working_directory = folder.string()};
+  for (const char* name : {"PATH", "TMPDIR", "LANG"}) {
+    if (const char* value = std::getenv(name)) spec.environment.emplace_back(name, value);
+  }
+  return spec;
+}
+
+}  // namespace
 
 bool is_program(std::string_view name) {
   const char* path = std::getenv("PATH");
@@ -86,46 +66,110 @@ bool is_program(std::string_view name) {
   return false;
 }
 
-Result<void> run_compiler(const Target& target, const fs::path& folder,
-                          const std::vector<std::string>& more_flags) {
+Result<Workshop> Workshop::open(const std::string& keep) {
+  std::string path = keep;
+  if (keep.empty()) {
+    const char* base = std::getenv("TMPDIR");
+    path = std::string(base != nullptr ? base : "/tmp") + "/skerry-compile-XXXXXX";
+    if (::mkdtemp(path.data()) == nullptr) return fail(errno_error("mkdtemp", path, errno));
+  }
+  Workshop place(path, keep.empty());
+  for (const EmbeddedFile& file : embedded_files()) {
+    SKERRY_TRY(write_file(place.path_ / file.path, file.content));
+  }
+  return place;
+}
+
+Workshop::Workshop(Workshop&& other) noexcept
+    : path_(std::move(other.path_)), is_temporary_(std::exchange(other.is_temporary_, false)) {}
+
+Workshop::~Workshop() {
+  std::error_code ignored;
+  if (is_temporary_) fs::remove_all(path_, ignored);
+}
+
+Result<void> Workshop::run_compiler(const Target& target, const std::string& folder,
+                                    std::span<const std::string> words) {
   if (!is_program(target.compiler)) {
     return fail(Code::kFailedPrecondition,
                 fmt::format("the compiler for target {} is not installed: {} is in no folder of "
                             "PATH. On Debian: apt install {}",
                             target.name, target.compiler, target.package));
   }
-  io::ProcessSpec spec{.argv = {std::string(target.compiler)},
-                       .working_directory = folder.string()};
-  for (const std::string_view words : {kFlags, target.flags}) {
-    for (std::string& word : words_of(words)) spec.argv.push_back(std::move(word));
-  }
-  spec.argv.insert(spec.argv.end(), more_flags.begin(), more_flags.end());
-  for (const char* word : {"-I.", "model.cc", "-o", "model.so", "-lc", "-lgcc"}) {
-    spec.argv.emplace_back(word);
-  }
-  for (const char* name : {"PATH", "TMPDIR", "LANG"}) {
-    if (const char* value = std::getenv(name)) spec.environment.emplace_back(name, value);
-  }
-  SKERRY_ASSIGN(const io::FinishedProcess done, io::run_process(spec, 1 << 16, {}));
+  std::vector<std::string> command = {std::string(target.compiler)};
+  command.insert(command.end(), words.begin(), words.end());
+  SKERRY_ASSIGN(const io::FinishedProcess done,
+                io::run_process(process(std::move(command), path_ / folder), 1 << 16, {}));
   if (done.status.ok()) return {};
   return fail(Code::kInternal, fmt::format("{} refuses the generated code ({}); please report it "
                                            "with the folder that --keep-source leaves:\n{}",
                                            target.compiler, done.status.text(), done.err));
 }
 
-}  // namespace
-
-Result<std::string> build_object(const Target& target, const Source& source,
-                                 const std::vector<std::string>& more_flags) {
-  SKERRY_ASSIGN(const Folder folder, Folder::open(source.keep));
-  for (const EmbeddedFile& file : embedded_files()) {
-    SKERRY_TRY(write_file(folder.path() / file.path, file.content));
+Result<std::string> Workshop::compile(const Source& source,
+                                      const std::vector<std::string>& more_flags) {
+  const fs::path folder = path_ / source.folder;
+  SKERRY_TRY(write_file(folder / "model.cc", source.code));
+  SKERRY_TRY(write_file(folder / "constants.bin", source.constants));
+  std::vector<std::string> words;
+  append_words(words, kCompileFlags);
+  append_words(words, source.target->flags);
+  if (!source.suffix.empty()) {
+    // Templates of one name, but of different instructions, would be taken for the same ones.
+    for (const char* name : {"skerry_kernels", "skerry_compiled_model"}) {
+      words.push_back(fmt::format("-D{0}={0}{1}", name, source.suffix));
+    }
   }
-  SKERRY_TRY(write_file(folder.path() / "model.cc", source.code));
-  SKERRY_TRY(write_file(folder.path() / "constants.bin", source.constants));
-  SKERRY_TRY(run_compiler(target, folder.path(), more_flags));
+  words.insert(words.end(), more_flags.begin(), more_flags.end());
+  for (const char* word : {"-c", "model.cc", "-o", "model.o"}) words.emplace_back(word);
+  words.push_back("-I" + fs::relative(path_, folder).string());
+  SKERRY_TRY(run_compiler(*source.target, source.folder, words));
+  return (fs::path(source.folder) / "model.o").string();
+}
+
+Result<std::string> Workshop::compile_glue(const Target& target, const std::string& name,
+                                           std::string_view code) {
+  SKERRY_TRY(write_file(path_ / (name + ".cc"), code));
+  std::vector<std::string> words;
+  append_words(words, kCompileFlags);
+  for (const std::string& word :
+       {std::string("-I."), std::string("-c"), name + ".cc", std::string("-o"), name + ".o"}) {
+    words.push_back(word);
+  }
+  SKERRY_TRY(run_compiler(target, "", words));
+  return name + ".o";
+}
+
+Result<std::string> Workshop::link(const Target& target, const std::vector<std::string>& objects,
+                                   const std::vector<std::string>& exports,
+                                   const std::vector<std::string>& more_flags) {
+  std::string script = "{ global:";
+  for (const std::string& name : exports) script += " " + name + ";";
+  SKERRY_TRY(write_file(path_ / "exports", script + " local: *; };\n"));
+  std::vector<std::string> words;
+  append_words(words, kLinkFlags);
+  words.insert(words.end(), more_flags.begin(), more_flags.end());
+  words.insert(words.end(), objects.begin(), objects.end());
+  for (const char* word : {"-o", "model.so", "-lc", "-lgcc"}) words.emplace_back(word);
+  SKERRY_TRY(run_compiler(target, "", words));
   io::RealFiles files;
-  return io::read_file(files, (folder.path() / "model.so").string(), kMaxObjectBytes);
+  return io::read_file(files, (path_ / "model.so").string(), kMaxObjectBytes);
+}
+
+Result<void> Workshop::check_emulated(const Target& target,
+                                      const std::vector<std::string>& objects) {
+  std::vector<std::string> words;
+  append_words(words, "-O1 -w -I. -static -o self_check self_check.c");
+  words.insert(words.end(), objects.begin(), objects.end());
+  SKERRY_TRY(run_compiler(target, "", words));
+  SKERRY_ASSIGN(
+      const io::FinishedProcess done,
+      io::run_process(process({std::string(target.emulator), "./self_check"}, path_), 1 << 16, {}));
+  if (done.status.ok()) return {};
+  return fail(Code::kInternal,
+              fmt::format("under {} the compiled model does not compute what the reference "
+                          "executor does ({}): please report it\n{}{}",
+                          target.emulator, done.status.text(), done.out, done.err));
 }
 
 }  // namespace skerry::compile

@@ -1,6 +1,8 @@
-// The system's C++ compiler.
+// The system's C++ compilers, and emulators for machines that are not here.
 #pragma once
 
+#include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,15 +12,51 @@
 
 namespace skerry::compile {
 
-struct Source {
-  std::string code;            // model.cc
-  std::string_view constants;  // constants.bin
-  std::string keep;            // a folder where all of it stays; "": a temporary one
+// The folder in which a model is built.
+//
+//   auto place = Workshop::open("");
+//   place->compile({.target = target, .code = code, .constants = constants}, {});
+//   place->link(*target, {"model.o"}, "model.so");
+class Workshop {
+ public:
+  // `keep`: a folder where all of it stays; "": a temporary one, which goes with this.
+  static Result<Workshop> open(const std::string& keep);
+  Workshop(Workshop&& other) noexcept;
+  Workshop& operator=(Workshop&&) = delete;
+  ~Workshop();
+
+  struct Source {
+    const Target* target = nullptr;
+    std::string_view code;       // as emit() makes it
+    std::string_view constants;  // constants.bin
+    std::string folder;          // below this one; "": this one
+    // One of several in an object: its symbols get this at their end.
+    std::string suffix;
+  };
+  // "FOLDER/model.o". kFailedPrecondition names the package where the compiler is missing.
+  Result<std::string> compile(const Source& source, const std::vector<std::string>& more_flags);
+  // Other code, for any machine with the target's compiler: NAME.o of NAME.cc.
+  Result<std::string> compile_glue(const Target& target, const std::string& name,
+                                   std::string_view code);
+  // The shared object's bytes. It exports `exports`, and nothing else.
+  Result<std::string> link(const Target& target, const std::vector<std::string>& objects,
+                           const std::vector<std::string>& exports,
+                           const std::vector<std::string>& more_flags);
+  // Runs the self-check of one model under the target's emulator.
+  Result<void> check_emulated(const Target& target, const std::vector<std::string>& objects);
+
+ private:
+  Workshop(std::filesystem::path path, bool is_temporary)
+      : path_(std::move(path)), is_temporary_(is_temporary) {}
+  Result<void> run_compiler(const Target& target, const std::string& folder,
+                            std::span<const std::string> words);
+
+  std::filesystem::path path_;
+  bool is_temporary_;
 };
 
-// The shared object's bytes. kFailedPrecondition names the package where the compiler is missing.
-Result<std::string> build_object(const Target& target, const Source& source,
-                                 const std::vector<std::string>& more_flags);
+// Whether a command is in a folder of PATH.
+bool is_program(std::string_view name);
 
 // The headers of kernels/ and the ABI's, by the path that #include names. Made by CMake.
 struct EmbeddedFile {

@@ -23,6 +23,39 @@ from commands import BIN, CACHE, ROOT
 sys.path.insert(0, str(ROOT / "bench/models"))
 import make_networks  # noqa: E402
 
+# In a process of its own: three threads with a model each, which share one object.
+RUN_DLR = """
+import json, sys, threading
+import numpy as np
+import dlr
+folder, x, y = sys.argv[1:]
+x = np.load(x)
+models = [dlr.DLRModel(folder, "cpu") for _ in range(3)]
+results = [None] * 3
+def run(i):
+    for _ in range(20):
+        results[i] = models[i].run({"x": x})[0].copy()
+threads = [threading.Thread(target=run, args=(i,)) for i in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert all((result == results[0]).all() for result in results)
+np.save(y, results[0])
+model = models[0]
+print(json.dumps({"inputs": model.get_input_names(), "outputs": model.get_output_names(),
+                  "shapes": [list(map(int, model.get_input_shape(0) if hasattr(model, "get_input_shape") else x.shape)),
+                             list(results[0].shape)]}))
+"""
+
+SUBTRACT_WITH_DLR = """
+import json, sys
+import numpy as np
+import dlr
+model = dlr.DLRModel(sys.argv[1], "cpu")
+ramp = np.arange(6, dtype="f4").reshape(2, 3)
+outputs = model.run({"z": np.full((2, 3), 5, "f4"), "a": ramp})
+print(json.dumps({name: output.tolist() for name, output in zip(model.get_output_names(), outputs)}))
+"""
+
 skerry = functools.partial(commands.skerry, "model")
 
 
@@ -97,10 +130,15 @@ class Compile(unittest.TestCase):
         refusals = {
             "there is no target 'z80'; there are: native, x86-64-v2": (["--target", "z80"], {}),
             "more than the 1000 that the target has": (["--max-memory", "1000"], {}),
-            "apt install g++": ([], {"PATH": "/nowhere"})}
+            "apt install g++": ([], {"PATH": "/nowhere"}),
+            "apt install g++-aarch64-linux-gnu": (["--target", "cortex-a72"], {"PATH": "/nowhere"}),
+            "x86-64-v2 and cortex-a53 are for different machines": (["--target", "x86-64-v2,cortex-a53"], {}),
+            "x86-64-v2 is named twice": (["--target", "x86-64-v2,x86-64-v2"], {}),
+            "exists: name a folder that does not": (["--format", "dlr", "--out", self.directory], {})}
         for message, (options, environment) in refusals.items():
             with self.subTest(message):
-                done = skerry("compile", model, "-o", out, *options, code=1, **environment)
+                done = skerry("compile", model, *([] if "--out" in options else ["-o", out]), *options, code=1,
+                              **environment)
                 self.assertIn(message, done.stderr)
                 self.assertFalse(out.exists())
 
@@ -128,6 +166,41 @@ class Compile(unittest.TestCase):
                 done = subprocess.run([source / "checked"], capture_output=True, text=True, check=False, timeout=60)
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertIn("right", done.stdout)
+
+    def test_stock_dlr_runs_the_folder(self):
+        """The package of PyPI, in a process of its own, as a component of a Greengrass device has it."""
+        for stem in ("ds_cnn_int8", "fc_autoencoder_fp32"):
+            with self.subTest(stem):
+                path = next(path for path in self.networks if path.stem == stem)
+                session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+                x = self.random.normal(size=session.get_inputs()[0].shape).astype("f4")
+                want = session.run(None, {"x": x})[0]
+                folder = self.directory / f"{stem}-neo"
+                skerry("compile", path, "--format", "dlr", "-o", folder)
+                np.save(self.directory / "x.npy", x)
+                done = subprocess.run([sys.executable, "-c", RUN_DLR, folder, self.directory / "x.npy",
+                                       self.directory / "y.npy"], capture_output=True, text=True, check=False,
+                                      env=os.environ | {"PYTHONPATH": str(CACHE / "dlr")}, timeout=120)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                said = json.loads(done.stdout.splitlines()[-1])
+                self.assertEqual(said["inputs"], ["x"])
+                self.assertEqual(said["outputs"], [session.get_outputs()[0].name])
+                self.assertEqual(said["shapes"], [list(x.shape), list(want.shape)])
+                np.testing.assert_allclose(np.load(self.directory / "y.npy"), want, atol=0.03)
+
+    def test_a_dlr_folder_finds_inputs_by_name(self):
+        """They stand in the folder in another order than in the model."""
+        path, folder = self.directory / "difference.onnx", self.directory / "difference-neo"
+        onnx = make_networks.onnx
+        path.write_bytes(onnx.model(onnx.node("Sub", ["z", "a"], ["d"]), onnx.node("Neg", ["d"], ["n"]),
+                                    onnx.value(11, "z", onnx.FLOAT, [2, 3]), onnx.value(11, "a", onnx.FLOAT, [2, 3]),
+                                    onnx.value(12, "n", onnx.FLOAT, [2, 3]), onnx.value(12, "d", onnx.FLOAT, [2, 3])))
+        skerry("compile", path, "--format", "dlr", "-o", folder)
+        done = subprocess.run([sys.executable, "-c", SUBTRACT_WITH_DLR, folder], capture_output=True, text=True,
+                              check=False, env=os.environ | {"PYTHONPATH": str(CACHE / "dlr")}, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(json.loads(done.stdout.splitlines()[-1]),
+                         {"n": [[-5, -4, -3], [-2, -1, 0]], "d": [[5, 4, 3], [2, 1, 0]]})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# `./dev setup [demo|s3|kernel]`: brings the machine and the cache to what tools/lock says; `demo` is
-# what building and showing need, without test clients and lint tools, `s3` and `kernel` the S3
-# server and the virtual machine of nightly tests alone. Every step looks before it works, so a second run only compares digests (well under
-# a second).
+# `./dev setup [demo|s3|kernel|cross]`: brings the machine and the cache to what tools/lock says; `demo`
+# is what building and showing need, without test clients and lint tools; `s3`, `kernel` and `cross` the
+# S3 server, the virtual machine, and the compilers for other processors alone, of nightly tests. Every
+# step looks before it works, so a second run only compares digests (well under a second).
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -37,7 +37,8 @@ link_cache() {
 }
 
 scope=${1:-all}
-[[ $scope =~ ^(all|demo|s3|kernel)$ ]] || die "no setup '$scope'; there are: demo, s3, kernel, all"
+[[ $scope =~ ^(all|demo|s3|kernel|cross)$ ]] ||
+  die "no setup '$scope'; there are: demo, s3, kernel, cross, all"
 [[ $(uname -m) == x86_64 ]] || die "the pinned vendor runtimes are for x86-64, this is $(uname -m)"
 lock_cache
 if [[ $scope == s3 ]]; then
@@ -49,6 +50,10 @@ if [[ $scope == kernel ]]; then
   part kernel kernel/vmlinuz "$LOCKS"/kernel-deb.txt
   exit
 fi
+if [[ $scope == cross ]]; then
+  bash "$STEPS/apt.sh" apt-cross.txt
+  exit
+fi
 if [[ $scope == demo ]]; then
   bash "$STEPS/apt.sh" apt.txt apt-infer.txt
 else
@@ -58,6 +63,7 @@ part vendor onnxruntime/lib/libonnxruntime.so "$LOCKS"/vendor.txt "$LOCKS"/vendo
 part python venv/bin/python "$LOCKS"/python-app.txt "$LOCKS"/python-demo.txt
 if [[ $scope == all ]]; then
   part litert litert/lib/libLiteRt.so "$LOCKS"/litert.txt
+  part dlr dlr/dlr "$LOCKS"/dlr.txt
   part python_test venv/bin/python "$LOCKS"/python-app.txt "$LOCKS"/python-test.txt
   part console console/node_modules "$ROOT"/console/package.json "$ROOT"/console/package-lock.json
   part npm npm/node_modules "$LOCKS"/npm/package.json "$LOCKS"/npm/package-lock.json

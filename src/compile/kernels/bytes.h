@@ -1,4 +1,4 @@
-// Bytes: to 32 bits and back, and products, for each instruction set.
+// Bytes to 32 bits and back, for each instruction set.
 #pragma once
 
 #include "isa.h"
@@ -24,6 +24,14 @@ SKERRY_INLINE Ints<L> widen(Bytes<L> bytes) {
     int low;
     memcpy(&low, &bytes, 4);
     return reinterpret_cast<Ints<L>>(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(low)));
+  }
+#endif
+#if defined(__aarch64__)
+  if constexpr (L == 4) {
+    uint32_t low;
+    memcpy(&low, &bytes, 4);
+    const uint16x8_t words = vmovl_u8(vcreate_u8(low));
+    return reinterpret_cast<Ints<L>>(vmovl_u16(vget_low_u16(words)));
   }
 #endif
   return __builtin_convertvector(bytes, Ints<L>);
@@ -66,68 +74,18 @@ SKERRY_INLINE Bytes<L> narrow(Ints<L> ints) {
     return bytes;
   }
 #endif
+#if defined(__aarch64__)
+  if constexpr (L == 4) {
+    const int16x4_t words = vmovn_s32(reinterpret_cast<int32x4_t>(ints));
+    const auto low = reinterpret_cast<int32x2_t>(vmovn_s16(vcombine_s16(words, words)));
+    const int32_t four = vget_lane_s32(low, 0);
+    Bytes<L> bytes;
+    memcpy(&bytes, &four, 4);
+    return bytes;
+  }
+#endif
   return __builtin_convertvector(ints, Bytes<L>);
 }
-
-// Each lane of a sum takes in four unsigned bytes times four signed ones; never saturates.
-template <int L>
-struct Dot {
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
-  using Weights = Ints<L>;  // four signed bytes in each lane
-  static constexpr int kWeightBytes = 4 * L;
-  SKERRY_INLINE static Weights weights(const int8_t* p) { return load<Weights>(p); }
-  SKERRY_INLINE static Ints<L> add(Ints<L> sum, Ints<L> x, Weights w) {
-    if constexpr (L == 16) {
-      return reinterpret_cast<Ints<L>>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum),
-                                                           reinterpret_cast<__m512i>(x),
-                                                           reinterpret_cast<__m512i>(w)));
-    } else if constexpr (L == 8) {
-      return reinterpret_cast<Ints<L>>(_mm256_dpbusd_epi32(reinterpret_cast<__m256i>(sum),
-                                                           reinterpret_cast<__m256i>(x),
-                                                           reinterpret_cast<__m256i>(w)));
-    } else {
-      return reinterpret_cast<Ints<L>>(_mm_dpbusd_epi32(reinterpret_cast<__m128i>(sum),
-                                                        reinterpret_cast<__m128i>(x),
-                                                        reinterpret_cast<__m128i>(w)));
-    }
-  }
-#else
-  // 16 bits each: the first and third of the four in one vector, the others in the next.
-  struct Weights {
-    Ints<L> even, odd;
-  };
-  static constexpr int kWeightBytes = 8 * L;
-  SKERRY_INLINE static Weights weights(const int8_t* p) {
-    return {load<Ints<L>>(p), load<Ints<L>>(p + 4 * L)};
-  }
-  SKERRY_INLINE static Ints<L> pairs(Ints<L> a, Ints<L> b) {
-#if defined(__AVX512BW__)
-    if constexpr (L == 16) {
-      return reinterpret_cast<Ints<L>>(
-          _mm512_madd_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
-    }
-#endif
-#if defined(__AVX2__)
-    if constexpr (L == 8) {
-      return reinterpret_cast<Ints<L>>(
-          _mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
-    }
-#endif
-#if defined(__SSE2__)
-    if constexpr (L == 4) {
-      return reinterpret_cast<Ints<L>>(
-          _mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
-    }
-#endif
-    return (a & 0xffff) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
-  }
-  SKERRY_INLINE static Ints<L> add(Ints<L> sum, Ints<L> x, Weights w) {
-    const Ints<L> even = x & 0x00ff00ff;
-    const Ints<L> odd = (x >> 8) & 0x00ff00ff;
-    return sum + pairs(even, w.even) + pairs(odd, w.odd);
-  }
-#endif
-};
 
 // Four bytes in every lane.
 template <int L>

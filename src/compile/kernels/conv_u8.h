@@ -7,6 +7,7 @@
 // Weights: [group][tile of channels][tap][four of the run][vector][Dot<L>].
 #pragma once
 
+#include "dot.h"
 #include "requantise.h"
 
 namespace skerry_kernels {
@@ -46,7 +47,7 @@ SKERRY_INLINE void conv_u8_tile(const uint8_t* x, const int8_t* w, const int32_t
                             ws[v] = Dot<L>::weights(weights + v * Dot<L>::kWeightBytes);
                           }
                           SKERRY_UNROLL for (int p = 0; p < P; ++p) {
-                            const auto four = splat_four<L>(at + p * S.stride_w * S.x_pixel);
+                            const auto four = Dot<L>::splat(at + p * S.stride_w * S.x_pixel);
                             SKERRY_UNROLL for (int v = 0; v < V; ++v) {
                               sums[k][p][v] = Dot<L>::add(sums[k][p][v], four, ws[v]);
                             }

@@ -7,6 +7,7 @@
 // Weights: [block of lanes][four rows of the window][column][Dot<L>].
 #pragma once
 
+#include "dot.h"
 #include "requantise.h"
 
 namespace skerry_kernels {
@@ -68,6 +69,17 @@ SKERRY_INLINE void interleave(const uint8_t* a, const uint8_t* b, const uint8_t*
     put(4, _mm_unpackhi_epi16(ab0, cd0));
     put(8, _mm_unpacklo_epi16(ab1, cd1));
     put(12, _mm_unpackhi_epi16(ab1, cd1));
+  }
+#elif defined(__aarch64__)
+  for (int i = 0; i < count; i += 16) {
+    const uint8x16x2_t ab = vzipq_u8(vld1q_u8(a + i), vld1q_u8(b + i));
+    const uint8x16x2_t cd = vzipq_u8(vld1q_u8(c + i), vld1q_u8(d + i));
+    for (int half = 0; half < 2; ++half) {
+      const uint16x8x2_t all =
+          vzipq_u16(vreinterpretq_u16_u8(ab.val[half]), vreinterpretq_u16_u8(cd.val[half]));
+      vst1q_s32(to + i + 8 * half, vreinterpretq_s32_u16(all.val[0]));
+      vst1q_s32(to + i + 8 * half + 4, vreinterpretq_s32_u16(all.val[1]));
+    }
   }
 #else
   for (int i = 0; i < count; ++i) {

@@ -11,6 +11,8 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define SKERRY_UNROLL _Pragma("GCC unroll 64")
@@ -102,6 +104,13 @@ SKERRY_INLINE V fused(V a, V b, V c) {
   } else if constexpr (sizeof(V) == 16) {
     return reinterpret_cast<V>(_mm_fmadd_ps(
         reinterpret_cast<__m128>(a), reinterpret_cast<__m128>(b), reinterpret_cast<__m128>(c)));
+  }
+#endif
+#if defined(__aarch64__)
+  if constexpr (sizeof(V) == 16) {
+    return reinterpret_cast<V>(vfmaq_f32(reinterpret_cast<float32x4_t>(c),
+                                         reinterpret_cast<float32x4_t>(a),
+                                         reinterpret_cast<float32x4_t>(b)));
   }
 #endif
   if constexpr (kExactFused) {

@@ -28,7 +28,7 @@ constexpr const char* kFail =
 Result<void> write(const std::string& path, const std::string& text) {
   SKERRY_ASSIGN(const auto graph, skerry::graph::parse_text(text));
   SKERRY_ASSIGN(const auto* target, skerry::compile::find_target("native"));
-  SKERRY_ASSIGN(const auto compiled, skerry::compile::compile(*graph, {.target = target}));
+  SKERRY_ASSIGN(const auto compiled, skerry::compile::compile(*graph, {.targets = {target}}));
   std::ofstream file(path, std::ios::binary);
   file << compiled.artifact;
   file.flush();

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/sha256.h"
+#include "runtime/compiled/cpu_features.h"
 
 namespace skerry::runtime {
 namespace {
@@ -35,12 +36,15 @@ T take(std::string_view& from) {
   return value;
 }
 
-constexpr std::array<std::pair<uint64_t, std::string_view>, 5> kFeatureNames = {{
+constexpr std::array<std::pair<uint64_t, std::string_view>, 8> kFeatureNames = {{
     {SKERRY_CPU_SSE4_2, "SSE4.2"},
     {SKERRY_CPU_AVX2, "AVX2"},
     {SKERRY_CPU_AVX512, "AVX-512"},
     {SKERRY_CPU_VNNI, "AVX-512 VNNI"},
     {SKERRY_CPU_VBMI, "AVX-512 VBMI"},
+    {SKERRY_CPU_AARCH64, "AArch64 (64-bit ARM)"},
+    {SKERRY_CPU_ARM_DOT, "ARM dot products"},
+    {SKERRY_CPU_RV64GC, "RV64GC (64-bit RISC-V)"},
 }};
 
 }  // namespace
@@ -101,25 +105,7 @@ Result<void> check_artifact(const CompiledArtifact& artifact) {
 }
 
 uint64_t cpu_features_here() {
-  uint64_t features = 0;
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt")) {
-    features |= SKERRY_CPU_SSE4_2;
-  }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-      __builtin_cpu_supports("bmi2")) {
-    features |= SKERRY_CPU_AVX2;
-  }
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl")) {
-    features |= SKERRY_CPU_AVX512;
-  }
-  if (__builtin_cpu_supports("avx512vnni")) features |= SKERRY_CPU_VNNI;
-  if (__builtin_cpu_supports("avx512vbmi")) features |= SKERRY_CPU_VBMI;
-#endif
-  return features;
+  return skerry_processor::features();
 }
 
 std::string names_of_features(uint64_t cpu_features) {

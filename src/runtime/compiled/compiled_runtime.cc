@@ -171,7 +171,8 @@ Result<CompiledLibrary> CompiledLibrary::load(const MemoryFile& file) {
   library.model_ = entry == nullptr ? nullptr : entry();
   if (library.model_ == nullptr || library.model_->struct_size < sizeof(SkerryCompiledModel) ||
       library.model_->abi_version != artifact.abi_version ||
-      library.model_->cpu_features != artifact.cpu_features ||
+      (artifact.cpu_features & ~library.model_->cpu_features) != 0 ||
+      (library.model_->cpu_features & ~cpu_features_here()) != 0 ||
       library.model_->arena_bytes > kMaxArenaBytes) {
     return fail(Code::kCorrupt, "what it contains is not what its trailer says");
   }
