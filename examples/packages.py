@@ -17,6 +17,9 @@ CACHE = Path(os.environ.get("SKERRY_CACHE") or Path.home() / ".cache/skerry")
 INFER = "skerry.Infer"
 STREAMS = "aws.greengrass.StreamManager"
 RUNTIME = "skerry.runtime.OnnxRuntime"
+LITERT = "skerry.runtime.LiteRt"
+# The vendors' libraries, where setup has put them.
+LIBRARIES = {"onnxruntime": CACHE / "onnxruntime/lib/libonnxruntime.so", "litert": CACHE / "litert/lib/libLiteRt.so"}
 MODEL = "com.example.VadModel"
 APPLICATION = "com.example.SpeechDetector"
 MODEL_NAME = "silero-vad"
@@ -41,8 +44,15 @@ def application(folder, version="1.0.0", **defaults):
     return path
 
 
-def infer(folder, bin_dir):
-    return with_artifact(folder, "infer", Path(bin_dir) / "skerry-infer")
+def infer(folder, bin_dir, litert=False):
+    """The inference service; it brings ONNX Runtime and what runs compiled models, and LiteRT where that is asked for."""
+    recipe = yaml.safe_load((EXAMPLES / "infer/recipe.yaml").read_text())
+    if litert:
+        recipe["ComponentDependencies"][LITERT] = {"VersionRequirement": ">=2.0.0", "DependencyType": "HARD"}
+        recipe["Manifests"][0]["Lifecycle"]["Run"] += f" --runtime litert={{{LITERT}:artifacts:path}}/libLiteRt.so"
+    path = write_recipe(folder, recipe)
+    (folder / "skerry-infer").symlink_to((Path(bin_dir) / "skerry-infer").resolve())
+    return path
 
 
 def streams(folder, bin_dir, **configuration):
@@ -68,7 +78,16 @@ def infer_of_image(folder, image, summary_s):
 
 
 def onnxruntime(folder):
-    return with_artifact(folder, "onnxruntime", CACHE / "onnxruntime/lib/libonnxruntime.so")
+    return with_artifact(folder, "onnxruntime", LIBRARIES["onnxruntime"])
+
+
+def litert(folder):
+    return with_artifact(folder, "litert", LIBRARIES["litert"])
+
+
+def engines():
+    """All that `skerry model optimise --engine` can measure in, here."""
+    return [f"onnxruntime={LIBRARIES['onnxruntime']}"]
 
 
 def copy_runtime(folder, bin_dir):
@@ -90,7 +109,7 @@ def shell(folder, name, version, run):
 
 def with_artifact(folder, example, artifact):
     path = write_recipe(folder, yaml.safe_load((EXAMPLES / example / "recipe.yaml").read_text()))
-    name = "libonnxruntime.so" if example == "onnxruntime" else artifact.name
+    name = f"{artifact.name.partition('.')[0]}.so" if example in LIBRARIES else artifact.name
     (folder / name).symlink_to(artifact.resolve())
     return path
 

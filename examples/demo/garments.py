@@ -4,6 +4,7 @@ The data is Debian's package dataset-fashion-mnist; the bigger classifier is tha
 """
 
 import hashlib
+import http.client
 import json
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ sys.path += [str(ROOT / "src/runtime/testdata"), str(ROOT / "tools")]
 
 import fashion_mnist
 import make_models as onnx
+from testbed import Failure
 
 CLASSES, SIDE = 10, 28
 BAG = 8
@@ -81,3 +83,18 @@ def features(pictures, scores):
     steps = np.abs(np.diff(pictures, axis=2)).mean((1, 2))
     return {"brightness": pictures.mean((1, 2)), "contrast": pictures.std((1, 2)), "edges": steps,
             "background": pictures[:, :2].mean((1, 2)), "confidence": softmax(scores).max(1)}
+
+
+def ask(port, model, pictures):
+    """(scores, parameters of the answer) of images, over HTTP."""
+    body = json.dumps({"inputs": [{"name": "image", "datatype": "FP32", "shape": [len(pictures), 1, 28, 28],
+                                   "data": np.round(pictures, 4).ravel().tolist()}]})
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", f"/v2/models/{model}/infer", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    answer = json.loads(response.read())
+    connection.close()
+    if response.status != 200:
+        raise Failure(f"{model}: {answer}")
+    scores = np.array(answer["outputs"][0]["data"]).reshape(len(pictures), CLASSES)
+    return scores, answer.get("parameters", {})

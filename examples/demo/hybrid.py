@@ -108,22 +108,8 @@ def answers(port):
     return True
 
 
-def ask(port, model, pictures):
-    body = json.dumps({"inputs": [{"name": "image", "datatype": "FP32", "shape": [len(pictures), 1, 28, 28],
-                                   "data": np.round(pictures, 4).ravel().tolist()}]})
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("POST", f"/v2/models/{model}/infer", body, {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    answer = json.loads(response.read())
-    connection.close()
-    if response.status != 200:
-        raise Failure(f"{model}: {answer}")
-    scores = np.array(answer["outputs"][0]["data"]).reshape(len(pictures), garments.CLASSES)
-    return scores, answer.get("parameters", {})
-
-
 def ask_all(server, model, pictures):
-    return np.concatenate([ask(server.port, model, part)[0] for part in np.array_split(pictures, len(pictures) // 50)])
+    return np.concatenate([garments.ask(server.port, model, part)[0] for part in np.array_split(pictures, len(pictures) // 50)])
 
 
 class Uploads:
@@ -294,7 +280,7 @@ class Hybrid:
     def one(self, number):
         picture = self.pictures[number:number + 1]
         try:
-            scores, parameters = ask(self.cascade_port, "garments", picture)
+            scores, parameters = garments.ask(self.cascade_port, "garments", picture)
         except (Failure, OSError, ValueError):
             self.unanswered += 1
             scores, parameters = np.zeros((1, garments.CLASSES)), {}
@@ -306,7 +292,7 @@ class Hybrid:
         """The small model's scores; asked for fifty at a time, as nothing depends on when."""
         if number % 50 == 0:
             self.local_scores = [] if number == 0 else self.local_scores
-            self.local_scores.append(ask(self.small.port, "small", self.pictures[number:number + 50])[0])
+            self.local_scores.append(garments.ask(self.small.port, "small", self.pictures[number:number + 50])[0])
         return self.local_scores[number // 50][number % 50:number % 50 + 1]
 
     def check_uploads(self):
