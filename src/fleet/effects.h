@@ -16,6 +16,11 @@ struct CertificateChange {
   ThingName thing;  // that it speaks for; empty where it may not be used
 };
 
+// What is published about a change.
+struct Announcement {
+  std::string topic, payload;
+};
+
 struct Effects {
   // A job execution of these was queued, ended or removed.
   std::vector<ThingName> jobs;
@@ -25,9 +30,12 @@ struct Effects {
   std::vector<ThingName> devices;
   // These access keys are new, or another state of them counts from now on.
   std::vector<std::string> access_keys;
+  // Shadows have changed, and this is said of it, in this order.
+  std::vector<Announcement> shadows;
 
   bool empty() const {
-    return jobs.empty() && certificates.empty() && devices.empty() && access_keys.empty();
+    return jobs.empty() && certificates.empty() && devices.empty() && access_keys.empty() &&
+           shadows.empty();
   }
 };
 

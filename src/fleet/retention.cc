@@ -6,6 +6,7 @@
 #include "fleet/component_events.h"
 #include "fleet/device_metrics.h"
 #include "fleet/model_metrics.h"
+#include "fleet/shadow_store.h"
 
 namespace skerry::fleet {
 namespace {
@@ -23,7 +24,8 @@ io::Task<void> keep_pruning(io::Env& env, StorePool& stores) {
           SKERRY_ASSIGN(int64_t metrics, prune_metrics(store, now_ms - kRetentionMs, kPiece));
           SKERRY_ASSIGN(int64_t events, prune_events(store, now_ms - kRetentionMs, kPiece));
           SKERRY_ASSIGN(int64_t points, prune_device_metrics(store, now_ms, kPiece));
-          return jobs + entries + metrics + events + points;
+          SKERRY_ASSIGN(int64_t shadows, prune_shadows(store, now_ms, kPiece));
+          return jobs + entries + metrics + events + points + shadows;
         },
         StorePool::Need::kRelief);
     if (!gone) {

@@ -275,7 +275,7 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   streams.emplace(env, *stores, *artifacts, *link, options.stream_quota_mb << 20);
   io::Completion<Result<bool>> connected(env.loop);
   link->on_connected([connected]() mutable { connected.complete(true); });
-  shadows.emplace(env.clock, *link);
+  shadows.emplace(env, *stores, *link);
   presence.emplace(env, *stores, *link, options.unreachable_after_s * 1000);
   SKERRY_CO_TRY(co_await presence->load());
   link->start();

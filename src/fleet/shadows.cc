@@ -1,63 +1,71 @@
-// Rejections: nothing to get or delete (404), nothing can be updated (400).
+// From a message to a unit of work, and back. Questions go through the store's writer, too: so
+// answers leave in the order of the changes that they know of.
 #include "fleet/shadows.h"
 
-#include <nlohmann/json.hpp>
-
-#include "formats/json_ptr.h"
-#include "formats/limits.h"
+#include "base/log_limit.h"
 
 namespace skerry::fleet {
 namespace {
 
-using nlohmann::json;
+constexpr const char* kShadows[] = {"$aws/things/+/shadow/", "$aws/things/+/shadow/name/+/"};
+constexpr const char* kRequests[] = {"get", "update", "delete"};
 
-constexpr std::string_view kShadows[] = {"$aws/things/+/shadow/", "$aws/things/+/shadow/name/+/"};
-constexpr std::string_view kNamed = "/shadow/name/";
-
-std::string shadow_name(std::string_view topic) {
-  const size_t named = topic.find(kNamed);
-  if (named == std::string_view::npos) {
-    topic.remove_prefix(std::string_view("$aws/things/").size());
-    return std::string(topic.substr(0, topic.find('/')));
+formats::ShadowError failed_inside(const Error& error) {
+  static log::Limit limit;
+  limit.write(log::Level::kWarn, "shadows", "request failed", {{"error", error.message()}});
+  if (error.code() == Code::kResourceExhausted || error.code() == Code::kUnavailable) {
+    return {503, "The control plane takes nothing now: ask again later"};
   }
-  topic.remove_prefix(named + kNamed.size());
-  return std::string(topic.substr(0, topic.find('/')));
-}
-
-// "" where there is none that can be echoed.
-std::string client_token(std::string_view payload) {
-  auto request =
-      formats::parse_json(payload, {.size_bytes = formats::kMaxPacketBytes, .depth = 16});
-  if (!request || !request->is_object()) return "";
-  auto token = request->find("clientToken");
-  if (token == request->end() || !token->is_string()) return "";
-  auto text = token->get<std::string>();
-  return text.size() <= formats::kMaxClientTokenBytes ? text : "";
+  return {500, "Internal service failure"};
 }
 
 }  // namespace
 
-ShadowService::ShadowService(io::Clock& clock, DeviceLink& link) : clock_(clock), link_(link) {
-  for (std::string_view shadow : kShadows) {
-    const std::string filter(shadow);
-    const auto none = [this](const net::MqttMessage& message) {
-      reject(message, 404, "No shadow exists with name: '" + shadow_name(message.topic) + "'");
-    };
-    link_.route(filter + "get", none);
-    link_.route(filter + "delete", none);
-    link_.route(filter + "update", [this](const net::MqttMessage& message) {
-      reject(message, 400, "this control plane does not keep shadows");
-    });
+ShadowService::ShadowService(io::Env& env, StorePool& stores, DeviceLink& link)
+    : env_(env), stores_(stores), link_(link), budget_(env.clock, kBurst, kPerSecond) {
+  for (const std::string shadow : kShadows) {
+    for (const char* request : kRequests) {
+      link_.route(shadow + request, [this](const net::MqttMessage& message) { receive(message); });
+    }
   }
+  stores_.add_listener(*this);
 }
 
-void ShadowService::reject(const net::MqttMessage& message, int code, std::string_view reason) {
-  json answer = {
-      {"code", code}, {"message", std::string(reason)}, {"timestamp", clock_.wall_ms() / 1000}};
-  if (const std::string token = client_token(message.payload); !token.empty()) {
-    answer["clientToken"] = token;
-  }
-  link_.publish(message.topic + "/rejected", formats::json_text(answer));
+ShadowService::~ShadowService() {
+  stores_.remove_listener(*this);
+}
+
+void ShadowService::committed(const Effects& effects) {
+  for (const Announcement& one : effects.shadows) link_.publish(one.topic, one.payload);
+}
+
+void ShadowService::receive(const net::MqttMessage& message) {
+  auto topic = formats::parse_shadow_topic(message.topic);
+  if (!topic) return reject(message, {400, "There is no shadow with such a name"});
+  if (!budget_.spend(topic->key.thing)) return reject(message, {429, "Too many requests"});
+  tasks_.spawn(answer(*std::move(topic), message));
+}
+
+io::Task<void> ShadowService::answer(formats::ShadowTopic topic, net::MqttMessage message) {
+  const auto work = topic.below == "get"      ? &get_shadow
+                    : topic.below == "delete" ? &delete_shadow
+                                              : &update_shadow;
+  const auto need = work == &update_shadow ? StorePool::Need::kRoom : StorePool::Need::kRelief;
+  const int64_t now_ms = env_.clock.wall_ms();
+  auto answered =
+      co_await stores_.write([work, key = topic.key, payload = message.payload,
+                              now_ms](Store& store) { return work(store, key, payload, now_ms); },
+                             need);
+  if (!answered) co_return reject(message, failed_inside(answered.error()));
+  if (!*answered) co_return reject(message, answered->error());
+  // Of a change everybody has heard by now.
+  if (topic.below == "get") link_.publish(message.topic + "/accepted", **std::move(answered));
+}
+
+void ShadowService::reject(const net::MqttMessage& message, const formats::ShadowError& error) {
+  link_.publish(message.topic + "/rejected",
+                formats::shadow_rejected(error, env_.clock.wall_ms() / 1000,
+                                         formats::shadow_client_token(message.payload)));
 }
 
 }  // namespace skerry::fleet

@@ -160,6 +160,13 @@ const std::vector<const char*> kEndings = {
     "CREATE TABLE job_endings (job_id TEXT PRIMARY KEY, begun BIGINT NOT NULL, "
     "status TEXT NOT NULL) WITHOUT ROWID"};
 
+// Migration 21: device shadows; each row is one of formats/shadow.h.
+const std::vector<const char*> kShadows = {
+    "CREATE TABLE shadows (thing TEXT NOT NULL, name TEXT NOT NULL, record TEXT NOT NULL, "
+    "deleted BIGINT NOT NULL, changed_ms BIGINT NOT NULL, PRIMARY KEY (thing, name)) "
+    "WITHOUT ROWID",
+    "CREATE INDEX shadows_by_deletion ON shadows (deleted, changed_ms)"};
+
 Result<void> move_executions(Database& database) {
   SKERRY_ASSIGN(auto things, database.select("SELECT DISTINCT thing FROM job_executions",
                                              [](const Row& row) { return row.text("thing"); }));
@@ -276,6 +283,7 @@ const std::vector<Migration>& migrations() {
       {18, kComponentEvents},
       {19, kEndings},
       {20, kDeviceMetrics},
+      {21, kShadows},
   };
   return kMigrations;
 }

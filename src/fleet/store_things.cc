@@ -87,12 +87,13 @@ Result<void> Store::delete_thing(const ThingName& name) {
     SKERRY_TRY(
         database_->execute("DELETE FROM job_executions WHERE cohort = :cohort AND thing = :thing",
                            rollout::cohort_of(name), name.str()));
-    for (const char* statement : {"DELETE FROM installed_components WHERE thing = :thing",
-                                  "DELETE FROM component_histories WHERE thing = :thing",
-                                  "DELETE FROM component_events WHERE thing = :thing",
-                                  "DELETE FROM core_devices WHERE thing = :thing",
-                                  "DELETE FROM presence WHERE thing = :thing",
-                                  "DELETE FROM memberships WHERE thing = :thing"}) {
+    for (const char* statement :
+         {"DELETE FROM installed_components WHERE thing = :thing",
+          "DELETE FROM component_histories WHERE thing = :thing",
+          "DELETE FROM component_events WHERE thing = :thing",
+          "DELETE FROM core_devices WHERE thing = :thing",
+          "DELETE FROM presence WHERE thing = :thing", "DELETE FROM shadows WHERE thing = :thing",
+          "DELETE FROM memberships WHERE thing = :thing"}) {
       SKERRY_TRY(database_->execute(statement, name.str()));
     }
     SKERRY_ASSIGN(int64_t touched,

@@ -5,6 +5,8 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "formats/names.h"
+
 namespace skerry::formats {
 namespace {
 
@@ -245,6 +247,27 @@ ShadowResult<void> check_shadow_name(std::string_view name) {
 std::string shadow_topic(std::string_view thing, std::string_view name) {
   std::string topic = "$aws/things/" + std::string(thing) + "/shadow";
   return name.empty() ? topic : topic + "/name/" + std::string(name);
+}
+
+std::optional<ShadowTopic> parse_shadow_topic(std::string_view topic) {
+  constexpr std::string_view kThings = "$aws/things/", kShadow = "/shadow/", kNamed = "name/";
+  if (!topic.starts_with(kThings)) return std::nullopt;
+  topic.remove_prefix(kThings.size());
+  const std::string_view thing = topic.substr(0, topic.find('/'));
+  topic.remove_prefix(thing.size());
+  auto checked = parse_thing_name(thing);
+  if (!checked || !topic.starts_with(kShadow)) return std::nullopt;
+  topic.remove_prefix(kShadow.size());
+  ShadowTopic parsed{{*std::move(checked), ""}, ""};
+  if (topic.starts_with(kNamed)) {
+    topic.remove_prefix(kNamed.size());
+    parsed.key.name = topic.substr(0, topic.find('/'));
+    if (parsed.key.name.empty() || !check_shadow_name(parsed.key.name)) return std::nullopt;
+    if (topic.size() == parsed.key.name.size()) return std::nullopt;
+    topic.remove_prefix(parsed.key.name.size() + 1);
+  }
+  parsed.below = topic;
+  return parsed;
 }
 
 std::string shadow_document(const Shadow& shadow, int64_t now_s, const ClientToken& token) {

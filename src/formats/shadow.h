@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/named_type.h"
 #include "formats/json_ptr.h"
 
 namespace skerry::formats {
@@ -32,6 +33,12 @@ struct ShadowError {
 };
 template <class T>
 using ShadowResult = std::expected<T, ShadowError>;
+
+struct ShadowKey {
+  ThingName thing;
+  std::string name;  // "": the classic shadow
+  auto operator<=>(const ShadowKey&) const = default;
+};
 
 // The part "desired" or "reported": its state and metadata, both null where there is none.
 struct ShadowPart {
@@ -68,6 +75,12 @@ ShadowResult<void> check_shadow_name(std::string_view name);
 
 // "$aws/things/T/shadow" or "$aws/things/T/shadow/name/N".
 std::string shadow_topic(std::string_view thing, std::string_view name);
+struct ShadowTopic {
+  ShadowKey key;
+  std::string below;  // "get", "update/accepted", …
+};
+// Nothing where it is no topic of a shadow, or one of a shadow that there cannot be.
+std::optional<ShadowTopic> parse_shadow_topic(std::string_view topic);
 
 using ClientToken = std::optional<std::string>;
 // What get/accepted carries. The shadow exists.

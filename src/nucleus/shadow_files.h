@@ -11,10 +11,7 @@
 
 namespace skerry::nucleus {
 
-struct ShadowKey {
-  ThingName thing;
-  std::string name;  // "": the classic shadow
-};
+using formats::ShadowKey;
 
 struct ShadowChange {
   formats::Shadow before, after;

@@ -13,7 +13,7 @@ import unittest
 import botocore.session
 
 PROGRAM = sys.argv.pop(1)
-SERVICES = {"greengrass": "greengrassv2", "iot": "iot"}
+SERVICES = {"greengrass": "greengrassv2", "iot": "iot", "iotdata": "iot-data"}
 # Ours, beyond the model: what a stock client never sends.
 EXTENSIONS = {("CreateComponentVersion", "skerry-force")}
 UNICODE_CLASSES = re.compile(r"\\p\{")

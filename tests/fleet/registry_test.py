@@ -309,15 +309,6 @@ class Jobs(ApiTest):
         self.iot.delete_job(jobId=self.job, force=True)
         self.assert_fails("ResourceNotFoundException", 404, self.iot.describe_job, jobId=self.job)
 
-    def test_shadow_requests_are_answered(self):
-        shadow = f"$aws/things/{self.device.name}/shadow"
-        self.mqtt.subscribe(shadow + "/#")
-        for topic, code in ((shadow + "/get", 404), (shadow + "/name/own/get", 404),
-                            (shadow + "/update", 400), (shadow + "/name/own/delete", 404)):
-            self.mqtt.publish(topic, {"clientToken": topic[-20:]})
-            answer = self.mqtt.wait_for(topic + "/rejected")
-            self.assertEqual((answer["code"], answer["clientToken"]), (code, topic[-20:]))
-
 
 if __name__ == "__main__":
     unittest.main()

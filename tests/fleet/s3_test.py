@@ -429,7 +429,6 @@ class OtherServices(ClientTest):
     def test_services_that_are_not_here_say_so_in_their_own_protocol(self):
         for service, call, arguments in (
                 ("secretsmanager", "list_secrets", {}), ("logs", "describe_log_groups", {}),
-                ("iot-data", "get_thing_shadow", {"thingName": "t"}),
                 ("iot-data", "publish", {"topic": "t"}),
                 ("iot-jobs-data", "get_pending_job_executions", {"thingName": "t"}),
                 ("iam", "list_users", {}), ("lambda", "list_functions", {})):

@@ -55,6 +55,8 @@ struct ModelledException {
 inline constexpr ModelledException kVersionConflict{409, "VersionConflictException"};
 inline constexpr ModelledException kInvalidStateTransition{409, "InvalidStateTransitionException"};
 inline constexpr ModelledException kDeleteConflict{409, "DeleteConflictException"};
+inline constexpr ModelledException kConflict{409, "ConflictException"};
+inline constexpr ModelledException kTooLarge{413, "RequestEntityTooLargeException"};
 
 // One operation on its way: it runs as one unit of work (store_pool.h), and its effects are the
 // session's.
@@ -81,11 +83,12 @@ struct Paged {
 // An operation answers with the JSON object of its output. Its errors become the service's modelled
 // exceptions by their code (router.cc). What it changed is undone where it returns one.
 struct Route {
-  std::string_view service;  // of the signature: "greengrass", "iot", or "skerry" for our own
-  std::string_view name;     // "CreateThing"
-  std::string_view method;   // GET changes nothing: it runs in a reader's session
-  std::string_view path;     // "/things/{thingName}"; {name+} takes the rest of the path
-  int status = 200;          // of the answer where it succeeds
+  // Of the signature: "greengrass", "iot", "iotdata", or "skerry" for our own.
+  std::string_view service;
+  std::string_view name;    // "CreateThing"
+  std::string_view method;  // GET changes nothing: it runs in a reader's session
+  std::string_view path;    // "/things/{thingName}"; {name+} takes the rest of the path
+  int status = 200;         // of the answer where it succeeds
   std::span<const Field> (*fields)() = nullptr;  // operation() in fields.h makes these two
   Result<nlohmann::json> (*run)(const ApiServices& services, Store& store, std::string_view name,
                                 RawRequest raw, const ModelledException*& exception) = nullptr;
@@ -122,5 +125,6 @@ std::span<const Route> overview_routes();
 std::span<const Route> metric_routes();
 std::span<const Route> model_routes();
 std::span<const Route> rollout_routes();
+std::span<const Route> shadow_routes();
 
 }  // namespace skerry::fleet::aws

@@ -11,6 +11,7 @@ using nlohmann::json;
 // Null where the field was not given.
 Result<json> given(const Field& field, RawRequest& raw) {
   const std::string name(field.name);
+  if (field.in == In::kPayload) return raw.payload.empty() ? json() : json(raw.payload);
   if (field.in == In::kBody) {
     auto found = raw.body.find(name);
     if (found == raw.body.end() || found->is_null()) return json();

@@ -25,10 +25,11 @@ struct RawRequest {
   std::multimap<std::string, std::string> query;  // decoded
   std::map<std::string, std::string> headers;     // names in lower case
   nlohmann::json body;                            // an object; empty where there is no body
+  std::string_view payload;                       // the body as it came; of the caller
   std::string actor;                              // who asks
 };
 
-enum class In { kPath, kQuery, kHeader, kBody };
+enum class In { kPath, kQuery, kHeader, kBody, kPayload };  // the last: the body as a whole
 
 struct Field {
   std::string_view name;  // on the wire; of a header in lower case
@@ -72,6 +73,10 @@ struct Fields {
   template <auto Member>
   static constexpr Field body(std::string_view name, const Shape& shape, bool required = false) {
     return {name, In::kBody, &shape, required, &store<Member>};
+  }
+  template <auto Member>
+  static constexpr Field payload(std::string_view name, const Shape& shape) {
+    return {name, In::kPayload, &shape, true, &store<Member>};
   }
 
  private:

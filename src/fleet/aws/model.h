@@ -102,7 +102,11 @@ extern const Shape kPrincipalType;
 extern const Shape kReasonCode;
 extern const Shape kTargetSelection;
 
-// --- both ---
+// --- iot-data ---
+extern const Shape kShadowDocument;
+extern const Shape kShadowName;
+
+// --- several ---
 extern const Shape kBoolean;
 extern const Shape kLong;
 extern const Shape kNonEmpty;

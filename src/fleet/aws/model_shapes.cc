@@ -230,6 +230,9 @@ constexpr Shape kPrincipalType = one_of(kPrincipalTypes);
 constexpr Shape kReasonCode{.type = Type::kString, .max = 128, .pattern = &kReasonCodePattern};
 constexpr Shape kTargetSelection = one_of(kSelections);
 
+constexpr Shape kShadowDocument{.type = Type::kBlob};
+constexpr Shape kShadowName = text(1, 64, &kShadowNamePattern);
+
 constexpr Shape kBoolean = kPlainBoolean;
 constexpr Shape kLong = kPlainLong;
 constexpr Shape kNonEmpty = kFilled;

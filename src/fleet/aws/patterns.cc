@@ -26,6 +26,7 @@ bool words(std::string_view text) {
 constexpr char kDash[] = "-";
 constexpr char kDashes[] = "_-";
 constexpr char kInNames[] = ":_-";
+constexpr char kInShadowNames[] = "$:_-";
 constexpr char kInAttributeNames[] = "_.,@/:#-";
 constexpr char kInAttributeValues[] = "_.,@/:#=[]-";
 
@@ -163,6 +164,7 @@ constexpr Pattern kMarkerPattern{"[A-Za-z0-9+/]+={0,2}", marker};
 constexpr Pattern kNamePattern{"[a-zA-Z0-9:_-]+", words<kInNames>};
 constexpr Pattern kPrintablePattern{"[^\\p{C}]+", printable};
 constexpr Pattern kReasonCodePattern{"[\\p{Upper}\\p{Digit}_]+", reason_code};
+constexpr Pattern kShadowNamePattern{"[$a-zA-Z0-9:_-]+", words<kInShadowNames>};
 constexpr Pattern kTagKeyPattern{"^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$", tag_key};
 constexpr Pattern kTaggedArnPattern{
     "arn:[^:]*:greengrass:[^:]*:(aws|[0-9]+):(components|deployments|coreDevices):.*", tagged_arn};
@@ -175,8 +177,8 @@ std::span<const Pattern* const> all_patterns() {
       &kAnythingPattern,    &kAttributeNamePattern, &kAttributeValuePattern, &kCertificateIdPattern,
       &kClientTokenPattern, &kComponentArnPattern,  &kDescriptionPattern,    &kGroupArnPattern,
       &kGroupIdPattern,     &kJobIdPattern,         &kMarkerPattern,         &kNamePattern,
-      &kPrintablePattern,   &kReasonCodePattern,    &kTagKeyPattern,         &kTaggedArnPattern,
-      &kTargetArnPattern,   &kVersionArnPattern};
+      &kPrintablePattern,   &kReasonCodePattern,    &kShadowNamePattern,     &kTagKeyPattern,
+      &kTaggedArnPattern,   &kTargetArnPattern,     &kVersionArnPattern};
   return kAll;
 }
 

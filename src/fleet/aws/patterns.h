@@ -19,6 +19,7 @@ extern const Pattern kMarkerPattern;
 extern const Pattern kNamePattern;
 extern const Pattern kPrintablePattern;
 extern const Pattern kReasonCodePattern;
+extern const Pattern kShadowNamePattern;
 extern const Pattern kTagKeyPattern;
 extern const Pattern kTaggedArnPattern;
 extern const Pattern kTargetArnPattern;

@@ -16,7 +16,7 @@ using nlohmann::json;
 using namespace skerry::fleet;
 
 std::string name_of(aws::In in) {
-  constexpr std::string_view kNames[] = {"uri", "querystring", "header", "body"};
+  constexpr std::string_view kNames[] = {"uri", "querystring", "header", "body", "body"};
   return std::string(kNames[static_cast<size_t>(in)]);
 }
 

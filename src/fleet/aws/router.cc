@@ -53,7 +53,7 @@ constexpr Exception kIotExceptions[] = {
 net::HttpResponse exception_response(std::string_view service, const Error& error,
                                      const std::string& request_id) {
   std::span<const Exception> table = kGreengrassExceptions;
-  if (service == "iot") table = kIotExceptions;
+  if (service.starts_with("iot")) table = kIotExceptions;
   auto found =
       std::ranges::find_if(table, [&](const Exception& e) { return e.code == error.code(); });
   if (found == table.end() || error.code() == Code::kInternal) {
@@ -85,27 +85,37 @@ net::HttpResponse refusal_response(Protocol protocol, const net::SigV4Refusal& r
   return protocol_error(protocol, 403, "InvalidSignatureException", refusal.message);
 }
 
-// Operations of greengrassv2 that this API does not have. The last two are the data plane's.
+// Operations of services that are here which this API does not have.
 struct Unserved {
+  std::string_view service;
   std::string_view method;
   std::string_view path;
   std::string_view name;
 };
 
 constexpr Unserved kUnserved[] = {
-    {"PUT", "/greengrass/servicerole", "AssociateServiceRoleToAccount"},
-    {"GET", "/greengrass/servicerole", "GetServiceRoleForAccount"},
-    {"DELETE", "/greengrass/servicerole", "DisassociateServiceRoleFromAccount"},
-    {"GET", "/greengrass/things/{thing}/connectivityInfo", "GetConnectivityInfo"},
-    {"PUT", "/greengrass/things/{thing}/connectivityInfo", "UpdateConnectivityInfo"},
-    {"POST", "/greengrass/v2/coreDevices/{thing}/associateClientDevices",
+    {"greengrass", "PUT", "/greengrass/servicerole", "AssociateServiceRoleToAccount"},
+    {"greengrass", "GET", "/greengrass/servicerole", "GetServiceRoleForAccount"},
+    {"greengrass", "DELETE", "/greengrass/servicerole", "DisassociateServiceRoleFromAccount"},
+    {"greengrass", "GET", "/greengrass/things/{thing}/connectivityInfo", "GetConnectivityInfo"},
+    {"greengrass", "PUT", "/greengrass/things/{thing}/connectivityInfo", "UpdateConnectivityInfo"},
+    {"greengrass", "POST", "/greengrass/v2/coreDevices/{thing}/associateClientDevices",
      "BatchAssociateClientDeviceWithCoreDevice"},
-    {"POST", "/greengrass/v2/coreDevices/{thing}/disassociateClientDevices",
+    {"greengrass", "POST", "/greengrass/v2/coreDevices/{thing}/disassociateClientDevices",
      "BatchDisassociateClientDeviceFromCoreDevice"},
-    {"GET", "/greengrass/v2/coreDevices/{thing}/associatedClientDevices",
+    {"greengrass", "GET", "/greengrass/v2/coreDevices/{thing}/associatedClientDevices",
      "ListClientDevicesAssociatedWithCoreDevice"},
-    {"GET", "/greengrass/v2/components/{arn}/artifacts/{name+}", "GetComponentVersionArtifact"},
-    {"POST", "/greengrass/v2/resolveComponentCandidates", "ResolveComponentCandidates"},
+    {"greengrass", "GET", "/greengrass/v2/components/{arn}/artifacts/{name+}",
+     "GetComponentVersionArtifact"},
+    {"greengrass", "POST", "/greengrass/v2/resolveComponentCandidates",
+     "ResolveComponentCandidates"},
+    {"iotdata", "POST", "/topics/{topic+}", "Publish"},
+    {"iotdata", "GET", "/retainedMessage/{topic+}", "GetRetainedMessage"},
+    {"iotdata", "GET", "/retainedMessage", "ListRetainedMessages"},
+    {"iotdata", "GET", "/connections/{client}", "GetConnection"},
+    {"iotdata", "DELETE", "/connections/{client}", "DeleteConnection"},
+    {"iotdata", "GET", "/connections/{client}/subscriptions", "ListSubscriptions"},
+    {"iotdata", "POST", "/connections/{client}/messages", "SendDirectMessage"},
 };
 
 Result<json> parse_body(const std::string& body) {
@@ -138,6 +148,7 @@ Result<RawRequest> read_request(const net::HttpRequest& request,
   RawRequest raw;
   raw.path = std::move(path);
   SKERRY_ASSIGN(raw.body, parse_body(request.body));
+  raw.payload = request.body;
   SKERRY_ASSIGN(auto options, net::parse_query(net::split_target(request.target).second));
   for (auto& [name, value] : options) raw.query.emplace(std::move(name), std::move(value));
   for (const auto& [name, value] : request.headers.fields()) {
@@ -180,7 +191,7 @@ std::vector<Route> all_routes() {
   for (auto table :
        {component_routes(), deployment_routes(), device_routes(), tag_routes(), thing_routes(),
         group_routes(), certificate_routes(), job_routes(), access_routes(), overview_routes(),
-        metric_routes(), model_routes(), rollout_routes()}) {
+        metric_routes(), model_routes(), rollout_routes(), shadow_routes()}) {
     routes.insert(routes.end(), table.begin(), table.end());
   }
   return routes;
@@ -254,7 +265,7 @@ io::Task<net::HttpResponse> Router::dispatch(Identity who, std::string service,
         route, {std::move(who), std::move(*values), std::move(request), std::move(request_id)});
   }
   for (const Unserved& one : kUnserved) {
-    if (service != "greengrass" || one.method != request.method || !match_path(one.path, path)) {
+    if (one.service != service || one.method != request.method || !match_path(one.path, path)) {
       continue;
     }
     co_return error_response(501, "NotImplementedException",
