@@ -13,6 +13,7 @@
 #include "compile/integer_form.h"
 #include "compile/kernels/check.h"
 #include "compile/lower.h"
+#include "compile/plain_form.h"
 #include "compile/plan.h"
 #include "compile/real_form.h"
 #include "compile/toolchain.h"
@@ -221,6 +222,8 @@ Result<std::unique_ptr<graph::Graph>> prepare(const graph::Graph& graph) {
                                                 input->name(), to_string(input->type())));
   }
   SKERRY_TRY(to_real_form(*prepared));
+  SKERRY_TRY(optimise::run_passes(*prepared));
+  SKERRY_TRY(to_plain_form(*prepared));
   SKERRY_TRY(optimise::run_passes(*prepared));
   SKERRY_TRY(to_integer_form(*prepared));
   return prepared;

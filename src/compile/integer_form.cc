@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "compile/quantised.h"
+#include "compile/rewriting.h"
 #include "graph/executor.h"
 #include "graph/inference.h"
 #include "graph/ops/quantisation.h"
@@ -152,7 +153,7 @@ void Rewriter::finish(Node& quantise, Value& result, const Scale& y, const Limit
     last = &make("Clip", {last, &byte(y.type, limits.low), &byte(y.type, limits.high)}, quantise,
                  *quantise.output(0));
   }
-  quantise.output(0)->replace_uses(*last);
+  take_place(graph_, *quantise.output(0), *last);
 }
 
 namespace {
@@ -393,7 +394,7 @@ void Rewriter::make_unsigned() {
     real.set_type({.element = DataType::kFp32, .shape = old.type().shape});
     Value& back =
         make("QuantizeLinear", {&real, &number(1), &byte(DataType::kInt8, 0)}, *node, old);
-    old.replace_uses(back);
+    take_place(graph_, old, back);
   }
 }
 

@@ -44,6 +44,25 @@ TEST(KernelMath, ErrorsAreThoseThatAreStated) {
   });
 }
 
+TEST(KernelMath, LogarithmsAndRounding) {
+  for_all(0, 3e38f, [](float x) {
+    const double want = std::log(static_cast<double>(x));
+    if (x == 0) return;
+    ASSERT_LE(std::abs(kernels::log_of(x) - want), 1.5e-7 * std::max(std::abs(want), 0.5)) << x;
+  });
+  EXPECT_EQ(kernels::log_of(0), -std::numeric_limits<float>::infinity());
+  EXPECT_TRUE(std::isnan(kernels::log_of(-1)));
+  EXPECT_TRUE(std::isnan(kernels::log_of(std::nanf(""))));
+  EXPECT_EQ(kernels::log_of(1e-45f), std::log(1e-45f));
+  for_all(-1e30f, 1e30f, [](float x) {
+    ASSERT_EQ(kernels::round_of(x), std::nearbyint(x)) << x;
+    ASSERT_EQ(kernels::floor_of(x), std::floor(x)) << x;
+    ASSERT_EQ(kernels::ceil_of(x), std::ceil(x)) << x;
+  });
+  EXPECT_NEAR(kernels::softplus_of(20), std::log1p(std::exp(20.0)), 1e-5);
+  EXPECT_NEAR(kernels::softplus_of(-20), std::log1p(std::exp(-20.0)), 1e-8);
+}
+
 TEST(KernelMath, EndsAreWhatTheyShouldBe) {
   const float infinity = std::numeric_limits<float>::infinity();
   EXPECT_EQ(kernels::exp_of(-infinity), 0);

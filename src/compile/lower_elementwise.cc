@@ -33,8 +33,15 @@ constexpr Expression kExpressions[] = {
     {"Tanh", "tanh_of({0})"},
     {"Erf", "erf_of({0})"},
     {"HardSwish", "{0} * smaller_of(larger_of({0} * 0x1.555556p-3f + 0.5f, 0.0f), 1.0f)"},
-    {"Floor", "__builtin_floorf({0})"},
-    {"Ceil", "__builtin_ceilf({0})"},
+    {"Floor", "floor_of({0})"},
+    {"Ceil", "ceil_of({0})"},
+    {"Round", "round_of({0})"},
+    {"Sign", "sign_of({0})"},
+    {"Log", "log_of({0})"},
+    {"Softplus", "softplus_of({0})"},
+    {"Softsign", "{0} / (1.0f + __builtin_fabsf({0}))"},
+    {"Mish", "{0} * tanh_of(softplus_of({0}))"},
+    {"PRelu", "{0} < 0 ? {1} * {0} : {0}"},
     {"Where", "{0} ? {1} : {2}", true},
     {"Equal", "{0} == {1}", true},
     {"Greater", "{0} > {1}", true},
@@ -77,6 +84,17 @@ Result<std::string> special_expression(const Node& node) {
     return fmt::format("{{0}} < 0 ? {:a}f * (exp_of({{0}}) - 1.0f) : {{0}}",
                        node.float_of("alpha"));
   }
+  if (node.op() == "Celu") {
+    const float alpha = node.float_of("alpha");
+    return fmt::format("{{0}} < 0 ? {0:a}f * (exp_of({{0}} / {0:a}f) - 1.0f) : {{0}}", alpha);
+  }
+  if (node.op() == "Selu") {
+    return fmt::format("{1:a}f * ({{0}} < 0 ? {0:a}f * (exp_of({{0}}) - 1.0f) : {{0}})",
+                       node.float_of("alpha"), node.float_of("gamma"));
+  }
+  if (node.op() == "ThresholdedRelu") {
+    return fmt::format("{{0}} > {:a}f ? {{0}} : 0.0f", node.float_of("alpha"));
+  }
   if (node.op() == "HardSigmoid") {
     return fmt::format("smaller_of(larger_of({:a}f * {{0}} + {:a}f, 0.0f), 1.0f)",
                        node.float_of("alpha"), node.float_of("beta"));
@@ -95,16 +113,15 @@ Result<std::string> special_expression(const Node& node) {
     const DataType to = node.output(0)->type().element;
     const DataType from = node.input(0)->type().element;
     if (to == DataType::kBool) return "{0} != 0";
-    if (tensor::is_float(from) && to != DataType::kFp32) {
-      return refuse(node, "casts from FP32 to integers have no code");
-    }
-    return fmt::format("static_cast<{}>({{0}})", c_type(to));
+    const bool to_integer = tensor::is_float(from) && to != DataType::kFp32;
+    return fmt::format("static_cast<{}>({}{{0}})", c_type(to), to_integer ? "(int64_t)" : "");
   }
   return refuse(node, "the compiler has neither a kernel nor plain loops for this operator");
 }
 
-constexpr graph::Op kSpecial[] = {"Clip", "LeakyRelu", "Elu",  "HardSigmoid",
-                                  "Gelu", "Pow",       "Cast", "CastLike"};
+constexpr graph::Op kSpecial[] = {"Clip",        "LeakyRelu",       "Elu",  "Celu", "Selu",
+                                  "HardSigmoid", "ThresholdedRelu", "Gelu", "Pow",  "Cast",
+                                  "CastLike"};
 
 Result<std::string> expression_of(const Node& node) {
   const Expression* expression = find_expression(node.op());

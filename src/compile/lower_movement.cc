@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "compile/lowering.h"
+#include "graph/evaluation.h"
 
 namespace skerry::compile {
 
@@ -99,9 +100,8 @@ Result<void> lower_pad(Lowering& lowering, const Region& region) {
   const graph::Constant* pads = Lowering::constant(node.input(1));
   const graph::Constant* value = Lowering::constant(node.input(2));
   if (node.string_of("mode") != "constant" || pads == nullptr || node.input(3) != nullptr ||
-      (node.input(2) != nullptr && value == nullptr) ||
-      node.input(0)->type().element != DataType::kFp32) {
-    return refuse(node, "there is code for constant padding of FP32 along all axes only");
+      (node.input(2) != nullptr && value == nullptr)) {
+    return refuse(node, "there is code for constant padding along all axes only");
   }
   const View x = lowering.view(*node.input(0));
   const auto counts = *graph::ints_of(*pads);
@@ -113,12 +113,16 @@ Result<void> lower_pad(Lowering& lowering, const Region& region) {
   Program& program = lowering.program();
   const auto shape = shape_of(*region.output);
   const View y = lowering.new_row_major(*region.output, shape);
-  const float fill = value == nullptr ? 0 : value->as<float>()[0];
+  const double number = value == nullptr ? 0 : graph::Array::from(value->view()).to_doubles()[0];
+  const std::string_view type = c_type(program.storage(y).type);
+  const std::string fill = type == "float" ? fmt::format("{:a}f", static_cast<float>(number))
+                                           : fmt::format("{}", static_cast<int64_t>(number));
   Step& step = lowering.add_step("loop", region, {}, {y.storage});
-  step.call = [&program, y, shape, fill] {
+  step.call = [&program, y, shape, type, fill] {
     return loops(
-        shape, {{fmt::format("float* y = {};", program.pointer(y, true)), "y", program.strides(y)}},
-        [&](const auto& at) { return fmt::format("{} = {:a}f;", at[0], fill); });
+        shape,
+        {{fmt::format("{}* y = {};", type, program.pointer(y, true)), "y", program.strides(y)}},
+        [&](const auto& at) { return fmt::format("{} = {};", at[0], fill); });
   };
   SKERRY_TRY(lowering.copy(x, part_of(y, starts, x.shape), region.output->name()));
   lowering.set_view(*region.output, y);

@@ -115,6 +115,7 @@ struct Fold {
 };
 constexpr Fold kFolds[] = {{"ReduceMean", "0", "{0} += {1}"},
                            {"ReduceSum", "0", "{0} += {1}"},
+                           {"ReduceProd", "1", "{0} *= {1}"},
                            {"ReduceMax", "-__builtin_inff()", "{0} = larger_of({0}, {1})"},
                            {"ReduceMin", "__builtin_inff()", "{0} = smaller_of({0}, {1})"}};
 
@@ -158,6 +159,40 @@ Result<void> lower_reduce(Lowering& lowering, const Region& region) {
                              element[1], fold.start, inside,
                              fmt::format(fmt::runtime(fold.step), "value", each), element[0],
                              mean ? fmt::format(" / {}.0f", count) : "");
+        });
+  };
+  return {};
+}
+
+// The index of the largest or smallest element along an axis, the first or the last such.
+Result<void> lower_arg(Lowering& lowering, const Region& region) {
+  const Node& node = *region.main;
+  const View x = lowering.view(*node.input(0));
+  Program& program = lowering.program();
+  const std::string_view type = c_type(program.storage(x).type);
+  const int64_t given = node.int_of("axis");
+  const auto axis =
+      static_cast<size_t>(given < 0 ? given + static_cast<int64_t>(x.shape.size()) : given);
+  std::vector<int64_t> kept = x.shape;
+  const int64_t count = std::exchange(kept[axis], 1);
+  const View made = lowering.new_row_major(*region.output, kept);
+  program.storages[made.storage].is_dense = true;
+  lowering.set_view(*region.output, Lowering::reshaped(made, shape_of(*region.output)));
+  const std::string better = fmt::format("{}{}", node.op() == "ArgMax" ? ">" : "<",
+                                         node.int_of("select_last_index") != 0 ? "=" : "");
+  Step& step = lowering.add_step("loop", region, {x.storage}, {made.storage});
+  step.is_exact = true;
+  step.call = [&program, x, made, kept, axis, count, type, better] {
+    const auto from = program.strides(x);
+    return loops(
+        kept,
+        {{fmt::format("int64_t* y = {};", program.pointer(made, true)), "y", program.strides(made)},
+         {fmt::format("const {}* x = {};", type, program.pointer(x, false)), "x", from}},
+        [&](const auto& at) {
+          return fmt::format(
+              "const {0}* p = &{1}; int best = 0; for (int k = 1; k < {2}; ++k) "
+              "if (p[k * {3}] {4} p[best * {3}]) best = k; {5} = best;",
+              type, at[1], count, from[axis], better, at[0]);
         });
   };
   return {};

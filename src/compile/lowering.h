@@ -78,6 +78,7 @@ Result<void> lower_product(Lowering& lowering, const Region& region);  // Gemm, 
 Result<void> lower_pool(Lowering& lowering, const Region& region);     // lower_pool.cc
 Result<void> lower_softmax(Lowering& lowering, const Region& region);
 Result<void> lower_reduce(Lowering& lowering, const Region& region);
+Result<void> lower_arg(Lowering& lowering, const Region& region);          // ArgMax, ArgMin
 Result<void> lower_elementwise(Lowering& lowering, const Region& region);  // lower_elementwise.cc
 bool is_elementwise(graph::Op op);
 Result<void> lower_reshape(Lowering& lowering, const Region& region);  // lower_movement.cc

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "compile/rewriting.h"
 #include "graph/inference.h"
 #include "graph/verify.h"
 
@@ -87,7 +88,7 @@ class Unfolder {
       result = make("QuantizeLinear", {result, node.input(scale), node.input(scale + 1)}, node,
                     std::move(attributes));
     }
-    node.output(0)->replace_uses(*result);
+    take_place(graph_, *node.output(0), *result);
     graph_.erase(node);
   }
 

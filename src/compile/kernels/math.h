@@ -77,6 +77,71 @@ SKERRY_INLINE void softmax_row(const float* x, int x_step, float* y, int y_step,
   for (int i = 0; i < count; ++i) y[i * y_step] /= sum;
 }
 
+// The natural logarithm, within 1.5·10⁻⁷ of itself or of ½: a polynomial on [√½, √2], and the
+// exponent by its bits.
+SKERRY_INLINE float log_of(float x) {
+  const bool tiny = x < 1.17549435e-38f;
+  const float scaled = tiny ? x * 8388608.0f : x;
+  int32_t bits;
+  memcpy(&bits, &scaled, 4);
+  int32_t order = ((bits >> 23) & 0xff) - (tiny ? 149 : 126);
+  bits = (bits & 0x7fffff) | 0x3f000000;
+  float m;
+  memcpy(&m, &bits, 4);
+  const bool low = m < 0.707106781f;
+  order -= low ? 1 : 0;
+  m = low ? m + m - 1.0f : m - 1.0f;
+  float p = 7.0376836292e-2f;
+  p = p * m - 1.1514610310e-1f;
+  p = p * m + 1.1676998740e-1f;
+  p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f;
+  p = p * m - 1.6668057665e-1f;
+  p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f;
+  p = p * m + 3.3333331174e-1f;
+  const float square = m * m, n = static_cast<float>(order);
+  const float result = m + (p * m * square - n * 2.12194440e-4f - 0.5f * square) + n * 0.693359375f;
+  return x == 0               ? -__builtin_inff()
+         : !(x > 0)           ? __builtin_nanf("")
+         : x > 3.40282347e38f ? x
+                              : result;
+}
+
+SKERRY_INLINE float softplus_of(float x) {
+  return (x > 0 ? x : x == x ? 0.0f : x) + log_of(1.0f + exp_of(-__builtin_fabsf(x)));
+}
+
+// Rounding, without libm where the machine has no instruction for it.
+SKERRY_INLINE float truncated(float x) {
+  return __builtin_fabsf(x) < 8388608.0f ? static_cast<float>(static_cast<int32_t>(x)) : x;
+}
+SKERRY_INLINE float floor_of(float x) {
+#if defined(__riscv)
+  const float whole = truncated(x);
+  return whole > x ? whole - 1.0f : whole;
+#else
+  return __builtin_floorf(x);
+#endif
+}
+SKERRY_INLINE float ceil_of(float x) {
+#if defined(__riscv)
+  const float whole = truncated(x);
+  return whole < x ? whole + 1.0f : whole;
+#else
+  return __builtin_ceilf(x);
+#endif
+}
+// Ties to even.
+SKERRY_INLINE float round_of(float x) {
+  const float size = __builtin_fabsf(x);
+  const float whole = size < 8388608.0f ? (size + 8388608.0f) - 8388608.0f : size;
+  return x < 0 ? -whole : x == x ? whole : x;
+}
+SKERRY_INLINE float sign_of(float x) {
+  return x > 0 ? 1.0f : x < 0 ? -1.0f : x;
+}
+
 SKERRY_INLINE float sqrt_of(float x) {
   return __builtin_sqrtf(x);
 }
