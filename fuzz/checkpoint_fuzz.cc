@@ -3,12 +3,12 @@
 #include <cstdlib>
 
 #include "base/sha256.h"
-#include "train/checkpoint.h"
+#include "formats/checkpoint.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string bytes(reinterpret_cast<const char*>(data), size);
   bytes += skerry::sha256(bytes);
-  const auto checkpoint = skerry::train::decode_checkpoint(bytes);
-  if (checkpoint && skerry::train::encode(*checkpoint) != bytes) abort();
+  const auto checkpoint = skerry::formats::decode_checkpoint(bytes);
+  if (checkpoint && skerry::formats::encode(*checkpoint) != bytes) abort();
   return 0;
 }

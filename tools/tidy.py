@@ -39,14 +39,15 @@ ARROWS = {
     "gateway": {"tensor", "net", "io", "base"},
     "flow": {"pipeline", "formats", "tensor", "rpc", "net", "io", "base"},
     "optimise": {"runtime", "graph", "tensor", "io", "base"},
-    "train": {"optimise", "runtime", "graph", "tensor", "io", "base"},
+    "train": {"formats", "optimise", "runtime", "graph", "tensor", "io", "base"},
     "compile": {"optimise", "runtime", "graph", "tensor", "io", "base"},
     "nucleus": {"formats", "rpc", "net", "io", "base"},
     "streams": {"formats", "rpc", "net", "io", "base"},
-    "fleet": {"formats", "rpc", "net", "io", "base"},
+    "fleet": {"federated", "tensor", "formats", "rpc", "net", "io", "base"},
     "serve": {"monitor", "pipeline", "runtime", "tensor", "formats", "rpc", "net", "io", "base"},
-    "federated": {"train", "optimise", "graph", "tensor", "formats", "net", "io", "base"},
-    "cli": {"hybrid", "monitor", "compile", "federated", "train", "optimise", "runtime", "graph", "tensor", "formats", "rpc", "net", "io", "base"},
+    "federated": {"tensor", "formats", "io", "base"},
+    "learner": {"federated", "train", "optimise", "graph", "tensor", "formats", "net", "io", "base"},
+    "cli": {"hybrid", "monitor", "compile", "learner", "federated", "train", "optimise", "runtime", "graph", "tensor", "formats", "rpc", "net", "io", "base"},
 }
 
 # Seconds of compile time each: they stay inside the module that owns them.

@@ -9,7 +9,7 @@
 
 #include "cli/model_graph.h"
 #include "cli/model_optimise.h"
-#include "federated/simulation.h"
+#include "learner/simulation.h"
 #include "graph/model_file.h"
 #include "io/files.h"
 #include "optimise/names.h"
@@ -27,10 +27,10 @@ struct LearnOptions {
   bool fresh = false;
   federated::Plan plan;
   federated::LocalTraining local;
-  federated::Simulation simulation;
+  learner::Simulation simulation;
 };
 
-json to_json(const federated::SimulatedRound& one) {
+json to_json(const learner::SimulatedRound& one) {
   return {{"round", one.report.round},     {"asked", one.report.asked},
           {"updates", one.report.updates}, {"refused", one.report.refused},
           {"vanished", one.vanished},      {"trainingLoss", one.report.loss},
@@ -38,7 +38,7 @@ json to_json(const federated::SimulatedRound& one) {
           {"epsilon", one.report.epsilon}};
 }
 
-json to_json(const federated::SimulationResult& result, const LearnOptions& options) {
+json to_json(const learner::SimulationResult& result, const LearnOptions& options) {
   json rounds = json::array();
   for (const auto& one : result.rounds) rounds.push_back(to_json(one));
   rusage usage{};
@@ -61,7 +61,7 @@ json to_json(const federated::SimulationResult& result, const LearnOptions& opti
           {"out", options.out}};
 }
 
-Table round_table(const federated::SimulationResult& result) {
+Table round_table(const learner::SimulationResult& result) {
   Table table{{"ROUND", "ASKED", "UPDATES", "VANISHED", "REFUSED", "ACCURACY", "EPSILON"}, {}};
   for (const auto& one : result.rounds) {
     table.rows.push_back(
@@ -73,8 +73,8 @@ Table round_table(const federated::SimulationResult& result) {
   return table;
 }
 
-Result<federated::Attack> parse_attack(const std::string& name) {
-  using enum federated::Attack;
+Result<learner::Attack> parse_attack(const std::string& name) {
+  using enum learner::Attack;
   for (const auto& [known, attack] :
        {std::pair("none", kNone), {"nan", kNan}, {"scale", kScale}, {"flip", kFlip}}) {
     if (name == known) return attack;
@@ -83,7 +83,7 @@ Result<federated::Attack> parse_attack(const std::string& name) {
               "there is no attack '" + name + "'; there are none, nan, scale, flip");
 }
 
-Result<void> write_model(const LearnOptions& options, federated::SimulationResult& result,
+Result<void> write_model(const LearnOptions& options, learner::SimulationResult& result,
                          const json& report) {
   io::RealFiles files;
   optimise::name_nodes_apart(*result.model);
@@ -109,7 +109,7 @@ Result<void> run_simulation(const Session& session, LearnOptions& options) {
   std::filesystem::create_directories(options.out, error);
   if (error) return fail(Code::kInvalidArgument, options.out + ": " + error.message());
   options.local.clip = options.plan.clip;
-  const federated::SimulationInput input{.model = &model,
+  const learner::SimulationInput input{.model = &model,
                                          .training = &training,
                                          .test = &test,
                                          .plan = options.plan,
@@ -121,7 +121,7 @@ Result<void> run_simulation(const Session& session, LearnOptions& options) {
   io::SeededRandom noise(options.simulation.seed);
   std::vector<double> accuracies;
   auto result =
-      simulate(input, options.simulation, files, noise, [&](const federated::SimulatedRound& one) {
+      simulate(input, options.simulation, files, noise, [&](const learner::SimulatedRound& one) {
         accuracies.push_back(one.accuracy);
         session.output.progress_block(
             {"round " + std::to_string(one.report.round) + "/" +

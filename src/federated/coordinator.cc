@@ -9,14 +9,17 @@
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
-#include "train/checkpoint.h"
+#include "formats/checkpoint.h"
 
 namespace skerry::federated {
 namespace {
 
 using nlohmann::json;
 
-constexpr size_t kPiece = 1 << 16;  // numbers of a vector that are in memory at once, per update
+// Numbers of vectors that are in memory at once while they are combined, of all updates together:
+// memory does not grow with the devices. A piece of one has no more and no less than these.
+constexpr size_t kPieces = 1 << 22;
+constexpr size_t kMostOfOne = 1 << 16, kLeastOfOne = 1 << 10;
 constexpr size_t kDigest = 32;
 constexpr uint64_t kMaxFileBytes = uint64_t{8} << 30;
 
@@ -36,11 +39,13 @@ Vector as_vector(const tensor::Tensor& tensor) {
 }
 
 // A stored update, read piece by piece: its numbers are the last of the file but for the digest.
+// Opened for each piece: a round may have more devices than a process has descriptors.
 struct Stored {
-  std::unique_ptr<io::File> file;
+  std::string path;
   uint64_t begin = 0;
 
-  Result<Vector> piece(size_t offset, size_t size) {
+  Result<Vector> piece(io::Files& files, size_t offset, size_t size) const {
+    SKERRY_ASSIGN(const auto file, files.open(path, io::OpenMode::kRead));
     SKERRY_ASSIGN(const std::string bytes,
                   file->read_at(begin + offset * sizeof(float), size * sizeof(float)));
     if (bytes.size() != size * sizeof(float)) {
@@ -52,42 +57,32 @@ struct Stored {
   }
 };
 
-Result<std::vector<Vector>> pieces_of(std::vector<Stored>& stored, size_t offset, size_t size) {
+Result<std::vector<Vector>> pieces_of(io::Files& files, const std::vector<Stored>& stored,
+                                      size_t offset, size_t size) {
   std::vector<Vector> pieces;
-  for (Stored& one : stored) {
-    SKERRY_ASSIGN(Vector piece, one.piece(offset, size));
+  for (const Stored& one : stored) {
+    SKERRY_ASSIGN(Vector piece, one.piece(files, offset, size));
     pieces.push_back(std::move(piece));
   }
   return pieces;
 }
 
-}  // namespace
-
-Result<void> check(const Plan& plan) {
-  const std::string& name = plan.strategy.name;
-  const bool mean = name == "fedavg" || name == "fedprox";
-  if (plan.wanted < 1 || plan.rounds < 1 || plan.quorum < 1 || plan.quorum > plan.wanted ||
-      !(plan.over_selection >= 1) || !(plan.deadline_s > 0)) {
-    return fail(Code::kInvalidArgument,
-                "a round wants at least one device, a quorum of no more than it wants, and a "
-                "deadline");
-  }
-  if (plan.noise <= 0) return {};
-  if (!mean) {
-    return fail(
-        Code::kInvalidArgument,
-        "how private a round with noise is, is known for fedavg and fedprox, not for " + name);
-  }
-  if (plan.clip <= 0 || plan.population < plan.wanted) {
-    return fail(Code::kInvalidArgument,
-                "noise needs a longest update (clip) and the number of devices that a round is "
-                "drawn from (population)");
-  }
-  return {};
+json to_json(const RoundReport& one) {
+  return {one.round, one.asked,   one.updates,     one.refused,
+          one.loss,  one.epsilon, one.evaluations, one.accuracy};
 }
+
+RoundReport report_of(const json& one) {
+  return {one.at(0), one.at(1), one.at(2), one.at(3), one.at(4), one.at(5), one.at(6), one.at(7)};
+}
+
+}  // namespace
 
 std::string Coordinator::model_path(size_t round) const {
   return fmt::format("{}/model-{}", directory_, round);
+}
+std::string Coordinator::memory_path(size_t round) const {
+  return fmt::format("{}/memory-{}", directory_, round);
 }
 std::string Coordinator::updates_path() const {
   return fmt::format("{}/updates-{}", directory_, attempt_);
@@ -100,9 +95,29 @@ size_t Coordinator::target() const {
   return static_cast<size_t>(std::ceil(static_cast<double>(plan_.wanted) * plan_.over_selection));
 }
 
-size_t Coordinator::count(Part part) const {
+size_t Coordinator::count(const Parts& parts, Part part) {
   return static_cast<size_t>(
-      std::ranges::count_if(devices_, [part](const auto& one) { return one.second == part; }));
+      std::ranges::count_if(parts, [part](const auto& one) { return one.second == part; }));
+}
+
+size_t Coordinator::asked() const {
+  const Parts& parts = phase_ == Phase::kTraining ? devices_ : evaluators_;
+  return parts.size() - count(parts, Part::kNotDrawn);
+}
+
+size_t Coordinator::answered() const {
+  return count(phase_ == Phase::kTraining ? devices_ : evaluators_, Part::kUploaded);
+}
+
+std::string Coordinator::file_of_model(size_t round) const {
+  const bool proposed = phase_ == Phase::kEvaluating && round == rounds_ + 1;
+  return round == rounds_ || proposed ? model_path(round) : "";
+}
+
+bool Coordinator::expects(const std::string& device, size_t attempt) const {
+  const auto found = devices_.find(device);
+  return phase_ == Phase::kTraining && attempt == attempt_ && found != devices_.end() &&
+         (found->second == Part::kTraining || found->second == Part::kUploaded);
 }
 
 // Asked for often, and known from one committed round to the next.
@@ -119,12 +134,19 @@ double Coordinator::share() const {
 }
 
 bool Coordinator::all_have_ended() const {
-  if (count(Part::kTraining) > 0) return false;
+  if (count(devices_, Part::kTraining) > 0) return false;
   return plan_.population > 0 ? devices_.size() >= plan_.population : devices_.size() >= target();
 }
 
+bool Coordinator::gave_up() const {
+  if (history_.size() < plan_.most_failures) return false;
+  const auto first = history_.end() - static_cast<std::ptrdiff_t>(plan_.most_failures);
+  return std::all_of(first, history_.end(), [](const RoundReport& one) { return one.round == 0; });
+}
+
+// A model that is being evaluated has spent its privacy already.
 bool Coordinator::done() const {
-  return rounds_ >= plan_.rounds || budget_spent_;
+  return phase_ == Phase::kTraining && (rounds_ >= plan_.rounds || budget_spent_ || gave_up());
 }
 
 // --- The disk -----------------------------------------------------------------------------------
@@ -151,35 +173,76 @@ Result<std::unique_ptr<Coordinator>> Coordinator::open(io::Files& files, std::st
 
 Result<void> Coordinator::start(const Vector& initial) {
   model_ = initial;
-  SKERRY_TRY(write_model(0));
+  SKERRY_TRY(write_model(0, model_));
   SKERRY_TRY(io::make_directories(files_, updates_path()));
   return save();
 }
 
-Result<void> Coordinator::write_model(size_t round) {
-  train::Checkpoint file{.document = json{{"round", round}}.dump(), .tensors = {}};
-  file.tensors.push_back(as_tensor("model", model_));
-  for (const Vector* memory : strategy_->memory()) {
-    file.tensors.push_back(as_tensor("memory", *memory));
+// Devices are given the file of the model.
+Result<void> Coordinator::write_model(size_t round, const Vector& model) {
+  const std::string document = json{{"round", round}}.dump();
+  formats::Checkpoint memory{.document = document, .tensors = {}};
+  for (const Vector* one : strategy_->memory()) memory.tensors.push_back(as_tensor("memory", *one));
+  SKERRY_TRY(formats::write_checkpoint(files_, memory_path(round), memory));
+  return formats::write_checkpoint(files_, model_path(round),
+                                   {.document = document, .tensors = {as_tensor("model", model)}});
+}
+
+Result<Vector> Coordinator::read_model(size_t round) {
+  SKERRY_ASSIGN(const formats::Checkpoint file,
+                formats::read_checkpoint(files_, model_path(round)));
+  if (file.tensors.size() != 1) return fail(Code::kCorrupt, model_path(round) + " is no model");
+  return as_vector(file.tensors[0]);
+}
+
+Result<void> Coordinator::read_memory(size_t round) {
+  SKERRY_ASSIGN(const formats::Checkpoint file,
+                formats::read_checkpoint(files_, memory_path(round)));
+  const auto memory = strategy_->memory();
+  if (file.tensors.size() != memory.size()) {
+    return fail(Code::kFailedPrecondition, directory_ + " belongs to another strategy");
   }
-  return train::write_checkpoint(files_, model_path(round), file);
+  for (size_t i = 0; i < memory.size(); ++i) *memory[i] = as_vector(file.tensors[i]);
+  return {};
+}
+
+json Coordinator::parts_json(const Parts& parts) {
+  json document = json::object();
+  for (const auto& [name, part] : parts) document[hex_encode(name)] = static_cast<int>(part);
+  return document;
+}
+
+Coordinator::Parts Coordinator::parts_of(const json& document) {
+  Parts parts;
+  for (const auto& [hex, part] : document.items()) {
+    std::string name;
+    for (size_t i = 0; i + 1 < hex.size(); i += 2) {
+      name += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+    }
+    parts[name] = static_cast<Part>(part.get<int>());
+  }
+  return parts;
 }
 
 Result<void> Coordinator::save() {
-  json devices = json::object();
-  for (const auto& [name, part] : devices_) devices[hex_encode(name)] = static_cast<int>(part);
   json history = json::array();
-  for (const RoundReport& one : history_) {
-    history.push_back({one.round, one.asked, one.updates, one.refused, one.loss, one.epsilon});
+  for (const RoundReport& one : history_) history.push_back(to_json(one));
+  json state = {{"rounds", rounds_},
+                {"attempt", attempt_},
+                {"began", began_s_ ? json(*began_s_) : json()},
+                {"devices", parts_json(devices_)},
+                {"history", history},
+                {"spent", accountant_.spent()}};
+  if (phase_ == Phase::kEvaluating) {
+    state["proposed"] = to_json(report_);
+    state["evaluators"] = parts_json(evaluators_);
+    state["accuracies"] = accuracies_;
   }
-  const json state = {
-      {"rounds", rounds_},  {"attempt", attempt_}, {"began", began_s_ ? json(*began_s_) : json()},
-      {"devices", devices}, {"history", history},  {"spent", accountant_.spent()}};
-  return train::write_checkpoint(files_, state_path(), {.document = state.dump(), .tensors = {}});
+  return formats::write_checkpoint(files_, state_path(), {.document = state.dump(), .tensors = {}});
 }
 
 Result<void> Coordinator::restore() {
-  SKERRY_ASSIGN(const train::Checkpoint file, train::read_checkpoint(files_, state_path()));
+  SKERRY_ASSIGN(const formats::Checkpoint file, formats::read_checkpoint(files_, state_path()));
   const json state = json::parse(file.document, nullptr, false);
   if (!state.is_object()) return fail(Code::kCorrupt, state_path() + " is no state of a training");
   rounds_ = state.value("rounds", size_t{0});
@@ -187,28 +250,23 @@ Result<void> Coordinator::restore() {
   const json began = state.value("began", json());
   if (began.is_number()) began_s_ = began.get<double>();
   accountant_.restore(state.value("spent", std::vector<double>()));
-  for (const json& one : state.value("history", json::array())) {
-    history_.push_back({one[0], one[1], one[2], one[3], one[4], one[5]});
+  for (const json& one : state.value("history", json::array())) history_.push_back(report_of(one));
+  SKERRY_ASSIGN(model_, read_model(rounds_));
+  if (state.contains("proposed")) {
+    phase_ = Phase::kEvaluating;
+    report_ = report_of(state["proposed"]);
+    evaluators_ = parts_of(state.value("evaluators", json::object()));
+    accuracies_ = state.value("accuracies", std::vector<double>());
+    SKERRY_ASSIGN(proposed_, read_model(rounds_ + 1));
   }
-  SKERRY_ASSIGN(const train::Checkpoint model, train::read_checkpoint(files_, model_path(rounds_)));
-  const auto memory = strategy_->memory();
-  if (model.tensors.size() != memory.size() + 1) {
-    return fail(Code::kFailedPrecondition, directory_ + " belongs to another strategy");
-  }
-  model_ = as_vector(model.tensors[0]);
-  for (size_t i = 0; i < memory.size(); ++i) *memory[i] = as_vector(model.tensors[i + 1]);
+  SKERRY_TRY(read_memory(phase_ == Phase::kEvaluating ? rounds_ + 1 : rounds_));
   SKERRY_TRY(sweep());
   // Who takes part is in the state; who has sent an update, in the folder.
   SKERRY_TRY(io::make_directories(files_, updates_path()));
-  for (const auto& [hex, kept] : state.value("devices", json::object()).items()) {
-    std::string name;
-    for (size_t i = 0; i + 1 < hex.size(); i += 2) {
-      name += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
-    }
-    const auto part = static_cast<Part>(kept.get<int>());
-    const bool out = part == Part::kOut || part == Part::kNotDrawn;
-    const bool uploaded = io::exists(files_, update_path(name));
-    devices_[name] = out ? part : uploaded ? Part::kUploaded : Part::kTraining;
+  devices_ = parts_of(state.value("devices", json::object()));
+  for (auto& [name, part] : devices_) {
+    if (part == Part::kOut || part == Part::kNotDrawn) continue;
+    part = io::exists(files_, update_path(name)) ? Part::kUploaded : Part::kTraining;
   }
   return {};
 }
@@ -218,8 +276,14 @@ Result<void> Coordinator::sweep() {
   SKERRY_ASSIGN(const auto names, files_.list(directory_));
   for (const std::string& name : names) {
     const std::string path = directory_ + "/" + name;
-    const bool ours = name.starts_with("model-") || name.starts_with("updates-");
-    if (!ours || path == model_path(rounds_) || path == updates_path()) continue;
+    const bool is_of_a_round =
+        name.starts_with("model-") || name.starts_with("memory-") || name.starts_with("updates-");
+    const bool is_proposed = phase_ == Phase::kEvaluating && (path == model_path(rounds_ + 1) ||
+                                                              path == memory_path(rounds_ + 1));
+    if (!is_of_a_round || is_proposed || path == model_path(rounds_) ||
+        path == memory_path(rounds_) || path == updates_path()) {
+      continue;
+    }
     SKERRY_TRY(io::remove_all(files_, path));
   }
   return {};
@@ -230,6 +294,10 @@ Result<void> Coordinator::sweep() {
 Result<Task> Coordinator::ask(const std::string& device, double now_s) {
   SKERRY_TRY(finish_if_due(now_s));
   if (done()) return Task{.kind = Task::Kind::kDone};
+  return phase_ == Phase::kTraining ? ask_to_train(device, now_s) : ask_to_evaluate(device);
+}
+
+Result<Task> Coordinator::ask_to_train(const std::string& device, double now_s) {
   const auto found = devices_.find(device);
   if (found == devices_.end()) {
     if (plan_.population == 0 && devices_.size() >= target()) return Task{};
@@ -245,7 +313,21 @@ Result<Task> Coordinator::ask(const std::string& device, double now_s) {
   } else if (found->second != Part::kTraining) {
     return Task{};
   }
-  return Task{.kind = Task::Kind::kTrain, .attempt = attempt_};
+  return Task{.kind = Task::Kind::kTrain, .attempt = attempt_, .round = rounds_};
+}
+
+Result<Task> Coordinator::ask_to_evaluate(const std::string& device) {
+  const auto most = static_cast<size_t>(
+      std::ceil(static_cast<double>(plan_.evaluators) * plan_.over_selection));
+  const auto found = evaluators_.find(device);
+  if (found == evaluators_.end()) {
+    if (evaluators_.size() >= most) return Task{};
+    evaluators_[device] = Part::kTraining;
+    SKERRY_TRY(save());
+  } else if (found->second != Part::kTraining) {
+    return Task{};
+  }
+  return Task{.kind = Task::Kind::kEvaluate, .attempt = attempt_, .round = rounds_ + 1};
 }
 
 Result<void> Coordinator::upload(const std::string& device, std::string_view bytes, double now_s) {
@@ -258,22 +340,44 @@ Result<void> Coordinator::upload(const std::string& device, std::string_view byt
   if (update && update->round != attempt_) {
     return fail(Code::kFailedPrecondition, "the update is of another round");
   }
+  if (found->second == Part::kUploaded && update) return {};  // counted already
+  if (phase_ != Phase::kTraining) {
+    return fail(Code::kFailedPrecondition, "the round went on without this device");
+  }
   if (!update) {
     found->second = Part::kOut;
     SKERRY_TRY(save());
     SKERRY_TRY(finish_if_due(now_s));
     return fail(std::move(update.error()));
   }
-  if (found->second == Part::kUploaded) return {};  // counted already
   clip(update->delta, plan_.clip);
   SKERRY_TRY(io::write_file_atomic(files_, update_path(device), encode(*update)));
   found->second = Part::kUploaded;
   return finish_if_due(now_s);
 }
 
+Result<void> Coordinator::evaluated(const std::string& device, size_t attempt,
+                                    const Evaluation& evaluation, double now_s) {
+  const auto found = evaluators_.find(device);
+  if (phase_ != Phase::kEvaluating || attempt != attempt_ || found == evaluators_.end() ||
+      found->second == Part::kOut) {
+    return fail(Code::kFailedPrecondition, "no evaluation by this device is waited for");
+  }
+  if (found->second == Part::kUploaded) return {};  // counted already
+  if (!std::isfinite(evaluation.loss) || !(evaluation.rows >= 1) || !(evaluation.correct >= 0) ||
+      !(evaluation.correct <= evaluation.rows) || !std::isfinite(evaluation.rows)) {
+    return fail(Code::kInvalidArgument, "this is no evaluation: rows, correct and a finite loss");
+  }
+  found->second = Part::kUploaded;
+  accuracies_.push_back(evaluation.correct / evaluation.rows);
+  SKERRY_TRY(save());
+  return finish_if_due(now_s);
+}
+
 Result<void> Coordinator::give_up(const std::string& device, double now_s) {
-  const auto found = devices_.find(device);
-  if (found == devices_.end() || found->second != Part::kTraining) return {};
+  Parts& parts = phase_ == Phase::kTraining ? devices_ : evaluators_;
+  const auto found = parts.find(device);
+  if (found == parts.end() || found->second != Part::kTraining) return {};
   found->second = Part::kOut;
   SKERRY_TRY(save());
   return finish_if_due(now_s);
@@ -288,32 +392,62 @@ Result<void> Coordinator::tick(double now_s) {
 Result<void> Coordinator::finish_if_due(double now_s) {
   if (done() || !began_s_) return {};
   if (now_s < *began_s_) began_s_ = now_s;  // the clock went back
-  const size_t updates = count(Part::kUploaded);
+  return phase_ == Phase::kTraining ? finish_training(now_s) : finish_evaluation(now_s);
+}
+
+Result<void> Coordinator::finish_training(double now_s) {
+  const size_t updates = count(devices_, Part::kUploaded);
   const bool late = now_s >= *began_s_ + plan_.deadline_s;
-  if (updates >= plan_.wanted) return commit();
+  if (updates >= plan_.wanted) return propose(now_s);
   if (!late && !all_have_ended()) return {};
-  if (updates >= plan_.quorum) return commit();
-  history_.push_back({.round = 0,
-                      .asked = devices_.size() - count(Part::kNotDrawn),
-                      .updates = updates,
-                      .refused = count(Part::kOut),
-                      .epsilon = epsilon()});
+  if (updates >= plan_.quorum) return propose(now_s);
+  return fail_attempt({.asked = asked(),
+                       .updates = updates,
+                       .refused = count(devices_, Part::kOut),
+                       .epsilon = plan_.noise > 0 ? epsilon() : 0});
+}
+
+// At its end with as many as have come, be it none: a round does not wait for ever.
+Result<void> Coordinator::finish_evaluation(double now_s) {
+  const bool late = now_s >= *began_s_ + plan_.deadline_s;
+  if (accuracies_.size() < plan_.evaluators && !late) return {};
+  report_.evaluations = accuracies_.size();
+  report_.accuracy = 0;
+  for (const double one : accuracies_) {
+    report_.accuracy += one / static_cast<double>(accuracies_.size());
+  }
+  const bool is_worse =
+      report_.evaluations > 0 && report_.accuracy < last_accuracy() - plan_.worst_drop;
+  if (!is_worse) return commit();
+  RoundReport failed = report_;
+  failed.round = 0;
+  return fail_attempt(failed);
+}
+
+double Coordinator::last_accuracy() const {
+  for (auto one = history_.rbegin(); one != history_.rend(); ++one) {
+    if (one->round > 0 && one->evaluations > 0) return one->accuracy;
+  }
+  return 0;
+}
+
+Result<void> Coordinator::fail_attempt(RoundReport report) {
+  if (phase_ == Phase::kEvaluating) SKERRY_TRY(read_memory(rounds_));
+  history_.push_back(report);
   return next_attempt();
 }
 
 Result<void> Coordinator::next_attempt() {
-  const std::string old = updates_path();
   ++attempt_;
+  phase_ = Phase::kTraining;
   began_s_.reset();
   devices_.clear();
+  evaluators_.clear();
+  accuracies_.clear();
+  proposed_ = {};
   SKERRY_TRY(io::make_directories(files_, updates_path()));
   SKERRY_TRY(save());
-  // From here on nobody needs them.
-  SKERRY_TRY(io::remove_all(files_, old));
-  if (rounds_ > 0 && io::exists(files_, model_path(rounds_ - 1))) {
-    SKERRY_TRY(files_.remove(model_path(rounds_ - 1)));
-  }
-  return {};
+  return sweep();  // from here on nobody needs what was before
 }
 
 Result<Coordinator::Combined> Coordinator::combine() {
@@ -325,28 +459,33 @@ Result<Coordinator::Combined> Coordinator::combine() {
     SKERRY_ASSIGN(const std::string bytes,
                   io::read_file(files_, update_path(device), kMaxFileBytes));
     SKERRY_ASSIGN(const Update update, decode_update(bytes, model_.size()));
-    SKERRY_ASSIGN(auto file, files_.open(update_path(device), io::OpenMode::kRead));
-    stored.push_back({std::move(file), bytes.size() - kDigest - model_.size() * sizeof(float)});
+    stored.push_back(
+        {update_path(device), bytes.size() - kDigest - model_.size() * sizeof(float)});
     sources.push_back({.examples = update.examples, .steps = update.steps});
     result.loss += update.loss;
   }
   result.updates = stored.size();
   result.loss /= static_cast<double>(std::max<size_t>(stored.size(), 1));
+  const size_t most =
+      std::clamp(kPieces / std::max<size_t>(stored.size(), 1), kLeastOfOne, kMostOfOne);
   strategy_->begin(sources);
-  for (size_t at = 0; strategy_->looks_first() && at < model_.size(); at += kPiece) {
-    SKERRY_ASSIGN(const auto pieces, pieces_of(stored, at, std::min(kPiece, model_.size() - at)));
+  for (size_t at = 0; strategy_->looks_first() && at < model_.size(); at += most) {
+    SKERRY_ASSIGN(const auto pieces,
+                  pieces_of(files_, stored, at, std::min(most, model_.size() - at)));
     strategy_->look(pieces);
   }
   result.change.resize(model_.size());
-  for (size_t at = 0; at < model_.size(); at += kPiece) {
-    const size_t size = std::min(kPiece, model_.size() - at);
-    SKERRY_ASSIGN(const auto pieces, pieces_of(stored, at, size));
+  for (size_t at = 0; at < model_.size(); at += most) {
+    const size_t size = std::min(most, model_.size() - at);
+    SKERRY_ASSIGN(const auto pieces, pieces_of(files_, stored, at, size));
     strategy_->combine(pieces, at, std::span(result.change).subspan(at, size));
   }
   return result;
 }
 
-Result<void> Coordinator::commit() {
+// The next model is there and its privacy is spent; commit() makes it the model, or
+// fail_attempt() forgets it.
+Result<void> Coordinator::propose(double now_s) {
   SKERRY_ASSIGN(Combined combined, combine());
   if (plan_.noise > 0) {
     // The sum over the number that was expected, so that who was there does not show.
@@ -358,15 +497,25 @@ Result<void> Coordinator::commit() {
     accountant_.add(cost_);
     look_at_budget();
   }
-  for (size_t i = 0; i < model_.size(); ++i) model_[i] += combined.change[i];
-  SKERRY_TRY(write_model(rounds_ + 1));
+  proposed_ = std::move(combined.change);
+  for (size_t i = 0; i < model_.size(); ++i) proposed_[i] += model_[i];
+  report_ = {.round = rounds_ + 1,
+             .asked = asked(),
+             .updates = combined.updates,
+             .refused = count(devices_, Part::kOut),
+             .loss = combined.loss,
+             .epsilon = plan_.noise > 0 ? epsilon() : 0};
+  SKERRY_TRY(write_model(rounds_ + 1, proposed_));
+  if (plan_.evaluators == 0) return commit();
+  phase_ = Phase::kEvaluating;
+  began_s_ = now_s;
+  return save();
+}
+
+Result<void> Coordinator::commit() {
+  model_ = std::move(proposed_);
   ++rounds_;
-  history_.push_back({.round = rounds_,
-                      .asked = devices_.size() - count(Part::kNotDrawn),
-                      .updates = combined.updates,
-                      .refused = count(Part::kOut),
-                      .loss = combined.loss,
-                      .epsilon = plan_.noise > 0 ? epsilon() : 0});
+  history_.push_back(report_);
   return next_attempt();
 }
 

@@ -1,52 +1,41 @@
 // Rounds of federated learning, as a machine that survives crashes at any write: devices ask, get a
 // round to train, send an update; enough updates, or a deadline with a quorum, end the round.
 //
-//   ask ─► train ─► upload (durable, then acknowledged) ─► combine ─► commit ─► next round
+//   ask ─► train ─► upload (durable, then acknowledged) ─► combine ─► evaluate ─► commit ─► …
 //
 // On the disk: `state`, one record that says which round is on and who takes part; `model-N`, the
-// model after N rounds; `updates-A/`, the updates of attempt A. A round is committed when `state`
-// names its model. What has not been committed is combined again from the same updates.
+// model after N rounds, and `memory-N`, what the strategy keeps; `updates-A/`, the updates of
+// attempt A. A round is committed when `state` names its model. What has not been combined for good
+// is combined again from the same updates.
 //
 // After an error of the disk (kInternal, kResourceExhausted) this object is to be opened anew.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "federated/plan.h"
 #include "federated/privacy.h"
-#include "federated/strategy.h"
 #include "io/files.h"
 #include "io/random.h"
 
 namespace skerry::federated {
 
-struct Plan {
-  StrategyOptions strategy;
-  size_t rounds = 10;
-  size_t wanted = 10;           // updates that end a round
-  double over_selection = 1.3;  // so many times as many devices are asked
-  size_t quorum = 1;            // fewest updates that make a round, at the deadline
-  double deadline_s = 600;
-  // Privacy; without noise there is none.
-  double clip = 0;   // longest update; 0: any
-  double noise = 0;  // times the longest update
-  // Devices there are: each is drawn for a round with the same probability, independently. 0:
-  // whoever asks first takes part.
-  size_t population = 0;
-  double delta = 1e-5;
-  double epsilon_limit = 0;  // training ends before it is spent; 0: none
-};
-
-// kInvalidArgument says what does not go together: noise wants a mean, a limit and a population.
-Result<void> check(const Plan& plan);
-
 struct Task {
-  enum class Kind { kTrain, kWait, kDone };
+  enum class Kind { kTrain, kEvaluate, kWait, kDone };
   Kind kind = Kind::kWait;
   size_t attempt = 0;  // to be sent back in Update::round
+  size_t round = 0;    // the model that it is about: the one after so many rounds
+};
+
+// What a model does on rows of a device that it does not train on.
+struct Evaluation {
+  double rows = 0, correct = 0;
+  double loss = 0;  // mean
 };
 
 struct RoundReport {
@@ -54,6 +43,8 @@ struct RoundReport {
   size_t asked = 0, updates = 0, refused = 0;
   double loss = 0;  // mean of the devices' own
   double epsilon = 0;
+  size_t evaluations = 0;
+  double accuracy = 0;  // mean of the devices' that evaluated it, each counting the same
 };
 
 class Coordinator {
@@ -64,35 +55,54 @@ class Coordinator {
                                                    Plan plan, const Vector& initial,
                                                    io::Random& random);
 
-  // The same answer for a device that asks again in a round.
+  // The same answer for a device that asks again while the round is at the same point.
   Result<Task> ask(const std::string& device, double now_s);
   // Once it has returned, the update survives a crash; the same one again is fine and counts once.
   // kFailedPrecondition for a device or attempt that is not on, kInvalidArgument or kCorrupt for an
   // update that is none; the device is out of the round then.
   Result<void> upload(const std::string& device, std::string_view bytes, double now_s);
-  // The device does not finish this round.
+  // Whether an update of this device is waited for.
+  bool expects(const std::string& device, size_t attempt) const;
+  // What a device found of the model that it was asked to evaluate; like an update.
+  Result<void> evaluated(const std::string& device, size_t attempt, const Evaluation& evaluation,
+                         double now_s);
+  // The device does not finish what it was asked for.
   Result<void> give_up(const std::string& device, double now_s);
   // Time passes: deadlines.
   Result<void> tick(double now_s);
 
   bool done() const;
+  bool gave_up() const;  // done, as too many attempts in a row have failed
   const Vector& model() const { return model_; }
   size_t rounds() const { return rounds_; }  // committed
   double epsilon() const { return accountant_.epsilon(plan_.delta); }
   const std::vector<RoundReport>& history() const { return history_; }
 
+  // What is on now.
+  enum class Phase { kTraining, kEvaluating };
+  Phase phase() const { return phase_; }
+  size_t attempt() const { return attempt_; }
+  size_t asked() const;  // of the phase
+  size_t answered() const;
+  // The file of a model that devices may need now; "" for another.
+  std::string file_of_model(size_t round) const;
+
  private:
   enum class Part { kTraining, kUploaded, kOut, kNotDrawn };
+  using Parts = std::map<std::string, Part>;
 
+  static nlohmann::json parts_json(const Parts& parts);
+  static Parts parts_of(const nlohmann::json& document);
   Coordinator(io::Files& files, std::string directory, Plan plan, io::Random& random)
       : files_(files), directory_(std::move(directory)), plan_(std::move(plan)), random_(random) {}
 
   std::string state_path() const { return directory_ + "/state"; }
   std::string model_path(size_t round) const;
+  std::string memory_path(size_t round) const;
   std::string updates_path() const;
   std::string update_path(const std::string& device) const;
-  size_t target() const;
-  size_t count(Part part) const;
+  size_t target() const;  // devices to be asked to train
+  static size_t count(const Parts& parts, Part part);
   void look_at_budget();
   double share() const;  // with which a device is drawn
   bool all_have_ended() const;
@@ -101,16 +111,25 @@ class Coordinator {
   Result<void> restore();
   Result<void> sweep();
   Result<void> save();
+  Result<Task> ask_to_train(const std::string& device, double now_s);
+  Result<Task> ask_to_evaluate(const std::string& device);
   Result<void> finish_if_due(double now_s);
+  Result<void> finish_training(double now_s);
+  Result<void> finish_evaluation(double now_s);
   Result<void> next_attempt();
+  Result<void> propose(double now_s);
   Result<void> commit();
+  Result<void> fail_attempt(RoundReport report);
+  double last_accuracy() const;
   struct Combined {
     Vector change;
     size_t updates = 0;
     double loss = 0;
   };
   Result<Combined> combine();
-  Result<void> write_model(size_t round);
+  Result<void> write_model(size_t round, const Vector& model);
+  Result<Vector> read_model(size_t round);
+  Result<void> read_memory(size_t round);
 
   io::Files& files_;
   std::string directory_;
@@ -123,8 +142,15 @@ class Coordinator {
   Vector model_;
   size_t rounds_ = 0;
   size_t attempt_ = 1;
-  std::optional<double> began_s_;  // of the attempt: when the first device asked
-  std::map<std::string, Part> devices_;
+  Phase phase_ = Phase::kTraining;
+  // When the first device asked to train; when evaluation began.
+  std::optional<double> began_s_;
+  Parts devices_;
+  // While it is evaluated: the next model, what is known of it, who tries it and what came of that.
+  Vector proposed_;
+  RoundReport report_;
+  Parts evaluators_;
+  std::vector<double> accuracies_;
   std::vector<RoundReport> history_;
 };
 

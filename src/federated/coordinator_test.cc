@@ -168,6 +168,111 @@ TEST_F(Rounds, PrivacyIsCountedAndEndsTheTraining) {
   EXPECT_EQ(coordinator_->epsilon(), spent);
 }
 
+class Evaluated : public Rounds {
+ protected:
+  Evaluated() {
+    plan_.wanted = 1;
+    plan_.over_selection = 1;
+    plan_.evaluators = 2;
+    plan_.worst_drop = 0.1;
+  }
+  // A round up to its evaluation; the attempt.
+  size_t propose(float value) {
+    const size_t attempt = join("a");
+    EXPECT_TRUE(upload("a", attempt, {value, value}));
+    EXPECT_EQ(coordinator_->phase(), Coordinator::Phase::kEvaluating);
+    return attempt;
+  }
+  void evaluate(const std::string& device, double correct) {
+    const Task task = ask(device);
+    ASSERT_EQ(task.kind, Task::Kind::kEvaluate);
+    EXPECT_EQ(task.round, coordinator_->rounds() + 1);
+    EXPECT_TRUE(io::exists(files_, coordinator_->file_of_model(task.round)));
+    EXPECT_TRUE(coordinator_->evaluated(device, task.attempt, {.rows = 10, .correct = correct}, 0));
+  }
+};
+
+TEST_F(Evaluated, ARoundIsCommittedOnceItsModelWasTried) {
+  open();
+  const size_t attempt = propose(2);
+  EXPECT_THAT(coordinator_->model(), ElementsAre(0, 0));
+  evaluate("x", 6);
+  EXPECT_EQ(ask("y").kind, Task::Kind::kEvaluate);
+  EXPECT_EQ(ask("z").kind, Task::Kind::kWait);
+  EXPECT_EQ(ask("x").kind, Task::Kind::kWait);
+  open();  // a restart
+  EXPECT_EQ(coordinator_->phase(), Coordinator::Phase::kEvaluating);
+  // The same again counts once; who was not asked does not count.
+  EXPECT_TRUE(coordinator_->evaluated("x", attempt, {.rows = 10, .correct = 0}, 0));
+  EXPECT_FALSE(coordinator_->evaluated("z", attempt, {.rows = 10, .correct = 0}, 0));
+  EXPECT_FALSE(coordinator_->evaluated("y", attempt, {.rows = 10, .correct = 11}, 0));
+  EXPECT_FALSE(coordinator_->evaluated("y", attempt, {.rows = 0}, 0));
+  EXPECT_FALSE(coordinator_->evaluated("y", attempt, {.rows = 1, .loss = NAN}, 0));
+  evaluate("y", 8);
+  EXPECT_EQ(coordinator_->rounds(), 1u);
+  EXPECT_THAT(coordinator_->model(), ElementsAre(2, 2));
+  EXPECT_EQ(coordinator_->history().back().evaluations, 2u);
+  EXPECT_DOUBLE_EQ(coordinator_->history().back().accuracy, 0.7);
+}
+
+TEST_F(Evaluated, AModelThatIsWorseIsNotCommitted) {
+  plan_.strategy.name = "fedadam";
+  open();
+  propose(2);
+  evaluate("x", 9);
+  evaluate("y", 9);
+  const Vector good = coordinator_->model();
+  propose(-100);
+  evaluate("x", 7);
+  evaluate("y", 8);
+  EXPECT_EQ(coordinator_->rounds(), 1u);
+  EXPECT_EQ(coordinator_->history().back().round, 0u);
+  EXPECT_EQ(coordinator_->model(), good);
+  // Nor does the strategy remember it: the next round is what it would have been.
+  propose(2);
+  const auto next = io::read_file(files_, coordinator_->file_of_model(2));
+  ASSERT_TRUE(next);
+  Coordinator* untouched = nullptr;
+  io::FaultFiles other;
+  auto opened = Coordinator::open(other, "/learn", plan_, {0, 0}, random_);
+  ASSERT_TRUE(opened);
+  untouched = opened->get();
+  for (const double correct : {9.0, 0.0}) {
+    const auto task = untouched->ask("a", 0);
+    ASSERT_TRUE(task);
+    ASSERT_TRUE(untouched->upload("a", update_of(task->attempt, {2, 2}), 0));
+    if (correct == 0) break;
+    for (const char* device : {"x", "y"}) {
+      ASSERT_TRUE(untouched->ask(device, 0));
+      ASSERT_TRUE(untouched->evaluated(device, 1, {.rows = 10, .correct = correct}, 0));
+    }
+  }
+  EXPECT_EQ(*io::read_file(other, untouched->file_of_model(2)), *next);
+}
+
+TEST_F(Evaluated, ARoundDoesNotWaitForEverForThoseThatTryItsModel) {
+  open();
+  propose(2);
+  EXPECT_TRUE(coordinator_->tick(99));
+  EXPECT_EQ(coordinator_->rounds(), 0u);
+  EXPECT_TRUE(coordinator_->tick(100));
+  EXPECT_EQ(coordinator_->rounds(), 1u);
+  EXPECT_EQ(coordinator_->history().back().evaluations, 0u);
+}
+
+TEST_F(Rounds, TooManyFailuresInARowEndTheTraining) {
+  plan_.quorum = 2;
+  plan_.most_failures = 3;
+  open();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(coordinator_->done());
+    join("a", i * 1000.0);
+    EXPECT_TRUE(coordinator_->tick(i * 1000.0 + 100));
+  }
+  EXPECT_TRUE(coordinator_->gave_up());
+  EXPECT_EQ(ask("a", 9000).kind, Task::Kind::kDone);
+}
+
 TEST_F(Rounds, PlansThatMakeNoSenseAreRefused) {
   const auto refusal = [&](Plan plan) {
     const auto checked = check(plan);
@@ -200,7 +305,9 @@ class Life {
              .wanted = 3,
              .over_selection = 1.4,
              .quorum = 2,
-             .deadline_s = 50};
+             .deadline_s = 50,
+             .most_failures = 1000,
+             .evaluators = seed % 3 == 0 ? size_t{2} : size_t{0}};
     open();
   }
 
@@ -228,11 +335,11 @@ class Life {
     size_t reported = 0;
     for (const RoundReport& one : coordinator_->history()) reported += one.round > 0 ? 1 : 0;
     EXPECT_EQ(reported, committed_);
-    // Nothing is left of what is over: the state, a model, a folder for updates.
+    // Nothing is left of what is over: the state, a model, a memory, a folder for updates.
     open();
     const auto left = files_.list("/learn");
     ASSERT_TRUE(left);
-    EXPECT_LE(left->size(), 4u) << "seed " << seed_;
+    EXPECT_LE(left->size(), 5u) << "seed " << seed_;
   }
 
   size_t crashes = 0;
@@ -251,6 +358,11 @@ class Life {
     if (what < 2) {
       const auto task = coordinator_->ask(device, now_);
       if (task && task->kind == Task::Kind::kTrain) attempts_[device] = task->attempt;
+      if (task && task->kind == Task::Kind::kEvaluate) {
+        // Every fourth finds the model worse than any before.
+        const double correct = choice_.below(4) == 0 ? 0 : 10;
+        (void)coordinator_->evaluated(device, task->attempt, {.rows = 10, .correct = correct}, now_);
+      }
     } else if (what < 4) {
       Vector delta(kDevices, 0);
       delta[index] = choice_.below(12) == 0 ? NAN : 1;

@@ -9,7 +9,7 @@
 #include <numeric>
 #include <optional>
 
-#include "train/checkpoint.h"
+#include "formats/checkpoint.h"
 
 namespace skerry::federated {
 
@@ -36,7 +36,7 @@ std::vector<T> values_of(const Tensor& tensor) {
   return values;
 }
 
-const Tensor* find(const train::Checkpoint& file, std::string_view name, DataType type) {
+const Tensor* find(const formats::Checkpoint& file, std::string_view name, DataType type) {
   const auto found = std::ranges::find(file.tensors, name, &Tensor::name);
   return found != file.tensors.end() && found->type == type ? &*found : nullptr;
 }
@@ -93,7 +93,7 @@ std::string document_of(const Update& update) {
 }
 
 // The numbers that were sent; absent where the parts do not go together.
-std::optional<Vector> sent_numbers(const train::Checkpoint& file) {
+std::optional<Vector> sent_numbers(const formats::Checkpoint& file) {
   if (const Tensor* whole = find(file, "delta", DataType::kFp32)) return values_of<float>(*whole);
   const Tensor* bytes = find(file, "bytes", DataType::kInt8);
   const Tensor* scales = find(file, "scales", DataType::kFp32);
@@ -109,7 +109,7 @@ std::optional<Vector> sent_numbers(const train::Checkpoint& file) {
 }
 
 // All of them, in their places.
-std::optional<Vector> whole_vector(const train::Checkpoint& file, size_t size) {
+std::optional<Vector> whole_vector(const formats::Checkpoint& file, size_t size) {
   auto values = sent_numbers(file);
   const Tensor* places = find(file, "places", DataType::kInt32);
   if (!values || places == nullptr) return values;
@@ -150,13 +150,13 @@ Result<Coding> parse_coding(std::string_view text) {
 }
 
 std::string encode(const Update& update) {
-  return train::encode({.document = document_of(update),
+  return formats::encode({.document = document_of(update),
                         .tensors = {tensor_of("delta", DataType::kFp32, update.delta)}});
 }
 
 std::string encode(const Update& update, const Coding& coding, io::Random& random) {
   if (!coding.bytes && coding.largest >= 1) return encode(update);
-  train::Checkpoint file{.document = document_of(update), .tensors = {}};
+  formats::Checkpoint file{.document = document_of(update), .tensors = {}};
   Vector values = update.delta;
   if (coding.largest < 1 && !values.empty()) {
     const auto places = largest_of(update.delta, coding.largest);
@@ -169,11 +169,11 @@ std::string encode(const Update& update, const Coding& coding, io::Random& rando
   } else {
     file.tensors.push_back(tensor_of("delta", DataType::kFp32, values));
   }
-  return train::encode(file);
+  return formats::encode(file);
 }
 
 Result<Update> decode_update(std::string_view bytes, size_t size) {
-  SKERRY_ASSIGN(const train::Checkpoint file, train::decode_checkpoint(bytes));
+  SKERRY_ASSIGN(const formats::Checkpoint file, formats::decode_checkpoint(bytes));
   const json document = json::parse(file.document, nullptr, false);
   const auto number = [&](const char* name, double& into) {
     const bool there = document.is_object() && document.contains(name);

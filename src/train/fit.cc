@@ -12,7 +12,7 @@
 #include "base/sha256.h"
 #include "graph/model_file.h"
 #include "optimise/names.h"
-#include "train/checkpoint.h"
+#include "formats/checkpoint.h"
 #include "train/draw.h"
 
 namespace skerry::train {
@@ -208,7 +208,7 @@ class Fitting {
   Result<void> resume() {
     SKERRY_ASSIGN(fingerprint_, fingerprint());
     if (!options_.resume || !io::exists(files_, path())) return {};
-    SKERRY_ASSIGN(Checkpoint checkpoint, read_checkpoint(files_, path()));
+    SKERRY_ASSIGN(formats::Checkpoint checkpoint, formats::read_checkpoint(files_, path()));
     const json document = json::parse(checkpoint.document, nullptr, false);
     if (!document.is_object() || document.value("fingerprint", "") != fingerprint_) {
       return fail(Code::kFailedPrecondition,
@@ -243,10 +243,10 @@ class Fitting {
         {"fingerprint", fingerprint_}, {"epoch", epoch_},     {"step", at_step_},
         {"lossSum", loss_sum_},        {"correct", correct_}, {"steps", result_.steps},
         {"best", result_.best},        {"history", history},  {"before", to_json(result_.before)}};
-    Checkpoint checkpoint{.document = document.dump(), .tensors = trainer_->state()};
+    formats::Checkpoint checkpoint{.document = document.dump(), .tensors = trainer_->state()};
     checkpoint.tensors.insert(checkpoint.tensors.end(), best_.begin(), best_.end());
     last_checkpoint_ = Clock::now();
-    auto written = write_checkpoint(files_, path(), checkpoint);
+    auto written = formats::write_checkpoint(files_, path(), checkpoint);
     if (!written) return fail(written.error().with_context("the checkpoint could not be written"));
     return {};
   }

@@ -14,7 +14,7 @@
 #include "tensor/npy.h"
 #include "test_paths.h"
 #include "train/adapt.h"
-#include "train/checkpoint.h"
+#include "formats/checkpoint.h"
 #include "train/draw.h"
 
 namespace skerry::train {
@@ -245,13 +245,13 @@ TEST_F(Crashing, TheTestSeesACheckpointThatIsNotSynced) {
 
 TEST_F(Fitting, KeepsTheLastCheckpointWhereTheDiskIsFull) {
   auto full = std::make_unique<io::FaultFiles>();
-  Checkpoint old{.document = "old", .tensors = {}};
+  formats::Checkpoint old{.document = "old", .tensors = {}};
   ASSERT_TRUE(io::make_directories(*full, "/run"));
-  ASSERT_TRUE(write_checkpoint(*full, "/run/checkpoint", old));
+  ASSERT_TRUE(formats::write_checkpoint(*full, "/run/checkpoint", old));
   full->set_capacity(200);
-  Checkpoint large{.document = std::string(5000, 'x'), .tensors = {}};
-  EXPECT_FALSE(write_checkpoint(*full, "/run/checkpoint", large));
-  const auto kept = read_checkpoint(*full, "/run/checkpoint");
+  formats::Checkpoint large{.document = std::string(5000, 'x'), .tensors = {}};
+  EXPECT_FALSE(formats::write_checkpoint(*full, "/run/checkpoint", large));
+  const auto kept = formats::read_checkpoint(*full, "/run/checkpoint");
   ASSERT_TRUE(kept) << kept.error().message();
   EXPECT_EQ(kept->document, "old");
 }
@@ -376,8 +376,8 @@ TEST(Checkpoints, ComeBackAndNoDamagePasses) {
   const auto constant = Constant::of<float>(DataType::kFp32, {2, 2}, {1, 2, 3, 4});
   tensor::Tensor tensor{.name = "w", .type = DataType::kFp32, .shape = {2, 2}};
   tensor.bytes.assign(constant.bytes().begin(), constant.bytes().end());
-  const std::string bytes = encode({.document = "{}", .tensors = {tensor}});
-  const auto back = decode_checkpoint(bytes);
+  const std::string bytes = formats::encode({.document = "{}", .tensors = {tensor}});
+  const auto back = formats::decode_checkpoint(bytes);
   ASSERT_TRUE(back);
   EXPECT_EQ(back->document, "{}");
   EXPECT_EQ(back->tensors[0].name, "w");
@@ -385,8 +385,8 @@ TEST(Checkpoints, ComeBackAndNoDamagePasses) {
   for (size_t i = 0; i < bytes.size(); ++i) {
     std::string damaged = bytes;
     damaged[i] = static_cast<char>(damaged[i] ^ 1);
-    EXPECT_FALSE(decode_checkpoint(damaged)) << i;
-    EXPECT_FALSE(decode_checkpoint(bytes.substr(0, i))) << i;
+    EXPECT_FALSE(formats::decode_checkpoint(damaged)) << i;
+    EXPECT_FALSE(formats::decode_checkpoint(bytes.substr(0, i))) << i;
   }
 }
 

@@ -1,5 +1,5 @@
 // Devices take turns; time is counted, not waited for.
-#include "federated/simulation.h"
+#include "learner/simulation.h"
 
 #include <fmt/format.h>
 
@@ -12,9 +12,11 @@
 
 #include "train/draw.h"
 
-namespace skerry::federated {
+namespace skerry::learner {
 namespace {
 
+using federated::Coordinator;
+using federated::Task;
 using train::Draw;
 
 constexpr uint64_t kPartition = 10;
@@ -102,7 +104,7 @@ class Simulating {
       SKERRY_TRY(coordinator_->tick(now));
       SKERRY_TRY(note_rounds());
     }
-    if (!coordinator_->done()) {
+    if (!coordinator_->done() || coordinator_->gave_up()) {
       return fail(Code::kFailedPrecondition,
                   "too many rounds failed: ask for fewer updates or a smaller quorum");
     }
@@ -161,7 +163,7 @@ class Simulating {
         continue;
       }
       if (device < simulation_.malicious) attack(*update, simulation_.attack);
-      const std::string bytes = encode(*update, simulation_.coding, rounding_);
+      const std::string bytes = federated::encode(*update, simulation_.coding, rounding_);
       result_.update_bytes = bytes.size();
       const auto sent = coordinator_->upload(name, bytes, now);
       if (!sent && sent.error().code() == Code::kInternal) return fail(sent.error());
@@ -244,4 +246,4 @@ Result<SimulationResult> simulate(const SimulationInput& input, const Simulation
   return Simulating(input, simulation, files, noise, on_round).run();
 }
 
-}  // namespace skerry::federated
+}  // namespace skerry::learner

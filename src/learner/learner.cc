@@ -1,12 +1,12 @@
 // Parameters in, difference out.
-#include "federated/learner.h"
+#include "learner/learner.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
 
-namespace skerry::federated {
+namespace skerry::learner {
 namespace {
 
 using tensor::Tensor;
@@ -64,12 +64,8 @@ Result<void> Learner::load(const Vector& global) {
 }
 
 Result<Update> Learner::train(const Vector& global, const train::Batches& batches,
-                              const std::vector<size_t>& rows, size_t round, uint64_t seed,
-                              const LocalPolicy& policy) {
-  if (rows.size() < std::max<size_t>(policy.fewest_rows, 1)) {
-    return fail(Code::kFailedPrecondition,
-                fmt::format("there are {} rows to train on, too few", rows.size()));
-  }
+                              const std::vector<size_t>& rows, size_t round, uint64_t seed) {
+  if (rows.empty()) return fail(Code::kFailedPrecondition, "there is no row to train on");
   SKERRY_TRY(load(global));
   Update update{.round = round, .examples = static_cast<double>(rows.size())};
   const auto batch = static_cast<size_t>(training_.batch);
@@ -89,11 +85,7 @@ Result<Update> Learner::train(const Vector& global, const train::Batches& batche
   update.loss /= std::max(update.steps, 1.0);
   update.delta = flat();
   for (size_t i = 0; i < global.size(); ++i) update.delta[i] -= global[i];
-  double limit = training_.clip;
-  if (policy.longest_update > 0) {
-    limit = limit > 0 ? std::min(limit, policy.longest_update) : policy.longest_update;
-  }
-  clip(update.delta, limit);
+  federated::clip(update.delta, training_.clip);
   return update;
 }
 
@@ -115,4 +107,4 @@ std::unique_ptr<graph::Graph> Learner::with(const graph::Graph& model, const Vec
   return trainer_->step().trained(model, values);
 }
 
-}  // namespace skerry::federated
+}  // namespace skerry::learner

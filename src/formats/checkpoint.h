@@ -10,7 +10,7 @@
 #include "io/files.h"
 #include "tensor/tensor.h"
 
-namespace skerry::train {
+namespace skerry::formats {
 
 struct Checkpoint {
   std::string document;  // JSON of the writer's own
@@ -26,4 +26,4 @@ Result<void> write_checkpoint(io::Files& files, const std::string& path,
                               const Checkpoint& checkpoint);
 Result<Checkpoint> read_checkpoint(io::Files& files, const std::string& path);
 
-}  // namespace skerry::train
+}  // namespace skerry::formats

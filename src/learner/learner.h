@@ -5,24 +5,15 @@
 #include <string>
 #include <vector>
 
+#include "federated/plan.h"
 #include "federated/update.h"
 #include "train/trainer.h"
 
-namespace skerry::federated {
+namespace skerry::learner {
 
-struct LocalTraining {
-  size_t epochs = 1;
-  int64_t batch = 10;
-  double rate = 0.05;   // of SGD without momentum
-  double proximal = 0;  // μ of FedProx
-  double clip = 0;      // longest update; 0: any
-};
-
-// What a device insists on, whatever the server asks.
-struct LocalPolicy {
-  double longest_update = 0;  // updates are clipped to it at least; 0: as the server says
-  size_t fewest_rows = 1;     // with less data it does not take part
-};
+using federated::LocalTraining;
+using federated::Update;
+using federated::Vector;
 
 class Learner {
  public:
@@ -31,10 +22,9 @@ class Learner {
 
   // The model's parameters as one vector.
   const Vector& initial() const { return initial_; }
-  // kFailedPrecondition where the policy forbids it or training fails.
+  // kFailedPrecondition where there is no row, or training fails.
   Result<Update> train(const Vector& global, const train::Batches& batches,
-                       const std::vector<size_t>& rows, size_t round, uint64_t seed,
-                       const LocalPolicy& policy = {});
+                       const std::vector<size_t>& rows, size_t round, uint64_t seed);
   Result<train::Evaluation> evaluate(const Vector& global, const train::Batches& batches,
                                      const std::vector<size_t>& rows);
   // A copy of `model` with these parameters.
@@ -51,4 +41,4 @@ class Learner {
   std::vector<tensor::Tensor> fresh_;  // all that goes from step to step, at the start
 };
 
-}  // namespace skerry::federated
+}  // namespace skerry::learner

@@ -1,11 +1,11 @@
 // Magic, lengths, a JSON document, tensors, and a SHA-256 of all that.
-#include "train/checkpoint.h"
+#include "formats/checkpoint.h"
 
 #include <cstring>
 
 #include "base/sha256.h"
 
-namespace skerry::train {
+namespace skerry::formats {
 namespace {
 
 constexpr std::string_view kMagic = "SKCKPT01";
@@ -122,4 +122,4 @@ Result<Checkpoint> read_checkpoint(io::Files& files, const std::string& path) {
   return checkpoint;
 }
 
-}  // namespace skerry::train
+}  // namespace skerry::formats

@@ -8,9 +8,13 @@
 #include <vector>
 
 #include "federated/coordinator.h"
-#include "federated/learner.h"
+#include "learner/learner.h"
 
-namespace skerry::federated {
+namespace skerry::learner {
+
+using federated::Coding;
+using federated::Plan;
+using federated::RoundReport;
 
 enum class Attack { kNone, kNan, kScale, kFlip };
 
@@ -60,4 +64,4 @@ Result<SimulationResult> simulate(const SimulationInput& input, const Simulation
                                   io::Files& files, io::Random& noise,
                                   const std::function<void(const SimulatedRound&)>& on_round = {});
 
-}  // namespace skerry::federated
+}  // namespace skerry::learner

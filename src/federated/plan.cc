@@ -1,0 +1,163 @@
+// One list of fields for reading, printing and limits.
+#include "federated/plan.h"
+
+#include <cmath>
+#include <concepts>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+namespace skerry::federated {
+namespace {
+
+using nlohmann::json;
+
+// `each(name, member, least, most)`.
+template <class Local, class Each>
+void local_fields(Local& local, Each each) {
+  each("epochs", local.epochs, 1, 1000);
+  each("batch", local.batch, 1, 65536);
+  each("rate", local.rate, 1e-12, 1e6);
+  each("proximal", local.proximal, 0, 1e6);
+}
+
+template <class Of, class Each>
+void plan_fields(Of& plan, Each each) {
+  each("rounds", plan.rounds, 1, 1e6);
+  each("updates", plan.wanted, 1, 1e6);
+  each("overSelection", plan.over_selection, 1, 100);
+  each("quorum", plan.quorum, 1, 1e6);
+  each("deadlineSeconds", plan.deadline_s, 1, 30 * 86400);
+  each("mostFailures", plan.most_failures, 1, 1e6);
+  each("evaluators", plan.evaluators, 0, 1e6);
+  each("worstDrop", plan.worst_drop, 0, 1);
+  each("clip", plan.clip, 0, 1e9);
+  each("noise", plan.noise, 0, 1e6);
+  each("population", plan.population, 0, 1e9);
+  each("delta", plan.delta, 1e-12, 0.1);
+  each("epsilonLimit", plan.epsilon_limit, 0, 1e9);
+  each("serverRate", plan.strategy.server_rate, 1e-12, 1e6);
+  each("beta1", plan.strategy.beta1, 0, 0.9999999);
+  each("beta2", plan.strategy.beta2, 0, 0.9999999);
+  each("tau", plan.strategy.tau, 1e-12, 1e6);
+  each("trimmed", plan.strategy.trimmed, 0, 0.5);
+  each("malicious", plan.strategy.malicious, 0, 1e6);
+}
+
+// Takes the fields that it knows out of `document`.
+class Reader {
+ public:
+  explicit Reader(json& document) : document_(document) {}
+
+  template <class T>
+  void operator()(const char* name, T& member, double least, double most) {
+    const auto found = document_.find(name);
+    if (found == document_.end()) return;
+    const bool fits = std::integral<T> ? found->is_number_integer() : found->is_number();
+    const double value = fits ? found->template get<double>() : std::nan("");
+    if (!(value >= least && value <= most)) {
+      if (wrong_.empty()) {
+        wrong_ = std::string(name) + ": must be " + (std::integral<T> ? "a whole" : "a") +
+                 " number from " + json(least).dump() + " to " + json(most).dump();
+      }
+      return;
+    }
+    member = static_cast<T>(value);
+    document_.erase(found);
+  }
+  void text(const char* name, std::string& member) {
+    const auto found = document_.find(name);
+    if (found == document_.end() || !found->is_string()) return;
+    member = found->get<std::string>();
+    document_.erase(found);
+  }
+  Result<void> finish() const {
+    if (!wrong_.empty()) return fail(Code::kInvalidArgument, wrong_);
+    if (document_.empty()) return {};
+    return fail(Code::kInvalidArgument,
+                document_.begin().key() + ": is no field of a plan, or no text");
+  }
+
+ private:
+  json& document_;
+  std::string wrong_;
+};
+
+Result<json> object_of(const json& document) {
+  if (!document.is_object()) return fail(Code::kInvalidArgument, "a plan is a JSON object");
+  return document;
+}
+
+auto writer(json& document) {
+  return [&document](const char* name, const auto& member, double, double) {
+    document[name] = member;
+  };
+}
+
+}  // namespace
+
+Result<void> check(const Plan& plan) {
+  const std::string& name = plan.strategy.name;
+  const bool mean = name == "fedavg" || name == "fedprox";
+  if (plan.wanted < 1 || plan.rounds < 1 || plan.quorum < 1 || plan.quorum > plan.wanted ||
+      !(plan.over_selection >= 1) || !(plan.deadline_s > 0)) {
+    return fail(Code::kInvalidArgument,
+                "a round wants at least one device, a quorum of no more than it wants, and a "
+                "deadline");
+  }
+  if (plan.noise <= 0) {
+    if (plan.epsilon_limit <= 0) return {};
+    return fail(Code::kInvalidArgument,
+                "a limit of epsilon needs noise: without, nothing is private");
+  }
+  if (!mean) {
+    return fail(
+        Code::kInvalidArgument,
+        "how private a round with noise is, is known for fedavg and fedprox, not for " + name);
+  }
+  if (plan.clip <= 0 || plan.population < plan.wanted) {
+    return fail(Code::kInvalidArgument,
+                "noise needs a longest update (clip) and the number of devices that a round is "
+                "drawn from (population)");
+  }
+  return {};
+}
+
+Result<TrainingPlan> parse_training_plan(const json& document) {
+  SKERRY_ASSIGN(json left, object_of(document));
+  TrainingPlan plan;
+  Reader read(left);
+  plan_fields(plan.rounds, std::ref(read));
+  local_fields(plan.local, std::ref(read));
+  read.text("strategy", plan.rounds.strategy.name);
+  read.text("coding", plan.coding);
+  SKERRY_TRY(read.finish());
+  plan.local.clip = plan.rounds.clip;
+  SKERRY_TRY(parse_coding(plan.coding));
+  SKERRY_TRY(make_strategy(plan.rounds.strategy, 1));
+  return plan;
+}
+
+json to_json(const TrainingPlan& plan) {
+  json document = {{"strategy", plan.rounds.strategy.name}, {"coding", plan.coding}};
+  plan_fields(plan.rounds, writer(document));
+  local_fields(plan.local, writer(document));
+  return document;
+}
+
+Result<LocalTraining> parse_local_training(const json& document) {
+  SKERRY_ASSIGN(json left, object_of(document));
+  LocalTraining local;
+  Reader read(left);
+  local_fields(local, std::ref(read));
+  read("clip", local.clip, 0, 1e9);
+  SKERRY_TRY(read.finish());
+  return local;
+}
+
+json to_json(const LocalTraining& local) {
+  json document = {{"clip", local.clip}};
+  local_fields(local, writer(document));
+  return document;
+}
+
+}  // namespace skerry::federated

@@ -1,0 +1,61 @@
+// What a training asks for: of rounds, of privacy, and of each device. One JSON object on the wire
+// and in the store (docs/data/learning-rounds.md).
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "base/error.h"
+#include "federated/strategy.h"
+#include "federated/update.h"
+
+namespace skerry::federated {
+
+struct Plan {
+  StrategyOptions strategy;
+  size_t rounds = 10;
+  size_t wanted = 10;           // updates that end a round
+  double over_selection = 1.3;  // so many times as many devices are asked
+  size_t quorum = 1;            // fewest updates that make a round, at the deadline
+  double deadline_s = 600;      // of training, and again of evaluation
+  size_t most_failures = 20;    // attempts in a row without a quorum that end the training
+  // Devices that try a new model on rows of theirs before its round is committed; 0: none.
+  size_t evaluators = 0;
+  double worst_drop = 0.2;  // of their accuracy since the last round; one that loses more is none
+  // Privacy; without noise there is none.
+  double clip = 0;   // longest update; 0: any
+  double noise = 0;  // times the longest update
+  // Devices there are: each is drawn for a round with the same probability, independently. 0:
+  // whoever asks first takes part.
+  size_t population = 0;
+  double delta = 1e-5;
+  double epsilon_limit = 0;  // training ends before it is spent; 0: none
+};
+
+// kInvalidArgument says what does not go together: noise wants a mean, a limit and a population.
+Result<void> check(const Plan& plan);
+
+// What a device does with its rows.
+struct LocalTraining {
+  size_t epochs = 1;
+  int64_t batch = 10;
+  double rate = 0.05;   // of SGD without momentum
+  double proximal = 0;  // μ of FedProx
+  double clip = 0;      // longest update; 0: any
+};
+
+struct TrainingPlan {
+  Plan rounds;
+  LocalTraining local;
+  std::string coding = "none";  // of updates on their way (parse_coding)
+};
+
+// Untrusted: kInvalidArgument names the field that is unknown, of another kind, or out of range.
+Result<TrainingPlan> parse_training_plan(const nlohmann::json& document);
+nlohmann::json to_json(const TrainingPlan& plan);
+
+// The part of it that devices are told.
+Result<LocalTraining> parse_local_training(const nlohmann::json& document);
+nlohmann::json to_json(const LocalTraining& local);
+
+}  // namespace skerry::federated
