@@ -30,8 +30,8 @@ def ints(name, *values):
     return onnx.message(5, onnx.message(1, name), *(onnx.number(8, v) for v in values), onnx.number(20, 7))
 
 
-def untrained_model():
-    """Two convolutions and a layer; the weights are drawn by whoever trains it."""
+def untrained_model(draw=None):
+    """Two convolutions and a layer; the weights are drawn from `draw`, or by whoever trains it."""
     first, second = CHANNELS
     shapes = {"conv1.weight": [first, 1, 3, 3], "conv1.bias": [first], "conv2.weight": [second, first, 3, 3],
               "conv2.bias": [second], "head.weight": [second * 7 * 7, 10], "head.bias": [10]}
@@ -39,7 +39,9 @@ def untrained_model():
     for name, shape in shapes.items():
         for one in shape:
             size[name] *= one
-    parts = [onnx.floats(name, shape, [0.0] * size[name]) for name, shape in shapes.items()]
+    spread = {"conv1.weight": (2 / 9) ** 0.5, "conv2.weight": (2 / 9 / first) ** 0.5, "head.weight": (1 / second / 49) ** 0.5}
+    drawn = {name: [draw.gauss(0, spread[name]) if draw and name in spread else 0.0 for _ in range(size[name])] for name in shapes}
+    parts = [onnx.floats(name, shape, drawn[name]) for name, shape in shapes.items()]
     window = (ints("kernel_shape", 3, 3), ints("pads", 1, 1, 1, 1), ints("strides", 2, 2))
     parts += [onnx.node("Conv", ["image", "conv1.weight", "conv1.bias"], ["c1"], *window),
               onnx.node("Relu", ["c1"], ["r1"]),

@@ -1,4 +1,5 @@
-// skerry learn: federated learning, tried out with devices in one process.
+// skerry learn: federated learning, tried out with devices in one process; learn_fleet.cc has what
+// runs on a fleet.
 #include <sys/resource.h>
 
 #include <fmt/format.h>
@@ -7,11 +8,12 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "cli/learn_options.h"
 #include "cli/model_graph.h"
 #include "cli/model_optimise.h"
-#include "learner/simulation.h"
 #include "graph/model_file.h"
 #include "io/files.h"
+#include "learner/simulation.h"
 #include "optimise/names.h"
 #include "train/adapt.h"
 
@@ -21,12 +23,11 @@ namespace {
 using nlohmann::json;
 
 struct LearnOptions {
-  std::string model, out, engine = "reference", attack = "none", coding = "none";
+  std::string model, out, engine = "reference", attack = "none";
   std::string test_data, test_labels;
   DataOptions data;
   bool fresh = false;
-  federated::Plan plan;
-  federated::LocalTraining local;
+  federated::TrainingPlan plan;
   learner::Simulation simulation;
 };
 
@@ -44,13 +45,13 @@ json to_json(const learner::SimulationResult& result, const LearnOptions& option
   rusage usage{};
   (void)getrusage(RUSAGE_SELF, &usage);
   return {{"devices", options.simulation.devices},
-          {"strategy", options.plan.strategy.name},
+          {"strategy", options.plan.rounds.strategy.name},
           {"partition", options.simulation.partition},
           {"rounds", rounds},
           {"accuracyBefore", result.accuracy_before},
           {"accuracy", result.accuracy},
           {"epsilon", result.epsilon},
-          {"delta", options.plan.delta},
+          {"delta", options.plan.rounds.delta},
           {"vanished", result.vanished},
           {"refused", result.refused},
           {"failedAttempts", result.failed_attempts},
@@ -95,7 +96,7 @@ Result<void> write_model(const LearnOptions& options, learner::SimulationResult&
 
 Result<void> run_simulation(const Session& session, LearnOptions& options) {
   SKERRY_ASSIGN(options.simulation.attack, parse_attack(options.attack));
-  SKERRY_ASSIGN(options.simulation.coding, federated::parse_coding(options.coding));
+  SKERRY_ASSIGN(options.simulation.coding, federated::parse_coding(options.plan.coding));
   SKERRY_ASSIGN(auto source, graph::read_model_file(options.model));
   graph::Graph& model = *source.graph;
   if (options.fresh) train::reinitialise(model, options.simulation.seed);
@@ -108,14 +109,14 @@ Result<void> run_simulation(const Session& session, LearnOptions& options) {
   std::error_code error;
   std::filesystem::create_directories(options.out, error);
   if (error) return fail(Code::kInvalidArgument, options.out + ": " + error.message());
-  options.local.clip = options.plan.clip;
+  options.plan.local.clip = options.plan.rounds.clip;
   const learner::SimulationInput input{.model = &model,
-                                         .training = &training,
-                                         .test = &test,
-                                         .plan = options.plan,
-                                         .local = options.local,
-                                         .engine = parse_engine(options.engine),
-                                         .directory = options.out};
+                                       .training = &training,
+                                       .test = &test,
+                                       .plan = options.plan.rounds,
+                                       .local = options.plan.local,
+                                       .engine = parse_engine(options.engine),
+                                       .directory = options.out};
   io::RealFiles files;
   SKERRY_TRY(io::remove_all(files, options.out + "/rounds"));  // a simulation begins anew
   io::SeededRandom noise(options.simulation.seed);
@@ -125,7 +126,7 @@ Result<void> run_simulation(const Session& session, LearnOptions& options) {
         accuracies.push_back(one.accuracy);
         session.output.progress_block(
             {"round " + std::to_string(one.report.round) + "/" +
-                 std::to_string(options.plan.rounds),
+                 std::to_string(options.plan.rounds.rounds),
              "accuracy " + fmt::format("{:6.2f} % ", 100 * one.accuracy) + bars(accuracies)});
       });
   session.output.progress_block({});
@@ -141,7 +142,7 @@ Result<void> run_simulation(const Session& session, LearnOptions& options) {
                             " to " + fmt::format("{:.2f} %", 100 * result->accuracy) +
                             (result->epsilon > 0
                                  ? ", epsilon " + fmt::format("{:.3f}", result->epsilon) +
-                                       " at delta " + fmt::format("{:g}", options.plan.delta)
+                                       " at delta " + fmt::format("{:g}", options.plan.rounds.delta)
                                  : ", without noise: nothing is private but the rows themselves") +
                             "\n" + options.out + "/model.onnx");
   return {};
@@ -158,8 +159,79 @@ Result<void> list_strategies(const Session& session) {
   return {};
 }
 
-void add_plan_options(CLI::App& command, LearnOptions& options) {
-  federated::Plan& plan = options.plan;
+void add_device_options(CLI::App& command, LearnOptions& options) {
+  command.add_option("--devices", options.simulation.devices, "That there are")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      .add_option("--partition", options.simulation.partition,
+                  "How rows are dealt: iid, shards=2, dirichlet=0.5")
+      ->capture_default_str();
+  command.add_option("--dropped", options.simulation.dropped, "Share of devices that vanish")
+      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--malicious", options.simulation.malicious, "Devices that attack");
+  command.add_option("--attack", options.attack, "Theirs: nan, scale, flip")->capture_default_str();
+  command.add_option("--seed", options.simulation.seed, "The same seed, the same result")
+      ->capture_default_str();
+}
+
+void add_simulate(CLI::App& learn, Session& session) {
+  auto options = std::make_shared<LearnOptions>();
+  CLI::App* command = learn.add_subcommand(
+      "simulate", "Try a plan: devices in this process, each with its own rows of real data");
+  command->add_option("MODEL", options->model, "The model")->required()->check(CLI::ExistingFile);
+  command->add_option("-o,--out", options->out, "Folder for the model and the report")->required();
+  add_data_options(*command, options->data);
+  command->get_option("--data")->required();
+  command->get_option("--labels")->required();
+  command->add_option("--test-data", options->test_data, "Rows that tell how well it goes")
+      ->required()
+      ->check(CLI::ExistingPath);
+  command->add_option("--test-labels", options->test_labels, "Their classes")
+      ->required()
+      ->check(CLI::ExistingFile);
+  command->add_flag("--fresh", options->fresh, "Begin with fresh weights");
+  command->add_option("--engine", options->engine, kEngineHelp)->capture_default_str();
+  add_plan_options(*command, options->plan);
+  add_device_options(*command, *options);
+  command->footer(R"(
+What runs is what would run on devices and server but for the wire: the coordinator's rounds on its disk, training on
+each device's own rows, encoded updates, clipping, noise and the count of what privacy is spent.
+Example:
+  skerry learn simulate net.onnx -o tried --data images.npy --labels labels.npy --test-data t.npy --test-labels tl.npy \
+      --engine onnxruntime=/usr/lib/libonnxruntime.so --devices 100 --partition shards=2 --rounds 50 --updates 10 \
+      --dropped 0.1 --malicious 5 --attack flip --strategy trimmed-mean)");
+  command->callback([&session, options] {
+    options->plan.rounds.population =
+        options->plan.rounds.noise > 0 ? options->simulation.devices : 0;
+    session.action = [&session, options] { return run_simulation(session, *options); };
+  });
+}
+
+void add_local_options(CLI::App& command, federated::TrainingPlan& training) {
+  command
+      .add_option("--coding", training.coding,
+                  "How updates are sent: none, int8, top=0.05, or int8,top=0.05")
+      ->capture_default_str();
+  command.add_option("--epochs", training.local.epochs, "On a device in a round")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--batch", training.local.batch, "Rows of a step")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--rate", training.local.rate, "Learning rate on a device")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      .add_option("--proximal", training.local.proximal,
+                  "Of fedprox: how strongly devices are held near the model they were given")
+      ->check(CLI::NonNegativeNumber);
+}
+
+}  // namespace
+
+void add_plan_options(CLI::App& command, federated::TrainingPlan& training) {
+  federated::Plan& plan = training.rounds;
   command.add_option("--rounds", plan.rounds, "To be committed")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -194,83 +266,19 @@ void add_plan_options(CLI::App& command, LearnOptions& options) {
       .add_option("--epsilon-limit", plan.epsilon_limit,
                   "Training ends before it is spent; 0: none")
       ->check(CLI::NonNegativeNumber);
+  add_local_options(command, training);
 }
-
-void add_device_options(CLI::App& command, LearnOptions& options) {
-  command.add_option("--devices", options.simulation.devices, "That there are")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command
-      .add_option("--partition", options.simulation.partition,
-                  "How rows are dealt: iid, shards=2, dirichlet=0.5")
-      ->capture_default_str();
-  command.add_option("--dropped", options.simulation.dropped, "Share of devices that vanish")
-      ->check(CLI::Range(0.0, 1.0));
-  command.add_option("--malicious", options.simulation.malicious, "Devices that attack");
-  command.add_option("--attack", options.attack, "Theirs: nan, scale, flip")->capture_default_str();
-  command
-      .add_option("--coding", options.coding,
-                  "How updates are sent: none, int8, top=0.05, or int8,top=0.05")
-      ->capture_default_str();
-  command.add_option("--epochs", options.local.epochs, "On a device in a round")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command.add_option("--batch", options.local.batch, "Rows of a step")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command.add_option("--rate", options.local.rate, "Learning rate on a device")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command
-      .add_option("--proximal", options.local.proximal,
-                  "Of fedprox: how strongly devices are held near the model they were given")
-      ->check(CLI::NonNegativeNumber);
-  command.add_option("--seed", options.simulation.seed, "The same seed, the same result")
-      ->capture_default_str();
-}
-
-void add_simulate(CLI::App& learn, Session& session) {
-  auto options = std::make_shared<LearnOptions>();
-  CLI::App* command = learn.add_subcommand(
-      "simulate", "Try a plan: devices in this process, each with its own rows of real data");
-  command->add_option("MODEL", options->model, "The model")->required()->check(CLI::ExistingFile);
-  command->add_option("-o,--out", options->out, "Folder for the model and the report")->required();
-  add_data_options(*command, options->data);
-  command->get_option("--data")->required();
-  command->get_option("--labels")->required();
-  command->add_option("--test-data", options->test_data, "Rows that tell how well it goes")
-      ->required()
-      ->check(CLI::ExistingPath);
-  command->add_option("--test-labels", options->test_labels, "Their classes")
-      ->required()
-      ->check(CLI::ExistingFile);
-  command->add_flag("--fresh", options->fresh, "Begin with fresh weights");
-  command->add_option("--engine", options->engine, kEngineHelp)->capture_default_str();
-  add_plan_options(*command, *options);
-  add_device_options(*command, *options);
-  command->footer(R"(
-What runs is what would run on devices and server but for the wire: the coordinator's rounds on its disk, training on
-each device's own rows, encoded updates, clipping, noise and the count of what privacy is spent.
-Example:
-  skerry learn simulate net.onnx -o tried --data images.npy --labels labels.npy --test-data t.npy --test-labels tl.npy \
-      --engine onnxruntime=/usr/lib/libonnxruntime.so --devices 100 --partition shards=2 --rounds 50 --updates 10 \
-      --dropped 0.1 --malicious 5 --attack flip --strategy trimmed-mean)");
-  command->callback([&session, options] {
-    options->plan.population = options->plan.noise > 0 ? options->simulation.devices : 0;
-    session.action = [&session, options] { return run_simulation(session, *options); };
-  });
-}
-
-}  // namespace
 
 void add_learn_commands(CLI::App& app, Session& session) {
   CLI::App* learn = app.add_subcommand("learn", "Federated learning: rounds on many devices");
   learn->require_subcommand(1);
   learn->footer(R"(
 Examples:
-  skerry learn strategies
-  skerry learn simulate --help)");
+  skerry learn simulate --help
+  skerry learn start net.onnx --component com.example.parts --from 1.0.0 --group lab --data parts --rounds 20
+  skerry learn watch 3f2c…)");
   add_simulate(*learn, session);
+  add_fleet_learn_commands(*learn, session);
   CLI::App* list = learn->add_subcommand("strategies", "Show how updates can become a model");
   list->footer("\nExample:\n  skerry learn strategies");
   list->callback([&session] { session.action = [&session] { return list_strategies(session); }; });

@@ -278,8 +278,8 @@ Result<void> Coordinator::sweep() {
     const std::string path = directory_ + "/" + name;
     const bool is_of_a_round =
         name.starts_with("model-") || name.starts_with("memory-") || name.starts_with("updates-");
-    const bool is_proposed = phase_ == Phase::kEvaluating && (path == model_path(rounds_ + 1) ||
-                                                              path == memory_path(rounds_ + 1));
+    const bool is_proposed = phase_ == Phase::kEvaluating &&
+                             (path == model_path(rounds_ + 1) || path == memory_path(rounds_ + 1));
     if (!is_of_a_round || is_proposed || path == model_path(rounds_) ||
         path == memory_path(rounds_) || path == updates_path()) {
       continue;
@@ -317,8 +317,8 @@ Result<Task> Coordinator::ask_to_train(const std::string& device, double now_s) 
 }
 
 Result<Task> Coordinator::ask_to_evaluate(const std::string& device) {
-  const auto most = static_cast<size_t>(
-      std::ceil(static_cast<double>(plan_.evaluators) * plan_.over_selection));
+  const auto most =
+      static_cast<size_t>(std::ceil(static_cast<double>(plan_.evaluators) * plan_.over_selection));
   const auto found = evaluators_.find(device);
   if (found == evaluators_.end()) {
     if (evaluators_.size() >= most) return Task{};
@@ -459,8 +459,7 @@ Result<Coordinator::Combined> Coordinator::combine() {
     SKERRY_ASSIGN(const std::string bytes,
                   io::read_file(files_, update_path(device), kMaxFileBytes));
     SKERRY_ASSIGN(const Update update, decode_update(bytes, model_.size()));
-    stored.push_back(
-        {update_path(device), bytes.size() - kDigest - model_.size() * sizeof(float)});
+    stored.push_back({update_path(device), bytes.size() - kDigest - model_.size() * sizeof(float)});
     sources.push_back({.examples = update.examples, .steps = update.steps});
     result.loss += update.loss;
   }

@@ -361,7 +361,8 @@ class Life {
       if (task && task->kind == Task::Kind::kEvaluate) {
         // Every fourth finds the model worse than any before.
         const double correct = choice_.below(4) == 0 ? 0 : 10;
-        (void)coordinator_->evaluated(device, task->attempt, {.rows = 10, .correct = correct}, now_);
+        (void)coordinator_->evaluated(device, task->attempt, {.rows = 10, .correct = correct},
+                                      now_);
       }
     } else if (what < 4) {
       Vector delta(kDevices, 0);

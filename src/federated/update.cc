@@ -151,7 +151,7 @@ Result<Coding> parse_coding(std::string_view text) {
 
 std::string encode(const Update& update) {
   return formats::encode({.document = document_of(update),
-                        .tensors = {tensor_of("delta", DataType::kFp32, update.delta)}});
+                          .tensors = {tensor_of("delta", DataType::kFp32, update.delta)}});
 }
 
 std::string encode(const Update& update, const Coding& coding, io::Random& random) {

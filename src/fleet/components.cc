@@ -21,15 +21,6 @@ constexpr std::string_view kGreengrass = "greengrass:";
 constexpr std::string_view kDocker = "docker:";
 // A deployment that can lead to more versions than this is a mistake.
 constexpr size_t kMaxClosure = 10'000;
-
-std::string base64_of_hex(std::string_view hex) {
-  std::string bytes;
-  for (size_t i = 0; i + 1 < hex.size(); i += 2) {
-    bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
-  }
-  return base64_encode(bytes);
-}
-
 Result<ArtifactName> stored_artifact(Store& store, std::string_view uri) {
   uri.remove_prefix(kS3.size());
   const size_t slash = uri.find('/');
@@ -109,6 +100,14 @@ std::string not_available(const ComponentName& name, const std::string& range,
 }
 
 }  // namespace
+
+std::string base64_of_hex(std::string_view hex) {
+  std::string bytes;
+  for (size_t i = 0; i + 1 < hex.size(); i += 2) {
+    bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
+  }
+  return base64_encode(bytes);
+}
 
 Result<ArtifactName> parse_artifact_name(std::string_view text) {
   const size_t slash = text.find('/');

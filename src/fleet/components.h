@@ -28,6 +28,9 @@ struct ArtifactName {
 // Of SHA256HEX/FILENAME; kInvalidArgument on anything else.
 Result<ArtifactName> parse_artifact_name(std::string_view text);
 
+// A SHA-256 as recipes have it.
+std::string base64_of_hex(std::string_view hex);
+
 // Checks the recipe, gives artifacts at s3://BUCKET/KEY of our store their name and digest, and
 // refuses those that devices could not fetch. `tags_json` and `created_ms` are the caller's.
 Result<ComponentVersion> component_from_recipe(Store& store, ArtifactStore& artifacts,

@@ -9,6 +9,7 @@
 
 #include "base/encoding.h"
 #include "base/log_limit.h"
+#include "federated/messages.h"
 #include "fleet/aws/router.h"
 #include "fleet/components.h"
 #include "formats/canonical_recipe.h"
@@ -179,13 +180,16 @@ io::Task<net::HttpResponse> DataPlane::handle(net::HttpRequest request) {
   const ThingName* thing = certificates_.thing_of(certificate);
   // Our CA has signed it, whatever became of it since.
   const ThingName asking = thing ? *thing : ThingName(certificate);
-  if (!budget_.spend(asking, 1 + static_cast<double>(request.body.size()) / kBytesPerUnit)) {
+  const bool learns = learning_ && request.target.starts_with(federated::kLearningPath);
+  const double per_unit = learns ? kLearningBytesPerUnit : kBytesPerUnit;
+  if (!budget_.spend(asking, 1 + static_cast<double>(request.body.size()) / per_unit)) {
     if (budget_.first_refusal(asking)) {
       log::warn("data-plane", "too many requests; refusing some", {{"thing", asking.str()}});
     }
     co_return error_of(Error(Code::kResourceExhausted, "too many requests; try again later"));
   }
   const bool is_known = thing != nullptr;
+  if (learns && is_known) co_return co_await learning_(asking, std::move(request));
   auto answered = co_await stores_.read(
       [this, is_known, device = Device{asking, certificate},
        request = std::move(request)](Store& store) -> Result<net::HttpResponse> {

@@ -41,6 +41,10 @@ class DataPlane {
         role_alias_(std::move(role_alias)),
         presign_(std::move(presign)) {}
 
+  // Who answers below federated::kLearningPath, for devices whose certificate is good.
+  using Learning = std::function<io::Task<net::HttpResponse>(ThingName, net::HttpRequest)>;
+  void set_learning(Learning learning) { learning_ = std::move(learning); }
+
   // A device may ask for itself only, only while its certificate is active and attached, and only
   // for components that deployments which target it lead to. One that asks for too much is told to
   // wait (429).
@@ -82,6 +86,7 @@ class DataPlane {
   // it. A deployment of 100 components with an artifact each is some 300 requests of a stock
   // nucleus, 1,000 units.
   static constexpr double kBurst = 4000, kPerSecond = 100, kBytesPerUnit = 50;
+  static constexpr double kLearningBytesPerUnit = 16 << 10;  // nobody looks at them one by one
 
   StorePool& stores_;
   const ActiveCertificates& certificates_;
@@ -91,6 +96,7 @@ class DataPlane {
   TemporaryCredentials& credentials_;
   std::string role_alias_;
   Presign presign_;
+  Learning learning_;
 };
 
 }  // namespace skerry::fleet

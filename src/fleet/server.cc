@@ -26,6 +26,7 @@
 #include "fleet/device_metrics.h"
 #include "fleet/fleet_status.h"
 #include "fleet/jobs.h"
+#include "fleet/learning/learning_service.h"
 #include "fleet/model_metrics.h"
 #include "fleet/presence.h"
 #include "fleet/remote_artifacts.h"
@@ -106,6 +107,8 @@ struct FleetServer::Parts {
   Parts(io::Env& e, FleetOptions o)
       : env(e), options(std::move(o)), scope{options.region, kAccount} {}
   ~Parts() {
+    tasks.cancel_all();
+    learning_pool.stop();
     if (stores) stores->stop();  // its units use most of what follows
   }
 
@@ -166,6 +169,8 @@ struct FleetServer::Parts {
   std::optional<ShadowService> shadows;
   std::optional<PresenceService> presence;
   std::optional<rollout::RolloutEngine> rollout_engine;
+  io::ThreadPool learning_pool{"learning", 1};  // combining takes a while
+  std::optional<learning::LearningService> learning;
 
   std::optional<aws::Router> router;
   std::optional<Console> console;
@@ -381,6 +386,11 @@ Result<void> FleetServer::Parts::listen() {
       env.loop, [this](net::HttpRequest request) { return data_plane->handle(std::move(request)); },
       limits);
   data_plane_server->set_error_format(api_refusal);
+  data_plane_server->set_file_pool(env.pool);
+  learning.emplace(env, *stores, *artifacts, *deployments, path("learning"), learning_pool);
+  data_plane->set_learning([this](ThingName thing, net::HttpRequest request) {
+    return learning->handle(std::move(thing), std::move(request));
+  });
 
   std::shared_ptr<net::TlsContext> api_tls;
   if (options.api_tls) {
@@ -414,6 +424,7 @@ Result<void> FleetServer::Parts::listen() {
   rollout_engine.emplace(env, *stores, *rollouts, [this] { return link->connected(); });
   if (options.artifact_retention_days > 0) tasks.spawn(collect_artifacts());
   tasks.spawn(keep_pruning(env, *stores));
+  tasks.spawn(learning->run());
   return {};
 }
 

@@ -218,6 +218,17 @@ Result<void> fill_deployed_components(Database& database) {
   return {};
 }
 
+// Migration 22: trainings on devices (learning/trainings.h).
+const std::vector<const char*> kTrainings = {
+    "CREATE TABLE trainings (id TEXT PRIMARY KEY, component TEXT NOT NULL, "
+    "from_version TEXT NOT NULL, version TEXT NOT NULL, model_sha256 TEXT NOT NULL, "
+    "layout TEXT NOT NULL, group_name TEXT NOT NULL, data TEXT NOT NULL, plan TEXT NOT NULL, "
+    "rollout TEXT NOT NULL, state TEXT NOT NULL, is_over BIGINT NOT NULL, "
+    "publishes BIGINT NOT NULL, reason TEXT NOT NULL, progress TEXT NOT NULL, "
+    "deployment_id TEXT NOT NULL, created_by TEXT NOT NULL, created_ms BIGINT NOT NULL, "
+    "updated_ms BIGINT NOT NULL)",
+    "CREATE INDEX trainings_by_end ON trainings (is_over, created_ms)"};
+
 const std::vector<Migration>& migrations() {
   static const std::vector<Migration> kMigrations = {
       // 1: the registry of things, groups and certificates.
@@ -284,6 +295,7 @@ const std::vector<Migration>& migrations() {
       {19, kEndings},
       {20, kDeviceMetrics},
       {21, kShadows},
+      {22, kTrainings},
   };
   return kMigrations;
 }

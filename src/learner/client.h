@@ -1,0 +1,61 @@
+// A device that learns: asks for work, trains on its own rows, sends how the model changed. Killed
+// at any point it goes on: what was trained is on its disk until the server has it.
+//
+//   DIR/models/SHA256.onnx   the model of the last training
+//   DIR/step/                what the engine loads
+//   DIR/updates/ID-ATTEMPT   trained, not yet acknowledged
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "io/env.h"
+#include "io/pool.h"
+#include "learner/fleet_link.h"
+#include "learner/learner.h"
+#include "learner/policy.h"
+
+namespace skerry::learner {
+
+struct DataSource {
+  std::string name;          // as trainings call it
+  std::string rows, labels;  // files (optimise/measure/dataset.h); read anew for each task
+};
+
+struct ClientOptions {
+  std::string directory;
+  std::vector<DataSource> data;
+  optimise::Preprocess preprocess;
+  optimise::EngineSpec engine;
+  double validation =
+      0.2;  // share of the rows that are not trained on but tell how good a model is
+  LocalPolicy policy;
+};
+
+class Client {
+ public:
+  // `pool` trains; it ends before this.
+  Client(io::Env& env, FleetLink& fleet, io::Pool& pool, ClientOptions options)
+      : env_(env), fleet_(fleet), pool_(pool), options_(std::move(options)) {}
+
+  io::Task<void> run();  // for ever
+  // One task, if there is one; how many seconds to wait before the next. An error is one of the
+  // link or of this device: the next call tries again.
+  io::Task<Result<double>> work();
+
+ private:
+  struct Work;  // a task, and where its files are
+  io::Task<Result<void>> train(Work work);
+  io::Task<Result<void>> evaluate(Work work);
+  io::Task<Result<void>> take_part(Work work);
+  io::Task<Result<Work>> prepare(federated::TaskMessage task);
+  Result<std::string> trained(const Work& work);  // blocking: the update, encoded
+  Result<federated::Evaluation> tried(const Work& work);
+
+  io::Env& env_;
+  FleetLink& fleet_;
+  io::Pool& pool_;
+  const ClientOptions options_;
+};
+
+}  // namespace skerry::learner
