@@ -87,7 +87,7 @@ def litert(folder):
 
 def engines():
     """All that `skerry model optimise --engine` can measure in, here."""
-    return [f"onnxruntime={LIBRARIES['onnxruntime']}"]
+    return [f"{name}={library}" for name, library in LIBRARIES.items()] + ["compiled"]
 
 
 def copy_runtime(folder, bin_dir):

@@ -1,12 +1,12 @@
 // skerry model bench: one model in one engine, in this process.
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "cli/local_files.h"
 #include "cli/model_commands.h"
 #include "cli/model_graph.h"
 #include "cli/model_optimise.h"
-#include "graph/model_file.h"
 
 namespace skerry::cli {
 namespace {
@@ -19,12 +19,15 @@ struct BenchOptions {
 };
 
 Result<void> bench(const Session& session, const BenchOptions& options) {
-  SKERRY_ASSIGN(const auto file, graph::read_model_file(options.model));
+  const auto begin = std::chrono::steady_clock::now();
+  SKERRY_ASSIGN(auto engine, optimise::Engine::load(options.model, parse_engine(options.engine),
+                                                    options.measure.threads));
+  const std::chrono::duration<double, std::milli> load = std::chrono::steady_clock::now() - begin;
   SKERRY_ASSIGN(const auto data,
-                optimise::Dataset::read(*file.graph, options.data.data, options.data.labels,
+                optimise::Dataset::read(*engine.inputs(), options.data.data, options.data.labels,
                                         options.data.preprocess));
-  SKERRY_ASSIGN(const auto result, optimise::measure(options.model, parse_engine(options.engine),
-                                                     data, options.measure));
+  SKERRY_ASSIGN(auto result, optimise::measure(engine, data, options.measure));
+  result.load_ms = load.count();
   if (session.output.json) {
     session.output.print_json(nlohmann::json::parse(to_json(result)));
     return {};

@@ -5,6 +5,7 @@
 #include "cli/model_commands.h"
 #include "cli/model_graph.h"
 #include "graph/model_file.h"
+#include "optimise/tflite_form.h"
 
 namespace skerry::cli {
 namespace {
@@ -19,6 +20,7 @@ Result<void> convert(const Session& session, const ConvertOptions& options) {
   SKERRY_ASSIGN(const auto model, graph::read_model_file(options.from));
   graph::onnx::ExportOptions exported;
   if (options.opset > 0) exported.opset = options.opset;
+  if (options.to.ends_with(".tflite")) SKERRY_TRY(optimise::to_tflite_form(*model.graph));
   constexpr uint64_t kExternalFrom = 1024;
   if (options.external) exported.external_from = kExternalFrom;
   SKERRY_TRY(graph::write_model_file(*model.graph, options.to, exported));
@@ -39,7 +41,8 @@ void add_model_convert(CLI::App& model, Session& session) {
   auto options = std::make_shared<ConvertOptions>();
   CLI::App* command = model.add_subcommand("convert", "Write a model in another form");
   command->add_option("FROM", options->from, "The model, *.onnx, *.tflite or *.graph")->required();
-  command->add_option("TO", options->to, "*.onnx, *.tflite (int8 networks), or *.graph for text")
+  command
+      ->add_option("TO", options->to, "*.onnx, *.tflite (networks of images), or *.graph for text")
       ->required();
   command->add_option("--opset", options->opset, "Operator set of ONNX, 21 to 23");
   command->add_flag("--external-data", options->external,

@@ -13,12 +13,15 @@
 #include "cli/local_files.h"
 #include "cli/model_commands.h"
 #include "cli/model_graph.h"
+#include "compile/compiler.h"
 #include "graph/model_file.h"
+#include "graph/statistics.h"
 #include "io/blocking_process.h"
 #include "io/files.h"
 #include "optimise/names.h"
 #include "optimise/pass.h"
 #include "optimise/search/report.h"
+#include "optimise/tflite_form.h"
 #include "train/compress.h"
 
 // NOLINTNEXTLINE(readability-redundant-declaration): no header of POSIX has it.
@@ -38,6 +41,7 @@ struct OptimiseOptions {
   std::string goal = "latency";
   std::string max_drop = "1%";
   optimise::SearchOptions search;
+  std::string target = "native";
   std::string train_data, train_labels;
   size_t train_epochs = 2;
   double train_rate = 3e-4;
@@ -132,14 +136,44 @@ Result<optimise::Measurement> measure_apart(const OptimiseOptions& options, cons
                                               : "the engine died: " + done.status.text());
 }
 
+// The same model as the engine reads it. LiteRT reads TensorFlow Lite models, of integers with
+// signed activations; `compiled` is what `skerry model compile` makes.
+Result<std::string> prepare_for(const OptimiseOptions& options,
+                                const optimise::Candidate& candidate,
+                                const optimise::EngineSpec& engine) {
+  const std::string ending = engine.name == "compiled"      ? ".so"
+                             : engine.name == "litert"      ? ".tflite"
+                             : engine.name == "onnxruntime" ? ".onnx"
+                                                            : "";
+  if (candidate.path.ends_with(ending)) return candidate.path;
+  const std::string path = options.search.directory + "/" + candidate.name + ending;
+  SKERRY_ASSIGN(const auto model, graph::read_model_file(candidate.path));
+  if (engine.name == "compiled") {
+    SKERRY_ASSIGN(const compile::Target* target, compile::find_target(options.target));
+    SKERRY_ASSIGN(const auto made, compile::compile(*model.graph, {.targets = {target}}));
+    io::RealFiles files;
+    SKERRY_TRY(io::write_file_atomic(files, path, made.artifact, 0644));
+    return path;
+  }
+  if (engine.name == "litert") SKERRY_TRY(optimise::to_tflite_form(*model.graph));
+  SKERRY_TRY(graph::write_model_file(*model.graph, path));
+  return path;
+}
+
 Result<void> write_results(const OptimiseOptions& options, const optimise::SearchResult& result,
                            const graph::Graph& source) {
   io::RealFiles files;
-  const std::string& winner = result.candidates[result.trials[result.winner].candidate].path;
-  SKERRY_ASSIGN(const std::string bytes, io::read_file(files, winner, uint64_t{4} << 30));
-  const std::pair<const char*, std::string> kFiles[] = {
-      {"/model.onnx", bytes},
-      {"/contract.json", contract_of(source)},
+  const optimise::Trial& best = result.trials[result.winner];
+  SKERRY_ASSIGN(const std::string bytes, io::read_file(files, best.path, uint64_t{4} << 30));
+  // Compiled models have one size.
+  const bool compiled = options.search.engines[best.engine].name == "compiled";
+  std::unique_ptr<graph::Graph> fixed;
+  if (compiled) {
+    SKERRY_ASSIGN(fixed, graph::with_open_dimensions(source, 1));
+  }
+  const std::pair<std::string, std::string> kFiles[] = {
+      {"/" + artifact_name(result), bytes},
+      {"/contract.json", contract_of(fixed ? *fixed : source)},
       {"/report.json", report_json(result, options.search)},
       {"/report.md", report_markdown(result, options.search)},
       {"/report.html", report_html(result, options.search)},
@@ -158,7 +192,7 @@ Table trial_table(const optimise::SearchResult& result, const optimise::SearchOp
     table.rows.push_back(
         {candidate.name, options.engines[trial.engine].name, fmt::format("{:.1f}", trial.min_us),
          fmt::format("{:.1f}", trial.median_us),
-         fmt::format("{:.1f}", static_cast<double>(candidate.bytes) / 1000), accuracy_text(trial),
+         fmt::format("{:.1f}", static_cast<double>(trial.bytes) / 1000), accuracy_text(trial),
          fmt::format("{:.2f}", 100 * trial.drop), t == result.winner ? "chosen" : trial.refusal});
   }
   return table;
@@ -248,6 +282,10 @@ Result<void> search_best(const Session& session, OptimiseOptions& options) {
                            const optimise::MeasureOptions& wanted) {
     return measure_apart(options, path, engine, wanted);
   };
+  options.search.prepare = [&](const optimise::Candidate& candidate,
+                               const optimise::EngineSpec& engine) {
+    return prepare_for(options, candidate, engine);
+  };
   const auto progress = [&](const std::string& line, double done) {
     session.output.progress(std::to_string(static_cast<int>(done * 100)) + " %  " + line);
   };
@@ -262,8 +300,8 @@ Result<void> search_best(const Session& session, OptimiseOptions& options) {
   session.output.print_table(trial_table(*result, options.search));
   session.output.print_line("\n" + verdict(*result, options.search));
   session.output.print_line("The report: " + options.out + "/report.html; publish with\n" +
-                            "  skerry model publish " + options.out + "/model.onnx --report " +
-                            options.out + "/report.json --contract " + options.out +
+                            "  skerry model publish " + options.out + "/" + artifact_name(*result) +
+                            " --report " + options.out + "/report.json --contract " + options.out +
                             "/contract.json --name NAME --version VERSION");
   return {};
 }
@@ -315,6 +353,8 @@ void add_model_optimise(CLI::App& model, Session& session) {
   add_data_options(*command, options->data);
   command->add_option("--engine", options->engines,
                       std::string(kEngineHelp) + "; repeatable (default: reference)");
+  command->add_option("--target", options->target, "What the engine `compiled` compiles for")
+      ->capture_default_str();
   command->add_option("--goal", options->goal, "latency, size or memory")
       ->check(CLI::IsMember({"latency", "size", "memory"}))
       ->capture_default_str();
@@ -345,11 +385,14 @@ void add_model_optimise(CLI::App& model, Session& session) {
 Candidates: passes alone; integers with ranges by minmax, percentile, mse and entropy, after cross-layer equalisation,
 and with the worst layers left in floats; dynamic integers; weights as INT8, INT4 and FP16; with --train-data also pruned ones with training between,
 and integers that are trained to be rounded. Each is measured in each
-engine in a process of its own. What has been measured in the folder before is not measured again.
+engine in a process of its own, as the form that it reads: the first engine says what is expected, the others are given
+what did not lose too much there. What has been measured in the folder before is not measured again.
 Examples:
   skerry model optimise net.onnx -o smaller.onnx --passes-only
   skerry model optimise net.onnx -o best --data images.npy --labels labels.npy --divide 255 \
-      --engine onnxruntime=/usr/lib/libonnxruntime.so --goal latency --max-accuracy-drop 0.5%)");
+      --engine onnxruntime=/usr/lib/libonnxruntime.so --goal latency --max-accuracy-drop 0.5%
+  skerry model optimise net.onnx -o best --data images.npy --labels labels.npy \
+      --engine onnxruntime=/usr/lib/libonnxruntime.so --engine litert=/usr/lib/libLiteRt.so --engine compiled)");
   command->callback([&session, options] {
     session.action = [&session, options] { return run_optimise(session, *options); };
   });

@@ -21,6 +21,7 @@ optimise::EngineSpec parse_engine(const std::string& text);
 std::string to_text(const optimise::EngineSpec& engine);
 
 inline constexpr const char* kEngineHelp =
-    "NAME=PATH of a runtime's library (onnxruntime=…/libonnxruntime.so), or reference";
+    "NAME=PATH of a runtime's library (onnxruntime=…/libonnxruntime.so, litert=…/libLiteRt.so), "
+    "compiled, or reference";
 
 }  // namespace skerry::cli

@@ -27,8 +27,10 @@ struct ModelKind {
   std::string_view extension;
   std::string_view runtime;
 };
-constexpr std::array<ModelKind, 3> kModelKinds = {
-    {{".onnx", "onnxruntime"}, {".tflite", "litert"}, {".pipeline.json", "pipeline"}}};
+constexpr std::array<ModelKind, 4> kModelKinds = {{{".onnx", "onnxruntime"},
+                                                   {".tflite", "litert"},
+                                                   {".so", "compiled"},
+                                                   {".pipeline.json", "pipeline"}}};
 
 struct ModelOptions {
   std::string file;
@@ -318,7 +320,9 @@ void add_model_publish(CLI::App& model, Session& session) {
   auto options = std::make_shared<ModelOptions>();
   CLI::App* command =
       model.add_subcommand("publish", "Publish a model or a pipeline as a component version");
-  command->add_option("FILE", options->file, "The model, *.onnx, *.tflite or *.pipeline.json")
+  command
+      ->add_option("FILE", options->file,
+                   "The model, *.onnx, *.tflite, *.so (compiled) or *.pipeline.json")
       ->required()
       ->check(CLI::ExistingFile);
   command

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "graph/executor.h"
+#include "graph/inference.h"
 #include "graph/text.h"
 #include "optimise/names.h"
 #include "optimise/pass.h"
@@ -18,6 +19,8 @@
 namespace skerry::optimise {
 namespace {
 
+using graph::Constant;
+using graph::DataType;
 using testing::HasSubstr;
 
 std::unique_ptr<graph::Graph> parsed(const std::string& text) {
@@ -228,6 +231,27 @@ TEST(Passes, NodesGetNamesOfTheirOwn) {
   std::set<std::string> names;
   for (const auto& node : graph->nodes()) names.insert(node->name());
   EXPECT_EQ(names, (std::set<std::string>{"node", "node_1", "node_2", "node_3"}));
+}
+
+// Folding would leave a copy behind: the model would grow by it.
+TEST(Passes, WeightsThatOthersReadAreNotCopied) {
+  graph::Graph graph;
+  graph::Value& x =
+      graph.add_input("x", {DataType::kFp32, graph::Shape{graph::Dim(1), graph::Dim(64)}});
+  graph::Value& w = graph.add_constant(
+      "w", Constant::of(DataType::kFp32, {64, 64}, std::vector<float>(4096, 0.5F)));
+  graph::Value& exponents = graph.add("Exp", {&w});
+  graph::Value& a = graph.add("MatMul", {&x, &exponents});
+  graph.add_output(graph.add("MatMul", {&a, &w}, {}, "y"));
+  graph::TypeInference inference;
+  ASSERT_TRUE(inference.infer(graph));
+  ASSERT_TRUE(run_passes(graph, {.only = {"fold-constants"}}));
+  EXPECT_EQ(graph.constants().size(), 1u);
+  EXPECT_EQ(graph.nodes().size(), 3u);
+  // Where nobody else reads them they are replaced.
+  graph.nodes().back()->set_input(1, &exponents);
+  ASSERT_TRUE(run_passes(graph, {.only = {"fold-constants"}}));
+  EXPECT_EQ(graph.nodes().size(), 2u);
 }
 
 // What two passes do and undo for ever ends.

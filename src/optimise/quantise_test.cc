@@ -12,6 +12,7 @@
 #include "graph/verify.h"
 #include "optimise/pass.h"
 #include "optimise/quantise/equalise.h"
+#include "optimise/quantise/rounding.h"
 #include "optimise/quantise/sensitivity.h"
 #include "optimise/quantise/smooth.h"
 #include "optimise/quantise/weight_only.h"
@@ -135,6 +136,50 @@ TEST(StaticQuantisation, StaysNearTheFloatModelByEveryMethod) {
       }
     }
   }
+}
+
+// Over data that it has not seen, too; of groups, windows and matrices.
+TEST(StaticQuantisation, RoundingByTheResultsLosesLessThanTheNearest) {
+  const auto graph = Network().build();
+  const auto products = observe_products(*graph, images(64));
+  ASSERT_TRUE(products) << products.error().message();
+  const auto unseen = observe_products(*graph, samples(32, {1, 3, 8, 8}, 99));
+  ASSERT_TRUE(unseen);
+  EXPECT_EQ(products->size(), 4u);
+  double parts = 0, parts_of_unseen = 0, count = 0;  // of the nearest integers' error
+  for (const auto& node : graph->nodes()) {
+    const auto layer = weighted_layer(*node);
+    if (!layer) continue;
+    SCOPED_TRACE(node->name());
+    for (const bool per_channel : {true, false}) {
+      const int64_t largest = per_channel ? 127 : 7;
+      const IntegerWeights nearest =
+          round_weights(*layer->weights, layer->axis, per_channel, largest);
+      IntegerWeights rounded = nearest;
+      round_by_products(*layer, products->at(node->name()), largest, rounded);
+      for (size_t i = 0; i < rounded.numbers.size(); ++i) {
+        ASSERT_LE(std::abs(rounded.numbers[i] - nearest.numbers[i]), 1);
+        ASSERT_LE(std::abs(rounded.numbers[i]), largest);
+        const float scale =
+            rounded
+                .scales[per_channel ? axis_sizes(layer->weights->shape(), layer->axis).at(i) : 0];
+        ASSERT_NEAR(
+            rounded.error[i],
+            static_cast<double>(rounded.numbers[i]) * scale - layer->weights->as<float>()[i], 1e-6);
+      }
+      const InputProducts& seen = products->at(node->name());
+      const InputProducts& others = unseen->at(node->name());
+      const double part =
+          result_error(*layer, seen, rounded.error) / result_error(*layer, seen, nearest.error);
+      EXPECT_LE(part, 1.001);
+      parts += part;
+      parts_of_unseen +=
+          result_error(*layer, others, rounded.error) / result_error(*layer, others, nearest.error);
+      ++count;
+    }
+  }
+  EXPECT_LT(parts / count, 0.9);
+  EXPECT_LT(parts_of_unseen / count, 0.98);
 }
 
 // What stock ONNX Runtime wants before it fuses: no clip between a layer and its scale, a bias

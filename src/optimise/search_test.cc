@@ -214,15 +214,53 @@ TEST_F(Searching, ForSizeTakesTheSmallest) {
   }
 }
 
+// An engine that reads another form is given that, of what the first engine has not refused.
+TEST_F(Searching, GivesAnEngineTheFormThatItReads) {
+  options_.engines = {{.name = "first"}, {.name = "second"}};
+  std::vector<std::string> asked;
+  options_.prepare = [&](const Candidate& candidate,
+                         const EngineSpec& engine) -> Result<std::string> {
+    if (engine.name == "first") return candidate.path;
+    asked.push_back(candidate.name);
+    if (candidate.name == "source") return fail(Code::kUnsupported, "it has no such operator");
+    return folder_.write("candidates/" + candidate.name + "-second.bin",
+                         "made of " + candidate.name);
+  };
+  made_["int8-minmax"] = {.us = 1, .correct = 20};
+  made_["fp32-second"] = {.us = 50};
+  const auto result = run();
+  ASSERT_TRUE(result) << result.error().message();
+  EXPECT_EQ(winner(*result), "fp32");
+  EXPECT_EQ(result->trials[result->winner].bytes, std::string("made of fp32").size());
+  EXPECT_EQ(artifact_name(*result), "model.bin");
+  EXPECT_THAT(report_json(*result, options_), HasSubstr("\"artifact\": \"model.bin\""));
+  EXPECT_THAT(asked, testing::Contains("fp32"));
+  EXPECT_THAT(asked, testing::Not(testing::Contains("int8-minmax"))) << "it loses too much";
+  const auto refused = std::ranges::find_if(
+      result->trials, [](const Trial& one) { return one.candidate == 0 && one.engine == 1; });
+  ASSERT_NE(refused, result->trials.end());
+  EXPECT_EQ(refused->refusal, "it has no such operator");
+
+  // What has been made is not made again.
+  asked.clear();
+  measured_ = 0;
+  ASSERT_TRUE(run());
+  EXPECT_EQ(asked, std::vector<std::string>{"source"});
+  EXPECT_EQ(measured_, 0);
+}
+
 TEST_F(Searching, MeasuresInTheReferenceExecutor) {
-  const auto result = measure(model_, {.name = "reference"}, data_,
-                              {.seconds = 0.01, .save_outputs = folder_ / "answers.npy"});
+  auto engine = Engine::load(model_, {.name = "reference"}, 1);
+  ASSERT_TRUE(engine) << engine.error().message();
+  EXPECT_EQ(engine->inputs()->inputs().at(0)->name(), "x");
+  const auto result =
+      measure(*engine, data_, {.seconds = 0.01, .save_outputs = folder_ / "answers.npy"});
   ASSERT_TRUE(result) << result.error().message();
   EXPECT_EQ(result->correct, 40u);
   EXPECT_GT(result->min_us, 0);
   EXPECT_GT(result->peak_bytes, 1u << 20);
-  const auto again = measure(model_, {.name = "reference"}, data_,
-                             {.seconds = 0.01, .rows = 40, .expected = folder_ / "answers.npy"});
+  const auto again =
+      measure(*engine, data_, {.seconds = 0.01, .rows = 40, .expected = folder_ / "answers.npy"});
   ASSERT_TRUE(again) << again.error().message();
   EXPECT_EQ(again->agreed, 40u);
   EXPECT_EQ(again->error, 0);
@@ -230,7 +268,7 @@ TEST_F(Searching, MeasuresInTheReferenceExecutor) {
   ASSERT_TRUE(parsed);
   EXPECT_EQ(*parsed, *again);
   EXPECT_FALSE(parse_measurement("{}"));
-  EXPECT_FALSE(measure(model_, {.name = "nothing"}, data_, {}));
+  EXPECT_FALSE(Engine::load(model_, {.name = "nothing"}, 1));
 }
 
 TEST(Share, HasAnInterval) {

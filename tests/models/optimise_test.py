@@ -3,6 +3,7 @@
     optimise_test.py BIN_DIRECTORY CACHE_DIRECTORY
 """
 
+import hashlib
 import json
 import pathlib
 import subprocess
@@ -12,6 +13,7 @@ import unittest
 
 import numpy as np
 import onnxruntime
+import tflite_models
 
 from commands import CACHE, ENGINE, skerry
 import fashion_mnist
@@ -63,6 +65,8 @@ class Optimise(unittest.TestCase):
         self.assertEqual("", trials["fp32"]["refusal"])
         self.assertLessEqual(trials["int8-mse"]["accuracyDrop"], 0.005)
         self.assertLess(trials["int8-mse"]["bytes"], trials["source"]["bytes"] / 2.5)
+        # Rounded by what the layers make of real images, the answers are nearer to the source's.
+        self.assertLess(trials["int8-rounded"]["error"], trials["int8-mse"]["error"])
         for name in ("model.onnx", "report.json", "report.md", "report.html", "contract.json"):
             self.assertTrue((out / name).exists(), name)
 
@@ -80,6 +84,35 @@ class Optimise(unittest.TestCase):
         # Again, from what has been measured.
         again = json.loads(skerry(*command).stdout)
         self.assertEqual([trial["minUs"] for trial in report["trials"]], [trial["minUs"] for trial in again["trials"]])
+
+    def test_each_engine_gets_the_form_that_it_reads(self):
+        """ONNX Runtime, LiteRT and our compiler; what the report says is what stock LiteRT does with the file."""
+        out = self.folder / "engines"
+        engines = [ENGINE, f"litert={CACHE}/litert/lib/libLiteRt.so", "compiled"]
+        command = ["--json", "model", "optimise", MODEL, "-o", out, *self.data(), "--rows", "1000", "--rounds", "1",
+                   "--seconds", "0.02", "--calibration-rows", "16", *(word for engine in engines for word in ("--engine", engine))]
+        report = json.loads(skerry(*command).stdout)
+        trials = {(trial["candidate"], trial["engine"]): trial for trial in report["trials"]}
+        for engine in ("onnxruntime", "litert", "compiled"):
+            self.assertEqual("", trials["fp32", engine]["refusal"])
+            self.assertLess(trials["int8-mse", engine]["accuracyDrop"], 0.01)
+        self.assertNotIn(("pruned-50", "litert"), trials)  # it loses too much already
+        self.assertIn("DynamicQuantizeLinear", trials["int8-dynamic", "litert"]["refusal"])
+        interpreter = tflite_models.load(CACHE / "litert/python").Interpreter(str(out / "candidates/int8-mse.tflite"))
+        interpreter.allocate_tensors()
+        right = 0
+        for image, label in zip(self.pixels[:1000], self.right):
+            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None])
+            interpreter.invoke()
+            right += int(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).argmax() == label)
+        self.assertAlmostEqual(trials["int8-mse", "litert"]["accuracy"], right / 1000, delta=0.003)
+        # The winner is there under the ending of its form, and measures as it did.
+        winner = out / report["artifact"]
+        self.assertEqual(report["artifactSha256"], hashlib.sha256(winner.read_bytes()).hexdigest())
+        engine = next(each for each in engines if each.startswith(report["engine"]))
+        said = json.loads(skerry("--json", "model", "bench", winner, *self.data(), "--engine", engine, "--rows", "1000",
+                                 "--seconds", "0.02").stdout)
+        self.assertEqual(said["correct"], round(report["trials"][report["winner"]]["accuracy"] * 1000))
 
     def test_bench_says_what_is_measured(self):
         said = json.loads(skerry("--json", "model", "bench", MODEL, *self.data(), "--engine", ENGINE, "--rows", "500",

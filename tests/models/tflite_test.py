@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 import tflite_models
 from commands import BIN, CACHE, ROOT
+import make_models as onnx  # writes ONNX byte by byte
 
 TINY = {path.stem: path for path in (ROOT / "src/graph/testdata/mlperf_tiny").glob("*.tflite")}
 TINY["kws_ref_model"] = ROOT / "src/runtime/testdata/keywords_int8.tflite"
@@ -78,6 +79,45 @@ class TfliteModels(unittest.TestCase):
                     apart = np.abs(ours[name].astype("i8") - theirs.astype("i8")).max(initial=0)
                     self.assertLessEqual(apart, off_by)
 
+    def test_float_networks_of_onnx_are_written_as_litert_runs_them(self):
+        """Every float operator that is exported, with pads of all kinds."""
+        weights = lambda *shape: self.random.normal(size=shape).astype("f4").ravel().tolist()
+        parts = []
+
+        def constant(name, *shape):
+            parts.append(onnx.floats(name, list(shape), weights(*shape)))
+            return name
+
+        def add(op, inputs, *attributes):
+            parts.append(onnx.node(op, inputs, [f"v{len(parts)}"], *attributes))
+            return f"v{len(parts) - 1}"
+
+        ints = lambda name, values: onnx.message(5, onnx.message(1, name.encode()), *(onnx.number(8, v) for v in values), onnx.number(20, 7))
+        one = lambda name, value: onnx.message(5, onnx.message(1, name.encode()), onnx.number(3, value), onnx.number(20, 2))
+        x = add("Conv", ["x", constant("w1", 8, 3, 3, 3), constant("b1", 8)], ints("pads", [1, 1, 1, 1]), ints("strides", [2, 2]))
+        x = add("Relu", [x])
+        y = add("Conv", [x, constant("w2", 8, 1, 3, 3), constant("b2", 8)], ints("pads", [1, 1, 1, 1]), one("group", 8))
+        y = add("HardSwish", [y])
+        x = add("Add", [x, y])
+        x = add("MaxPool", [x], ints("kernel_shape", [2, 2]), ints("strides", [2, 2]))
+        x = add("Sub", [x, constant("mean", 1, 8, 1, 1)])
+        x = add("Mul", [x, constant("scale", 1, 8, 1, 1)])
+        y = add("Sigmoid", [x])
+        x = add("Concat", [x, add("Tanh", [y])], one("axis", 1))
+        x = add("AveragePool", [x], ints("kernel_shape", [2, 2]), ints("strides", [1, 1]))
+        x = add("GlobalAveragePool", [x])
+        x = add("Flatten", [x])
+        x = add("Gemm", [x, constant("w3", 16, 6), constant("b3", 6)])
+        x = add("Softmax", [add("MatMul", [x, constant("w4", 6, 5)])])
+        model = onnx.model(*parts, onnx.value(11, "x", onnx.FLOAT, [1, 3, 16, 16]), onnx.value(12, x, onnx.FLOAT, [1, 5]), opset=14)
+        source, copy = self.directory / "net.onnx", self.directory / "net.tflite"
+        source.write_bytes(model)
+        subprocess.run([BIN / "skerry", "model", "convert", source, copy], check=True, capture_output=True)
+        image = self.random.normal(size=(1, 3, 16, 16)).astype("f4")
+        session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
+        np.testing.assert_allclose(self.theirs(copy.read_bytes(), [image])[0], session.run(None, {"x": image})[0], atol=1e-5)
+        self.compare(copy.read_bytes(), tolerance=1e-5)
+
     # --- Whole models -------------------------------------------------------------------------------
     def test_int8_models_are_bit_by_bit_what_litert_says(self):
         for name in ("ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "str_ww_ref_model"):
@@ -121,10 +161,13 @@ class TfliteModels(unittest.TestCase):
                 self.compare(copy.read_bytes())
 
     def test_what_has_no_counterpart_in_tflite_is_named(self):
-        done = subprocess.run([BIN / "skerry", "model", "convert", TINY["pretrainedResnet"], self.directory / "x.tflite"],
+        model = self.directory / "erf.onnx"
+        model.write_bytes(onnx.model(onnx.node("Erf", ["x"], ["y"]), onnx.value(11, "x", onnx.FLOAT, [2]),
+                                     onnx.value(12, "y", onnx.FLOAT, [2])))
+        done = subprocess.run([BIN / "skerry", "model", "convert", model, self.directory / "x.tflite"],
                               capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("Conv '", done.stderr)
+        self.assertIn("Erf '", done.stderr)
 
     # --- One operator each --------------------------------------------------------------------------
     def quantised(self, low=-128, high=128):

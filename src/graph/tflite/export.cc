@@ -6,11 +6,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_map>
 
 #include "graph/evaluation.h"
 #include "graph/operator.h"
 #include "graph/tflite/constants.h"
+#include "graph/tflite/scales.h"
 #include "graph/tflite/writer.h"
 #include "io/files.h"
 
@@ -20,71 +22,15 @@ namespace {
 // Codes of operators, and of their options in the union.
 constexpr int32_t kAdd = 0, kAveragePool = 1, kConcatenation = 2, kConv = 3, kDepthwiseConv = 4,
                   kDequantize = 6, kFullyConnected = 9, kLogistic = 14, kMaxPool = 17, kMul = 18,
-                  kReshape = 22, kSoftmax = 25, kPad = 34, kTranspose = 39, kMaximum = 55,
-                  kMinimum = 57, kQuantize = 114;
+                  kRelu = 19, kRelu6 = 21, kReshape = 22, kSoftmax = 25, kTanh = 28, kPad = 34,
+                  kTranspose = 39, kSub = 41, kDiv = 42, kMaximum = 55, kMinimum = 57,
+                  kQuantize = 114, kHardSwish = 117;
 constexpr uint8_t kConvOptions = 1, kDepthwiseOptions = 2, kPoolOptions = 5, kFullyOptions = 8,
                   kSoftmaxOptions = 9, kConcatenationOptions = 10, kAddOptions = 11,
-                  kMulOptions = 21;
+                  kMulOptions = 21, kSubOptions = 28, kDivOptions = 29;
 
 const std::vector<int64_t> kToLast = {0, 2, 3, 1};
 const std::vector<int64_t> kToFirst = {0, 3, 1, 2};
-
-// Where a QLinear operator has scale and zero point (behind it) of what it makes.
-std::optional<size_t> output_scale_of(const Node& node) {
-  const Op op = node.op();
-  if (op == "QLinearConv" || op == "QLinearAdd" || op == "QLinearMul") return 6;
-  if (op == "QGemm") return 7;
-  if (op == "QuantizeLinear") return 1;
-  for (const Op unary : {Op("QLinearAveragePool"), Op("QLinearGlobalAveragePool"),
-                         Op("QLinearSigmoid"), Op("QLinearSoftmax")}) {
-    if (op == unary) return 3;
-  }
-  return {};
-}
-
-// And of what it reads at `input`.
-std::optional<size_t> input_scale_of(const Node& node, size_t input) {
-  const Op op = node.op();
-  if (op == "DequantizeLinear") return 1;
-  if (!output_scale_of(node) || op == "QuantizeLinear") return {};
-  if (input == 0) return 1;
-  const bool second =
-      op == "QLinearConv" || op == "QLinearAdd" || op == "QLinearMul" || op == "QGemm";
-  return input == 3 && second ? std::optional<size_t>(4) : std::nullopt;
-}
-
-std::optional<Quantisation> pair_at(const Node& node, size_t scale) {
-  const Value* scales = node.input(scale);
-  const Value* zeros = node.input(scale + 1);
-  if (scales == nullptr || scales->constant() == nullptr) return {};
-  Quantisation reals;
-  for (const double one : Array::from(scales->constant()->view()).to_doubles()) {
-    reals.scales.push_back(static_cast<float>(one));
-  }
-  reals.zero_points.assign(reals.scales.size(), 0);
-  if (zeros == nullptr) return reals;
-  if (zeros->constant() == nullptr) return {};
-  const auto given = Array::from(zeros->constant()->view()).to_ints();
-  for (size_t i = 0; i < reals.zero_points.size() && !given.empty(); ++i) {
-    reals.zero_points[i] = given[std::min(i, given.size() - 1)];
-  }
-  return reals;
-}
-
-// What an integer value stands for: its maker says it, or what it passes through, or its readers.
-std::optional<Quantisation> reals_of(const Value& value, int depth = 0) {
-  if (value.type().quantisation) return *value.type().quantisation;
-  const Node* maker = value.producer();
-  if (maker != nullptr) {
-    if (const auto scale = output_scale_of(*maker)) return pair_at(*maker, *scale);
-    if (maker->input(0) != nullptr && depth < 64) return reals_of(*maker->input(0), depth + 1);
-  }
-  for (const Use& use : value.uses()) {
-    if (use.node == nullptr) continue;
-    if (const auto scale = input_scale_of(*use.node, use.index)) return pair_at(*use.node, *scale);
-  }
-  return {};
-}
 
 class Exporter {
  public:
@@ -239,14 +185,27 @@ class Exporter {
     };
     static const Row kRows[] = {
         {"QLinearConv", &Exporter::conv},
+        {"Conv", &Exporter::conv},
         {"QGemm", &Exporter::gemm},
+        {"Gemm", &Exporter::gemm},
+        {"MatMul", &Exporter::gemm},
         {"QLinearAdd", &Exporter::binary},
         {"QLinearMul", &Exporter::binary},
+        {"Add", &Exporter::binary},
+        {"Mul", &Exporter::binary},
+        {"Sub", &Exporter::binary},
+        {"Div", &Exporter::binary},
         {"QLinearAveragePool", &Exporter::pool},
         {"QLinearGlobalAveragePool", &Exporter::pool},
+        {"AveragePool", &Exporter::pool},
+        {"GlobalAveragePool", &Exporter::pool},
         {"MaxPool", &Exporter::pool},
         {"QLinearSoftmax", &Exporter::softmax},
+        {"Softmax", &Exporter::softmax},
         {"QLinearSigmoid", &Exporter::same_place},
+        {"Sigmoid", &Exporter::same_place},
+        {"Tanh", &Exporter::same_place},
+        {"HardSwish", &Exporter::same_place},
         {"QuantizeLinear", &Exporter::same_place},
         {"DequantizeLinear", &Exporter::same_place},
         {"Clip", &Exporter::clip},
@@ -262,10 +221,13 @@ class Exporter {
     for (const Row& row : kRows) {
       if (row.op == node.op()) return (this->*row.add)(node);
     }
-    return refuse("TensorFlow Lite models of 8 bits have no such operator here");
+    return refuse("it is not among the operators that are exported to TensorFlow Lite");
   }
 
+  static bool is_integer(const Node& node) { return node.op().name().starts_with("Q"); }
+
   Result<int32_t> weights(const Node& node, const Constant& moved, int64_t axis) {
+    if (!is_integer(node)) return model_.constant(node.input(1)->name(), moved);
     auto reals = pair_at(node, 4);
     if (!reals) return refuse("its weights' scales are computed");
     if (std::ranges::any_of(reals->zero_points, [](int64_t zero) { return zero != 0; }) ||
@@ -280,6 +242,14 @@ class Exporter {
   Result<int32_t> bias(const Node& node, size_t input) {
     const Value* value = node.input(input);
     if (value == nullptr) return -1;
+    if (!is_integer(node)) {
+      if (value->constant() == nullptr) return refuse("its bias is computed");
+      const auto count = static_cast<int64_t>(value->constant()->count());
+      const std::span<const std::byte> bytes = value->constant()->bytes();
+      SKERRY_ASSIGN(const Constant flat, Constant::make(value->constant()->type(), {count},
+                                                        {bytes.begin(), bytes.end()}));
+      return model_.constant(value->name(), flat);
+    }
     const auto x = pair_at(node, 1);
     const auto w = pair_at(node, 4);
     if (value->constant() == nullptr || !x || !w || value->type().element != DataType::kInt32) {
@@ -292,7 +262,7 @@ class Exporter {
   }
 
   Result<void> conv(const Node& node) {
-    const Value& w = *node.input(3);
+    const Value& w = *node.input(is_integer(node) ? 3 : 1);
     if (w.constant() == nullptr || w.constant()->shape().size() != 4) {
       return refuse("its weights are no constant of four dimensions");
     }
@@ -306,7 +276,7 @@ class Exporter {
                   permuted_constant(*w.constant(), depthwise ? std::vector<int64_t>{1, 2, 3, 0}
                                                              : std::vector<int64_t>{0, 2, 3, 1}));
     SKERRY_ASSIGN(const int32_t weight, weights(node, moved, depthwise ? 3 : 0));
-    SKERRY_ASSIGN(const int32_t b, bias(node, 8));
+    SKERRY_ASSIGN(const int32_t b, bias(node, is_integer(node) ? 8 : 2));
     SKERRY_ASSIGN(const int32_t y, make_last(*node.output(0)));
     FlatTable options;
     options.scalar<int8_t>(0, window.same ? 0 : 1);
@@ -322,40 +292,59 @@ class Exporter {
   }
 
   Result<void> gemm(const Node& node) {
-    const Value& w = *node.input(3);
-    if (node.int_of("transA") != 0 || node.float_of("alpha") != 1 || w.constant() == nullptr) {
-      return refuse("only constant weights, alpha = 1 and rows in A are exported");
+    const bool whole = is_integer(node);
+    const bool plain_product = node.op() == "MatMul";
+    const Value& w = *node.input(whole ? 3 : 1);
+    if (w.constant() == nullptr || w.constant()->shape().size() != 2) {
+      return refuse("its weights are no constant of two dimensions");
     }
-    SKERRY_ASSIGN(
-        const Constant moved,
-        permuted_constant(*w.constant(), node.int_of("transB") != 0 ? std::vector<int64_t>{0, 1}
-                                                                    : std::vector<int64_t>{1, 0}));
+    const bool scaled =
+        !plain_product && (node.int_of("transA") != 0 || node.float_of("alpha") != 1 ||
+                           (!whole && node.float_of("beta") != 1));
+    if (scaled) return refuse("only alpha = 1, beta = 1 and rows in A are exported");
+    const bool rows = !plain_product && node.int_of("transB") != 0;
+    SKERRY_ASSIGN(const Constant moved,
+                  permuted_constant(*w.constant(), rows ? std::vector<int64_t>{0, 1}
+                                                        : std::vector<int64_t>{1, 0}));
+    const Value* c = node.input(2);
+    if (!whole && c != nullptr && c->constant() != nullptr &&
+        static_cast<int64_t>(c->constant()->count()) != moved.shape()[0]) {
+      return refuse("its bias is not one number for each column");
+    }
     SKERRY_ASSIGN(const int32_t x, plain(*node.input(0)));
     SKERRY_ASSIGN(const int32_t weight, weights(node, moved, 0));
-    SKERRY_ASSIGN(const int32_t b, bias(node, 6));
+    SKERRY_ASSIGN(const int32_t b, bias(node, whole ? 6 : 2));
     SKERRY_ASSIGN(const int32_t y, make_plain(*node.output(0)));
-    model_.node(kFullyConnected, 4, {x, weight, b}, {y}, kFullyOptions);
+    FlatTable options;
+    if (node.output(0)->type().rank() > 2) options.scalar<int8_t>(2, 1);  // keep_num_dims
+    model_.node(kFullyConnected, whole ? 4 : 5, {x, weight, b}, {y}, kFullyOptions,
+                std::move(options));
     return {};
   }
 
   // Both with channels last where both have them, or as they are.
   Result<void> binary(const Node& node) {
     const Value& a = *node.input(0);
-    const Value& b = *node.input(3);
-    if (pair_at(node, 4) && pair_at(node, 4)->scales[0] < 0) return refuse("it subtracts");
+    const bool whole = is_integer(node);
+    const Value& b = *node.input(whole ? 3 : 1);
+    if (whole && pair_at(node, 4) && pair_at(node, 4)->scales[0] < 0) return refuse("it subtracts");
     const bool images = last_.contains(&a) && last_.contains(&b);
     SKERRY_ASSIGN(const int32_t x, images ? last(a) : plain(a));
     SKERRY_ASSIGN(const int32_t z, images ? last(b) : plain(b));
     SKERRY_ASSIGN(const int32_t y,
                   images ? make_last(*node.output(0)) : make_plain(*node.output(0)));
-    const bool adds = node.op() == "QLinearAdd";
-    model_.node(adds ? kAdd : kMul, 2, {x, z}, {y}, adds ? kAddOptions : kMulOptions);
+    const auto [code, options] = node.op() == "Sub"   ? std::pair(kSub, kSubOptions)
+                                 : node.op() == "Div" ? std::pair(kDiv, kDivOptions)
+                                 : node.op() == "Mul" || node.op() == "QLinearMul"
+                                     ? std::pair(kMul, kMulOptions)
+                                     : std::pair(kAdd, kAddOptions);
+    model_.node(code, whole ? 2 : 1, {x, z}, {y}, options);
     return {};
   }
 
   Result<void> pool(const Node& node) {
     const Value& x = *node.input(0);
-    const bool global = node.op() == "QLinearGlobalAveragePool";
+    const bool global = node.op() == "QLinearGlobalAveragePool" || node.op() == "GlobalAveragePool";
     std::vector<int64_t> kernel;
     Window window{.strides = {1, 1}, .dilations = {1, 1}, .pads = {0, 0, 0, 0}};
     if (global) {
@@ -375,19 +364,23 @@ class Exporter {
         (average && !global && window.same && node.int_of("count_include_pad") != 0)) {
       return refuse("its window has no counterpart");
     }
-    if (average && reals_of(x) != reals_of(*node.output(0))) {
-      return refuse("its input and output have different scales");
-    }
     SKERRY_ASSIGN(const int32_t from, last(x));
     SKERRY_ASSIGN(const int32_t y, make_last(*node.output(0)));
+    // TFLite's averages keep the scale; another one comes behind.
+    const bool rescaled = average && is_integer(node) && reals_of(x) != reals_of(*node.output(0));
+    const int32_t made = rescaled
+                             ? model_.tensor(node.output(0)->name() + "/mean",
+                                             with_channels_last(node.output(0)->type()), reals(x))
+                             : y;
     FlatTable options;
     options.scalar<int8_t>(0, window.same ? 0 : 1);
     options.scalar<int32_t>(1, static_cast<int32_t>(window.strides[1]));
     options.scalar<int32_t>(2, static_cast<int32_t>(window.strides[0]));
     options.scalar<int32_t>(3, static_cast<int32_t>(kernel[1]));
     options.scalar<int32_t>(4, static_cast<int32_t>(kernel[0]));
-    model_.node(average ? kAveragePool : kMaxPool, 2, {from}, {y}, kPoolOptions,
+    model_.node(average ? kAveragePool : kMaxPool, 2, {from}, {made}, kPoolOptions,
                 std::move(options));
+    if (rescaled) model_.node(kQuantize, 2, {made}, {y});
     return {};
   }
 
@@ -416,19 +409,23 @@ class Exporter {
   }
 
   Result<void> same_place(const Node& node) {
-    if (node.op() != "QLinearSigmoid" && count_of(node.input(1)->type()) != 1) {
+    const Op op = node.op();
+    const int32_t code = op == "QuantizeLinear"     ? kQuantize
+                         : op == "DequantizeLinear" ? kDequantize
+                         : op == "Tanh"             ? kTanh
+                         : op == "HardSwish"        ? kHardSwish
+                                                    : kLogistic;
+    if ((code == kQuantize || code == kDequantize) && count_of(node.input(1)->type()) != 1) {
       return refuse("only one scale for all is exported");
     }
     SKERRY_ASSIGN(const auto tensors, in_place(node));
-    const int32_t code = node.op() == "QLinearSigmoid"   ? kLogistic
-                         : node.op() == "QuantizeLinear" ? kQuantize
-                                                         : kDequantize;
     model_.node(code, code == kDequantize ? 2 : 1, {tensors.first}, {tensors.second});
     return {};
   }
 
   // Limits of integers: the larger of it and one, the smaller of it and the other.
   Result<void> clip(const Node& node) {
+    if (node.input(0)->type().element == DataType::kFp32) return clip_reals(node);
     if (node.input(0)->type().element != DataType::kInt8) return refuse("only INT8 is exported");
     SKERRY_ASSIGN(auto tensors, in_place(node));
     const Value& out = *node.output(0);
@@ -452,6 +449,35 @@ class Exporter {
     const int32_t between = model_.tensor(out.name() + "/low", type, reals(out));
     model_.node(kMaximum, 2, {tensors.first, limit(low)}, {between});
     model_.node(kMinimum, 2, {between, limit(high)}, {tensors.second});
+    return {};
+  }
+
+  Result<void> clip_reals(const Node& node) {
+    SKERRY_ASSIGN(auto tensors, in_place(node));
+    const auto limit = [&](size_t input) -> std::optional<float> {
+      if (node.op() == "Relu") return input == 1 ? std::optional(0.0F) : std::nullopt;
+      const Value* value = node.input(input);
+      return value == nullptr ? std::nullopt : std::optional(value->constant()->as<float>()[0]);
+    };
+    for (const size_t input : {1, 2}) {
+      if (node.input(input) != nullptr && node.input(input)->constant() == nullptr) {
+        return refuse("its limits are computed");
+      }
+    }
+    const auto low = limit(1);
+    const auto high = limit(2);
+    if (low == 0.0F && (!high || *high == 6.0F)) {
+      model_.node(high ? kRelu6 : kRelu, 1, {tensors.first}, {tensors.second});
+      return {};
+    }
+    const auto number = [&](float value) {
+      return model_.constant("limit", Constant::of_float(value));
+    };
+    const Value& out = *node.output(0);
+    const Type type = last_.contains(&out) ? with_channels_last(out.type()) : out.type();
+    const int32_t between = model_.tensor(out.name() + "/low", type, {});
+    model_.node(kMaximum, 1, {tensors.first, number(low.value_or(-INFINITY))}, {between});
+    model_.node(kMinimum, 1, {between, number(high.value_or(INFINITY))}, {tensors.second});
     return {};
   }
 
@@ -490,7 +516,7 @@ class Exporter {
     bool images = true;
     for (const Value* input : node.inputs()) {
       images = images && last_.contains(input);
-      if (reals_of(*input) != reals_of(*node.output(0)))
+      if (reals(*input) != reals(*node.output(0)))
         return refuse("its inputs have different scales");
     }
     const auto rank =

@@ -1,5 +1,6 @@
-// Quantised graphs to TensorFlow Lite models: int8 networks of QLinear operators with what only
-// moves elements, from and to floats at their ends, as stock LiteRT runs them.
+// Graphs to TensorFlow Lite models as stock LiteRT runs them: int8 networks of QLinear operators
+// with what only moves elements, and the float operators of networks of images (convolutions,
+// products with constants, pools, sums, activations).
 #pragma once
 
 #include <string>

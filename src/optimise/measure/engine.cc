@@ -26,6 +26,24 @@ Result<Engine> Engine::load(const std::string& path, const EngineSpec& spec, siz
   return engine;
 }
 
+std::unique_ptr<graph::Graph> Engine::inputs() const {
+  auto bare = std::make_unique<graph::Graph>();
+  if (graph_) {
+    for (const auto& input : graph_->inputs()) bare->add_input(input->name(), input->type());
+    return bare;
+  }
+  for (const tensor::TensorSpec& spec : model_->inputs()) {
+    graph::Shape shape;
+    for (size_t i = 0; i < spec.shape.size(); ++i) {
+      const bool open = spec.shape[i] < 0;
+      shape.push_back(open ? graph::Dim::named("d" + std::to_string(i))
+                           : graph::Dim(spec.shape[i]));
+    }
+    bare->add_input(spec.name, {spec.type, std::move(shape)});
+  }
+  return bare;
+}
+
 Result<std::vector<tensor::Tensor>> Engine::run(std::span<const tensor::TensorView> inputs) {
   return executor_ ? executor_->run(inputs) : model_->run(inputs, {});
 }

@@ -21,6 +21,8 @@ class Engine {
   // The model is the user's own: no digest is asked for.
   static Result<Engine> load(const std::string& path, const EngineSpec& spec, size_t threads);
 
+  // A graph that has the model's inputs and nothing else: what data has to fit.
+  std::unique_ptr<graph::Graph> inputs() const;
   // Outputs in the model's order.
   Result<std::vector<tensor::Tensor>> run(std::span<const tensor::TensorView> inputs);
 

@@ -108,12 +108,8 @@ Result<void> compare(const Tensor& given, const std::string& path, Measurement& 
 
 }  // namespace
 
-Result<Measurement> measure(const std::string& model, const EngineSpec& engine_spec,
-                            const Dataset& data, const MeasureOptions& options) {
+Result<Measurement> measure(Engine& engine, const Dataset& data, const MeasureOptions& options) {
   Measurement result;
-  const auto begin = Clock::now();
-  SKERRY_ASSIGN(Engine engine, Engine::load(model, engine_spec, options.threads));
-  result.load_ms = microseconds_since(begin) / 1000;
   SKERRY_ASSIGN(const Sample first, data.sample(0));
   SKERRY_TRY(time_runs(engine, first, options.seconds, result));
   const size_t rows = options.rows == 0 ? data.rows() : std::min(options.rows, data.rows());

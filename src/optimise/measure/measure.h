@@ -34,8 +34,7 @@ std::string to_json(const Measurement& measurement);
 Result<Measurement> parse_measurement(std::string_view json);
 
 // The first output is the one with the scores, the last dimension the classes.
-Result<Measurement> measure(const std::string& model, const EngineSpec& engine, const Dataset& data,
-                            const MeasureOptions& options);
+Result<Measurement> measure(Engine& engine, const Dataset& data, const MeasureOptions& options);
 
 // The share of `correct` in `rows` with the 95 % interval of Wilson (1927).
 struct Share {

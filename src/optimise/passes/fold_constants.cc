@@ -1,6 +1,7 @@
 // Runs what depends on constants alone, by the reference executor. Dequantised weights stay as they
 // are stored, and nothing is folded that makes the model larger by more than a few values.
 #include <algorithm>
+#include <set>
 
 #include "graph/executor.h"
 #include "optimise/passes/passes.h"
@@ -11,9 +12,7 @@ namespace {
 constexpr size_t kMayGrow = 4096;  // bytes
 
 bool is_foldable(const Node& node) {
-  if (!node.subgraphs().empty() || node.inputs().empty() || node.op() == "DequantizeLinear") {
-    return false;
-  }
+  if (!node.subgraphs().empty() || node.inputs().empty()) return false;
   if (node.op() == "Dropout") return false;  // training mode is random
   bool unread = true;
   for (const auto& output : node.outputs()) {
@@ -26,10 +25,19 @@ bool is_foldable(const Node& node) {
   });
 }
 
+// Weights that others read, too, stay: the result would be a copy.
+bool goes_with(const Value& input, const Node& node) {
+  return !input.is_graph_output() && std::ranges::all_of(input.uses(), [&](const graph::Use& use) {
+    return use.node == &node;
+  });
+}
+
 bool is_worth_it(const Node& node) {
   size_t before = kMayGrow;
+  std::set<const Value*> counted;
   for (const Value* input : node.inputs()) {
-    if (input != nullptr) before += input->constant()->bytes().size();
+    if (input == nullptr || !counted.insert(input).second || !goes_with(*input, node)) continue;
+    before += input->constant()->bytes().size();
   }
   size_t after = 0;
   for (const auto& output : node.outputs()) {
@@ -62,8 +70,7 @@ Result<std::vector<tensor::Tensor>> evaluate(const Node& node) {
   return graph::Executor(alone).run({});
 }
 
-Result<bool> fold(Node& node) {
-  if (!is_foldable(node) || !is_worth_it(node)) return false;
+Result<bool> compute(Node& node) {
   auto results = evaluate(node);
   if (!results) return false;  // it fails at run time, and says why there
   size_t at = 0;
@@ -80,7 +87,17 @@ Result<bool> fold(Node& node) {
 }  // namespace
 
 Result<size_t> fold_constants(Graph& graph) {
-  return rewrite_nodes(graph, fold);
+  return rewrite_nodes(graph, [](Node& node) -> Result<bool> {
+    const bool wanted = node.op() != "DequantizeLinear" && is_foldable(node) && is_worth_it(node);
+    return wanted ? compute(node) : Result<bool>(false);
+  });
+}
+
+Result<size_t> dequantise_constants(Graph& graph) {
+  return rewrite_nodes(graph, [](Node& node) -> Result<bool> {
+    const bool wanted = node.op() == "DequantizeLinear" && is_foldable(node);
+    return wanted ? compute(node) : Result<bool>(false);
+  });
 }
 
 }  // namespace skerry::optimise

@@ -30,6 +30,9 @@ Result<size_t> convolution_to_gemm(Graph& graph);
 Result<size_t> gemm_to_convolution(Graph& graph);
 Result<size_t> propagate_quantisation(Graph& graph);
 Result<size_t> fold_quantisation(Graph& graph);
+Result<size_t> make_activations_signed(Graph& graph);
+Result<size_t> make_qlinear(Graph& graph);
+Result<size_t> dequantise_constants(Graph& graph);
 Result<size_t> eliminate_dead_code(Graph& graph);
 
 }  // namespace skerry::optimise

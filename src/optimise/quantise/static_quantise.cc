@@ -195,8 +195,15 @@ class Quantiser {
   // --- Weights ------------------------------------------------------------------------------
 
   IntegerWeights rounded(const WeightedLayer& layer) const {
-    return round_weights(*layer.weights, layer.axis, options_.per_channel,
-                         options_.seven_bits ? 63 : 127);
+    const int64_t largest = options_.seven_bits ? 63 : 127;
+    IntegerWeights weights =
+        round_weights(*layer.weights, layer.axis, options_.per_channel, largest);
+    if (options_.products == nullptr) return weights;
+    const auto found = options_.products->find(layer.node->name());
+    if (found != options_.products->end()) {
+      round_by_products(layer, found->second, largest, weights);
+    }
+    return weights;
   }
 
   // The mean of what the rounded weights add to each output channel is taken from the bias.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "optimise/quantise/calibration.h"
+#include "optimise/quantise/rounding.h"
 
 namespace skerry::optimise {
 
@@ -20,6 +21,7 @@ struct StaticOptions {
   bool correct_bias = true;  // by the mean error that the rounded weights make
   bool seven_bits = false;   // of weights: for processors whose 8-bit products saturate (AVX2)
   std::set<std::string, std::less<>> keep_float = {};  // names of nodes
+  const LayerProducts* products = nullptr;  // weights are rounded by these, not to the nearest
 };
 
 // Names of nodes with weights (Conv, Gemm, MatMul) that can be quantised, in order.

@@ -101,6 +101,21 @@ Result<std::vector<Candidate>> CandidateMaker::make_all(const Progress& progress
   return made;
 }
 
+Result<void> CandidateMaker::add_rounded(std::vector<Candidate>& made) const {
+  SKERRY_ASSIGN(const LayerProducts products, observe_products(*graph_, samples_));
+  if (products.empty()) return {};
+  const auto copy = graph_->clone();
+  SKERRY_ASSIGN(
+      const size_t layers,
+      quantise_static(*copy, calibration_, {.method = RangeMethod::kMse, .products = &products}));
+  SKERRY_ASSIGN(
+      Candidate one,
+      write(*copy, "int8-rounded", "integer layers, by mse, weights rounded by what layers make"));
+  one.integer_layers = layers;
+  made.push_back(std::move(one));
+  return {};
+}
+
 // Layers of odd sizes stay floats: integer kernels take channels by fours, and are slower than the
 // float ones where there are fewer, as in front of an image.
 Result<void> CandidateMaker::add_even(std::vector<Candidate>& made) const {
@@ -147,6 +162,7 @@ Result<void> CandidateMaker::add_static(std::vector<Candidate>& made) {
     one.integer_layers = layers;
     made.push_back(std::move(one));
   }
+  SKERRY_TRY(add_rounded(made));
   SKERRY_TRY(add_even(made));
   const auto equal = graph_->clone();
   SKERRY_ASSIGN(const size_t pairs, equalise(*equal));

@@ -31,6 +31,7 @@ class CandidateMaker {
   Result<Candidate> write(const graph::Graph& graph, std::string name, std::string how) const;
   Result<void> add_calibrated(graph::Graph& graph, const std::string& name, const std::string& how,
                               std::vector<Candidate>& made) const;
+  Result<void> add_rounded(std::vector<Candidate>& made) const;
   Result<void> add_even(std::vector<Candidate>& made) const;
   Result<void> add_static(std::vector<Candidate>& made);
   Result<void> add_without_data(std::vector<Candidate>& made) const;

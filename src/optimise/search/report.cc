@@ -42,7 +42,7 @@ json trial_json(const SearchResult& result, const SearchOptions& options, const 
   json one = {{"candidate", candidate.name},
               {"how", candidate.how},
               {"engine", options.engines[trial.engine].name},
-              {"bytes", candidate.bytes},
+              {"bytes", trial.bytes},
               {"integerLayers", candidate.integer_layers},
               {"minUs", trial.min_us},
               {"medianUs", trial.median_us},
@@ -61,6 +61,13 @@ json trial_json(const SearchResult& result, const SearchOptions& options, const 
 
 }  // namespace
 
+std::string artifact_name(const SearchResult& result) {
+  const std::string& path = result.trials[result.winner].path;
+  const size_t dot = path.rfind('.');
+  const bool has_ending = dot != std::string::npos && dot > path.find_last_of('/') + 1;
+  return "model" + (has_ending ? path.substr(dot) : std::string(".onnx"));
+}
+
 std::string accuracy_text(const Trial& trial) {
   if (trial.minima_us.empty()) return "-";
   if (!trial.accuracy) return fmt::format("agrees {:.2f} %", 100 * (1 - trial.drop));
@@ -72,7 +79,7 @@ std::string verdict(const SearchResult& result, const SearchOptions& options) {
   const Trial& base = result.trials[0];
   const Trial& best = result.trials[result.winner];
   const Candidate& winner = result.candidates[best.candidate];
-  if (best.candidate == 0) {
+  if (result.winner == 0) {
     return fmt::format("No candidate is better than the source in {} within {:.2f} points.",
                        name_of(options.goal), 100 * options.max_accuracy_drop);
   }
@@ -80,9 +87,9 @@ std::string verdict(const SearchResult& result, const SearchOptions& options) {
       "{} in {}: {:.1f} µs instead of {:.1f} ({:.2f}×), {:.0f} kB instead of {:.0f} ({:.2f}×), "
       "{} {:.2f} points.",
       winner.name, options.engines[best.engine].name, best.min_us, base.min_us,
-      base.min_us / best.min_us, static_cast<double>(winner.bytes) / 1000,
-      static_cast<double>(result.candidates[0].bytes) / 1000,
-      static_cast<double>(result.candidates[0].bytes) / static_cast<double>(winner.bytes),
+      base.min_us / best.min_us, static_cast<double>(best.bytes) / 1000,
+      static_cast<double>(base.bytes) / 1000,
+      static_cast<double>(base.bytes) / static_cast<double>(best.bytes),
       result.labelled ? "accuracy lost" : "disagreement", 100 * best.drop);
 }
 
@@ -101,6 +108,7 @@ std::string report_json(const SearchResult& result, const SearchOptions& options
               {"artifactSha256", result.artifact_sha256},
               {"candidate", result.candidates[best.candidate].name},
               {"engine", options.engines[best.engine].name},
+              {"artifact", artifact_name(result)},
               {"accuracyDrop", best.drop},
               {"dataSha256", result.data_fingerprint},
               {"seconds", result.seconds},
@@ -124,9 +132,9 @@ std::string report_markdown(const SearchResult& result, const SearchOptions& opt
     const Candidate& candidate = result.candidates[trial.candidate];
     out += fmt::format("| {} | {} | {:.1f} | {:.1f} | {:.0f} % | {:.1f} | {} | {:.2f} | {} |\n",
                        candidate.name, options.engines[trial.engine].name, trial.min_us,
-                       trial.median_us, 100 * trial.spread,
-                       static_cast<double>(candidate.bytes) / 1000, accuracy_text(trial),
-                       100 * trial.drop, t == result.winner ? "**chosen**" : trial.refusal);
+                       trial.median_us, 100 * trial.spread, static_cast<double>(trial.bytes) / 1000,
+                       accuracy_text(trial), 100 * trial.drop,
+                       t == result.winner ? "**chosen**" : trial.refusal);
   }
   out += "\n## Passes\n\n| Pass | Places | Nodes less | Bytes less | ms |\n|---|---|---|---|---|\n";
   for (const PassReport& pass : result.passes) {

@@ -14,6 +14,8 @@ std::string report_html(const SearchResult& result, const SearchOptions& options
 
 // Parts that more than one of them has.
 std::string verdict(const SearchResult& result, const SearchOptions& options);  // one sentence
+std::string artifact_name(
+    const SearchResult& result);                // "model.onnx": of the winner, in the folder
 std::string accuracy_text(const Trial& trial);  // "90.12 % (89.5-90.7)", or the agreement
 
 }  // namespace skerry::optimise

@@ -107,7 +107,7 @@ std::string axes(const Frame& frame, bool labelled) {
 std::string plot(const SearchResult& result, const SearchOptions& options) {
   const Frame frame = frame_of(result);
   uint64_t largest = 1;
-  for (const Candidate& candidate : result.candidates) largest = std::max(largest, candidate.bytes);
+  for (const Trial& trial : result.trials) largest = std::max(largest, trial.bytes);
   std::string out = R"(<svg viewBox="0 0 960 400" role="img" aria-label="Accuracy over latency">)";
   out += axes(frame, result.labelled);
   for (size_t t = 0; t < result.trials.size(); ++t) {
@@ -115,7 +115,7 @@ std::string plot(const SearchResult& result, const SearchOptions& options) {
     if (trial.minima_us.empty()) continue;
     const Candidate& candidate = result.candidates[trial.candidate];
     const double radius =
-        6 + 14 * std::sqrt(static_cast<double>(candidate.bytes) / static_cast<double>(largest));
+        6 + 14 * std::sqrt(static_cast<double>(trial.bytes) / static_cast<double>(largest));
     const char* color = t == result.winner      ? "var(--good)"
                         : trial.refusal.empty() ? "var(--dot)"
                                                 : "var(--no)";
@@ -124,7 +124,7 @@ std::string plot(const SearchResult& result, const SearchOptions& options) {
         R"(<circle cx="{:.1f}" cy="{:.1f}" r="{:.1f}" fill="{}" fill-opacity="{}"><title>{} in {}: {:.1f} µs, {}, {:.1f} kB</title></circle>)",
         frame.x(trial.min_us), frame.y(quality_of(trial)), radius, color, front ? "0.75" : "0.35",
         escaped(candidate.name), escaped(options.engines[trial.engine].name), trial.min_us,
-        accuracy_text(trial), static_cast<double>(candidate.bytes) / 1000);
+        accuracy_text(trial), static_cast<double>(trial.bytes) / 1000);
     if (front || t == 0) {
       out += fmt::format(R"(<text text-anchor="middle" x="{:.1f}" y="{:.1f}">{}</text>)",
                          frame.x(trial.min_us), frame.y(quality_of(trial)) - radius - 4,
@@ -152,7 +152,7 @@ std::string trials_table(const SearchResult& result, const SearchOptions& option
         "<td class=\"text\">{}</td></tr>\n",
         row, escaped(candidate.how), escaped(candidate.name),
         escaped(options.engines[trial.engine].name), trial.min_us, trial.median_us,
-        100 * trial.spread, static_cast<double>(candidate.bytes) / 1000,
+        100 * trial.spread, static_cast<double>(trial.bytes) / 1000,
         static_cast<double>(trial.peak_bytes) / 1e6, accuracy_text(trial), 100 * trial.drop,
         t == result.winner ? "chosen" : escaped(trial.refusal));
   }

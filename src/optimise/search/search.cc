@@ -34,14 +34,16 @@ class Measured {
   }
 
   std::optional<Measurement> find(const std::string& key) const {
-    const auto found = known_.find(key);
-    if (found == known_.end()) return {};
-    const auto measurement = parse_measurement(found->second);
+    const auto measurement = parse_measurement(text(key));
     return measurement ? std::optional(*measurement) : std::nullopt;
   }
+  std::string text(const std::string& key) const {
+    const auto found = known_.find(key);
+    return found == known_.end() ? "" : found->second;
+  }
 
-  Result<void> add(const std::string& key, const Measurement& measurement) {
-    known_[key] = to_json(measurement);
+  Result<void> add(const std::string& key, std::string text) {
+    known_[key] = std::move(text);
     return io::write_file_atomic(files_, path_, json(known_).dump(1), 0644);
   }
 
@@ -65,7 +67,8 @@ class Search {
         options_(options),
         measure_(measure),
         progress_(progress),
-        measured_(options.directory) {}
+        measured_(options.directory),
+        random_(options.seed) {}
 
   Result<SearchResult> run(const std::string& model) {
     const auto begin = std::chrono::steady_clock::now();
@@ -81,7 +84,7 @@ class Search {
     SKERRY_TRY(mix(maker));
     choose();
     const Trial& winner = result_.trials[result_.winner];
-    SKERRY_ASSIGN(result_.artifact_sha256, file_sha256(result_.candidates[winner.candidate].path));
+    SKERRY_ASSIGN(result_.artifact_sha256, file_sha256(winner.path));
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     result_.seconds = took.count();
     return std::move(result_);
@@ -112,22 +115,68 @@ class Search {
   Result<void> measure_all(size_t first) {
     const size_t first_trial = result_.trials.size();
     for (size_t c = first; c < result_.candidates.size(); ++c) {
-      for (size_t e = 0; e < options_.engines.size(); ++e) {
-        result_.trials.push_back({.candidate = c, .engine = e});
+      result_.trials.push_back({.candidate = c, .engine = 0});
+    }
+    // The source's answers come first: the others are compared with them.
+    SKERRY_TRY(measure_round(first_trial, 0));
+    // What loses too much in one engine loses it in the others: nothing is made for those.
+    const size_t others = result_.trials.size();
+    for (size_t t = first_trial; t < others; ++t) {
+      if (result_.trials[t].drop > options_.max_accuracy_drop) continue;
+      for (size_t e = 1; e < options_.engines.size(); ++e) {
+        result_.trials.push_back({.candidate = result_.trials[t].candidate, .engine = e});
       }
     }
-    std::mt19937_64 random(options_.seed);
+    SKERRY_TRY(measure_round(others, 0));
+    for (size_t round = 1; round < options_.rounds; ++round) {
+      SKERRY_TRY(measure_round(first_trial, round));
+    }
+    for (size_t t = first_trial; t < result_.trials.size(); ++t) judge(result_.trials[t]);
+    return {};
+  }
+
+  Result<void> measure_round(size_t first_trial, size_t round) {
     std::vector<size_t> order;
     for (size_t t = first_trial; t < result_.trials.size(); ++t) order.push_back(t);
-    for (size_t round = 0; round < options_.rounds; ++round) {
-      // The source's answers come first: the others are compared with them.
-      if (round > 0) std::ranges::shuffle(order, random);
-      for (size_t i = 0; i < order.size(); ++i) {
-        report(order, round, i);
-        SKERRY_TRY(measure_once(result_.trials[order[i]], round));
-      }
+    if (round > 0) std::ranges::shuffle(order, random_);
+    for (size_t i = 0; i < order.size(); ++i) {
+      report(order, round, i);
+      Trial& trial = result_.trials[order[i]];
+      if (round == 0) SKERRY_TRY(prepare(trial));
+      SKERRY_TRY(measure_once(trial, round));
     }
-    for (size_t t = first_trial; t < result_.trials.size(); ++t) SKERRY_TRY(judge(t));
+    return {};
+  }
+
+  // The file for the engine, which an interrupted run may have made.
+  Result<void> prepare(Trial& trial) {
+    const Candidate& candidate = result_.candidates[trial.candidate];
+    const EngineSpec& engine = options_.engines[trial.engine];
+    trial.path = candidate.path;
+    trial.bytes = candidate.bytes;
+    if (!options_.prepare) return {};
+    SKERRY_ASSIGN(const std::string sha256, file_sha256(candidate.path));
+    const std::string key = fmt::format("made/{}/{}/{}", sha256, engine.name, engine.library);
+    io::RealFiles files;
+    // Path and digest of what was made.
+    if (const std::string made = measured_.text(key); made.size() > 64) {
+      const auto there = file_sha256(made.substr(64));
+      if (there && *there == made.substr(0, 64)) trial.path = made.substr(64);
+    }
+    if (trial.path == candidate.path) {
+      auto path = options_.prepare(candidate, engine);
+      if (!path) {
+        trial.path.clear();
+        trial.refusal = path.error().message();
+        return &trial == result_.trials.data() ? source_fails(trial) : Result<void>();
+      }
+      trial.path = std::move(*path);
+    }
+    if (trial.path == candidate.path) return {};
+    SKERRY_ASSIGN(const std::string digest, file_sha256(trial.path));
+    SKERRY_TRY(measured_.add(key, digest + trial.path));
+    SKERRY_ASSIGN(const io::FileInfo info, files.stat(trial.path));
+    trial.bytes = info.size_bytes;
     return {};
   }
 
@@ -144,14 +193,13 @@ class Search {
 
   Result<void> measure_once(Trial& trial, size_t round) {
     if (!trial.refusal.empty()) return {};
-    const Candidate& candidate = result_.candidates[trial.candidate];
     const EngineSpec& engine = options_.engines[trial.engine];
     const std::string answers = options_.directory + "/answers.npy";
     MeasureOptions wanted{.seconds = options_.seconds, .rows = options_.rows};
     if (round > 0) wanted.rows = 1;
     const bool first = trial.candidate == 0 && trial.engine == 0;
     if (round == 0) (first ? wanted.save_outputs : wanted.expected) = answers;
-    SKERRY_ASSIGN(const std::string sha256, file_sha256(candidate.path));
+    SKERRY_ASSIGN(const std::string sha256, file_sha256(trial.path));
     const std::string key =
         fmt::format("{}/{}/{}/{}/{}/{}/{}", sha256, engine.name, engine.library,
                     data_.fingerprint(), options_.rows, options_.seconds, round);
@@ -159,37 +207,39 @@ class Search {
     io::RealFiles files;
     if (known && first && !io::exists(files, answers)) known.reset();
     if (!known) {
-      const auto now = measure_(candidate.path, engine, wanted);
+      const auto now = measure_(trial.path, engine, wanted);
       if (!now) {
         trial.refusal = now.error().message();
-        return {};
+        return first ? source_fails(trial) : Result<void>();
       }
-      SKERRY_TRY(measured_.add(key, *now));
+      SKERRY_TRY(measured_.add(key, to_json(*now)));
       known = *now;
     }
     take(trial, *known, round);
     return {};
   }
 
-  static void take(Trial& trial, const Measurement& one, size_t round) {
+  Result<void> source_fails(const Trial& trial) const {
+    return fail(Code::kFailedPrecondition, "the source itself does not run in " +
+                                               options_.engines[0].name + ": " + trial.refusal);
+  }
+
+  void take(Trial& trial, const Measurement& one, size_t round) {
     trial.minima_us.push_back(one.min_us);
     trial.medians_us.push_back(one.median_us);
     if (round > 0) return;
     trial.peak_bytes = one.peak_bytes;
     trial.error = one.error;
-    if (one.rows > 0) trial.accuracy = share_of(one.correct, one.rows);
-    trial.drop = one.compared == 0
-                     ? 0
-                     : 1 - static_cast<double>(one.agreed) / static_cast<double>(one.compared);
+    if (data_.has_labels() && one.rows > 0) {
+      trial.accuracy = share_of(one.correct, one.rows);
+      trial.drop = result_.trials[0].accuracy->value - trial.accuracy->value;
+    } else if (one.compared > 0) {
+      trial.drop = 1 - static_cast<double>(one.agreed) / static_cast<double>(one.compared);
+    }
   }
 
-  Result<void> judge(size_t index) {
-    Trial& trial = result_.trials[index];
+  void judge(Trial& trial) const {
     const Candidate& candidate = result_.candidates[trial.candidate];
-    if (index == 0 && !trial.refusal.empty()) {
-      return fail(Code::kFailedPrecondition, "the source itself does not run in " +
-                                                 options_.engines[0].name + ": " + trial.refusal);
-    }
     if (!trial.minima_us.empty()) {
       const auto [least, most] = std::ranges::minmax(trial.minima_us);
       trial.min_us = least;
@@ -198,19 +248,13 @@ class Search {
       std::ranges::sort(medians);
       trial.median_us = medians[medians.size() / 2];
     }
-    if (!data_.has_labels()) {
-      trial.accuracy.reset();
-    } else if (trial.accuracy) {
-      trial.drop = result_.trials[0].accuracy->value - trial.accuracy->value;
-    }
-    if (!trial.refusal.empty()) return {};
+    if (!trial.refusal.empty()) return;
     if (candidate.exact && !(trial.error <= options_.tolerance)) {
       trial.refusal = fmt::format("its answers differ by {:.2g}, {:.2g} is tolerated", trial.error,
                                   options_.tolerance);
     } else if (trial.drop > options_.max_accuracy_drop) {
       trial.refusal = fmt::format("loses {:.2f} points", trial.drop * 100);
     }
-    return {};
   }
 
   bool integers_fit() const {
@@ -232,7 +276,7 @@ class Search {
   double cost_of(const Trial& trial) const {
     switch (options_.goal) {
       case Goal::kSize:
-        return static_cast<double>(result_.candidates[trial.candidate].bytes);
+        return static_cast<double>(trial.bytes);
       case Goal::kMemory:
         return static_cast<double>(trial.peak_bytes);
       case Goal::kLatency:
@@ -262,6 +306,7 @@ class Search {
   const MeasureFunction& measure_;
   const Progress& progress_;
   Measured measured_;
+  std::mt19937_64 random_;
   SearchResult result_;
 };
 

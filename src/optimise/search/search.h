@@ -28,6 +28,20 @@ struct MadeElsewhere {
 using MakeMore = std::function<Result<std::vector<MadeElsewhere>>(const graph::Graph& optimised,
                                                                   const Progress& progress)>;
 
+struct Candidate {
+  std::string name;  // "int8-mse"
+  std::string how;   // for people
+  std::string path;
+  uint64_t bytes = 0;
+  size_t integer_layers = 0;
+  bool exact = false;  // computes what the source does, up to the last bits
+};
+
+// The file that an engine reads of a candidate: its own, or one that is made of it for that engine.
+// kUnsupported where the engine has no form for it.
+using PrepareFunction =
+    std::function<Result<std::string>(const Candidate& candidate, const EngineSpec& engine)>;
+
 struct SearchOptions {
   Goal goal = Goal::kLatency;
   double max_accuracy_drop = 0.01;  // a share of the rows
@@ -40,21 +54,15 @@ struct SearchOptions {
   uint64_t seed = 1;
   std::string directory;  // for candidates and what has been measured; there already
   MakeMore make_more = {};
-};
-
-struct Candidate {
-  std::string name;  // "int8-mse"
-  std::string how;   // for people
-  std::string path;
-  uint64_t bytes = 0;
-  size_t integer_layers = 0;
-  bool exact = false;  // computes what the source does, up to the last bits
+  PrepareFunction prepare = {};  // absent: every engine reads the candidates as they are
 };
 
 // A candidate in an engine.
 struct Trial {
   size_t candidate = 0;
   size_t engine = 0;
+  std::string path;  // of the file that the engine reads; "" where there is none
+  uint64_t bytes = 0;
   std::vector<double> minima_us, medians_us;     // one a round
   double min_us = 0, median_us = 0, spread = 0;  // of the minima: (largest − smallest) / smallest
   uint64_t peak_bytes = 0;
