@@ -138,6 +138,26 @@ TEST(StaticQuantisation, StaysNearTheFloatModelByEveryMethod) {
   }
 }
 
+// Mean squared error that `error` of each weight makes in the layer's results, summed over
+// channels.
+double result_error(const WeightedLayer& layer, const InputProducts& products,
+                    std::span<const double> error) {
+  const auto channels = static_cast<size_t>(layer.channels);
+  const auto place = [&](size_t channel, size_t i) {
+    return layer.axis == 0 ? channel * products.width + i : i * channels + channel;
+  };
+  double sum = 0;
+  for (size_t channel = 0; channel < channels; ++channel) {
+    const size_t group = channel / (channels / products.groups);
+    for (size_t i = 0; i < products.width; ++i) {
+      for (size_t k = 0; k < products.width; ++k) {
+        sum += error[place(channel, i)] * error[place(channel, k)] * products.at(group, i, k);
+      }
+    }
+  }
+  return sum;
+}
+
 // Over data that it has not seen, too; of groups, windows and matrices.
 TEST(StaticQuantisation, RoundingByTheResultsLosesLessThanTheNearest) {
   const auto graph = Network().build();

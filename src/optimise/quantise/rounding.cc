@@ -159,21 +159,6 @@ Result<LayerProducts> observe_products(const graph::Graph& graph, std::span<cons
   return all;
 }
 
-double result_error(const WeightedLayer& layer, const InputProducts& products,
-                    std::span<const double> error) {
-  const size_t per_group = static_cast<size_t>(layer.channels) / products.groups;
-  double sum = 0;
-  for (size_t channel = 0; channel < static_cast<size_t>(layer.channels); ++channel) {
-    for (size_t i = 0; i < products.width; ++i) {
-      for (size_t k = 0; k < products.width; ++k) {
-        sum += error[place_of(layer, channel, i)] * error[place_of(layer, channel, k)] *
-               products.at(channel / per_group, i, k);
-      }
-    }
-  }
-  return sum;
-}
-
 void round_by_products(const WeightedLayer& layer, const InputProducts& products, int64_t largest,
                        IntegerWeights& weights) {
   const size_t per_group = static_cast<size_t>(layer.channels) / products.groups;
