@@ -28,11 +28,6 @@ using LayerProducts = std::unordered_map<std::string, InputProducts>;  // by the
 // Layers that are too wide for it are left out. The graph is one that calibrate() takes.
 Result<LayerProducts> observe_products(const graph::Graph& graph, std::span<const Sample> samples);
 
-// Mean squared error that `error` of each weight makes in the layer's results, summed over
-// channels.
-double result_error(const WeightedLayer& layer, const InputProducts& products,
-                    std::span<const double> error);
-
 // From the nearest integers on, as long as the results get nearer; stays in [-largest, largest].
 void round_by_products(const WeightedLayer& layer, const InputProducts& products, int64_t largest,
                        IntegerWeights& weights);
