@@ -137,10 +137,10 @@ std::string expected_text(Program& program, const tensor::Tensor& output, size_t
                            : is_exact                     ? 0.0
                                                           : 1.0;
   return fmt::format(
-      "  if (!close_to<{0}>(outputs[{1}], constants + {2}, {3}, {4}, {5:a}f)) {{\n"
+      "  if (!close_to<{0}>(outputs[{1}], constants + {2}, {3}, {4}, {5})) {{\n"
       "    return SKERRY_COMPILED_WRONG;\n  }}\n",
       c_type(output.type), index, program.constants.add(kept), samples.count, samples.step,
-      static_cast<float>(tolerance));
+      literal(static_cast<float>(tolerance)));
 }
 
 // Inputs and outputs one after the other in the scratch memory.

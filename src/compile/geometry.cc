@@ -55,17 +55,21 @@ Result<ConvGeometry> conv_geometry(const Node& node, const std::vector<int64_t>&
   return g;
 }
 
-Tiling tiling_of(const Target& target, int64_t channels, bool one_pixel) {
+Tiling tiling_of(const Target& target, int64_t channels, const TileLimits& limits) {
   Tiling tiling{.lanes = target.lanes};
   while (tiling.lanes > 4 && tiling.lanes / 2 >= channels) tiling.lanes /= 2;
+  const int64_t vectors = (channels + tiling.lanes - 1) / tiling.lanes;
+  const int64_t tiles = (vectors + limits.vectors - 1) / limits.vectors;
+  tiling.vectors = static_cast<int>((vectors + tiles - 1) / tiles);
+  tiling.most_pixels = std::max(1, limits.sums / tiling.vectors);
+  return tiling;
+}
+
+Tiling tiling_of(const Target& target, int64_t channels, bool one_pixel) {
   const bool many = target.registers >= 32;
   // One pixel: the sums of as many vectors hide how long each addition takes.
-  const int most = one_pixel ? (many ? 8 : 6) : many ? 4 : 2;
-  const int64_t vectors = (channels + tiling.lanes - 1) / tiling.lanes;
-  const int64_t tiles = (vectors + most - 1) / most;
-  tiling.vectors = static_cast<int>((vectors + tiles - 1) / tiles);
-  tiling.most_pixels = one_pixel ? 1 : (many ? 24 : 12) / tiling.vectors;
-  return tiling;
+  if (one_pixel) return tiling_of(target, channels, TileLimits{many ? 8 : 6, 1});
+  return tiling_of(target, channels, many ? TileLimits{4, 24} : TileLimits{2, 12});
 }
 
 std::vector<Tile> tiles_of(const Tiling& tiling, int64_t channels) {

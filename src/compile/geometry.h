@@ -36,6 +36,11 @@ struct Tiling {
 struct Tile {
   int64_t first, lanes;  // channels, with those behind the last one
 };
+// What a tile may take: vectors of channels, and sums, which are those times pixels.
+struct TileLimits {
+  int vectors, sums;
+};
+Tiling tiling_of(const Target& target, int64_t channels, const TileLimits& limits);
 Tiling tiling_of(const Target& target, int64_t channels, bool one_pixel);
 std::vector<Tile> tiles_of(const Tiling& tiling, int64_t channels);
 int64_t pixels_of(const Tiling& tiling, int64_t width);

@@ -23,7 +23,8 @@ std::string addition_text(const ByteSum& sum) {
   const auto own = *scale_of(*sum.own);
   const auto other = *scale_of(*sum.other);
   const auto y = *scale_of(*sum.quantise);
-  return fmt::format("Addition{{{:a}f, {:a}f, {}, {}}}", own.scale, other.scale, other.zero,
+  return fmt::format("Addition{{{}, {}, {}, {}}}", literal(own.scale), literal(other.scale),
+                     other.zero,
                      range_text(sum.limits.value_or(limits_of(DataType::kUint8)), y.zero));
 }
 
@@ -189,17 +190,25 @@ std::vector<int8_t> packed_weights(const ByteCall& call, Dots dots, bool rows) {
   return packed;
 }
 
+// Numbers of 16 bits take more registers than bytes; weights do where pixels pass by them, pixels
+// do where weights pass by (kInputsStay in kernels/dot.h).
+Tiling byte_tiling(const Target& target, int64_t channels, bool one_pixel) {
+  if (target.dots == Dots::kPairs && !one_pixel) return tiling_of(target, channels, {4, 8});
+  Tiling tiling = tiling_of(target, channels, one_pixel);
+  if (target.dots == Dots::kPairs || target.dots == Dots::kWords) {
+    tiling.most_pixels = std::max(1, tiling.most_pixels * 2 / 3);
+  }
+  return tiling;
+}
+
 Result<void> lower_dense_bytes(Lowering& lowering, const Region& region, ByteConv conv) {
   const ConvGeometry& g = conv.geometry;
   const bool rows = g.dilation_w == 1 && g.groups == 1;
   const int64_t in_c = g.in_c / g.groups, out_c = g.out_c / g.groups;
   Program& program = lowering.program();
   ByteCall call{.conv = conv,
-                .tiling = tiling_of(lowering.target(), out_c, g.out_h * g.out_w * g.n == 1)};
-  // Weights of 16 bits take more registers.
+                .tiling = byte_tiling(lowering.target(), out_c, g.out_h * g.out_w * g.n == 1)};
   const Dots dots = lowering.target().dots;
-  if (dots == Dots::kPairs || dots == Dots::kWords)
-    call.tiling.most_pixels = std::max(1, call.tiling.most_pixels * 2 / 3);
   call.run = rows ? g.kernel_w * in_c : in_c;
   call.taps_w = rows ? 1 : g.kernel_w;
   SKERRY_ASSIGN(call.x, lowering.image(*region.main->input(0), g.padding(), conv.x_zero, true));
@@ -342,7 +351,7 @@ Result<void> lower_average_bytes(Lowering& lowering, const Region& region) {
   const float factor = scaled->op() == "Mul" ? static_cast<float>(*number_of(scaled->input(1))) : 1;
   const auto y = *scale_of(*region.nodes.back());
   return add_pool(lowering, region, *region.source,
-                  fmt::format("{}, {:a}f, {}", scale_of(*from)->zero, factor,
+                  fmt::format("{}, {}, {}", scale_of(*from)->zero, literal(factor),
                               range_text(limits_of(DataType::kUint8), y.zero)));
 }
 

@@ -44,7 +44,7 @@ std::vector<float> pack_bias(const Tiling& tiling, int64_t channels, int64_t gro
 }
 
 std::string limit_text(const std::optional<float>& limit, const char* otherwise) {
-  return limit ? fmt::format("{:a}f", *limit) : otherwise;
+  return limit ? literal(static_cast<float>(*limit)) : otherwise;
 }
 
 std::string limits_of(const Region& region) {
@@ -317,10 +317,10 @@ Result<void> lower_plain_product(Lowering& lowering, const Region& region) {
                           broadcast_strides(program, *c, shape)});
     }
     return loops(shape, operands, [&](const auto& at) {
-      std::string result = fmt::format("{:a}f * sum", alpha);
-      if (c) result += fmt::format(" + {:a}f * {}", beta, at[3]);
-      if (region.low) result = fmt::format("larger_of({}, {:a}f)", result, *region.low);
-      if (region.high) result = fmt::format("smaller_of({}, {:a}f)", result, *region.high);
+      std::string result = fmt::format("{} * sum", literal(alpha));
+      if (c) result += fmt::format(" + {} * {}", literal(beta), at[3]);
+      if (region.low) result = fmt::format("larger_of({}, {})", result, literal(*region.low));
+      if (region.high) result = fmt::format("smaller_of({}, {})", result, literal(*region.high));
       return fmt::format(
           "float sum = 0; const float* p = &{}; const float* q = &{}; "
           "for (int k = 0; k < {}; ++k) sum += p[k * {}] * q[k * {}]; {} = {};",

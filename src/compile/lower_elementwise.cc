@@ -50,6 +50,7 @@ constexpr Expression kExpressions[] = {
     {"LessOrEqual", "{0} <= {1}", true},
     {"And", "{0} & {1}", true},
     {"Or", "{0} | {1}", true},
+    {"Xor", "{0} ^ {1}", true},
     {"Not", "!{0}", true},
 };
 
@@ -73,31 +74,31 @@ Result<std::string> special_expression(const Node& node) {
       if (node.input(i) == nullptr) continue;
       const auto limit = constant_scalar(node.input(i));
       if (!limit) return refuse(node, "its limits are no constants");
-      text = fmt::format("{}({}, {:a}f)", i == 1 ? "larger_of" : "smaller_of", text, *limit);
+      text = fmt::format("{}({}, {})", i == 1 ? "larger_of" : "smaller_of", text, literal(*limit));
     }
     return text;
   }
   if (node.op() == "LeakyRelu") {
-    return fmt::format("{{0}} < 0 ? {:a}f * {{0}} : {{0}}", node.float_of("alpha"));
+    return fmt::format("{{0}} < 0 ? {} * {{0}} : {{0}}", literal(node.float_of("alpha")));
   }
   if (node.op() == "Elu") {
-    return fmt::format("{{0}} < 0 ? {:a}f * (exp_of({{0}}) - 1.0f) : {{0}}",
-                       node.float_of("alpha"));
+    return fmt::format("{{0}} < 0 ? {} * (exp_of({{0}}) - 1.0f) : {{0}}",
+                       literal(node.float_of("alpha")));
   }
   if (node.op() == "Celu") {
-    const float alpha = node.float_of("alpha");
-    return fmt::format("{{0}} < 0 ? {0:a}f * (exp_of({{0}} / {0:a}f) - 1.0f) : {{0}}", alpha);
+    const std::string alpha = literal(node.float_of("alpha"));
+    return fmt::format("{{0}} < 0 ? {0} * (exp_of({{0}} / {0}) - 1.0f) : {{0}}", alpha);
   }
   if (node.op() == "Selu") {
-    return fmt::format("{1:a}f * ({{0}} < 0 ? {0:a}f * (exp_of({{0}}) - 1.0f) : {{0}})",
-                       node.float_of("alpha"), node.float_of("gamma"));
+    return fmt::format("{1} * ({{0}} < 0 ? {0} * (exp_of({{0}}) - 1.0f) : {{0}})",
+                       literal(node.float_of("alpha")), literal(node.float_of("gamma")));
   }
   if (node.op() == "ThresholdedRelu") {
-    return fmt::format("{{0}} > {:a}f ? {{0}} : 0.0f", node.float_of("alpha"));
+    return fmt::format("{{0}} > {} ? {{0}} : 0.0f", literal(node.float_of("alpha")));
   }
   if (node.op() == "HardSigmoid") {
-    return fmt::format("smaller_of(larger_of({:a}f * {{0}} + {:a}f, 0.0f), 1.0f)",
-                       node.float_of("alpha"), node.float_of("beta"));
+    return fmt::format("smaller_of(larger_of({} * {{0}} + {}, 0.0f), 1.0f)",
+                       literal(node.float_of("alpha")), literal(node.float_of("beta")));
   }
   if (node.op() == "Gelu" && node.string_of("approximate") == "none") {
     return "0.5f * {0} * (1.0f + erf_of({0} * 0x1.6a09e6p-1f))";
@@ -107,7 +108,11 @@ Result<std::string> special_expression(const Node& node) {
     if (power == 2.0f) return "{0} * {0}";
     if (power == 3.0f) return "{0} * {0} * {0}";
     if (power == 0.5f) return "sqrt_of({0})";
-    return refuse(node, "only powers of 2, 3 and 0.5 have code");
+    if (power == 1.0f) return "{0}";
+    if (power == 4.0f) return "({0} * {0}) * ({0} * {0})";
+    if (power == -1.0f) return "1.0f / {0}";
+    if (power == -0.5f) return "1.0f / sqrt_of({0})";
+    return refuse(node, "only powers of -1, -0.5, 0.5, 1, 2, 3 and 4 have code");
   }
   if (node.op() == "Cast" || node.op() == "CastLike") {
     const DataType to = node.output(0)->type().element;

@@ -115,7 +115,7 @@ Result<void> lower_pad(Lowering& lowering, const Region& region) {
   const View y = lowering.new_row_major(*region.output, shape);
   const double number = value == nullptr ? 0 : graph::Array::from(value->view()).to_doubles()[0];
   const std::string_view type = c_type(program.storage(y).type);
-  const std::string fill = type == "float" ? fmt::format("{:a}f", static_cast<float>(number))
+  const std::string fill = type == "float" ? literal(static_cast<float>(number))
                                            : fmt::format("{}", static_cast<int64_t>(number));
   Step& step = lowering.add_step("loop", region, {}, {y.storage});
   step.call = [&program, y, shape, type, fill] {

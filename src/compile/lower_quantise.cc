@@ -59,13 +59,13 @@ std::string conversion_call(const Program& program, const Node& node, const Conv
                          fmt::arg("scale", at[2]), fmt::arg("zero", at[3]));
     });
   }
-  const std::string scale = fmt::format("{:a}f", call.first_scale);
+  const std::string scale = literal(call.first_scale);
   const std::string zero = fmt::format("({})", call.zeros[0]);
   if (!call.row.empty()) {
     const auto rows = row_loops(shape, operands, [&](const auto& at, int64_t count) {
       return fmt::format(fmt::runtime(call.row), fmt::arg("y", at[0]), fmt::arg("x", at[1]),
                          fmt::arg("count", count), fmt::arg("scale", scale), fmt::arg("zero", zero),
-                         fmt::arg("inverse", fmt::format("{:a}f", 1 / call.first_scale)),
+                         fmt::arg("inverse", literal(1 / call.first_scale)),
                          fmt::arg("plain", !has_quotient(call.first_scale)));
     });
     if (rows) return *rows;

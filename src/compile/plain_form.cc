@@ -285,6 +285,7 @@ constexpr Row kRows[] = {
     {"ReduceSumSquare", plain_reduce},
     {"ReduceLogSum", plain_reduce},
     {"ReduceLogSumExp", plain_reduce},
+    {"MaxPool", plain_max_pool},
     {"DepthToSpace", plain_depth},
     {"SpaceToDepth", plain_depth},
     {"ConvTranspose", plain_conv_transpose},

@@ -59,6 +59,8 @@ input %z: FP32[2,3,4]
 const %slope = FP32[3,1] {0.1,-0.4,1.5}
 const %three = FP32[] {3}
 const %axes = INT64[1] {-1}
+const %none = FP32[] {-inf}
+const %most = FP32[] {inf}
 %big = Mul(%x, %three)
 %y1 = Floor(%big)
 %y2 = Ceil(%big)
@@ -82,8 +84,10 @@ const %axes = INT64[1] {-1}
 %y19 = ReduceProd(%x, %axes)
 %y20 = ArgMax(%x) {axis=1}
 %y21 = ArgMin(%x) {axis=-1, keepdims=0, select_last_index=1}
+%y23 = Clip(%x, %none, %three)
+%y24 = Clip(%x, _, %most)
 %y22 = Cast(%big) {to=type INT32}
-return %y1, %y2, %y3, %y4, %y5, %y6, %y7, %y8, %y9, %y10, %y11, %y12, %y13, %y14, %y15, %y16, %y17, %y18, %y19, %y20, %y21, %y22
+return %y1, %y2, %y3, %y4, %y5, %y6, %y7, %y8, %y9, %y10, %y11, %y12, %y13, %y14, %y15, %y16, %y17, %y18, %y19, %y20, %y21, %y22, %y23, %y24
 })");
 }
 
@@ -105,7 +109,9 @@ const %odd = FP32[4] {1,1,1.7,2.6}
 %y8 = DepthToSpace(%x) {blocksize=2}
 %y9 = DepthToSpace(%x) {blocksize=2, mode="CRD"}
 %y10 = SpaceToDepth(%y4) {blocksize=2}
-return %y1, %y2, %y3, %y4, %y5, %y6, %y7, %y8, %y9, %y10
+%y11 = MaxPool(%x) {kernel_shape=[2,2], dilations=[3,1], strides=[1,2], pads=[1,0,1,1]}
+%y12 = MaxPool(%line) {kernel_shape=[3], dilations=[2], ceil_mode=1, strides=[2]}
+return %y1, %y2, %y3, %y4, %y5, %y6, %y7, %y8, %y9, %y10, %y11, %y12
 })";
   check(text);
 }

@@ -1,5 +1,6 @@
 // Transposed convolutions, resizing, and pixels that become channels or back.
 #include <algorithm>
+#include <limits>
 
 #include "compile/rewriting.h"
 #include "graph/evaluation.h"
@@ -105,6 +106,44 @@ bool plain_depth(Maker& maker) {
   }
   Value* moved = maker.make("Transpose", {maker.reshape(node.input(0), apart)}, {{"perm", order}});
   maker.replace({maker.reshape(moved, *out)});
+  return true;
+}
+
+// A dilated window: the largest of what its places see, each of which is every stride-th pixel.
+bool plain_max_pool(Maker& maker) {
+  const Node& node = maker.node();
+  const auto x = fp32_shape(node.input(0)), y = known_shape(node.output(0));
+  const Shape dilations = node.ints_of("dilations"), kernel = node.ints_of("kernel_shape");
+  const bool is_dilated = std::ranges::any_of(dilations, [](int64_t step) { return step > 1; });
+  if (!x || !y || !is_dilated || kernel.size() + 2 != x->size() || node.output(1) != nullptr ||
+      node.string_of("auto_pad") != "NOTSET") {
+    return false;
+  }
+  const size_t spatial = kernel.size();
+  const Shape strides = or_ones(node.ints_of("strides"), spatial);
+  Shape begin = node.ints_of("pads"), pads(2 * x->size(), 0);
+  begin.resize(spatial, 0);
+  for (size_t i = 0; i < spatial; ++i) {
+    const int64_t reach = ((*y)[i + 2] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1;
+    pads[i + 2] = begin[i];
+    pads[x->size() + i + 2] = std::max<int64_t>(0, reach - begin[i] - (*x)[i + 2]);
+  }
+  Value* value = maker.make("Pad", {node.input(0), maker.ints(pads),
+                                    maker.number(-std::numeric_limits<float>::infinity())});
+  // One dimension after the other.
+  for (size_t i = 0; i < spatial; ++i) {
+    Value* largest = nullptr;
+    for (int64_t k = 0; k < kernel[i]; ++k) {
+      Shape places((*y)[i + 2] > 0 ? static_cast<size_t>((*y)[i + 2]) : 0);
+      for (size_t o = 0; o < places.size(); ++o) {
+        places[o] = static_cast<int64_t>(o) * strides[i] + k * dilations[i];
+      }
+      Value* seen = maker.gather(value, static_cast<int64_t>(i) + 2, -1, places);
+      largest = largest == nullptr ? seen : maker.make("Max", {largest, seen});
+    }
+    value = largest;
+  }
+  maker.replace({value});
   return true;
 }
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 
@@ -83,6 +84,12 @@ bool Program::is_row_major(const View& view) const {
     last = view.axes[i];
   }
   return true;
+}
+
+std::string literal(float number) {
+  if (std::isnan(number)) return "__builtin_nanf(\"\")";
+  if (std::isinf(number)) return number < 0 ? "(-__builtin_inff())" : "__builtin_inff()";
+  return fmt::format("{:a}f", number);
 }
 
 std::string_view c_type(DataType type) {

@@ -102,6 +102,9 @@ struct Program {
   std::string pointer(const View& view, bool writes) const;
 };
 
+// As C++ text: "0x1.8p+0f", "__builtin_inff()".
+std::string literal(float number);
+
 std::string_view c_type(DataType type);  // "float", "uint8_t"
 
 }  // namespace skerry::compile

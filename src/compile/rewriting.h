@@ -61,6 +61,7 @@ std::optional<std::vector<float>> constant_floats(const Value* value);
 // True where the node is gone: others stand in its place.
 bool plain_recurrent(Maker& maker);       // plain_recurrent.cc: LSTM, GRU, RNN
 bool plain_conv_transpose(Maker& maker);  // plain_image.cc
+bool plain_max_pool(Maker& maker);        // of dilated windows
 bool plain_depth(Maker& maker);           // DepthToSpace, SpaceToDepth
 Result<bool> plain_resize(Maker& maker);
 

@@ -29,6 +29,34 @@ struct ConvU8Tile {
   int lanes, vectors, pixels;
 };
 
+// Four bytes of the run more.
+template <ConvU8Shape S, int L, int V, int P>
+SKERRY_INLINE void conv_u8_step(const uint8_t* at, const int8_t* weights, Ints<L> (&sums)[P][V]) {
+  if constexpr (Dot<L>::kInputsStay) {
+    typename Dot<L>::Splat xs[P];
+    SKERRY_UNROLL for (int p = 0; p < P; ++p) {
+      xs[p] = Dot<L>::splat(at + p * S.stride_w * S.x_pixel);
+    }
+    SKERRY_UNROLL for (int v = 0; v < V; ++v) {
+      const auto w = Dot<L>::weights(weights + v * Dot<L>::kWeightBytes);
+      SKERRY_UNROLL for (int p = 0; p < P; ++p) {
+        sums[p][v] = Dot<L>::add(sums[p][v], xs[p], w);
+      }
+    }
+  } else {
+    typename Dot<L>::Weights ws[V];
+    SKERRY_UNROLL for (int v = 0; v < V; ++v) {
+      ws[v] = Dot<L>::weights(weights + v * Dot<L>::kWeightBytes);
+    }
+    SKERRY_UNROLL for (int p = 0; p < P; ++p) {
+      const auto x = Dot<L>::splat(at + p * S.stride_w * S.x_pixel);
+      SKERRY_UNROLL for (int v = 0; v < V; ++v) {
+        sums[p][v] = Dot<L>::add(sums[p][v], x, ws[v]);
+      }
+    }
+  }
+}
+
 template <ConvU8Shape S, int L, int V, int P, int N>
 SKERRY_INLINE void conv_u8_tile(const uint8_t* x, const int8_t* w, const int32_t* bias,
                                 const float* scale, const uint8_t* r, uint8_t* y, Range range,
@@ -40,27 +68,15 @@ SKERRY_INLINE void conv_u8_tile(const uint8_t* x, const int8_t* w, const int32_t
     const auto start = load<Ints<L>>(bias + v * L);
     SKERRY_UNROLL for (int p = 0; p < P; ++p) sums[0][p][v] = start;
   }
-  const auto step = [&](int k, const uint8_t* at, const int8_t* weights)
-                        __attribute__((always_inline)) {
-                          typename Dot<L>::Weights ws[V];
-                          SKERRY_UNROLL for (int v = 0; v < V; ++v) {
-                            ws[v] = Dot<L>::weights(weights + v * Dot<L>::kWeightBytes);
-                          }
-                          SKERRY_UNROLL for (int p = 0; p < P; ++p) {
-                            const auto four = Dot<L>::splat(at + p * S.stride_w * S.x_pixel);
-                            SKERRY_UNROLL for (int v = 0; v < V; ++v) {
-                              sums[k][p][v] = Dot<L>::add(sums[k][p][v], four, ws[v]);
-                            }
-                          }
-                        };
   for (int ty = 0; ty < S.taps_h; ++ty) {
     for (int tx = 0; tx < S.taps_w; ++tx) {
       const uint8_t* at = x + ty * S.step_h * S.x_row + tx * S.step_w * S.x_pixel;
       int i = 0;
       SKERRY_ROLLED for (; i + K <= S.fours; i += K, at += 4 * K) {
-        SKERRY_UNROLL for (int k = 0; k < K; ++k, w += kStep) step(k, at + 4 * k, w);
+        SKERRY_UNROLL for (int k = 0; k < K; ++k, w += kStep)
+            conv_u8_step<S, L, V, P>(at + 4 * k, w, sums[k]);
       }
-      for (; i < S.fours; ++i, at += 4, w += kStep) step(0, at, w);
+      for (; i < S.fours; ++i, at += 4, w += kStep) conv_u8_step<S, L, V, P>(at, w, sums[0]);
     }
   }
   SKERRY_UNROLL for (int v = 0; v < V; ++v) {

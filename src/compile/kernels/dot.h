@@ -7,7 +7,8 @@ namespace skerry_kernels {
 
 // Each lane of a sum takes in four unsigned bytes times four signed ones; never saturates. Which of
 // these forms a target has stands in its row, too (Dots in target.h), for the packing of weights.
-// Splat: the same four bytes for every lane.
+// Splat: the same four bytes for every lane. kInputsStay: these take more registers than sums do,
+// so that weights had better be read again.
 template <int L>
 struct Dot {
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
@@ -15,6 +16,7 @@ struct Dot {
   SKERRY_INLINE static Splat splat(const uint8_t* p) { return splat_four<L>(p); }
   using Weights = Ints<L>;  // four signed bytes in each lane
   static constexpr int kWeightBytes = 4 * L;
+  static constexpr bool kInputsStay = false;
   SKERRY_INLINE static Weights weights(const int8_t* p) { return load<Weights>(p); }
   SKERRY_INLINE static Ints<L> add(Ints<L> sum, Ints<L> x, Weights w) {
     if constexpr (L == 16) {
@@ -37,6 +39,7 @@ struct Dot {
   SKERRY_INLINE static Splat splat(const uint8_t* p) { return splat_four<L>(p); }
   using Weights = Ints<L>;
   static constexpr int kWeightBytes = 4 * L;
+  static constexpr bool kInputsStay = false;
   SKERRY_INLINE static Weights weights(const int8_t* p) { return load<Weights>(p); }
   SKERRY_INLINE static Ints<L> add(Ints<L> sum, Ints<L> x, Weights w) {
     const Ints<L> less = x ^ splat_int<L>(static_cast<int32_t>(0x80808080));
@@ -46,15 +49,20 @@ struct Dot {
   }
 #elif defined(__x86_64__)
   // 16 bits each: the first and third of the four in one vector, the others in the next.
-  using Splat = Ints<L>;
-  SKERRY_INLINE static Splat splat(const uint8_t* p) { return splat_four<L>(p); }
   struct Weights {
     Ints<L> even, odd;
   };
+  using Splat = Weights;
   static constexpr int kWeightBytes = 8 * L;
+  static constexpr bool kInputsStay = true;
   SKERRY_INLINE static Weights weights(const int8_t* p) {
     return {load<Ints<L>>(p), load<Ints<L>>(p + 4 * L)};
   }
+  SKERRY_INLINE static Splat parted(Ints<L> x) {
+    typedef uint16_t Words __attribute__((vector_size(4 * L)));
+    return {x & 0x00ff00ff, reinterpret_cast<Ints<L>>(reinterpret_cast<Words>(x) >> 8)};
+  }
+  SKERRY_INLINE static Splat splat(const uint8_t* p) { return parted(splat_four<L>(p)); }
   SKERRY_INLINE static Ints<L> pairs(Ints<L> a, Ints<L> b) {
 #if defined(__AVX512BW__)
     if constexpr (L == 16) {
@@ -74,10 +82,11 @@ struct Dot {
     }
     return Ints<L>{};  // no target has such lanes
   }
+  SKERRY_INLINE static Ints<L> add(Ints<L> sum, Splat x, Weights w) {
+    return sum + (pairs(x.even, w.even) + pairs(x.odd, w.odd));
+  }
   SKERRY_INLINE static Ints<L> add(Ints<L> sum, Ints<L> x, Weights w) {
-    const Ints<L> even = x & 0x00ff00ff;
-    const Ints<L> odd = (x >> 8) & 0x00ff00ff;
-    return sum + pairs(even, w.even) + pairs(odd, w.odd);
+    return add(sum, parted(x), w);
   }
 #else
   // 16 bits each: the first of the four for all lanes, then the second, the third, the fourth.
@@ -86,6 +95,7 @@ struct Dot {
     Words each[4];
   };
   static constexpr int kWeightBytes = 8 * L;
+  static constexpr bool kInputsStay = false;
   SKERRY_INLINE static Weights weights(const int8_t* p) { return load<Weights>(p); }
 #if defined(__aarch64__)
   struct Splat {
