@@ -218,6 +218,18 @@ class Fleet:
             os.kill(self.pid, signal.SIGKILL)
             wait_for("the killed fleet is gone", lambda: not self.running())
 
+    def kill_and_wait(self):
+        """Killed; whoever started it starts it again."""
+        was = self.pid
+        self.kill()
+
+        def there():
+            with contextlib.suppress(OSError, ValueError):
+                self.info = json.loads((self.directory / "fleet.json").read_text())
+            return self.pid != was and self.running()
+
+        wait_for("the killed fleet is started again", there)
+
     def cli(self, *arguments, timeout_s=120.0):
         """`skerry … --json` against this fleet: what it printed, parsed."""
         done = self._run(arguments, timeout_s)

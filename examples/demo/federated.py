@@ -1,29 +1,39 @@
 """`./dev demo federated`: images of clothes on many devices, a few kinds on each, and none leaves its device.
 
-Twenty devices first, some of which vanish in the middle of a round and some of which attack: the mean is led astray, a
-trimmed mean is not. Then a thousand devices, with noise that makes it differentially private, until the privacy that
-may be spent is spent. All devices live in one process (`skerry learn simulate`); every number comes from its reports.
+Eight devices first, each a real skerry-learn with a certificate of its own, and a control plane that runs the rounds. One
+device poisons, one is killed for good, one is killed and comes back, and so is the control plane. What they have taught is
+published, and a rollout brings it to a device that serves it. Then a thousand devices in one process (`skerry learn
+simulate`), with noise that makes it differentially private, until the privacy that may be spent is spent: noise that hides
+one device among eight would drown what they learn.
 """
 
 import argparse
 import json
-import os
+import random
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(ROOT / "tools"), str(ROOT / "src/runtime/testdata")]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT / "tools"), str(ROOT / "src/runtime/testdata")]
 
 import fashion_mnist  # noqa: E402
+import garments  # noqa: E402
 import make_models as onnx  # noqa: E402
-import screen as screens  # noqa: E402
+import packages  # noqa: E402
+import stage  # noqa: E402
 import testbed  # noqa: E402
+from testbed import Failure, wait_for  # noqa: E402
 
-BIN = Path(os.environ.get("SKERRY_BIN_DIR") or ROOT / "build/release/bin")
 CHANNELS = (8, 16)
+ENGINE = f"onnxruntime={packages.LIBRARIES['onnxruntime']}"
+NAME, COMPONENT = "clothes", "com.example.clothes"
+LEARNERS, SHOP, WINDOW = "learners", "shop", "window-1"  # two groups, and the device that serves
+DEVICES, ROWS, KINDS = 8, 600, 4  # rows of each device, and the kinds that most of them are
+SERVED = 1000
+POISONER, LOST, BACK = 7, 6, 5
+PATIENCE_S = 240
 
 
 def ints(name, *values):
@@ -65,63 +75,187 @@ def simulate(model, out, rows, engine):
             "--test-data", test_images, "--test-labels", test_labels, "--divide", "255", "--engine", engine]
 
 
-class Learn:
-    def __init__(self, folder):
-        self.folder = folder
-        self.model = folder / "untrained.onnx"
-        self.model.write_bytes(untrained_model())
-        self.rows = write_rows(folder, 20000, 2000)
+class Learner(testbed.Program):
+    """skerry-learn of one device, with its own rows."""
 
-    def __call__(self, name, *options):
-        engine = f"onnxruntime={testbed.CACHE}/onnxruntime/lib/libonnxruntime.so"
-        command = [BIN / "skerry", *simulate(self.model, self.folder / name, self.rows, engine), *options]
+    def __init__(self, bed, thing, images, labels, *options):
+        super().__init__(f"skerry-learn of {thing}", bed.directory / f"{thing}-learn.log")
+        self.bed, self.options = bed, options
+        device = bed.device(thing)
+        device.directory.mkdir(parents=True, exist_ok=True)
+        self.files = write_arrays(device.directory, images, labels)
+
+    def start(self):
+        device = self.bed.device(self.log_path.name.removesuffix("-learn.log"))
+        self.launch([self.bed.program("skerry-learn"), "--config", device.config_path, "--dir", device.directory / "learn",
+                     "--data", f"{NAME}={','.join(map(str, self.files))}", "--divide", "255", "--engine", ENGINE, *self.options])
+
+
+def write_arrays(folder, images, labels):
+    import numpy as np
+    paths = [folder / "images.npy", folder / "labels.npy"]
+    np.save(paths[0], images.reshape(-1, 1, 28, 28))
+    np.save(paths[1], labels.astype(np.int64))
+    return paths
+
+
+def rows_of(device, labels, among=20000, rows=ROWS, kinds=KINDS):
+    """Numbers of its rows, most of them of a few kinds."""
+    import numpy as np
+    draw = np.random.default_rng(device)
+    likely = np.where(np.isin(labels[:among], draw.permutation(10)[:kinds]), 9.0, 1.0)
+    return draw.choice(among, rows, replace=False, p=likely / likely.sum())
+
+
+def curve(rounds):
+    return " ".join(f"{100 * one['accuracy']:.0f}" for one in rounds if "accuracy" in one)
+
+
+class Demo:
+    def __init__(self, bed, screen, options):
+        self.bed, self.screen, self.options = bed, screen, options
+        self.fleet = bed.fleet
+        self.window = bed.device(WINDOW)
+        self.port = testbed.free_port()
+        self.learners = []
+        self.measured = {}
+        bed.at_exit(lambda: [learner.kill() for learner in self.learners])
+
+    def run(self):
+        self.images = fashion_mnist.read("train-images-idx3-ubyte")
+        self.labels = fashion_mnist.read("train-labels-idx1-ubyte")
+        self.start()
+        self.publish()
+        self.learn()
+        self.roll_out()
+        self.learn_privately()
+
+    def start(self):
+        self.screen.heading("A control plane, eight devices that learn, one that serves")
+        info = self.fleet.start()
+        self.screen.step("fleet", f"API {info['api_url']}")
+        for group in (LEARNERS, SHOP):
+            self.fleet.cli("group", "create", group)
+        self.window.provision("--group", SHOP)
+        self.window.start()
+        for index in range(DEVICES):
+            thing = f"camera-{index}"
+            self.bed.device(thing).provision("--group", LEARNERS)
+            rows = rows_of(index, self.labels)
+            labels = self.labels[rows]
+            if index == POISONER:
+                labels = (labels + 1) % 10  # it learns well, and what is wrong
+            self.learners.append(Learner(self.bed, thing, self.images[rows], labels))
+        self.window.wait_for_log("nucleus", "connected")
+        self.screen.step("devices", f"{DEVICES} cameras, {ROWS} images each, most of them of {KINDS} kinds; camera-{POISONER} has wrong labels")
+
+    def publish(self):
+        self.model = self.bed.directory / "clothes.onnx"
+        self.model.write_bytes(untrained_model(random.Random(7)))
+        folder = self.bed.directory / "packages"
+        for recipe in (packages.infer(folder / "infer", self.bed.bin_dir), packages.onnxruntime(folder / "ort")):
+            self.fleet.cli("component", "publish", recipe)
+        self.fleet.cli("model", "publish", self.model, "--name", NAME, "--version", "1.0.0", "--component", COMPONENT,
+                       "--input", "image:FP32:-1,1,28,28", "--output", "scores:FP32:-1,10")
+        [(_, status, reason)] = self.fleet.deploy(SHOP, {packages.INFER: "0.1.0", COMPONENT: "1.0.0"},
+                                                  {packages.INFER: {"merge": {"httpPort": self.port}}})
+        if status != "SUCCEEDED":
+            raise Failure(f"the deployment is {status}: {reason}")
+        self.measured["accuracy_start"] = self.served()
+        self.screen.step("serves", f"{WINDOW} has {COMPONENT} 1.0.0: {100 * self.measured['accuracy_start']:.1f} % right")
+
+    def served(self):
+        """How many of the test images the device gets right."""
+        pictures = fashion_mnist.read("t10k-images-idx3-ubyte")[:SERVED] / 255
+        labels = fashion_mnist.read("t10k-labels-idx1-ubyte")[:SERVED]
+        right = 0
+        for first in range(0, SERVED, 50):
+            scores, _ = garments.ask(self.port, NAME, pictures[first:first + 50])
+            right += int((scores.argmax(1) == labels[first:first + 50]).sum())
+        return round(right / SERVED, 4)
+
+    def learn(self):
+        plan = self.bed.directory / "plan.json"
+        plan.write_text(json.dumps({"stages": [{"percent": 100}]}))
+        self.training = self.fleet.cli(
+            "learn", "start", self.model, "--component", COMPONENT, "--from", "1.0.0", "--version", "1.1.0", "--group", LEARNERS,
+            "--data", NAME, "--rounds", self.options.rounds, "--updates", 7, "--over-selection", 1.2, "--quorum", 5, "--deadline", 20,
+            "--evaluators", 3, "--strategy", "trimmed-mean", "--trimmed", 0.2, "--epochs", 2, "--batch", 20, "--rate", 0.1,
+            "--rollout", plan, "--rollout-group", SHOP)["trainingId"]
+        wait_for("the training is known to devices", lambda: "phase" in self.status()["progress"], PATIENCE_S)
+        self.screen.step("learning", f"{self.options.rounds} rounds of 7 updates, trimmed mean, tried by 3 devices before they count")
+        for learner in self.learners:
+            learner.start()
+        self.wait_for_rounds(2)
+        for index in (LOST, BACK):
+            self.learners[index].kill()
+        self.screen.step("killed", f"camera-{LOST} and camera-{BACK}, in the middle of a round")
+        self.wait_for_rounds(3)
+        self.fleet.kill_and_wait()
+        self.learners[BACK].start()
+        self.screen.step("killed", f"the control plane; it is back, and so is camera-{BACK}")
+        wait_for("the training's end", lambda: self.status()["state"] != "running", PATIENCE_S)
+        done = self.status()
+        history = done["progress"]["history"]
+        rounds = [one for one in history if one["round"]]
+        if done["state"] != "done":
+            raise Failure(f"the training is {done['state']}: {done['reason']}")
+        self.rss_mb = testbed.memory_mb(self.fleet.pid, "skerry-fleet")["rss"]
+        self.dropped = sum(max(0, one["asked"] - one["updates"] - one["refused"]) for one in history)
+        self.rounds = len(rounds)
+        self.rollout = done["rolloutId"]
+        self.screen.step("learned", f"right on rows that were held back: {curve(rounds)} %")
+
+    def status(self):
+        return self.fleet.cli("learn", "status", self.training)
+
+    def wait_for_rounds(self, rounds):
+        wait_for(f"{rounds} rounds", lambda: self.status()["progress"].get("rounds", 0) >= rounds, PATIENCE_S)
+
+    def roll_out(self):
+        wait_for("the rollout's end", lambda: self.fleet.cli("rollout", "show", self.rollout)["phase"] == "completed", PATIENCE_S,
+                 alive=[self.window])
+        version, _ = self.window.components()[COMPONENT]
+        self.measured["accuracy_end"] = self.served()
+        self.screen.step("serves", f"{WINDOW} has {COMPONENT} {version}, by rollout: {100 * self.measured['accuracy_end']:.1f} % right")
+        for learner in self.learners:
+            learner.kill()
+
+    def learn_privately(self):
+        self.screen.heading("A thousand devices in one process, 20 images each, noise on every round, at most epsilon 4")
+        rows = write_rows(self.bed.directory, 20000, 2000)
+        command = [self.bed.program("skerry"), *simulate(self.model, self.bed.directory / "private", rows, ENGINE),
+                   "--devices", 1000, "--partition", "dirichlet=1", "--rounds", self.options.private_rounds, "--updates", 200,
+                   "--over-selection", 1.1, "--quorum", 100, "--dropped", 0.05, "--batch", 10, "--rate", 0.1, "--epochs", 2,
+                   "--clip", 1, "--noise", 1, "--epsilon-limit", 4]
         done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode != 0:
-            sys.exit("demo: skerry learn simulate failed")
-        return json.loads(done.stdout)
+            raise Failure("skerry learn simulate failed")
+        private = json.loads(done.stdout)
+        self.screen.step("learned", f"{curve(private['rounds'])} %")
+        self.screen.step("private", f"epsilon {private['epsilon']:.2f} at delta {private['delta']}: {100 * private['accuracy']:.1f} % right")
+        self.measured |= {"devices": DEVICES, "rounds": self.rounds, "dropped": self.dropped, "server_rss_mb": self.rss_mb,
+                          "epsilon": round(private["epsilon"], 3), "private_devices": private["devices"],
+                          "private_rounds": len(private["rounds"]), "accuracy_private": round(private["accuracy"], 4)}
 
-
-def curve(report):
-    return " ".join(f"{100 * one['accuracy']:.0f}" for one in report["rounds"])
+    def show_next_commands(self):
+        self.screen.heading("It stays up until Ctrl-C. Try, in another terminal:")
+        for command in [f"export SKERRY_DIR={self.fleet.directory} PATH={self.bed.bin_dir}:$PATH",
+                        f"skerry learn status {self.training}", f"skerry model show {COMPONENT} 1.1.0",
+                        f"skerry rollout show {self.rollout}"]:
+            self.screen.line(f"  {command}")
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev demo federated", description=__doc__.split("\n", 1)[0],
                                      epilog="Example: ./dev demo federated --once")
-    parser.add_argument("--once", action="store_true", help="the last line is a JSON summary")
-    parser.add_argument("--rounds", type=int, default=15, help="of the twenty devices (default: 15)")
+    stage.add_options(parser)
+    parser.add_argument("--rounds", type=int, default=8, help="of the eight devices (default: 8)")
     parser.add_argument("--private-rounds", type=int, default=30, help="of the thousand, at most (default: 30)")
-    arguments = parser.parse_args()
+    options = parser.parse_args()
     if not fashion_mnist.DATA.is_dir():
         sys.exit(f"demo: {fashion_mnist.MISSING}")
-    screen = screens.Screen()
-    learn = Learn(Path(tempfile.mkdtemp(prefix="skerry-federated-")))
-    few = ["--devices", "20", "--partition", "dirichlet=0.5", "--rounds", arguments.rounds, "--updates", "13",
-           "--over-selection", "1.5", "--quorum", "6", "--dropped", "0.15", "--batch", "20", "--rate", "0.05"]
-    attack = ["--malicious", "3", "--attack", "flip"]
-    screen.step("twenty devices", "a few kinds of clothes on each; 15 in 100 vanish in a round")
-    calm = learn("calm", *few)
-    screen.line(f"  fedavg                      {curve(calm)} %")
-    screen.step("three attack", "they send what they learned backwards, five times as long")
-    mean = learn("mean", *few, *attack)
-    screen.line(f"  fedavg                      {curve(mean)} %")
-    robust = learn("robust", *few, *attack, "--strategy", "trimmed-mean", "--trimmed", "0.25")
-    screen.line(f"  trimmed-mean                {curve(robust)} %")
-    screen.step("a thousand devices", "20 images each, noise on every round, at most epsilon 4")
-    private = learn("private", "--devices", "1000", "--partition", "dirichlet=1", "--rounds", arguments.private_rounds,
-                    "--updates", "200", "--over-selection", "1.1", "--quorum", "100", "--dropped", "0.05", "--batch", "10",
-                    "--rate", "0.1", "--epochs", "2", "--clip", "1", "--noise", "1", "--epsilon-limit", "4")
-    screen.line(f"  fedavg, noise 1, clip 1     {curve(private)} %")
-    screen.heading(f"epsilon {private['epsilon']:.2f} at delta {private['delta']}: {100 * private['accuracy']:.1f} % right")
-    screen.line(f"The models and reports: {learn.folder}")
-    if arguments.once:
-        summary = {"devices": calm["devices"] + private["devices"], "rounds": len(calm["rounds"]) + len(private["rounds"]),
-                   "accuracy_start": round(calm["accuracyBefore"], 4), "accuracy_end": round(calm["accuracy"], 4),
-                   "accuracy_attacked_mean": round(mean["accuracy"], 4), "accuracy_attacked_robust": round(robust["accuracy"], 4),
-                   "accuracy_private": round(private["accuracy"], 4), "epsilon": round(private["epsilon"], 3),
-                   "dropped": calm["vanished"] + private["vanished"], "server_rss_mb": round(private["peakMb"], 1)}
-        screen.line(f"demo: ok {json.dumps(summary)}")
-    return os.EX_OK
+    return stage.play("federated", options, lambda bed, screen: Demo(bed, screen, options))
 
 
 if __name__ == "__main__":

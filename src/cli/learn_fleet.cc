@@ -25,7 +25,7 @@ constexpr int64_t kWatchMs = 1000;
 const std::string kTrainings = "/skerry/v1/trainings";
 
 struct StartOptions {
-  std::string model, component, from, version, group, data, rollout;
+  std::string model, component, from, version, group, data, rollout, rollout_group;
   federated::TrainingPlan plan;
   bool wait = false;
 };
@@ -137,6 +137,7 @@ Result<void> start(const Session& session, StartOptions& options) {
       {"layout", federated::to_json(layout)}, {"plan", federated::to_json(options.plan)}};
   if (!options.rollout.empty()) {
     SKERRY_ASSIGN(request["rollout"], rollout_of(options.rollout));
+    if (!options.rollout_group.empty()) request["rolloutGroupName"] = options.rollout_group;
   }
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(
@@ -242,6 +243,10 @@ void add_start(CLI::App& learn, Session& session) {
       ->add_option("--rollout", options->rollout,
                    "Plan of a rollout (docs/data/rollout.md): the new version goes to the group")
       ->check(CLI::ExistingFile);
+  command
+      ->add_option("--rollout-group", options->rollout_group,
+                   "To another group than the one that learns")
+      ->needs("--rollout");
   command->add_flag("--wait", options->wait, "Watch it to its end");
   add_plan_options(*command, options->plan);
   add_round_options(*command, options->plan.rounds);

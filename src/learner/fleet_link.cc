@@ -33,6 +33,20 @@ Error error_of(const net::HttpResponse& response) {
   }
 }
 
+// A file on its way.
+struct Incoming {
+  uint64_t most_bytes;
+  std::string whole = {};
+
+  io::Task<Result<void>> write(std::string bytes) {
+    if (bytes.size() > most_bytes - whole.size()) {
+      co_return fail(Code::kInvalidArgument, "the file is longer than was said");
+    }
+    whole += bytes;
+    co_return Result<void>();
+  }
+};
+
 std::string path_of(const std::string& training, const char* what, size_t number) {
   return "/" + training + "/" + what + "/" + std::to_string(number);
 }
@@ -52,20 +66,14 @@ io::Task<Result<std::string>> FleetLink::call(std::string method, std::string pa
 }
 
 io::Task<Result<std::string>> FleetLink::download(std::string path, uint64_t most_bytes) {
-  std::string whole;
+  Incoming incoming{most_bytes};
   for (int left = kTries;; --left) {
     net::FetchOptions options{.timeout_ms = kTimeoutMs, .max_body_bytes = most_bytes};
-    options.sink = [&whole, most_bytes](std::string bytes) -> io::Task<Result<void>> {
-      if (bytes.size() > most_bytes - whole.size()) {
-        co_return fail(Code::kInvalidArgument, "the file is longer than was said");
-      }
-      whole += bytes;
-      co_return Result<void>();
-    };
+    options.sink = [&incoming](std::string bytes) { return incoming.write(std::move(bytes)); };
     const std::string url =
-        url_ + federated::kLearningPath + path + "?offset=" + std::to_string(whole.size());
+        url_ + federated::kLearningPath + path + "?offset=" + std::to_string(incoming.whole.size());
     auto response = co_await http_.fetch(url, {}, std::move(options));
-    if (response && response->status / 100 == 2) co_return std::move(whole);
+    if (response && response->status / 100 == 2) co_return std::move(incoming.whole);
     if (response) co_return fail(error_of(*response));
     if (!response.error().retryable() || left == 0) co_return fail(std::move(response.error()));
   }

@@ -88,9 +88,12 @@ class Learning(unittest.TestCase):
                        "--input", "image:FP32:-1,1,28,28", "--output", "scores:FP32:-1,10")
 
     def start(self, *options, model=None):
-        return self.fleet.cli("learn", "start", model or self.model, "--component", COMPONENT, "--from", "1.0.0", "--group", GROUP,
-                              "--data", "clothes", "--over-selection", "1", "--rate", "0.1", "--batch", "10", "--deadline", "10",
-                              *options)["trainingId"]
+        started = self.fleet.cli("learn", "start", model or self.model, "--component", COMPONENT, "--from", "1.0.0", "--group", GROUP,
+                                 "--data", "clothes", "--over-selection", "1", "--rate", "0.1", "--batch", "10", "--deadline", "10",
+                                 *options)["trainingId"]
+        # Devices that ask before find nothing, and ask again half a minute later.
+        wait_for("the training is known to devices", lambda: "phase" in self.status(started)["progress"])
+        return started
 
     def status(self, training):
         return self.fleet.cli("learn", "status", training)
@@ -111,13 +114,11 @@ class Learning(unittest.TestCase):
         self.wait_for_rounds(training, 1)
         victim = self.learners[0]
         victim.kill()
-        self.fleet.kill()
-        self.fleet.start()
+        self.fleet.kill_and_wait()
         self.assertGreaterEqual(self.rounds(training), 1)
         victim.start()
         self.wait_for_rounds(training, 2)
-        self.fleet.kill()
-        self.fleet.start()
+        self.fleet.kill_and_wait()
         done = self.fleet.cli("learn", "watch", training, timeout_s=240)
         self.assertEqual("done", done["state"])
         committed = [one for one in done["progress"]["history"] if one["round"]]

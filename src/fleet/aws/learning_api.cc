@@ -27,6 +27,7 @@ constexpr Shape kDocument{.type = Type::kMap, .max = 1000, .key = &kText};
 
 struct StartTraining {
   std::string component, from_version, version, model_sha256, group, data, client_token;
+  std::string rollout_group;  // "": the group itself
   json layout, plan, rollout;
   static std::span<const Field> fields() {
     using F = Fields<StartTraining>;
@@ -40,6 +41,7 @@ struct StartTraining {
         F::body<&StartTraining::data>("data", kLine, true),
         F::body<&StartTraining::plan>("plan", kDocument, true),
         F::body<&StartTraining::rollout>("rollout", kDocument),
+        F::body<&StartTraining::rollout_group>("rolloutGroupName", kLine),
         F::body<&StartTraining::client_token>("clientToken", kClientToken)};
     return kFields;
   }
@@ -101,7 +103,9 @@ Result<std::string> checked_rollout(ApiContext& context, const StartTraining& re
   if (auto can = check_available(context.store, {{ComponentName(request.component), from}}); !can) {
     return fail(can.error().with_context("rollout"));
   }
-  const formats::Target target{formats::Target::Kind::kThingGroup, request.group};
+  const std::string group = request.rollout_group.empty() ? request.group : request.rollout_group;
+  SKERRY_TRY(context.store.find_group(ThingGroupName(group)));
+  const formats::Target target{formats::Target::Kind::kThingGroup, group};
   return json{{"targetArn", formats::target_arn(context.scope, target)}, {"plan", request.rollout}}
       .dump();
 }

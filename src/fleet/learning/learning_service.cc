@@ -213,7 +213,7 @@ io::Task<Result<net::HttpResponse>> LearningService::of_training(const ThingName
   const auto run = found->second.run;
   SKERRY_CO_ASSIGN(const bool member, co_await is_member(thing, found->second.training.group));
   if (!member) co_return fail(Code::kNotFound, "no such training is going on");
-  const std::string device = thing.str();
+  const std::string& device = thing.str();
   const double now = now_s();
   SKERRY_CO_ASSIGN(const uint64_t offset, query_number(request, "offset", 0));
   if (what == "model" && request.method == "GET") {
