@@ -10,9 +10,9 @@
 
 #include "base/encoding.h"
 #include "base/sha256.h"
+#include "formats/checkpoint.h"
 #include "graph/model_file.h"
 #include "optimise/names.h"
-#include "formats/checkpoint.h"
 #include "train/draw.h"
 
 namespace skerry::train {

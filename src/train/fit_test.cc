@@ -7,6 +7,7 @@
 
 #include <filesystem>
 
+#include "formats/checkpoint.h"
 #include "graph/onnx/export.h"
 #include "graph/text.h"
 #include "io/fault_files.h"
@@ -14,7 +15,6 @@
 #include "tensor/npy.h"
 #include "test_paths.h"
 #include "train/adapt.h"
-#include "formats/checkpoint.h"
 #include "train/draw.h"
 
 namespace skerry::train {

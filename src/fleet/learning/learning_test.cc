@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -341,6 +342,30 @@ TEST_F(Learning, TrainingsHaveALimitAndMakeAVersionOnce) {
   EXPECT_EQ(listed, kMostRunning);
 }
 
+TEST(TrainingRuns, TakePartsOfABoundedSize) {
+  io::FaultFiles files;
+  io::SeededRandom random(1);
+  constexpr size_t kCount = 200'000;
+  const std::string base(kCount * sizeof(float), '\0');
+  ASSERT_TRUE(io::write_file_atomic(files, "/base.onnx", base));
+  auto run = TrainingRun::open(files, random,
+                               {.id = "3f",
+                                .data = "d",
+                                .model_sha256 = hex_encode(sha256(base)),
+                                .plan = {},
+                                .layout = {{0, kCount}},
+                                .directory = "/learning/3f",
+                                .base_file = "/base.onnx"});
+  ASSERT_TRUE(run);
+  ASSERT_TRUE((*run)->ask("a", 0));
+  const std::string piece(federated::kChunkBytes, 'x');
+  const auto send = [&](const std::string& bytes) {
+    return (*run)->upload("a", 1, 0, federated::most_update_bytes(kCount), bytes, 0);
+  };
+  EXPECT_EQ(send(piece + "x").error().code(), Code::kInvalidArgument);
+  EXPECT_EQ(send(piece)->bytes, piece.size());
+}
+
 // Every seed is a life of rounds with parts, repeats, restarts and power cuts on the server's disk,
 // and devices that forget everything. Device i always adds 1 to number i.
 class RunLife {
@@ -371,8 +396,12 @@ class RunLife {
     for (size_t step = 0; step < 6000 && !testing::Test::HasFailure(); ++step) {
       now_ += static_cast<double>(choice_.below(5));
       if (choice_.below(25) == 0) files_.crash_at(files_.operations().size() + choice_.below(10));
+      files_.stop_failing();
+      if (choice_.below(10) == 0) {
+        files_.fail_at(files_.operations().size() + choice_.below(4), ENOSPC);
+      }
       act();
-      if (files_.crashed() || choice_.below(100) == 0) reopen();
+      if (files_.crashed() || choice_.below(50) == 0) reopen();
       if (look()) return;
     }
     ADD_FAILURE() << "seed " << seed_ << " did not end";
@@ -395,6 +424,7 @@ class RunLife {
 
  private:
   void reopen() {
+    files_.stop_failing();
     for (uint64_t again = 0;; ++again) {
       if (files_.crashed()) {
         ++crashes;

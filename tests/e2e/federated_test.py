@@ -1,0 +1,30 @@
+"""`./dev demo federated --once`: eight devices teach a model that a ninth then serves.
+
+    federated_test.py BIN_DIR
+"""
+
+import demos
+import e2e
+
+KEYS = {"devices", "rounds", "accuracy_start", "accuracy_end", "epsilon", "dropped", "server_rss_mb"}
+
+
+class FederatedDemo(demos.Demos):
+    story = "federated"
+
+    def test_what_devices_have_taught_is_served(self):
+        measured = self.measured(self.start())
+        self.assertLessEqual(KEYS, measured.keys())
+        self.assertEqual((8, 8), (measured["devices"], measured["rounds"]))
+        self.assertLess(measured["accuracy_start"], 0.3)
+        self.assertGreater(measured["accuracy_end"], 0.6)
+        self.assertLessEqual(measured["epsilon"], 4)
+        self.assertGreaterEqual(measured["dropped"], 1)
+        self.check_that_nothing_is_left()
+
+    def test_interrupted(self):
+        self.interrupt_after("learning")
+
+
+if __name__ == "__main__":
+    e2e.main()
