@@ -323,6 +323,41 @@ TEST_F(Learning, AFailedTrainingKeepsWhatItHasLearned) {
                          fleet_.directory.path() + "/learning/" + made.id + "/rounds/model-1"));
 }
 
+TEST_F(Learning, WhatPrivacyIsSpentIsShownAndEndsTheTraining) {
+  const Training made = training({{"rounds", 1000},
+                                  {"noise", 2},
+                                  {"clip", 1},
+                                  {"population", 3},
+                                  {"epsilonLimit", 10},
+                                  {"mostFailures", 100}});
+  std::vector<double> spent;
+  for (int i = 0; i < 500 && found(made).state == State::kRunning; ++i) {
+    for (const char* thing : {"a", "b", "c"}) {
+      const json task = ask(thing);
+      if (task["task"] != "train") continue;
+      EXPECT_EQ(task["noise"], 2);
+      EXPECT_EQ(task["local"]["clip"], 1);
+      put(thing, task, 0, update(task, {1000, 1000}));
+    }
+    tick();
+    spent.push_back(json::parse(found(made).progress_json)["epsilon"].get<double>());
+  }
+  const Training done = found(made);
+  ASSERT_EQ(done.state, State::kDone) << done.reason;
+  EXPECT_THAT(done.reason, HasSubstr("more privacy than is allowed"));
+  const json progress = json::parse(done.progress_json);
+  EXPECT_GT(progress["rounds"], 1);
+  EXPECT_TRUE(std::ranges::is_sorted(spent));
+  EXPECT_GT(spent.back(), 1);
+  EXPECT_LE(spent.back(), 10);
+  const auto model = find_model(*fleet_.store, made.component, made.version);
+  ASSERT_TRUE(model);
+  EXPECT_EQ(std::stod(model->provenance.optimiser.at("epsilon")), spent.back());
+  // However long the updates were: so many of length 1, with noise of 2 on their sum.
+  const double most = static_cast<double>(progress["rounds"].get<size_t>()) * (1 + 6 * 2);
+  for (const float value : numbers_of_version(made.version)) EXPECT_LT(std::abs(value), most);
+}
+
 TEST_F(Learning, TrainingsHaveALimitAndMakeAVersionOnce) {
   Training made = training({{"rounds", 1}});
   made.id = "3f2b";
