@@ -1,8 +1,9 @@
 // The real IPC server with a configuration and an MQTT broker in memory, for the
 // clients of tests/ipc and bench/ipc:
 //
-//   ipc_test_server SOCKET
+//   ipc_test_server SOCKET [CLIENT_DEVICES]
 //
+// (the second: a file with the configuration of aws.greengrass.clientdevices.Auth)
 // prints "ready" when it listens, then "state COMPONENT STATE" for every UpdateState; ends with its
 // standard input. A line "update ID" there asks all components about the deployment ID, "validate
 // ID" about a new configuration of "app"; what comes of it is printed. Tokens: TOKEN-APP,
@@ -15,6 +16,7 @@
 #include <sstream>
 #include <string>
 
+#include "io/files.h"
 #include "nucleus/ipc/test_host.h"
 
 namespace {
@@ -27,6 +29,7 @@ constexpr const char* kConfiguration = R"({
   "greeting": "hello",
   "accessControl": {
     "aws.greengrass.ipc.componentmetric": {"all": {"operations": ["*"], "resources": ["*"]}},
+    "aws.greengrass.clientdevices.Auth": {"all": {"operations": ["*"], "resources": ["*"]}},
     "aws.greengrass.ShadowManager": {"all": {"operations": ["*"], "resources": ["*"]}},
     "aws.greengrass.ipc.pubsub": {"all": {"operations": ["*"], "resources": ["*"]}},
     "aws.greengrass.ipc.mqttproxy": {"all": {"operations": ["*"], "resources": ["#"]}}}})";
@@ -73,13 +76,21 @@ void watch_stdin(io::RealLoop& loop, io::FdWatch& input, UpdateConsent& consent,
   });
 }
 
-int run(const char* socket_path) {
+int run(const char* socket_path, const char* client_devices) {
   io::RealLoop loop;
   ConfigStore config(persist_at_once());
   PrintingHost host(loop);
   for (const char* name : {"app", "other"}) {
     if (!update_now(config, ComponentName(name), {}, nlohmann::json::parse(kConfiguration), 1))
       return 1;
+  }
+  if (client_devices) {
+    io::RealFiles files;
+    const auto text = io::read_file(files, client_devices);
+    if (!text || !update_now(config, ComponentName("aws.greengrass.clientdevices.Auth"), {},
+                             nlohmann::json::parse(*text), 1)) {
+      return 1;
+    }
   }
   host.tokens = {{"TOKEN-APP", ComponentName("app")},
                  {"TOKEN-OTHER", ComponentName("other")},
@@ -105,9 +116,9 @@ int run(const char* socket_path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: ipc_test_server SOCKET\n");
+  if (argc != 2 && argc != 3) {
+    std::fprintf(stderr, "usage: ipc_test_server SOCKET [CLIENT_DEVICES]\n");
     return 2;
   }
-  return run(argv[1]);
+  return run(argv[1], argc == 3 ? argv[2] : nullptr);
 }

@@ -14,10 +14,25 @@ import tempfile
 import unittest
 
 from awsiot.greengrasscoreipc import model
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from awsiot.greengrasscoreipc.clientv2 import GreengrassCoreIPCClientV2
 
 SERVER = sys.argv.pop(1)
 DEADLINE_S = 30
+
+
+def certificate(days=1):
+    """A self-signed one in PEM, valid for `days` from yesterday."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a client device")])
+    begin = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
+    made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+            .serial_number(x509.random_serial_number()).not_valid_before(begin)
+            .not_valid_after(begin + datetime.timedelta(days=days, hours=-1)).sign(key, hashes.SHA256()))
+    return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
 class PythonSdk(unittest.TestCase):
@@ -26,7 +41,15 @@ class PythonSdk(unittest.TestCase):
         cls.directory = tempfile.TemporaryDirectory(prefix="skerry-ipc-")
         cls.addClassCleanup(cls.directory.cleanup)
         cls.socket = str(pathlib.Path(cls.directory.name) / "ipc.socket")
-        cls.server = subprocess.Popen([SERVER, cls.socket], stdin=subprocess.PIPE,
+        cls.press, cls.expired = certificate(days=30), certificate()
+        devices = pathlib.Path(cls.directory.name) / "client-devices.json"
+        devices.write_text(json.dumps({
+            "clientDevices": {"press-1": {"certificatePem": cls.press}, "old": {"certificatePem": cls.expired}},
+            "deviceGroups": {
+                "definitions": {"presses": {"selectionRule": "thingName: press-*", "policyName": "p"}},
+                "policies": {"p": {"own": {"operations": ["mqtt:publish"],
+                                           "resources": ["mqtt:topic:${iot:Connection.Thing.ThingName}/*"]}}}}}))
+        cls.server = subprocess.Popen([SERVER, cls.socket, str(devices)], stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, text=True)
         cls.addClassCleanup(cls.server.wait, DEADLINE_S)
         cls.addClassCleanup(cls.server.stdout.close)
@@ -46,6 +69,54 @@ class PythonSdk(unittest.TestCase):
         _, operation = subscribe(on_stream_event=events.put, **arguments)
         self.addCleanup(operation.close)
         return lambda: events.get(timeout=DEADLINE_S)
+
+    def test_client_devices_are_known_by_their_certificate(self):
+        client = self.client()
+
+        def known(pem):
+            return client.verify_client_device_identity(
+                credential=model.ClientDeviceCredential(client_device_certificate=pem)).is_valid_client_device
+        self.assertTrue(known(self.press))
+        for other in (certificate(days=30), self.expired, "no certificate", ""):
+            self.assertFalse(known(other))
+        with self.assertRaises(model.InvalidArgumentsError):
+            client.verify_client_device_identity(credential=model.ClientDeviceCredential())
+        with self.assertRaises(model.UnauthorizedError):
+            self.client("TOKEN-BARE").verify_client_device_identity(
+                credential=model.ClientDeviceCredential(client_device_certificate=self.press))
+
+    def test_client_devices_do_what_their_groups_allow(self):
+        client = self.client()
+
+        def token(pem, client_id="c1"):
+            return client.get_client_device_auth_token(credential=model.CredentialDocument(
+                mqtt_credential=model.MQTTCredential(client_id=client_id, certificate_pem=pem))).client_device_auth_token
+
+        def allowed(operation, resource, of):
+            return client.authorize_client_device_action(
+                client_device_auth_token=of, operation=operation, resource=resource).is_authorized
+        press = token(self.press)
+        self.assertNotEqual(token(self.press), press)
+        self.assertTrue(allowed("mqtt:publish", "mqtt:topic:press-1/rate", press))
+        self.assertFalse(allowed("mqtt:publish", "mqtt:topic:press-2/rate", press))
+        self.assertFalse(allowed("mqtt:subscribe", "mqtt:topicfilter:press-1/#", press))
+        for pem in (self.expired, certificate(days=30), "no certificate"):
+            with self.assertRaises(model.InvalidCredentialError):
+                token(pem)
+        with self.assertRaises(model.InvalidClientDeviceAuthTokenError):
+            allowed("mqtt:publish", "mqtt:topic:press-1/rate", "NOBODYS")
+        for operation, resource in (("publish", "mqtt:topic:a"), ("mqtt:publish", "a"), ("", "")):
+            with self.assertRaises(model.InvalidArgumentsError):
+                allowed(operation, resource, press)
+        with self.assertRaises(model.InvalidArgumentsError):
+            client.get_client_device_auth_token(credential=model.CredentialDocument())
+        bare = self.client("TOKEN-BARE")
+        with self.assertRaises(model.UnauthorizedError):
+            bare.get_client_device_auth_token(credential=model.CredentialDocument(
+                mqtt_credential=model.MQTTCredential(client_id="c", certificate_pem=self.press)))
+        with self.assertRaises(model.UnauthorizedError):
+            bare.authorize_client_device_action(client_device_auth_token=press, operation="mqtt:publish",
+                                                resource="mqtt:topic:press-1/rate")
 
     def test_get_configuration(self):
         client = self.client()
