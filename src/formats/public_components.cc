@@ -18,6 +18,7 @@ struct Service {
   std::array<std::string_view, 4> versions;  // highest first
 };
 constexpr std::array kServices = {
+    Service{"aws.greengrass.ShadowManager", {"2.3.9", "2.3.0", "2.2.0", "2.1.0"}},
     Service{"aws.greengrass.TokenExchangeService", {"2.0.3", "2.0.2", "2.0.1", "2.0.0"}}};
 
 // Programs of their own, which AWS distributes.
@@ -36,7 +37,6 @@ constexpr std::array kElsewhere = {
     std::string_view("aws.greengrass.SageMakerEdgeManager"),
     std::string_view("aws.greengrass.SecretManager"),
     std::string_view("aws.greengrass.SecureTunneling"),
-    std::string_view("aws.greengrass.ShadowManager"),
     std::string_view("aws.greengrass.StreamManager"),
     std::string_view("aws.greengrass.SystemsManagerAgent"),
     std::string_view("aws.greengrass.clientdevices.Auth"),

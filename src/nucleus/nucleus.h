@@ -40,6 +40,7 @@ class Nucleus : public IpcHost {
   // Stops every component in order; then the program may end.
   io::Task<void> shut_down();
 
+  const ThingName& thing() const override { return info_.thing; }
   std::optional<ComponentName> component_of_token(std::string_view svcuid) const override;
   std::vector<ComponentStatus> components() const override;
   Result<void> control(const ComponentName& component, ComponentControl what) override;

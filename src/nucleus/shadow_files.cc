@@ -1,6 +1,8 @@
 // Reading and replacing whole files; a damaged one is set aside and is no shadow any more.
 #include "nucleus/shadow_files.h"
 
+#include <algorithm>
+
 #include "base/encoding.h"
 #include "base/log.h"
 #include "io/crc32c.h"
@@ -13,6 +15,7 @@ using formats::ShadowError;
 using formats::ShadowResult;
 
 constexpr std::string_view kSuffix = ".shadow";
+constexpr std::string_view kAgreedSuffix = ".agreed";
 constexpr uint64_t kMaxFileBytes = 1 << 20;
 
 std::string checksum_of(std::string_view text) {
@@ -45,13 +48,12 @@ std::string ShadowFiles::folder_of(const ThingName& thing) const {
   return directory_ + "/" + thing.str();
 }
 
-std::string ShadowFiles::path_of(const ShadowKey& key) const {
-  return folder_of(key.thing) + "/" + key.name + std::string(kSuffix);
+std::string ShadowFiles::path_of(const ShadowKey& key, std::string_view suffix) const {
+  return folder_of(key.thing) + "/" + key.name + std::string(suffix);
 }
 
 // One that there never was has version 0.
-Result<Shadow> ShadowFiles::read(const ShadowKey& key) {
-  const std::string path = path_of(key);
+Result<Shadow> ShadowFiles::read(const std::string& path) {
   auto text = io::read_file(files_, path, kMaxFileBytes);
   if (!text && text.error().code() == Code::kNotFound) return Shadow();
   if (!text) return fail(text.error());
@@ -63,10 +65,12 @@ Result<Shadow> ShadowFiles::read(const ShadowKey& key) {
   return Shadow();
 }
 
-Result<void> ShadowFiles::write(const ShadowKey& key, const Shadow& shadow) {
+Result<void> ShadowFiles::write(const ShadowKey& key, std::string_view suffix,
+                                const Shadow& shadow) {
   SKERRY_TRY(io::make_directories(files_, folder_of(key.thing), 0700));
   const std::string record = formats::shadow_record(shadow);
-  return io::write_file_atomic(files_, path_of(key), checksum_of(record) + " " + record + "\n");
+  return io::write_file_atomic(files_, path_of(key, suffix),
+                               checksum_of(record) + " " + record + "\n");
 }
 
 // Only a shadow that is new here needs room.
@@ -74,14 +78,18 @@ ShadowResult<void> ShadowFiles::check_room(const ShadowKey& key) {
   const auto of_thing = files_.list(folder_of(key.thing));
   const auto things = files_.list(directory_);
   const bool too_many_things = !of_thing && things && things->size() >= limits_.things;
-  if (too_many_things || (of_thing && of_thing->size() >= limits_.shadows_of_a_thing)) {
+  const auto is_agreed = [](const std::string& file) { return file.ends_with(kAgreedSuffix); };
+  const size_t files = of_thing ? of_thing->size() : 0;
+  const size_t others =
+      of_thing ? static_cast<size_t>(std::ranges::count_if(*of_thing, is_agreed)) : 0;
+  if (too_many_things || files - others >= limits_.shadows_of_a_thing) {
     return std::unexpected(ShadowError{400, "This device keeps no more shadows"});
   }
   return {};
 }
 
 ShadowResult<Shadow> ShadowFiles::get(const ShadowKey& key) {
-  auto shadow = read(key);
+  auto shadow = read(path_of(key, kSuffix));
   if (!shadow) return disk_error(shadow.error());
   if (!shadow->exists()) return std::unexpected(formats::no_shadow(key.name));
   return *shadow;
@@ -89,14 +97,14 @@ ShadowResult<Shadow> ShadowFiles::get(const ShadowKey& key) {
 
 ShadowResult<ShadowChange> ShadowFiles::update(const ShadowKey& key,
                                                const formats::ShadowUpdate& update, int64_t now_s) {
-  auto before = read(key);
+  auto before = read(path_of(key, kSuffix));
   if (!before) return disk_error(before.error());
   if (before->version == 0) {
     if (auto room = check_room(key); !room) return std::unexpected(room.error());
   }
   auto after = formats::apply_shadow_update(*before, update, now_s, limits_.document);
   if (!after) return std::unexpected(after.error());
-  if (auto written = write(key, *after); !written) return disk_error(written.error());
+  if (auto written = write(key, kSuffix, *after); !written) return disk_error(written.error());
   return ShadowChange{*before, *after};
 }
 
@@ -106,7 +114,7 @@ ShadowResult<Shadow> ShadowFiles::remove(const ShadowKey& key) {
   Shadow deleted;
   deleted.version = shadow->version;
   deleted.deleted = true;
-  if (auto written = write(key, deleted); !written) return disk_error(written.error());
+  if (auto written = write(key, kSuffix, deleted); !written) return disk_error(written.error());
   return shadow;
 }
 
@@ -118,10 +126,22 @@ Result<std::vector<std::string>> ShadowFiles::names(const ThingName& thing) {
   for (const std::string& file : *files) {
     if (!file.ends_with(kSuffix) || file.size() == kSuffix.size()) continue;
     std::string name = file.substr(0, file.size() - kSuffix.size());
-    SKERRY_ASSIGN(const Shadow shadow, read({thing, name}));
+    SKERRY_ASSIGN(const Shadow shadow, read(path_of({thing, name}, kSuffix)));
     if (shadow.exists()) names.push_back(std::move(name));
   }
   return names;
+}
+
+Result<Shadow> ShadowFiles::agreed(const ShadowKey& key) {
+  return read(path_of(key, kAgreedSuffix));
+}
+
+Result<void> ShadowFiles::set_agreed(const ShadowKey& key, const Shadow& shadow) {
+  if (shadow.version > 0) return write(key, kAgreedSuffix, shadow);
+  const std::string path = path_of(key, kAgreedSuffix);
+  if (!io::exists(files_, path)) return {};
+  SKERRY_TRY(files_.remove(path));
+  return files_.sync_directory(folder_of(key.thing));
 }
 
 }  // namespace skerry::nucleus

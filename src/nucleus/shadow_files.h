@@ -40,11 +40,16 @@ class ShadowFiles {
   // Names of the thing's named shadows, in order.
   Result<std::vector<std::string>> names(const ThingName& thing);
 
+  // What the device and the fleet have last agreed on, for the next merge (shadow_merge.h); version
+  // 0 where there is nothing, which is also how it is forgotten.
+  Result<formats::Shadow> agreed(const ShadowKey& key);
+  Result<void> set_agreed(const ShadowKey& key, const formats::Shadow& shadow);
+
  private:
   std::string folder_of(const ThingName& thing) const;
-  std::string path_of(const ShadowKey& key) const;
-  Result<formats::Shadow> read(const ShadowKey& key);
-  Result<void> write(const ShadowKey& key, const formats::Shadow& shadow);
+  std::string path_of(const ShadowKey& key, std::string_view suffix) const;
+  Result<formats::Shadow> read(const std::string& path);
+  Result<void> write(const ShadowKey& key, std::string_view suffix, const formats::Shadow& shadow);
   formats::ShadowResult<void> check_room(const ShadowKey& key);
 
   io::Files& files_;

@@ -310,16 +310,16 @@ class DataPlane(unittest.TestCase):
                                 "aws.greengrass.Nucleus": "2.16.0"})
 
     def test_what_nobody_has_is_refused_when_the_deployment_is_made(self):
-        fleet.publish("com.example.NeedsShadows", "1.0.0", dependencies={
-            "aws.greengrass.ShadowManager": {"VersionRequirement": "^2.0.0"}})
+        fleet.publish("com.example.NeedsStreams", "1.0.0", dependencies={
+            "aws.greengrass.StreamManager": {"VersionRequirement": "^2.0.0"}})
         fleet.publish("com.example.NeedsNothingThere", "1.0.0", dependencies={
-            "com.example.NeedsShadows": {"VersionRequirement": "^2.0.0"}})
+            "com.example.NeedsStreams": {"VersionRequirement": "^2.0.0"}})
         for components, reasons in (
                 ({"aws.greengrass.Cli": "2.13.0"}, ("aws.greengrass.Cli", "publish")),
                 ({"aws.greengrass.Nonsense": "1.0.0"}, ("aws.greengrass.Nonsense", "publish")),
                 ({"aws.greengrass.TokenExchangeService": "9.0.0"}, ("2.0.3",)),
-                ({"com.example.NeedsShadows": "1.0.0"},
-                 ("aws.greengrass.ShadowManager", "com.example.NeedsShadows 1.0.0")),
+                ({"com.example.NeedsStreams": "1.0.0"},
+                 ("aws.greengrass.StreamManager", "com.example.NeedsStreams 1.0.0")),
                 ({"com.example.NeedsNothingThere": "1.0.0"}, ("^2.0.0",))):
             with self.subTest(components), self.assertRaises(ClientError) as raised:
                 self.deploy("press-7", components)

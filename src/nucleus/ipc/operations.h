@@ -13,10 +13,15 @@
 #include "nucleus/client_devices.h"
 #include "nucleus/config_store.h"
 #include "nucleus/ipc/server.h"
+#include "nucleus/local_shadows.h"
 #include "nucleus/pubsub.h"
 #include "rpc/server_connection.h"
 
 namespace skerry::nucleus {
+
+struct IpcContext;
+// To the subscribers of `topic` on this device, as a binary message of the nucleus.
+void publish_bytes(IpcContext& context, const std::string& topic, std::string_view bytes);
 
 struct IpcContext {
   IpcHost& host;
@@ -24,6 +29,10 @@ struct IpcContext {
   AccessControl access{config};
   ClientDevices client_devices{config};
   LocalTopics topics;
+  LocalShadows shadows{host.env(), host.shadows(),
+                       [this](const std::string& topic, const std::string& document) {
+                         publish_bytes(*this, topic, document);
+                       }};
   io::TaskScope tasks;  // operations that wait for a disk
 };
 
@@ -82,8 +91,6 @@ IpcOutcome subscribe_to_configuration_update(const IpcCall& call);
 // pubsub.cc
 IpcOutcome publish_to_topic(const IpcCall& call);
 IpcOutcome subscribe_to_topic(const IpcCall& call);
-// To the subscribers of `topic` on this device, as a binary message of the nucleus.
-void publish_bytes(IpcContext& context, const std::string& topic, std::string_view bytes);
 // mqtt.cc
 IpcOutcome publish_to_iot_core(const IpcCall& call);
 IpcOutcome subscribe_to_iot_core(const IpcCall& call);

@@ -12,6 +12,7 @@
 #include "io/task.h"
 #include "net/stream.h"
 #include "nucleus/ipc/operations.h"
+#include "nucleus/shadow_sync.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -121,6 +122,9 @@ class IpcConnection {
 struct IpcServer::Impl {
   Impl(io::Loop& l, IpcHost& host, ConfigStore& config, IpcLimits limit)
       : loop(l), limits(limit), context{host, config}, service(greengrass_service(context)) {
+    if (MqttRouter* mqtt = host.mqtt()) {
+      sync.emplace(host.env(), *mqtt, config, context.shadows, host.thing());
+    }
     service.authenticate = [this, token_holder = std::move(service.authenticate)](
                                const rpc::Frame& connect) -> Result<std::string> {
       SKERRY_ASSIGN(std::string component, token_holder(connect));
@@ -177,6 +181,7 @@ struct IpcServer::Impl {
   io::Loop& loop;
   const IpcLimits limits;
   IpcContext context;
+  std::optional<ShadowSync> sync;  // where there is a broker
   rpc::Service service;
   uint64_t next_id = 1;
   log::Limit refusals;

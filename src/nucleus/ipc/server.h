@@ -35,6 +35,8 @@ enum class ComponentControl { kRestart, kStop, kPause, kResume };
 class IpcHost {
  public:
   virtual ~IpcHost() = default;
+  // Whom the device is known as.
+  virtual const ThingName& thing() const = 0;
   // The component whose processes were given this token in SVCUID.
   virtual std::optional<ComponentName> component_of_token(std::string_view svcuid) const = 0;
   // All that are here, the nucleus itself first.

@@ -35,6 +35,7 @@ class FakeHost : public IpcHost {
     router.start({});
   }
 
+  const ThingName& thing() const override { return thing_name; }
   std::optional<ComponentName> component_of_token(std::string_view svcuid) const override {
     const auto found = tokens.find(std::string(svcuid));
     if (found == tokens.end()) return std::nullopt;
@@ -68,6 +69,7 @@ class FakeHost : public IpcHost {
     return options;
   }
 
+  const ThingName thing_name{"press"};
   std::map<std::string, ComponentName> tokens;
   std::vector<std::string> reports;
   std::vector<ComponentStatus> statuses;
@@ -83,7 +85,7 @@ class FakeHost : public IpcHost {
   io::InlinePool pool;
   io::Env environment;
   ShadowFiles shadow_files{files, "/state/shadows"};
-  Metrics device_metrics{environment, router, ThingName("press"), "/state/metrics"};
+  Metrics device_metrics{environment, router, thing_name, "/state/metrics"};
   SecretStore secret_store{
       files, random, {"/state/secrets", "", "arn:aws:secretsmanager:eu-west-1:1:secret:"}};
 };
