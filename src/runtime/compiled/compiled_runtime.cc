@@ -2,10 +2,12 @@
 #include "runtime/compiled/compiled_runtime.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <skerry/compiled_model.h>
 
 #include <atomic>
+#include <cerrno>
 #include <mutex>
 #include <utility>
 
@@ -161,11 +163,19 @@ class CompiledRuntime : public Runtime {
 Result<CompiledLibrary> CompiledLibrary::load(const MemoryFile& file) {
   SKERRY_ASSIGN(const CompiledArtifact artifact, read_artifact(file.bytes()));
   SKERRY_TRY(check_artifact(artifact));
-  void* handle = dlopen(file.path().c_str(), RTLD_NOW | RTLD_LOCAL);
+  // dlopen() takes a path that it has loaded for the library that it has loaded: the descriptor in
+  // the path stays this library's as long as it is there.
+  io::Fd own(::open(file.path().c_str(), O_RDONLY | O_CLOEXEC));
+  if (!own) return fail(errno_error("open", file.path(), errno));
+  const std::string path = "/proc/self/fd/" + std::to_string(own.get());
+  if (dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD) != nullptr) {
+    return fail(Code::kInternal, "another compiled model was never unloaded; restart the service");
+  }
+  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
     return fail(Code::kCorrupt, fmt::format("it cannot be loaded: {}", dlerror()));
   }
-  CompiledLibrary library(handle, artifact.object_bytes);
+  CompiledLibrary library(handle, std::move(own), artifact.object_bytes);
   const auto entry =
       reinterpret_cast<decltype(&skerry_compiled_model)>(dlsym(handle, "skerry_compiled_model"));
   library.model_ = entry == nullptr ? nullptr : entry();
@@ -180,7 +190,8 @@ Result<CompiledLibrary> CompiledLibrary::load(const MemoryFile& file) {
 }
 
 CompiledLibrary::CompiledLibrary(CompiledLibrary&& other) noexcept
-    : library_(std::exchange(other.library_, nullptr)),
+    : own_(std::move(other.own_)),
+      library_(std::exchange(other.library_, nullptr)),
       size_bytes_(other.size_bytes_),
       model_(other.model_) {}
 

@@ -4,7 +4,9 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include "io/fd.h"
 #include "runtime/memory_file.h"
 #include "runtime/runtime.h"
 
@@ -26,9 +28,10 @@ class CompiledLibrary {
   uint64_t size_bytes() const { return size_bytes_; }
 
  private:
-  CompiledLibrary(void* library, uint64_t size_bytes)
-      : library_(library), size_bytes_(size_bytes) {}
+  CompiledLibrary(void* library, io::Fd own, uint64_t size_bytes)
+      : own_(std::move(own)), library_(library), size_bytes_(size_bytes) {}
 
+  io::Fd own_;  // what its path names
   void* library_;
   uint64_t size_bytes_;
   const SkerryCompiledModel* model_ = nullptr;
