@@ -123,6 +123,10 @@ Result<void> complete(ModelOptions& options, const std::string& sha256_hex) {
   options.model_file = release.empty() ? "model" : release;
   const std::string own = std::filesystem::path(options.file).extension();
   options.model_file += options.runtime.empty() || own.empty() ? options.kind.extension : own;
+  // A graph of Neo is JSON as well.
+  if (options.model_file == formats::kModelManifestFile) {
+    options.model_file = std::filesystem::path(options.file).filename();
+  }
   from.artifact = options.model_file;
   if (options.component_per_release) {
     if (release.empty()) {

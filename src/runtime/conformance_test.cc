@@ -1,5 +1,5 @@
 // What every runtime promises, checked on each. A new runtime adds one entry to subjects() and the
-// files pair, text and fail to testdata/.
+// models pair, text and fail to testdata/, and type_… for each element type that it takes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,8 +7,10 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <thread>
 
+#include "io/test_directory.h"
 #include "runtime/runtimes.h"
 #include "test_paths.h"
 
@@ -24,6 +26,8 @@ struct Subject {
   std::string library;
   std::string directory = SKERRY_SOURCE_DIR "/src/runtime/testdata";
   bool fixed_shapes = false;  // open dimensions of its models are 1
+  // What else a package has; ".meta" stands for the file of that kind that is called as the model.
+  std::vector<std::string> more_files;
 };
 
 std::vector<Subject> subjects() {
@@ -32,6 +36,12 @@ std::vector<Subject> subjects() {
       {"compiled", ".so", "", SKERRY_BIN_DIR "/compiled_testdata", true},  // src/compile/testdata
       {"onnxruntime", ".onnx", SKERRY_CACHE_DIR "/onnxruntime/lib/libonnxruntime.so"},
       {"litert", ".tflite", SKERRY_CACHE_DIR "/litert/lib/libLiteRt.so"},
+      {"dlr",
+       ".json",
+       SKERRY_CACHE_DIR "/dlr/dlr/libdlr.so",
+       SKERRY_BIN_DIR "/dlr_testdata",
+       true,
+       {".meta", "empty.params", "kernels.so"}},
       {"copy", ".copy", SKERRY_BIN_DIR "/libcopy_runtime.so"}};  // examples/copy_runtime
 }
 
@@ -58,9 +68,16 @@ class Conformance : public testing::TestWithParam<Subject> {
     runtime_ = std::move(*opened);
   }
 
+  // Digests by path; "" is not verified.
+  std::map<std::string, std::string, std::less<>> files_of(const std::string& model) const {
+    std::map<std::string, std::string, std::less<>> files = {{model + GetParam().extension, ""}};
+    for (const std::string& more : GetParam().more_files) {
+      files.emplace(more.starts_with('.') ? model + more : more, "");
+    }
+    return files;
+  }
   ModelSource source(const std::string& model) const {
-    const std::string file = model + GetParam().extension;
-    return {GetParam().directory, file, {{file, ""}}};
+    return {GetParam().directory, model + GetParam().extension, files_of(model)};
   }
 
   std::unique_ptr<Model> load(const std::string& model) {
@@ -243,15 +260,30 @@ TEST_P(Conformance, ModelsAreIndependentAndOutliveTheRuntime) {
   EXPECT_EQ((*result)[0].bytes, a_.bytes);
 }
 
+// Both stay loaded, as a version and the next one do while one replaces the other.
+TEST_P(Conformance, ModelsThatAreThereAtOnceAreDifferentOnes) {
+  const auto first = load("pair");
+  const auto second = load("fail");
+  const auto third = load("type_fp32");
+  EXPECT_TRUE(first->run(views({a_, b_}), {}));
+  EXPECT_FALSE(second->run(views({a_, b_}), {}));
+  EXPECT_EQ(third->inputs().size(), 1u);
+  EXPECT_TRUE(third->run(views({tensor<float>("x", DataType::kFp32, {1}, {0.5f})}), {}));
+  EXPECT_TRUE(first->run(views({a_, b_}), {}));
+}
+
 TEST_P(Conformance, RefusesMissingAndDamagedFiles) {
   EXPECT_EQ(runtime_->load(source("absent"), {}).error().code(), Code::kNotFound);
 
   const std::string name = "pair" + GetParam().extension;
   const tensor::Bytes whole = *source("pair").read(name, 1 << 20);
-  const std::string damaged = "damaged_" + GetParam().name + ".model";
-  const ModelSource source(testing::TempDir(), damaged, {{damaged, ""}});
+  const io::ScratchDirectory scratch;
+  for (const auto& [path, digest] : files_of("pair")) {
+    std::filesystem::copy_file(GetParam().directory + "/" + path, scratch.path(path));
+  }
+  const ModelSource source(scratch.path(), name, files_of("pair"));
   const auto write = [&](std::string_view bytes) {
-    std::ofstream(testing::TempDir() + damaged, std::ios::binary | std::ios::trunc) << bytes;
+    std::ofstream(scratch.path(name), std::ios::binary | std::ios::trunc) << bytes;
   };
   // Every prefix: a download that was cut anywhere.
   for (size_t size = 0; size + 1 < whole.size(); ++size) {
@@ -263,20 +295,22 @@ TEST_P(Conformance, RefusesMissingAndDamagedFiles) {
       continue;
     }
     EXPECT_EQ(loaded.error().code(), Code::kCorrupt) << loaded.error().message();
-    EXPECT_THAT(loaded.error().message(), HasSubstr(damaged));
+    EXPECT_THAT(loaded.error().message(), HasSubstr(name));
   }
   write("this is no model");
   EXPECT_EQ(runtime_->load(source, {}).error().code(), Code::kCorrupt);
-  std::filesystem::remove(testing::TempDir() + damaged);
 }
 
 TEST_P(Conformance, RunsNothingThatIsNotWhatThePackagePromises) {
   const std::string name = "pair" + GetParam().extension;
-  const ModelSource other(GetParam().directory, name, {{name, std::string(64, '0')}});
-  const auto loaded = runtime_->load(other, {});
-  ASSERT_FALSE(loaded);
-  EXPECT_EQ(loaded.error().code(), Code::kCorrupt);
-  EXPECT_THAT(loaded.error().message(), HasSubstr("has SHA-256"));
+  for (const auto& [path, digest] : files_of("pair")) {
+    auto files = files_of("pair");
+    files[path] = std::string(64, '0');
+    const auto loaded = runtime_->load({GetParam().directory, name, files}, {});
+    ASSERT_FALSE(loaded) << path;
+    EXPECT_EQ(loaded.error().code(), Code::kCorrupt);
+    EXPECT_THAT(loaded.error().message(), HasSubstr("has SHA-256"));
+  }
 }
 
 TEST_P(Conformance, AStopEndsARunThatWouldNeverEnd) {

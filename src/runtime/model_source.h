@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,6 +51,7 @@ class ModelSource {
   // The same files with another one as the main one: a model inside of a pipeline's package.
   ModelSource with_main(std::string file) const { return {directory_, std::move(file), digests_}; }
   bool has(std::string_view path) const { return digests_.contains(path); }
+  auto paths() const { return std::views::keys(digests_); }  // of all files, sorted
   // kInvalidArgument where the package has no such file or it is no regular one,
   // kResourceExhausted above `max_bytes`.
   Result<ModelFile> open(std::string_view path, uint64_t max_bytes) const;

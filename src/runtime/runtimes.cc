@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "runtime/compiled/compiled_runtime.h"
+#include "runtime/dlr/dlr_runtime.h"
 #include "runtime/library_file.h"
 #include "runtime/litert/litert_runtime.h"
 #include "runtime/null/null_runtime.h"
@@ -22,11 +23,12 @@ Result<std::unique_ptr<Runtime>> open_null(const std::string&) {
   return std::make_unique<NullRuntime>();
 }
 
-constexpr std::array<RuntimeKind, 4> kKinds = {{
+constexpr std::array<RuntimeKind, 5> kKinds = {{
     {"null", "", "JSON", open_null},
     {"compiled", "", ".so", open_compiled},
     {"onnxruntime", "skerry.runtime.OnnxRuntime", ".onnx", open_onnx_runtime},
     {"litert", "skerry.runtime.LiteRt", ".tflite", open_litert},
+    {"dlr", "skerry.runtime.Dlr", "a folder of SageMaker Neo", open_dlr},
 }};
 
 const RuntimeKind* find_kind(std::string_view name) {

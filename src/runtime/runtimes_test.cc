@@ -126,8 +126,9 @@ TEST(Runtimes, AMissingOneNamesTheComponentToDeploy) {
       said("onnxruntime"),
       "runtime 'onnxruntime' is not there; deploy skerry.runtime.OnnxRuntime, which brings it, "
       "or start skerry-infer with --runtime onnxruntime=PATH");
-  EXPECT_THAT(said("dlr", "com.example.Dlr"), HasSubstr("deploy com.example.Dlr, which brings it"));
-  EXPECT_THAT(said("dlr"), HasSubstr("skerry-infer runtime add"));
+  EXPECT_THAT(said("dlr"), HasSubstr("deploy skerry.runtime.Dlr, which brings it"));
+  EXPECT_THAT(said("tpu", "com.example.Tpu"), HasSubstr("deploy com.example.Tpu, which brings it"));
+  EXPECT_THAT(said("tpu"), HasSubstr("skerry-infer runtime add"));
   EXPECT_EQ(said("null"), "runtime 'null' is not there; start skerry-infer with --runtime null");
 }
 
