@@ -214,6 +214,16 @@ TEST_F(Searching, ForSizeTakesTheSmallest) {
   }
 }
 
+// What was read of it stands for a source that an engine refuses; both refused is the end.
+TEST_F(Searching, ReadsTheSourceAgainWhereAnEngineRefusesItsFile) {
+  broken_ = "model";
+  const auto result = run();
+  ASSERT_TRUE(result) << result.error().message();
+  EXPECT_EQ(std::filesystem::path(result->trials[0].path).filename(), "source.onnx");
+  EXPECT_EQ(result->trials[0].refusal, "");
+  EXPECT_THAT(result->candidates[0].how, HasSubstr("does not run in engine: it died"));
+}
+
 // An engine that reads another form is given that, of what the first engine has not refused.
 TEST_F(Searching, GivesAnEngineTheFormThatItReads) {
   options_.engines = {{.name = "first"}, {.name = "second"}};

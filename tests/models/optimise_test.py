@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 import tflite_models
 
-from commands import CACHE, ENGINE, skerry
+from commands import CACHE, ENGINE, ROOT, skerry
 import fashion_mnist
 import make_models as onnx  # writes ONNX byte by byte
 from fashion_mnist import MODEL
@@ -113,6 +113,21 @@ class Optimise(unittest.TestCase):
         said = json.loads(skerry("--json", "model", "bench", winner, *self.data(), "--engine", engine, "--rows", "1000",
                                  "--seconds", "0.02").stdout)
         self.assertEqual(said["correct"], round(report["trials"][report["winner"]]["accuracy"] * 1000))
+
+    def test_classical_models_answer_with_the_class(self):
+        """As scikit-learn's are exported: the class first, then a map of scores that ONNX Runtime's file has and nobody serves."""
+        out = self.folder / "classical"
+        tree = ROOT / "src/graph/testdata/sklearn/tree.onnx"
+        session = onnxruntime.InferenceSession(str(tree), providers=["CPUExecutionProvider"])
+        given = session.get_inputs()[0]
+        rows = np.random.default_rng(4).normal(size=(80, given.shape[1])).astype("f4") * 4
+        labels = session.run([session.get_outputs()[0].name], {given.name: rows})[0].astype("i8")
+        np.save(self.folder / "rows.npy", rows)
+        np.save(self.folder / "classes.npy", labels)
+        report = json.loads(skerry("--json", "model", "optimise", tree, "-o", out, "--data", self.folder / "rows.npy", "--labels",
+                                   self.folder / "classes.npy", "--engine", ENGINE, "--rounds", "1", "--seconds", "0.01").stdout)
+        self.assertEqual(1, report["trials"][0]["accuracy"])
+        self.assertGreater(len(set(labels.tolist())), 1)
 
     def test_bench_says_what_is_measured(self):
         said = json.loads(skerry("--json", "model", "bench", MODEL, *self.data(), "--engine", ENGINE, "--rows", "500",

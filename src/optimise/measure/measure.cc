@@ -44,14 +44,16 @@ Result<void> time_runs(Engine& engine, const Sample& sample, double seconds, Mea
   return {};
 }
 
-// Where the largest score of each row is; one score alone says which of two.
-std::vector<int64_t> predictions(const std::vector<double>& scores, size_t rows) {
+// The class of each row: where the largest score is; one score alone says which of two; a whole
+// number alone, as classical models answer first, is the class.
+std::vector<int64_t> predictions(const std::vector<double>& scores, size_t rows, bool whole) {
   std::vector<int64_t> found;
   const size_t classes = rows == 0 ? 0 : scores.size() / rows;
   for (size_t row = 0; row < rows && classes > 0; ++row) {
     const auto first = scores.begin() + static_cast<std::ptrdiff_t>(row * classes);
     const auto best = std::max_element(first, first + static_cast<std::ptrdiff_t>(classes));
-    found.push_back(classes == 1 ? (*first > 0.5 ? 1 : 0) : best - first);
+    const int64_t only = whole ? static_cast<int64_t>(*first) : (*first > 0.5 ? 1 : 0);
+    found.push_back(classes == 1 ? only : best - first);
   }
   return found;
 }
@@ -60,6 +62,7 @@ std::vector<int64_t> predictions(const std::vector<double>& scores, size_t rows)
 struct Answers {
   std::vector<float> numbers;
   size_t rows = 0;
+  bool whole = false;  // INT32 or INT64
 };
 
 Result<Answers> answer_all(Engine& engine, const Dataset& data, size_t rows) {
@@ -70,6 +73,8 @@ Result<Answers> answer_all(Engine& engine, const Dataset& data, size_t rows) {
     SKERRY_ASSIGN(const auto outputs, engine.run(tensor::views_of(sample)));
     if (outputs.empty()) return fail(Code::kInvalidArgument, "the model has no output");
     const auto numbers = graph::Array::from(outputs[0].view()).to_doubles();
+    answers.whole =
+        outputs[0].type == tensor::DataType::kInt64 || outputs[0].type == tensor::DataType::kInt32;
     answers.numbers.insert(answers.numbers.end(), numbers.begin(), numbers.end());
     answers.rows += step;
   }
@@ -87,7 +92,8 @@ Tensor as_tensor(const Answers& answers) {
   return tensor;
 }
 
-Result<void> compare(const Tensor& given, const std::string& path, Measurement& result) {
+Result<void> compare(const Tensor& given, bool whole, const std::string& path,
+                     Measurement& result) {
   io::RealFiles files;
   SKERRY_ASSIGN(const std::string bytes, io::read_file(files, path, uint64_t{4} << 30));
   SKERRY_ASSIGN(const Tensor expected, tensor::parse_npy(bytes));
@@ -98,8 +104,8 @@ Result<void> compare(const Tensor& given, const std::string& path, Measurement& 
                             tensor::describe(expected.type, expected.shape)));
   }
   const auto rows = static_cast<size_t>(given.shape[0]);
-  const auto a = predictions(graph::Array::from(expected.view()).to_doubles(), rows);
-  const auto b = predictions(graph::Array::from(given.view()).to_doubles(), rows);
+  const auto a = predictions(graph::Array::from(expected.view()).to_doubles(), rows, whole);
+  const auto b = predictions(graph::Array::from(given.view()).to_doubles(), rows, whole);
   result.compared = rows;
   for (size_t i = 0; i < a.size(); ++i) result.agreed += a[i] == b[i] ? 1 : 0;
   result.error = relative_error({&expected, 1}, {&given, 1});
@@ -117,10 +123,12 @@ Result<Measurement> measure(Engine& engine, const Dataset& data, const MeasureOp
   const Tensor tensor = as_tensor(answers);
   result.rows = answers.rows;
   if (data.has_labels()) {
-    const auto found = predictions(graph::Array::from(tensor.view()).to_doubles(), answers.rows);
+    const auto found =
+        predictions(graph::Array::from(tensor.view()).to_doubles(), answers.rows, answers.whole);
     for (size_t i = 0; i < found.size(); ++i) result.correct += found[i] == data.label(i) ? 1 : 0;
   }
-  if (!options.expected.empty()) SKERRY_TRY(compare(tensor, options.expected, result));
+  if (!options.expected.empty())
+    SKERRY_TRY(compare(tensor, answers.whole, options.expected, result));
   if (!options.save_outputs.empty()) {
     SKERRY_ASSIGN(const std::string file, tensor::to_npy(tensor.view()));
     io::RealFiles files;

@@ -12,8 +12,10 @@
 
 #include "base/encoding.h"
 #include "base/sha256.h"
+#include "graph/model_file.h"
 #include "graph/statistics.h"
 #include "io/files.h"
+#include "optimise/names.h"
 #include "optimise/search/candidates.h"
 
 namespace skerry::optimise {
@@ -210,13 +212,29 @@ class Search {
       const auto now = measure_(trial.path, engine, wanted);
       if (!now) {
         trial.refusal = now.error().message();
-        return first ? source_fails(trial) : Result<void>();
+        return first ? read_again(trial) : Result<void>();
       }
       SKERRY_TRY(measured_.add(key, to_json(*now)));
       known = *now;
     }
     take(trial, *known, round);
     return {};
+  }
+
+  // Engines refuse files for what is beside the model: maps of scores, two nodes with one name.
+  // What was read from the file, written again, stands for the source then.
+  Result<void> read_again(Trial& trial) {
+    Candidate& source = result_.candidates[0];
+    const std::string copy = options_.directory + "/source.onnx";
+    if (source.path == copy) return source_fails(trial);
+    SKERRY_ASSIGN(const auto file, graph::read_model_file(source.path));
+    name_nodes_apart(*file.graph);
+    SKERRY_TRY(graph::write_model_file(*file.graph, copy));
+    source.path = copy;
+    source.how = fmt::format("the model as it was read; its own file does not run in {}: {}",
+                             options_.engines[0].name, std::exchange(trial.refusal, ""));
+    SKERRY_TRY(prepare(trial));
+    return measure_once(trial, 0);
   }
 
   Result<void> source_fails(const Trial& trial) const {
