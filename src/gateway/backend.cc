@@ -9,7 +9,7 @@
 namespace skerry::gateway {
 namespace {
 
-constexpr int64_t kPauseMs = 1'000;  // of a loop in which nothing happens
+constexpr int64_t kPauseMs = 20;  // between two looks at whether the caller is still there
 
 struct Connection {
   io::RealLoop loop;
@@ -26,13 +26,17 @@ io::Task<void> fetch(Connection* connection, std::string url, net::HttpRequest r
 
 }  // namespace
 
-Result<net::HttpResponse> Backend::ask(net::HttpRequest request, int64_t timeout_ms) const {
+Result<net::HttpResponse> Backend::ask(net::HttpRequest request, int64_t timeout_ms,
+                                       const std::function<bool()>& is_cancelled) const {
   thread_local Connection connection;
   std::optional<Result<net::HttpResponse>> answer;
   io::TaskScope scope;
   std::string url = base_ + request.target;
   scope.spawn(fetch(&connection, std::move(url), std::move(request), timeout_ms, &answer));
-  while (!answer) connection.loop.run_for(kPauseMs);
+  while (!answer) {
+    if (is_cancelled()) return fail(Code::kCancelled, "the caller is gone");
+    connection.loop.run_for(kPauseMs);
+  }
   return std::move(*answer);
 }
 

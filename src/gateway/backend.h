@@ -2,6 +2,7 @@
 // own.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "base/error.h"
@@ -15,7 +16,10 @@ class Backend {
   explicit Backend(std::string base) : base_(std::move(base)) {}
 
   // Thread-safe; waits for the answer, whatever its status. kUnavailable or kTimeout without one.
-  Result<net::HttpResponse> ask(net::HttpRequest request, int64_t timeout_ms) const;
+  // kCancelled soon after `is_cancelled` says so: the connection is closed, by which the service
+  // knows that nobody waits any more.
+  Result<net::HttpResponse> ask(net::HttpRequest request, int64_t timeout_ms,
+                                const std::function<bool()>& is_cancelled) const;
 
  private:
   const std::string base_;

@@ -67,6 +67,11 @@ int64_t time_left_ms(const ServerContext& context) {
   return std::clamp<int64_t>(ms, 1, kAnswerMs);
 }
 
+// The library of gRPC tells a thread that serves a call nothing: it has to be asked.
+std::function<bool()> cancellation_of(const ServerContext& context) {
+  return [&context] { return context.IsCancelled(); };
+}
+
 // "/v2/models/NAME[/versions/VERSION]REST"
 std::string model_path(const std::string& name, const std::string& version, std::string_view rest) {
   std::string path = "/v2/models/" + net::percent_encode(name);
@@ -123,7 +128,7 @@ class Service final : public inference::GRPCInferenceService::Service {
 
   Status ModelInfer(ServerContext* context, const inference::ModelInferRequest* in,
                     inference::ModelInferResponse* out) override {
-    return status_of(infer(*in, time_left_ms(*context), *out));
+    return status_of(infer(*context, *in, *out));
   }
   // One answer for each request, in their order. A refused one says so and the stream goes on.
   Status ModelStreamInfer(ServerContext* context,
@@ -131,7 +136,7 @@ class Service final : public inference::GRPCInferenceService::Service {
                                                    inference::ModelInferRequest>* stream) override {
     for (inference::ModelInferRequest request; stream->Read(&request);) {
       inference::ModelStreamInferResponse response;
-      auto answered = infer(request, time_left_ms(*context), *response.mutable_infer_response());
+      auto answered = infer(*context, request, *response.mutable_infer_response());
       if (!answered) {
         response.mutable_infer_response()->Clear();
         response.mutable_infer_response()->set_id(request.id());
@@ -240,7 +245,7 @@ class Service final : public inference::GRPCInferenceService::Service {
     SKERRY_ASSIGN(auto response, backend_.ask({.method = std::move(method),
                                                .target = std::move(target),
                                                .body = std::move(body)},
-                                              time_left_ms(context)));
+                                              time_left_ms(context), cancellation_of(context)));
     if (response.status / 100 == 2) return std::move(response.body);
     return fail(error_of(response));
   }
@@ -256,10 +261,11 @@ class Service final : public inference::GRPCInferenceService::Service {
   bool is_true(const ServerContext& context, std::string path) const {
     return ask(context, "GET", std::move(path), "").has_value();
   }
-  Result<void> infer(const inference::ModelInferRequest& in, int64_t timeout_ms,
+  Result<void> infer(const ServerContext& context, const inference::ModelInferRequest& in,
                      inference::ModelInferResponse& out) const {
     SKERRY_ASSIGN(auto request, http_of(in));
-    SKERRY_ASSIGN(const auto response, backend_.ask(std::move(request), timeout_ms));
+    SKERRY_ASSIGN(const auto response, backend_.ask(std::move(request), time_left_ms(context),
+                                                    cancellation_of(context)));
     if (response.status != 200) return fail(error_of(response));
     return read_answer(response, out);
   }
@@ -272,7 +278,7 @@ class Service final : public inference::GRPCInferenceService::Service {
 void wait_for_signal(const sigset_t& signals, const Backend& backend, grpc::Server& server) {
   const timespec pause = {.tv_sec = kHealthMs / 1000, .tv_nsec = 0};
   do {
-    const auto ready = backend.ask({.target = "/v2/health/ready"}, kHealthMs);
+    const auto ready = backend.ask({.target = "/v2/health/ready"}, kHealthMs, [] { return false; });
     if (auto* health = server.GetHealthCheckService()) {
       health->SetServingStatus(ready && ready->status == 200);
     }

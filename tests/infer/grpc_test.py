@@ -23,7 +23,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype, shared_memory
 
 import infer_server
-from infer_server import Server, affine_package, null_package
+from infer_server import ONNX_MODELS, Server, affine_package, null_package, tensor, write_package
 
 DEADLINE_S = 30
 
@@ -72,6 +72,51 @@ class Grpc(unittest.TestCase):
         with self.assertRaises(InferenceServerException) as refused:
             call(*arguments, **named)
         return refused.exception.status(), refused.exception.message()
+
+    def test_a_call_that_is_cancelled_is_ended_at_the_service(self):
+        """The model runs one request at a time: the next one has its turn when the first is gone."""
+        scratch = tempfile.TemporaryDirectory(prefix="skerry-grpc-")
+        self.addCleanup(scratch.cleanup)
+        directory = pathlib.Path(scratch.name)
+        server = Server(directory, "--threads", "1")
+        self.addCleanup(server.stop, signal.SIGKILL)
+        count = write_package(directory / "count", "count", "1", "onnxruntime", ONNX_MODELS["hang.onnx"],
+                              [tensor("n", "INT64", [])], [tensor("sum", "FP32", [])])
+        done = server.load("count", count)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        gateway = Gateway("--socket", str(server.socket))
+        self.addCleanup(gateway.stop)
+        with grpc.insecure_channel(gateway.url) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+            def request(n):
+                message = service_pb2.ModelInferRequest(model_name="count", raw_input_contents=[n.to_bytes(8, "little")])
+                message.inputs.add(name="n", datatype="INT64")
+                return message
+
+            def is_taken():
+                try:
+                    stub.ModelInfer(request(1), timeout=1)
+                    return False
+                except grpc.RpcError as error:
+                    self.assertEqual(error.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+                    return True
+
+            def wait_until(taken):
+                deadline = time.monotonic() + DEADLINE_S
+                while is_taken() != taken:
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.05)
+
+            endless = stub.ModelInfer.future(request(2**62))
+            wait_until(taken=True)
+            endless.cancel()
+            wait_until(taken=False)
+            # The same in a stream, whose caller goes away as a whole.
+            stream = stub.ModelStreamInfer(iter([request(2**62)]))
+            wait_until(taken=True)
+            stream.cancel()
+            wait_until(taken=False)
 
     def test_the_server_and_its_models_are_described(self):
         client = self.client
