@@ -181,8 +181,9 @@ std::vector<Tensor> run_emulated(const std::string& folder, const Target& target
                                       1 << 12, {});
     EXPECT_TRUE(done && done->status.ok()) << target.name << ": " << (done ? done->err : "");
   };
-  run({std::string(target.compiler), "-w", "-static", "-I.",
-       SKERRY_SOURCE_DIR "/src/compile/testdata/run_model.c", "model.o", "-o", "run_model"});
+  const std::string program = SKERRY_SOURCE_DIR "/src/compile/testdata/run_model.c";
+  run({std::string(target.compiler), "-w", "-static", "-I.", program, "model.o", "-o",
+       "run_model"});
   run({std::string(target.emulator), "./run_model", "inputs", "outputs"});
   std::ifstream file(folder + "/outputs", std::ios::binary);
   std::vector<Tensor> outputs = like;

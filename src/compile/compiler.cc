@@ -195,7 +195,7 @@ Result<std::string> Build::checked(const std::vector<std::string>& objects, cons
     SKERRY_TRY(runtime::self_check(library.model()));
     return std::string(kEqual);
   }
-  const std::string no = "not run: this machine has no " + runtime::names_of_features(missing);
+  std::string no = "not run: this machine has no " + runtime::names_of_features(missing);
   if (target.emulator.empty()) return no;
   if (!is_program(target.emulator)) {
     return fmt::format("{}, and no {} (on Debian: apt install {})", no, target.emulator,
