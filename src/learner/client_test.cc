@@ -187,7 +187,8 @@ TEST_F(Device, WhatTheServerMakesUpIsRefused) {
     EXPECT_EQ(refusals_, 1) << what;
     EXPECT_TRUE(uploads_.empty()) << what;
   };
-  model_ = kNet + "\n";
+  model_ = kNet;
+  model_[model_.find("net")] = 'N';
   refuses("another model");
   model_ = std::string(kNet.size() + 1, ' ');
   refuses("a longer model");

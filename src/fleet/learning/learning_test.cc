@@ -401,6 +401,54 @@ TEST(TrainingRuns, TakePartsOfABoundedSize) {
   EXPECT_EQ(send(piece)->bytes, piece.size());
 }
 
+// A round of two devices with a strategy that remembers; from operation `full_from` of the second
+// upload on, the disk is full for a while. The model's file.
+std::string model_of_a_full_disk(size_t full_from) {
+  io::FaultFiles files;
+  io::SeededRandom random(1);
+  const std::string base(8, '\0');
+  EXPECT_TRUE(io::write_file_atomic(files, "/base.onnx", base));
+  TrainingRun::Setup setup{.id = "3f",
+                           .data = "d",
+                           .model_sha256 = hex_encode(sha256(base)),
+                           .plan = {},
+                           .layout = {{0, 2}},
+                           .directory = "/learning/3f",
+                           .base_file = "/base.onnx"};
+  setup.plan.rounds = {.strategy = {.name = "fedadam", .server_rate = 0.1},
+                       .rounds = 1,
+                       .wanted = 2,
+                       .over_selection = 1};
+  auto run = TrainingRun::open(files, random, setup);
+  EXPECT_TRUE(run);
+  const std::string update =
+      federated::encode(federated::Update{.round = 1, .examples = 1, .steps = 1, .delta = {1, 2}});
+  const auto send = [&](const std::string& device) {
+    const auto there = (*run)->received(device, 1);
+    if (!there) return;  // it counts already, and the round is over
+    (void)(*run)->upload(device, 1, there->bytes, update.size(), update.substr(there->bytes), 0);
+  };
+  for (const char* device : {"a", "b"}) EXPECT_TRUE((*run)->ask(device, 0));
+  send("a");
+  files.fail_from(files.operations().size() + full_from, ENOSPC);
+  send("b");
+  (void)(*run)->tick(1);
+  files.stop_failing();
+  send("b");
+  EXPECT_TRUE((*run)->tick(2));
+  const auto outcome = (*run)->outcome();
+  EXPECT_TRUE(outcome) << full_from;
+  EXPECT_EQ(outcome->rounds, 1u) << full_from;
+  return outcome->model;
+}
+
+TEST(TrainingRuns, AFullDiskChangesNothing) {
+  const std::string expected = model_of_a_full_disk(1000);
+  for (size_t full_from = 0; full_from < 30; ++full_from) {
+    EXPECT_EQ(model_of_a_full_disk(full_from), expected) << full_from;
+  }
+}
+
 // Every seed is a life of rounds with parts, repeats, restarts and power cuts on the server's disk,
 // and devices that forget everything. Device i always adds 1 to number i.
 class RunLife {
