@@ -42,8 +42,8 @@ TEST(PluginRuntime, SaysWhyALibraryDoesNotDo) {
   EXPECT_THAT(open_runtime("another", kWrong).error().message(),
               HasSubstr("brings runtime 'wrong', not 'another'"));
   EXPECT_THAT(open_runtime("another", "/nowhere").error().message(),
-              HasSubstr("there are: null, compiled, onnxruntime, litert; another one needs the "
-                        "path of its plugin"));
+              HasSubstr("there are: null, compiled, onnxruntime, litert, dlr; another one needs "
+                        "the path of its plugin"));
 }
 
 TEST(PluginRuntime, ChecksWhatAPluginSays) {
