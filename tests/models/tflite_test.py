@@ -117,6 +117,8 @@ class TfliteModels(unittest.TestCase):
         session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
         np.testing.assert_allclose(self.theirs(copy.read_bytes(), [image])[0], session.run(None, {"x": image})[0], atol=1e-5)
         self.compare(copy.read_bytes(), tolerance=1e-5)
+        signatures = litert.Interpreter(model_content=copy.read_bytes()).get_signature_list()
+        self.assertEqual(signatures, {"serving_default": {"inputs": ["x"], "outputs": [x]}})
 
     # --- Whole models -------------------------------------------------------------------------------
     def test_int8_models_are_bit_by_bit_what_litert_says(self):

@@ -35,12 +35,12 @@ const std::vector<int64_t> kToFirst = {0, 3, 1, 2};
 class Exporter {
  public:
   Result<std::string> run(const Graph& graph) {
-    std::vector<int32_t> inputs;
-    std::vector<int32_t> outputs;
+    std::vector<NamedTensor> inputs;
+    std::vector<NamedTensor> outputs;
     for (const auto& input : graph.inputs()) {
       SKERRY_TRY(check(*input));
-      inputs.push_back(model_.tensor(input->name(), input->type(), reals(*input)));
-      plain_[input.get()] = inputs.back();
+      plain_[input.get()] = model_.tensor(input->name(), input->type(), reals(*input));
+      inputs.push_back({input->name(), plain_.at(input.get())});
     }
     for (const auto& node : graph.nodes()) {
       if (auto done = add(*node); !done) {
@@ -49,7 +49,7 @@ class Exporter {
     }
     for (const Value* output : graph.outputs()) {
       SKERRY_ASSIGN(const int32_t tensor, plain(*output));
-      outputs.push_back(tensor);
+      outputs.push_back({output->name(), tensor});
     }
     return model_.finish(graph.name, inputs, outputs);
   }

@@ -101,12 +101,45 @@ void ModelWriter::node(int32_t code, int32_t version, const std::vector<int32_t>
   operators_.push_back(std::move(made));
 }
 
-std::string ModelWriter::finish(const std::string& name, const std::vector<int32_t>& inputs,
-                                const std::vector<int32_t>& outputs) {
+namespace {
+
+std::vector<int32_t> tensors_of(const std::vector<NamedTensor>& named) {
+  std::vector<int32_t> tensors;
+  for (const NamedTensor& one : named) tensors.push_back(one.tensor);
+  return tensors;
+}
+
+std::vector<FlatTable> maps_of(const std::vector<NamedTensor>& named) {
+  std::vector<FlatTable> maps;
+  for (const NamedTensor& one : named) {
+    FlatTable map;
+    map.text(0, one.name);
+    map.scalar<uint32_t>(1, static_cast<uint32_t>(one.tensor));
+    maps.push_back(std::move(map));
+  }
+  return maps;
+}
+
+// By which callers name inputs and outputs.
+std::vector<FlatTable> signature_of(const std::vector<NamedTensor>& inputs,
+                                    const std::vector<NamedTensor>& outputs) {
+  FlatTable signature;
+  signature.tables(0, maps_of(inputs));
+  signature.tables(1, maps_of(outputs));
+  signature.text(2, "serving_default");
+  std::vector<FlatTable> all;
+  all.push_back(std::move(signature));
+  return all;
+}
+
+}  // namespace
+
+std::string ModelWriter::finish(const std::string& name, const std::vector<NamedTensor>& inputs,
+                                const std::vector<NamedTensor>& outputs) {
   FlatTable graph;
   graph.tables(0, std::move(tensors_));
-  graph.list<int32_t>(1, inputs);
-  graph.list<int32_t>(2, outputs);
+  graph.list<int32_t>(1, tensors_of(inputs));
+  graph.list<int32_t>(2, tensors_of(outputs));
   graph.tables(3, std::move(operators_));
   graph.text(4, name);
   FlatTable model;
@@ -117,6 +150,7 @@ std::string ModelWriter::finish(const std::string& name, const std::vector<int32
   model.tables(2, std::move(graphs));
   model.text(3, "skerry");
   model.tables(4, std::move(buffers_));
+  model.tables(7, signature_of(inputs, outputs));
   return model.serialised("TFL3");
 }
 

@@ -11,6 +11,11 @@
 
 namespace skerry::graph::tflite {
 
+struct NamedTensor {
+  std::string name;
+  int32_t tensor = 0;
+};
+
 class ModelWriter {
  public:
   ModelWriter();
@@ -22,8 +27,8 @@ class ModelWriter {
   // `options_type`: of the union of options; 0 where there are none.
   void node(int32_t code, int32_t version, const std::vector<int32_t>& inputs,
             const std::vector<int32_t>& outputs, uint8_t options_type = 0, FlatTable options = {});
-  std::string finish(const std::string& name, const std::vector<int32_t>& inputs,
-                     const std::vector<int32_t>& outputs);
+  std::string finish(const std::string& name, const std::vector<NamedTensor>& inputs,
+                     const std::vector<NamedTensor>& outputs);
 
  private:
   FlatTable described(const std::string& name, DataType type, const std::vector<int32_t>& shape,
