@@ -44,7 +44,7 @@ class Cursor {
   T number() {
     T value{};
     const std::string_view from = bytes(sizeof value);
-    if (ok_) std::memcpy(&value, from.data(), sizeof value);
+    if (ok_) std::memcpy(&value, from.data(), from.size());
     return value;
   }
   std::string_view bytes(uint64_t count) {
