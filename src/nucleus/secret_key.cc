@@ -124,13 +124,19 @@ Result<json> wrap(io::Random& random, EVP_PKEY* device, const std::string& key) 
   return json{{"wrapped", kRsa}, {"key", base64_encode(wrapped)}};
 }
 
+// "" where there is no such text.
+std::string text_at(const json& document, const char* key) {
+  const auto found = document.find(key);
+  return found != document.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 Result<std::string> unwrap(const json& document, EVP_PKEY* device) {
-  SKERRY_ASSIGN(std::string wrapped, base64_decode(document.value("key", "")));
-  const std::string how = document.value("wrapped", "");
+  SKERRY_ASSIGN(std::string wrapped, base64_decode(text_at(document, "key")));
+  const std::string how = text_at(document, "wrapped");
   if (how == kPlain) return wrapped;
   if (!device) return fail(Code::kFailedPrecondition, "this device has no private key any more");
   if (how == kRsa) return crypt_rsa(device, EVP_PKEY_decrypt_init, EVP_PKEY_decrypt, wrapped);
-  SKERRY_ASSIGN(const std::string point, base64_decode(document.value("point", "")));
+  SKERRY_ASSIGN(const std::string point, base64_decode(text_at(document, "point")));
   return unwrap_ec(device, point, wrapped);
 }
 
@@ -156,7 +162,7 @@ Result<std::string> open_secret_key(io::Files& files, io::Random& random, const 
                       "and give the device its secrets again");
     }
     key = *std::move(opened);
-    is_wrapped = document.value("wrapped", "") != kPlain;
+    is_wrapped = text_at(document, "wrapped") != kPlain;
   } else if (text.error().code() == Code::kNotFound) {
     key = random_bytes(random, kSealKeyBytes);
   } else {

@@ -102,6 +102,18 @@ TEST_F(SecretsTest, ADeviceThatGetsAPrivateKeyLaterWrapsItsKeyThen) {
   EXPECT_EQ(open().find({"a", "", ""}).error().code(), Code::kFailedPrecondition);
 }
 
+TEST_F(SecretsTest, AKeyFileThatSaysSomethingElseIsRefusedAndEndsNothing) {
+  ASSERT_TRUE(open().put("a", kValue, false, 1));
+  const std::string path = std::string(kDirectory) + "/key";
+  for (const char* text :
+       {"", "{", "[]", "7", "{}", R"({"wrapped":7,"key":{}})", R"({"wrapped":"none","key":7})",
+        R"({"wrapped":"ec","key":"","point":1})", R"({"wrapped":"none","key":"AAAA"})",
+        R"({"wrapped":"none","key":"%"})"}) {
+    write(path, text);
+    EXPECT_EQ(open().find({"a", "", ""}).error().code(), Code::kFailedPrecondition) << text;
+  }
+}
+
 TEST_F(SecretsTest, EveryFlippedBitIsFound) {
   ASSERT_TRUE(open().put("a", kValue, false, 1));
   const std::string path = file();
