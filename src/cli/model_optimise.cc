@@ -146,7 +146,7 @@ Result<std::string> prepare_for(const OptimiseOptions& options,
                              : engine.name == "onnxruntime" ? ".onnx"
                                                             : "";
   if (candidate.path.ends_with(ending)) return candidate.path;
-  const std::string path = options.search.directory + "/" + candidate.name + ending;
+  std::string path = options.search.directory + "/" + candidate.name + ending;
   SKERRY_ASSIGN(const auto model, graph::read_model_file(candidate.path));
   if (engine.name == "compiled") {
     SKERRY_ASSIGN(const compile::Target* target, compile::find_target(options.target));
