@@ -9,7 +9,6 @@ one device among eight would drown what they learn.
 
 import argparse
 import json
-import os
 import random
 import subprocess
 import sys
@@ -89,12 +88,7 @@ class Learner(testbed.Program):
     def start(self):
         device = self.bed.device(self.log_path.name.removesuffix("-learn.log"))
         self.launch([self.bed.program("skerry-learn"), "--config", device.config_path, "--dir", device.directory / "learn",
-                     "--data", f"{NAME}={','.join(map(str, self.files))}", "--divide", "255", "--engine", ENGINE, *self.options], env=scratch(self.bed))
-
-
-def scratch(bed):
-    """The environment of programs with ONNX Runtime in them, which leaves a file in the temporary folder."""
-    return os.environ | {"TMPDIR": str(bed.directory)}
+                     "--data", f"{NAME}={','.join(map(str, self.files))}", "--divide", "255", "--engine", ENGINE, *self.options])
 
 
 def write_arrays(folder, images, labels):
@@ -234,7 +228,7 @@ class Demo:
                    "--devices", 1000, "--partition", "dirichlet=1", "--rounds", self.options.private_rounds, "--updates", 200,
                    "--over-selection", 1.1, "--quorum", 100, "--dropped", 0.05, "--batch", 10, "--rate", 0.1, "--epochs", 2,
                    "--clip", 1, "--noise", 1, "--epsilon-limit", 4]
-        done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False, env=scratch(self.bed))
+        done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode != 0:
             raise Failure("skerry learn simulate failed")
         private = json.loads(done.stdout)

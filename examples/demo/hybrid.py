@@ -50,8 +50,7 @@ class Server(testbed.Program):
     def start(self):
         path = self._bed.directory / f"{self._name}.sock"
         self.launch([self._bed.program("skerry-infer"), "serve", "--socket", path, "--http-port", str(self.port),
-                     "--threads", "1", "--runtime", f"onnxruntime={testbed.CACHE / 'onnxruntime/lib/libonnxruntime.so'}"],
-                    env=os.environ | {"TMPDIR": str(self._bed.directory)})  # ONNX Runtime leaves a file there
+                     "--threads", "1", "--runtime", f"onnxruntime={testbed.CACHE / 'onnxruntime/lib/libonnxruntime.so'}"])
         subprocess.run([self._bed.program("skerry-infer"), "load", self._name, self._package, "--socket", path],
                        check=True, stdout=subprocess.DEVNULL)
 

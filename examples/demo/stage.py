@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def play(name, arguments, make):
         signal.signal(number, interrupt)
     try:
         with testbed.Testbed(name, arguments.bin_dir) as bed:
+            os.environ["TMPDIR"] = str(bed.directory)  # where ONNX Runtime leaves a file
             demo = make(bed, screen)
             try:
                 demo.run()

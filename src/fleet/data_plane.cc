@@ -287,6 +287,12 @@ Result<json> DataPlane::resolve_one(Store& store, const Device& device, const js
     return resolve_provided(scope_, name, {std::move(parsed)}, requirements);
   }
   if (formats::is_provided(name)) {
+    const auto runtime = platform.find("runtime");
+    if (!formats::is_provided_by(runtime == platform.end() ? "" : runtime->second, name)) {
+      return fail(Code::kNotFound, "component " + name.str() +
+                                       " is a plugin that AWS publishes for its nucleus, and this "
+                                       "fleet does not have it; skerryd provides it by itself");
+    }
     return resolve_provided(scope_, name, formats::provided_versions(name), requirements);
   }
   SKERRY_ASSIGN(const auto within, device_scope_.ranges(store, device.thing, name));

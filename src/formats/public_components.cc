@@ -16,9 +16,10 @@ constexpr std::array kNuclei = {std::string_view("aws.greengrass.Nucleus"),
 struct Service {
   std::string_view name;
   std::array<std::string_view, 4> versions;  // highest first
+  bool everywhere = true;                    // false: by skerryd alone
 };
 constexpr std::array kServices = {
-    Service{"aws.greengrass.ShadowManager", {"2.3.9", "2.3.0", "2.2.0", "2.1.0"}},
+    Service{"aws.greengrass.ShadowManager", {"2.3.9", "2.3.0", "2.2.0", "2.1.0"}, false},
     Service{"aws.greengrass.TokenExchangeService", {"2.0.3", "2.0.2", "2.0.1", "2.0.0"}}};
 
 // Programs of their own, which AWS distributes.
@@ -61,6 +62,12 @@ bool is_built_in(const ComponentName& name) {
 
 bool is_provided(const ComponentName& name) {
   return is_built_in(name) || find_service(name) != nullptr;
+}
+
+bool is_provided_by(std::string_view runtime, const ComponentName& name) {
+  if (is_built_in(name)) return true;
+  const Service* service = find_service(name);
+  return service && (service->everywhere || runtime == kOurRuntime);
 }
 
 std::vector<ComponentName> provided_services() {

@@ -16,9 +16,16 @@ namespace skerry::formats {
 // fetched.
 bool is_built_in(const ComponentName& name);
 
-// True where every nucleus that this fleet serves provides the component: the nucleus itself, and
+// True where a nucleus that this fleet serves provides the component: the nucleus itself, and
 // services inside it whose published recipe has no lifecycle.
 bool is_provided(const ComponentName& name);
+
+// What `skerryd` calls itself where nuclei say what they are (runtime, in platforms and status).
+inline constexpr std::string_view kOurRuntime = "skerry";
+
+// False where only `skerryd` provides the component, and `runtime` is another nucleus: of AWS it
+// is a plugin.
+bool is_provided_by(std::string_view runtime, const ComponentName& name);
 
 // The versions of a provided service, highest first. Empty for the nucleus itself, whose version is
 // the device's, and for everything that is not provided.

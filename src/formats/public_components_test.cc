@@ -36,6 +36,17 @@ TEST(PublicComponents, ProvidedServicesHaveVersionsAndCanonicalRecipesWithoutSte
   EXPECT_EQ(canonical_recipe(text).value_or(""), text);
 }
 
+TEST(PublicComponents, WhatIsAPluginOfAwsIsProvidedBySkerrydAlone) {
+  const ComponentName shadows("aws.greengrass.ShadowManager");
+  EXPECT_TRUE(is_provided_by(kOurRuntime, shadows));
+  for (const char* runtime : {"", "aws_nucleus_classic", "aws_nucleus_lite"}) {
+    EXPECT_FALSE(is_provided_by(runtime, shadows));
+    EXPECT_TRUE(is_provided_by(runtime, ComponentName("aws.greengrass.TokenExchangeService")));
+    EXPECT_TRUE(is_provided_by(runtime, ComponentName("aws.greengrass.Nucleus")));
+  }
+  EXPECT_FALSE(is_provided_by(kOurRuntime, ComponentName("com.example.App")));
+}
+
 TEST(PublicComponents, WhatIsMadeElsewhereIsKnownAndNotProvided) {
   for (const char* name :
        {"aws.greengrass.Cli", "aws.greengrass.LogManager", "aws.greengrass.StreamManager"}) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/named_type.h"
+#include "formats/public_components.h"
 #include "io/task.h"
 #include "net/http_client.h"
 
@@ -20,7 +21,8 @@ struct Platform {
   std::string architecture;  // "amd64", "aarch64", "arm", "x86"
 
   std::map<std::string, std::string> attributes() const {
-    return {{"os", os}, {"architecture", architecture}};
+    return {
+        {"os", os}, {"architecture", architecture}, {"runtime", std::string(formats::kOurRuntime)}};
   }
 };
 

@@ -3,6 +3,7 @@
 #include "nucleus/fleet_status_reporter.h"
 
 #include "base/log.h"
+#include "formats/public_components.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -44,7 +45,7 @@ void FleetStatusReporter::send(std::string trigger, const JobResult* deployment)
   status.nucleus_version = kNucleusVersion;
   status.platform = info_.platform.os;
   status.architecture = info_.platform.architecture;
-  status.runtime = "skerry";
+  status.runtime = formats::kOurRuntime;
   status.thing = info_.thing;
   status.timestamp_ms = env_.clock.wall_ms();
   status.sequence_number = ++sequence_;

@@ -41,8 +41,7 @@ Result<void> remove_old_logs(io::Files& files, const std::string& logs, const Na
 }  // namespace
 
 Result<formats::Manifest> manifest_for(const NucleusInfo& info, const formats::Recipe& recipe) {
-  formats::PlatformAttributes platform = info.platform.attributes();
-  platform.emplace("runtime", "skerry");
+  const formats::PlatformAttributes platform = info.platform.attributes();
   if (const auto* manifest = formats::choose_manifest(recipe, platform)) return *manifest;
   return fail(Code::kFailedPrecondition, formats::no_manifest_text(recipe, platform));
 }

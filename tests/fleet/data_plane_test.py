@@ -309,6 +309,14 @@ class DataPlane(unittest.TestCase):
         self.deploy("press-7", {"aws.greengrass.TokenExchangeService": "2.0.3",
                                 "aws.greengrass.Nucleus": "2.16.0"})
 
+    def test_what_is_a_plugin_of_aws_is_resolved_for_skerryd_alone(self):
+        status, answer = self.device.resolve("aws.greengrass.ShadowManager", runtime="skerry")
+        self.assertEqual(status, 200, answer)
+        for runtime in (None, "aws_nucleus_classic", "aws_nucleus_lite"):
+            status, answer = self.device.resolve("aws.greengrass.ShadowManager", runtime=runtime)
+            self.assertEqual(status, 404)
+            self.assertIn("plugin", answer["message"])
+
     def test_what_nobody_has_is_refused_when_the_deployment_is_made(self):
         fleet.publish("com.example.NeedsStreams", "1.0.0", dependencies={
             "aws.greengrass.StreamManager": {"VersionRequirement": "^2.0.0"}})

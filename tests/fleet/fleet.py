@@ -187,13 +187,12 @@ class Device:
                                          headers=headers or {})
         return fetch_json(request, context)
 
-    def resolve(self, name, requirement=None, os_label="linux", trailer=b""):
+    def resolve(self, name, requirement=None, os_label="linux", trailer=b"", runtime=None):
         candidate = {"componentName": name}
         if requirement:
             candidate["versionRequirements"] = {"requirements": requirement}
-        body = {"componentCandidates": [candidate],
-                "platform": {"name": "linux", "attributes": {"os": os_label,
-                                                             "architecture": "amd64"}}}
+        attributes = {"os": os_label, "architecture": "amd64"} | ({"runtime": runtime} if runtime else {})
+        body = {"componentCandidates": [candidate], "platform": {"name": "linux", "attributes": attributes}}
         return self.request("/greengrass/v2/resolveComponentCandidates",
                             json.dumps(body).encode() + trailer)
 

@@ -149,6 +149,31 @@ class TfliteModels(unittest.TestCase):
                 for output, value in straight.items():
                     np.testing.assert_array_equal(again[output], value)
 
+    def test_windows_that_are_smaller_than_their_step_run_in_onnx_runtime(self):
+        """As Keras's ResNetV2 has them; ONNX Runtime takes them with pads in numbers only."""
+        for operator in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
+            for width in (7, 8, 9):
+                with self.subTest(operator, width=width):
+                    model = self.directory / "pool.tflite"
+                    model.write_bytes(self.one(
+                        operator, (1, 8, width, 3), (1, 3, (width + 2) // 3, 3), "Pool2DOptions", kind="float32", padding=0,
+                        strideW=3, strideH=3, filterWidth=2, filterHeight=1))
+                    copy = self.directory / "pool.onnx"
+                    subprocess.run([BIN / "skerry", "model", "convert", model, copy], check=True, capture_output=True)
+                    names, inputs = self.made_up(model.read_bytes())
+                    session = onnxruntime.InferenceSession(str(copy), providers=["CPUExecutionProvider"])
+                    np.testing.assert_allclose(session.run(None, dict(zip(names, inputs)))[0],
+                                               self.theirs(model.read_bytes(), inputs)[0], atol=1e-6)
+
+    def test_tensors_of_what_is_written_have_names_of_their_own(self):
+        """Other tools tell tensors by them."""
+        copy = self.directory / "copy.tflite"
+        subprocess.run([BIN / "skerry", "model", "convert", TINY["pretrainedResnet"], copy], check=True, capture_output=True)
+        interpreter = litert.Interpreter(model_content=copy.read_bytes())
+        names = [detail["name"] for detail in interpreter.get_tensor_details() if detail["name"]]
+        self.assertGreater(len(names), 30)
+        self.assertEqual(len(set(names)), len(names))
+
     def test_int8_models_are_written_again_as_litert_runs_them(self):
         for name in ("ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "str_ww_ref_model"):
             with self.subTest(name):

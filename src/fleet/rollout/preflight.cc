@@ -28,7 +28,6 @@ constexpr formats::EnumNames<Kind, 4> kKinds = {{{Kind::kPlatform, "platform"},
                                                  {Kind::kDisk, "disk"}}};
 constexpr int64_t kMembersAtOnce = 1'000;
 constexpr size_t kMaxChoices = 2'000;
-constexpr std::string_view kOurs = "skerry";
 // What skerryd keeps free for a roll-back (nucleus/part_file.h).
 constexpr int64_t kReserveBytes = 16 << 20;
 
@@ -91,13 +90,13 @@ class Judge {
     for (const std::string& capability : needed) {
       const bool is_known =
           capability == "LARGE_CONFIGURATION" || capability == "LINUX_RESOURCE_LIMITS";
-      if (member.runtime == kOurs && is_known) continue;
-      auto& into = member.runtime == kOurs ? verdict.refuses : verdict.unknown;
-      into.push_back(
-          {Kind::kCapability,
-           fmt::format("the deployment requires the capability {}, {}", capability,
-                       member.runtime == kOurs ? "which skerryd does not have"
-                                               : "and the device does not say what it has")});
+      if (member.runtime == formats::kOurRuntime && is_known) continue;
+      auto& into = member.runtime == formats::kOurRuntime ? verdict.refuses : verdict.unknown;
+      into.push_back({Kind::kCapability,
+                      fmt::format("the deployment requires the capability {}, {}", capability,
+                                  member.runtime == formats::kOurRuntime
+                                      ? "which skerryd does not have"
+                                      : "and the device does not say what it has")});
     }
   }
 
@@ -214,6 +213,14 @@ class Judge {
       }
       return;
     }
+    if (!formats::is_provided_by(member.runtime, name)) {
+      verdict.refuses.push_back(
+          {Kind::kDependency, name.str() +
+                                  ", which skerryd provides and the device's nucleus does "
+                                  "not: " +
+                                  described(wants)});
+      return;
+    }
     if (std::ranges::any_of(versions, [&](const auto& one) { return fits(one, wants); })) return;
     verdict.refuses.push_back(
         {Kind::kDependency, "no version of " + name.str() +
@@ -252,7 +259,7 @@ class Judge {
   // known.
   static bool could_fit(const Member& member, const formats::Recipe& recipe,
                         const formats::PlatformAttributes& platform) {
-    if (member.runtime == kOurs) return false;
+    if (member.runtime == formats::kOurRuntime) return false;
     return std::ranges::any_of(recipe.manifests, [&](formats::Manifest manifest) {
       std::erase_if(manifest.platform,
                     [&](const auto& label) { return !platform.contains(label.first); });

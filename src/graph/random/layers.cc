@@ -1,4 +1,6 @@
 // Makers of the layers of networks: convolutions, pools, matrix products, norms, recurrences.
+#include <algorithm>
+
 #include "graph/random/builder.h"
 
 namespace skerry::graph::random {
@@ -13,10 +15,15 @@ Attributes window(Builder& builder, const std::vector<int64_t>& kernel, bool dil
     attributes["strides"] = std::vector<int64_t>(spatial, builder.between(1, 2));
   }
   if (dilated && builder.chance(20)) attributes["dilations"] = std::vector<int64_t>(spatial, 2);
-  if (builder.chance(20)) {
+  // ONNX Runtime has no padding by name for windows with holes, nor for those that are smaller than
+  // their step.
+  const auto strides = attributes.find("strides");
+  const int64_t step =
+      strides == attributes.end() ? 1 : std::get<std::vector<int64_t>>(strides->second)[0];
+  if (builder.chance(20) && std::ranges::min(kernel) >= step) {
     const std::vector<std::string> modes = {"SAME_UPPER", "SAME_LOWER", "VALID"};
     attributes["auto_pad"] = builder.one_of(modes);
-    attributes.erase("dilations");  // ONNX Runtime has not both
+    attributes.erase("dilations");
   } else if (builder.chance(60)) {
     std::vector<int64_t> pads;
     for (size_t i = 0; i < 2 * spatial; ++i) {

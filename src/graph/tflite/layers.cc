@@ -1,5 +1,6 @@
 // Convolutions, fully connected layers, pools, normalisations, matrix products.
 #include <algorithm>
+#include <span>
 
 #include "graph/tflite/lowering.h"
 
@@ -52,27 +53,37 @@ Result<Value*> convolution(Lowering& lower, Value* x, Value* weights, Attributes
   return lower.make("QLinearConv", std::move(inputs), std::move(attributes));
 }
 
-// ONNX Runtime has no padding by name for windows with holes: where the sizes are known, it is
-// said.
-void say_padding(Attributes& attributes, const Value& x, const Value& w) {
-  const auto& dilations = std::get<std::vector<int64_t>>(attributes.at("dilations"));
+// ONNX Runtime has no padding by name for windows with holes, nor for those that are smaller than
+// their step: where the sizes are known, it is said. `kernel` is [height, width].
+void say_padding(Attributes& attributes, const Value& x, std::span<const int64_t> kernel) {
+  if (attributes.at("auto_pad") != Attribute(std::string("SAME_UPPER"))) return;
   const auto& strides = std::get<std::vector<int64_t>>(attributes.at("strides"));
-  const bool same = attributes.at("auto_pad") == Attribute(std::string("SAME_UPPER"));
-  const auto kernel = sizes_of(w.type());
-  if (!same || !kernel || (dilations[0] <= 1 && dilations[1] <= 1)) return;
+  std::vector<int64_t> dilations = {1, 1};
+  if (const auto set = attributes.find("dilations"); set != attributes.end()) {
+    dilations = std::get<std::vector<int64_t>>(set->second);
+  }
   std::vector<int64_t> pads(4, 0);
+  bool by_name = true;
   for (size_t axis = 0; axis < 2; ++axis) {
     const Dim& size = (*x.type().shape)[axis + 2];
     if (!size.is_fixed() || strides[axis] < 1) return;
     const int64_t outputs = (size.size() + strides[axis] - 1) / strides[axis];
-    const int64_t extent = ((*kernel)[axis + 2] - 1) * dilations[axis] + 1;
+    const int64_t extent = (kernel[axis] - 1) * dilations[axis] + 1;
     const int64_t total =
         std::max<int64_t>(0, (outputs - 1) * strides[axis] + extent - size.size());
     pads[axis] = total / 2;
     pads[axis + 2] = total - total / 2;
+    by_name = by_name && dilations[axis] <= 1 && extent >= strides[axis];
   }
+  if (by_name) return;
   attributes["auto_pad"] = std::string("NOTSET");
   attributes["pads"] = std::move(pads);
+}
+
+void say_padding(Attributes& attributes, const Value& x, const Value& w) {
+  if (const auto sizes = sizes_of(w.type())) {
+    say_padding(attributes, x, std::span(*sizes).subspan(2));
+  }
 }
 
 // Where TFLite convolves floats with 8-bit weights, the input is real and the weights become so.
@@ -211,6 +222,7 @@ Result<void> pool(Lowering& lower) {
       {"auto_pad", padding(lower.small_option(0))},
       {"strides", std::vector<int64_t>{lower.option(2), lower.option(1)}},
       {"kernel_shape", std::vector<int64_t>{lower.option(4), lower.option(3)}}};
+  say_padding(attributes, *x, std::get<std::vector<int64_t>>(attributes.at("kernel_shape")));
   if (quantised && !same_scale(lower.in_table(0), lower.out_table())) {
     return lower.refuse("its input and output have different scales");
   }

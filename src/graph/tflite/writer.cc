@@ -32,6 +32,12 @@ ModelWriter::ModelWriter() {
   buffers_.emplace_back();  // of everything that is computed
 }
 
+std::string ModelWriter::unique(const std::string& name) {
+  std::string one = name;
+  for (int i = 2; !names_.insert(one).second; ++i) one = name + "_" + std::to_string(i);
+  return one;
+}
+
 FlatTable ModelWriter::described(const std::string& name, DataType type,
                                  const std::vector<int32_t>& shape,
                                  const std::vector<int32_t>& signature, uint32_t buffer,
@@ -40,7 +46,7 @@ FlatTable ModelWriter::described(const std::string& name, DataType type,
   table.list<int32_t>(0, shape);
   table.scalar<int8_t>(1, number_of(type).value_or(0));
   table.scalar<uint32_t>(2, buffer);
-  table.text(3, name);
+  table.text(3, unique(name));
   if (reals) {
     FlatTable quantisation;
     quantisation.list<float>(2, reals->scales);

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,11 +32,14 @@ class ModelWriter {
                      const std::vector<NamedTensor>& outputs);
 
  private:
+  // A name that no tensor has yet: other tools tell tensors by it.
+  std::string unique(const std::string& name);
   FlatTable described(const std::string& name, DataType type, const std::vector<int32_t>& shape,
                       const std::vector<int32_t>& signature, uint32_t buffer,
                       const std::optional<Quantisation>& reals);
 
   std::vector<FlatTable> tensors_, operators_, buffers_, codes_;
+  std::set<std::string> names_;
   std::map<std::pair<int32_t, int32_t>, uint32_t> code_indices_;
 };
 
