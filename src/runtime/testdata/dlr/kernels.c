@@ -22,13 +22,15 @@ typedef union {
 } Value;
 
 #define EXPORT __attribute__((visibility("default")))
-/* Filled in by the loader. */
+/* Filled in by the loader, which looks for this name. */
+/* NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming) */
 EXPORT void (*__TVMAPISetLastError)(const char*) = NULL;
 
 static int fail(const char* message) {
   if (__TVMAPISetLastError != NULL) __TVMAPISetLastError(message);
   return -1;
 }
+/* NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming) */
 
 static char* data_of(Value value) {
   const Tensor* tensor = value.pointer;
