@@ -3,6 +3,7 @@
 // dropped where the unit fails.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,13 @@ namespace skerry::fleet {
 struct CertificateChange {
   std::string id;
   ThingName thing;  // that it speaks for; empty where it may not be used
+};
+
+struct AccessKey;  // fleet/access/access_store.h
+
+struct AccessKeyChange {
+  std::string id;
+  std::shared_ptr<const AccessKey> now;  // null: it is gone
 };
 
 // What is published about a change.
@@ -29,7 +37,7 @@ struct Effects {
   // These devices said something of themselves, came or went.
   std::vector<ThingName> devices;
   // These access keys are new, or another state of them counts from now on.
-  std::vector<std::string> access_keys;
+  std::vector<AccessKeyChange> access_keys;
   // Shadows have changed, and this is said of it, in this order.
   std::vector<Announcement> shadows;
 

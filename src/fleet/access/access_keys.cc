@@ -1,7 +1,5 @@
-// A changed key is unknown until its new record has been read: a disabled one never works on.
+// A change counts before whoever made it is answered: a new key works, a disabled one does not.
 #include "fleet/access/access_keys.h"
-
-#include "base/log.h"
 
 namespace skerry::fleet {
 
@@ -29,21 +27,9 @@ io::Task<Result<void>> AccessKeys::load(std::string root_id) {
 }
 
 void AccessKeys::committed(const Effects& effects) {
-  for (const std::string& id : effects.access_keys) {
+  for (const auto& [id, now] : effects.access_keys) {
     keys_.erase(id);
-    tasks_.spawn(reload(id));
-  }
-}
-
-io::Task<void> AccessKeys::reload(std::string id) {
-  // As a write: in the order of the changes, so that what is read last is the newest.
-  auto key = co_await stores_.write([id](Store& store) { return find_access_key(store, id); },
-                                    StorePool::Need::kRelief);
-  if (key && key->enabled) {
-    keys_[id] = std::move(*key);
-  } else if (!key && key.error().code() != Code::kNotFound) {
-    log::error("access", "an access key cannot be read and does not work until a restart",
-               {{"key", id}, {"error", key.error().message()}});
+    if (now && now->enabled) keys_[id] = *now;
   }
 }
 

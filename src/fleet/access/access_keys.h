@@ -33,12 +33,10 @@ class AccessKeys : public EffectListener {
  private:
   explicit AccessKeys(StorePool& stores) : stores_(stores) {}
   io::Task<Result<void>> load(std::string root_id);
-  io::Task<void> reload(std::string id);
   const AccessKey* find(std::string_view id) const;
 
   StorePool& stores_;
   std::map<std::string, AccessKey, std::less<>> keys_;  // enabled ones
-  io::TaskScope tasks_;
 };
 
 }  // namespace skerry::fleet

@@ -70,7 +70,7 @@ Result<void> add_access_key(Store& store, const AccessKey& key) {
       "INSERT INTO access_keys (" + kKeyColumns +
           ") VALUES (:id, :secret, :name, :role, :enabled, :created)",
       key.id, key.secret, key.name, role_text(key.role), number(key.enabled), key.created_ms));
-  store.effects().access_keys.push_back(key.id);
+  store.effects().access_keys.push_back({key.id, std::make_shared<const AccessKey>(key)});
   return {};
 }
 
@@ -86,17 +86,18 @@ Result<std::vector<AccessKey>> list_access_keys(Store& store) {
 }
 
 Result<void> enable_access_key(Store& store, const std::string& id, bool enabled) {
-  SKERRY_TRY(find_access_key(store, id));
+  SKERRY_ASSIGN(AccessKey key, find_access_key(store, id));
   SKERRY_TRY(store.database().execute("UPDATE access_keys SET enabled = :enabled WHERE id = :id",
                                       number(enabled), id));
-  store.effects().access_keys.push_back(id);
+  key.enabled = enabled;
+  store.effects().access_keys.push_back({id, std::make_shared<const AccessKey>(std::move(key))});
   return {};
 }
 
 Result<void> delete_access_key(Store& store, const std::string& id) {
   SKERRY_TRY(find_access_key(store, id));
   SKERRY_TRY(store.database().execute("DELETE FROM access_keys WHERE id = :id", id));
-  store.effects().access_keys.push_back(id);
+  store.effects().access_keys.push_back({id, nullptr});
   return {};
 }
 
