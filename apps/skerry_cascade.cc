@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "hybrid/cascade.h"
+#include "log_options.h"
 #include "net/http_server.h"
 #include "net/stream.h"
 
@@ -31,7 +32,7 @@ struct Options {
   std::string socket;
   std::string port_file;
   std::string ca_file;
-  std::string level = "info";
+  LogOptions log;
 };
 
 Result<void> run(const Options& options) {
@@ -77,16 +78,14 @@ int main_program(int argc, char** argv) {
   app.add_option("--socket", options.socket, "A Unix socket to listen on as well");
   app.add_option("--port-file", options.port_file, "Written once clients may connect");
   app.add_option("--ca-file", options.ca_file, "Trusted for tiers over HTTPS");
-  app.add_option("--log-level", options.level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
-      ->capture_default_str();
+  options.log.add_to(app);
   app.set_version_flag("--version", "skerry-cascade " SKERRY_VERSION);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
-  log::configure(log::parse_level(options.level), log::Format::kText);
+  options.log.apply();
   std::signal(SIGPIPE, SIG_IGN);
   if (auto done = run(options); !done) {
     log::error("cascade", done.error().message());

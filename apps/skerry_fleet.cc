@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "fleet/server.h"
 #include "io/env.h"
+#include "log_options.h"
 #include "net/stream.h"
 
 namespace {
@@ -65,8 +66,7 @@ int main(int argc, char** argv) {
   skerry::net::raise_open_file_limit();
   CLI::App app{"skerry-fleet: the control plane of a fleet of Skerry and Greengrass devices"};
   FleetOptions options;
-  std::string log_level = "info";
-  bool log_json = false;
+  skerry::LogOptions log_options;
   app.option_defaults()->take_last();
   app.add_option("--dir", options.directory, "Where the fleet's state is kept")->required();
   app.add_option("--bind", options.bind_address, "Address to listen on")->capture_default_str();
@@ -105,18 +105,14 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--region", options.region, "AWS region to answer for")->capture_default_str();
   app.add_flag("--api-tls", options.api_tls, "Speak HTTPS on the API port");
-  app.add_option("--log-level", log_level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
-      ->capture_default_str();
-  app.add_flag("--log-json", log_json, "Log JSON objects instead of text");
+  log_options.add_to(app);
   app.footer(kFooter);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  skerry::log::configure(skerry::log::parse_level(log_level),
-                         log_json ? skerry::log::Format::kJson : skerry::log::Format::kText);
+  log_options.apply();
   if (artifact_quota_gb > 0) options.artifact_quota_bytes = artifact_quota_gb << 30;
   // fleet.json names files by their whole path.
   options.directory = std::filesystem::absolute(options.directory).lexically_normal().string();

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "flow/stream_program.h"
+#include "log_options.h"
 #include "net/stream.h"
 #include "serve/client.h"
 #include "serve/runtime_list.h"
@@ -53,8 +54,7 @@ struct Arguments {
   int inference_timeout_s = 60;
   int load_timeout_s = 300;
   int summary_interval_s = 60;
-  std::string log_level = "info";
-  bool log_json = false;
+  LogOptions log;
 
   std::string socket;
   std::string model;  // or runtime
@@ -152,10 +152,7 @@ void add_serve(CLI::App& app, Arguments& arguments) {
       ->check(CLI::Range(0, 86'400));
   serve->add_flag("--repository-over-tcp", server.repository_over_tcp,
                   "Allow loading, unloading and settings through TCP too");
-  serve->add_option("--log-level", arguments.log_level, "debug, info, warn or error")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
-  serve->add_flag("--log-json", arguments.log_json, "One JSON object a log line");
+  arguments.log.add_to(*serve);
   serve->add_flag("--json", arguments.as_json, "Print the ready line as JSON");
 }
 
@@ -339,8 +336,7 @@ void print_ready(const Arguments& arguments, std::optional<uint16_t> port) {
 
 int serve_command(Arguments& arguments) {
   if (const auto wrong = complete(arguments)) return complain(kExitUsage, *wrong);
-  log::configure(log::parse_level(arguments.log_level),
-                 arguments.log_json ? log::Format::kJson : log::Format::kText);
+  arguments.log.apply();
   signal(SIGPIPE, SIG_IGN);
   io::RealLoop loop;
   io::RealFiles files;

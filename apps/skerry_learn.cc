@@ -8,6 +8,7 @@
 #include "io/instance_lock.h"
 #include "io/pool.h"
 #include "learner/client.h"
+#include "log_options.h"
 #include "nucleus/device_config.h"
 
 namespace skerry::learner {
@@ -35,8 +36,7 @@ struct Options {
   ClientOptions client;
   double most_model_mb = 256;
   bool no_counts = false;
-  std::string level = "info";
-  bool json = false;
+  LogOptions log;
 };
 
 Result<void> complete(Options& options) {
@@ -52,10 +52,7 @@ Result<void> complete(Options& options) {
                                    text.substr(equals + 1, comma - equals - 1),
                                    text.substr(comma + 1)});
   }
-  const size_t equals = options.engine.find('=');
-  options.client.engine.name = options.engine.substr(0, equals);
-  if (equals != std::string::npos)
-    options.client.engine.library = options.engine.substr(equals + 1);
+  options.client.engine = optimise::parse_engine(options.engine);
   options.client.policy.most_model_bytes = static_cast<uint64_t>(options.most_model_mb * (1 << 20));
   options.client.policy.tells_counts = !options.no_counts;
   return {};
@@ -151,18 +148,14 @@ int main_program(int argc, char** argv) {
   app.add_option("--deviation", options.client.preprocess.deviation, "And divided by this")
       ->check(CLI::PositiveNumber);
   add_policy(app, options);
-  app.add_option("--log-level", options.level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
-      ->capture_default_str();
-  app.add_flag("--log-json", options.json, "One JSON object a log line");
+  options.log.add_to(app);
   app.set_version_flag("--version", "skerry-learn " SKERRY_VERSION);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
-  log::configure(log::parse_level(options.level),
-                 options.json ? log::Format::kJson : log::Format::kText);
+  options.log.apply();
   std::signal(SIGPIPE, SIG_IGN);
   const auto done = run(options);
   if (done) return 0;

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "io/instance_lock.h"
 #include "io/pool.h"
+#include "log_options.h"
 #include "net/stream.h"
 #include "rpc/nucleus_client.h"
 #include "streams/authenticator.h"
@@ -38,8 +39,7 @@ struct Options {
   ServerOptions server;
   StoreLimits limits;
   int64_t max_mb = 0, reserve_mb = 16, memory_mb = 64, frame_mb = 64;
-  std::string level = "info";
-  bool json = false;
+  LogOptions log;
   bool authenticate = true;
   UplinkLimits uplink;
   int64_t export_kbit = 0, export_daily_mb = 0;
@@ -240,18 +240,14 @@ int main_program(int argc, char** argv) {
   app.add_option("--stream", options.renewed_stream,
                  "With --repair: make the damaged definition of this one anew, with defaults");
   app.add_flag("--json", options.json_output, "With --repair: print JSON");
-  app.add_option("--log-level", options.level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
-      ->capture_default_str();
-  app.add_flag("--log-json", options.json, "One JSON object a log line");
+  options.log.add_to(app);
   app.set_version_flag("--version", "skerry-streams " SKERRY_VERSION);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
-  log::configure(log::parse_level(options.level),
-                 options.json ? log::Format::kJson : log::Format::kText);
+  options.log.apply();
   signal(SIGPIPE, SIG_IGN);
   const auto done = options.repairs ? repair(options) : run(options);
   if (done) return 0;

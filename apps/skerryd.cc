@@ -19,6 +19,7 @@
 #include "io/instance_lock.h"
 #include "io/process_guard.h"
 #include "io/service_manager.h"
+#include "log_options.h"
 #include "net/http_client.h"
 #include "net/mqtt.h"
 #include "nucleus/component_users.h"
@@ -326,13 +327,11 @@ int main_program(int argc, char** argv) {
       "Skerry's device runtime: runs components, takes deployments, serves the Greengrass IPC.",
       "skerryd");
   app.footer(kFooter);
-  std::string config_path, level = "info";
-  bool json = false, only_check = false;
+  std::string config_path;
+  LogOptions log_options;
+  bool only_check = false;
   app.add_option("--config", config_path, "The device's config.yaml")->required();
-  app.add_option("--log-level", level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
-      ->capture_default_str();
-  app.add_flag("--log-json", json, "One JSON object a log line");
+  log_options.add_to(app);
   app.add_flag("--check-config", only_check,
                "Say what is wrong with the configuration, and do not start");
   app.set_version_flag("--version",
@@ -343,7 +342,7 @@ int main_program(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
   io::ServiceManager manager = io::ServiceManager::from_environment();
-  log::configure(log::parse_level(level), json ? log::Format::kJson : log::Format::kText);
+  log_options.apply();
 
   io::RealFiles files;
   config_path = std::filesystem::absolute(config_path).lexically_normal();

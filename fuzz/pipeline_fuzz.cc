@@ -1,12 +1,11 @@
 // Pipeline files come in packages of others: any text is loaded or refused, and what is loaded runs
 // on small inputs without harm.
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <string>
 #include <string_view>
 
+#include "io/test_directory.h"
 #include "pipeline/pipeline.h"
 #include "runtime/null/null_runtime.h"
 
@@ -15,20 +14,17 @@ namespace {
 using namespace skerry;
 
 struct Package {
-  std::filesystem::path directory;
+  io::ScratchDirectory directory;
   runtime::Runtimes runtimes;
 
   Package() {
-    std::string pattern = std::filesystem::temp_directory_path() / "pipeline_fuzz.XXXXXX";
-    directory = ::mkdtemp(pattern.data());
-    std::ofstream(directory / "lines.txt") << "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n##b\n";
-    std::ofstream(directory / "null.json") << R"({"null_model": 1, "behaviour": "identity",
+    std::ofstream(directory.path("lines.txt")) << "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n##b\n";
+    std::ofstream(directory.path("null.json")) << R"({"null_model": 1, "behaviour": "identity",
       "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}],
       "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1]}]})";
     runtimes.add(std::make_unique<runtime::NullRuntime>());
     runtimes.add(pipeline::make_pipeline_runtime(runtimes));
   }
-  ~Package() { std::filesystem::remove_all(directory); }
 };
 
 tensor::Tensor small(const tensor::TensorSpec& spec) {
@@ -54,9 +50,9 @@ tensor::Tensor small(const tensor::TensorSpec& spec) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Package package;
-  std::ofstream(package.directory / "p.json", std::ios::binary | std::ios::trunc)
+  std::ofstream(package.directory.path("p.json"), std::ios::binary | std::ios::trunc)
       << std::string_view(reinterpret_cast<const char*>(data), size);
-  const runtime::ModelSource source(package.directory, "p.json",
+  const runtime::ModelSource source(package.directory.path(), "p.json",
                                     {{"p.json", ""}, {"lines.txt", ""}, {"null.json", ""}});
   auto model = (*(*package.runtimes.find("pipeline"))->open())->load(source, {});
   if (!model) return 0;

@@ -40,6 +40,14 @@ TEST(Sha256, Fips180Vectors) {
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
+TEST(Encoding, HexadecimalComesBackAndNothingElseIsRead) {
+  const std::string bytes("\x00\x7f\xff\x10", 4);
+  EXPECT_EQ(hex_decode(hex_encode(bytes)).value_or("?"), bytes);
+  EXPECT_EQ(hex_decode("0aFf").value_or("?"), "\x0a\xff");
+  EXPECT_EQ(hex_decode("").value_or("?"), "");
+  for (const char* wrong : {"0", "0g", "g0", "00 ", "+1", "0x"}) EXPECT_FALSE(hex_decode(wrong));
+}
+
 TEST(IsoTime, IsUtcWithMilliseconds) {
   EXPECT_EQ(iso_time(0), "1970-01-01T00:00:00.000Z");
   EXPECT_EQ(iso_time(1'582'934'400'250), "2020-02-29T00:00:00.250Z");

@@ -70,4 +70,21 @@ std::string hex_encode(std::string_view bytes) {
   return text;
 }
 
+Result<std::string> hex_decode(std::string_view text) {
+  const auto digit = [](char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+  };
+  std::string bytes;
+  for (size_t i = 0; i + 1 < text.size(); i += 2) {
+    const int high = digit(text[i]), low = digit(text[i + 1]);
+    if (high < 0 || low < 0) return fail(Code::kInvalidArgument, "this is no hexadecimal text");
+    bytes += static_cast<char>(high << 4 | low);
+  }
+  if (text.size() % 2 == 0) return bytes;
+  return fail(Code::kInvalidArgument, "hexadecimal text has two digits a byte");
+}
+
 }  // namespace skerry

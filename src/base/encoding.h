@@ -13,5 +13,7 @@ std::string base64_encode(std::string_view bytes);
 Result<std::string> base64_decode(std::string_view text);
 
 std::string hex_encode(std::string_view bytes);
+// Either case. kInvalidArgument on another character or an odd number of them.
+Result<std::string> hex_decode(std::string_view text);
 
 }  // namespace skerry

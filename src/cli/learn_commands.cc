@@ -115,7 +115,7 @@ Result<void> run_simulation(const Session& session, LearnOptions& options) {
                                        .test = &test,
                                        .plan = options.plan.rounds,
                                        .local = options.plan.local,
-                                       .engine = parse_engine(options.engine),
+                                       .engine = optimise::parse_engine(options.engine),
                                        .directory = options.out};
   io::RealFiles files;
   SKERRY_TRY(io::remove_all(files, options.out + "/rounds"));  // a simulation begins anew

@@ -50,11 +50,11 @@ std::string percent(const json& round) {
 
 // The one above where none is said: 1.2.3 becomes 1.3.0.
 Result<std::string> version_after(const std::string& from) {
-  SKERRY_TRY(formats::Version::parse(from));
-  const size_t first = from.find('.');
-  const size_t second = from.find('.', first + 1);
-  const int64_t minor = std::stoll(from.substr(first + 1, second - first - 1));
-  return from.substr(0, first) + "." + std::to_string(minor + 1) + ".0";
+  SKERRY_ASSIGN(const auto version, formats::Version::parse(from));
+  if (version.minor() == UINT32_MAX) {
+    return fail(Code::kInvalidArgument, "there is none after " + from + ": say a --version");
+  }
+  return formats::Version(version.major(), version.minor() + 1, 0).str();
 }
 
 std::vector<std::string> lines_of(const json& training) {

@@ -20,8 +20,9 @@ struct BenchOptions {
 
 Result<void> bench(const Session& session, const BenchOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
-  SKERRY_ASSIGN(auto engine, optimise::Engine::load(options.model, parse_engine(options.engine),
-                                                    options.measure.threads));
+  SKERRY_ASSIGN(auto engine,
+                optimise::Engine::load(options.model, optimise::parse_engine(options.engine),
+                                       options.measure.threads));
   const std::chrono::duration<double, std::milli> load = std::chrono::steady_clock::now() - begin;
   SKERRY_ASSIGN(const auto data,
                 optimise::Dataset::read(*engine.inputs(), options.data.data, options.data.labels,
@@ -72,12 +73,6 @@ void add_data_options(CLI::App& command, DataOptions& options) {
   command.add_option("--mean", options.preprocess.mean, "Then this is subtracted");
   command.add_option("--deviation", options.preprocess.deviation, "Then it is divided by this")
       ->check(CLI::PositiveNumber);
-}
-
-optimise::EngineSpec parse_engine(const std::string& text) {
-  const size_t equals = text.find('=');
-  if (equals == std::string::npos) return {.name = text};
-  return {.name = text.substr(0, equals), .library = absolute_path(text.substr(equals + 1))};
 }
 
 std::string to_text(const optimise::EngineSpec& engine) {

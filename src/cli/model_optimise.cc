@@ -262,7 +262,7 @@ Result<void> search_best(const Session& session, OptimiseOptions& options) {
                                                    : optimise::Goal::kLatency;
   if (options.engines.empty()) options.engines = {"reference"};
   for (const std::string& engine : options.engines) {
-    options.search.engines.push_back(parse_engine(engine));
+    options.search.engines.push_back(optimise::parse_engine(engine));
   }
   options.search.directory = options.out + "/candidates";
   std::error_code error;

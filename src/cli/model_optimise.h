@@ -16,8 +16,7 @@ struct DataOptions {
 };
 void add_data_options(CLI::App& command, DataOptions& options);
 
-// "NAME=LIBRARY", or a name that needs none.
-optimise::EngineSpec parse_engine(const std::string& text);
+// As optimise::parse_engine() reads it.
 std::string to_text(const optimise::EngineSpec& engine);
 
 inline constexpr const char* kEngineHelp =

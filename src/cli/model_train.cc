@@ -83,9 +83,10 @@ Result<void> parse_names(TrainOptions& options) {
   for (const std::string& text : options.augment) {
     SKERRY_TRY(train::parse_augmentation(text, options.fit.augmentation));
   }
-  options.fit.engine = parse_engine(options.engine);
-  options.fit.teacher_engine =
-      options.teacher_engine.empty() ? options.fit.engine : parse_engine(options.teacher_engine);
+  options.fit.engine = optimise::parse_engine(options.engine);
+  options.fit.teacher_engine = options.teacher_engine.empty()
+                                   ? options.fit.engine
+                                   : optimise::parse_engine(options.teacher_engine);
   options.fit.directory = options.out + "/training";
   options.fit.resume = !options.restart;
   if (!options.fit.teacher.empty()) step.distillation = options.distillation;

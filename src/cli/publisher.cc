@@ -14,7 +14,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kLocal = "file:";
-constexpr const char* kBucket = "skerry-artifacts";
 
 // What is done with the bytes of an artifact that goes to `key`.
 using Deliver = std::function<Result<void>(const formats::Artifact& artifact,
@@ -47,8 +46,9 @@ Result<std::string> replace_local(std::string_view text, const ArtifactSource& s
             folder + hex_encode(sha256(path)).substr(0, 16) + "/" + artifact.file_name();
         SKERRY_ASSIGN(const UploadContent content, source(path));
         SKERRY_TRY(deliver(artifact, key, content));
-        return formats::ArtifactPlace{.uri = std::string("s3://") + kBucket + "/" + key,
-                                      .sha256_base64 = ""};
+        return formats::ArtifactPlace{
+            .uri = std::string("s3://") + formats::kArtifactBucket + "/" + key,
+            .sha256_base64 = ""};
       });
 }
 
@@ -65,7 +65,7 @@ Result<json> publish(FleetClient& fleet, const Output& output, std::string_view 
                           const UploadContent& content) {
     output.progress("uploading " + key + ", " + std::to_string(content.size_bytes() / 1024) +
                     " KiB …");
-    auto put = fleet.put_object(kBucket, key, content);
+    auto put = fleet.put_object(formats::kArtifactBucket, key, content);
     output.progress("");
     return put;
   };

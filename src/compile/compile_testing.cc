@@ -6,8 +6,8 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
+#include <functional>
 #include <random>
 #include <sstream>
 
@@ -17,6 +17,7 @@
 #include "graph/executor.h"
 #include "graph/text.h"
 #include "io/blocking_process.h"
+#include "io/test_directory.h"
 #include "runtime/compiled/artifact.h"
 #include "runtime/compiled/compiled_runtime.h"
 #include "test_paths.h"
@@ -154,15 +155,6 @@ std::vector<const Target*> native() {
 
 namespace {
 
-// A folder that goes with the test.
-struct TemporaryFolder {
-  std::string path = (std::filesystem::temp_directory_path() / "skerry-cross-XXXXXX").string();
-  TemporaryFolder() { EXPECT_NE(::mkdtemp(path.data()), nullptr); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() { std::filesystem::remove_all(path); }
-};
-
 // What the model in the folder that --keep-source leaves computes under the target's emulator.
 std::vector<Tensor> run_emulated(const std::string& folder, const Target& target,
                                  const std::vector<Tensor>& inputs,
@@ -217,14 +209,14 @@ void check(const std::string& text, const std::vector<const Target*>& on, int64_
     if (is_emulated && !(is_program(target->compiler) && is_program(target->emulator))) {
       GTEST_SKIP() << "no compilers for other processors: ./dev setup cross";
     }
-    const TemporaryFolder folder;
+    const io::ScratchDirectory folder;
     const auto compiled =
-        compile(*graph, {.targets = {target}, .keep_source = is_emulated ? folder.path : ""});
+        compile(*graph, {.targets = {target}, .keep_source = is_emulated ? folder.path() : ""});
     ASSERT_TRUE(compiled) << target->name << ": " << compiled.error().message();
     EXPECT_EQ(compiled->report.checked,
               "equal to the reference executor's results" +
                   (is_emulated ? ", under " + std::string(target->emulator) : ""));
-    const auto got = is_emulated ? run_emulated(folder.path, *target, inputs, *want)
+    const auto got = is_emulated ? run_emulated(folder.path(), *target, inputs, *want)
                                  : run_artifact(compiled->artifact, **prepared, inputs, *want);
     ASSERT_EQ(got.size(), want->size());
     for (size_t i = 0; i < got.size(); ++i) {
@@ -233,25 +225,11 @@ void check(const std::string& text, const std::vector<const Target*>& on, int64_
   }
 }
 
-std::string numbers(const std::string& name, const std::vector<int64_t>& shape, unsigned seed) {
-  std::mt19937 random(seed);
-  size_t count = 1;
-  std::string text = "const %" + name + " = FP32[";
-  for (size_t i = 0; i < shape.size(); ++i) {
-    text += (i > 0 ? "," : "") + std::to_string(shape[i]);
-    count *= static_cast<size_t>(shape[i]);
-  }
-  text += "] {";
-  for (size_t i = 0; i < count; ++i) {
-    text += (i > 0 ? ", " : "") +
-            std::to_string(std::uniform_real_distribution<float>(-0.5, 0.5)(random));
-  }
-  return text + "}\n";
-}
+namespace {
 
-std::string integers(const std::string& name, const std::string& type,
-                     const std::vector<int64_t>& shape, int low, int high, unsigned seed) {
-  std::mt19937 random(seed);
+// A constant with an element of each draw.
+std::string constant(const std::string& name, const std::string& type,
+                     const std::vector<int64_t>& shape, const std::function<std::string()>& draw) {
   size_t count = 1;
   std::string text = "const %" + name + " = " + type + "[";
   for (size_t i = 0; i < shape.size(); ++i) {
@@ -259,11 +237,25 @@ std::string integers(const std::string& name, const std::string& type,
     count *= static_cast<size_t>(shape[i]);
   }
   text += "] {";
-  for (size_t i = 0; i < count; ++i) {
-    text +=
-        (i > 0 ? ", " : "") + std::to_string(std::uniform_int_distribution<int>(low, high)(random));
-  }
+  for (size_t i = 0; i < count; ++i) text += (i > 0 ? ", " : "") + draw();
   return text + "}\n";
+}
+
+}  // namespace
+
+std::string numbers(const std::string& name, const std::vector<int64_t>& shape, unsigned seed) {
+  std::mt19937 random(seed);
+  return constant(name, "FP32", shape, [&] {
+    return std::to_string(std::uniform_real_distribution<float>(-0.5, 0.5)(random));
+  });
+}
+
+std::string integers(const std::string& name, const std::string& type,
+                     const std::vector<int64_t>& shape, int low, int high, unsigned seed) {
+  std::mt19937 random(seed);
+  return constant(name, type, shape, [&] {
+    return std::to_string(std::uniform_int_distribution<int>(low, high)(random));
+  });
 }
 
 }  // namespace skerry::compile

@@ -46,7 +46,7 @@ bool plain_batch_norm(Maker& maker) {
   const auto scale = constant_floats(node.input(1)), bias = constant_floats(node.input(2));
   const auto mean = constant_floats(node.input(3)), variance = constant_floats(node.input(4));
   if (!shape || shape->size() < 2 || !scale || !bias || !mean || !variance ||
-      !has_one_output(node)) {
+      node.int_of("training_mode") != 0 || !has_one_output(node)) {
     return false;
   }
   std::vector<float> factors, offsets;

@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "compile/compile_testing.h"
+#include "compile/compiler.h"
 
 namespace skerry::compile {
 namespace {
@@ -133,6 +136,24 @@ TEST(PlainForm, RecurrentCells) {
 return %y1, %h1, %c1, %y2, %h2, %c2, %y3, %h3, %y4, %h4, %y5, %h5, %h6
 })";
   check(text);
+}
+
+TEST(PlainForm, LeavesWhatItCannotSayOrWouldTakeTooMuchMemory) {
+  const auto graph = parse(R"(graph "left" {
+input %x: FP32[2,3,4]
+input %line: FP32[1,1,200000]
+const %one = FP32[3] {1,1,1}
+const %twice = FP32[3] {1,1,2}
+%y1 = BatchNormalization(%x, %one, %one, %one, %one) {training_mode=1}
+%y2 = Resize(%line, _, %twice) {mode="linear"}
+return %y1, %y2
+})");
+  const auto prepared = prepare(*graph);
+  ASSERT_TRUE(prepared) << prepared.error().message();
+  EXPECT_TRUE(std::ranges::any_of(
+      (*prepared)->nodes(), [](const auto& node) { return node->op() == "BatchNormalization"; }));
+  EXPECT_TRUE(std::ranges::any_of((*prepared)->nodes(),
+                                  [](const auto& node) { return node->op() == "Resize"; }));
 }
 
 }  // namespace

@@ -149,6 +149,9 @@ bool plain_max_pool(Maker& maker) {
 
 namespace {
 
+// Of what is asked of the reference executor for one axis: 64 MB.
+constexpr int64_t kMaxResponse = 1 << 24;
+
 // What Resize makes along one axis of the unit vectors: [in, out].
 Result<std::vector<float>> response(const Node& node, int64_t in, int64_t out,
                                     std::optional<float> scale) {
@@ -229,6 +232,7 @@ Result<bool> plain_resize(Maker& maker) {
   Value* value = node.input(0);
   for (size_t i = 0; i < shape->size(); ++i) {
     if ((*shape)[i] == (*out)[i]) continue;
+    if ((*shape)[i] > kMaxResponse / std::max((*shape)[i], (*out)[i])) return false;
     const auto scale =
         scales && scales->size() == shape->size() ? std::optional((*scales)[i]) : std::nullopt;
     SKERRY_ASSIGN(const auto matrix, response(node, (*shape)[i], (*out)[i], scale));

@@ -67,25 +67,16 @@ bool is_program(std::string_view name) {
 }
 
 Result<Workshop> Workshop::open(const std::string& keep) {
-  std::string path = keep;
+  std::optional<io::TemporaryFolder> temporary;
   if (keep.empty()) {
-    const char* base = std::getenv("TMPDIR");
-    path = std::string(base != nullptr ? base : "/tmp") + "/skerry-compile-XXXXXX";
-    if (::mkdtemp(path.data()) == nullptr) return fail(errno_error("mkdtemp", path, errno));
+    SKERRY_ASSIGN(auto folder, io::TemporaryFolder::make("skerry-compile"));
+    temporary.emplace(std::move(folder));
   }
-  Workshop place(path, keep.empty());
+  Workshop place(temporary ? temporary->path() : keep, std::move(temporary));
   for (const EmbeddedFile& file : embedded_files()) {
     SKERRY_TRY(write_file(place.path_ / file.path, file.content));
   }
   return place;
-}
-
-Workshop::Workshop(Workshop&& other) noexcept
-    : path_(std::move(other.path_)), is_temporary_(std::exchange(other.is_temporary_, false)) {}
-
-Workshop::~Workshop() {
-  std::error_code ignored;
-  if (is_temporary_) fs::remove_all(path_, ignored);
 }
 
 Result<void> Workshop::run_compiler(const Target& target, const std::string& folder,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 
 #include "base/error.h"
 #include "compile/target.h"
+#include "io/temporary_folder.h"
 
 namespace skerry::compile {
 
@@ -21,9 +23,6 @@ class Workshop {
  public:
   // `keep`: a folder where all of it stays; "": a temporary one, which goes with this.
   static Result<Workshop> open(const std::string& keep);
-  Workshop(Workshop&& other) noexcept;
-  Workshop& operator=(Workshop&&) = delete;
-  ~Workshop();
 
   struct Source {
     const Target* target = nullptr;
@@ -46,13 +45,13 @@ class Workshop {
   Result<void> check_emulated(const Target& target, const std::vector<std::string>& objects);
 
  private:
-  Workshop(std::filesystem::path path, bool is_temporary)
-      : path_(std::move(path)), is_temporary_(is_temporary) {}
+  Workshop(std::filesystem::path path, std::optional<io::TemporaryFolder> temporary)
+      : path_(std::move(path)), temporary_(std::move(temporary)) {}
   Result<void> run_compiler(const Target& target, const std::string& folder,
                             std::span<const std::string> words);
 
   std::filesystem::path path_;
-  bool is_temporary_;
+  std::optional<io::TemporaryFolder> temporary_;
 };
 
 // Whether a command is in a folder of PATH.

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
+#include "base/sha256.h"
 #include "formats/checkpoint.h"
 
 namespace skerry::federated {
@@ -88,7 +89,8 @@ std::string Coordinator::updates_path() const {
   return fmt::format("{}/updates-{}", directory_, attempt_);
 }
 std::string Coordinator::update_path(const std::string& device) const {
-  return updates_path() + "/" + hex_encode(device);  // a name is never a path
+  // A name is never a path, and may be longer than those of files in another spelling.
+  return updates_path() + "/" + hex_encode(sha256(device));
 }
 
 size_t Coordinator::target() const {
@@ -212,13 +214,10 @@ json Coordinator::parts_json(const Parts& parts) {
   return document;
 }
 
-Coordinator::Parts Coordinator::parts_of(const json& document) {
+Result<Coordinator::Parts> Coordinator::parts_of(const json& document) {
   Parts parts;
   for (const auto& [hex, part] : document.items()) {
-    std::string name;
-    for (size_t i = 0; i + 1 < hex.size(); i += 2) {
-      name += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
-    }
+    SKERRY_ASSIGN(const std::string name, hex_decode(hex));
     parts[name] = static_cast<Part>(part.get<int>());
   }
   return parts;
@@ -255,7 +254,7 @@ Result<void> Coordinator::restore() {
   if (state.contains("proposed")) {
     phase_ = Phase::kEvaluating;
     report_ = report_of(state["proposed"]);
-    evaluators_ = parts_of(state.value("evaluators", json::object()));
+    SKERRY_ASSIGN(evaluators_, parts_of(state.value("evaluators", json::object())));
     accuracies_ = state.value("accuracies", std::vector<double>());
     SKERRY_ASSIGN(proposed_, read_model(rounds_ + 1));
   }
@@ -263,7 +262,7 @@ Result<void> Coordinator::restore() {
   SKERRY_TRY(sweep());
   // Who takes part is in the state; who has sent an update, in the folder.
   SKERRY_TRY(io::make_directories(files_, updates_path()));
-  devices_ = parts_of(state.value("devices", json::object()));
+  SKERRY_ASSIGN(devices_, parts_of(state.value("devices", json::object())));
   for (auto& [name, part] : devices_) {
     if (part == Part::kOut || part == Part::kNotDrawn) continue;
     part = io::exists(files_, update_path(name)) ? Part::kUploaded : Part::kTraining;
@@ -301,8 +300,7 @@ Result<Task> Coordinator::ask_to_train(const std::string& device, double now_s) 
   const auto found = devices_.find(device);
   if (found == devices_.end()) {
     if (plan_.population == 0 && devices_.size() >= target()) return Task{};
-    const double drawn = static_cast<double>(random_.next() >> 11) * 0x1p-53;
-    const bool takes_part = drawn < share();
+    const bool takes_part = random_.uniform() < share();
     devices_[device] = takes_part ? Part::kTraining : Part::kNotDrawn;
     if (!began_s_) began_s_ = now_s;
     SKERRY_TRY(save());

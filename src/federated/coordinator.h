@@ -92,7 +92,7 @@ class Coordinator {
   using Parts = std::map<std::string, Part>;
 
   static nlohmann::json parts_json(const Parts& parts);
-  static Parts parts_of(const nlohmann::json& document);
+  static Result<Parts> parts_of(const nlohmann::json& document);
   Coordinator(io::Files& files, std::string directory, Plan plan, io::Random& random)
       : files_(files), directory_(std::move(directory)), plan_(std::move(plan)), random_(random) {}
 

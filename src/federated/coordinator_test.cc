@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "io/fault_files.h"
+#include "io/test_directory.h"
 
 namespace skerry::federated {
 namespace {
@@ -46,6 +47,21 @@ class Rounds : public testing::Test {
   Plan plan_{.rounds = 3, .wanted = 2, .over_selection = 1.5, .quorum = 1, .deadline_s = 100};
   std::unique_ptr<Coordinator> coordinator_;
 };
+
+TEST_F(Rounds, DevicesMayHaveTheLongestNamesThatThingsHave) {
+  const io::ScratchDirectory folder;
+  io::RealFiles files;
+  const std::string name(128, 'd');
+  const auto again = [&] {
+    auto opened = Coordinator::open(files, folder.path("learn"), plan_, {0, 0}, random_);
+    ASSERT_TRUE(opened) << opened.error().message();
+    coordinator_ = std::move(*opened);
+  };
+  again();
+  ASSERT_TRUE(upload(name, join(name), {2, 0}));
+  again();
+  EXPECT_EQ(coordinator_->answered(), 1u);
+}
 
 TEST_F(Rounds, EndWithAsManyUpdatesAsAreWanted) {
   open();

@@ -128,8 +128,8 @@ void Accountant::restore(std::vector<double> spent) {
 void add_noise(Vector& vector, double deviation, io::Random& random) {
   if (deviation <= 0) return;
   for (float& value : vector) {
-    const double u = (static_cast<double>(random.next() >> 11) + 1) * 0x1p-53;  // (0, 1]
-    const double v = static_cast<double>(random.next() >> 11) * 0x1p-53;
+    const double u = 1 - random.uniform();  // (0, 1]
+    const double v = random.uniform();
     const double normal = std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v);
     value = static_cast<float>(static_cast<double>(value) + deviation * normal);
   }

@@ -46,8 +46,8 @@ int8_t rounded(float value, float scale, io::Random& random) {
   if (scale <= 0) return 0;
   const double exact = static_cast<double>(value) / static_cast<double>(scale);
   const double below = std::floor(exact);
-  const double drawn = static_cast<double>(random.next() >> 11) * 0x1p-53;
-  return static_cast<int8_t>(std::clamp(below + (drawn < exact - below ? 1 : 0), -127.0, 127.0));
+  const double up = random.uniform() < exact - below ? 1 : 0;
+  return static_cast<int8_t>(std::clamp(below + up, -127.0, 127.0));
 }
 
 void add_bytes(const Vector& values, io::Random& random, std::vector<Tensor>& tensors) {

@@ -17,7 +17,6 @@ namespace skerry::fleet {
 namespace {
 
 constexpr std::string_view kS3 = "s3://";
-constexpr std::string_view kGreengrass = "greengrass:";
 constexpr std::string_view kDocker = "docker:";
 // A deployment that can lead to more versions than this is a mistake.
 constexpr size_t kMaxClosure = 10'000;
@@ -69,8 +68,8 @@ Result<std::optional<formats::ArtifactPlace>> place_of(Store& store, ArtifactSto
     }
     if (!stored) return fail(stored.error());
     name = std::move(*stored);
-  } else if (artifact.uri.starts_with(kGreengrass)) {
-    SKERRY_ASSIGN(name, parse_artifact_name(artifact.uri.substr(kGreengrass.size())));
+  } else if (artifact.uri.starts_with(ArtifactName::kScheme)) {
+    SKERRY_ASSIGN(name, parse_artifact_name(artifact.uri.substr(ArtifactName::kScheme.size())));
     if (!artifacts.contains(name.sha256)) {
       return fail(Code::kInvalidArgument,
                   artifact.uri + " does not exist in this artifact store: upload it first");
@@ -102,11 +101,7 @@ std::string not_available(const ComponentName& name, const std::string& range,
 }  // namespace
 
 std::string base64_of_hex(std::string_view hex) {
-  std::string bytes;
-  for (size_t i = 0; i + 1 < hex.size(); i += 2) {
-    bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
-  }
-  return base64_encode(bytes);
+  return base64_encode(hex_decode(hex).value_or(""));
 }
 
 Result<ArtifactName> parse_artifact_name(std::string_view text) {
@@ -253,9 +248,9 @@ Result<DownloadSize> download_size(Store& store, const formats::Manifest& manife
   DownloadSize size;
   for (const formats::Artifact& artifact : manifest.artifacts) {
     std::optional<int64_t> bytes;
-    if (artifact.uri.starts_with(kGreengrass)) {
+    if (artifact.uri.starts_with(ArtifactName::kScheme)) {
       SKERRY_ASSIGN(const ArtifactName name,
-                    parse_artifact_name(artifact.uri.substr(kGreengrass.size())));
+                    parse_artifact_name(artifact.uri.substr(ArtifactName::kScheme.size())));
       SKERRY_ASSIGN(bytes, content_bytes(store, name.sha256));
     }
     size.bytes += bytes.value_or(0);

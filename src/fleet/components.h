@@ -23,7 +23,8 @@ struct ArtifactName {
   std::string sha256;
   std::string file_name;
 
-  std::string uri() const { return "greengrass:" + sha256 + "/" + file_name; }
+  std::string uri() const { return std::string(kScheme) + sha256 + "/" + file_name; }
+  static constexpr std::string_view kScheme = "greengrass:";
 };
 // Of SHA256HEX/FILENAME; kInvalidArgument on anything else.
 Result<ArtifactName> parse_artifact_name(std::string_view text);

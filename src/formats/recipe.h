@@ -33,6 +33,9 @@ struct Dependency {
   DependencyType type = DependencyType::kHard;
 };
 
+// Of the control plane's own store: where components are published to.
+inline constexpr const char* kArtifactBucket = "skerry-artifacts";
+
 struct Artifact {
   std::string uri;
   Unarchive unarchive = Unarchive::kNone;

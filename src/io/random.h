@@ -14,7 +14,8 @@ class Random {
   virtual void fill(void* bytes, size_t size) = 0;
 
   uint64_t next();
-  uint64_t below(uint64_t limit) { return next() % limit; }  // limit > 0
+  uint64_t below(uint64_t limit) { return next() % limit; }                 // limit > 0
+  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }  // [0, 1)
   // `length` characters of A–Z0–9, 5.17 bits each; for tokens and identifiers.
   std::string token(size_t length);
   // A version 4 UUID in lower case.

@@ -63,7 +63,7 @@ io::Task<void> Client::run() {
       log::warn("learn", "no work came of this", {{"error", wait_s.error().message()}});
     }
     // Not all at once, where the server has just come back.
-    const double jitter = 0.5 + static_cast<double>(env_.random.next() >> 11) * 0x1p-53;
+    const double jitter = 0.5 + env_.random.uniform();
     const double seconds = (wait_s ? *wait_s : kAfterFailureS) * jitter;
     co_await io::sleep(env_.loop, static_cast<int64_t>(seconds * 1000));
   }
@@ -215,9 +215,11 @@ Result<federated::Evaluation> Client::tried(const Work& work) {
   SKERRY_TRY(check(options_.policy, work.task, opened->split.training.size()));
   SKERRY_ASSIGN(const auto found, opened->learner->evaluate(*work.parameters, *opened->batches,
                                                             opened->split.validation));
-  return federated::Evaluation{.rows = static_cast<double>(found.rows),
-                               .correct = static_cast<double>(found.correct),
-                               .loss = found.loss};
+  federated::Evaluation evaluation{.rows = static_cast<double>(found.rows),
+                                   .correct = static_cast<double>(found.correct),
+                                   .loss = found.loss};
+  apply(options_.policy, evaluation);
+  return evaluation;
 }
 
 }  // namespace skerry::learner

@@ -228,5 +228,12 @@ TEST_F(Device, TriesAModelOnRowsThatItDoesNotTrainOn) {
   EXPECT_TRUE(uploads_.empty());
 }
 
+TEST_F(Device, TellsNoCountsWhenItTriesAModelEither) {
+  task_.kind = Task::Kind::kEvaluate;
+  ASSERT_TRUE(work({.tells_counts = false}));
+  EXPECT_EQ(evaluation_["rows"], 1);
+  EXPECT_EQ(evaluation_["loss"], 0);
+}
+
 }  // namespace
 }  // namespace skerry::learner

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 namespace skerry::learner {
 namespace {
@@ -70,6 +71,13 @@ void apply(const LocalPolicy& policy, federated::Update& update) {
   update.examples = 1;
   update.steps = 1;
   update.loss = 0;
+}
+
+void apply(const LocalPolicy& policy, federated::Evaluation& evaluation) {
+  if (policy.tells_counts) return;
+  // In whole percents: a fraction would tell of how many rows it is one.
+  const double share = evaluation.rows > 0 ? evaluation.correct / evaluation.rows : 0;
+  evaluation = {.rows = 1, .correct = std::round(share * 100) / 100, .loss = 0};
 }
 
 Result<void> check_outgoing(const LocalPolicy& policy, const federated::TaskMessage& task,

@@ -25,6 +25,7 @@ struct LocalPolicy {
 Result<void> check(const LocalPolicy& policy, const federated::TaskMessage& task, size_t rows);
 // Takes away what does not leave the device.
 void apply(const LocalPolicy& policy, federated::Update& update);
+void apply(const LocalPolicy& policy, federated::Evaluation& evaluation);
 // The last look at what is about to be sent, as the server will read it. kPermissionDenied where it
 // is more than the policy allows.
 Result<void> check_outgoing(const LocalPolicy& policy, const federated::TaskMessage& task,

@@ -40,6 +40,20 @@ TEST(Policies, ClipAndKeepCountsToThemselvesWhateverTheServerAsks) {
   EXPECT_FALSE(check_outgoing(policy, task, federated::encode(update)));
 }
 
+TEST(Policies, AnEvaluationTellsNoCountsEither) {
+  federated::Evaluation told{.rows = 37, .correct = 25, .loss = 0.7};
+  apply({}, told);
+  EXPECT_EQ(told.rows, 37);
+  EXPECT_EQ(told.loss, 0.7);
+  apply({.tells_counts = false}, told);
+  EXPECT_EQ(told.rows, 1);
+  EXPECT_EQ(told.correct, 0.68);
+  EXPECT_EQ(told.loss, 0);
+  federated::Evaluation nothing;
+  apply({.tells_counts = false}, nothing);
+  EXPECT_EQ(nothing.correct, 0);
+}
+
 TEST(Policies, TheLastLookHoldsTheServersLimitToo) {
   const TaskMessage task{.parameters = 2, .local = {.clip = 1}};
   EXPECT_FALSE(check_outgoing({}, task, federated::encode(Update{.delta = {3, 4}})));

@@ -158,6 +158,28 @@ double result_error(const WeightedLayer& layer, const InputProducts& products,
   return sum;
 }
 
+TEST(StaticQuantisation, LayersOfOneNameAreSeenApart) {
+  Network network;
+  Graph& graph = *network.graph;
+  Value& x =
+      graph.add_input("x", {DataType::kFp32, graph::fixed_shape(std::vector<int64_t>{2, 3})});
+  const auto layer = [&](Value* from, std::vector<int64_t> shape, const char* made) {
+    return graph
+        .add_node({.op = "MatMul",
+                   .name = "same",
+                   .inputs = {from, network.weights(std::move(shape), 1)},
+                   .outputs = {made}})
+        .output(0);
+  };
+  graph.add_output(*layer(layer(&x, {3, 40}, "wide"), {40, 2}, "y"));
+  graph::TypeInference inference;
+  ASSERT_TRUE(inference.infer(graph));
+  const auto products = observe_products(graph, samples(4, {2, 3}));
+  ASSERT_TRUE(products) << products.error().message();
+  EXPECT_EQ(products->at("wide").width, 3u);
+  EXPECT_EQ(products->at("y").width, 40u);
+}
+
 // Over data that it has not seen, too; of groups, windows and matrices.
 TEST(StaticQuantisation, RoundingByTheResultsLosesLessThanTheNearest) {
   const auto graph = Network().build();
@@ -176,7 +198,7 @@ TEST(StaticQuantisation, RoundingByTheResultsLosesLessThanTheNearest) {
       const IntegerWeights nearest =
           round_weights(*layer->weights, layer->axis, per_channel, largest);
       IntegerWeights rounded = nearest;
-      round_by_products(*layer, products->at(node->name()), largest, rounded);
+      round_by_products(*layer, products->at(node->output(0)->name()), largest, rounded);
       for (size_t i = 0; i < rounded.numbers.size(); ++i) {
         ASSERT_LE(std::abs(rounded.numbers[i] - nearest.numbers[i]), 1);
         ASSERT_LE(std::abs(rounded.numbers[i]), largest);
@@ -187,8 +209,8 @@ TEST(StaticQuantisation, RoundingByTheResultsLosesLessThanTheNearest) {
             rounded.error[i],
             static_cast<double>(rounded.numbers[i]) * scale - layer->weights->as<float>()[i], 1e-6);
       }
-      const InputProducts& seen = products->at(node->name());
-      const InputProducts& others = unseen->at(node->name());
+      const InputProducts& seen = products->at(node->output(0)->name());
+      const InputProducts& others = unseen->at(node->output(0)->name());
       const double part =
           result_error(*layer, seen, rounded.error) / result_error(*layer, seen, nearest.error);
       EXPECT_LE(part, 1.001);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/encoding.h"
 #include "test_paths.h"
 
 namespace skerry::rpc {
@@ -16,22 +17,14 @@ struct Exchange {
   std::string from_server;  // all that followed before the client's next frame
 };
 
-inline std::string hex_decode(const std::string& hex) {
-  std::string bytes;
-  for (size_t i = 0; i + 1 < hex.size(); i += 2) {
-    bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
-  }
-  return bytes;
-}
-
 // Lines "C HEX" and "S HEX", comments with '#'.
 inline std::vector<Exchange> read_session(const std::string& name) {
   std::ifstream file(SKERRY_SOURCE_DIR "/tests/data/golden/" + name);
   EXPECT_TRUE(file) << name;
   std::vector<Exchange> session;
   for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("C ")) session.push_back({hex_decode(line.substr(2)), {}});
-    if (line.starts_with("S ")) session.back().from_server += hex_decode(line.substr(2));
+    if (line.starts_with("C ")) session.push_back({*hex_decode(line.substr(2)), {}});
+    if (line.starts_with("S ")) session.back().from_server += *hex_decode(line.substr(2));
   }
   return session;
 }

@@ -29,6 +29,9 @@ struct Subject {
   // What else a package has; ".meta" stands for the file of that kind that is called as the model.
   std::vector<std::string> more_files;
 };
+void PrintTo(const Subject& subject, std::ostream* out) {
+  *out << subject.name;
+}
 
 std::vector<Subject> subjects() {
   return {

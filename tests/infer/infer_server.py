@@ -50,7 +50,8 @@ class Server:
     def __init__(self, directory, *options, onnxruntime=CACHE / "onnxruntime/lib/libonnxruntime.so", **process):
         self.socket = directory / "infer.sock"
         self.process = subprocess.Popen(
-            [PROGRAM, "serve", "--socket", self.socket, "--http-port", "0", "--json", "--runtime", "null",
+            # It ends with the test, whatever ends that: vendors' libraries run in it, too.
+            ["setpriv", "--pdeathsig", "KILL", PROGRAM, "serve", "--socket", self.socket, "--http-port", "0", "--json", "--runtime", "null",
              "--runtime", f"onnxruntime={onnxruntime}", *options],
             stdout=subprocess.PIPE, text=True, **process)
         ready = json.loads(self.process.stdout.readline())

@@ -14,7 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kBucket = "skerry-artifacts";
 constexpr uint64_t kMostManifestBytes = 1 << 20;
 constexpr size_t kDateCharacters = 10;  // of "2026-11-27T…"
 
@@ -23,9 +22,10 @@ Result<std::string> artifact_of(const ComponentVersion& component, const std::st
   SKERRY_ASSIGN(const auto recipe, formats::parse_recipe(component.recipe_json));
   for (const formats::Manifest& manifest : recipe.manifests) {
     for (const formats::Artifact& artifact : manifest.artifacts) {
-      if (artifact.file_name() != file || !artifact.uri.starts_with("greengrass:")) continue;
+      if (artifact.file_name() != file || !artifact.uri.starts_with(ArtifactName::kScheme))
+        continue;
       SKERRY_ASSIGN(const auto name,
-                    parse_artifact_name(std::string_view(artifact.uri).substr(11)));
+                    parse_artifact_name(artifact.uri.substr(ArtifactName::kScheme.size())));
       return name.sha256;
     }
   }
@@ -62,7 +62,7 @@ formats::ModelProvenance provenance_of(const Training& training, const formats::
 
 ArtifactObject object_of(const Training& training, const std::string& file,
                          const SealedContent& content, int64_t now_ms) {
-  return {.bucket = kBucket,
+  return {.bucket = formats::kArtifactBucket,
           .key = training.component.str() + "/" + training.version + "/" + training.id + "/" + file,
           .sha256 = content.sha256,
           .size_bytes = content.size_bytes,

@@ -96,7 +96,7 @@ Result<TaskMessage> TrainingRun::ask(const std::string& device, double now_s) {
 }
 
 std::string TrainingRun::part_path(const std::string& device, size_t attempt) const {
-  return setup_.directory + "/parts/" + std::to_string(attempt) + "-" + hex_encode(device);
+  return setup_.directory + "/parts/" + std::to_string(attempt) + "-" + hex_encode(sha256(device));
 }
 
 Result<TrainingRun::Received> TrainingRun::received(const std::string& device, size_t attempt) {

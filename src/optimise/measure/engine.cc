@@ -8,6 +8,14 @@
 
 namespace skerry::optimise {
 
+EngineSpec parse_engine(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos) return {.name = text};
+  const std::filesystem::path library = text.substr(equals + 1);
+  return {.name = text.substr(0, equals),
+          .library = std::filesystem::absolute(library).lexically_normal()};
+}
+
 Result<Engine> Engine::load(const std::string& path, const EngineSpec& spec, size_t threads) {
   Engine engine;
   if (spec.name == "reference") {

@@ -16,6 +16,9 @@ struct EngineSpec {
   std::string library;  // its shared library; "" where it needs none
 };
 
+// "NAME" or "NAME=LIBRARY"; a library's path is taken from the current folder.
+EngineSpec parse_engine(const std::string& text);
+
 class Engine {
  public:
   // The model is the user's own: no digest is asked for.

@@ -11,7 +11,7 @@
 namespace skerry::optimise {
 namespace {
 
-constexpr size_t kMaxWidth = 1024;     // 8 MB of sums
+constexpr size_t kMaxSums = 1 << 20;   // of a layer, all groups together: 8 MB
 constexpr size_t kRowsOfASample = 16;  // of what a layer sees of it
 constexpr double kRidge = 1e-3;        // of the mean diagonal: rows are few
 constexpr int kMaxRounds = 8;          // over all weights of a channel
@@ -125,10 +125,11 @@ Result<LayerProducts> observe_products(const graph::Graph& graph, std::span<cons
   std::unordered_multimap<const Value*, WeightedLayer> readers;
   for (const auto& node : graph.nodes()) {
     const auto layer = weighted_layer(*node);
-    if (!layer || width_of(*layer) > kMaxWidth) continue;
+    if (!layer) continue;
     InputProducts products{.groups = groups_of(*layer), .width = width_of(*layer)};
+    if (products.groups * products.width > kMaxSums / products.width) continue;
     products.sums.assign(products.groups * products.width * products.width, 0);
-    all.emplace(node->name(), std::move(products));
+    all.emplace(node->output(0)->name(), std::move(products));
     readers.emplace(node->input(0), *layer);
   }
   const auto observe = [&](const Value& value, const graph::Array& array) {
@@ -138,7 +139,7 @@ Result<LayerProducts> observe_products(const graph::Graph& graph, std::span<cons
     if (!std::ranges::all_of(numbers, [](double x) { return std::isfinite(x); })) return;
     for (auto at = first; at != last; ++at) {
       const WeightedLayer& layer = at->second;
-      InputProducts& products = all.at(layer.node->name());
+      InputProducts& products = all.at(layer.node->output(0)->name());
       if (layer.node->op() == "Conv") {
         add_rows_of_image(layer, products, array, numbers);
       } else {

@@ -23,7 +23,8 @@ struct InputProducts {
     return sums[(group * width + i) * width + k] / static_cast<double>(count);
   }
 };
-using LayerProducts = std::unordered_map<std::string, InputProducts>;  // by the layer's name
+// By the name of what the layer makes, of which a graph has one each; those of nodes may be empty.
+using LayerProducts = std::unordered_map<std::string, InputProducts>;
 
 // Layers that are too wide for it are left out. The graph is one that calibrate() takes.
 Result<LayerProducts> observe_products(const graph::Graph& graph, std::span<const Sample> samples);

@@ -199,7 +199,7 @@ class Quantiser {
     IntegerWeights weights =
         round_weights(*layer.weights, layer.axis, options_.per_channel, largest);
     if (options_.products == nullptr) return weights;
-    const auto found = options_.products->find(layer.node->name());
+    const auto found = options_.products->find(layer.node->output(0)->name());
     if (found != options_.products->end()) {
       round_by_products(layer, found->second, largest, weights);
     }

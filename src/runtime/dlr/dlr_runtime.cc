@@ -12,8 +12,10 @@
 #include <optional>
 #include <utility>
 
+#include "io/temporary_folder.h"
 #include "runtime/dlr/dlr_library.h"
 #include "runtime/dlr/neo_graph.h"
+#include "runtime/dlr/neo_types.h"
 #include "runtime/memory_file.h"
 
 namespace skerry::runtime {
@@ -60,33 +62,11 @@ Result<NeoFiles> find_files(const ModelSource& source) {
                           files.params.empty() ? ".params" : ".so"));
 }
 
-// A folder that nobody else can enter, gone with this.
-class PrivateFolder {
- public:
-  static Result<PrivateFolder> make() {
-    std::error_code error;
-    std::string path = fs::temp_directory_path(error) / "skerry-dlr-XXXXXX";
-    if (!error && ::mkdtemp(path.data()) != nullptr) return PrivateFolder(std::move(path));
-    return fail(errno_error("make the folder", path, error ? error.value() : errno));
-  }
-  PrivateFolder(PrivateFolder&& other) noexcept : path_(std::exchange(other.path_, "")) {}
-  PrivateFolder& operator=(PrivateFolder&&) = delete;
-  ~PrivateFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-
-  const std::string& path() const { return path_; }
-  Result<void> link(const std::string& name, const MemoryFile& file) const {
-    const std::string at = path_ + "/" + name;
-    if (::symlink(file.path().c_str(), at.c_str()) == 0) return {};
-    return fail(errno_error("symlink", at, errno));
-  }
-
- private:
-  explicit PrivateFolder(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
+Result<void> link(const io::TemporaryFolder& folder, const char* name, const MemoryFile& file) {
+  const std::string at = folder.path(name);
+  if (::symlink(file.path().c_str(), at.c_str()) == 0) return {};
+  return fail(errno_error("symlink", at, errno));
+}
 
 // Whether the shared object has what the graph calls; DLR says less where it has not.
 Result<void> check_functions(const std::string& object, const NeoGraph& graph) {
@@ -197,12 +177,9 @@ class DlrRuntime : public Runtime {
   std::string_view name() const override { return "dlr"; }
   std::string version() const override { return lib_->version(); }
   Capabilities capabilities() const override {
-    return {.several_files = true,
-            .empty_tensors = false,
-            .counts_memory = true,
-            .types = {DataType::kInt8, DataType::kInt16, DataType::kInt32, DataType::kInt64,
-                      DataType::kUint8, DataType::kUint16, DataType::kUint32, DataType::kUint64,
-                      DataType::kFp16, DataType::kFp32, DataType::kFp64}};
+    Capabilities can{.several_files = true, .empty_tensors = false, .counts_memory = true};
+    for (const NeoType& type : kNeoTypes) can.types.push_back(type.ours);
+    return can;
   }
   Result<std::unique_ptr<Model>> load(const ModelSource& source,
                                       const LoadOptions& options) override {
@@ -212,8 +189,6 @@ class DlrRuntime : public Runtime {
   }
 
  private:
-  using DataType = tensor::DataType;
-
   static Result<MemoryFile> copy(const ModelSource& source, const std::string& path,
                                  const LoadOptions& options) {
     SKERRY_ASSIGN(ModelFile file, source.open(path, options.max_file_bytes));
@@ -241,11 +216,11 @@ Result<std::unique_ptr<Model>> DlrRuntime::load_verified(const ModelSource& sour
   SKERRY_TRY(check_shared_object(object.bytes()));
   SKERRY_ASSIGN(const MemoryFile graph_text, MemoryFile::copy_of(graph.text));
 
-  SKERRY_ASSIGN(const PrivateFolder folder, PrivateFolder::make());
-  SKERRY_TRY(folder.link("compiled_model.json", graph_text));
-  SKERRY_TRY(folder.link("compiled.params", params));
-  SKERRY_TRY(folder.link("compiled.so", object));
-  SKERRY_TRY(check_functions(folder.path() + "/compiled.so", graph));
+  SKERRY_ASSIGN(const auto folder, io::TemporaryFolder::make("skerry-dlr"));
+  SKERRY_TRY(link(folder, "compiled_model.json", graph_text));
+  SKERRY_TRY(link(folder, "compiled.params", params));
+  SKERRY_TRY(link(folder, "compiled.so", object));
+  SKERRY_TRY(check_functions(folder.path("compiled.so"), graph));
   auto model = std::make_unique<DlrModel>(lib_, std::move(graph), object.bytes().size());
   SKERRY_TRY(model->create(folder.path(), options.threads));
   return model;

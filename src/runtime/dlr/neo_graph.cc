@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -13,6 +12,7 @@
 #include <set>
 
 #include "runtime/dlr/neo_params.h"
+#include "runtime/dlr/neo_types.h"
 
 namespace skerry::runtime {
 namespace {
@@ -23,21 +23,8 @@ using tensor::DataType;
 constexpr size_t kMaxNodes = 100'000;
 constexpr size_t kMaxRank = 32;
 
-struct TypeName {
-  std::string_view theirs;
-  DataType ours;
-};
-constexpr std::array<TypeName, 11> kTypes = {{{"float32", DataType::kFp32},
-                                              {"float64", DataType::kFp64},
-                                              {"float16", DataType::kFp16},
-                                              {"int8", DataType::kInt8},
-                                              {"int16", DataType::kInt16},
-                                              {"int32", DataType::kInt32},
-                                              {"int64", DataType::kInt64},
-                                              {"uint8", DataType::kUint8},
-                                              {"uint16", DataType::kUint16},
-                                              {"uint32", DataType::kUint32},
-                                              {"uint64", DataType::kUint64}}};
+// Deeper than any graph goes; what is deeper would exhaust the stack of whoever prints it.
+constexpr int kMaxDepth = 16;
 
 // Caught in read_neo_graph(), as nlohmann's exceptions are.
 struct Wrong {
@@ -157,8 +144,8 @@ class Reader {
 
   static DataType type_of(const json& name) {
     const std::string text = name;
-    const auto* known = std::ranges::find(kTypes, text, &TypeName::theirs);
-    if (known != kTypes.end()) return known->ours;
+    const auto* known = std::ranges::find(kNeoTypes, text, &NeoType::name);
+    if (known != kNeoTypes.end()) return known->ours;
     throw Wrong{Code::kUnsupported, fmt::format("element type '{}' is not supported", text)};
   }
 
@@ -229,15 +216,22 @@ void name_outputs(const json& meta, NeoGraph& graph) {
               fmt::format("it is compiled for '{}'; compile it for a CPU", device)};
 }
 
+json parse(std::string_view text) {
+  return json::parse(text, [](int depth, json::parse_event_t, const json&) {
+    need(depth <= kMaxDepth, "it is nested more than {} deep", kMaxDepth);
+    return true;
+  });
+}
+
 }  // namespace
 
 Result<NeoGraph> read_neo_graph(std::string_view text, std::string_view params,
                                 std::string_view meta) {
   SKERRY_ASSIGN(const NeoParams weights, read_neo_params(params));
   try {
-    const json document = json::parse(text);
+    const json document = parse(text);
     NeoGraph graph = Reader(document, weights).read();
-    name_outputs(meta.empty() ? json::object() : json::parse(meta), graph);
+    name_outputs(meta.empty() ? json::object() : parse(meta), graph);
     graph.text = document.dump();
     return graph;
   } catch (const json::exception& e) {

@@ -2,35 +2,17 @@
 #include "runtime/dlr/neo_params.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <optional>
+
+#include "runtime/dlr/neo_types.h"
 
 namespace skerry::runtime {
 namespace {
 
-using tensor::DataType;
-
 constexpr uint64_t kListMagic = 0xF7E58D4F05049CB7;
 constexpr uint64_t kTensorMagic = 0xDD5E40F096B4A13F;
 constexpr int32_t kMaxRank = 32;
-
-struct TypeCode {
-  uint8_t kind;  // 0 signed, 1 unsigned, 2 float
-  uint8_t bits;
-  DataType ours;
-};
-constexpr std::array<TypeCode, 11> kTypes = {{{2, 32, DataType::kFp32},
-                                              {2, 64, DataType::kFp64},
-                                              {2, 16, DataType::kFp16},
-                                              {0, 8, DataType::kInt8},
-                                              {0, 16, DataType::kInt16},
-                                              {0, 32, DataType::kInt32},
-                                              {0, 64, DataType::kInt64},
-                                              {1, 8, DataType::kUint8},
-                                              {1, 16, DataType::kUint16},
-                                              {1, 32, DataType::kUint32},
-                                              {1, 64, DataType::kUint64}}};
 
 // Reads from the front; what lies behind the end reads as 0 and is remembered.
 class Cursor {
@@ -69,8 +51,9 @@ std::optional<NeoParam> read_tensor(Cursor& file) {
   const auto bits = file.number<uint8_t>();
   const auto lanes = file.number<uint16_t>();
   const auto* known = std::ranges::find_if(
-      kTypes, [&](const TypeCode& each) { return each.kind == kind && each.bits == bits; });
-  if (!file.ok() || rank < 0 || rank > kMaxRank || lanes != 1 || known == kTypes.end()) return {};
+      kNeoTypes, [&](const NeoType& each) { return each.kind == kind && each.bits == bits; });
+  if (!file.ok() || rank < 0 || rank > kMaxRank || lanes != 1 || known == kNeoTypes.end())
+    return {};
   NeoParam param{known->ours, {}};
   for (int32_t i = 0; i < rank; ++i) param.shape.push_back(file.number<int64_t>());
   const auto size = file.number<uint64_t>();
