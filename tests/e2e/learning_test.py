@@ -22,22 +22,11 @@ from testbed import wait_for
 
 GROUP = "lab"
 COMPONENT = "com.example.clothes"
-ENGINE = f"onnxruntime={testbed.CACHE}/onnxruntime/lib/libonnxruntime.so"
 DEVICES = 4
 ROWS = 300  # of each device
 
 
-class Learner(testbed.Program):
-    def __init__(self, bed, thing, rows, labels, *options):
-        super().__init__(f"skerry-learn of {thing}", bed.directory / f"{thing}-learn.log")
-        self.bed, self.thing, self.options = bed, thing, options
-        self.data = f"clothes={rows},{labels}"
-
-    def start(self):
-        device = self.bed.device(self.thing)
-        self.launch([self.bed.program("skerry-learn"), "--config", device.config_path, "--dir", device.directory / "learn",
-                     "--data", self.data, "--divide", "255", "--engine", ENGINE, "--log-level", "debug", *self.options])
-
+class Learner(demo.Learner):
     def logged(self, text):
         return self.log_path.exists() and text in self.log_path.read_text(errors="replace")
 
@@ -69,13 +58,8 @@ class Learning(unittest.TestCase):
         device = self.bed.device(thing)
         if not device.config_path.exists():
             device.provision("--group", GROUP)
-        picked = np.random.default_rng(index)
-        kinds = picked.permutation(10)[:5]
-        likely = np.where(np.isin(self.labels[:20000], kinds), 9.0, 1.0)
-        rows = picked.choice(20000, ROWS, replace=False, p=likely / likely.sum())
-        np.save(device.directory / "images.npy", self.images[rows].reshape(-1, 1, 28, 28))
-        np.save(device.directory / "labels.npy", self.labels[rows].astype(np.int64))
-        return Learner(self.bed, thing, device.directory / "images.npy", device.directory / "labels.npy", *options)
+        rows = demo.rows_of(index, self.labels, rows=ROWS, kinds=5)
+        return Learner(self.bed, thing, self.images[rows], self.labels[rows], "--log-level", "debug", *options)
 
     def publish(self):
         service = self.bed.directory / "infer.yaml"
