@@ -47,7 +47,9 @@ class Repair(e2e.EndToEnd):
         self.assertTrue(self.log_has("records are lost", log_start))
         testbed.wait_for("all components are back", lambda: self.device.components() == self.whole, 120,
                          alive=[self.device])
-        self.assertEqual(self.fleet.cli("status", "--device", THING)["status"], "HEALTHY")
+        # They are back before the deployment that brings them has ended.
+        testbed.wait_for("the fleet knows that nothing is missing",
+                         lambda: self.fleet.cli("status", "--device", THING)["status"] == "HEALTHY", 120, alive=[self.device])
         # For good: another start finds it in order.
         self.device.stop()
         start = self.device.log_size()
