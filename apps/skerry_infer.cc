@@ -17,6 +17,7 @@
 #include "serve/client.h"
 #include "serve/runtime_list.h"
 #include "serve/server.h"
+#include "serve/token.h"
 #include "serve/trial_process.h"
 
 namespace skerry::serve {
@@ -38,6 +39,8 @@ Examples:
   skerry-infer load --socket /run/infer.sock vad ./vad-model-2 --label canary
   skerry-infer policy --socket /run/infer.sock vad --canary 10
   curl -s localhost:8000/v2/models/vad
+  skerry-infer token
+  skerry-infer serve --http-port 8000 --http-address 0.0.0.0 --access access.json --runtime null
 
 Exit codes: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong command line,
 3 no server could be reached.)";
@@ -152,6 +155,10 @@ void add_serve(CLI::App& app, Arguments& arguments) {
       ->check(CLI::Range(0, 86'400));
   serve->add_flag("--repository-over-tcp", server.repository_over_tcp,
                   "Allow loading, unloading and settings through TCP too");
+  serve->add_option("--access", server.access_file,
+                    "JSON file that says which tokens and users may do what, and how often "
+                    "(docs/data/access.md); SIGHUP reads it again. Without it TCP may not change "
+                    "the server, and the Unix socket may do everything");
   arguments.log.add_to(*serve);
   serve->add_flag("--json", arguments.as_json, "Print the ready line as JSON");
 }
@@ -247,6 +254,15 @@ void add_runtime_commands(CLI::App& app, Arguments& arguments) {
   for (CLI::App* command : {runtimes, trial}) {
     command->add_option("--runtime", arguments.runtimes, "NAME=PATH of a runtime's library");
   }
+}
+
+void add_token(CLI::App& app, Arguments& arguments) {
+  CLI::App* token = app.add_subcommand(
+      "token", "Make a token for a client, and its digest for the file of --access");
+  token->add_flag("--json", arguments.as_json, "Print JSON");
+  token->footer(R"(
+The client sends the token with each request; the server's file has the digest alone:
+  {"format": 1, "clients": [{"name": "line-3", "token_sha256": "…", "allow": ["infer", "read"]}]})");
 }
 
 void add_stream(CLI::App& app, Arguments& arguments) {
@@ -554,6 +570,7 @@ int main_program(int argc, char** argv) {
   add_registry_commands(app, arguments);
   add_runtime_commands(app, arguments);
   add_stream(app, arguments);
+  add_token(app, arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -564,6 +581,10 @@ int main_program(int argc, char** argv) {
     command += " " + app.get_subcommands().front()->get_subcommands().front()->get_name();
   }
   if (command == "runtimes") return runtimes_command(arguments);
+  if (command == "token") {
+    fmt::print("{}\n", new_token(arguments.as_json));
+    return 0;
+  }
   if (command == "trial") return trial_command(arguments);
   if (command == "stream") return stream_command(arguments);
   return command == "serve" ? serve_command(arguments) : client_command(command, arguments);

@@ -10,9 +10,9 @@
 namespace {
 
 constexpr const char* kFooter = R"(
-Every method of inference.GRPCInferenceService, and grpc.health.v1. What changes the service (loads, settings) is allowed
-as the service allows it: not over its TCP address, unless it was started with --repository-over-tcp; over its Unix socket
-always, so that whoever reaches this port may do it too.
+Every method of inference.GRPCInferenceService, and grpc.health.v1. A caller may do what the service allows: one who sends
+`authorization: Bearer TOKEN` what its --access gives that token, others what it gives to strangers, as if they came to its
+TCP port. Over the service's Unix socket its limits count each caller's address; over TCP they count them together.
 Examples:
   skerry-infer-grpc --service http://127.0.0.1:8000 --port 8001
   skerry-infer-grpc --socket /run/infer.sock --address 0.0.0.0

@@ -41,9 +41,11 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Inference:
-    """One connection to a service, for one thread. `socket` is the path of its Unix socket, `url` its address."""
+    """One connection to a service, for one thread. `socket` is the path of its Unix socket, `url` its address, `token` what a
+    service with access rules knows this client by."""
 
-    def __init__(self, url="http://127.0.0.1:8000", *, socket=None, timeout_s=60.0):
+    def __init__(self, url="http://127.0.0.1:8000", *, socket=None, token=None, timeout_s=60.0):
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         if socket is not None:
             self._connection = _UnixConnection(str(socket), timeout_s)
         else:
@@ -111,7 +113,7 @@ class Inference:
         """Headers and body of a success. A kept connection that has gone stale is made anew once, before anything was read."""
         for is_last in (self._connection.sock is None, True):
             try:
-                self._connection.request(method, path, body, headers or {})
+                self._connection.request(method, path, body, self._headers | (headers or {}))
                 response = self._connection.getresponse()
                 content = response.read()
                 break

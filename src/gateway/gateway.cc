@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <expected>
 #include <thread>
 
 #include "gateway/backend.h"
@@ -55,9 +56,50 @@ StatusCode status_code(Code code) {
   return StatusCode::UNKNOWN;
 }
 
+// What a call ends with that is refused.
+struct Refusal {
+  Status status;
+  std::string retry_after_s;  // "" where trying again would not help, or nobody knows when
+
+  explicit Refusal(const Error& error) : status(status_code(error.code()), error.message()) {}
+  explicit Refusal(const net::HttpResponse& response) : Refusal(error_of(response)) {
+    retry_after_s = response.headers.get("Retry-After");
+    if (response.status == 401) {
+      status = Status(StatusCode::UNAUTHENTICATED, status.error_message());
+    }
+  }
+};
+
+template <class T>
+using Answer = std::expected<T, Refusal>;
+
+Status refused(ServerContext& context, const Refusal& refusal) {
+  if (!refusal.retry_after_s.empty()) {
+    context.AddTrailingMetadata("retry-after", refusal.retry_after_s);
+  }
+  return refusal.status;
+}
+
 Status status_of(const Result<void>& result) {
-  if (result) return Status::OK;
-  return {status_code(result.error().code()), result.error().message()};
+  return result ? Status::OK : Refusal(result.error()).status;
+}
+
+// Whom the service is asked for, as RFC 7239 has it: "ipv4:10.0.0.7:4711" → for="10.0.0.7".
+std::string forwarded(const ServerContext& context) {
+  const std::string peer = context.peer();
+  const size_t begin = peer.find(':') + 1;
+  const size_t end = std::max(begin, peer.rfind(':'));
+  const auto address = net::percent_decode(peer.substr(begin, end - begin));
+  return fmt::format("for=\"{}\"", address && !address->empty() ? *address : "unknown");
+}
+
+// The service says what the caller may do: by the caller's token and address, not by ours.
+void speak_for(const ServerContext& context, net::HttpRequest& request) {
+  request.headers.add("Forwarded", forwarded(context));
+  const auto& metadata = context.client_metadata();
+  if (const auto found = metadata.find("authorization"); found != metadata.end()) {
+    request.headers.add("Authorization", std::string(found->second.data(), found->second.size()));
+  }
 }
 
 // What the caller still waits.
@@ -128,7 +170,8 @@ class Service final : public inference::GRPCInferenceService::Service {
 
   Status ModelInfer(ServerContext* context, const inference::ModelInferRequest* in,
                     inference::ModelInferResponse* out) override {
-    return status_of(infer(*context, *in, *out));
+    const auto answered = infer(*context, *in, *out);
+    return answered ? Status::OK : refused(*context, answered.error());
   }
   // One answer for each request, in their order. A refused one says so and the stream goes on.
   Status ModelStreamInfer(ServerContext* context,
@@ -140,7 +183,7 @@ class Service final : public inference::GRPCInferenceService::Service {
       if (!answered) {
         response.mutable_infer_response()->Clear();
         response.mutable_infer_response()->set_id(request.id());
-        response.set_error_message(answered.error().message());
+        response.set_error_message(answered.error().status.error_message());
       }
       if (!stream->Write(response)) break;
     }
@@ -151,7 +194,7 @@ class Service final : public inference::GRPCInferenceService::Service {
                          inference::RepositoryIndexResponse* out) override {
     auto body = ask(*context, "POST", "/v2/repository/index",
                     in->ready() ? R"({"ready":true})" : R"({"ready":false})");
-    return status_of(body ? read_json(*body, "models", *out) : fail(std::move(body.error())));
+    return body ? status_of(read_json(*body, "models", *out)) : refused(*context, body.error());
   }
   Status RepositoryModelLoad(ServerContext* context,
                              const inference::RepositoryModelLoadRequest* in,
@@ -170,7 +213,7 @@ class Service final : public inference::GRPCInferenceService::Service {
                                   const inference::SystemSharedMemoryStatusRequest* in,
                                   inference::SystemSharedMemoryStatusResponse* out) override {
     auto body = ask(*context, "GET", region_path("system", in->name(), "status"), "");
-    return status_of(body ? read_regions(*body, *out) : fail(std::move(body.error())));
+    return body ? status_of(read_regions(*body, *out)) : refused(*context, body.error());
   }
   Status SystemSharedMemoryRegister(ServerContext* context,
                                     const inference::SystemSharedMemoryRegisterRequest* in,
@@ -188,7 +231,7 @@ class Service final : public inference::GRPCInferenceService::Service {
                                 const inference::CudaSharedMemoryStatusRequest* in,
                                 inference::CudaSharedMemoryStatusResponse* out) override {
     auto body = ask(*context, "GET", region_path("cuda", in->name(), "status"), "");
-    return status_of(body ? read_regions(*body, *out) : fail(std::move(body.error())));
+    return body ? status_of(read_regions(*body, *out)) : refused(*context, body.error());
   }
   Status CudaSharedMemoryRegister(ServerContext* context,
                                   const inference::CudaSharedMemoryRegisterRequest* in,
@@ -208,13 +251,13 @@ class Service final : public inference::GRPCInferenceService::Service {
                                  : model_path(in->model_name(), "", "/trace/setting");
     auto body = in->settings().empty() ? ask(*context, "GET", path, "")
                                        : ask(*context, "POST", path, json_of(*in));
-    return status_of(body ? read_settings(*body, true, *out) : fail(std::move(body.error())));
+    return body ? status_of(read_settings(*body, true, *out)) : refused(*context, body.error());
   }
   Status LogSettings(ServerContext* context, const inference::LogSettingsRequest* in,
                      inference::LogSettingsResponse* out) override {
     auto body = in->settings().empty() ? ask(*context, "GET", "/v2/logging", "")
                                        : ask(*context, "POST", "/v2/logging", json_of(*in));
-    return status_of(body ? read_settings(*body, false, *out) : fail(std::move(body.error())));
+    return body ? status_of(read_settings(*body, false, *out)) : refused(*context, body.error());
   }
 
  private:
@@ -239,35 +282,44 @@ class Service final : public inference::GRPCInferenceService::Service {
     return fmt::format(R"({{"parameters":{{{}}}}})", members);
   }
 
-  // The body of an answer that is a success.
-  Result<std::string> ask(const ServerContext& context, std::string method, std::string target,
-                          std::string body) const {
-    SKERRY_ASSIGN(auto response, backend_.ask({.method = std::move(method),
-                                               .target = std::move(target),
-                                               .body = std::move(body)},
-                                              time_left_ms(context), cancellation_of(context)));
-    if (response.status / 100 == 2) return std::move(response.body);
-    return fail(error_of(response));
+  Answer<net::HttpResponse> send(const ServerContext& context, net::HttpRequest request) const {
+    speak_for(context, request);
+    auto response =
+        backend_.ask(std::move(request), time_left_ms(context), cancellation_of(context));
+    if (!response) return std::unexpected(Refusal(response.error()));
+    if (response->status / 100 != 2) return std::unexpected(Refusal(*response));
+    return std::move(*response);
   }
-  Status get(const ServerContext& context, std::string path, const std::string& wrapped_in,
+  // The body of an answer that is a success.
+  Answer<std::string> ask(const ServerContext& context, std::string method, std::string target,
+                          std::string body) const {
+    auto response =
+        send(context,
+             {.method = std::move(method), .target = std::move(target), .body = std::move(body)});
+    if (!response) return std::unexpected(std::move(response.error()));
+    return std::move(response->body);
+  }
+  Status get(ServerContext& context, std::string path, const std::string& wrapped_in,
              google::protobuf::Message& out) const {
     auto body = ask(context, "GET", std::move(path), "");
-    return status_of(body ? read_json(*body, wrapped_in, out) : fail(std::move(body.error())));
+    return body ? status_of(read_json(*body, wrapped_in, out)) : refused(context, body.error());
   }
-  Status post(const ServerContext& context, std::string path, std::string body) const {
+  Status post(ServerContext& context, std::string path, std::string body) const {
     auto answer = ask(context, "POST", std::move(path), std::move(body));
-    return status_of(answer ? Result<void>() : fail(std::move(answer.error())));
+    return answer ? Status::OK : refused(context, answer.error());
   }
   bool is_true(const ServerContext& context, std::string path) const {
     return ask(context, "GET", std::move(path), "").has_value();
   }
-  Result<void> infer(const ServerContext& context, const inference::ModelInferRequest& in,
+  Answer<void> infer(const ServerContext& context, const inference::ModelInferRequest& in,
                      inference::ModelInferResponse& out) const {
-    SKERRY_ASSIGN(auto request, http_of(in));
-    SKERRY_ASSIGN(const auto response, backend_.ask(std::move(request), time_left_ms(context),
-                                                    cancellation_of(context)));
-    if (response.status != 200) return fail(error_of(response));
-    return read_answer(response, out);
+    auto request = http_of(in);
+    if (!request) return std::unexpected(Refusal(request.error()));
+    const auto response = send(context, std::move(*request));
+    if (!response) return std::unexpected(response.error());
+    const auto read = read_answer(*response, out);
+    if (!read) return std::unexpected(Refusal(read.error()));
+    return {};
   }
 
   const Backend& backend_;

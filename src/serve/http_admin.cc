@@ -146,17 +146,7 @@ Result<log::Level> log_level_of(const json& settings) {
 
 }  // namespace
 
-Result<void> HttpApi::allow_change(const net::HttpRequest& request, std::string_view what) const {
-  if (request.peer.address == "unix" || options_.repository_over_tcp) return {};
-  return fail(Code::kPermissionDenied,
-              fmt::format("{} through the Unix socket; start skerry-infer with "
-                          "--repository-over-tcp to allow it here",
-                          what));
-}
-
 io::Task<HttpResponse> HttpApi::load(Call call) {
-  auto allowed = allow_change(call.request, "models are loaded and unloaded");
-  if (!allowed) co_return error_response(allowed.error());
   auto parameters = load_parameters(call.request.body, true);
   if (!parameters) co_return error_response(parameters.error());
   auto report = co_await repository_.load(std::move(call.name), std::move(parameters->directory),
@@ -168,8 +158,6 @@ io::Task<HttpResponse> HttpApi::load(Call call) {
 }
 
 io::Task<HttpResponse> HttpApi::unload(Call call) {
-  auto allowed = allow_change(call.request, "models are loaded and unloaded");
-  if (!allowed) co_return error_response(allowed.error());
   auto parameters = load_parameters(call.request.body, false);
   if (!parameters) co_return error_response(parameters.error());
   if (parameters->version.empty()) trace_.forget(call.name);
@@ -190,7 +178,7 @@ Result<HttpResponse> HttpApi::index(const Call& call) {
   }
   json rows = json::array();
   for (const IndexEntry& entry : repository_.index()) {
-    if (ready_only && entry.state != "READY") continue;
+    if (!call.grant.may_use(entry.name) || (ready_only && entry.state != "READY")) continue;
     rows.push_back({{"name", entry.name},
                     {"version", entry.version},
                     {"state", entry.state},
@@ -199,22 +187,19 @@ Result<HttpResponse> HttpApi::index(const Call& call) {
   return json_response(rows);
 }
 
-// A runtime is code that runs with this process's rights: never for who can only send requests.
-Result<void> HttpApi::check_runtimes(const net::HttpRequest& request) const {
-  if (request.peer.address != "unix") {
-    return fail(Code::kPermissionDenied, "runtimes are managed through the Unix socket alone");
-  }
+Result<void> HttpApi::check_runtimes() const {
   if (options_.runtimes != nullptr) return {};
   return fail(Code::kUnsupported, "no runtimes can be registered here");
 }
 
 HttpApi::Answer HttpApi::list_runtimes(const Call& call) {
-  SKERRY_TRY(check_runtimes(call.request));
+  SKERRY_TRY(check_runtimes());
   json rows = json::array();
   for (const auto& runtime : options_.runtimes->runtimes().all()) {
     json models = json::array();
     for (const ServedModelPtr& model : repository_.served()) {
-      if (model->runtime == runtime->origin().name) models.push_back(model->name);
+      if (model->runtime == runtime->origin().name && call.grant.may_use(model->name))
+        models.push_back(model->name);
     }
     const auto usable = options_.runtimes->runtimes().find(runtime->origin().name);
     rows.push_back({{"name", runtime->origin().name},
@@ -230,7 +215,7 @@ HttpApi::Answer HttpApi::list_runtimes(const Call& call) {
 }
 
 io::Task<HttpResponse> HttpApi::add_runtime(Call call) {
-  if (auto allowed = check_runtimes(call.request); !allowed) {
+  if (auto allowed = check_runtimes(); !allowed) {
     co_return error_response(allowed.error());
   }
   auto parameters = runtime_parameters(call.request.body);
@@ -243,7 +228,7 @@ io::Task<HttpResponse> HttpApi::add_runtime(Call call) {
 }
 
 io::Task<HttpResponse> HttpApi::remove_runtime(Call call) {
-  if (auto allowed = check_runtimes(call.request); !allowed) {
+  if (auto allowed = check_runtimes(); !allowed) {
     co_return error_response(allowed.error());
   }
   auto removed = co_await options_.runtimes->remove(std::move(call.name));
@@ -256,8 +241,6 @@ HttpApi::Answer HttpApi::policy(const Call& call) {
 }
 
 io::Task<HttpResponse> HttpApi::set_policy(Call call) {
-  auto allowed = allow_change(call.request, "policies are changed");
-  if (!allowed) co_return error_response(allowed.error());
   auto changes = parse_object(call.request.body);
   if (!changes) co_return error_response(changes.error());
   auto policy = co_await repository_.set_policy(std::move(call.name), std::move(*changes));
@@ -314,7 +297,6 @@ HttpApi::Answer HttpApi::trace(const Call& call) {
 }
 
 HttpApi::Answer HttpApi::set_trace(const Call& call) {
-  SKERRY_TRY(allow_change(call.request, "settings are changed"));
   if (!call.name.empty()) SKERRY_TRY(find(call.name, ""));
   SKERRY_ASSIGN(const json changes, parse_object(call.request.body));
   SKERRY_TRY(trace_.update(call.name, changes));
@@ -326,7 +308,6 @@ HttpApi::Answer HttpApi::logging(const Call&) {
 }
 
 HttpApi::Answer HttpApi::set_logging(const Call& call) {
-  SKERRY_TRY(allow_change(call.request, "settings are changed"));
   SKERRY_ASSIGN(const json changes, parse_object(call.request.body));
   json settings = log_settings();
   for (const auto& [name, value] : changes.items()) {

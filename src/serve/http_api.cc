@@ -153,6 +153,7 @@ int http_status(Code code) {
 struct HttpApi::Endpoint {
   std::string_view method;
   std::string_view path;
+  Right right;
   Answer (HttpApi::*answer)(const Call&) = nullptr;  // one of the two
   io::Task<HttpResponse> (HttpApi::*start)(Call) = nullptr;
   bool brings_back = false;  // a model that has made room for others
@@ -164,47 +165,49 @@ struct HttpApi::Endpoint {
 std::span<const HttpApi::Endpoint> HttpApi::Endpoint::all() {
   using Api = HttpApi;
   static constexpr auto kEndpoints = std::to_array<Endpoint>({
-      {"POST", "v2/models/*/infer", nullptr, &Api::begin_infer, true},
-      {"POST", "v2/models/*/versions/+/infer", nullptr, &Api::begin_infer, true},
-      {"GET", "metrics", &Api::metrics},
-      {"GET", "v2", &Api::server},
-      {"GET", "v2/health/live", &Api::live},
-      {"GET", "v2/health/ready", &Api::ready},
-      {"GET", "v2/models/stats", &Api::all_statistics},
-      {"GET", "v2/models/*", &Api::model, nullptr, true},
-      {"GET", "v2/models/*/versions/+", &Api::model},
-      {"GET", "v2/models/*/ready", &Api::model_ready},
-      {"GET", "v2/models/*/versions/+/ready", &Api::model_ready},
-      {"GET", "v2/models/*/config", &Api::model_config, nullptr, true},
-      {"GET", "v2/models/*/versions/+/config", &Api::model_config},
-      {"GET", "v2/models/*/stats", &Api::model_statistics},
-      {"GET", "v2/models/*/versions/+/stats", &Api::model_statistics},
-      {"GET", "v2/models/*/drift", &Api::model_drift},
-      {"GET", "v2/models/*/versions/+/drift", &Api::model_drift},
-      {"GET", "v2/models/*/trace/setting", &Api::trace},
-      {"POST", "v2/models/*/trace/setting", &Api::set_trace},
-      {"GET", "v2/trace/setting", &Api::trace},
-      {"POST", "v2/trace/setting", &Api::set_trace},
-      {"GET", "v2/logging", &Api::logging},
-      {"POST", "v2/logging", &Api::set_logging},
-      {"POST", "v2/repository/index", &Api::index},
-      {"POST", "v2/repository/models/*/load", nullptr, &Api::load},
-      {"POST", "v2/repository/models/*/unload", nullptr, &Api::unload},
-      {"GET", "v2/repository/runtimes", &Api::list_runtimes},
-      {"POST", "v2/repository/runtimes/*/add", nullptr, &Api::add_runtime},
-      {"POST", "v2/repository/runtimes/*/remove", nullptr, &Api::remove_runtime},
-      {"GET", "v2/repository/models/*/policy", &Api::policy},
-      {"POST", "v2/repository/models/*/policy", nullptr, &Api::set_policy},
-      {"GET", "v2/systemsharedmemory/status", &Api::shared_status},
-      {"GET", "v2/systemsharedmemory/region/*/status", &Api::shared_status},
-      {"POST", "v2/systemsharedmemory/region/*/register", &Api::register_shared},
-      {"POST", "v2/systemsharedmemory/unregister", &Api::unregister_shared},
-      {"POST", "v2/systemsharedmemory/region/*/unregister", &Api::unregister_shared},
-      {"GET", "v2/cudasharedmemory/status", &Api::no_gpu},
-      {"GET", "v2/cudasharedmemory/region/*/status", &Api::no_gpu_memory},
-      {"POST", "v2/cudasharedmemory/region/*/register", &Api::no_gpu_memory},
-      {"POST", "v2/cudasharedmemory/unregister", &Api::no_gpu},
-      {"POST", "v2/cudasharedmemory/region/*/unregister", &Api::no_gpu},
+      {"POST", "v2/models/*/infer", Right::kInfer, nullptr, &Api::begin_infer, true},
+      {"POST", "v2/models/*/versions/+/infer", Right::kInfer, nullptr, &Api::begin_infer, true},
+      {"GET", "metrics", Right::kMetrics, &Api::metrics},
+      {"GET", "v2", Right::kRead, &Api::server},
+      {"GET", "v2/health/live", Right::kHealth, &Api::live},
+      {"GET", "v2/health/ready", Right::kHealth, &Api::ready},
+      {"GET", "v2/models/stats", Right::kRead, &Api::all_statistics},
+      {"GET", "v2/models/*", Right::kRead, &Api::model, nullptr, true},
+      {"GET", "v2/models/*/versions/+", Right::kRead, &Api::model},
+      {"GET", "v2/models/*/ready", Right::kRead, &Api::model_ready},
+      {"GET", "v2/models/*/versions/+/ready", Right::kRead, &Api::model_ready},
+      {"GET", "v2/models/*/config", Right::kRead, &Api::model_config, nullptr, true},
+      {"GET", "v2/models/*/versions/+/config", Right::kRead, &Api::model_config},
+      {"GET", "v2/models/*/stats", Right::kRead, &Api::model_statistics},
+      {"GET", "v2/models/*/versions/+/stats", Right::kRead, &Api::model_statistics},
+      {"GET", "v2/models/*/drift", Right::kRead, &Api::model_drift},
+      {"GET", "v2/models/*/versions/+/drift", Right::kRead, &Api::model_drift},
+      {"GET", "v2/models/*/trace/setting", Right::kRead, &Api::trace},
+      {"POST", "v2/models/*/trace/setting", Right::kSettings, &Api::set_trace},
+      {"GET", "v2/trace/setting", Right::kRead, &Api::trace},
+      {"POST", "v2/trace/setting", Right::kSettings, &Api::set_trace},
+      {"GET", "v2/logging", Right::kRead, &Api::logging},
+      {"POST", "v2/logging", Right::kSettings, &Api::set_logging},
+      {"POST", "v2/repository/index", Right::kRead, &Api::index},
+      {"POST", "v2/repository/models/*/load", Right::kRepository, nullptr, &Api::load},
+      {"POST", "v2/repository/models/*/unload", Right::kRepository, nullptr, &Api::unload},
+      {"GET", "v2/repository/runtimes", Right::kRuntimes, &Api::list_runtimes},
+      {"POST", "v2/repository/runtimes/*/add", Right::kRuntimes, nullptr, &Api::add_runtime},
+      {"POST", "v2/repository/runtimes/*/remove", Right::kRuntimes, nullptr, &Api::remove_runtime},
+      {"GET", "v2/repository/models/*/policy", Right::kRead, &Api::policy},
+      {"POST", "v2/repository/models/*/policy", Right::kRepository, nullptr, &Api::set_policy},
+      {"GET", "v2/systemsharedmemory/status", Right::kSharedMemory, &Api::shared_status},
+      {"GET", "v2/systemsharedmemory/region/*/status", Right::kSharedMemory, &Api::shared_status},
+      {"POST", "v2/systemsharedmemory/region/*/register", Right::kSharedMemory,
+       &Api::register_shared},
+      {"POST", "v2/systemsharedmemory/unregister", Right::kSharedMemory, &Api::unregister_shared},
+      {"POST", "v2/systemsharedmemory/region/*/unregister", Right::kSharedMemory,
+       &Api::unregister_shared},
+      {"GET", "v2/cudasharedmemory/status", Right::kSharedMemory, &Api::no_gpu},
+      {"GET", "v2/cudasharedmemory/region/*/status", Right::kSharedMemory, &Api::no_gpu_memory},
+      {"POST", "v2/cudasharedmemory/region/*/register", Right::kSharedMemory, &Api::no_gpu_memory},
+      {"POST", "v2/cudasharedmemory/unregister", Right::kSharedMemory, &Api::no_gpu},
+      {"POST", "v2/cudasharedmemory/region/*/unregister", Right::kSharedMemory, &Api::no_gpu},
   });
   return kEndpoints;
 }
@@ -243,7 +246,11 @@ io::Task<HttpResponse> HttpApi::route(HttpRequest request) {
     Call call;
     if (!endpoint.matches(*parts, call)) continue;
     if (net::routed_method(request) == endpoint.method) {
+      const bool is_about_model = endpoint.path.find("/models/*") != std::string_view::npos;
+      auto grant = access_.admit(request, endpoint.right, is_about_model ? call.name : "");
+      if (!grant) return answer(std::move(grant.error()));
       call.request = std::move(request);
+      call.grant = std::move(*grant);
       if (endpoint.brings_back && repository_.is_away(call.name)) {
         return after_bringing_back(&endpoint, std::move(call));
       }
@@ -303,9 +310,10 @@ HttpApi::Answer HttpApi::ready(const Call&) {
   return fail(Code::kUnavailable, "the models of the last run are still being loaded");
 }
 
-HttpApi::Answer HttpApi::all_statistics(const Call&) {
+HttpApi::Answer HttpApi::all_statistics(const Call& call) {
   std::string rows;
   for (const ServedModelPtr& model : repository_.served()) {
+    if (!call.grant.may_use(model->name)) continue;
     rows.append(rows.empty() ? "" : ",").append(model->stats.to_json(model->name, model->version));
   }
   return net::json_response(200, fmt::format("{{\"model_stats\":[{}]}}", rows));
@@ -374,7 +382,8 @@ HttpApi::Answer HttpApi::metrics(const Call&) {
       runtimes.push_back({each->origin().name, each->version(), each->memory_bytes()});
     }
   }
-  return net::text_response(200, to_prometheus(rows, runtimes), "text/plain; version=0.0.4");
+  return net::text_response(200, to_prometheus(rows, runtimes) + to_prometheus(access_.refusals()),
+                            "text/plain; version=0.0.4");
 }
 
 }  // namespace skerry::serve

@@ -12,6 +12,7 @@
 #include "io/pool.h"
 #include "io/task.h"
 #include "net/http.h"
+#include "serve/access.h"
 #include "serve/model_repository.h"
 #include "serve/runtime_registry.h"
 #include "serve/scheduler.h"
@@ -27,8 +28,8 @@ class HttpApi {
  public:
   struct Options {
     std::string server_version;
-    // Loading runs a model with this process's rights, so it is for those who can open the Unix
-    // socket; settings of the server are as well.
+    // Loading runs a model with this process's rights, so without rules it is for those who can
+    // open the Unix socket; settings of the server are as well.
     bool repository_over_tcp = false;
     uint64_t max_shared_bytes = 64 << 20;  // of inputs in shared memory at once
     Summaries* summaries = nullptr;        // outlives it; null where nobody wants any
@@ -51,6 +52,8 @@ class HttpApi {
   static net::HttpResponse refusal(const net::HttpRequest& head, int status,
                                    std::string_view message);
 
+  // Before them, whoever can open the Unix socket may do everything (serve/access.h).
+  void set_access(AccessRules rules) { access_.set_rules(std::move(rules)); }
   // /v2/health/ready says so from here on: the models of the last run are loaded.
   void set_ready() { ready_ = true; }
 
@@ -60,6 +63,7 @@ class HttpApi {
     std::string name;     // of the model, region or runtime
     std::string version;  // of the model, where the path has one
     net::HttpRequest request;
+    Grant grant;  // held until the answer
   };
   // One row of the table of what is served (http_api.cc).
   struct Endpoint;
@@ -84,7 +88,7 @@ class HttpApi {
 
   // Inferences (http_infer.cc).
   io::Task<net::HttpResponse> begin_infer(Call call);
-  io::Task<net::HttpResponse> infer(ServedModelPtr model, net::HttpRequest request);
+  io::Task<net::HttpResponse> infer(ServedModelPtr model, Call call);
   io::Task<Result<std::shared_ptr<const SharedTensors>>> take_shared(DecodedRequest& request);
 
   // What changes the server (http_admin.cc).
@@ -94,7 +98,7 @@ class HttpApi {
   Answer list_runtimes(const Call& call);
   io::Task<net::HttpResponse> add_runtime(Call call);
   io::Task<net::HttpResponse> remove_runtime(Call call);
-  Result<void> check_runtimes(const net::HttpRequest& request) const;
+  Result<void> check_runtimes() const;
   Answer policy(const Call& call);
   io::Task<net::HttpResponse> set_policy(Call call);
   Answer shared_status(const Call& call);
@@ -107,7 +111,6 @@ class HttpApi {
   Answer logging(const Call& call);
   Answer set_logging(const Call& call);
   io::Task<net::HttpResponse> after_bringing_back(const Endpoint* endpoint, Call call);
-  Result<void> allow_change(const net::HttpRequest& request, std::string_view what) const;
 
   io::Loop& loop_;
   io::Clock& clock_;
@@ -115,6 +118,7 @@ class HttpApi {
   ModelRepository& repository_;
   Scheduler& scheduler_;
   Options options_;
+  Access access_{clock_, options_.repository_over_tcp};
   SharedMemory shared_memory_{options_.max_shared_bytes};
   Trace trace_;
   bool ready_ = false;

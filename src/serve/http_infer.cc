@@ -114,10 +114,10 @@ void tell_of_drift(const ServedModel& model) {
 
 io::Task<HttpResponse> HttpApi::begin_infer(Call call) {
   ServedModelPtr next = call.version.empty() ? repository_.next(call.name) : nullptr;
-  if (next) return infer(std::move(next), std::move(call.request));
+  if (next) return infer(std::move(next), std::move(call));
   auto model = find(call.name, call.version);
   if (!model) return refuse(std::move(model.error()));
-  return infer(std::move(*model), std::move(call.request));
+  return infer(std::move(*model), std::move(call));
 }
 
 // The inputs that lie in shared memory, read; what else of it the request needs, found.
@@ -140,7 +140,8 @@ io::Task<Result<SharedTensorsPtr>> HttpApi::take_shared(DecodedRequest& request)
   co_return shared;
 }
 
-io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, HttpRequest request) {
+io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, Call call) {
+  HttpRequest& request = call.request;
   repository_.used(*model);
   RequestTimes times;
   const int64_t started = now_ns();

@@ -19,6 +19,7 @@ constexpr int64_t kDrainPollMs = 10;
 
 constexpr size_t kCodecThreads = 2;
 constexpr int kLargeBlockBytes = 1 << 20;
+constexpr uint64_t kMaxAccessBytes = 1 << 20;
 
 // A state file that cannot be written would be noticed after the first load, when it is too late.
 Result<void> check_state_file(io::Files& files, const std::string& path) {
@@ -32,6 +33,25 @@ Result<void> check_state_file(io::Files& files, const std::string& path) {
   if (parent && parent->is_directory) return {};
   return fail(Code::kInvalidArgument,
               fmt::format("--state {}: there is no folder {}", path, io::parent_of(path)));
+}
+
+Result<AccessRules> read_access(io::Files& files, const std::string& path) {
+  const auto text = io::read_file(files, path, kMaxAccessBytes);
+  if (!text) return fail(text.error().with_context("--access"));
+  auto rules = parse_access_rules(*text);
+  if (rules) return rules;
+  return fail(rules.error().with_context(fmt::format("--access {}", path)));
+}
+
+// A file that is wrong changes nothing: whoever wrote it sees the log.
+void read_access_again(io::Files& files, const std::string& path, HttpApi& api) {
+  auto rules = read_access(files, path);
+  if (!rules) {
+    return log::error("access", "the rules from before still hold",
+                      {{"reason", rules.error().message()}});
+  }
+  api.set_access(std::move(*rules));
+  log::info("access", "the rules were read again");
 }
 
 std::string beside_state(const std::string& state_file, std::string_view ending) {
@@ -129,6 +149,10 @@ Result<void> run_server(io::RealLoop& loop, io::Files& files, io::Clock& clock,
   Parts parts(loop, files, clock, trials, options);
   parts.runtimes.restore();
   options.runtimes->add(pipeline::make_pipeline_runtime(*options.runtimes));
+  if (!options.access_file.empty()) {
+    SKERRY_ASSIGN(AccessRules rules, read_access(files, options.access_file));
+    parts.api.set_access(std::move(rules));
+  }
 
   // Step 2: from here on requests are taken. Loads queue behind the models of the last run.
   std::optional<uint16_t> port;
@@ -142,7 +166,11 @@ Result<void> run_server(io::RealLoop& loop, io::Files& files, io::Clock& clock,
 
   // Step 3: until a signal. The first one drains, the second one does not wait.
   bool stopping = false;
-  loop.on_signals({SIGTERM, SIGINT}, [&](int) {
+  loop.on_signals({SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
+    if (signal == SIGHUP) {
+      if (!options.access_file.empty()) read_access_again(files, options.access_file, parts.api);
+      return;
+    }
     if (std::exchange(stopping, true)) return loop.stop();
     log::info("serve", "finishing the requests in flight");
     parts.tasks.spawn(drain(&loop, &parts, options.drain_timeout_ms));

@@ -34,6 +34,7 @@ struct ServerOptions {
   int64_t drain_timeout_ms = 10'000;
   std::string state_file;  // "" for none
   bool repository_over_tcp = false;
+  std::string access_file;      // of rules, read again on SIGHUP; "" for none
   rpc::NucleusAddress nucleus;  // that summaries go to
   int64_t summary_interval_ms = 60'000;
 };

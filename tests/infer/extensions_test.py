@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import socket
 import tempfile
 import unittest
@@ -404,12 +405,10 @@ class OpenApi(ExtensionTest):
         described = {(each.method, each.template.strip("/")) for each in self.description.operations()}
         source = (SOURCE / "src/serve/http_api.cc").read_text()
         served = set()
-        for line in source.splitlines():
-            parts = line.strip().split('"')
-            if line.strip().startswith('{"') and "&Api::" in line:
-                kind = next((kind for kind in ("sharedmemory", "runtimes") if kind in parts[3]), "model")
-                kind = {"sharedmemory": "region", "runtimes": "runtime"}.get(kind, kind)
-                served.add((parts[1], parts[3].replace("*", "{%s}" % kind).replace("+", "{version}")))
+        for method, path in re.findall(r'\{"([A-Z]+)",\s+"([^"]+)",\s+Right::', source):
+            kind = next((kind for kind in ("sharedmemory", "runtimes") if kind in path), "model")
+            kind = {"sharedmemory": "region", "runtimes": "runtime"}.get(kind, kind)
+            served.add((method, path.replace("*", "{%s}" % kind).replace("+", "{version}")))
         self.assertGreater(len(served), 25)
         self.assertEqual(served, described)
 

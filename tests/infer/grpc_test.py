@@ -53,7 +53,7 @@ class Grpc(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory(prefix="skerry-grpc-")
         cls.addClassCleanup(scratch.cleanup)
         cls.directory = pathlib.Path(scratch.name)
-        cls.server = Server(cls.directory)
+        cls.server = Server(cls.directory, "--repository-over-tcp")
         cls.addClassCleanup(cls.server.stop)
         for name, package in {"affine": affine_package(cls.directory / "affine", "1", "double.onnx"),
                               "text": null_package(cls.directory / "text", "text", "BYTES", [-1]),
@@ -231,13 +231,18 @@ class Grpc(unittest.TestCase):
         self.assertTrue(self.client.is_model_ready("FP64"))
         self.assertEqual(self.refusal(self.client.load_model, "never")[0], "StatusCode.INVALID_ARGUMENT")
 
-    def test_over_tcp_nothing_is_changed(self):
-        gateway = Gateway("--service", f"http://{self.server.url}")
-        self.addCleanup(gateway.stop)
-        client = triton.InferenceServerClient(gateway.url)
-        self.addCleanup(client.close)
-        self.assertTrue(client.is_model_ready("affine"))
-        self.assertEqual(self.refusal(client.unload_model, "affine")[0], "StatusCode.PERMISSION_DENIED")
+    def test_callers_change_nothing_unless_that_is_said(self):
+        directory = self.directory / "closed"
+        directory.mkdir()
+        server = Server(directory)
+        self.addCleanup(server.stop)
+        for option in (["--service", f"http://{server.url}"], ["--socket", str(server.socket)]):
+            gateway = Gateway(*option)
+            self.addCleanup(gateway.stop)
+            client = triton.InferenceServerClient(gateway.url)
+            self.addCleanup(client.close)
+            self.assertTrue(client.is_server_ready())
+            self.assertEqual(self.refusal(client.unload_model, "affine")[0], "StatusCode.PERMISSION_DENIED")
 
     def test_many_callers_at_once(self):
         wrong = []
