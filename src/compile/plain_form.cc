@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "compile/rewriting.h"
+#include "graph/decompose.h"
 #include "graph/inference.h"
 #include "graph/verify.h"
 
@@ -297,9 +298,10 @@ constexpr Row kRows[] = {
 }  // namespace
 
 Result<void> to_plain_form(Graph& graph) {
+  SKERRY_ASSIGN(const size_t attentions, graph::decompose_attention(graph));
+  bool changed = attentions > 0;
   std::vector<Node*> nodes;
   for (const auto& node : graph.nodes()) nodes.push_back(node.get());
-  bool changed = false;
   for (Node* node : nodes) {
     Maker maker(graph, *node);
     const auto* row = std::ranges::find(kRows, node->op(), &Row::op);

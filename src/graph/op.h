@@ -13,8 +13,9 @@ namespace skerry::graph {
 // Those of ONNX in their newest form (importers bring older ones to it), then those of ai.onnx.ml,
 // then those of ONNX Runtime's quantiser (com.microsoft).
 inline constexpr std::string_view kOperatorNames =
-    "Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization "
-    "BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BlackmanWindow Cast CastLike Ceil Celu "
+    "Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool "
+    "BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BlackmanWindow Cast "
+    "CastLike Ceil Celu "
     "Clip Compress Concat ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumSum "
     "DepthToSpace DequantizeLinear Det Div Dropout DynamicQuantizeLinear Einsum Elu Equal Erf "
     "Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND Gelu Gemm "

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "graph/decompose.h"
+
 namespace skerry::train {
 namespace {
 
@@ -143,6 +145,7 @@ Value* parts_of(Node& node, const DecomposeOptions& options) {
 }  // namespace
 
 Result<void> decompose(Graph& graph, const DecomposeOptions& options) {
+  SKERRY_TRY(graph::decompose_attention(graph));
   std::vector<Node*> nodes;
   for (const auto& node : graph.nodes()) nodes.push_back(node.get());
   for (Node* node : nodes) {

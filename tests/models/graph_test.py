@@ -257,6 +257,54 @@ class Models(unittest.TestCase):
                     self.assertEqual(ours.dtype, theirs.dtype)
                     self.assertLessEqual(np.abs(ours.astype("i4") - theirs.astype("i4")).max(), 1)
 
+    def test_attention_is_what_onnx_runtime_says_and_so_are_its_parts(self):
+        apart = "input %q: FP32[2,4,3,8] input %k: FP32[2,4,5,8] input %v: FP32[2,4,5,6] "
+        shared = "input %q: FP32[2,4,3,8] input %k: FP32[2,2,5,8] input %v: FP32[2,2,5,8] "
+        beside = "input %q: FP32[2,3,32] input %k: FP32[2,5,16] input %v: FP32[2,5,12] "
+        square = "input %q: FP32[2,4,3,8] input %k: FP32[2,4,3,8] input %v: FP32[2,4,3,8] "
+        past = "input %pk: FP32[2,2,2,8] input %pv: FP32[2,2,2,8] "
+        one, all_four = "%y = Attention", "%y, %keys, %values, %scores = Attention"
+        cases = {
+            "plain": (apart, one, "(%q, %k, %v)"),
+            "scale and mask": (apart + "input %m: FP32[3,5]", one, "(%q, %k, %v, %m) {scale=0.3f}"),
+            "mask of heads": (apart + "input %m: FP32[4,3,5]", one, "(%q, %k, %v, %m)"),
+            "choosing mask": (apart + "input %m: BOOL[2,1,3,5]", one, "(%q, %k, %v, %m)"),
+            "constant mask": (square + "const %m = BOOL[3,3] {1, 0, 1, 0, 0, 0, 1, 1, 1}", one,
+                              "(%q, %k, %v, %m)"),
+            "causal": (apart, one, "(%q, %k, %v) {is_causal=1}"),
+            "causal and mask": (apart + "input %m: FP32[2,4,3,5]", one, "(%q, %k, %v, %m) {is_causal=1}"),
+            "capped": (apart + "input %m: FP32[3,5]", one, "(%q, %k, %v, %m) {softcap=0.7f}"),
+            "shared heads": (shared, one, "(%q, %k, %v)"),
+            "beside": (beside, one, "(%q, %k, %v) {q_num_heads=4, kv_num_heads=2}"),
+            "one head": ("input %q: FP32[2,3,8] input %k: FP32[2,5,8] input %v: FP32[2,5,8]", one,
+                         "(%q, %k, %v) {q_num_heads=1, kv_num_heads=1}"),
+            **{f"past, stage {stage}": (shared + past + "input %m: FP32[3,7]", all_four,
+                                        f"(%q, %k, %v, %m, %pk, %pv) {{is_causal=1, softcap=2f, qk_matmul_output_mode={stage}}}")
+               for stage in range(4)},
+            "beside, past": (beside.replace("12", "16") + past, all_four,
+                             "(%q, %k, %v, _, %pk, %pv) {q_num_heads=4, kv_num_heads=2, is_causal=1}"),
+        }
+        for name, (ends, call, rest) in cases.items():
+            with self.subTest(name):
+                text = self.write(f'graph "one" {{ {ends} {call}{rest} return {call.split(" = ")[0]} }}'.encode(), "one.graph")
+                new, old = self.directory / "new.onnx", self.directory / "old.onnx"
+                skerry("convert", text, new)
+                skerry("convert", text, old, "--opset", "21")
+                self.assertIn("Attention", skerry("inspect", new, "--json").stdout)
+                self.assertNotIn("Attention", skerry("inspect", old, "--json").stdout)
+                sessions = [onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]) for path in (new, old)]
+                inputs = self.made_up(sessions[0], self.random)
+                if name == "choosing mask":
+                    inputs["m"][1, 0, 1] = False  # a query that may look at nothing
+                names = [output.name for output in sessions[0].get_outputs()]
+                theirs, parts = (session.run(names, inputs) for session in sessions)
+                ours = self.ours(new, inputs)
+                for output, wanted, old_value in zip(names, theirs, parts):
+                    if output == "scores":  # of keys that are masked ONNX Runtime shows the lowest number
+                        wanted = np.where(wanted <= np.finfo("f4").min, -np.inf, wanted)
+                    np.testing.assert_allclose(ours[output], wanted, rtol=1e-4, atol=1e-5)
+                    np.testing.assert_allclose(old_value, wanted, rtol=1e-4, atol=1e-5)
+
     def test_inspect_counts(self):
         if not VECTORS.exists():
             self.skipTest("libonnx-testdata is not installed: run ./dev setup")

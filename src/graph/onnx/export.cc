@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/protobuf_writer.h"
+#include "graph/decompose.h"
 #include "graph/onnx/properties.h"
 #include "graph/onnx/proto.h"
 #include "graph/operator.h"
@@ -24,7 +25,24 @@ constexpr int64_t kMlOpset = 4;
 
 // Operators, and forms of them, that came after the oldest operator set that is exported.
 int64_t opset_of(const Node& node) {
-  return node.op() == "RMSNormalization" ? 23 : kOldestExported;
+  return node.op() == "RMSNormalization" || node.op() == "Attention" ? 23 : kOldestExported;
+}
+
+bool has_attention(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes(), [](const auto& node) {
+    return node->op() == "Attention" ||
+           std::ranges::any_of(node->subgraphs(),
+                               [](const auto& inner) { return has_attention(*inner); });
+  });
+}
+
+// A copy with the parts of operators that the wanted set lacks; null where it lacks none of those.
+Result<std::unique_ptr<Graph>> in_older_operators(const Graph& graph,
+                                                  const ExportOptions& options) {
+  if (options.opset.value_or(kNewestExported) >= 23 || !has_attention(graph)) return nullptr;
+  std::unique_ptr<Graph> copy = graph.clone();
+  SKERRY_TRY(decompose_attention(*copy));
+  return copy;
 }
 
 Result<void> find_opset(const Graph& graph, const ExportOptions& options, int64_t& opset,
@@ -311,7 +329,9 @@ Result<void> write_external(io::Files& files, const std::string& path, const Ext
 
 Result<tensor::Bytes> export_bytes(const Graph& graph, const ExportOptions& options) {
   External none;
-  SKERRY_ASSIGN(const ProtobufWriter model, model_of(graph, {.opset = options.opset}, none));
+  SKERRY_ASSIGN(const auto older, in_older_operators(graph, options));
+  SKERRY_ASSIGN(const ProtobufWriter model,
+                model_of(older ? *older : graph, {.opset = options.opset}, none));
   if (!none.parts.empty()) {
     return fail(Code::kResourceExhausted, "the model is larger than the 2 GiB of one ONNX file");
   }
@@ -328,7 +348,8 @@ Result<void> export_file(const Graph& graph, const std::string& path,
                          const ExportOptions& options) {
   const std::string data = path + ".data";
   External external{.name = data.substr(data.rfind('/') + 1)};
-  SKERRY_ASSIGN(const ProtobufWriter model, model_of(graph, options, external));
+  SKERRY_ASSIGN(const auto older, in_older_operators(graph, options));
+  SKERRY_ASSIGN(const ProtobufWriter model, model_of(older ? *older : graph, options, external));
   io::RealFiles files;
   // The weights first: a model never refers to what is not there yet.
   if (!external.parts.empty()) SKERRY_TRY(write_external(files, data, external));

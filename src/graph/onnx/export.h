@@ -13,7 +13,8 @@ inline constexpr int64_t kOldestExported = 21;
 inline constexpr int64_t kNewestExported = 23;
 
 struct ExportOptions {
-  // Absent: the oldest of those above that has every operator of the graph.
+  // Absent: the oldest of those above that has every operator of the graph. Attention goes as its
+  // parts into a set that lacks it.
   std::optional<int64_t> opset = {};
   // Constants of at least that many bytes go into a second file, PATH.data, which belongs to the
   // model from then on. Absent: only where the model would be larger than protobuf can say (2 GiB).

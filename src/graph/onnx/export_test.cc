@@ -137,5 +137,34 @@ TEST(OnnxExport, AnOperatorSetThatLacksAnOperatorIsRefusedByName) {
   EXPECT_FALSE(export_bytes(*graph, {.opset = 24}));
 }
 
+TEST(OnnxExport, AttentionGoesAsItsPartsIntoAnOperatorSetThatLacksIt) {
+  const auto graph = parsed(R"(graph "attention" {
+  input %x: FP32[2,3,4]
+  input %c: BOOL[]
+  %y: FP32[2,3,4] = If(%c)
+    graph "then" {
+      %t: FP32[2,3,4] = Attention(%x, %x, %x) {kv_num_heads=2, q_num_heads=2} "heads"
+      return %t
+    }
+    graph "else" {
+      %u: FP32[2,3,4] = Relu(%x)
+      return %u
+    }
+  return %y
+}
+)");
+  ASSERT_TRUE(graph);
+  const std::string text = to_text(*graph);
+  EXPECT_EQ(there_and_back(*graph), text);
+  auto bytes = export_bytes(*graph, {.opset = 22});
+  ASSERT_TRUE(bytes) << bytes.error().message();
+  EXPECT_EQ(to_text(*graph), text);  // a copy was changed
+  const auto older = import_bytes(std::make_shared<const tensor::Bytes>(std::move(*bytes)), "");
+  ASSERT_TRUE(older) << older.error().message();
+  EXPECT_EQ(older->opset, 22);
+  EXPECT_THAT(to_text(*older->graph), testing::Not(HasSubstr("Attention(")));
+  EXPECT_THAT(to_text(*older->graph), HasSubstr("Softmax("));
+}
+
 }  // namespace
 }  // namespace skerry::graph::onnx

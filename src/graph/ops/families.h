@@ -14,6 +14,7 @@ std::span<const OperatorRow> reduce_rows();
 std::span<const OperatorRow> convolution_rows();
 std::span<const OperatorRow> pool_rows();
 std::span<const OperatorRow> matmul_rows();
+std::span<const OperatorRow> attention_rows();
 std::span<const OperatorRow> normalise_rows();
 std::span<const OperatorRow> softmax_rows();
 std::span<const OperatorRow> shape_rows();     // what only changes or reads shapes
@@ -31,9 +32,9 @@ std::span<const OperatorRow> text_rows();
 std::span<const OperatorRow> control_rows();
 
 inline constexpr std::span<const OperatorRow> (*kFamilies[])() = {
-    elementwise_rows, arithmetic_rows, compare_rows, reduce_rows, convolution_rows, pool_rows,
-    matmul_rows,      normalise_rows,  softmax_rows, shape_rows,  movement_rows,    index_rows,
-    generate_rows,    quantise_rows,   control_rows, image_rows,  recurrent_rows,   loss_rows,
-    ml_rows,          algebra_rows,    text_rows,    qlinear_rows};
+    elementwise_rows, arithmetic_rows, compare_rows, reduce_rows,  convolution_rows, pool_rows,
+    matmul_rows,      normalise_rows,  softmax_rows, shape_rows,   movement_rows,    index_rows,
+    generate_rows,    quantise_rows,   control_rows, image_rows,   recurrent_rows,   loss_rows,
+    ml_rows,          algebra_rows,    text_rows,    qlinear_rows, attention_rows};
 
 }  // namespace skerry::graph::ops

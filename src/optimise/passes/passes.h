@@ -22,6 +22,8 @@ Result<size_t> recognise_softmax(Graph& graph);
 Result<size_t> decompose_softmax(Graph& graph);
 Result<size_t> recognise_layer_norm(Graph& graph);
 Result<size_t> decompose_layer_norm(Graph& graph);
+Result<size_t> recognise_attention(Graph& graph);
+Result<size_t> decompose_attention(Graph& graph);
 Result<size_t> recognise_gelu(Graph& graph);
 Result<size_t> decompose_gelu(Graph& graph);
 Result<size_t> recognise_pooling(Graph& graph);
