@@ -23,6 +23,7 @@ struct RandomGraphOptions {
   bool continuous = true;
   bool open_batch = true;  // the first dimension of an input may be open ("batch")
   bool subgraphs = true;   // If, Loop, Scan
+  bool wide = false;  // layers make 16 to 24 channels instead of few: weights worth compressing
   // Operators that may be in the graph; absent: all that the generator knows.
   std::function<bool(Op)> allows = {};
 };

@@ -17,7 +17,7 @@ namespace {
 
 uint64_t seeds() {
   const char* count = std::getenv("SKERRY_GRAPHS");
-  return count != nullptr ? std::strtoull(count, nullptr, 10) : 300;
+  return count != nullptr ? std::strtoull(count, nullptr, 10) : 1000;
 }
 
 RandomGraphOptions options_for(uint64_t seed) {

@@ -22,6 +22,8 @@ class Builder {
   int64_t between(int64_t lowest, int64_t highest) {
     return lowest + static_cast<int64_t>(random_() % static_cast<uint64_t>(highest - lowest + 1));
   }
+  // Of what a layer makes: up to `usual` in ordinary graphs.
+  int64_t channels(int64_t usual) { return options_.wide ? between(16, 24) : between(1, usual); }
   bool chance(int percent) { return between(1, 100) <= percent; }
   float real(float lowest, float highest) {
     return lowest + (highest - lowest) * static_cast<float>(random_() >> 40) / float{1 << 24};

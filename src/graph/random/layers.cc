@@ -50,7 +50,7 @@ bool conv(Builder& builder) {
   const auto kernel = kernel_for(builder, tail);
   const std::vector<int64_t> groupings = {1, 1, 1, channels, channels % 2 == 0 ? 2 : 1};
   const int64_t group = builder.one_of(groupings);
-  const int64_t out = group * builder.between(1, 3);
+  const int64_t out = group == 1 ? builder.channels(3) : group * builder.between(1, 3);
   Attributes attributes = window(builder, kernel, true);
   if (group != 1 || builder.chance(20)) attributes["group"] = group;
   std::vector<int64_t> shape = {out, channels / group};
@@ -99,7 +99,7 @@ bool gemm(Builder& builder) {
   Value* x = builder.pick_float(2, 2);
   if (x == nullptr) return false;
   const int64_t in = (*tail_of(*x))[0];
-  const int64_t out = builder.between(1, 6);
+  const int64_t out = builder.channels(6);
   const bool turned = builder.chance(50);
   Attributes attributes;
   if (turned) attributes["transB"] = int64_t{1};
@@ -114,7 +114,7 @@ bool matmul(Builder& builder) {
   Value* x = builder.pick_float(2, 4);
   if (x == nullptr) return false;
   Value* y =
-      builder.make("MatMul", {x, &builder.weights({tail_of(*x)->back(), builder.between(1, 6)})});
+      builder.make("MatMul", {x, &builder.weights({tail_of(*x)->back(), builder.channels(6)})});
   return builder.offer(y);
 }
 
@@ -127,6 +127,25 @@ bool attention(Builder& builder) {
   Value* scaled = builder.make("Mul", {scores, &builder.scalar(0.25F)});
   Value* weights = builder.make("Softmax", {scaled});
   return builder.offer(builder.make("MatMul", {weights, x}));
+}
+
+// The operator itself: of one or more heads, with a mask, causal, capped.
+bool attention_operator(Builder& builder) {
+  Value* x = builder.pick_float(3, 4);
+  if (x == nullptr) return false;
+  const std::vector<int64_t> tail = *tail_of(*x);
+  Attributes attributes;
+  if (tail.size() == 2) {
+    const int64_t heads = tail[1] % 2 == 0 && builder.chance(50) ? 2 : 1;
+    attributes["q_num_heads"] = attributes["kv_num_heads"] = heads;
+  }
+  if (builder.chance(30)) attributes["is_causal"] = int64_t{1};
+  if (builder.chance(30)) attributes["softcap"] = 2.0F;
+  if (builder.chance(50)) attributes["scale"] = 0.5F;
+  std::vector<Value*> inputs = {x, x, x};
+  const int64_t length = tail[tail.size() - 2];
+  if (builder.chance(40)) inputs.push_back(&builder.weights({length, length}));
+  return builder.offer(builder.make("Attention", std::move(inputs), std::move(attributes)));
 }
 
 bool batch_norm(Builder& builder) {
@@ -148,6 +167,17 @@ bool layer_norm(Builder& builder) {
   // A large epsilon: of numbers that are all the same, the variance is rounding.
   return builder.offer(builder.make("LayerNormalization", std::move(inputs),
                                     {{"axis", int64_t{-1}}, {"epsilon", 0.1F}}));
+}
+
+// As encoders have it: only a product reads what is normalised.
+bool normalised_matmul(Builder& builder) {
+  Value* x = builder.pick_float(2, 4);
+  if (x == nullptr) return false;
+  const int64_t size = tail_of(*x)->back();
+  Value* normal = builder.make("LayerNormalization", {x, &builder.weights({size}, 0.5F, 1.5F)},
+                               {{"axis", int64_t{-1}}, {"epsilon", 0.1F}});
+  return builder.offer(
+      builder.make("MatMul", {normal, &builder.weights({size, builder.channels(6)})}));
 }
 
 bool instance_norm(Builder& builder) {
@@ -214,8 +244,10 @@ std::span<const Maker> layer_makers() {
       {"MatMul", true, matmul},
       {"MatMul", true, matmul},
       {"Transpose MatMul Mul Softmax", true, attention},
+      {"Attention", true, attention_operator},
       {"BatchNormalization", true, batch_norm},
       {"LayerNormalization", true, layer_norm},
+      {"LayerNormalization MatMul", true, normalised_matmul},
       {"InstanceNormalization", true, instance_norm},
       {"LRN", true, local_response},
       {"LSTM GRU RNN", true, recurrent},
