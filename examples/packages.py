@@ -23,6 +23,8 @@ LIBRARIES = {"onnxruntime": CACHE / "onnxruntime/lib/libonnxruntime.so", "litert
 MODEL = "com.example.VadModel"
 APPLICATION = "com.example.SpeechDetector"
 MODEL_NAME = "silero-vad"
+COMPILED = "com.example.VadModelCompiled"
+COMPILED_NAME = "silero-vad-compiled"
 
 # Versions of the model, all real exports of Silero VAD. The last has another interface (no sample
 # rate, one fixed window): the inference service must refuse it.
@@ -31,6 +33,9 @@ MODELS = {
     "1.1.0": "silero_vad_16k_op15.onnx",
     "1.2.0": "silero_vad_openvino_16k.onnx",
 }
+
+# One stream of one window after the other, at 16 kHz: what the code is made for.
+COMPILE = ["--shape", "input=1,576", "--value", "sr=16000"]
 
 
 def application(folder, version="1.0.0", **defaults):
@@ -99,6 +104,12 @@ def model(version):
     """The options of `skerry model publish` for a version of the model."""
     return [CACHE / "silero-vad" / MODELS[version], "--name", MODEL_NAME, "--component", MODEL, "--version", version,
             "--contract", EXAMPLES / "vad_model/contract.json"]
+
+
+def compiled_model(artifact, source):
+    """The same for what `skerry model compile` has made of `source`."""
+    return [artifact, "--name", COMPILED_NAME, "--component", COMPILED, "--version", "1.0.0", "--source", source,
+            "--contract", EXAMPLES / "vad_model/contract.compiled.json"]
 
 
 def shell(folder, name, version, run):

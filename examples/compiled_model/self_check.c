@@ -23,11 +23,13 @@ int main(void) {
     return 2;
   }
   void* arena = memory_for(model->arena_bytes);
+  void* state = model->state_bytes == 0 ? NULL : memory_for(model->state_bytes);
   void* scratch = memory_for(model->scratch_bytes);
   if (arena == NULL || scratch == NULL) return 2;
   model->bind(arena);
-  const int32_t code = model->self_check(arena, NULL, scratch);
+  const int32_t code = model->self_check(arena, state, scratch);
   free(arena);
+  free(state);
   free(scratch);
   printf("%s for %s by %s: %u inputs, %u outputs, %llu bytes of memory; %s\n", model->name,
          model->target, model->made_by, model->input_count, model->output_count,

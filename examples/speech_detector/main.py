@@ -75,6 +75,7 @@ def detect(path, inference, settings):
     return {
         "recording": path.name,
         "version": settings["version"],
+        "model": settings["model"],
         "model_requests": inference.requests,
         "model_failed": inference.failed,
         "seconds": round(len(samples) / rate, 3),

@@ -8,13 +8,18 @@
  *     void* outputs[] = {y};
  *     model->run(arena, NULL, inputs, outputs);
  *
+ * A model with state gets memory of state_bytes instead of NULL, which reset() puts to its start.
+ *
  * Versions. SKERRY_COMPILED_ABI counts changes that break; a caller checks it before anything else.
  * Structures begin with their size as their maker knows it; later members are added at the end.
  *
  * Memory. The object has its weights in read-only memory and nothing of its own that can be
  * written: everything that a run changes is in the arena and the state, which the caller gives.
  * run() takes no lock, allocates nothing, calls nothing of the system, and cannot fail but where an
- * index among the inputs is out of range.
+ * index among the inputs is out of range, or an input is not what the code is made for.
+ *
+ * State is all that a run hands to the next one: streams of data may share an arena, and have a
+ * state each. It holds no address; it may be copied, kept and restored.
  *
  * Threads. Any number at once, each with an arena of its own.
  *
@@ -53,7 +58,8 @@ enum {
 enum {
   SKERRY_COMPILED_OK = 0,
   SKERRY_COMPILED_BAD_INDEX = 1, /* an index among the inputs is out of range */
-  SKERRY_COMPILED_WRONG = 2      /* self_check(): other results than those of the reference */
+  SKERRY_COMPILED_WRONG = 2,     /* self_check(): other results than those of the reference */
+  SKERRY_COMPILED_BAD_VALUE = 3  /* an input has not the one value that the code is made for */
 };
 
 typedef struct SkerryCompiledTensor {
@@ -65,6 +71,18 @@ typedef struct SkerryCompiledTensor {
   uint64_t size_bytes;
 } SkerryCompiledTensor;
 
+/* A part of the state: what is an input and an output of the model that was compiled. */
+typedef struct SkerryCompiledState {
+  uint32_t struct_size;
+  int32_t type;
+  const char* name;      /* of the input */
+  const char* next_name; /* of the output that is this input in the next run */
+  uint32_t rank;
+  const int64_t* shape;
+  uint64_t size_bytes;
+  uint64_t offset; /* in the state, of a multiple of 64 */
+} SkerryCompiledState;
+
 typedef struct SkerryCompiledModel {
   uint32_t struct_size;
   uint32_t abi_version; /* SKERRY_COMPILED_ABI */
@@ -73,7 +91,8 @@ typedef struct SkerryCompiledModel {
   const char* made_by;  /* for people: compilers and versions */
   uint64_t cpu_features;
   uint64_t arena_bytes; /* at an address of a multiple of 64 */
-  uint64_t state_bytes; /* of what lives from run to run; 0 for most models, state is NULL then */
+  uint64_t state_bytes; /* of what lives from run to run; 0 for most models, state is NULL then.
+                           At an address of a multiple of 64 */
   uint32_t input_count;
   uint32_t output_count;
   const SkerryCompiledTensor* inputs;
@@ -86,9 +105,11 @@ typedef struct SkerryCompiledModel {
   int32_t (*run)(void* arena, void* state, const void* const* inputs, void* const* outputs);
   /* Runs once on inputs of its own making and compares with what the reference executor said when
    * the model was compiled: whole numbers exactly, FP32 within the tolerance of docs/compile.md.
-   * `scratch` has scratch_bytes. */
+   * `scratch` has scratch_bytes. The state is at its start afterwards. */
   int32_t (*self_check)(void* arena, void* state, void* scratch);
   uint64_t scratch_bytes;
+  uint32_t state_count; /* parts of the state */
+  const SkerryCompiledState* states;
 } SkerryCompiledModel;
 
 /* The one symbol that a compiled model exports. NULL only of a model for several targets, none of

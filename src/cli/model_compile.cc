@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "cli/model_commands.h"
 #include "cli/model_graph.h"
@@ -21,6 +22,7 @@ struct CompileCommand {
   std::string out;
   std::string keep_source;
   uint64_t max_memory = uint64_t{1} << 30;
+  std::vector<std::string> shapes, values, states;
   bool explain = false;
 };
 
@@ -63,6 +65,42 @@ Result<void> write_dlr_folder(const std::string& path, const compile::Compiled& 
   return written;
 }
 
+// "NAME=VALUE", at the first '=' behind which there is something.
+Result<std::pair<std::string, std::string>> pair_of(const std::string& text, const char* form) {
+  const size_t at = text.find('=');
+  if (at != text.npos && at > 0 && at + 1 < text.size()) {
+    return std::pair(text.substr(0, at), text.substr(at + 1));
+  }
+  return fail(Code::kInvalidArgument, "'" + text + "' is not " + form);
+}
+
+Result<compile::InterfaceOptions> interface_of(const CompileCommand& options) {
+  compile::InterfaceOptions interface;
+  for (const std::string& text : options.shapes) {
+    SKERRY_ASSIGN(const auto pair, pair_of(text, "INPUT=SIZE,SIZE…"));
+    auto& sizes = interface.shapes[pair.first];
+    std::istringstream rest(pair.second);
+    for (std::string word; std::getline(rest, word, ',');) {
+      int64_t size = 0;
+      if (!CLI::detail::lexical_cast(word, size)) {
+        return fail(Code::kInvalidArgument, "'" + text + "' is not INPUT=SIZE,SIZE…");
+      }
+      sizes.push_back(size);
+    }
+  }
+  for (const std::string& text : options.values) {
+    SKERRY_ASSIGN(const auto pair, pair_of(text, "INPUT=NUMBER"));
+    if (!CLI::detail::lexical_cast(pair.second, interface.values[pair.first])) {
+      return fail(Code::kInvalidArgument, "'" + text + "' is not INPUT=NUMBER");
+    }
+  }
+  for (const std::string& text : options.states) {
+    SKERRY_ASSIGN(auto pair, pair_of(text, "INPUT=OUTPUT"));
+    interface.states.push_back(std::move(pair));
+  }
+  return interface;
+}
+
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text.append(text.empty() ? "" : ", ").append(word);
@@ -90,6 +128,7 @@ json report_json(const compile::CompileReport& report, const std::string& target
           {"constantBytes", report.constant_bytes},
           {"arenaBytes", report.arena_bytes},
           {"arenaLowerBound", report.arena_lower_bound},
+          {"stateBytes", report.state_bytes},
           {"compilerSeconds", report.compiler_seconds},
           {"checked", report.checked},
           {"steps", std::move(steps)}};
@@ -121,6 +160,7 @@ void print_report(const Session& session, const CompileCommand& options,
                                         bytes(report.constant_bytes)});
   table.rows.push_back({"memory", bytes(report.arena_bytes) + "; no plan needs less than " +
                                       bytes(report.arena_lower_bound)});
+  if (report.state_bytes > 0) table.rows.push_back({"state", bytes(report.state_bytes)});
   table.rows.push_back({"checked", report.checked.empty()
                                        ? "no: too large for the reference executor"
                                        : report.checked});
@@ -143,7 +183,9 @@ Result<void> run_compile(const Session& session, const CompileCommand& options) 
     return fail(Code::kInvalidArgument, options.out + " exists: name a folder that does not");
   }
   SKERRY_ASSIGN(const auto model, graph::read_model_file(options.model));
+  SKERRY_ASSIGN(auto interface, interface_of(options));
   auto compiled = compile::compile(*model.graph, {.targets = targets,
+                                                  .interface = std::move(interface),
                                                   .max_arena_bytes = options.max_memory,
                                                   .keep_source = options.keep_source,
                                                   .for_dlr = for_dlr});
@@ -180,16 +222,23 @@ void add_model_compile(CLI::App& model, Session& session) {
       ->add_option("--max-memory", options->max_memory,
                    "Bytes that the target has for a run; a model that needs more is refused")
       ->capture_default_str();
+  command->add_option("--shape", options->shapes, "INPUT=SIZE,SIZE…: an input's shape");
+  command->add_option(
+      "--value", options->values,
+      "INPUT=NUMBER: an input that always has this value, and is refused otherwise");
+  command->add_option("--state", options->states,
+                      "INPUT=OUTPUT: the input is, in each run, that output of the run before");
   command->footer(R"(
 The file is loaded by skerry-infer (runtime "compiled"), or by any program with skerry/compiled_model.h.
-Open dimensions of the inputs become 1. It needs g++ on this machine (for others than x86-64: Debian's
+Open dimensions of the inputs become 1, or what --shape says. It needs g++ on this machine (for others than x86-64: Debian's
 g++-aarch64-linux-gnu or g++-riscv64-linux-gnu), and nothing where it runs. Of several targets, the best
 that the processor can run is chosen when the model is loaded.
 Examples:
   skerry model compile keywords.onnx -o keywords.so --explain
   skerry model compile keywords.onnx --target cortex-a72 -o keywords.arm.so
   skerry model compile keywords.onnx --target x86-64-v2,x86-64-v3,x86-64-v4-vnni -o keywords.so
-  skerry model compile keywords.onnx --format dlr -o keywords-neo)");
+  skerry model compile keywords.onnx --format dlr -o keywords-neo
+  skerry model compile silero_vad.onnx --shape input=1,576 --value sr=16000 --state state=stateN -o vad.so)");
   command->callback([&session, options] {
     session.action = [&session, options] { return run_compile(session, *options); };
   });

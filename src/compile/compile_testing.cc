@@ -194,8 +194,8 @@ void check(const std::string& text, const std::vector<const Target*>& on, int64_
   ASSERT_NE(graph, nullptr);
   const auto prepared = prepare(*graph);
   ASSERT_TRUE(prepared) << prepared.error().message();
-  const auto inputs = inputs_for(**prepared, 7);
-  const auto want = graph::Executor(**prepared).run(tensor::views_of(inputs));
+  const auto inputs = inputs_for(*prepared->graph, 7);
+  const auto want = graph::Executor(*prepared->graph).run(tensor::views_of(inputs));
   ASSERT_TRUE(want) << want.error().message();
   const auto original = graph::Executor(*graph).run(tensor::views_of(inputs));
   ASSERT_TRUE(original) << original.error().message();
@@ -216,8 +216,9 @@ void check(const std::string& text, const std::vector<const Target*>& on, int64_
     EXPECT_EQ(compiled->report.checked,
               "equal to the reference executor's results" +
                   (is_emulated ? ", under " + std::string(target->emulator) : ""));
-    const auto got = is_emulated ? run_emulated(folder.path(), *target, inputs, *want)
-                                 : run_artifact(compiled->artifact, **prepared, inputs, *want);
+    const auto got = is_emulated
+                         ? run_emulated(folder.path(), *target, inputs, *want)
+                         : run_artifact(compiled->artifact, *prepared->graph, inputs, *want);
     ASSERT_EQ(got.size(), want->size());
     for (size_t i = 0; i < got.size(); ++i) {
       expect_equal(got[i], (*want)[i], std::string(target->name));

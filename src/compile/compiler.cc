@@ -31,9 +31,13 @@ namespace {
 // Above this the reference executor takes too long for a check on every compilation.
 constexpr int64_t kMaxCheckedMacs = 200'000'000;
 
-Result<std::vector<tensor::Tensor>> expected_of(const graph::Graph& graph) {
+Result<std::vector<tensor::Tensor>> expected_of(const Prepared& prepared) {
   std::vector<tensor::Tensor> inputs;
-  for (const auto& input : graph.inputs()) {
+  for (const auto& input : prepared.graph->inputs()) {
+    if (const FixedInput* fixed = prepared.interface.fixed_input(inputs.size())) {
+      inputs.push_back(graph::Array::from(fixed->value.view()).to_tensor(input->name()));
+      continue;
+    }
     const auto shape = *graph::sizes_of(input->type());
     SKERRY_ASSIGN(const graph::Array zeros,
                   graph::Array::make(input->type().element, shape, uint64_t{1} << 32));
@@ -42,7 +46,7 @@ Result<std::vector<tensor::Tensor>> expected_of(const graph::Graph& graph) {
                                fill_kind(tensor.type), static_cast<uint32_t>(inputs.size() + 1));
     inputs.push_back(std::move(tensor));
   }
-  graph::Executor executor(graph);
+  graph::Executor executor(*prepared.graph);
   return executor.run(tensor::views_of(inputs));
 }
 
@@ -81,8 +85,8 @@ std::string chooser_code(const std::vector<const Target*>& targets) {
 
 class Build {
  public:
-  Build(const graph::Graph& graph, const CompileOptions& options, Workshop& place)
-      : graph_(graph), options_(options), place_(place) {
+  Build(const Prepared& prepared, const CompileOptions& options, Workshop& place)
+      : prepared_(prepared), graph_(*prepared.graph), options_(options), place_(place) {
     std::ranges::sort(options_.targets, {}, &Target::number);  // the better ones later
   }
   Result<Compiled> run();
@@ -94,6 +98,7 @@ class Build {
                                const std::vector<const Target*>& targets);
   Result<std::string> checked(const std::vector<std::string>& objects, const Target& target);
 
+  const Prepared& prepared_;
   const graph::Graph& graph_;
   CompileOptions options_;
   Workshop& place_;
@@ -104,7 +109,7 @@ class Build {
 
 Result<Compiled> Build::run() {
   if (options_.check && graph::statistics_of(graph_).macs <= kMaxCheckedMacs) {
-    SKERRY_ASSIGN(expected_, expected_of(graph_));
+    SKERRY_ASSIGN(expected_, expected_of(prepared_));
   }
   const auto start = std::chrono::steady_clock::now();
   for (const Target* target : options_.targets) SKERRY_TRY(add(*target));
@@ -130,13 +135,14 @@ Result<Compiled> Build::run() {
 
 // One more target: its object, looked at alone.
 Result<void> Build::add(const Target& target) {
-  SKERRY_ASSIGN(const auto program, lower(graph_, target));
+  SKERRY_ASSIGN(const auto program, lower(graph_, prepared_.interface, target));
   SKERRY_TRY(plan(*program, options_.max_arena_bytes));
   std::optional<Expected> expected;
   if (expected_) {
     expected = Expected{*expected_, std::ranges::all_of(program->steps, &Step::is_exact)};
   }
-  const std::string code = emit(*program, graph_, expected ? &*expected : nullptr);
+  const std::string code =
+      emit(*program, graph_, prepared_.interface, expected ? &*expected : nullptr);
   const auto& constants = program->constants.bytes();
   const std::string suffix = is_alone() ? "" : fmt::format("_{}", target.number());
   SKERRY_ASSIGN(const std::string object,
@@ -153,6 +159,7 @@ Result<void> Build::add(const Target& target) {
     report_.steps.push_back({step.kernel, step.nodes, step.macs, step.is_reference});
   }
   report_.arena_bytes = std::max(report_.arena_bytes, program->arena_bytes);
+  report_.state_bytes = program->state_bytes;
   report_.arena_lower_bound = std::max(report_.arena_lower_bound, program->arena_lower_bound);
   report_.constant_bytes += constants.size();
   if (!expected) return {};
@@ -207,35 +214,40 @@ Result<std::string> Build::checked(const std::vector<std::string>& objects, cons
 
 }  // namespace
 
-Result<std::unique_ptr<graph::Graph>> prepare(const graph::Graph& graph) {
-  for (const auto& node : graph.nodes()) {
-    if (!node->subgraphs().empty()) {
-      return fail(Code::kUnsupported,
-                  node->describe() + ": the compiler does not do subgraphs yet");
-    }
+Result<Prepared> prepare(const graph::Graph& graph, const InterfaceOptions& options) {
+  Prepared prepared;
+  SKERRY_ASSIGN(prepared.graph, with_interface(graph, options, prepared.interface));
+  // Branches first: what they hold is quantised like the rest, or not.
+  SKERRY_TRY(optimise::run_passes(
+      *prepared.graph,
+      {.only = {"infer-shapes", "remove-no-ops", "fold-constants", "inline-branches"}}));
+  SKERRY_TRY(to_real_form(*prepared.graph));
+  SKERRY_TRY(optimise::run_passes(*prepared.graph, {.also = {"fold-all-constants"}}));
+  for (const auto& node : prepared.graph->nodes()) {
+    if (node->subgraphs().empty()) continue;
+    return fail(Code::kUnsupported,
+                node->describe() +
+                    ": which subgraph runs, and how often, depends on values; an "
+                    "input that always has one value can be said (--value)");
   }
-  SKERRY_ASSIGN(auto prepared, graph::with_open_dimensions(graph, 1));
-  for (const auto& input : prepared->inputs()) {
-    if (graph::sizes_of(input->type())) continue;
-    return fail(Code::kUnsupported, fmt::format("the input '{}' is {}: compiled models have inputs "
-                                                "of one shape",
-                                                input->name(), to_string(input->type())));
-  }
-  SKERRY_TRY(to_real_form(*prepared));
-  SKERRY_TRY(optimise::run_passes(*prepared));
-  SKERRY_TRY(to_plain_form(*prepared));
-  SKERRY_TRY(optimise::run_passes(*prepared));
-  SKERRY_TRY(to_integer_form(*prepared));
+  SKERRY_TRY(to_plain_form(*prepared.graph));
+  SKERRY_TRY(optimise::run_passes(*prepared.graph));
+  SKERRY_TRY(to_integer_form(*prepared.graph));
+  SKERRY_TRY(find_states(*prepared.graph, options, prepared.interface));
   return prepared;
 }
 
 Result<Compiled> compile(const graph::Graph& graph, const CompileOptions& options) {
   SKERRY_TRY(check_targets(options.targets));
+  if (options.for_dlr && !options.interface.states.empty()) {
+    return fail(Code::kInvalidArgument,
+                "libdlr knows no state: leave it among the inputs and outputs");
+  }
   // From here on the graph is ours, with every shape known.
-  SKERRY_ASSIGN(const auto prepared, prepare(graph));
+  SKERRY_ASSIGN(const Prepared prepared, prepare(graph, options.interface));
   SKERRY_ASSIGN(Workshop place, Workshop::open(options.keep_source));
-  SKERRY_ASSIGN(Compiled compiled, Build(*prepared, options, place).run());
-  if (options.for_dlr) compiled.dlr = dlr_files(*prepared);
+  SKERRY_ASSIGN(Compiled compiled, Build(prepared, options, place).run());
+  if (options.for_dlr) compiled.dlr = dlr_files(*prepared.graph);
   return compiled;
 }
 

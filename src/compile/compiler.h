@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "compile/dlr.h"
+#include "compile/interface.h"
 #include "compile/target.h"
 #include "graph/graph.h"
 
@@ -16,6 +17,7 @@ struct CompileOptions {
   // Several: the artifact has code and weights for each, of one kind of machine, and chooses the
   // best when it is loaded.
   std::vector<const Target*> targets;
+  InterfaceOptions interface = {};
   uint64_t max_arena_bytes = uint64_t{1} << 30;
   std::string keep_source;         // a folder for the generated source; "": none
   std::vector<std::string> flags;  // more for the C++ compiler, such as -fsanitize=address
@@ -35,6 +37,7 @@ struct CompileReport {
   std::vector<StepReport> steps;  // of the last target
   size_t arena_bytes = 0;
   size_t arena_lower_bound = 0;  // of any plan for these steps
+  size_t state_bytes = 0;
   size_t constant_bytes = 0;
   size_t artifact_bytes = 0;
   double compiler_seconds = 0;  // the C++ compiler's
@@ -47,12 +50,16 @@ struct Compiled {
   CompileReport report;
 };
 
-// `graph` is verified. Open dimensions of its inputs become 1. kUnsupported names the node that
+// `graph` is verified. kUnsupported names the node that
 // stands against it; kFailedPrecondition names the package that brings the compiler.
 Result<Compiled> compile(const graph::Graph& graph, const CompileOptions& options);
 
 // The graph that is compiled: what the artifact computes is what the reference executor says of
-// this one.
-Result<std::unique_ptr<graph::Graph>> prepare(const graph::Graph& graph);
+// this one. Its inputs and outputs are those of `graph`.
+struct Prepared {
+  std::unique_ptr<graph::Graph> graph;
+  Interface interface;
+};
+Result<Prepared> prepare(const graph::Graph& graph, const InterfaceOptions& options = {});
 
 }  // namespace skerry::compile

@@ -74,8 +74,9 @@ std::string steps_text(const Program& program) {
     text += "\n";
     for (const std::string& node : step.nodes) text += "// " + c_string(node) + "\n";
     text += fmt::format(
-        "{} step_{}(uint8_t* arena, const void* const* inputs, void* const* outputs) {{\n"
-        "  (void)arena, (void)inputs, (void)outputs;\n",
+        "{} step_{}(uint8_t* arena, uint8_t* state, const void* const* inputs, void* const* "
+        "outputs) {{\n"
+        "  (void)arena, (void)state, (void)inputs, (void)outputs;\n",
         step.may_fail ? "int32_t" : "void", i);
     for (const size_t each : step.writes) {
       const Storage& storage = program.storages[each];
@@ -88,22 +89,61 @@ std::string steps_text(const Program& program) {
   return text;
 }
 
+size_t size_of(const Value& value) {
+  size_t bytes = tensor::size_of(value.type().element);
+  for (const int64_t size : shape_of(value)) bytes *= static_cast<size_t>(size);
+  return bytes;
+}
+
+std::string sizes_text(const Value& value) {
+  std::string sizes;
+  for (const int64_t size : shape_of(value)) sizes += fmt::format("{}, ", size);
+  return sizes + "0";
+}
+
 std::string specs_text(const std::vector<const Value*>& values, const char* which) {
   std::string shapes, table;
   for (size_t i = 0; i < values.size(); ++i) {
-    const auto shape = shape_of(*values[i]);
-    std::string sizes;
-    int64_t bytes = static_cast<int64_t>(tensor::size_of(values[i]->type().element));
-    for (const int64_t size : shape) {
-      sizes += fmt::format("{}, ", size);
-      bytes *= size;
-    }
-    shapes += fmt::format("const int64_t {}_shape_{}[] = {{{}0}};\n", which, i, sizes);
+    shapes +=
+        fmt::format("const int64_t {}_shape_{}[] = {{{}}};\n", which, i, sizes_text(*values[i]));
     table += fmt::format("    {{sizeof(SkerryCompiledTensor), {}, {}, {}, {}_shape_{}, {}}},\n",
                          static_cast<int>(values[i]->type().element), c_string(values[i]->name()),
-                         shape.size(), which, i, bytes);
+                         values[i]->type().rank(), which, i, size_of(*values[i]));
   }
   return fmt::format("{}const SkerryCompiledTensor {}[] = {{\n{}}};\n", shapes, which, table);
+}
+
+std::string states_text(const Program& program, const graph::Graph& graph,
+                        const Interface& interface) {
+  std::string shapes, table;
+  for (size_t i = 0; i < interface.states.size(); ++i) {
+    const Value& input = *graph.inputs()[interface.states[i].input];
+    shapes += fmt::format("const int64_t states_shape_{}[] = {{{}}};\n", i, sizes_text(input));
+    table += fmt::format(
+        "    {{sizeof(SkerryCompiledState), {}, {}, {}, {}, states_shape_{}, {}, "
+        "{}}},\n",
+        static_cast<int>(input.type().element), c_string(input.name()),
+        c_string(graph.outputs()[interface.states[i].output]->name()), input.type().rank(), i,
+        size_of(input), program.storages[program.states[i]].offset);
+  }
+  return fmt::format("{}const SkerryCompiledState states[] = {{\n{}    {{}}}};\n", shapes, table);
+}
+
+// Inputs that the code is made for one value of.
+std::string fixed_text(Program& program, const graph::Graph& graph, const Interface& interface) {
+  std::string text;
+  size_t at = 0;
+  for (size_t i = 0; i < graph.inputs().size(); ++i) {
+    if (interface.state_of_input(i) != nullptr) continue;
+    if (const FixedInput* fixed = interface.fixed_input(i)) {
+      const auto bytes = fixed->value.bytes();
+      text += fmt::format(
+          "  if (!same_bytes(inputs[{}], constants + {}, {})) return SKERRY_COMPILED_BAD_VALUE;\n",
+          at, program.constants.add(bytes), bytes.size());
+    }
+    ++at;
+  }
+  return text;
 }
 
 // The elements that the self-check looks at.
@@ -115,7 +155,8 @@ Samples samples_of(size_t elements) {
   return {elements == 0 ? 0 : (elements + step - 1) / step, step};
 }
 
-std::string expected_text(Program& program, const tensor::Tensor& output, size_t index,
+// `where`: C++ text of what the run made.
+std::string expected_text(Program& program, const tensor::Tensor& output, const std::string& where,
                           bool is_exact) {
   const size_t size = tensor::size_of(output.type);
   const size_t elements = output.bytes.size() / size;
@@ -137,45 +178,76 @@ std::string expected_text(Program& program, const tensor::Tensor& output, size_t
                            : is_exact                     ? 0.0
                                                           : 1.0;
   return fmt::format(
-      "  if (!close_to<{0}>(outputs[{1}], constants + {2}, {3}, {4}, {5})) {{\n"
+      "  if (!close_to<{0}>({1}, constants + {2}, {3}, {4}, {5})) {{\n"
       "    return SKERRY_COMPILED_WRONG;\n  }}\n",
-      c_type(output.type), index, program.constants.add(kept), samples.count, samples.step,
+      c_type(output.type), where, program.constants.add(kept), samples.count, samples.step,
       literal(static_cast<float>(tolerance)));
 }
 
 // Inputs and outputs one after the other in the scratch memory.
-std::string check_text(Program& program, const graph::Graph& graph, const Expected* expected,
-                       size_t& scratch_bytes) {
+class SelfCheck {
+ public:
+  SelfCheck(Program& program, const graph::Graph& graph, const Interface& interface)
+      : program_(program), graph_(graph), interface_(interface) {}
+  std::string text(const Expected* expected);
+  size_t scratch_bytes() const { return scratch_bytes_; }
+
+ private:
+  std::string take(size_t bytes) {
+    const size_t at = scratch_bytes_;
+    scratch_bytes_ += (bytes + 63) / 64 * 64;
+    return fmt::format("memory + {}", at);
+  }
+  std::string state(const StatePair& pair) const {
+    const auto index = static_cast<size_t>(&pair - interface_.states.data());
+    return fmt::format("static_cast<uint8_t*>(state) + {}",
+                       program_.storages[program_.states[index]].offset);
+  }
+  void add_input(size_t index);
+
+  Program& program_;
+  const graph::Graph& graph_;
+  const Interface& interface_;
+  size_t scratch_bytes_ = 0;
+  std::string fills_, inputs_, outputs_, checks_;
+};
+
+void SelfCheck::add_input(size_t index) {
+  const Value& input = *graph_.inputs()[index];
+  const StatePair* pair = interface_.state_of_input(index);
+  const std::string at = pair != nullptr ? state(*pair) : take(size_of(input));
+  if (pair == nullptr) inputs_ += at + ", ";
+  if (const FixedInput* fixed = interface_.fixed_input(index)) {
+    fills_ += fmt::format("  memcpy({}, constants + {}, {});\n", at,
+                          program_.constants.add(fixed->value.bytes()), size_of(input));
+    return;
+  }
+  const DataType type = input.type().element;
+  fills_ +=
+      fmt::format("  fill_input({}, {}, {}, {}, {});\n", at, size_of(input) / tensor::size_of(type),
+                  tensor::size_of(type), fill_kind(type), index + 1);
+}
+
+std::string SelfCheck::text(const Expected* expected) {
   std::string text =
       "int32_t self_check(void* arena, void* state, void* scratch) {\n"
       "  uint8_t* memory = static_cast<uint8_t*>(scratch);\n"
       "  (void)memory, (void)arena, (void)state;\n";
   if (expected == nullptr) return text + "  return SKERRY_COMPILED_OK;\n}\n";
-  std::string inputs, outputs, fills, checks;
-  const auto take = [&](size_t bytes) {
-    const size_t at = scratch_bytes;
-    scratch_bytes += (bytes + 63) / 64 * 64;
-    return fmt::format("memory + {}, ", at);
-  };
-  for (size_t i = 0; i < graph.inputs().size(); ++i) {
-    const DataType type = graph.inputs()[i]->type().element;
-    size_t count = 1;
-    for (const int64_t size : shape_of(*graph.inputs()[i])) count *= static_cast<size_t>(size);
-    const std::string at = take(count * tensor::size_of(type));
-    inputs += at;
-    fills += fmt::format("  fill_input({}{}, {}, {}, {});\n", at, count, tensor::size_of(type),
-                         fill_kind(type), i + 1);
-  }
+  for (size_t i = 0; i < graph_.inputs().size(); ++i) add_input(i);
   for (size_t i = 0; i < expected->outputs.size(); ++i) {
-    outputs += take(expected->outputs[i].bytes.size());
-    checks += expected_text(program, expected->outputs[i], i, expected->is_exact);
+    const tensor::Tensor& output = expected->outputs[i];
+    const StatePair* pair = interface_.state_of_output(i);
+    const std::string at = pair != nullptr ? state(*pair) : take(output.bytes.size());
+    if (pair == nullptr) outputs_ += at + ", ";
+    checks_ += expected_text(program_, output, at, expected->is_exact);
   }
-  return text + fills +
+  return text + fills_ +
          fmt::format(
              "  const void* inputs[] = {{{}nullptr}};\n  void* outputs[] = {{{}nullptr}};\n",
-             inputs, outputs) +
-         "  if (const int32_t code = run(arena, state, inputs, outputs)) return code;\n" + checks +
-         "  return SKERRY_COMPILED_OK;\n}\n";
+             inputs_, outputs_) +
+         "  if (const int32_t code = run(arena, state, inputs, outputs)) return code;\n" + checks_ +
+         "  reset(state);\n  return SKERRY_COMPILED_OK;\n}\n";
 }
 
 }  // namespace
@@ -185,36 +257,47 @@ int fill_kind(DataType type) {
   return type == DataType::kInt8 || type == DataType::kUint8 ? 1 : 2;
 }
 
-std::string emit(Program& program, const graph::Graph& graph, const Expected* expected) {
-  std::vector<const Value*> inputs;
-  for (const auto& input : graph.inputs()) inputs.push_back(input.get());
+std::string emit(Program& program, const graph::Graph& graph, const Interface& interface,
+                 const Expected* expected) {
+  std::vector<const Value*> inputs, outputs;
+  for (size_t i = 0; i < graph.inputs().size(); ++i) {
+    if (interface.state_of_input(i) == nullptr) inputs.push_back(graph.inputs()[i].get());
+  }
+  for (size_t i = 0; i < graph.outputs().size(); ++i) {
+    if (interface.state_of_output(i) == nullptr) outputs.push_back(graph.outputs()[i]);
+  }
   std::string text = kHead;
   text += specs_text(inputs, "input_specs");
-  text += specs_text({graph.outputs().begin(), graph.outputs().end()}, "output_specs");
+  text += specs_text(outputs, "output_specs");
+  text += states_text(program, graph, interface);
   text += steps_text(program);
   text +=
-      "\nint32_t run(void* memory, void*, const void* const* inputs, void* const* outputs) {\n"
-      "  uint8_t* arena = static_cast<uint8_t*>(memory);\n";
+      "\nint32_t run(void* memory, void* kept, const void* const* inputs, void* const* outputs) {\n"
+      "  uint8_t* arena = static_cast<uint8_t*>(memory);\n"
+      "  uint8_t* state = static_cast<uint8_t*>(kept);\n" +
+      fixed_text(program, graph, interface);
   for (size_t i = 0; i < program.steps.size(); ++i) {
-    const std::string call = fmt::format("step_{}(arena, inputs, outputs)", i);
+    const std::string call = fmt::format("step_{}(arena, state, inputs, outputs)", i);
     text += program.steps[i].may_fail ? "  if (const int32_t code = " + call + ") return code;\n"
                                       : "  " + call + ";\n";
   }
   text += "  return SKERRY_COMPILED_OK;\n}\n\n";
-  size_t scratch_bytes = 0;
-  text += check_text(program, graph, expected, scratch_bytes);
   text += fmt::format(
-      "\nvoid bind(void* memory) {{ memset(memory, 0, {0}); }}\nvoid reset(void*) {{}}\n\n"
-      "const SkerryCompiledModel kModel = {{\n"
-      "    sizeof(SkerryCompiledModel), SKERRY_COMPILED_ABI, {1}, {2}, {3}, {4}u, {0}, 0, {5}, "
-      "{6},\n"
-      "    input_specs, output_specs, bind, reset, run, self_check, {7}}};\n"
+      "void bind(void* memory) {{ memset(memory, 0, {}); }}\n"
+      "void reset(void* state) {{ if ({} != 0) memset(state, 0, {}); }}\n\n",
+      program.arena_bytes, program.state_bytes, program.state_bytes);
+  SelfCheck check(program, graph, interface);
+  text += check.text(expected);
+  text += fmt::format(
+      "\nconst SkerryCompiledModel kModel = {{\n"
+      "    sizeof(SkerryCompiledModel), SKERRY_COMPILED_ABI, {}, {}, {}, {}u, {}, {}, {}, {},\n"
+      "    input_specs, output_specs, bind, reset, run, self_check, {}, {}, states}};\n"
       "}}  // namespace\n\n"
       "extern \"C\" __attribute__((visibility(\"default\")))\n"
       "const SkerryCompiledModel* skerry_compiled_model(void) {{ return &kModel; }}\n",
-      program.arena_bytes, c_string(program.name), c_string(program.target->name),
-      "\"skerry, g++ \" __VERSION__", program.target->cpu_features, inputs.size(),
-      graph.outputs().size(), scratch_bytes);
+      c_string(program.name), c_string(program.target->name), "\"skerry, g++ \" __VERSION__",
+      program.target->cpu_features, program.arena_bytes, program.state_bytes, inputs.size(),
+      outputs.size(), check.scratch_bytes(), interface.states.size());
   return text;
 }
 

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "compile/interface.h"
 #include "compile/program.h"
 #include "tensor/tensor.h"
 
@@ -19,7 +20,8 @@ inline constexpr size_t kCheckedElements = 256;
 
 // The source of the object: it includes the kernels and, as binary data, "constants.bin", which is
 // program.constants once this is done.
-std::string emit(Program& program, const graph::Graph& graph, const Expected* expected);
+std::string emit(Program& program, const graph::Graph& graph, const Interface& interface,
+                 const Expected* expected);
 
 // How check.h fills an input of this type.
 int fill_kind(DataType type);

@@ -259,47 +259,84 @@ Result<void> Lowering::copy(const View& from, const View& to, const std::string&
 }
 
 Result<void> Lowering::lower_inputs() {
-  for (const auto& input : graph_.inputs()) {
-    if (c_type(input->type().element).empty()) {
+  program_.states.resize(interface_.states.size());
+  for (size_t i = 0; i < graph_.inputs().size(); ++i) {
+    const Value& input = *graph_.inputs()[i];
+    if (c_type(input.type().element).empty()) {
       return fail(Code::kUnsupported, fmt::format("the input '{}' is {}, which compiled models do "
                                                   "not take",
-                                                  input->name(), to_string(input->type())));
+                                                  input.name(), to_string(input.type())));
     }
-    View view = new_row_major(*input, shape_of(*input));
+    View view = new_row_major(input, shape_of(input));
     Storage& storage = program_.storages[view.storage];
-    storage.place = Place::kInput;
-    storage.index = program_.inputs.size();
     storage.is_dense = true;
-    program_.inputs.push_back(view.storage);
-    set_view(*input, std::move(view));
+    if (const StatePair* state = interface_.state_of_input(i)) {
+      storage.place = Place::kState;
+      storage.offset = program_.state_bytes;
+      const auto bytes = static_cast<size_t>(storage.size_bytes());
+      program_.state_bytes +=
+          (bytes + tensor::kAlignment - 1) / tensor::kAlignment * tensor::kAlignment;
+      program_.states[static_cast<size_t>(state - interface_.states.data())] = view.storage;
+    } else {
+      storage.place = Place::kInput;
+      storage.index = program_.inputs.size();
+      program_.inputs.push_back(view.storage);
+    }
+    set_view(input, std::move(view));
+  }
+  return {};
+}
+
+Result<void> Lowering::lower_output(const Value& output) {
+  const View from = view(output);
+  Storage& storage = program_.storages[from.storage];
+  bool is_read = false;
+  for (const Step& step : program_.steps) is_read |= std::ranges::count(step.reads, from.storage);
+  int64_t count = 1;
+  for (const int64_t size : from.shape) count *= size;
+  const bool whole =
+      count * static_cast<int64_t>(tensor::size_of(storage.type)) == storage.size_bytes();
+  if (storage.place == Place::kArena && !is_read && whole && program_.is_row_major(from)) {
+    storage.place = Place::kOutput;
+    storage.index = program_.outputs.size();
+    program_.outputs.push_back(from.storage);
+    return {};
+  }
+  View to = new_row_major(output, from.shape);
+  Storage& made = program_.storages[to.storage];
+  made.place = Place::kOutput;
+  made.index = program_.outputs.size();
+  program_.outputs.push_back(to.storage);
+  return copy(from, to, output.name());
+}
+
+// Once nothing reads the old state any more; what one takes from another goes through the arena.
+Result<void> Lowering::lower_states() {
+  std::vector<View> made;
+  for (const StatePair& pair : interface_.states) {
+    const Value& output = *graph_.outputs()[pair.output];
+    View from = view(output);
+    if (program_.storages[from.storage].place == Place::kState) {
+      const View kept = new_row_major(output, from.shape);
+      SKERRY_TRY(copy(from, kept, output.name()));
+      from = kept;
+    }
+    made.push_back(from);
+  }
+  for (size_t i = 0; i < made.size(); ++i) {
+    const StatePair& pair = interface_.states[i];
+    SKERRY_TRY(
+        copy(made[i], view(*graph_.inputs()[pair.input]), graph_.outputs()[pair.output]->name()));
   }
   return {};
 }
 
 Result<void> Lowering::lower_outputs() {
-  for (const Value* output : graph_.outputs()) {
-    const View from = view(*output);
-    Storage& storage = program_.storages[from.storage];
-    bool is_read = false;
-    for (const Step& step : program_.steps) is_read |= std::ranges::count(step.reads, from.storage);
-    int64_t count = 1;
-    for (const int64_t size : from.shape) count *= size;
-    const bool whole =
-        count * static_cast<int64_t>(tensor::size_of(storage.type)) == storage.size_bytes();
-    if (storage.place == Place::kArena && !is_read && whole && program_.is_row_major(from)) {
-      storage.place = Place::kOutput;
-      storage.index = program_.outputs.size();
-      program_.outputs.push_back(from.storage);
-      continue;
-    }
-    View to = new_row_major(*output, from.shape);
-    Storage& made = program_.storages[to.storage];
-    made.place = Place::kOutput;
-    made.index = program_.outputs.size();
-    program_.outputs.push_back(to.storage);
-    SKERRY_TRY(copy(from, to, output->name()));
+  for (size_t i = 0; i < graph_.outputs().size(); ++i) {
+    if (interface_.state_of_output(i) != nullptr) continue;
+    SKERRY_TRY(lower_output(*graph_.outputs()[i]));
   }
-  return {};
+  return lower_states();
 }
 
 Result<void> Lowering::run() {
@@ -329,11 +366,12 @@ Result<void> Lowering::run() {
   return lower_outputs();
 }
 
-Result<std::unique_ptr<Program>> lower(const Graph& graph, const Target& target) {
+Result<std::unique_ptr<Program>> lower(const Graph& graph, const Interface& interface,
+                                       const Target& target) {
   auto program = std::make_unique<Program>();
   program->target = &target;
   program->name = graph.name;
-  SKERRY_TRY(Lowering(graph, *program).run());
+  SKERRY_TRY(Lowering(graph, interface, *program).run());
   return program;
 }
 

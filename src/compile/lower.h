@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "compile/interface.h"
 #include "compile/program.h"
 
 namespace skerry::compile {
@@ -10,6 +11,7 @@ namespace skerry::compile {
 // A graph with every shape known and its constants folded. kUnsupported names the node that the
 // compiler cannot do. The calls of the steps may be asked for once plan() is done, while the
 // program is where it was.
-Result<std::unique_ptr<Program>> lower(const graph::Graph& graph, const Target& target);
+Result<std::unique_ptr<Program>> lower(const graph::Graph& graph, const Interface& interface,
+                                       const Target& target);
 
 }  // namespace skerry::compile

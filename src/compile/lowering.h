@@ -4,6 +4,7 @@
 #include <array>
 #include <unordered_map>
 
+#include "compile/interface.h"
 #include "compile/program.h"
 #include "compile/regions.h"
 #include "graph/graph.h"
@@ -20,7 +21,8 @@ struct Padding {
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, Program& program) : graph_(graph), program_(program) {}
+  Lowering(const Graph& graph, const Interface& interface, Program& program)
+      : graph_(graph), interface_(interface), program_(program) {}
   Result<void> run();
 
   Program& program() { return program_; }
@@ -58,10 +60,13 @@ class Lowering {
  private:
   Result<void> lower_inputs();
   Result<void> lower_outputs();
+  Result<void> lower_output(const Value& output);
+  Result<void> lower_states();
   Result<View> image_in_place(const View& view, const Padding& padding, int64_t padding_value,
                               bool in_arena);
 
   const Graph& graph_;
+  const Interface& interface_;
   Program& program_;
   std::unordered_map<const Value*, View> views_;
 };

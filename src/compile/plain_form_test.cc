@@ -150,9 +150,10 @@ return %y1, %y2
 })");
   const auto prepared = prepare(*graph);
   ASSERT_TRUE(prepared) << prepared.error().message();
-  EXPECT_TRUE(std::ranges::any_of(
-      (*prepared)->nodes(), [](const auto& node) { return node->op() == "BatchNormalization"; }));
-  EXPECT_TRUE(std::ranges::any_of((*prepared)->nodes(),
+  EXPECT_TRUE(std::ranges::any_of(prepared->graph->nodes(), [](const auto& node) {
+    return node->op() == "BatchNormalization";
+  }));
+  EXPECT_TRUE(std::ranges::any_of(prepared->graph->nodes(),
                                   [](const auto& node) { return node->op() == "Resize"; }));
 }
 

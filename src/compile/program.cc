@@ -131,6 +131,9 @@ std::string Program::pointer(const View& view, bool writes) const {
     case Place::kConstant:
       base = fmt::format("constants + {}", storage->offset);
       break;
+    case Place::kState:
+      base = fmt::format("state + {}", storage->offset);
+      break;
     case Place::kInput:
       base = fmt::format("inputs[{}]", storage->index);
       break;

@@ -24,7 +24,7 @@ namespace skerry::compile {
 
 using tensor::DataType;
 
-enum class Place { kArena, kInput, kOutput, kConstant };
+enum class Place { kArena, kInput, kOutput, kConstant, kState };
 
 struct Storage {
   std::string name;
@@ -36,8 +36,8 @@ struct Storage {
   bool is_image = false;  // may have padding along its second and third of four dimensions
   bool is_dense = false;  // may not any more: a view takes it as a row of numbers
   Place place = Place::kArena;
-  size_t index = 0;                    // of the input or output
-  size_t offset = 0;                   // in the arena or the constants: set by plan() for the arena
+  size_t index = 0;   // of the input or output
+  size_t offset = 0;  // in the arena, the constants or the state: set by plan() for the arena
   std::optional<size_t> same_as = {};  // lives in the memory of another one (in place)
 
   int64_t size_bytes() const;  // with padding
@@ -89,6 +89,8 @@ struct Program {
   std::vector<Step> steps;
   std::vector<size_t> inputs;  // storages
   std::vector<size_t> outputs;
+  std::vector<size_t> states;  // as the interface's
+  size_t state_bytes = 0;
   Constants constants;
   size_t arena_bytes = 0;        // with room behind for vectors that read over the end
   size_t arena_lower_bound = 0;  // what is alive at once, at the worst step

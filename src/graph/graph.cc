@@ -207,6 +207,33 @@ void Graph::remove_output(size_t index) {
   outputs_.erase(outputs_.begin() + static_cast<std::ptrdiff_t>(index));
 }
 
+std::vector<Value*> Graph::take_subgraph(Node& node, size_t subgraph) {
+  SKERRY_CHECK(node.graph_ == this, "a subgraph of another graph's node");
+  Graph& from = *node.subgraphs_[subgraph];
+  SKERRY_CHECK(from.inputs_.empty(), "a subgraph with inputs is more than its nodes");
+  for (size_t i = 0; i < from.outputs_.size(); ++i) {
+    remove_use(from.outputs_[i]->uses_, {nullptr, &from, i});
+  }
+  for (auto& constant : from.constants_) {
+    constant->graph_ = this;
+    constants_.push_back(std::move(constant));
+  }
+  from.constants_.clear();
+  for (const auto& each : from.nodes_) {
+    each->graph_ = this;
+    for (const auto& output : each->outputs_) {
+      if (output) output->graph_ = this;
+    }
+    for (size_t i = 0; i < each->inputs_.size(); ++i) {
+      if (each->inputs_[i] == nullptr) continue;
+      std::ranges::replace(each->inputs_[i]->uses_, Use{each.get(), &from, i},
+                           Use{each.get(), this, i});
+    }
+  }
+  nodes_.splice(node.position_, from.nodes_);  // their iterators stay
+  return std::exchange(from.outputs_, {});
+}
+
 void Graph::erase(Node& node) {
   for (size_t i = 0; i < node.inputs_.size(); ++i) node.set_input(i, nullptr);
   for (const auto& subgraph : node.subgraphs_) {

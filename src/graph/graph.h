@@ -164,10 +164,10 @@ class Graph {
   void add_output(Value& value);
   void set_output(size_t index, Value& value);
   void remove_output(size_t index);
-
   // A value that takes another's place takes its name too, where callers know that name.
   void swap_names(Value& a, Value& b);
-
+  // Moves what a subgraph without inputs is made of before its node; what were its outputs.
+  std::vector<Value*> take_subgraph(Node& node, size_t subgraph);
   // Nobody may read what goes.
   void erase(Node& node);
   void erase(Value& input_or_constant);

@@ -7,7 +7,7 @@ import demos
 import e2e
 
 KEYS = {"deployment_s", "rollback_s", "inference_p50_us", "inference_p99_us", "requests", "lost", "skerryd_pss_mb",
-        "fleet_pss_mb", "infer_pss_mb", "start_to_connected_ms"}
+        "fleet_pss_mb", "infer_pss_mb", "start_to_connected_ms", "model_us", "compiled_us", "compiled_speedup"}
 
 
 class Demo(demos.Demos):

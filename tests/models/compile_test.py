@@ -21,7 +21,9 @@ import commands
 from commands import BIN, CACHE, ROOT
 
 sys.path.insert(0, str(ROOT / "bench/models"))
+sys.path.insert(0, str(ROOT / "examples/speech_detector"))
 import make_networks  # noqa: E402
+import speech  # noqa: E402
 
 # In a process of its own: three threads with a model each, which share one object.
 RUN_DLR = """
@@ -97,6 +99,29 @@ def run_artifact(path, x, output_shape):
     return out
 
 
+def probabilities_of(path, samples):
+    """Of a compiled Silero VAD that keeps its state itself."""
+    library = ctypes.CDLL(str(path))
+    library.skerry_compiled_model.restype = ctypes.POINTER(Model)
+    model = library.skerry_compiled_model().contents
+    memory = ctypes.create_string_buffer(model.arena_bytes + model.state_bytes + 128)
+    arena = (ctypes.addressof(memory) + 63) // 64 * 64
+    state = arena + (model.arena_bytes + 63) // 64 * 64
+    model.bind(arena)
+    model.reset(state)
+    rate, out, results = np.array([speech.RATE], "i8"), np.zeros(1, "f4"), []
+    outputs = (ctypes.c_void_p * 1)(out.ctypes.data)
+    context = np.zeros(speech.CONTEXT, "f4")
+    for window in speech.windows(samples):
+        x = np.concatenate([context, window])
+        given = {b"input": x.ctypes.data, b"sr": rate.ctypes.data}
+        inputs = (ctypes.c_void_p * 2)(*(given[model.inputs[i].name] for i in range(model.input_count)))
+        assert model.run(arena, state, inputs, outputs) == 0
+        context = window[-speech.CONTEXT:]
+        results.append(float(out[0]))
+    return results
+
+
 class Compile(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -166,6 +191,22 @@ class Compile(unittest.TestCase):
                 done = subprocess.run([source / "checked"], capture_output=True, text=True, check=False, timeout=60)
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertIn("right", done.stdout)
+
+    def test_the_speech_model_of_the_demo_hears_what_onnx_runtime_hears(self):
+        """As its makers export it, with If and a state that goes from window to window."""
+        samples = np.concatenate([speech.resample(*speech.read_wav(path)) for path in
+                                  sorted(pathlib.Path("/usr/share/sounds/alsa").glob("*.wav"))[:3]])
+        for name in ("silero_vad.onnx", "silero_vad_16k_op15.onnx"):
+            with self.subTest(name):
+                path, artifact = CACHE / "silero-vad" / name, self.directory / f"{name}.so"
+                skerry("compile", path, "--shape", "input=1,576", "--value", "sr=16000", "--state", "state=stateN", "-o", artifact)
+                session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+                vad = speech.VadStream(lambda arrays: dict(zip(("output", "stateN"), session.run(["output", "stateN"], arrays))))
+                want = [vad.probability(window) for window in speech.windows(samples)]
+                got = probabilities_of(artifact, samples)
+                self.assertGreater(max(want), 0.9)
+                np.testing.assert_allclose(got, want, atol=1e-4)
+                self.assertEqual(speech.segments(got), speech.segments(want))
 
     def test_stock_dlr_runs_the_folder(self):
         """The package of PyPI, in a process of its own, as a component of a Greengrass device has it."""

@@ -29,6 +29,14 @@ inline void fill_input(void* to, size_t count, size_t size, int kind, uint32_t s
   }
 }
 
+inline bool same_bytes(const void* a, const void* b, size_t count) {
+  const uint8_t* p = static_cast<const uint8_t*>(a);
+  const uint8_t* q = static_cast<const uint8_t*>(b);
+  uint8_t differ = 0;
+  for (size_t i = 0; i < count; ++i) differ |= p[i] ^ q[i];
+  return differ == 0;
+}
+
 // `samples` elements of `values`, every step-th, against as many expected ones.
 template <class T>
 inline bool close_to(const void* values, const void* expected, size_t samples, size_t step,

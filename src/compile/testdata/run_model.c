@@ -28,8 +28,10 @@ int main(int argc, char** argv) {
   void* arena = memory_for(model->arena_bytes);
   memset(arena, 0x5a, model->arena_bytes);
   model->bind(arena);
+  void* state = memory_for(model->state_bytes);
   for (int i = 0; i < 2; ++i) {
-    const int32_t code = model->run(arena, NULL, inputs, outputs);
+    model->reset(state);
+    const int32_t code = model->run(arena, state, inputs, outputs);
     if (code != SKERRY_COMPILED_OK) return code;
   }
   for (uint32_t i = 0; i < model->output_count; ++i) {

@@ -70,7 +70,10 @@ Result<std::vector<tensor::Tensor>> evaluate(const Node& node) {
   return graph::Executor(alone).run({});
 }
 
-Result<bool> compute(Node& node) {
+}  // namespace
+
+Result<bool> fold_node(Node& node) {
+  if (!is_foldable(node)) return false;
   auto results = evaluate(node);
   if (!results) return false;  // it fails at run time, and says why there
   size_t at = 0;
@@ -84,19 +87,22 @@ Result<bool> compute(Node& node) {
   return true;
 }
 
-}  // namespace
-
 Result<size_t> fold_constants(Graph& graph) {
   return rewrite_nodes(graph, [](Node& node) -> Result<bool> {
     const bool wanted = node.op() != "DequantizeLinear" && is_foldable(node) && is_worth_it(node);
-    return wanted ? compute(node) : Result<bool>(false);
+    return wanted ? fold_node(node) : Result<bool>(false);
+  });
+}
+
+Result<size_t> fold_all_constants(Graph& graph) {
+  return rewrite_nodes(graph, [](Node& node) -> Result<bool> {
+    return node.op() != "DequantizeLinear" ? fold_node(node) : Result<bool>(false);
   });
 }
 
 Result<size_t> dequantise_constants(Graph& graph) {
   return rewrite_nodes(graph, [](Node& node) -> Result<bool> {
-    const bool wanted = node.op() == "DequantizeLinear" && is_foldable(node);
-    return wanted ? compute(node) : Result<bool>(false);
+    return node.op() == "DequantizeLinear" ? fold_node(node) : Result<bool>(false);
   });
 }
 

@@ -9,6 +9,10 @@ namespace skerry::optimise {
 Result<size_t> infer_shapes(Graph& graph);
 Result<size_t> remove_no_ops(Graph& graph);
 Result<size_t> fold_constants(Graph& graph);
+Result<size_t> fold_all_constants(Graph& graph);
+// One node whose inputs are constants, to what it computes; false where it is none.
+Result<bool> fold_node(Node& node);
+Result<size_t> inline_branches(Graph& graph);
 Result<size_t> eliminate_common_subexpressions(Graph& graph);
 Result<size_t> share_weights(Graph& graph);
 Result<size_t> simplify_algebra(Graph& graph);

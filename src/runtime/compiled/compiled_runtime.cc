@@ -8,6 +8,8 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
+#include <cstring>
 #include <mutex>
 #include <utility>
 
@@ -17,6 +19,8 @@ namespace skerry::runtime {
 namespace {
 
 constexpr uint64_t kMaxArenaBytes = uint64_t{4} << 30;
+// What models had before they could keep state: the structure ends here.
+constexpr size_t kStatelessSize = offsetof(SkerryCompiledModel, state_count);
 
 Result<TensorSpec> spec_of(const SkerryCompiledTensor& tensor) {
   const bool has_type =
@@ -31,6 +35,25 @@ Result<TensorSpec> spec_of(const SkerryCompiledTensor& tensor) {
   if (count * tensor::size_of(spec.type) == tensor.size_bytes) return spec;
   return fail(Code::kCorrupt,
               fmt::format("'{}' of the compiled model has not the size of its shape", spec.name));
+}
+
+// Callers of the service keep a model's state: it is among the inputs, and the next one among the
+// outputs, as in the model that was compiled.
+Result<void> add_states(const SkerryCompiledModel& model, std::vector<TensorSpec>& inputs,
+                        std::vector<TensorSpec>& outputs) {
+  for (uint32_t i = 0; model.state_bytes > 0 && i < model.state_count; ++i) {
+    const SkerryCompiledState& state = model.states[i];
+    const SkerryCompiledTensor tensor{sizeof tensor, state.type,  state.name,
+                                      state.rank,    state.shape, state.size_bytes};
+    SKERRY_ASSIGN(TensorSpec spec, spec_of(tensor));
+    if (state.offset > model.state_bytes || state.size_bytes > model.state_bytes - state.offset) {
+      return fail(Code::kCorrupt, "the compiled model's state is larger than it says");
+    }
+    inputs.push_back(spec);
+    spec.name = state.next_name;
+    outputs.push_back(std::move(spec));
+  }
+  return {};
 }
 
 Result<std::vector<TensorSpec>> specs_of(const SkerryCompiledTensor* tensors, uint32_t count) {
@@ -111,11 +134,25 @@ Result<std::vector<Tensor>> CompiledModel::run(std::span<const TensorView> input
         {spec.name, spec.type, spec.shape, tensor::Bytes(count * tensor::size_of(spec.type))});
     to.push_back(results.back().bytes.data());
   }
+  const SkerryCompiledModel& model = library_.model();
+  tensor::Bytes state(model.state_bytes);
+  for (size_t i = model.input_count; i < from.size(); ++i) {
+    const SkerryCompiledState& part = model.states[i - model.input_count];
+    std::memcpy(state.data() + part.offset, from[i], part.size_bytes);
+  }
   tensor::Bytes arena = take_arena();
-  const int32_t code = library_.model().run(arena.data(), nullptr, from.data(), to.data());
+  const int32_t code = model.run(arena.data(), state.data(), from.data(), to.data());
   give_back(std::move(arena));
+  for (size_t i = model.output_count; i < to.size(); ++i) {
+    const SkerryCompiledState& part = model.states[i - model.output_count];
+    std::memcpy(to[i], state.data() + part.offset, part.size_bytes);
+  }
   if (code == SKERRY_COMPILED_BAD_INDEX) {
     return fail(Code::kInternal, "an index among the inputs is out of range");
+  }
+  if (code == SKERRY_COMPILED_BAD_VALUE) {
+    return fail(Code::kInvalidArgument,
+                "an input has another value than the one that the model is compiled for");
   }
   if (code != SKERRY_COMPILED_OK) {
     return fail(Code::kInternal, fmt::format("the compiled model failed with code {}", code));
@@ -148,11 +185,7 @@ class CompiledRuntime : public Runtime {
     const SkerryCompiledModel& model = library->model();
     SKERRY_ASSIGN(auto inputs, specs_of(model.inputs, model.input_count));
     SKERRY_ASSIGN(auto outputs, specs_of(model.outputs, model.output_count));
-    if (model.state_bytes != 0) {
-      return fail(Code::kUnsupported, source.main_file() +
-                                          " keeps state from run to run, which the "
-                                          "service does not serve yet");
-    }
+    SKERRY_TRY(add_states(model, inputs, outputs));
     return std::make_unique<CompiledModel>(std::move(*library), std::move(inputs),
                                            std::move(outputs));
   }
@@ -179,11 +212,14 @@ Result<CompiledLibrary> CompiledLibrary::load(const MemoryFile& file) {
   const auto entry =
       reinterpret_cast<decltype(&skerry_compiled_model)>(dlsym(handle, "skerry_compiled_model"));
   library.model_ = entry == nullptr ? nullptr : entry();
-  if (library.model_ == nullptr || library.model_->struct_size < sizeof(SkerryCompiledModel) ||
+  if (library.model_ == nullptr || library.model_->struct_size < kStatelessSize ||
+      (library.model_->state_bytes > 0 &&
+       library.model_->struct_size < sizeof(SkerryCompiledModel)) ||
       library.model_->abi_version != artifact.abi_version ||
       (artifact.cpu_features & ~library.model_->cpu_features) != 0 ||
       (library.model_->cpu_features & ~cpu_features_here()) != 0 ||
-      library.model_->arena_bytes > kMaxArenaBytes) {
+      library.model_->arena_bytes > kMaxArenaBytes ||
+      library.model_->state_bytes > kMaxArenaBytes) {
     return fail(Code::kCorrupt, "what it contains is not what its trailer says");
   }
   return library;
@@ -201,9 +237,10 @@ CompiledLibrary::~CompiledLibrary() {
 
 Result<void> self_check(const SkerryCompiledModel& model) {
   tensor::Bytes arena(model.arena_bytes);
+  tensor::Bytes state(model.state_bytes);
   tensor::Bytes scratch(model.scratch_bytes);
   model.bind(arena.data());
-  const int32_t code = model.self_check(arena.data(), nullptr, scratch.data());
+  const int32_t code = model.self_check(arena.data(), state.data(), scratch.data());
   if (code == SKERRY_COMPILED_OK) return {};
   return fail(Code::kInternal,
               fmt::format("the compiled model does not compute what the reference executor does "
