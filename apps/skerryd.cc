@@ -125,6 +125,7 @@ NucleusInfo info_of(const DeviceConfig& config) {
   info.metrics_interval_ms = config.metrics_interval_ms;
   info.telemetry_aggregate_ms = config.telemetry_aggregate_s * 1'000;
   info.telemetry_publish_ms = config.telemetry_enabled ? config.telemetry_publish_s * 1'000 : 0;
+  info.spool = config.spool;
   info.find_user = find_user;
   info.ipc_address = info.ipc_socket();
   const char* runtime_directory = info.privileged ? "/run" : std::getenv("XDG_RUNTIME_DIR");
@@ -206,6 +207,7 @@ net::MqttOptions broker_of(const DeviceConfig& config, const net::TlsFiles& iden
   // More than components may use (MqttRouter::Limits).
   broker.max_queued = 11'000;
   broker.max_queued_bytes = 5 << 20;
+  if (!config.spool.on_disk) broker.max_queued_bytes += config.spool.max_bytes;
   return broker;
 }
 

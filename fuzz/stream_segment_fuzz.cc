@@ -5,11 +5,11 @@
 #include <string_view>
 
 #include "io/fault_files.h"
-#include "streams/stream_log.h"
+#include "io/message_log.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace skerry;
-  using namespace skerry::streams;
+  using namespace skerry::io;
   io::FaultFiles files;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   if (!files.make_directory("/log", 0700)) std::abort();

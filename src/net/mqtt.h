@@ -61,6 +61,9 @@ struct MqttMessage {
   bool must_be_heard = false;
 };
 
+// What every client refuses at once. `max_packet_bytes`: of the broker, as far as it is known.
+Result<void> check_mqtt_message(const MqttMessage& message, size_t max_packet_bytes);
+
 struct MqttSubscription {
   std::string filter;
   uint8_t qos = 1;

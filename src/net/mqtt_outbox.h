@@ -12,9 +12,6 @@ namespace skerry::net {
 // What `done` of a message is told that had to be heard and was not.
 Error nobody_heard();
 
-// What every client refuses at once. `max_packet_bytes`: of the broker, as far as it is known.
-Result<void> check_mqtt_message(const MqttMessage& message, size_t max_packet_bytes);
-
 class MqttOutbox {
  public:
   MqttOutbox(size_t max_messages, size_t max_bytes)

@@ -68,12 +68,35 @@ Result<void> read_identity(const Node& system, const std::string& directory, Dev
   return {};
 }
 
+// As the stock nucleus names it; its plugin for the disk is a part of this one.
+Result<void> read_spooler(const Node& node, SpoolOptions& spool) {
+  std::string type = "Disk", plugin;
+  SKERRY_TRY(node.read("storageType", type));
+  spool.on_disk = formats::equal_ignoring_case(type, "Disk");
+  if (!spool.on_disk && !formats::equal_ignoring_case(type, "Memory")) {
+    return node.wrong("storageType must be Disk or Memory");
+  }
+  SKERRY_TRY(node.read("pluginName", plugin));
+  if (!plugin.empty() && plugin != "aws.greengrass.DiskSpooler") {
+    return node.wrong("pluginName must be aws.greengrass.DiskSpooler, which is built in");
+  }
+  int64_t bytes = static_cast<int64_t>(spool.max_bytes);
+  SKERRY_TRY(node.read("maxSizeInBytes", bytes));
+  if (bytes < 4'096 || bytes > int64_t{1} << 40) {
+    return node.wrong("maxSizeInBytes must be 4096 to 1099511627776");
+  }
+  spool.max_bytes = static_cast<uint64_t>(bytes);
+  return node.read("keepQos0WhenOffline", spool.keeps_qos0);
+}
+
 Result<void> read_fleet(const Node& node, DeviceConfig& config) {
   SKERRY_ASSIGN(config.region, required(node, "awsRegion"));
   SKERRY_ASSIGN(config.broker_host, required(node, "iotDataEndpoint"));
   SKERRY_ASSIGN(auto mqtt, node.find("mqtt"));
   if (mqtt) {
     SKERRY_ASSIGN(config.broker_port, port_of(*mqtt, "port", 8883));
+    SKERRY_ASSIGN(auto spooler, mqtt->find("spooler"));
+    if (spooler) SKERRY_TRY(read_spooler(*spooler, config.spool));
   }
   std::string endpoint;
   SKERRY_TRY(node.read("greengrassDataPlaneEndpoint", endpoint));

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/named_type.h"
 #include "formats/deployment.h"
+#include "nucleus/spool_options.h"
 
 namespace skerry::nucleus {
 
@@ -23,6 +24,7 @@ struct DeviceConfig {
   std::string region;                      // awsRegion
   std::string broker_host;                 // iotDataEndpoint
   uint16_t broker_port = 8883;             // mqtt.port
+  SpoolOptions spool;                      // mqtt.spooler
   std::string data_plane_url;              // greengrassDataPlaneEndpoint, or iotDataEndpoint with
                                            // greengrassDataPlanePort
   std::string default_user;                // runWithDefault.posixUser

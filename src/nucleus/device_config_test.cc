@@ -25,6 +25,7 @@ services:
       greengrassDataPlaneEndpoint: "https://fleet.example.com:9443"
       mqtt:
         port: 443
+        spooler: {storageType: Memory, maxSizeInBytes: 10000, keepQos0WhenOffline: "true", pluginName: aws.greengrass.DiskSpooler}
       runWithDefault:
         posixUser: "ggc_user:ggc_group"
 )";
@@ -71,6 +72,9 @@ TEST(DeviceConfig, TheJavaNucleuss) {
   EXPECT_EQ(config->region, "eu-west-1");
   EXPECT_EQ(config->broker_host, "broker.example.com");
   EXPECT_EQ(config->broker_port, 443);
+  EXPECT_FALSE(config->spool.on_disk);
+  EXPECT_EQ(config->spool.max_bytes, 10'000u);
+  EXPECT_TRUE(config->spool.keeps_qos0);
   EXPECT_EQ(config->data_plane_url, "https://fleet.example.com:9443");
   EXPECT_EQ(config->default_user, "ggc_user:ggc_group");
   EXPECT_EQ(config->healthy_for_ms, 500);
@@ -149,6 +153,12 @@ TEST(DeviceConfig, EachWrongValueIsNamedWithWhatItShouldBe) {
       {"\"8445\"", "65536", "greengrassDataPlanePort must be a port, 1 to 65535"},
       {"\"8445\"", "many", "configuration.greengrassDataPlanePort: "},
       {"maxProcesses: 300", "maxProcesses: 2", "maxProcesses must be 16 to 1000000"},
+      {"skerry: {", "mqtt: {spooler: {storageType: Tape}}\n      skerry: {",
+       "mqtt.spooler: storageType must be Disk or Memory"},
+      {"skerry: {", "mqtt: {spooler: {maxSizeInBytes: 10}}\n      skerry: {",
+       "mqtt.spooler: maxSizeInBytes must be 4096 to 1099511627776"},
+      {"skerry: {", "mqtt: {spooler: {pluginName: my.Spooler}}\n      skerry: {",
+       "mqtt.spooler: pluginName must be aws.greengrass.DiskSpooler"},
       {"2000", "-1", "healthyForMs must be 0 to 3600000"},
       {"greengrassDataPlanePort: \"8445\"", "greengrassDataPlaneEndpoint: fleet.example.com",
        "greengrassDataPlaneEndpoint must be iotdata or https://host:port"},

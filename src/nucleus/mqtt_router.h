@@ -81,6 +81,12 @@ class MqttRouter {
   // answered, however many connections later; kNotFound where nobody has subscribed to it.
   Result<void> deliver(net::MqttMessage message, Done answered);
 
+  // A message of a component, whose limits are the caller's: `answered` hears once, as of
+  // deliver(). Errors as of MqttClient::publish().
+  Result<void> send(net::MqttMessage message, Done answered) {
+    return client_.publish(std::move(message), std::move(answered));
+  }
+
   // `deliver` gets messages from now on, and those that the broker retains. `settled` hears once:
   // of an error where the broker refuses (the subscription is dead then, and still to be ended),
   // else of success, as of publish(). An error at once: no filter, or too many of them.

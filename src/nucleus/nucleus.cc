@@ -4,6 +4,16 @@
 #include "base/log.h"
 
 namespace skerry::nucleus {
+namespace {
+
+// Where the spool is in memory, it is what waits for the broker.
+MqttRouter::Limits router_limits(const NucleusInfo& info) {
+  MqttRouter::Limits limits;
+  if (!info.spool.on_disk) limits.component_bytes = info.spool.max_bytes;
+  return limits;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Nucleus>> Nucleus::open(io::Env& env, const NucleusInfo& info, Cloud& cloud,
                                                net::MqttClient& mqtt, Hooks hooks) {
@@ -16,7 +26,8 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
                  Hooks hooks, std::unique_ptr<DeviceState> state)
     : env_(env),
       info_(info),
-      mqtt_(env.loop, mqtt),
+      mqtt_(env.loop, mqtt, router_limits(info)),
+      spool_(env, mqtt_, info.spool_directory(), info.spool),
       metrics_(env, mqtt_, info.thing, info.metrics(),
                MetricsLimits{.interval_ms = info.metrics_interval_ms}),
       health_(env, mqtt_, info),
@@ -80,6 +91,7 @@ void Nucleus::start() {
   };
   // First: it connects while the components come up.
   mqtt_.start(std::move(events), [this] { greet(); });
+  if (info_.has_fleet) spool_.start();
   local_->start();
   jobs_->start();
   if (info_.metrics_interval_ms == 0) return;
@@ -98,6 +110,7 @@ io::Task<void> Nucleus::shut_down() {
                   // start
   engine_->stop_tending();  // mending would start what is stopped here
   co_await supervisor_->apply({});
+  if (info_.has_fleet) co_await spool_.flush();
   if (info_.metrics_interval_ms > 0) co_await metrics_.flush();
 }
 

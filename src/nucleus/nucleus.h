@@ -20,6 +20,7 @@
 #include "nucleus/nucleus_info.h"
 #include "nucleus/package_store.h"
 #include "nucleus/secrets.h"
+#include "nucleus/spool.h"
 #include "nucleus/supervisor.h"
 #include "nucleus/update_consent.h"
 
@@ -50,6 +51,7 @@ class Nucleus : public IpcHost {
   SecretStore& secrets() override { return secrets_; }
   io::Env& env() override { return env_; }
   MqttRouter* mqtt() override { return info_.has_fleet ? &mqtt_ : nullptr; }
+  Spool& spool() override { return spool_; }
   UpdateConsent& consent() override { return consent_; }
   LocalDeployments* local_deployments() override { return local_.get(); }
 
@@ -67,6 +69,7 @@ class Nucleus : public IpcHost {
   io::Env& env_;
   const NucleusInfo& info_;
   MqttRouter mqtt_;
+  Spool spool_;
   Metrics metrics_;
   Health health_;
   ShadowFiles shadows_;

@@ -11,6 +11,7 @@
 #include "base/named_type.h"
 #include "formats/deployment.h"
 #include "nucleus/cloud.h"
+#include "nucleus/spool_options.h"
 
 namespace skerry::nucleus {
 
@@ -41,6 +42,7 @@ struct NucleusInfo {
   // System health telemetry as the stock nucleus sends it; 0: never.
   int64_t telemetry_aggregate_ms = 3'600'000;
   int64_t telemetry_publish_ms = 0;
+  SpoolOptions spool;
   // The user of a component for which nobody names one; called where the nucleus is privileged.
   std::function<Result<uint32_t>(const ComponentName&)> allocate_user;
   // uid and gid of "user" or "user:group".
@@ -51,6 +53,7 @@ struct NucleusInfo {
   std::string ipc_socket() const { return root + "/ipc.socket"; }
   std::string state_directory() const { return root + "/state"; }
   std::string metrics() const { return root + "/metrics"; }
+  std::string spool_directory() const { return root + "/spool"; }
   std::string clock_file() const { return state_directory() + "/clock"; }
   std::string packages() const { return root + "/packages"; }
   std::string staging() const { return root + "/staging"; }

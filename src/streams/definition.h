@@ -8,10 +8,17 @@
 #include <vector>
 
 #include "base/error.h"
+#include "io/message_log.h"
 #include "streams/export/export_config.h"
-#include "streams/stream_log.h"
 
 namespace skerry::streams {
+
+using io::FileLog;
+using io::LogLimits;
+using io::LogRange;
+using io::MemoryLog;
+using io::MessageLog;
+using Message = io::LogMessage;
 
 enum class StrategyOnFull { kRejectNewData = 0, kOverwriteOldestData = 1 };
 enum class Persistence { kFile = 0, kMemory = 1 };

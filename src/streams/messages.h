@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "streams/record.h"
+#include "io/message_log.h"
 #include "streams/stream_store.h"
 
 namespace skerry::streams {

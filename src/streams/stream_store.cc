@@ -234,7 +234,7 @@ Result<StreamInfo> StreamStore::describe(const std::string& name) const {
 Result<int64_t> StreamStore::append(const std::string& name, std::string_view payload,
                                     int64_t now_ms) {
   SKERRY_ASSIGN(Stream* const stream, find(name));
-  const int64_t size = record::size_of(payload.size());
+  const int64_t size = io::log_record::size_of(payload.size());
   SKERRY_TRY(check_room(*stream, size));
   SKERRY_ASSIGN(const int64_t sequence, stream->log->append(payload, now_ms));
   appended_.insert(name);

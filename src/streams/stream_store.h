@@ -13,8 +13,8 @@
 
 #include "base/error.h"
 #include "io/files.h"
+#include "io/message_log.h"
 #include "streams/definition.h"
-#include "streams/stream_log.h"
 
 namespace skerry::streams {
 
@@ -90,7 +90,7 @@ class StreamStore {
     Definition definition;
     std::string id;
     std::string directory;  // "" in memory
-    std::unique_ptr<StreamLog> log;
+    std::unique_ptr<MessageLog> log;
     Progress exports = {};
     // Those that `definition` has, each as far as it has come.
     void match_exports();

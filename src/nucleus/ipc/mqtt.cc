@@ -7,6 +7,7 @@
 #include "formats/json_ptr.h"
 #include "nucleus/ipc/operations.h"
 #include "nucleus/mqtt_router.h"
+#include "nucleus/spool.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -148,7 +149,7 @@ IpcOutcome publish_to_iot_core(const IpcCall& call) {
     if (!retain->is_boolean()) return call.invalid("retain must be true or false");
     message.retain = retain->get<bool>();
   }
-  SKERRY_IPC_ASSIGN(MqttRouter * mqtt, mqtt_of(call));
+  SKERRY_IPC_TRY(mqtt_of(call));
   // Online, the answer waits for the broker's. Where that takes long or the connection ends, the
   // message is kept and the component goes on: it must not hang for as long as the network is away.
   const auto answer = [stream = call.stream](const Error* error) {
@@ -156,8 +157,7 @@ IpcOutcome publish_to_iot_core(const IpcCall& call) {
     const json body = {{"message", "Publish failed: " + error->message()}};
     stream.fail(kServiceError, formats::json_text(body));
   };
-  const Result<void> accepted =
-      mqtt->publish(MqttRouter::Sender::kComponent, std::move(message), answer);
+  const Result<void> accepted = call.context.host.spool().publish(std::move(message), answer);
   if (!accepted) return service_error("Publish failed: " + accepted.error().message());
   return {};
 }

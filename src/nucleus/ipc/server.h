@@ -24,6 +24,7 @@ class Metrics;
 class LocalDeployments;
 class MqttRouter;
 class SecretStore;
+class Spool;
 class UpdateConsent;
 
 // As whom the programs of the device's operator speak: the stock Greengrass CLI's component.
@@ -51,6 +52,8 @@ class IpcHost {
   virtual io::Env& env() = 0;
   // Null where the device has no broker.
   virtual MqttRouter* mqtt() = 0;
+  // What components publish goes through it; used where there is a broker.
+  virtual Spool& spool() = 0;
   // What components say about deployments.
   virtual UpdateConsent& consent() = 0;
   // Null where the device is about to end.

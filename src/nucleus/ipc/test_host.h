@@ -17,6 +17,7 @@
 #include "nucleus/metrics.h"
 #include "nucleus/mqtt_router.h"
 #include "nucleus/secrets.h"
+#include "nucleus/spool.h"
 #include "nucleus/test_config.h"
 #include "nucleus/update_consent.h"
 
@@ -33,6 +34,7 @@ class FakeHost : public IpcHost {
         environment{loop, clock, files, processes, random, pool, pool} {
     broker.start();
     router.start({});
+    kept.start();
   }
 
   const ThingName& thing() const override { return thing_name; }
@@ -59,6 +61,7 @@ class FakeHost : public IpcHost {
   SecretStore& secrets() override { return secret_store; }
   io::Env& env() override { return environment; }
   MqttRouter* mqtt() override { return has_mqtt ? &router : nullptr; }
+  Spool& spool() override { return kept; }
   UpdateConsent& consent() override { return updates; }
   LocalDeployments* local_deployments() override { return nullptr; }
 
@@ -85,6 +88,7 @@ class FakeHost : public IpcHost {
   io::InlinePool pool;
   io::Env environment;
   ShadowFiles shadow_files{files, "/state/shadows"};
+  Spool kept{environment, router, "/state/spool", {}};
   Metrics device_metrics{environment, router, thing_name, "/state/metrics"};
   SecretStore secret_store{
       files, random, {"/state/secrets", "", "arn:aws:secretsmanager:eu-west-1:1:secret:"}};

@@ -8,13 +8,15 @@
 #include <vector>
 
 #include "base/error.h"
+#include "io/message_log.h"
 #include "io/task.h"
 #include "net/http_client.h"
 #include "streams/export/export_config.h"
 #include "streams/export/uplink.h"
-#include "streams/record.h"
 
 namespace skerry::streams {
+
+using Message = io::LogMessage;
 
 struct ExportBatch {
   std::string stream;

@@ -1,9 +1,9 @@
 // Little-endian throughout, whatever the machine.
-#include "streams/record.h"
+#include "io/log_record.h"
 
 #include "io/crc32c.h"
 
-namespace skerry::streams::record {
+namespace skerry::io::log_record {
 namespace {
 
 constexpr std::string_view kMagic = "SKRYSEGM";
@@ -28,7 +28,7 @@ uint32_t header_crc(std::string_view fields, const Place& place) {
   std::string at;
   put(at, place.segment);
   put(at, place.offset);
-  return io::crc32c(at, io::crc32c(fields));
+  return crc32c(at, crc32c(fields));
 }
 
 }  // namespace
@@ -37,13 +37,13 @@ std::string segment_header(int64_t first_sequence) {
   std::string out(kMagic);
   put(out, kVersion);
   put(out, first_sequence);
-  put(out, io::crc32c(out));
+  put(out, crc32c(out));
   return out;
 }
 
 std::optional<int64_t> first_sequence_of(std::string_view header, uint32_t* version) {
   if (header.size() < kSegmentHeaderBytes || !header.starts_with(kMagic)) return std::nullopt;
-  if (io::crc32c(header.substr(0, 20)) != get<uint32_t>(header, 20)) return std::nullopt;
+  if (crc32c(header.substr(0, 20)) != get<uint32_t>(header, 20)) return std::nullopt;
   const auto its_version = get<uint32_t>(header, 8);
   if (version != nullptr) *version = its_version;
   if (its_version != kVersion) return std::nullopt;
@@ -56,7 +56,7 @@ void put_frame(std::string& out, const Place& place, int64_t sequence, int64_t i
   put(out, static_cast<uint32_t>(payload.size()));
   put(out, sequence);
   put(out, ingest_ms);
-  put(out, io::crc32c(payload));
+  put(out, crc32c(payload));
   put(out, header_crc(std::string_view(out).substr(begin, 24), place));
   out.append(payload);
 }
@@ -72,7 +72,7 @@ std::optional<FrameHeader> frame_header(std::string_view bytes, const Place& pla
 }
 
 bool is_payload_of(const FrameHeader& header, std::string_view payload) {
-  return payload.size() == header.payload_bytes && io::crc32c(payload) == header.payload_crc;
+  return payload.size() == header.payload_bytes && crc32c(payload) == header.payload_crc;
 }
 
-}  // namespace skerry::streams::record
+}  // namespace skerry::io::log_record

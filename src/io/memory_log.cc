@@ -1,12 +1,12 @@
 // A log that ends with the program.
 #include <algorithm>
 
-#include "streams/stream_log.h"
+#include "io/message_log.h"
 
-namespace skerry::streams {
+namespace skerry::io {
 
 Result<int64_t> MemoryLog::append(std::string_view payload, int64_t now_ms) {
-  const int64_t size = record::size_of(payload.size());
+  const int64_t size = log_record::size_of(payload.size());
   if (size > limits_.max_bytes || (!limits_.drops_oldest && bytes_ + size > limits_.max_bytes)) {
     return fail(Code::kResourceExhausted, "the stream is full");
   }
@@ -16,10 +16,10 @@ Result<int64_t> MemoryLog::append(std::string_view payload, int64_t now_ms) {
   return next_++;
 }
 
-Result<std::vector<Message>> MemoryLog::read(int64_t from, size_t max_count, size_t max_bytes) {
-  std::vector<Message> found;
+Result<std::vector<LogMessage>> MemoryLog::read(int64_t from, size_t max_count, size_t max_bytes) {
+  std::vector<LogMessage> found;
   size_t bytes = 0;
-  for (auto it = std::ranges::lower_bound(messages_, from, {}, &Message::sequence);
+  for (auto it = std::ranges::lower_bound(messages_, from, {}, &LogMessage::sequence);
        it != messages_.end() && found.size() < max_count; ++it) {
     bytes += it->payload.size();
     if (!found.empty() && bytes > max_bytes) break;
@@ -38,8 +38,8 @@ Result<void> MemoryLog::expire(int64_t before_ms) {
 }
 
 void MemoryLog::drop_oldest() {
-  bytes_ -= record::size_of(messages_.front().payload.size());
+  bytes_ -= log_record::size_of(messages_.front().payload.size());
   messages_.pop_front();
 }
 
-}  // namespace skerry::streams
+}  // namespace skerry::io

@@ -1,5 +1,5 @@
 // What a log promises, held against power cuts, faults and flipped bits at every place.
-#include "streams/stream_log.h"
+#include "io/message_log.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,34 +14,31 @@
 #include "io/test_directory.h"
 #include "io/test_lying_files.h"
 
-namespace skerry::streams {
+namespace skerry::io {
 namespace {
-
-using io::Lie;
-using io::LyingFiles;
 
 using testing::ElementsAre;
 
 constexpr const char* kDirectory = "/log";
 constexpr LogLimits kSmall = {.max_bytes = 1 << 20, .segment_bytes = 200};
 
-std::vector<std::string> payloads(StreamLog& log, int64_t from = 0, size_t max_count = 1'000) {
+std::vector<std::string> payloads(MessageLog& log, int64_t from = 0, size_t max_count = 1'000) {
   std::vector<std::string> found;
   const auto read = log.read(from, max_count, 1 << 20);
   EXPECT_TRUE(read);
-  for (const Message& message : *read) found.push_back(message.payload);
+  for (const LogMessage& message : *read) found.push_back(message.payload);
   return found;
 }
 
 // Both kinds of log.
 class AnyLog : public testing::TestWithParam<bool> {
  protected:
-  std::unique_ptr<StreamLog> make(const LogLimits& limits) {
+  std::unique_ptr<MessageLog> make(const LogLimits& limits) {
     if (GetParam()) return std::make_unique<MemoryLog>(limits);
     EXPECT_TRUE(files_.make_directory(kDirectory, 0700));
     return std::move(*FileLog::create(files_, kDirectory, limits));
   }
-  io::FaultFiles files_;
+  FaultFiles files_;
 };
 INSTANTIATE_TEST_SUITE_P(Kinds, AnyLog, testing::Values(false, true));
 
@@ -57,12 +54,12 @@ TEST_P(AnyLog, NumbersMessagesAndReadsThemByNumber) {
   EXPECT_THAT(payloads(*log, 17), ElementsAre("message 17", "message 18", "message 19"));
   EXPECT_THAT(payloads(*log, 7, 2), ElementsAre("message 7", "message 8"));
   EXPECT_THAT(payloads(*log, 20), ElementsAre());
-  EXPECT_EQ(log->read(3, 1, 1)->front(), (Message{3, 1'003, "message 3"}));
+  EXPECT_EQ(log->read(3, 1, 1)->front(), (LogMessage{3, 1'003, "message 3"}));
   EXPECT_EQ(log->read(0, 100, 18)->size(), 2u);
 }
 
 TEST_P(AnyLog, AFullOneRefusesOrDropsItsOldest) {
-  LogLimits limits = {.max_bytes = 10 * record::size_of(10), .segment_bytes = 1 << 20};
+  LogLimits limits = {.max_bytes = 10 * log_record::size_of(10), .segment_bytes = 1 << 20};
   auto log = make(limits);
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(log->append("0123456789", 1));
   ASSERT_TRUE(log->finish(true));
@@ -95,7 +92,7 @@ TEST_P(AnyLog, WhatIsTooOldGoesAndNumbersGoOn) {
 }
 
 TEST(FileLog, IsAsItWasWhenItIsOpenedAgain) {
-  io::FaultFiles files;
+  FaultFiles files;
   ASSERT_TRUE(files.make_directory(kDirectory, 0700));
   {
     auto log = *FileLog::create(files, kDirectory, kSmall);
@@ -111,8 +108,8 @@ TEST(FileLog, IsAsItWasWhenItIsOpenedAgain) {
 }
 
 TEST(FileLog, OnlyTheLastSegmentIsKeptOpen) {
-  io::RealFiles files;
-  const io::ScratchDirectory scratch;
+  RealFiles files;
+  const ScratchDirectory scratch;
   const std::string& directory = scratch.path();
   const auto descriptors = [&] { return files.list("/proc/self/fd")->size(); };
   const size_t before = descriptors();
@@ -128,10 +125,10 @@ TEST(FileLog, OnlyTheLastSegmentIsKeptOpen) {
 }
 
 TEST(FileLog, AMessageThatLooksLikeASegmentIsAMessage) {
-  io::FaultFiles files;
+  FaultFiles files;
   ASSERT_TRUE(files.make_directory(kDirectory, 0700));
-  std::string trap = record::segment_header(0);
-  for (int i = 0; i < 9; ++i) record::put_frame(trap, {0, trap.size()}, 1'000 + i, 1, "trap");
+  std::string trap = log_record::segment_header(0);
+  for (int i = 0; i < 9; ++i) log_record::put_frame(trap, {0, trap.size()}, 1'000 + i, 1, "trap");
   auto log = *FileLog::create(files, kDirectory, {});
   ASSERT_TRUE(log->append(trap, 1));
   ASSERT_TRUE(log->append("after", 1));
@@ -140,28 +137,28 @@ TEST(FileLog, AMessageThatLooksLikeASegmentIsAMessage) {
   const std::string path = *files.list(kDirectory) == std::vector<std::string>{}
                                ? ""
                                : std::string(kDirectory) + "/" + files.list(kDirectory)->front();
-  std::string bytes = *io::read_file(files, path);
-  bytes[record::kSegmentHeaderBytes + 5] ^= 1;
-  ASSERT_TRUE(io::write_file_atomic(files, path, bytes));
+  std::string bytes = *read_file(files, path);
+  bytes[log_record::kSegmentHeaderBytes + 5] ^= 1;
+  ASSERT_TRUE(write_file_atomic(files, path, bytes));
   log = *FileLog::open(files, kDirectory, {});
   EXPECT_THAT(payloads(*log), ElementsAre("after"));
   EXPECT_EQ(log->append("next", 1), 2);
 }
 
 TEST(FileLog, AFlippedBitCostsOneMessage) {
-  io::FaultFiles files;
+  FaultFiles files;
   ASSERT_TRUE(files.make_directory(kDirectory, 0700));
   auto log = *FileLog::create(files, kDirectory, {});
   for (const char* text : {"first", "second", "third", "fourth"}) ASSERT_TRUE(log->append(text, 1));
   ASSERT_TRUE(log->finish(true));
   const std::string path = std::string(kDirectory) + "/" + files.list(kDirectory)->front();
-  const std::string good = *io::read_file(files, path);
+  const std::string good = *read_file(files, path);
   for (size_t bit = 0; bit < good.size() * 8; ++bit) {
     std::string bytes = good;
     bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
-    ASSERT_TRUE(io::write_file_atomic(files, path, bytes));
+    ASSERT_TRUE(write_file_atomic(files, path, bytes));
     auto damaged = FileLog::open(files, kDirectory, {});
-    if (bit / 8 < record::kSegmentHeaderBytes) {
+    if (bit / 8 < log_record::kSegmentHeaderBytes) {
       // Nothing is lost, or the version is another one and says so.
       if (damaged) EXPECT_EQ(payloads(**damaged).size(), 4u) << bit;
       continue;
@@ -171,7 +168,7 @@ TEST(FileLog, AFlippedBitCostsOneMessage) {
     EXPECT_GT((*damaged)->recovery().damaged_bytes + (*damaged)->recovery().torn_bytes, 0u) << bit;
     // A length that is damaged hides how far the last message went: only then is its number free.
     EXPECT_GE((*damaged)->range().newest, 2) << bit;
-    ASSERT_TRUE(io::write_file_atomic(files, path, good));
+    ASSERT_TRUE(write_file_atomic(files, path, good));
   }
 }
 
@@ -180,7 +177,7 @@ class Work {
  public:
   Work(Lie lie, uint64_t seed) : files_(lie), random_(seed) {}
 
-  io::FaultFiles& files() { return files_; }
+  FaultFiles& files() { return files_; }
 
   // Until a step fails as after a power cut.
   void run(int batches) {
@@ -189,14 +186,14 @@ class Work {
       step();
     }
   }
-  void reboot(io::CrashPolicy policy, uint64_t seed) {
+  void reboot(CrashPolicy policy, uint64_t seed) {
     log_.reset();
     files_.reboot(policy, seed);
   }
   bool open() {
     if (!made_) {
-      if (!io::remove_all(files_, kDirectory)) return false;
-      if (!io::make_directories(files_, kDirectory)) return false;
+      if (!remove_all(files_, kDirectory)) return false;
+      if (!make_directories(files_, kDirectory)) return false;
       auto log = FileLog::create(files_, kDirectory, limits_);
       if (!log) return false;
       made_ = true;
@@ -215,7 +212,7 @@ class Work {
     const auto read = log_->read(0, 100'000, 1 << 30);
     if (!read) return read.error().message();
     std::map<int64_t, std::string> found;
-    for (const Message& message : *read) {
+    for (const LogMessage& message : *read) {
       if (!found.emplace(message.sequence, message.payload).second) return "a number twice";
     }
     if (range.newest < newest_) return "the newest acknowledged are gone";
@@ -251,7 +248,7 @@ class Work {
   }
 
   LyingFiles files_;
-  io::SeededRandom random_;
+  SeededRandom random_;
   LogLimits limits_ = {.max_bytes = 4'000, .segment_bytes = 500, .drops_oldest = true};
   std::unique_ptr<FileLog> log_;
   bool made_ = false, wrong_order_ = false;
@@ -272,7 +269,7 @@ std::string cut_power_everywhere(Lie lie, uint64_t seed, int& cuts) {
   }
   for (size_t at = 0; at < operations; ++at) {
     for (const auto policy :
-         {io::CrashPolicy::kDropUnsynced, io::CrashPolicy::kKeepAll, io::CrashPolicy::kSeeded}) {
+         {CrashPolicy::kDropUnsynced, CrashPolicy::kKeepAll, CrashPolicy::kSeeded}) {
       Work work(lie, seed);
       work.files().crash_at(at);
       work.run(kBatches);
@@ -312,7 +309,7 @@ std::string fail_everywhere(Lie lie, uint64_t seed, int errno_value, bool persis
     if (at >= work.files().operations().size()) return "";
     work.files().stop_failing();
     work.run(2);  // few: what is lost must not be dropped for its age
-    work.reboot(io::CrashPolicy::kDropUnsynced, seed);
+    work.reboot(CrashPolicy::kDropUnsynced, seed);
     if (const std::string wrong = work.check(); !wrong.empty()) {
       return wrong + ", fault at " + std::to_string(at);
     }
@@ -335,4 +332,4 @@ TEST(FileLogMutants, AreCaught) {
 }
 
 }  // namespace
-}  // namespace skerry::streams
+}  // namespace skerry::io

@@ -1,4 +1,4 @@
-// StreamLog: the messages of one stream, numbered from 0 and read by number. FileLog keeps them in
+// MessageLog: the messages of one stream, numbered from 0 and read by number. FileLog keeps them in
 // segment files of a directory, MemoryLog until the program ends.
 //
 // What is appended counts once finish() says so: all of it, or none. What finish(true) has said
@@ -14,10 +14,10 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "streams/record.h"
-#include "streams/segment.h"
+#include "io/log_record.h"
+#include "io/log_segment.h"
 
-namespace skerry::streams {
+namespace skerry::io {
 
 struct LogLimits {
   int64_t max_bytes = 256 << 20;  // of frames; a full log drops its oldest messages or refuses
@@ -32,9 +32,9 @@ struct LogRange {
   int64_t bytes = 0;    // of frames
 };
 
-class StreamLog {
+class MessageLog {
  public:
-  virtual ~StreamLog() = default;
+  virtual ~MessageLog() = default;
   // Its sequence number. kResourceExhausted where it is full and keeps what it has, or where the
   // message is larger than the whole log may be.
   virtual Result<int64_t> append(std::string_view payload, int64_t now_ms) = 0;
@@ -42,7 +42,8 @@ class StreamLog {
   virtual Result<void> sync() = 0;
   // Finished messages from `from` on, or from the oldest; at least one of them where there is one,
   // then as many as fit.
-  virtual Result<std::vector<Message>> read(int64_t from, size_t max_count, size_t max_bytes) = 0;
+  virtual Result<std::vector<LogMessage>> read(int64_t from, size_t max_count,
+                                               size_t max_bytes) = 0;
   virtual LogRange range() const = 0;
   // Drops segments whose messages are all older; a message may stay a segment longer. Not between
   // an append and its finish().
@@ -50,7 +51,7 @@ class StreamLog {
   virtual void set_limits(const LogLimits& limits) = 0;
 };
 
-class FileLog : public StreamLog {
+class FileLog : public MessageLog {
  public:
   // What open() found that was not as it had been written.
   struct Recovery {
@@ -59,18 +60,21 @@ class FileLog : public StreamLog {
   };
 
   // In `directory`, which is there; the log is there once that is synced.
-  static Result<std::unique_ptr<FileLog>> create(io::Files& files, std::string directory,
+  static Result<std::unique_ptr<FileLog>> create(Files& files, std::string directory,
                                                  const LogLimits& limits);
-  static Result<std::unique_ptr<FileLog>> open(io::Files& files, std::string directory,
+  static Result<std::unique_ptr<FileLog>> open(Files& files, std::string directory,
                                                const LogLimits& limits);
   const Recovery& recovery() const { return recovery_; }
+  // Drops segments whose messages are all numbered below `sequence`, the last one as well. Not
+  // between an append and its finish().
+  Result<void> drop_before(int64_t sequence);
   // Numbers below `next` have been given, whatever is left of their messages: none is given again.
   Result<void> skip_to(int64_t next);
 
   Result<int64_t> append(std::string_view payload, int64_t now_ms) override;
   Result<void> finish(bool durable) override;
   Result<void> sync() override;
-  Result<std::vector<Message>> read(int64_t from, size_t max_count, size_t max_bytes) override;
+  Result<std::vector<LogMessage>> read(int64_t from, size_t max_count, size_t max_bytes) override;
   LogRange range() const override;
   Result<void> expire(int64_t before_ms) override;
   void set_limits(const LogLimits& limits) override { limits_ = limits; }
@@ -87,7 +91,7 @@ class FileLog : public StreamLog {
     int64_t newest_ms;  // INT64_MAX: not known
   };
 
-  FileLog(io::Files& files, std::string directory, const LogLimits& limits)
+  FileLog(Files& files, std::string directory, const LogLimits& limits)
       : files_(files), directory_(std::move(directory)), limits_(limits) {}
 
   Result<void> load();
@@ -102,7 +106,7 @@ class FileLog : public StreamLog {
   Result<int64_t> newest_ms_of(Sealed& sealed);
   Segment& active() { return segments_.back().segment; }
 
-  io::Files& files_;
+  Files& files_;
   std::string directory_;
   LogLimits limits_;
   std::deque<Sealed> segments_;  // never empty; the last one is appended to
@@ -116,14 +120,14 @@ class FileLog : public StreamLog {
   Recovery recovery_;
 };
 
-class MemoryLog : public StreamLog {
+class MemoryLog : public MessageLog {
  public:
   explicit MemoryLog(const LogLimits& limits) : limits_(limits) {}
 
   Result<int64_t> append(std::string_view payload, int64_t now_ms) override;
   Result<void> finish(bool) override { return {}; }
   Result<void> sync() override { return {}; }
-  Result<std::vector<Message>> read(int64_t from, size_t max_count, size_t max_bytes) override;
+  Result<std::vector<LogMessage>> read(int64_t from, size_t max_count, size_t max_bytes) override;
   LogRange range() const override;
   Result<void> expire(int64_t before_ms) override;
   void set_limits(const LogLimits& limits) override { limits_ = limits; }
@@ -132,9 +136,9 @@ class MemoryLog : public StreamLog {
   void drop_oldest();
 
   LogLimits limits_;
-  std::deque<Message> messages_;
+  std::deque<LogMessage> messages_;
   int64_t next_ = 0;
   int64_t bytes_ = 0;
 };
 
-}  // namespace skerry::streams
+}  // namespace skerry::io

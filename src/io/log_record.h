@@ -7,18 +7,18 @@
 #include <string>
 #include <string_view>
 
-namespace skerry::streams {
+namespace skerry::io {
 
-// One message of a stream.
-struct Message {
-  int64_t sequence = 0;   // from 0, one more with each message of the stream
+// One message of a log.
+struct LogMessage {
+  int64_t sequence = 0;   // from 0, one more with each message
   int64_t ingest_ms = 0;  // wall clock
   std::string payload;
 
-  bool operator==(const Message&) const = default;
+  bool operator==(const LogMessage&) const = default;
 };
 
-namespace record {
+namespace log_record {
 
 inline constexpr uint32_t kVersion = 1;
 inline constexpr size_t kSegmentHeaderBytes = 24;
@@ -54,5 +54,5 @@ struct FrameHeader {
 std::optional<FrameHeader> frame_header(std::string_view bytes, const Place& place);
 bool is_payload_of(const FrameHeader& header, std::string_view payload);
 
-}  // namespace record
-}  // namespace skerry::streams
+}  // namespace log_record
+}  // namespace skerry::io

@@ -11,9 +11,9 @@
 #include <utility>
 
 #include "base/check.h"
-#include "streams/stream_log.h"
+#include "io/message_log.h"
 
-namespace skerry::streams {
+namespace skerry::io {
 namespace {
 
 constexpr std::string_view kSuffix = ".segment";
@@ -38,14 +38,14 @@ std::optional<int64_t> first_of(std::string_view name) {
 
 }  // namespace
 
-Result<std::unique_ptr<FileLog>> FileLog::create(io::Files& files, std::string directory,
+Result<std::unique_ptr<FileLog>> FileLog::create(Files& files, std::string directory,
                                                  const LogLimits& limits) {
   auto log = std::unique_ptr<FileLog>(new FileLog(files, std::move(directory), limits));
   SKERRY_TRY(log->add_segment(0));
   return log;
 }
 
-Result<std::unique_ptr<FileLog>> FileLog::open(io::Files& files, std::string directory,
+Result<std::unique_ptr<FileLog>> FileLog::open(Files& files, std::string directory,
                                                const LogLimits& limits) {
   auto log = std::unique_ptr<FileLog>(new FileLog(files, std::move(directory), limits));
   SKERRY_TRY(log->load());
@@ -80,7 +80,7 @@ Result<void> FileLog::load() {
   }
   if (segments_.empty()) SKERRY_TRY(add_segment(0));
   for (const Sealed& each : segments_) {
-    bytes_ += static_cast<int64_t>(each.segment.size_bytes() - record::kSegmentHeaderBytes);
+    bytes_ += static_cast<int64_t>(each.segment.size_bytes() - log_record::kSegmentHeaderBytes);
   }
   dirty_ = true;  // an earlier process may have been killed before it synced
   return {};
@@ -122,7 +122,7 @@ Result<int64_t> FileLog::append(std::string_view payload, int64_t now_ms) {
     return fail(Code::kInternal, "a write to " + active().path() +
                                      " failed and could not be taken back: restart the program");
   }
-  const int64_t size = record::size_of(payload.size());
+  const int64_t size = log_record::size_of(payload.size());
   if (size > limits_.max_bytes) {
     return fail(Code::kResourceExhausted, "the message is larger than the stream may be, " +
                                               std::to_string(limits_.max_bytes) + " bytes");
@@ -132,7 +132,7 @@ Result<int64_t> FileLog::append(std::string_view payload, int64_t now_ms) {
   }
   Part& part = part_with_room();
   const int64_t segment = part.opens_segment ? part.first : active().first_sequence();
-  record::put_frame(part.frames, {segment, end_of(part)}, next_, now_ms, payload);
+  log_record::put_frame(part.frames, {segment, end_of(part)}, next_, now_ms, payload);
   part.newest_ms = now_ms;
   part_bytes_ += size;
   return next_++;
@@ -145,7 +145,7 @@ FileLog::Part& FileLog::part_with_room() {
       std::min(limits_.segment_bytes, std::max<int64_t>(limits_.max_bytes / 4, 1)));
   if (parts_.empty()) {
     const bool is_full =
-        active().size_bytes() >= most && active().size_bytes() > record::kSegmentHeaderBytes;
+        active().size_bytes() >= most && active().size_bytes() > log_record::kSegmentHeaderBytes;
     parts_.push_back({next_, is_full});
   } else if (end_of(parts_.back()) >= most) {
     parts_.push_back({next_, true});
@@ -155,7 +155,7 @@ FileLog::Part& FileLog::part_with_room() {
 
 uint64_t FileLog::end_of(const Part& part) const {
   const uint64_t begin =
-      part.opens_segment ? record::kSegmentHeaderBytes : segments_.back().segment.size_bytes();
+      part.opens_segment ? log_record::kSegmentHeaderBytes : segments_.back().segment.size_bytes();
   return begin + part.frames.size();
 }
 
@@ -218,15 +218,15 @@ void FileLog::make_room() {
 Result<void> FileLog::drop_oldest() {
   Segment& oldest = segments_.front().segment;
   SKERRY_TRY(files_.remove(oldest.path()));
-  bytes_ -= static_cast<int64_t>(oldest.size_bytes() - record::kSegmentHeaderBytes);
+  bytes_ -= static_cast<int64_t>(oldest.size_bytes() - log_record::kSegmentHeaderBytes);
   segments_.pop_front();
   return files_.sync_directory(directory_);
 }
 
-Result<std::vector<Message>> FileLog::read(int64_t from, size_t max_count, size_t max_bytes) {
-  std::vector<Message> found;
+Result<std::vector<LogMessage>> FileLog::read(int64_t from, size_t max_count, size_t max_bytes) {
+  std::vector<LogMessage> found;
   size_t bytes = 0;
-  const auto take = [&](Message&& message) {
+  const auto take = [&](LogMessage&& message) {
     bytes += message.payload.size();
     if (!found.empty() && bytes > max_bytes) return false;
     found.push_back(std::move(message));
@@ -259,12 +259,27 @@ Result<void> FileLog::expire(int64_t before_ms) {
   }
 }
 
+Result<void> FileLog::drop_before(int64_t sequence) {
+  SKERRY_CHECK(parts_.empty(), "nothing is dropped between an append and its finish");
+  for (;;) {
+    const bool is_last = segments_.size() == 1;
+    const int64_t behind = is_last ? next_ : segments_[1].segment.first_sequence();
+    if (behind > sequence) return {};
+    if (is_last) {
+      if (active().size_bytes() <= log_record::kSegmentHeaderBytes) return {};
+      SKERRY_TRY(active().sync());
+      SKERRY_TRY(add_segment(next_));
+    }
+    SKERRY_TRY(drop_oldest());
+  }
+}
+
 // Of segments that were sealed by an earlier process nobody knows yet.
 Result<int64_t> FileLog::newest_ms_of(Sealed& sealed) {
   if (sealed.newest_ms != kUnknown || &sealed == &segments_.back()) return sealed.newest_ms;
   SKERRY_ASSIGN(const Segment::Scan scan, sealed.segment.read(sealed.segment.first_sequence(),
-                                                              [](Message&&) { return true; }));
+                                                              [](LogMessage&&) { return true; }));
   return sealed.newest_ms = scan.newest_ms;
 }
 
-}  // namespace skerry::streams
+}  // namespace skerry::io

@@ -12,9 +12,9 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "streams/record.h"
+#include "io/log_record.h"
 
-namespace skerry::streams {
+namespace skerry::io {
 
 class Segment {
  public:
@@ -28,10 +28,10 @@ class Segment {
   };
 
   // A durable, empty one; its name is durable once the directory is synced.
-  static Result<Segment> create(io::Files& files, std::string path, int64_t first_sequence);
+  static Result<Segment> create(Files& files, std::string path, int64_t first_sequence);
   // kUnsupported for one of a newer program. A damaged header costs nothing: `first_sequence` is
   // known from the file's name, and each frame has its own checksum.
-  static Result<Segment> open(io::Files& files, std::string path, int64_t first_sequence);
+  static Result<Segment> open(Files& files, std::string path, int64_t first_sequence);
 
   int64_t first_sequence() const { return first_; }
   uint64_t size_bytes() const { return size_; }
@@ -53,7 +53,7 @@ class Segment {
 
   // Calls `visit` with each intact message whose number is at least `from`, until it says false.
   // Messages are looked at in pieces, so memory is one message and a piece.
-  using Visit = std::function<bool(Message&&)>;
+  using Visit = std::function<bool(LogMessage&&)>;
   Result<Scan> read(int64_t from, const Visit& visit);
 
  private:
@@ -63,19 +63,19 @@ class Segment {
   };
   class Reader;
 
-  Segment(io::Files& files, std::string path, int64_t first)
+  Segment(Files& files, std::string path, int64_t first)
       : files_(&files), path_(std::move(path)), first_(first) {}
   Result<void> reopen();  // where it is closed
   void mark(int64_t sequence, uint64_t offset);
   uint64_t offset_before(int64_t sequence) const;
 
-  io::Files* files_;
+  Files* files_;
   std::string path_;
   int64_t first_;
-  std::unique_ptr<io::File> file_;
+  std::unique_ptr<File> file_;
   uint64_t size_ = 0;
   bool has_intact_header_ = true;
   std::vector<Mark> index_;  // sparse: one mark in kMarkEveryBytes, as far as anybody has read
 };
 
-}  // namespace skerry::streams
+}  // namespace skerry::io

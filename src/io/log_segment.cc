@@ -1,10 +1,10 @@
 // Reading goes from header to header, and byte by byte only where one is damaged.
-#include "streams/segment.h"
+#include "io/log_segment.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace skerry::streams {
+namespace skerry::io {
 namespace {
 
 constexpr uint64_t kMarkEveryBytes = 64 << 10;
@@ -32,10 +32,10 @@ class Segment::Reader {
   // The next offset from `offset` on where an intact frame header stands; the segment's size where
   // there is none. Payloads are not looked at: a damaged one is the next step's to find.
   Result<uint64_t> next_header(uint64_t offset) {
-    for (; offset + record::kFrameHeaderBytes <= segment_.size_; ++offset) {
-      SKERRY_ASSIGN(const std::string_view bytes, at(offset, record::kFrameHeaderBytes));
-      if (bytes.size() < record::kFrameHeaderBytes) break;
-      if (record::frame_header(bytes, {segment_.first_, offset})) return offset;
+    for (; offset + log_record::kFrameHeaderBytes <= segment_.size_; ++offset) {
+      SKERRY_ASSIGN(const std::string_view bytes, at(offset, log_record::kFrameHeaderBytes));
+      if (bytes.size() < log_record::kFrameHeaderBytes) break;
+      if (log_record::frame_header(bytes, {segment_.first_, offset})) return offset;
     }
     return segment_.size_;
   }
@@ -46,24 +46,25 @@ class Segment::Reader {
   uint64_t begin_ = 0;
 };
 
-Result<Segment> Segment::create(io::Files& files, std::string path, int64_t first_sequence) {
+Result<Segment> Segment::create(Files& files, std::string path, int64_t first_sequence) {
   Segment segment(files, std::move(path), first_sequence);
-  SKERRY_ASSIGN(segment.file_, files.open(segment.path_, io::OpenMode::kTruncate));
-  const std::string header = record::segment_header(first_sequence);
+  SKERRY_ASSIGN(segment.file_, files.open(segment.path_, OpenMode::kTruncate));
+  const std::string header = log_record::segment_header(first_sequence);
   SKERRY_TRY(segment.file_->write(header));
   SKERRY_TRY(segment.file_->sync());
   segment.size_ = header.size();
   return segment;
 }
 
-Result<Segment> Segment::open(io::Files& files, std::string path, int64_t first_sequence) {
+Result<Segment> Segment::open(Files& files, std::string path, int64_t first_sequence) {
   Segment segment(files, std::move(path), first_sequence);
-  SKERRY_ASSIGN(segment.file_, files.open(segment.path_, io::OpenMode::kAppend));
+  SKERRY_ASSIGN(segment.file_, files.open(segment.path_, OpenMode::kAppend));
   SKERRY_ASSIGN(segment.size_, segment.file_->size());
-  SKERRY_ASSIGN(const std::string header, segment.file_->read_at(0, record::kSegmentHeaderBytes));
-  uint32_t version = record::kVersion;
-  segment.has_intact_header_ = record::first_sequence_of(header, &version) == first_sequence;
-  if (version != record::kVersion) {
+  SKERRY_ASSIGN(const std::string header,
+                segment.file_->read_at(0, log_record::kSegmentHeaderBytes));
+  uint32_t version = log_record::kVersion;
+  segment.has_intact_header_ = log_record::first_sequence_of(header, &version) == first_sequence;
+  if (version != log_record::kVersion) {
     return fail(Code::kUnsupported, segment.path_ + " has format version " +
                                         std::to_string(version) +
                                         ", this program reads version 1: use a newer one");
@@ -72,7 +73,7 @@ Result<Segment> Segment::open(io::Files& files, std::string path, int64_t first_
 }
 
 Result<Segment::Scan> Segment::recover() {
-  SKERRY_ASSIGN(const Scan scan, read(first_, [](Message&&) { return true; }));
+  SKERRY_ASSIGN(const Scan scan, read(first_, [](LogMessage&&) { return true; }));
   if (scan.end >= size_) return scan;
   SKERRY_TRY(cut(scan.end));
   SKERRY_TRY(sync());
@@ -81,7 +82,7 @@ Result<Segment::Scan> Segment::recover() {
 
 Result<void> Segment::reopen() {
   if (file_) return {};
-  SKERRY_ASSIGN(file_, files_->open(path_, io::OpenMode::kAppend));
+  SKERRY_ASSIGN(file_, files_->open(path_, OpenMode::kAppend));
   return {};
 }
 
@@ -115,16 +116,16 @@ Result<Segment::Scan> Segment::read(int64_t from, const Visit& visit) {
   while (offset < size_) {
     SKERRY_ASSIGN(const uint64_t next, reader.next_header(offset));
     if (next == size_) break;  // nothing more that could be told apart
-    SKERRY_ASSIGN(const std::string_view bytes, reader.at(next, record::kFrameHeaderBytes));
-    const record::FrameHeader header = *record::frame_header(bytes, {first_, next});
-    const uint64_t behind = next + record::kFrameHeaderBytes + header.payload_bytes;
+    SKERRY_ASSIGN(const std::string_view bytes, reader.at(next, log_record::kFrameHeaderBytes));
+    const log_record::FrameHeader header = *log_record::frame_header(bytes, {first_, next});
+    const uint64_t behind = next + log_record::kFrameHeaderBytes + header.payload_bytes;
     if (behind > size_) {  // cut short, or the damage looks like a header
       offset = next + 1;
       continue;
     }
     SKERRY_ASSIGN(const std::string_view payload,
-                  reader.at(next + record::kFrameHeaderBytes, header.payload_bytes));
-    const bool intact = record::is_payload_of(header, payload) && header.sequence > scan.last;
+                  reader.at(next + log_record::kFrameHeaderBytes, header.payload_bytes));
+    const bool intact = log_record::is_payload_of(header, payload) && header.sequence > scan.last;
     scan.damaged_bytes += next - scan.end + (intact ? 0 : behind - next);
     scan.last = std::max(scan.last, header.sequence);
     scan.end = offset = behind;
@@ -145,7 +146,7 @@ void Segment::mark(int64_t sequence, uint64_t offset) {
 
 uint64_t Segment::offset_before(int64_t sequence) const {
   const auto after = std::ranges::upper_bound(index_, sequence, {}, &Mark::sequence);
-  return after == index_.begin() ? record::kSegmentHeaderBytes : std::prev(after)->offset;
+  return after == index_.begin() ? log_record::kSegmentHeaderBytes : std::prev(after)->offset;
 }
 
-}  // namespace skerry::streams
+}  // namespace skerry::io
