@@ -55,6 +55,12 @@ class Model:
     def constant(self, name, array, **quantisation):
         return self.tensor(name, str(array.dtype), array.shape, data=array, **quantisation)
 
+    def variable(self, name, shape):
+        """Zeros at first; kept from one run to the next."""
+        made = self.tensor(name, "float32", shape)
+        self.graph.tensors[made].isVariable = True
+        return made
+
     def add(self, operator, inputs, outputs, options=None, version=1, **fields):
         code = schema.OperatorCodeT()
         number = getattr(schema.BuiltinOperator, operator)

@@ -367,6 +367,58 @@ class TfliteModels(unittest.TestCase):
             np.testing.assert_array_equal(ours["after"], theirs)
             state = ours["sum_next"]
 
+    def compare_runs(self, content, shape, states):
+        """Three runs, of which each sees what the one before has kept."""
+        path = self.directory / "model.tflite"
+        path.write_bytes(content)
+        interpreter = litert.Interpreter(model_content=content,
+                                         experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+        interpreter.allocate_tensors()
+        kept = {name: np.zeros(size, "f4") for name, size in states.items()}
+        for _ in range(3):
+            value = self.random.normal(size=shape).astype("f4")
+            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], value)
+            interpreter.invoke()
+            theirs = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+            ours = self.ours(path, ["x", *kept], [value, *kept.values()])
+            np.testing.assert_allclose(ours["y"], theirs, rtol=1e-5, atol=1e-6)
+            kept = {name: ours[f"{name}_next"] for name in kept}
+
+    def test_recurrent_layers_are_what_litert_says_run_after_run(self):
+        batch, steps, inner, units = 2, 5, 3, 4
+
+        def weights(model, name, *shape):
+            return model.constant(name, (self.random.normal(size=shape) * 0.7).astype("f4"))
+
+        for time_major in (False, True):
+            ends = [(steps, batch, size) if time_major else (batch, steps, size) for size in (inner, units)]
+            for clip in (0.0, 0.4):
+                with self.subTest("LSTM", time_major=time_major, clip=clip):
+                    model = tflite_models.Model()
+                    x, y = model.tensor("x", "float32", ends[0]), model.tensor("y", "float32", ends[1])
+                    gates = [weights(model, f"w{i}", units, inner) for i in range(4)]
+                    gates += [weights(model, f"r{i}", units, units) for i in range(4)]
+                    gates += [-1] * 3 + [weights(model, f"b{i}", units) for i in range(4)] + [-1] * 2
+                    state = [model.variable(name, (batch, units)) for name in ("hidden", "cell")]
+                    model.add("UNIDIRECTIONAL_SEQUENCE_LSTM", [x, *gates, *state, *[-1] * 4], [y],
+                              "UnidirectionalSequenceLSTMOptions", fusedActivationFunction=4, cellClip=clip, timeMajor=time_major)
+                    self.compare_runs(model.content([x], [y]), ends[0], {"hidden": (batch, units), "cell": (batch, units)})
+            with self.subTest("RNN", time_major=time_major):
+                model = tflite_models.Model()
+                x, y = model.tensor("x", "float32", ends[0]), model.tensor("y", "float32", ends[1])
+                parts = [weights(model, "w", units, inner), weights(model, "r", units, units), weights(model, "b", units)]
+                model.add("UNIDIRECTIONAL_SEQUENCE_RNN", [x, *parts, model.variable("hidden", (batch, units))], [y],
+                          "SequenceRNNOptions", fusedActivationFunction=4, timeMajor=time_major)
+                self.compare_runs(model.content([x], [y]), ends[0], {"hidden": (batch, units)})
+        with self.subTest("SVDF"):
+            rank, memory = 2, 6
+            model = tflite_models.Model()
+            x, y = model.tensor("x", "float32", (batch, inner)), model.tensor("y", "float32", (batch, units))
+            parts = [weights(model, "w", units * rank, inner), weights(model, "t", units * rank, memory), weights(model, "b", units)]
+            kept = (batch, units * rank * memory)
+            model.add("SVDF", [x, *parts, model.variable("state", kept)], [y], "SVDFOptions", rank=rank, fusedActivationFunction=1)
+            self.compare_runs(model.content([x], [y]), (batch, inner), {"state": kept})
+
     def test_operators_that_are_not_supported_are_named(self):
         path = self.directory / "model.tflite"
         path.write_bytes(self.one("SEGMENT_SUM", (4,), (4,), extra=([0, 0, 1, 1],), kind="float32"))

@@ -29,7 +29,8 @@ bool same_scale(const TensorTable& a, const TensorTable& b) {
 }
 
 const Row* row_of(int32_t code) {
-  for (const auto& rows : {layer_rows(), element_rows(), movement_rows(), state_rows()}) {
+  for (const auto& rows :
+       {layer_rows(), element_rows(), movement_rows(), recurrent_rows(), state_rows()}) {
     for (const Row& row : rows) {
       if (row.code == code) return &row;
     }

@@ -81,12 +81,14 @@ class Lowering {
   // The fused activation, of reals or of what stands for them.
   Result<Value*> activated(Value* value, int8_t activation);
 
-  // --- State: a variable is an input of the graph, NAME, and an output, NAME/next
-  // ------------------
+  // --- State: a variable is an input of the graph, NAME, and an output, NAME/next ---------------
   Result<void> name_variable(const std::string& name);  // output 0 is its handle
   Result<void> read_variable();
   Result<void> assign_variable();
   Result<void> run_once(int64_t subgraph) const;
+  // Of an input that is a variable itself: what it holds, and what it will hold.
+  Result<Value*> kept(size_t i);
+  Result<void> keep(size_t i, Value* next);
 
  private:
   struct Variable {
@@ -96,6 +98,7 @@ class Lowering {
 
   Result<void> count_made(uint64_t bytes);
   Result<Variable*> variable();  // whose handle is input 0
+  std::string variable_name(size_t i) const;
   Result<void> add_state();
   Result<void> check_initial_state(const SubgraphTable& graph) const;
   Result<void> lower_all(const SubgraphTable& graph);
@@ -129,6 +132,7 @@ std::span<const Row> layer_rows();
 std::span<const Row> element_rows();
 std::span<const Row> movement_rows();
 std::span<const Row> state_rows();
+std::span<const Row> recurrent_rows();
 
 // Null where there is none.
 const Row* row_of(int32_t code);

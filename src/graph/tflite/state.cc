@@ -34,6 +34,29 @@ Result<void> Lowering::assign_variable() {
   return {};
 }
 
+std::string Lowering::variable_name(size_t i) const {
+  const std::string_view name = in_table(i).name;
+  return name.empty() ? fmt::format("variable_{}", node_->inputs[i]) : std::string(name);
+}
+
+Result<Value*> Lowering::kept(size_t i) {
+  if (!has(i) || !in_table(i).is_variable) return refuse("its state is no variable");
+  Variable& variable = variables_[variable_name(i)];
+  if (variable.value == nullptr) {
+    SKERRY_ASSIGN(Type type, type_of(in_table(i)));
+    variable.input = &graph_->add_input(variable_name(i), std::move(type));
+    variable.value = variable.input;
+  }
+  return variable.value;
+}
+
+Result<void> Lowering::keep(size_t i, Value* next) {
+  const auto found = variables_.find(variable_name(i));
+  if (found == variables_.end()) return refuse("its state is not known");
+  found->second.value = next;
+  return {};
+}
+
 // Those that the runs see of each other: a variable that is assigned before it is read is none.
 Result<void> Lowering::add_state() {
   for (const auto& [name, variable] : variables_) {
