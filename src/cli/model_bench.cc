@@ -1,4 +1,6 @@
 // skerry model bench: one model in one engine, in this process.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -7,6 +9,7 @@
 #include "cli/model_commands.h"
 #include "cli/model_graph.h"
 #include "cli/model_optimise.h"
+#include "io/temporary_folder.h"
 
 namespace skerry::cli {
 namespace {
@@ -18,7 +21,30 @@ struct BenchOptions {
   optimise::MeasureOptions measure;
 };
 
+// What each layer takes: runs for nothing else, which the profiler makes slower.
+Result<void> bench_layers(const Session& session, const BenchOptions& options) {
+  SKERRY_ASSIGN(const auto folder, io::TemporaryFolder::make("skerry-profile"));
+  SKERRY_ASSIGN(auto engine,
+                optimise::Engine::load(options.model, optimise::parse_engine(options.engine),
+                                       options.measure.threads, folder.path()));
+  SKERRY_ASSIGN(const auto data,
+                optimise::Dataset::read(*engine.inputs(), options.data.data, options.data.labels,
+                                        options.data.preprocess));
+  SKERRY_ASSIGN(const auto result, optimise::measure(engine, data, options.measure));
+  if (session.output.json) {
+    session.output.print_json(nlohmann::json::parse(to_json(result)));
+    return {};
+  }
+  Table table{{"LAYER", "OPERATOR", "MEDIAN µs"}, {}};
+  for (const runtime::LayerTime& layer : result.layers) {
+    table.rows.push_back({layer.name, layer.op, fmt::format("{:.1f}", layer.median_us)});
+  }
+  session.output.print_table(table);
+  return {};
+}
+
 Result<void> bench(const Session& session, const BenchOptions& options) {
+  if (options.measure.layers) return bench_layers(session, options);
   const auto begin = std::chrono::steady_clock::now();
   SKERRY_ASSIGN(auto engine,
                 optimise::Engine::load(options.model, optimise::parse_engine(options.engine),
@@ -97,11 +123,14 @@ void add_model_bench(CLI::App& model, Session& session) {
       ->add_option("--expect-answers", options->measure.expected,
                    "Compare with what another model's --save-answers wrote")
       ->check(CLI::ExistingFile);
+  command->add_flag("--layers", options->measure.layers,
+                    "What each layer takes instead, by the engine's own profiler (onnxruntime)");
   command->footer(R"(
 Examples:
   skerry model bench net.onnx --data t10k-images-idx3-ubyte --labels t10k-labels-idx1-ubyte --divide 255 \
       --engine onnxruntime=/usr/lib/libonnxruntime.so
-  skerry model bench net.onnx --data rows.npy --rows 100)");
+  skerry model bench net.onnx --data rows.npy --rows 100
+  skerry model bench net.onnx --data rows.npy --layers --engine onnxruntime=/usr/lib/libonnxruntime.so)");
   command->callback([&session, options] {
     session.action = [&session, options] { return bench(session, *options); };
   });

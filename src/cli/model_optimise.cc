@@ -119,13 +119,14 @@ Result<optimise::Measurement> measure_apart(const OptimiseOptions& options, cons
   add("--rows", std::to_string(wanted.rows));
   add("--save-answers", wanted.save_outputs);
   add("--expect-answers", wanted.expected);
+  if (wanted.layers) spec.argv.emplace_back("--layers");
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view text = *variable;
     const size_t equals = text.find('=');
     if (equals == std::string_view::npos) continue;
     spec.environment.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
-  constexpr size_t kMaxAnswer = 64 << 10;
+  constexpr size_t kMaxAnswer = 1 << 20;  // a line for each layer
   SKERRY_ASSIGN(const auto done, io::run_process(spec, kMaxAnswer, {}));
   if (done.status.ok()) return optimise::parse_measurement(done.out);
   // Libraries write there, too.

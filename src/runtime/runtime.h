@@ -19,6 +19,15 @@ using tensor::Tensor;
 using tensor::TensorSpec;
 using tensor::TensorView;
 
+// What a part of a model takes, as the runtime itself measures it: a layer, or several that it has
+// made one.
+struct LayerTime {
+  std::string name;      // of a node of the model, or one that the runtime gave
+  std::string op;        // as the runtime calls it
+  double median_us = 0;  // of a run
+  bool operator==(const LayerTime&) const = default;
+};
+
 // A loaded model.
 class Model {
  public:
@@ -31,6 +40,12 @@ class Model {
   // What the model holds in memory now, as the runtime counts it: weights, and what runs keep; 0
   // where it does not count. Asked after each run by the thread that ran it, so cheap.
   virtual uint64_t memory_bytes() const { return 0; }
+  // Of all runs since it was loaded, in the order in which they run, where it was loaded with
+  // LoadOptions::profile_directory. Ends the measuring: to be called once. kUnsupported where the
+  // runtime does not measure layers.
+  virtual Result<std::vector<LayerTime>> layer_times() {
+    return fail(Code::kUnsupported, "the runtime does not say what its layers take");
+  }
   // Every input once, in any order. Outputs: those named in `wanted` in that order, all where it is
   // empty. kInvalidArgument names the input and what was expected; kInternal carries the runtime's
   // own message; kCancelled where `stop` was requested and the runtime could end the run.
@@ -42,6 +57,9 @@ class Model {
 struct LoadOptions {
   int threads = 1;                              // of one run()
   uint64_t max_file_bytes = uint64_t{4} << 30;  // of each file of the package
+  // Layers are measured, which makes runs slower; runtimes put files into this folder. "": they are
+  // not.
+  std::string profile_directory = {};
 };
 
 // What a runtime's models can do; the conformance suite holds it to this.

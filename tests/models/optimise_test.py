@@ -70,6 +70,16 @@ class Optimise(unittest.TestCase):
         for name in ("model.onnx", "report.json", "report.md", "report.html", "contract.json"):
             self.assertTrue((out / name).exists(), name)
 
+        # Where the time goes, by ONNX Runtime's own profiler: layers with weights have theirs, fused or not.
+        self.assertEqual("fp32", report["profiles"][0]["candidate"])
+        self.assertEqual("", report["profiles"][0]["refusal"])
+        self.assertIn("Conv", [layer["operator"] for layer in report["profiles"][0]["layers"]])
+        for layer in report["layers"]:
+            if layer["operator"] in ("Conv", "Gemm"):
+                self.assertIsNotNone(layer["medianUs"], layer["name"])
+        for name in ("report.md", "report.html"):
+            self.assertIn("Where the time of fp32 goes in onnxruntime", (out / name).read_text())
+
         # What the report says of the accuracy is what stock ONNX Runtime does with the file.
         int8 = out / "candidates/int8-mse.onnx"
         optimised = self.folder / "fused.onnx"
@@ -137,6 +147,11 @@ class Optimise(unittest.TestCase):
         self.assertGreater(said["runs"], 10)
         text = skerry("model", "bench", MODEL, *self.data(), "--rows", "20", "--seconds", "0.01").stdout
         self.assertIn("accuracy", text)
+        layers = json.loads(skerry("--json", "model", "bench", MODEL, *self.data(), "--engine", ENGINE, "--layers",
+                                   "--seconds", "0.05").stdout)["layers"]
+        self.assertEqual(3, sum(layer["operator"] == "Conv" for layer in layers))
+        refused = skerry("model", "bench", MODEL, *self.data(), "--layers", "--seconds", "0.01", code=1)
+        self.assertIn("reference executor does not measure", refused.stderr)
 
     def test_what_cannot_be_is_said(self):
         out = self.folder / "nowhere"

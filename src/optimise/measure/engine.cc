@@ -16,7 +16,8 @@ EngineSpec parse_engine(const std::string& text) {
           .library = std::filesystem::absolute(library).lexically_normal()};
 }
 
-Result<Engine> Engine::load(const std::string& path, const EngineSpec& spec, size_t threads) {
+Result<Engine> Engine::load(const std::string& path, const EngineSpec& spec, size_t threads,
+                            const std::string& profile_directory) {
   Engine engine;
   if (spec.name == "reference") {
     SKERRY_ASSIGN(graph::ModelFile file, graph::read_model_file(path));
@@ -30,7 +31,8 @@ Result<Engine> Engine::load(const std::string& path, const EngineSpec& spec, siz
   const std::string folder = whole.has_parent_path() ? whole.parent_path().string() : ".";
   const runtime::ModelSource source(folder, file, {{file, ""}});
   SKERRY_ASSIGN(engine.model_,
-                engine.runtime_->load(source, {.threads = static_cast<int>(threads)}));
+                engine.runtime_->load(source, {.threads = static_cast<int>(threads),
+                                               .profile_directory = profile_directory}));
   return engine;
 }
 
@@ -54,6 +56,11 @@ std::unique_ptr<graph::Graph> Engine::inputs() const {
 
 Result<std::vector<tensor::Tensor>> Engine::run(std::span<const tensor::TensorView> inputs) {
   return executor_ ? executor_->run(inputs) : model_->run(inputs, {});
+}
+
+Result<std::vector<runtime::LayerTime>> Engine::layer_times() {
+  if (model_) return model_->layer_times();
+  return fail(Code::kUnsupported, "the reference executor does not measure its layers");
 }
 
 }  // namespace skerry::optimise

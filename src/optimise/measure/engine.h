@@ -21,13 +21,17 @@ EngineSpec parse_engine(const std::string& text);
 
 class Engine {
  public:
-  // The model is the user's own: no digest is asked for.
-  static Result<Engine> load(const std::string& path, const EngineSpec& spec, size_t threads);
+  // The model is the user's own: no digest is asked for. Layers are measured where there is a
+  // folder for the engine's profile; kUnsupported where the engine cannot.
+  static Result<Engine> load(const std::string& path, const EngineSpec& spec, size_t threads,
+                             const std::string& profile_directory = "");
 
   // A graph that has the model's inputs and nothing else: what data has to fit.
   std::unique_ptr<graph::Graph> inputs() const;
   // Outputs in the model's order.
   Result<std::vector<tensor::Tensor>> run(std::span<const tensor::TensorView> inputs);
+  // Once, after the runs: see runtime::Model.
+  Result<std::vector<runtime::LayerTime>> layer_times();
 
  private:
   std::unique_ptr<runtime::Runtime> runtime_;  // outlives the model

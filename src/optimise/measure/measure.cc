@@ -44,6 +44,20 @@ Result<void> time_runs(Engine& engine, const Sample& sample, double seconds, Mea
   return {};
 }
 
+constexpr size_t kProfiledRuns = 100;  // of a profiler that keeps an event for each node
+
+Result<void> time_layers(Engine& engine, const Sample& sample, double seconds,
+                         Measurement& result) {
+  const auto inputs = tensor::views_of(sample);
+  const auto begin = Clock::now();
+  for (size_t run = 0;
+       run < 2 || (run < kProfiledRuns && microseconds_since(begin) < seconds * 1e6); ++run) {
+    SKERRY_TRY(engine.run(inputs));
+  }
+  SKERRY_ASSIGN(result.layers, engine.layer_times());
+  return {};
+}
+
 // The class of each row: where the largest score is; one score alone says which of two; a whole
 // number alone, as classical models answer first, is the class.
 std::vector<int64_t> predictions(const std::vector<double>& scores, size_t rows, bool whole) {
@@ -117,6 +131,10 @@ Result<void> compare(const Tensor& given, bool whole, const std::string& path,
 Result<Measurement> measure(Engine& engine, const Dataset& data, const MeasureOptions& options) {
   Measurement result;
   SKERRY_ASSIGN(const Sample first, data.sample(0));
+  if (options.layers) {
+    SKERRY_TRY(time_layers(engine, first, options.seconds, result));
+    return result;
+  }
   SKERRY_TRY(time_runs(engine, first, options.seconds, result));
   const size_t rows = options.rows == 0 ? data.rows() : std::min(options.rows, data.rows());
   SKERRY_ASSIGN(const Answers answers, answer_all(engine, data, rows));
@@ -142,6 +160,10 @@ Result<Measurement> measure(Engine& engine, const Dataset& data, const MeasureOp
 }
 
 std::string to_json(const Measurement& m) {
+  json layers = json::array();
+  for (const runtime::LayerTime& layer : m.layers) {
+    layers.push_back({{"name", layer.name}, {"operator", layer.op}, {"medianUs", layer.median_us}});
+  }
   return json{{"loadMs", m.load_ms},
               {"minUs", m.min_us},
               {"medianUs", m.median_us},
@@ -152,7 +174,8 @@ std::string to_json(const Measurement& m) {
               {"correct", m.correct},
               {"compared", m.compared},
               {"agreed", m.agreed},
-              {"error", std::isfinite(m.error) ? json(m.error) : json()}}
+              {"error", std::isfinite(m.error) ? json(m.error) : json()},
+              {"layers", std::move(layers)}}
       .dump();
 }
 
@@ -171,6 +194,13 @@ Result<Measurement> parse_measurement(std::string_view text) {
       number("agreed", m.agreed) && number("error", m.error);
   if (!complete) return fail(Code::kCorrupt, "not a measurement");
   if (parsed["error"].is_null()) m.error = INFINITY;
+  try {
+    for (const json& layer : parsed.value("layers", json::array())) {
+      m.layers.push_back({layer.at("name"), layer.at("operator"), layer.at("medianUs")});
+    }
+  } catch (const json::exception&) {
+    return fail(Code::kCorrupt, "not a measurement");
+  }
   return m;
 }
 

@@ -16,6 +16,7 @@ struct MeasureOptions {
   size_t rows = 0;           // of the data that are run for accuracy; 0: all
   std::string save_outputs;  // a file for the answers, .npy
   std::string expected;      // a file with those of another model, to compare with
+  bool layers = false;       // by the engine's own profiler, from as long of runs of their own
 };
 
 struct Measurement {
@@ -26,6 +27,7 @@ struct Measurement {
   size_t rows = 0, correct = 0;                  // 0 correct where there are no labels
   size_t compared = 0, agreed = 0;               // rows whose largest score is at the same place
   double error = 0;  // root mean square difference from what was expected, relative to it
+  std::vector<runtime::LayerTime> layers = {};  // in the order in which they run
 
   bool operator==(const Measurement&) const = default;
 };

@@ -38,6 +38,7 @@ Result<CandidateMaker> CandidateMaker::open(const std::string& model, const Data
   SKERRY_ASSIGN(graph::ModelFile file, graph::read_model_file(model));
   maker.graph_ = std::move(file.graph);
   SKERRY_ASSIGN(maker.passes_, run_passes(*maker.graph_));
+  name_nodes_apart(*maker.graph_);  // as engines will call them, too
   SKERRY_TRY(maker.read_samples());
   return maker;
 }
@@ -78,7 +79,7 @@ Result<std::vector<Candidate>> CandidateMaker::make_all(const Progress& progress
                   .path = source_,
                   .bytes = info.size_bytes,
                   .exact = true});
-  SKERRY_ASSIGN(Candidate passes, write(*graph_, "fp32", "passes alone"));
+  SKERRY_ASSIGN(Candidate passes, write(*graph_, kPassesAlone, "passes alone"));
   passes.exact = true;
   made.push_back(std::move(passes));
   SKERRY_ASSIGN(calibration_, calibrate(*graph_, samples_, [&](size_t done) {

@@ -6,6 +6,8 @@
 
 namespace skerry::optimise {
 
+inline constexpr const char* kPassesAlone = "fp32";  // the candidate that is what passes make
+
 // Makes candidates into the search's folder, and knows what they are made from.
 class CandidateMaker {
  public:

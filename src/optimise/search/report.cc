@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace skerry::optimise {
@@ -32,9 +33,27 @@ json layers_json(const SearchResult& result) {
                       {"macs", layer.macs ? json(*layer.macs) : json()},
                       {"parameterBytes", layer.parameter_bytes},
                       {"aliveBytes", layer.alive_bytes},
-                      {"sensitivity", layer.sensitivity ? json(*layer.sensitivity) : json()}});
+                      {"sensitivity", layer.sensitivity ? json(*layer.sensitivity) : json()},
+                      {"medianUs", layer.median_us ? json(*layer.median_us) : json()}});
   }
   return layers;
+}
+
+json profiles_json(const SearchResult& result, const SearchOptions& options) {
+  json profiles = json::array();
+  for (const TimeProfile& profile : result.profiles) {
+    const Trial& trial = result.trials[profile.trial];
+    json layers = json::array();
+    for (const runtime::LayerTime& layer : profile.layers) {
+      layers.push_back(
+          {{"name", layer.name}, {"operator", layer.op}, {"medianUs", layer.median_us}});
+    }
+    profiles.push_back({{"candidate", result.candidates[trial.candidate].name},
+                        {"engine", options.engines[trial.engine].name},
+                        {"layers", std::move(layers)},
+                        {"refusal", profile.refusal}});
+  }
+  return profiles;
 }
 
 json trial_json(const SearchResult& result, const SearchOptions& options, const Trial& trial) {
@@ -116,10 +135,48 @@ std::string report_json(const SearchResult& result, const SearchOptions& options
               {"verdict", verdict(result, options)},
               {"trials", std::move(trials)},
               {"passes", passes_json(result)},
-              {"layers", layers_json(result)}}
+              {"layers", layers_json(result)},
+              {"profiles", profiles_json(result, options)}}
              .dump(1) +
          "\n";
 }
+
+std::string profile_title(const TimeProfile& profile, const SearchResult& result,
+                          const SearchOptions& options) {
+  const Trial& trial = result.trials[profile.trial];
+  return fmt::format("Where the time of {} goes in {}", result.candidates[trial.candidate].name,
+                     options.engines[trial.engine].name);
+}
+
+std::string profile_note(const TimeProfile& profile) {
+  if (!profile.refusal.empty()) return "Not measured: " + profile.refusal + ".";
+  return "By the engine's own profiler, median of up to 100 runs in whole microseconds; its own "
+         "work, a microsecond or some for each layer, is in the figures.";
+}
+
+double total_us(const TimeProfile& profile) {
+  double sum = 0;
+  for (const runtime::LayerTime& layer : profile.layers) sum += layer.median_us;
+  return sum;
+}
+
+namespace {
+
+std::string profile_markdown(const TimeProfile& profile, const SearchResult& result,
+                             const SearchOptions& options) {
+  std::string out = fmt::format("\n## {}\n\n{}\n", profile_title(profile, result, options),
+                                profile_note(profile));
+  if (profile.layers.empty()) return out;
+  out += "\n| Layer of the engine | Operator | Median µs | Share |\n|---|---|---|---|\n";
+  const double all = std::max(total_us(profile), 1e-9);
+  for (const runtime::LayerTime& layer : profile.layers) {
+    out += fmt::format("| {} | {} | {:.1f} | {:.0f} % |\n", layer.name, layer.op, layer.median_us,
+                       100 * layer.median_us / all);
+  }
+  return out;
+}
+
+}  // namespace
 
 std::string report_markdown(const SearchResult& result, const SearchOptions& options) {
   std::string out =
@@ -136,6 +193,8 @@ std::string report_markdown(const SearchResult& result, const SearchOptions& opt
                        accuracy_text(trial), 100 * trial.drop,
                        t == result.winner ? "**chosen**" : trial.refusal);
   }
+  for (const TimeProfile& profile : result.profiles)
+    out += profile_markdown(profile, result, options);
   out += "\n## Passes\n\n| Pass | Places | Nodes less | Bytes less | ms |\n|---|---|---|---|---|\n";
   for (const PassReport& pass : result.passes) {
     if (pass.changes == 0) continue;

@@ -17,5 +17,9 @@ std::string verdict(const SearchResult& result, const SearchOptions& options);  
 std::string artifact_name(
     const SearchResult& result);                // "model.onnx": of the winner, in the folder
 std::string accuracy_text(const Trial& trial);  // "90.12 % (89.5-90.7)", or the agreement
+std::string profile_title(const TimeProfile& profile, const SearchResult& result,
+                          const SearchOptions& options);
+std::string profile_note(const TimeProfile& profile);  // how it was measured, or why not
+double total_us(const TimeProfile& profile);
 
 }  // namespace skerry::optimise

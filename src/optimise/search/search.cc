@@ -85,6 +85,7 @@ class Search {
     SKERRY_TRY(measure_all(0));
     SKERRY_TRY(mix(maker));
     choose();
+    SKERRY_TRY(profile_trials());
     const Trial& winner = result_.trials[result_.winner];
     SKERRY_ASSIGN(result_.artifact_sha256, file_sha256(winner.path));
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
@@ -102,6 +103,7 @@ class Search {
       LayerReport layer{.name = cost.node->name(),
                         .op = std::string(cost.node->op().name()),
                         .output = output != nullptr ? to_string(output->type()) : "",
+                        .value = output != nullptr ? output->name() : "",
                         .macs = cost.macs,
                         .parameter_bytes = cost.parameter_bytes,
                         .alive_bytes = cost.alive_bytes};
@@ -317,6 +319,64 @@ class Search {
       if (!best || std::max(next.drop, 0.0) < std::max(result_.trials[*best].drop, 0.0)) best = t;
     }
     result_.winner = best.value_or(0);
+  }
+
+  // What passes alone make, so that layers have times, and what was chosen.
+  Result<void> profile_trials() {
+    for (size_t t = 0; t < result_.trials.size(); ++t) {
+      const Trial& trial = result_.trials[t];
+      const bool is_float =
+          trial.engine == 0 && result_.candidates[trial.candidate].name == kPassesAlone;
+      if ((is_float || t == result_.winner) && !trial.minima_us.empty()) {
+        SKERRY_ASSIGN(TimeProfile profile, profile_of(t));
+        result_.profiles.push_back(std::move(profile));
+        if (is_float) time_layers(result_.profiles.back());
+      }
+    }
+    return {};
+  }
+
+  Result<TimeProfile> profile_of(size_t t) {
+    const Trial& trial = result_.trials[t];
+    const EngineSpec& engine = options_.engines[trial.engine];
+    TimeProfile profile{.trial = t};
+    SKERRY_ASSIGN(const std::string sha256, file_sha256(trial.path));
+    const std::string key =
+        fmt::format("layers/{}/{}/{}/{}", sha256, engine.name, engine.library, data_.fingerprint());
+    auto known = measured_.find(key);
+    if (!known) {
+      const auto now = measure_(trial.path, engine, {.seconds = options_.seconds, .layers = true});
+      if (!now) {
+        profile.refusal = now.error().message();
+        return profile;
+      }
+      SKERRY_TRY(measured_.add(key, to_json(*now)));
+      known = *now;
+    }
+    profile.layers = std::move(known->layers);
+    return profile;
+  }
+
+  // A layer that the engine has fused has the name of one of its parts; its time stands where its
+  // operator does. Where ONNX Runtime has put channels in blocks, it is the name of the output with
+  // "_nchwc" behind it; some operators have "Fused" in front.
+  void time_layers(const TimeProfile& profile) {
+    for (const runtime::LayerTime& time : profile.layers) {
+      std::string_view name = time.name;
+      if (name.ends_with("_nchwc")) name.remove_suffix(6);
+      std::string_view op = time.op;
+      if (op.starts_with("Fused")) op.remove_prefix(5);
+      const auto found = std::ranges::find_if(result_.layers, [&](const LayerReport& layer) {
+        return name == time.name ? layer.name == name : layer.value == name;
+      });
+      if (found == result_.layers.end()) continue;
+      for (auto layer = found + 1; layer != result_.layers.begin();) {
+        --layer;
+        if (layer->op != op) continue;
+        if (!layer->median_us) layer->median_us = time.median_us;
+        break;
+      }
+    }
   }
 
   const Dataset& data_;

@@ -73,11 +73,21 @@ struct Trial {
 };
 
 struct LayerReport {
-  std::string name, op, output;
+  std::string name, op, output;  // the last is a type
+  std::string value;             // name of the output
   std::optional<int64_t> macs;
   int64_t parameter_bytes = 0;
   int64_t alive_bytes = 0;            // of values needed while it runs
   std::optional<double> sensitivity;  // output error where this layer alone is integer
+  std::optional<double> median_us;    // in the first engine, where that keeps the layer and says so
+};
+
+// Where the time of a trial goes, as the engine's own profiler measures it: layers that the engine
+// has fused are one, and what it has put between them is there.
+struct TimeProfile {
+  size_t trial = 0;
+  std::vector<runtime::LayerTime> layers = {};
+  std::string refusal = {};  // why there are none
 };
 
 struct SearchResult {
@@ -86,6 +96,7 @@ struct SearchResult {
   size_t winner = 0;                  // a trial
   std::vector<PassReport> passes;
   std::vector<LayerReport> layers;
+  std::vector<TimeProfile> profiles;  // of what passes alone make in the first engine, the winner
   std::string source_sha256, artifact_sha256, data_fingerprint;
   size_t calibration_rows = 0;
   bool labelled = false;

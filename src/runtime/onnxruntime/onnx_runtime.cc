@@ -10,6 +10,7 @@
 #include "runtime/memory_file.h"
 #include "runtime/onnxruntime/model_scan.h"
 #include "runtime/onnxruntime/ort_library.h"
+#include "runtime/onnxruntime/profile.h"
 
 namespace skerry::runtime {
 namespace {
@@ -82,6 +83,7 @@ class OnnxModel : public Model {
   Result<std::vector<Tensor>> run(std::span<const TensorView> inputs,
                                   std::span<const std::string> wanted,
                                   const std::stop_token& stop) override;
+  Result<std::vector<LayerTime>> layer_times() override;
 
  private:
   Result<TensorSpec> read_spec(char* name, OrtTypeInfo* type) const;
@@ -284,6 +286,22 @@ Result<std::vector<Tensor>> OnnxModel::run(std::span<const TensorView> inputs,
   return results;
 }
 
+Result<std::vector<LayerTime>> OnnxModel::layer_times() {
+  const OrtApi& api = ort_->api();
+  OrtAllocator* allocator = nullptr;
+  SKERRY_TRY(
+      ort_->check(api.GetAllocatorWithDefaultOptions(&allocator), Code::kInternal, "memory"));
+  char* name = nullptr;
+  SKERRY_TRY(ort_->check(api.SessionEndProfiling(session_.get(), allocator, &name), Code::kInternal,
+                         "profile"));
+  const std::string path = name;
+  allocator->Free(allocator, name);
+  if (path.empty()) {
+    return fail(Code::kFailedPrecondition, "the model was loaded without profile_directory");
+  }
+  return read_profile(path);
+}
+
 class OnnxRuntime : public Runtime {
  public:
   explicit OnnxRuntime(std::shared_ptr<const OrtLibrary> ort) : ort_(std::move(ort)) {}
@@ -327,6 +345,10 @@ Result<OrtHandle<OrtSessionOptions>> OnnxRuntime::session_options(
   SKERRY_TRY(set(api.SetSessionGraphOptimizationLevel(session, ORT_ENABLE_ALL)));
   // Spinning threads would burn a small device's CPU between requests.
   SKERRY_TRY(set(api.AddSessionConfigEntry(session, "session.intra_op.allow_spinning", "0")));
+  if (!options.profile_directory.empty()) {
+    const std::string prefix = options.profile_directory + "/onnxruntime";
+    SKERRY_TRY(set(api.EnableProfiling(session, prefix.c_str())));
+  }
   return owned;
 }
 

@@ -2,6 +2,7 @@
 #include "runtime/onnxruntime/onnx_runtime.h"
 #include "test_paths.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,6 +12,8 @@
 #include <numbers>
 
 #include "io/files.h"
+#include "io/temporary_folder.h"
+#include "runtime/onnxruntime/profile.h"
 
 namespace skerry::runtime {
 namespace {
@@ -53,6 +56,50 @@ TEST_F(OnnxRuntimeTest, RefusesExternalDataAndUnknownOperators) {
   error = refusal("unknown_operator.onnx");
   EXPECT_EQ(error.code(), Code::kUnsupported) << error.message();
   EXPECT_THAT(error.message(), HasSubstr("NoSuchOperator"));
+}
+
+TEST_F(OnnxRuntimeTest, SaysWhatItsLayersTake) {
+  const auto folder = io::TemporaryFolder::make("skerry-profile");
+  ASSERT_TRUE(folder);
+  const std::string data = "external_data.bin";
+  const ModelSource package{
+      kTestdata, "external_weights.onnx", {{"external_weights.onnx", ""}, {data, ""}}};
+  auto model = open()->load(package, {.profile_directory = folder->path()});
+  ASSERT_TRUE(model) << model.error().message();
+  const std::array<float, 2> x = {1, 2};
+  const std::array<int64_t, 1> shape = {2};
+  const TensorView input{"x", DataType::kFp32, shape, std::as_bytes(std::span(x))};
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE((*model)->run(std::span(&input, 1), {}));
+  const auto layers = (*model)->layer_times();
+  ASSERT_TRUE(layers) << layers.error().message();
+  ASSERT_FALSE(layers->empty());
+  for (const LayerTime& layer : *layers) {
+    EXPECT_THAT(layer.op, testing::AnyOf("Mul", "Add"));
+    EXPECT_GE(layer.median_us, 0);
+  }
+  auto other = open()->load(package, {});
+  ASSERT_TRUE(other);
+  EXPECT_EQ((*other)->layer_times().error().code(), Code::kFailedPrecondition);
+}
+
+TEST(Profile, IsTheMedianOfAllRunsButTheFirst) {
+  const auto event = [](const char* category, const char* name, int us) {
+    return fmt::format(R"({{"cat":"{}","name":"{}","dur":{},"args":{{"op_name":"Conv"}}}})",
+                       category, name, us);
+  };
+  const auto run = [&](int a, int b) {
+    return event("Node", "a_kernel_time", a) + "," + event("Node", "b_kernel_time", b) + "," +
+           event("Session", "model_run", a + b);
+  };
+  const auto layers = parse_profile("[" + run(900, 800) + "," + run(1, 10) + "," + run(90, 20) +
+                                    "," + run(2, 15) + "]");
+  ASSERT_TRUE(layers) << layers.error().message();
+  EXPECT_EQ(*layers, (std::vector<LayerTime>{{"a", "Conv", 2}, {"b", "Conv", 15}}));
+  EXPECT_FALSE(parse_profile("[" + run(1, 2) + "]"));
+  for (const char* damaged : {"", "[", "{}", "[1]", R"([{"cat":1}])",
+                              R"([{"cat":"Node","name":"x_kernel_time","args":3}])"}) {
+    EXPECT_FALSE(parse_profile(damaged)) << damaged;
+  }
 }
 
 TEST_F(OnnxRuntimeTest, ReadsExternalDataFromFilesOfThePackage) {
