@@ -91,8 +91,8 @@ class Demo:
         self.first_deployment()
         self.new_application()
         self.new_model()
-        self.broken_model()
         self.compiled_model()
+        self.broken_model()
         self.bad_release_for_six()
         self.finish()
 
