@@ -16,7 +16,15 @@
  * Memory. Whoever made something frees it; a pointer given to a function is valid until it returns,
  * except where it says otherwise. Data of tensors and files is aligned to 64 bytes.
  *
- * examples/copy_runtime is a complete one in a page. */
+ * Files. A package may have more files than the model: open() reads them by their paths in the
+ * package, and with SKERRY_RUNTIME_SEVERAL_FILES says that it does.
+ *
+ * Trial. A package that is new on a device is opened and run first in a process that may die, with
+ * limits and without network; it can start no other program (execve(2) and kill(2) fail with
+ * EACCES). What starts processes of its own needs a way without them there.
+ *
+ * examples/copy_runtime is a complete one in a page; examples/pytorch_runtime one that runs each
+ * model in a process of its own. */
 #ifndef SKERRY_RUNTIME_PLUGIN_H_
 #define SKERRY_RUNTIME_PLUGIN_H_
 

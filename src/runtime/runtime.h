@@ -70,6 +70,7 @@ struct Capabilities {
   bool batching = false;       // a dimension that the model leaves open may differ from run to run
   bool stateful = false;       // a run may depend on the runs before it
   bool empty_tensors = true;   // a dimension may be 0
+  bool wide_integers = true;   // INT64 takes more than 32 bits
   bool counts_memory = false;  // Model::memory_bytes() is not 0
   std::vector<tensor::DataType> types;  // of inputs and outputs
 };

@@ -14,6 +14,7 @@
 #include "runtime/litert/litert_runtime.h"
 #include "runtime/null/null_runtime.h"
 #include "runtime/onnxruntime/onnx_runtime.h"
+#include "runtime/openvino/openvino_runtime.h"
 #include "runtime/plugin/plugin_runtime.h"
 
 namespace skerry::runtime {
@@ -23,11 +24,12 @@ Result<std::unique_ptr<Runtime>> open_null(const std::string&) {
   return std::make_unique<NullRuntime>();
 }
 
-constexpr std::array<RuntimeKind, 5> kKinds = {{
+constexpr std::array<RuntimeKind, 6> kKinds = {{
     {"null", "", "JSON", open_null},
     {"compiled", "", ".so", open_compiled},
     {"onnxruntime", "skerry.runtime.OnnxRuntime", ".onnx", open_onnx_runtime},
     {"litert", "skerry.runtime.LiteRt", ".tflite", open_litert},
+    {"openvino", "skerry.runtime.OpenVino", ".onnx, .xml (IR), .tflite", open_openvino},
     {"dlr", "skerry.runtime.Dlr", "a folder of SageMaker Neo", open_dlr},
 }};
 

@@ -12,11 +12,15 @@ namespace {
 json describe(const runtime::Capabilities& capabilities) {
   json types = json::array();
   for (const tensor::DataType type : capabilities.types) types.push_back(tensor::name_of(type));
-  return {
-      {"thread_safe", capabilities.thread_safe},     {"interruptible", capabilities.interruptible},
-      {"several_files", capabilities.several_files}, {"batching", capabilities.batching},
-      {"stateful", capabilities.stateful},           {"empty_tensors", capabilities.empty_tensors},
-      {"counts_memory", capabilities.counts_memory}, {"types", types}};
+  return {{"thread_safe", capabilities.thread_safe},
+          {"interruptible", capabilities.interruptible},
+          {"several_files", capabilities.several_files},
+          {"batching", capabilities.batching},
+          {"stateful", capabilities.stateful},
+          {"empty_tensors", capabilities.empty_tensors},
+          {"wide_integers", capabilities.wide_integers},
+          {"counts_memory", capabilities.counts_memory},
+          {"types", types}};
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ import tempfile
 import unittest
 
 import numpy
+import onnxruntime
 import tritonclient.http as triton
 
 from infer_server import CACHE, DEADLINE_S, PROGRAM, SOURCE, Server, tensor
@@ -25,6 +26,9 @@ KERNELS = pathlib.Path(PROGRAM).parent / "dlr_testdata/kernels.so"
 MAKE = runpy.run_path(str(SOURCE / "src/runtime/testdata/make_dlr.py"))
 sys.path.append(str(CACHE / "dlr"))
 import dlr  # noqa: E402
+
+sys.path.insert(0, str(SOURCE / "bench/models"))
+import make_networks  # noqa: E402
 
 INPUTS, OUTPUTS = [tensor("data", "FP32", [1, 16])], [tensor("logits", "FP32", [1, 4])]
 
@@ -58,13 +62,13 @@ class Dlr(unittest.TestCase):
         self.addCleanup(client.close)
         return client
 
-    def load(self, name, folder, version="1"):
+    def load(self, name, folder, version="1", inputs=INPUTS, outputs=OUTPUTS):
         """Loads a folder of Neo, of which a model.json makes a package."""
         digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()
                    if file.name != "model.json"}
         manifest = {"format": 1, "name": name, "version": version, "runtime": "dlr", "file": "compiled_model.json",
-                    "sha256": digests.pop("compiled_model.json"), "files": digests, "inputs": INPUTS,
-                    "outputs": OUTPUTS}
+                    "sha256": digests.pop("compiled_model.json"), "files": digests, "inputs": inputs,
+                    "outputs": outputs}
         (folder / "model.json").write_text(json.dumps(manifest))
         return self.server.load(name, folder)
 
@@ -94,6 +98,29 @@ class Dlr(unittest.TestCase):
         loaded = self.load("classifier", folder)
         self.assertEqual(loaded.returncode, 0, loaded.stderr)
         self.assert_as_the_vendor(client, "classifier", folder)
+
+    def test_what_skerry_compiles_has_the_numbers_of_onnx_runtime(self):
+        """From the command line to a stock client: compiled for DLR, loaded by its library, asked over HTTP."""
+        client = self.start()
+        network = make_networks.Network(5, quantised=False)
+        model, folder = self.dir / "net.onnx", self.dir / "net-neo"
+        model.write_bytes(make_networks.autoencoder(network))
+        subprocess.run([pathlib.Path(PROGRAM).parent / "skerry", "model", "compile", model, "--format", "dlr", "-o", folder],
+                       check=True, timeout=300, stdout=subprocess.DEVNULL)
+        session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+        [given], [made] = session.get_inputs(), session.get_outputs()
+        loaded = self.load("net", folder, inputs=[tensor(given.name, "FP32", given.shape)],
+                           outputs=[tensor(made.name, "FP32", made.shape)])
+        self.assertEqual(loaded.returncode, 0, loaded.stderr)
+        random = numpy.random.default_rng(11)
+        for _ in range(20):
+            x = random.standard_normal(given.shape).astype("f4")
+            data = triton.InferInput(given.name, given.shape, "FP32")
+            data.set_data_from_numpy(x)
+            got = client.infer("net", [data]).as_numpy(made.name)
+            want = session.run(None, {given.name: x})[0]
+            self.assertGreater(want.std(), 0.01)
+            numpy.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * abs(want).max())
 
     def test_a_new_version_computes_otherwise(self):
         client = self.start()

@@ -41,9 +41,10 @@ TEST(PluginRuntime, SaysWhyALibraryDoesNotDo) {
   EXPECT_THAT(other.error().message(), HasSubstr("libm.so.6 is no runtime plugin"));
   EXPECT_THAT(open_runtime("another", kWrong).error().message(),
               HasSubstr("brings runtime 'wrong', not 'another'"));
-  EXPECT_THAT(open_runtime("another", "/nowhere").error().message(),
-              HasSubstr("there are: null, compiled, onnxruntime, litert, dlr; another one needs "
-                        "the path of its plugin"));
+  EXPECT_THAT(
+      open_runtime("another", "/nowhere").error().message(),
+      HasSubstr("there are: null, compiled, onnxruntime, litert, openvino, dlr; another one needs "
+                "the path of its plugin"));
 }
 
 TEST(PluginRuntime, ChecksWhatAPluginSays) {
