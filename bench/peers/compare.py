@@ -40,9 +40,9 @@ class Comparison:
         np.save(folder / "samples.npy", np.concatenate(self.samples))
         self.rows = []
 
-    def measure(self, who, path, engine, seconds):
-        took = [skerry("bench", path, "--data", self.images, "--labels", self.labels, "--divide", 255, "--engine",
-                       ENGINES[engine], "--seconds", 0.5) for _ in range(3)]
+    def measure(self, who, path, engine, seconds, data=None):
+        took = [skerry("bench", path, "--data", data or self.images, "--labels", self.labels, "--divide", 1 if data else 255,
+                       "--engine", ENGINES[engine], "--seconds", 0.5) for _ in range(3)]
         self.rows.append((who, engine, seconds, path.stat().st_size, took[0]["correct"] / took[0]["rows"],
                           min(each["minUs"] for each in took)))
 
@@ -99,7 +99,12 @@ class Comparison:
         made = quantizer.Quantizer(str(self.float_tflite), recipe.static_wi8_ai8())
         calibration = made.calibrate({key: [{name: sample} for sample in self.samples]})
         out.write_bytes(bytes(made.quantize(calibration).quantized_model))
-        self.measure("ai-edge-quantizer static_wi8_ai8", out, "litert", time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        scale, zero = Interpreter(str(out)).get_input_details()[0]["quantization"]  # it takes integers
+        reals = fashion_mnist.read("t10k-images-idx3-ubyte")[:, None] / np.float32(255)
+        data = self.folder / "integers.npy"
+        np.save(data, np.clip(np.round(reals / np.float32(scale)) + zero, -128, 127).astype("i1"))
+        self.measure("ai-edge-quantizer static_wi8_ai8", out, "litert", seconds, data)
 
     @staticmethod
     def input_name():
