@@ -24,6 +24,7 @@ struct CompileCommand {
   uint64_t max_memory = uint64_t{1} << 30;
   std::vector<std::string> shapes, values, states;
   bool explain = false;
+  bool dense = false;
 };
 
 // Under its own name only once all of it is there.
@@ -188,6 +189,7 @@ Result<void> run_compile(const Session& session, const CompileCommand& options) 
                                                   .interface = std::move(interface),
                                                   .max_arena_bytes = options.max_memory,
                                                   .keep_source = options.keep_source,
+                                                  .may_be_sparse = !options.dense,
                                                   .for_dlr = for_dlr});
   if (!compiled) return fail(compiled.error().with_context(options.model));
   SKERRY_TRY(for_dlr ? write_dlr_folder(options.out, *compiled)
@@ -216,6 +218,8 @@ void add_model_compile(CLI::App& model, Session& session) {
       ->capture_default_str();
   command->add_option("-o,--out", options->out, "The file, or the folder, to write")->required();
   command->add_flag("--explain", options->explain, "What became of each node");
+  command->add_flag("--dense", options->dense,
+                    "Multiply by weights that are zero, too: to see what leaving them out saves");
   command->add_option("--keep-source", options->keep_source,
                       "Leave the generated C++ in this folder, too");
   command

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <skerry/compiled_model.h>
 
+#include <random>
+
 #include "compile/compile_testing.h"
 #include "runtime/compiled/artifact.h"
 #include "runtime/compiled/compiled_runtime.h"
@@ -43,6 +45,63 @@ return %y1, %y2, %y3, %y4, %y5, %y6, %y7, %y8, %y9, %y10
 })";
   text += "\nconst %low = FP32[] {-0.25}\nconst %high = FP32[] {0.5}\n";
   check(text);
+}
+
+// A constant of which `zeros` in ten are zero; in blocks of `block` along its first dimension.
+std::string sparse_numbers(const std::string& name, int64_t rows, int64_t columns, int zeros,
+                           int block, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<std::vector<bool>> kept(static_cast<size_t>((rows + block - 1) / block));
+  for (auto& row : kept) {
+    for (int64_t i = 0; i < columns; ++i)
+      row.push_back(random() % 10 >= static_cast<unsigned>(zeros));
+  }
+  std::string text = "const %" + name + " = FP32[" + std::to_string(rows) + "," +
+                     std::to_string(columns) + (name[0] == 'c' ? ",1,1" : "") + "] {";
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < columns; ++i) {
+      const bool is_kept = kept[static_cast<size_t>(r / block)][static_cast<size_t>(i)];
+      text += r + i > 0 ? "," : "";
+      text += is_kept ? std::to_string(std::uniform_real_distribution<float>(-1, 1)(random)) : "0";
+    }
+  }
+  return text + "}\n";
+}
+
+// Odd sizes, no element at all in some channels, every pattern; with and without what follows.
+TEST(Compile, ProductsWithMostWeightsZero) {
+  std::string text =
+      "graph \"sparse\" {\ninput %x: FP32[63,161]\ninput %i: FP32[2,160,7,9]\n"
+      "input %one: FP32[1,161]\n";
+  text += sparse_numbers("w1", 161, 145, 9, 1, 1) + sparse_numbers("w2", 140, 161, 9, 4, 2) +
+          sparse_numbers("c3", 130, 160, 9, 1, 3) + sparse_numbers("c4", 128, 130, 9, 8, 4) +
+          sparse_numbers("w5", 161, 140, 10, 1, 5) + numbers("b1", {145}, 6) +
+          numbers("b3", {130}, 7);
+  text += R"(
+%p1 = MatMul(%x, %w1)
+%a1 = Add(%p1, %b1)
+%y1 = Relu(%a1)
+%y2 = Gemm(%x, %w2, _) {transB=1, alpha=0.5f}
+%d3 = Conv(%i, %c3, %b3)
+%y3 = Clip(%d3, %low, %high)
+%y4 = Conv(%y3, %c4, _)
+%y5 = MatMul(%x, %w5)
+%y6 = MatMul(%one, %w1)
+return %y1, %y2, %y3, %y4, %y5, %y6
+})";
+  text += "\nconst %low = FP32[] {-0.25}\nconst %high = FP32[] {0.5}\n";
+  check(text);
+  const auto graph = parse(text);
+  const auto sparse_steps = [&](bool may_be_sparse) {
+    const auto made =
+        compile(*graph, {.targets = {*find_target("native")}, .may_be_sparse = may_be_sparse});
+    EXPECT_TRUE(made);
+    return std::ranges::count_if(made->report.steps, [](const StepReport& step) {
+      return step.kernel.starts_with("sparse ");
+    });
+  };
+  EXPECT_EQ(sparse_steps(true), 5);  // one row has no use for it
+  EXPECT_EQ(sparse_steps(false), 0);
 }
 
 TEST(Compile, ConvolutionsByWinograd) {

@@ -135,7 +135,8 @@ Result<Compiled> Build::run() {
 
 // One more target: its object, looked at alone.
 Result<void> Build::add(const Target& target) {
-  SKERRY_ASSIGN(const auto program, lower(graph_, prepared_.interface, target));
+  SKERRY_ASSIGN(const auto program,
+                lower(graph_, prepared_.interface, target, options_.may_be_sparse));
   SKERRY_TRY(plan(*program, options_.max_arena_bytes));
   std::optional<Expected> expected;
   if (expected_) {

@@ -21,8 +21,9 @@ struct CompileOptions {
   uint64_t max_arena_bytes = uint64_t{1} << 30;
   std::string keep_source;         // a folder for the generated source; "": none
   std::vector<std::string> flags;  // more for the C++ compiler, such as -fsanitize=address
-  bool check = true;     // against the reference executor, where the target runs or is emulated
-  bool for_dlr = false;  // with what libdlr calls (dlr.h)
+  bool check = true;  // against the reference executor, where the target runs or is emulated
+  bool may_be_sparse = true;  // weights of zero may be left out, where that pays
+  bool for_dlr = false;       // with what libdlr calls (dlr.h)
 };
 
 // What became of the graph, step by step.

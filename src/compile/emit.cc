@@ -24,6 +24,7 @@ constexpr const char* kHead = R"(// Made by skerry model compile.
 #include "pool.h"
 #include "pool_u8.h"
 #include "quantised.h"
+#include "sparse.h"
 #include "winograd.h"
 #include "skerry/compiled_model.h"
 

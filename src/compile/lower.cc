@@ -367,9 +367,10 @@ Result<void> Lowering::run() {
 }
 
 Result<std::unique_ptr<Program>> lower(const Graph& graph, const Interface& interface,
-                                       const Target& target) {
+                                       const Target& target, bool may_be_sparse) {
   auto program = std::make_unique<Program>();
   program->target = &target;
+  program->may_be_sparse = may_be_sparse;
   program->name = graph.name;
   SKERRY_TRY(Lowering(graph, interface, *program).run());
   return program;

@@ -12,6 +12,6 @@ namespace skerry::compile {
 // compiler cannot do. The calls of the steps may be asked for once plan() is done, while the
 // program is where it was.
 Result<std::unique_ptr<Program>> lower(const graph::Graph& graph, const Interface& interface,
-                                       const Target& target);
+                                       const Target& target, bool may_be_sparse = true);
 
 }  // namespace skerry::compile

@@ -52,12 +52,64 @@ std::string limits_of(const Region& region) {
          limit_text(region.high, "__builtin_inff()");
 }
 
+// Weights that are not zero, by output channel, where that is the faster way (kernels/sparse.h).
+struct SparseWeights {
+  std::vector<float> values;
+  std::vector<uint16_t> index;
+  std::vector<uint32_t> ends;
+  int vectors = 1;
+  size_t values_at = 0, index_at = 0, ends_at = 0;
+  View turned;
+};
+
+// at(channel, input).
+template <class At>
+std::optional<SparseWeights> sparse_weights(const Program& program, int64_t channels,
+                                            int64_t inputs, int64_t pixels, At&& at) {
+  const int64_t lanes = program.target->lanes;
+  if (!program.may_be_sparse || inputs > UINT16_MAX || pixels < lanes) return {};
+  SparseWeights sparse;
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    for (int64_t i = 0; i < inputs; ++i) {
+      const float weight = at(channel, i);
+      if (weight == 0) continue;
+      sparse.values.push_back(weight);
+      sparse.index.push_back(static_cast<uint16_t>(i));
+    }
+    sparse.ends.push_back(static_cast<uint32_t>(sparse.values.size()));
+  }
+  // As many pixels as stay near while all weights pass by, and no more than there are.
+  constexpr int64_t kNearBytes = 64 << 10, kMostPixels = 32;
+  const int64_t near = std::min(kNearBytes / (inputs * 4), std::min(kMostPixels, pixels));
+  sparse.vectors = static_cast<int>(std::clamp<int64_t>(near / lanes, 1, 4));
+  // In cycles, by what the two kernels load: two numbers in each; turning takes one for each
+  // element. The sixth on top is what a guess should win by.
+  const int64_t block = lanes * sparse.vectors, blocks = (pixels + block - 1) / block;
+  const double dense =
+      static_cast<double>(pixels * channels * inputs) / (2.0 * static_cast<double>(lanes));
+  const double products = static_cast<double>(sparse.values.size()) * (sparse.vectors + 2) / 2;
+  const double turning = static_cast<double>((inputs + channels) * block);
+  if (1.17 * static_cast<double>(blocks) * (products + turning) > dense) return {};
+  return sparse;
+}
+
+void add_constants(Lowering& lowering, SparseWeights& sparse, int64_t inputs) {
+  constexpr int64_t kTurnedChannels = 16;  // of kernels/sparse.h
+  Constants& constants = lowering.program().constants;
+  sparse.values_at = constants.add_all(sparse.values);
+  sparse.index_at = constants.add_all(sparse.index);
+  sparse.ends_at = constants.add_all(sparse.ends);
+  sparse.turned = lowering.new_scratch(
+      DataType::kFp32, (inputs + kTurnedChannels) * lowering.target().lanes * sparse.vectors);
+}
+
 struct DenseCall {
   ConvGeometry geometry;
   Tiling tiling;
   int64_t run = 0, taps_w = 0, taps_h = 0;
   View x, y;
   std::optional<View> added;
+  std::optional<SparseWeights> sparse;
   size_t weights = 0, bias = 0;
   std::string limits;
   bool clamps = false;
@@ -82,22 +134,36 @@ std::string dense_call(const Program& program, const DenseCall& call) {
       (!call.added || flows(r, 0, w))) {
     w *= std::exchange(n, 1);
   }
-  return fmt::format(
+  std::string text = fmt::format(
       "  constexpr ConvShape kShape = {{.n = {}, .h = {}, .w = {}, .channels = {}, .groups = {},\n"
       "      .x_batch = {}, .x_row = {}, .x_pixel = {}, .y_batch = {}, .y_row = {}, .y_pixel = "
       "{},\n"
       "      .r_batch = {}, .r_row = {}, .r_pixel = {}, .stride_h = {}, .stride_w = {},\n"
       "      .taps_h = {}, .taps_w = {}, .step_h = {}, .step_w = {}, .run = {}, .x_group = {},\n"
-      "      .adds = {}, .clamps = {}}};\n"
-      "  conv<kShape, ConvTile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
-      "      {} - {}, {}, reinterpret_cast<const float*>(constants + {}),\n"
-      "      reinterpret_cast<const float*>(constants + {}), {}, {});\n",
+      "      .adds = {}, .clamps = {}}};\n",
       n, h, w, g.out_c / g.groups, g.groups, x[0], x[2], x[3], y[0], y[2], y[3], r[0], r[2], r[3],
       g.stride_h, g.stride_w, call.taps_h, call.taps_w, g.dilation_h, g.dilation_w, call.run,
-      g.in_c / g.groups, call.added.has_value(), call.clamps, call.tiling.lanes,
-      call.tiling.vectors, pixels_of(call.tiling, w), program.pointer(call.x, false),
-      g.pad_top * x[2] + g.pad_left * x[3], program.pointer(call.y, true), call.weights, call.bias,
-      call.added ? program.pointer(*call.added, false) : "nullptr", call.limits);
+      g.in_c / g.groups, call.added.has_value(), call.clamps);
+  if (call.sparse) {
+    return text + fmt::format(
+                      "  sparse<kShape, ConvTile{{.lanes = {}, .vectors = {}}}>({}, {},\n"
+                      "      reinterpret_cast<const float*>(constants + {}),\n"
+                      "      reinterpret_cast<const uint16_t*>(constants + {}),\n"
+                      "      reinterpret_cast<const uint32_t*>(constants + {}),\n"
+                      "      reinterpret_cast<const float*>(constants + {}), {}, {});\n",
+                      program.target->lanes, call.sparse->vectors, program.pointer(call.x, false),
+                      program.pointer(call.y, true), call.sparse->values_at, call.sparse->index_at,
+                      call.sparse->ends_at, call.bias, program.pointer(call.sparse->turned, true),
+                      call.limits);
+  }
+  return text + fmt::format(
+                    "  conv<kShape, ConvTile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
+                    "      {} - {}, {}, reinterpret_cast<const float*>(constants + {}),\n"
+                    "      reinterpret_cast<const float*>(constants + {}), {}, {});\n",
+                    call.tiling.lanes, call.tiling.vectors, pixels_of(call.tiling, w),
+                    program.pointer(call.x, false), g.pad_top * x[2] + g.pad_left * x[3],
+                    program.pointer(call.y, true), call.weights, call.bias,
+                    call.added ? program.pointer(*call.added, false) : "nullptr", call.limits);
 }
 
 void add_dense(Lowering& lowering, const Region& region, DenseCall call, int64_t macs) {
@@ -106,10 +172,18 @@ void add_dense(Lowering& lowering, const Region& region, DenseCall call, int64_t
   if (call.added) reads.push_back(call.added->storage);
   call.limits = limits_of(region);
   call.clamps = region.low || region.high;
-  Step& step =
-      lowering.add_step(fmt::format("conv {}×{}×{}", call.tiling.lanes, call.tiling.vectors,
-                                    pixels_of(call.tiling, call.geometry.out_w)),
-                        region, std::move(reads), {call.y.storage});
+  std::vector<size_t> writes = {call.y.storage};
+  std::string kernel = fmt::format("conv {}×{}×{}", call.tiling.lanes, call.tiling.vectors,
+                                   pixels_of(call.tiling, call.geometry.out_w));
+  if (call.sparse) {
+    writes.push_back(call.sparse->turned.storage);
+    const auto kept = static_cast<int64_t>(call.sparse->values.size());
+    const int64_t all = call.geometry.out_c * call.run;
+    kernel = fmt::format("sparse {}×{}, {} % of {}", program.target->lanes, call.sparse->vectors,
+                         (100 * kept + all / 2) / all, all);
+    macs = macs / all * kept;
+  }
+  Step& step = lowering.add_step(std::move(kernel), region, std::move(reads), std::move(writes));
   step.macs = macs;
   step.call = [&program, call] { return dense_call(program, call); };
 }
@@ -124,8 +198,15 @@ Result<void> lower_dense_conv(Lowering& lowering, const Region& region, const Co
   call.taps_w = rows ? 1 : g.kernel_w;
   call.tiling = tiling_of(lowering.target(), out_c, g.out_h * g.out_w * g.n == 1);
   const auto w = Lowering::constant(region.main->input(1))->as<float>();
+  const bool is_product = g.groups == 1 && g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 &&
+                          g.stride_w == 1 && g.padding().is_none() && region.added == nullptr;
+  if (is_product) {
+    call.sparse = sparse_weights(
+        lowering.program(), out_c, in_c, g.n * g.out_h * g.out_w,
+        [&](int64_t channel, int64_t i) { return w[static_cast<size_t>(channel * in_c + i)]; });
+  }
   std::vector<float> packed;
-  for (int64_t group = 0; group < g.groups; ++group) {
+  for (int64_t group = 0; group < g.groups && !call.sparse; ++group) {
     const auto at = [&](int64_t channel, int64_t tap, int64_t i) {
       const int64_t ky = tap / call.taps_w;
       const int64_t kx = rows ? i / in_c : tap % call.taps_w;
@@ -138,7 +219,11 @@ Result<void> lower_dense_conv(Lowering& lowering, const Region& region, const Co
   }
   SKERRY_ASSIGN(call.x, lowering.image(*region.main->input(0), g.padding(), 0, false));
   const graph::Constant* bias = Lowering::constant(region.main->input(2));
-  call.weights = lowering.program().constants.add_all(packed);
+  if (call.sparse) {
+    add_constants(lowering, *call.sparse, in_c);
+  } else {
+    call.weights = lowering.program().constants.add_all(packed);
+  }
   call.bias = lowering.program().constants.add_all(
       pack_bias(call.tiling, out_c, g.groups, bias ? bias->as<float>() : std::span<const float>()));
   if (region.added != nullptr) {
@@ -248,9 +333,10 @@ Result<void> lower_dense_product(Lowering& lowering, const Region& region, bool 
                  .taps_w = 1,
                  .taps_h = 1};
   const auto w = matrix.as<float>();
-  const auto packed = pack(call.tiling, columns, 1, inner, [&](int64_t column, int64_t, int64_t i) {
+  const auto at = [&](int64_t column, int64_t i) {
     return alpha * w[static_cast<size_t>(transposed ? column * inner + i : i * columns + column)];
-  });
+  };
+  call.sparse = sparse_weights(lowering.program(), columns, inner, rows, at);
   std::vector<float> start(bias.begin(), bias.end());
   for (float& each : start) each *= beta;
   const View made = lowering.new_row_major(*region.output, out_shape);
@@ -263,7 +349,13 @@ Result<void> lower_dense_product(Lowering& lowering, const Region& region, bool 
   };
   call.x = as_image(x, rows, inner);
   call.y = as_image(made, rows, columns);
-  call.weights = lowering.program().constants.add_all(packed);
+  if (call.sparse) {
+    add_constants(lowering, *call.sparse, inner);
+  } else {
+    call.weights = lowering.program().constants.add_all(
+        pack(call.tiling, columns, 1, inner,
+             [&](int64_t column, int64_t, int64_t i) { return at(column, i); }));
+  }
   call.bias = lowering.program().constants.add_all(pack_bias(call.tiling, columns, 1, start));
   lowering.set_view(*region.output, made);
   add_dense(lowering, region, std::move(call), rows * inner * columns);

@@ -17,6 +17,7 @@ using graph::Value;
 
 struct Padding {
   std::array<int64_t, 2> before{}, after{};  // rows, columns
+  bool is_none() const { return before == std::array<int64_t, 2>{} && before == after; }
 };
 
 class Lowering {

@@ -84,6 +84,7 @@ class Constants {
 
 struct Program {
   const Target* target = nullptr;
+  bool may_be_sparse = true;  // weights of zero may be left out
   std::string name;
   std::vector<Storage> storages;
   std::vector<Step> steps;
