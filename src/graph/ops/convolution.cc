@@ -62,6 +62,29 @@ Result<void> infer_conv(Inference& inference) {
   return infer_conv_shape(inference, 0, 1, inference.element(0));
 }
 
+// Weights [out, in, places…] without their zero points as [group][place][in][out of the group], so
+// that the innermost loop is over sums that do not wait for each other.
+template <class W, class Acc>
+std::vector<Acc> weights_by_place(const Array& w, int64_t group, std::span<const int64_t> w_zero) {
+  const int64_t places = product(std::span(w.shape).subspan(2));
+  const int64_t channels = w.shape[1];
+  const int64_t per_group = w.shape[0] / group;
+  const auto ws = w.as<W>();
+  std::vector<Acc> turned(ws.size());
+  size_t from = 0;
+  for (int64_t m = 0; m < w.shape[0]; ++m) {
+    const auto zero = static_cast<Acc>(w_zero.empty() ? 0 : w_zero[w_zero.size() > 1 ? m : 0]);
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t k = 0; k < places; ++k) {
+        const int64_t row = (m / per_group * places + k) * channels + c;
+        turned[static_cast<size_t>(row * per_group + m % per_group)] =
+            static_cast<Acc>(ws[from++]) - zero;
+      }
+    }
+  }
+  return turned;
+}
+
 // value(channel of the output, its flat index, sum over the window of x·w).
 template <class X, class W, class Acc, class XF, class Store>
 void convolve(const Window& window, const Array& x, const Array& w, const Array& out, int64_t group,
@@ -74,22 +97,27 @@ void convolve(const Window& window, const Array& x, const Array& w, const Array&
   const int64_t channels = w.shape[1];
   const int64_t per_group = w.shape[0] / group;
   const auto xs = x.as<X>();
-  const auto ws = w.as<W>();
+  const auto turned = weights_by_place<W, Acc>(w, group, w_zero);
+  std::vector<Acc> sums(static_cast<size_t>(per_group));
   for (int64_t n = 0; n < x.shape[0]; ++n) {
-    for (int64_t m = 0; m < w.shape[0]; ++m) {
+    for (int64_t g = 0; g < group; ++g) {
       Walk<1> walk(out_space, {strides_of(out_space)});
-      const int64_t first = n * x.shape[1] + m / per_group * channels;
-      const auto zero = static_cast<Acc>(w_zero.empty() ? 0 : w_zero[w_zero.size() > 1 ? m : 0]);
+      const int64_t first = n * x.shape[1] + g * channels;
       for (int64_t o = 0; o < out_size; ++o, walk.next()) {
-        Acc sum = 0;
+        std::ranges::fill(sums, Acc{0});
         for_each_in_window(window, x_space, walk.index(), [&](int64_t k, int64_t at) {
           for (int64_t c = 0; c < channels; ++c) {
-            sum +=
-                x_minus_zero(xs[static_cast<size_t>((first + c) * x_size + at)]) *
-                (static_cast<Acc>(ws[static_cast<size_t>((m * channels + c) * w_size + k)]) - zero);
+            const Acc value = x_minus_zero(xs[static_cast<size_t>((first + c) * x_size + at)]);
+            const Acc* row =
+                &turned[static_cast<size_t>(((g * w_size + k) * channels + c) * per_group)];
+            for (size_t m = 0; m < sums.size(); ++m) sums[m] += value * row[m];
           }
         });
-        store(m, static_cast<size_t>((n * w.shape[0] + m) * out_size + o), sum);
+        for (int64_t m = 0; m < per_group; ++m) {
+          const int64_t channel = g * per_group + m;
+          store(channel, static_cast<size_t>((n * w.shape[0] + channel) * out_size + o),
+                sums[static_cast<size_t>(m)]);
+        }
       }
     }
   }
