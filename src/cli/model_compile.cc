@@ -8,6 +8,7 @@
 #include "cli/model_commands.h"
 #include "cli/model_graph.h"
 #include "compile/compiler.h"
+#include "compile/toolchain.h"
 #include "graph/model_file.h"
 
 namespace skerry::cli {
@@ -45,25 +46,45 @@ Result<void> write_artifact(const std::string& path, std::string_view content) {
   return fail(Code::kInternal, path + ": cannot be written: " + error.message());
 }
 
-// A folder that libdlr loads; whole, or not there.
-Result<void> write_dlr_folder(const std::string& path, const compile::Compiled& compiled) {
+// Files of a folder: whole, or not there.
+Result<void> write_folder(const std::string& path,
+                          const std::vector<std::pair<std::string, std::string_view>>& files) {
   namespace fs = std::filesystem;
   const std::string part = path + ".part";
   const auto write_all = [&]() -> Result<void> {
-    SKERRY_TRY(write_artifact(part + "/" + compile::kDlrObject, compiled.artifact));
-    for (const auto& [name, content] : compiled.dlr) {
-      SKERRY_TRY(write_artifact(part + "/" + name, content));
+    for (const auto& [name, content] : files) {
+      const fs::path file = fs::path(part) / name;
+      std::error_code ignored;
+      fs::create_directories(file.parent_path(), ignored);
+      SKERRY_TRY(write_artifact(file.string(), content));
     }
     return {};
   };
   std::error_code error;
   fs::remove_all(part, error);
-  fs::create_directories(part, error);
   auto written = write_all();
   if (written) fs::rename(part, path, error);
   if (written && error) written = fail(Code::kInternal, path + ": " + error.message());
   if (!written) fs::remove_all(part, error);
   return written;
+}
+
+Result<void> write_compiled(const std::string& path, const std::string& format,
+                            const compile::Compiled& compiled) {
+  if (format == "so") return write_artifact(path, compiled.artifact);
+  std::vector<std::pair<std::string, std::string_view>> files;
+  if (format == "dlr") {
+    files.emplace_back(compile::kDlrObject, compiled.artifact);
+    for (const auto& [name, content] : compiled.dlr) files.emplace_back(name, content);
+    return write_folder(path, files);
+  }
+  files.emplace_back("libmodel.a", compiled.artifact);
+  files.emplace_back("model.h", compiled.header);
+  const auto headers = compile::embedded_files();
+  for (const compile::EmbeddedFile& file : headers) {
+    if (file.path.starts_with("skerry/")) files.emplace_back(file.path, file.content);
+  }
+  return write_folder(path, files);
 }
 
 // "NAME=VALUE", at the first '=' behind which there is something.
@@ -179,8 +200,7 @@ Result<void> run_compile(const Session& session, const CompileCommand& options) 
   for (const std::string& name : options.targets) {
     SKERRY_ASSIGN(targets.emplace_back(), compile::find_target(name));
   }
-  const bool for_dlr = options.format == "dlr";
-  if (for_dlr && std::filesystem::exists(options.out)) {
+  if (options.format != "so" && std::filesystem::exists(options.out)) {
     return fail(Code::kInvalidArgument, options.out + " exists: name a folder that does not");
   }
   SKERRY_ASSIGN(const auto model, graph::read_model_file(options.model));
@@ -190,10 +210,10 @@ Result<void> run_compile(const Session& session, const CompileCommand& options) 
                                                   .max_arena_bytes = options.max_memory,
                                                   .keep_source = options.keep_source,
                                                   .may_be_sparse = !options.dense,
-                                                  .for_dlr = for_dlr});
+                                                  .is_static = options.format == "static",
+                                                  .for_dlr = options.format == "dlr"});
   if (!compiled) return fail(compiled.error().with_context(options.model));
-  SKERRY_TRY(for_dlr ? write_dlr_folder(options.out, *compiled)
-                     : write_artifact(options.out, compiled->artifact));
+  SKERRY_TRY(write_compiled(options.out, options.format, *compiled));
   print_report(session, options, compiled->report, targets);
   return {};
 }
@@ -212,9 +232,11 @@ void add_model_compile(CLI::App& model, Session& session) {
   }
   command->add_option("--target", options->targets, targets)->delimiter(',')->capture_default_str();
   command
-      ->add_option("--format", options->format,
-                   "so: a shared object; dlr: a folder that libdlr (SageMaker Neo) loads")
-      ->check(CLI::IsMember({"so", "dlr"}))
+      ->add_option(
+          "--format", options->format,
+          "so: a shared object; static: a folder with a static library and its header; dlr: "
+          "a folder that libdlr (SageMaker Neo) loads")
+      ->check(CLI::IsMember({"so", "static", "dlr"}))
       ->capture_default_str();
   command->add_option("-o,--out", options->out, "The file, or the folder, to write")->required();
   command->add_flag("--explain", options->explain, "What became of each node");
@@ -242,6 +264,7 @@ Examples:
   skerry model compile keywords.onnx --target cortex-a72 -o keywords.arm.so
   skerry model compile keywords.onnx --target x86-64-v2,x86-64-v3,x86-64-v4-vnni -o keywords.so
   skerry model compile keywords.onnx --format dlr -o keywords-neo
+  skerry model compile keywords.onnx --format static --target cortex-a53 -o keywords-lib
   skerry model compile silero_vad.onnx --shape input=1,576 --value sr=16000 --state state=stateN -o vad.so)");
   command->callback([&session, options] {
     session.action = [&session, options] { return run_compile(session, *options); };

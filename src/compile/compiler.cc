@@ -83,6 +83,20 @@ std::string chooser_code(const std::vector<const Target*>& targets) {
          choices + "  return nullptr;\n}\n";
 }
 
+// Sizes as constants, for memory that is there before the program starts.
+std::string static_header(const CompileReport& report) {
+  return fmt::format(
+      "/* Made by skerry model compile, to go with libmodel.a. */\n"
+      "#pragma once\n"
+      "#include <skerry/compiled_model.h>\n\n"
+      "enum {{\n"
+      "  MODEL_ARENA_BYTES = {},\n"
+      "  MODEL_STATE_BYTES = {},\n"
+      "  MODEL_SCRATCH_BYTES = {} /* of self_check() */\n"
+      "}};\n",
+      report.arena_bytes, report.state_bytes, report.scratch_bytes);
+}
+
 class Build {
  public:
   Build(const Prepared& prepared, const CompileOptions& options, Workshop& place)
@@ -125,7 +139,12 @@ Result<Compiled> Build::run() {
                                                graph_.inputs().size() + graph_.outputs().size())));
   }
   Compiled result;
-  SKERRY_ASSIGN(result.artifact, artifact(objects_, options_.targets));
+  if (options_.is_static) {
+    SKERRY_ASSIGN(result.artifact, place_.archive(first, objects_));
+    result.header = static_header(report_);
+  } else {
+    SKERRY_ASSIGN(result.artifact, artifact(objects_, options_.targets));
+  }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   report_.compiler_seconds = took.count();
   report_.artifact_bytes = result.artifact.size();
@@ -142,7 +161,7 @@ Result<void> Build::add(const Target& target) {
   if (expected_) {
     expected = Expected{*expected_, std::ranges::all_of(program->steps, &Step::is_exact)};
   }
-  const std::string code =
+  const auto [code, scratch_bytes] =
       emit(*program, graph_, prepared_.interface, expected ? &*expected : nullptr);
   const auto& constants = program->constants.bytes();
   const std::string suffix = is_alone() ? "" : fmt::format("_{}", target.number());
@@ -161,6 +180,7 @@ Result<void> Build::add(const Target& target) {
   }
   report_.arena_bytes = std::max(report_.arena_bytes, program->arena_bytes);
   report_.state_bytes = program->state_bytes;
+  report_.scratch_bytes = std::max(report_.scratch_bytes, scratch_bytes);
   report_.arena_lower_bound = std::max(report_.arena_lower_bound, program->arena_lower_bound);
   report_.constant_bytes += constants.size();
   if (!expected) return {};
@@ -240,6 +260,9 @@ Result<Prepared> prepare(const graph::Graph& graph, const InterfaceOptions& opti
 
 Result<Compiled> compile(const graph::Graph& graph, const CompileOptions& options) {
   SKERRY_TRY(check_targets(options.targets));
+  if (options.for_dlr && options.is_static) {
+    return fail(Code::kInvalidArgument, "a folder for libdlr is no static library");
+  }
   if (options.for_dlr && !options.interface.states.empty()) {
     return fail(Code::kInvalidArgument,
                 "libdlr knows no state: leave it among the inputs and outputs");

@@ -23,6 +23,7 @@ struct CompileOptions {
   std::vector<std::string> flags;  // more for the C++ compiler, such as -fsanitize=address
   bool check = true;  // against the reference executor, where the target runs or is emulated
   bool may_be_sparse = true;  // weights of zero may be left out, where that pays
+  bool is_static = false;     // a static library and a header instead of a shared object
   bool for_dlr = false;       // with what libdlr calls (dlr.h)
 };
 
@@ -39,6 +40,7 @@ struct CompileReport {
   size_t arena_bytes = 0;
   size_t arena_lower_bound = 0;  // of any plan for these steps
   size_t state_bytes = 0;
+  size_t scratch_bytes = 0;  // of the self-check
   size_t constant_bytes = 0;
   size_t artifact_bytes = 0;
   double compiler_seconds = 0;  // the C++ compiler's
@@ -47,6 +49,7 @@ struct CompileReport {
 
 struct Compiled {
   std::string artifact;  // the file's bytes
+  std::string header;    // of a static library: how much memory it wants
   DlrFiles dlr;          // where asked for
   CompileReport report;
 };

@@ -258,8 +258,8 @@ int fill_kind(DataType type) {
   return type == DataType::kInt8 || type == DataType::kUint8 ? 1 : 2;
 }
 
-std::string emit(Program& program, const graph::Graph& graph, const Interface& interface,
-                 const Expected* expected) {
+Emitted emit(Program& program, const graph::Graph& graph, const Interface& interface,
+             const Expected* expected) {
   std::vector<const Value*> inputs, outputs;
   for (size_t i = 0; i < graph.inputs().size(); ++i) {
     if (interface.state_of_input(i) == nullptr) inputs.push_back(graph.inputs()[i].get());
@@ -299,7 +299,7 @@ std::string emit(Program& program, const graph::Graph& graph, const Interface& i
       c_string(program.name), c_string(program.target->name), "\"skerry, g++ \" __VERSION__",
       program.target->cpu_features, program.arena_bytes, program.state_bytes, inputs.size(),
       outputs.size(), check.scratch_bytes(), interface.states.size());
-  return text;
+  return {std::move(text), check.scratch_bytes()};
 }
 
 }  // namespace skerry::compile

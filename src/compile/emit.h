@@ -18,10 +18,15 @@ struct Expected {
 // Some elements of each output, at equal distances, so that large ones do not make large artifacts.
 inline constexpr size_t kCheckedElements = 256;
 
+struct Emitted {
+  std::string code;
+  size_t scratch_bytes = 0;  // of the self-check
+};
+
 // The source of the object: it includes the kernels and, as binary data, "constants.bin", which is
 // program.constants once this is done.
-std::string emit(Program& program, const graph::Graph& graph, const Interface& interface,
-                 const Expected* expected);
+Emitted emit(Program& program, const graph::Graph& graph, const Interface& interface,
+             const Expected* expected);
 
 // How check.h fills an input of this type.
 int fill_kind(DataType type);

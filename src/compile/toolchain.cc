@@ -79,22 +79,27 @@ Result<Workshop> Workshop::open(const std::string& keep) {
   return place;
 }
 
-Result<void> Workshop::run_compiler(const Target& target, const std::string& folder,
-                                    std::span<const std::string> words) {
-  if (!is_program(target.compiler)) {
+Result<void> Workshop::run_tool(const Target& target, const std::string& tool,
+                                const std::string& folder, std::span<const std::string> words) {
+  if (!is_program(tool)) {
     return fail(Code::kFailedPrecondition,
                 fmt::format("the compiler for target {} is not installed: {} is in no folder of "
                             "PATH. On Debian: apt install {}",
-                            target.name, target.compiler, target.package));
+                            target.name, tool, target.package));
   }
-  std::vector<std::string> command = {std::string(target.compiler)};
+  std::vector<std::string> command = {tool};
   command.insert(command.end(), words.begin(), words.end());
   SKERRY_ASSIGN(const io::FinishedProcess done,
                 io::run_process(process(std::move(command), path_ / folder), 1 << 16, {}));
   if (done.status.ok()) return {};
   return fail(Code::kInternal, fmt::format("{} refuses the generated code ({}); please report it "
                                            "with the folder that --keep-source leaves:\n{}",
-                                           target.compiler, done.status.text(), done.err));
+                                           tool, done.status.text(), done.err));
+}
+
+Result<void> Workshop::run_compiler(const Target& target, const std::string& folder,
+                                    std::span<const std::string> words) {
+  return run_tool(target, std::string(target.compiler), folder, words);
 }
 
 Result<std::string> Workshop::compile(const Source& source,
@@ -145,6 +150,17 @@ Result<std::string> Workshop::link(const Target& target, const std::vector<std::
   SKERRY_TRY(run_compiler(target, "", words));
   io::RealFiles files;
   return io::read_file(files, (path_ / "model.so").string(), kMaxObjectBytes);
+}
+
+Result<std::string> Workshop::archive(const Target& target,
+                                      const std::vector<std::string>& objects) {
+  std::vector<std::string> words = {"rcsD", "libmodel.a"};
+  words.insert(words.end(), objects.begin(), objects.end());
+  // g++ and ar are called alike: aarch64-linux-gnu-g++, aarch64-linux-gnu-ar.
+  const std::string tool(target.compiler.substr(0, target.compiler.size() - 3));
+  SKERRY_TRY(run_tool(target, tool + "ar", "", words));
+  io::RealFiles files;
+  return io::read_file(files, (path_ / "libmodel.a").string(), kMaxObjectBytes);
 }
 
 Result<void> Workshop::check_emulated(const Target& target,

@@ -41,12 +41,16 @@ class Workshop {
   Result<std::string> link(const Target& target, const std::vector<std::string>& objects,
                            const std::vector<std::string>& exports,
                            const std::vector<std::string>& more_flags);
+  // A static library's bytes.
+  Result<std::string> archive(const Target& target, const std::vector<std::string>& objects);
   // Runs the self-check of one model under the target's emulator.
   Result<void> check_emulated(const Target& target, const std::vector<std::string>& objects);
 
  private:
   Workshop(std::filesystem::path path, std::optional<io::TemporaryFolder> temporary)
       : path_(std::move(path)), temporary_(std::move(temporary)) {}
+  Result<void> run_tool(const Target& target, const std::string& tool, const std::string& folder,
+                        std::span<const std::string> words);
   Result<void> run_compiler(const Target& target, const std::string& folder,
                             std::span<const std::string> words);
 

@@ -208,6 +208,27 @@ class Compile(unittest.TestCase):
                 np.testing.assert_allclose(got, want, atol=1e-4)
                 self.assertEqual(speech.segments(got), speech.segments(want))
 
+    def test_a_static_library_needs_nothing(self):
+        """The example is linked without libc; what the library wants of others is two functions."""
+        example = ROOT / "examples/compiled_model"
+        for stem in ("ds_cnn_int8", "fc_autoencoder_fp32"):
+            with self.subTest(stem):
+                model = next(path for path in self.networks if path.stem == stem)
+                library = self.directory / f"{stem}-lib"
+                skerry("compile", model, "--format", "static", "-o", library)
+                self.assertEqual(sorted(str(path.relative_to(library)) for path in library.rglob("*.[ah]")),
+                                 ["libmodel.a", "model.h", "skerry/compiled_model.h"])
+                wanted = subprocess.run(["nm", "-u", library / "libmodel.a"], check=True, capture_output=True, text=True).stdout
+                self.assertLessEqual({line.split()[1] for line in wanted.splitlines() if line.startswith(" ")},
+                                     {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_"})
+                bare, hosted = self.directory / f"{stem}-bare", self.directory / f"{stem}-hosted"
+                subprocess.run(["cc", "-O2", "-Wall", "-Werror", "-ffreestanding", "-nostdlib", "-static", "-fno-stack-protector", f"-I{library}",
+                                example / "bare.c", library / "libmodel.a", "-o", bare], check=True, timeout=120)
+                self.assertEqual(subprocess.run([bare], check=False, timeout=60).returncode, 0)
+                subprocess.run(["cc", f"-I{library}", example / "self_check.c", library / "libmodel.a", "-o", hosted],
+                               check=True, timeout=120)
+                self.assertIn("right", subprocess.run([hosted], check=True, capture_output=True, text=True, timeout=60).stdout)
+
     def test_stock_dlr_runs_the_folder(self):
         """The package of PyPI, in a process of its own, as a component of a Greengrass device has it."""
         for stem in ("ds_cnn_int8", "fc_autoencoder_fp32"):
