@@ -1,5 +1,6 @@
 /* A compiled model where there is nothing else: no operating system's library, no heap, no files.
- * What the model needs of its surroundings is memcpy and memset; they are here, as firmware has them.
+ * What the model needs of its surroundings is memcpy and memset; they are here, as firmware has
+ * them.
  *
  *     skerry model compile keywords.onnx --format static -o keywords-lib
  *     cc -O2 -ffreestanding -nostdlib -static -Ikeywords-lib bare.c keywords-lib/libmodel.a -o bare
