@@ -236,8 +236,14 @@ Result<Uplink> uplink_of(io::Env& env, const DeviceConfig& config, const Nucleus
   return uplink;
 }
 
-// Runs until SIGTERM or SIGINT (components are stopped in order) or a fatal error.
-Result<void> run(const DeviceConfig& config, io::Files& files, const io::ProcessGuard& guard,
+io::Task<void> stop(Nucleus* nucleus, io::RealLoop* loop) {
+  co_await nucleus->shut_down();
+  loop->stop();
+}
+
+// Runs until SIGTERM or SIGINT (components are stopped in order) or a fatal error; true where it is
+// to be started again.
+Result<bool> run(const DeviceConfig& config, io::Files& files, const io::ProcessGuard& guard,
                  io::ServiceManager given_manager) {
   io::RealLoop loop;
   io::ServiceManager manager = std::move(given_manager);  // goes before the loop
@@ -260,6 +266,7 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
   std::unique_ptr<Nucleus> nucleus;
   std::optional<IpcServer> ipc;  // goes first: it watches the nucleus's configuration
   const int64_t started_ms = clock.monotonic_ms();
+  io::TaskScope stopping;
   Nucleus::Hooks hooks;
   hooks.on_first_connected = [&] {
     log::info("nucleus", "connected",
@@ -272,30 +279,31 @@ Result<void> run(const DeviceConfig& config, io::Files& files, const io::Process
     if (!fatal) fatal = error;
     loop.stop();
   };
+  bool is_to_restart = false;
+  hooks.on_restart = [&] {
+    if (stopping.size() > 0) return;
+    is_to_restart = true;
+    log::info("nucleus", "starts again");
+    stopping.spawn(stop(nucleus.get(), &loop));
+  };
+  hooks.reboot_command = config.reboot_command;
   SKERRY_ASSIGN(nucleus, Nucleus::open(env, info, *uplink.cloud, *uplink.mqtt, std::move(hooks)));
   ipc.emplace(loop, *nucleus, nucleus->state().config());
   SKERRY_TRY(ipc->listen(info.ipc_socket(), info.privileged ? 0666 : 0600));
   SKERRY_TRY(write_operator_access(files, info, nucleus->operator_token()));
 
-  io::TaskScope stopping;
   loop.on_signals({SIGTERM, SIGINT}, [&](int number) {
-    if (stopping.size() > 0) return;
+    is_to_restart = false;
     log::info("nucleus", "stopping", {{"signal", std::to_string(number)}});
     manager.notify("STOPPING=1");
-    struct Stop {
-      static io::Task<void> run(Nucleus* nucleus, io::RealLoop* loop) {
-        co_await nucleus->shut_down();
-        loop->stop();
-      }
-    };
-    stopping.spawn(Stop::run(nucleus.get(), &loop));
+    if (stopping.size() == 0) stopping.spawn(stop(nucleus.get(), &loop));
   });
   loop.on_signals({SIGCHLD}, [&](int) { processes.reap_adopted(); });
   nucleus->start();
   manager.ready(loop);
   loop.run();
   if (fatal) return fail(*fatal);
-  return {};
+  return is_to_restart;
 }
 
 // What would keep it from starting, found without starting: files that are not there, keys that do
@@ -317,6 +325,41 @@ Result<void> check(const DeviceConfig& config, io::Files& files) {
     return fail(Code::kPermissionDenied, "system.rootPath: this user may not write to " + folder);
   }
   return {};
+}
+
+// What a program that takes this one's place needs to be what this one was: where it is (which may
+// be a newer one by then), and what the service manager said.
+struct Successor {
+  std::string path;
+  std::vector<std::pair<std::string, std::string>> environment;
+  char** argv;
+
+  explicit Successor(char** arguments) : argv(arguments) {
+    std::error_code none;
+    path = std::filesystem::read_symlink("/proc/self/exe", none);
+    for (const char* name : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}) {
+      if (const char* value = std::getenv(name)) environment.emplace_back(name, value);
+    }
+  }
+  // Returns where it cannot be.
+  void start() const {
+    for (const auto& [name, value] : environment) ::setenv(name.c_str(), value.c_str(), 1);
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::execv(path.c_str(), argv);
+  }
+};
+
+// Two nuclei on one root would fight over it.
+Result<bool> run_alone(const DeviceConfig& config, io::Files& files, io::ServiceManager manager) {
+  SKERRY_ASSIGN(const auto lock,
+                io::InstanceLock::acquire(config.root + "/skerryd.lock",
+                                          {"skerryd", "use another rootPath"}, kLockMs));
+  signal(SIGPIPE, SIG_IGN);
+  SKERRY_ASSIGN(const auto guard,
+                io::ProcessGuard::start(hex_encode(sha256(config.root)).substr(0, 16)));
+  return run(config, files, guard, std::move(manager));
 }
 
 int fail_with(int code, const Error& error) {
@@ -343,6 +386,7 @@ int main_program(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
+  const Successor successor(argv);
   io::ServiceManager manager = io::ServiceManager::from_environment();
   log_options.apply();
 
@@ -365,16 +409,11 @@ int main_program(int argc, char** argv) {
   // Components run as other users: they must be able to pass through the root folder.
   if (auto made = io::make_directories(files, config->root, 0755); !made)
     return fail_with(kExitFailed, made.error());
-  // Until the process ends: two nuclei on one root would fight over it.
-  const auto lock = io::InstanceLock::acquire(config->root + "/skerryd.lock",
-                                              {"skerryd", "use another rootPath"}, kLockMs);
-  if (!lock) return fail_with(kExitFailed, lock.error());
-  signal(SIGPIPE, SIG_IGN);
-  auto guard = io::ProcessGuard::start(hex_encode(sha256(config->root)).substr(0, 16));
-  if (!guard) return fail_with(kExitFailed, guard.error());
-  auto done = run(*config, files, *guard, std::move(manager));
+  auto done = run_alone(*config, files, std::move(manager));
   if (!done) return fail_with(kExitFailed, done.error());
-  return 0;
+  if (!*done) return 0;
+  successor.start();
+  return fail_with(kExitFailed, errno_error("starting again:", successor.path, errno));
 }
 
 // What a deployment needed goes back to the system when it is over. glibc would keep a heap for

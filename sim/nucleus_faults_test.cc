@@ -178,5 +178,56 @@ TEST_F(Faults, AreRememberedOverACrash) {
             "DEPLOYMENT_FAILURE/COMPONENT_UPDATE_ERROR/COMPONENT_BROKEN USER_COMPONENT_ERROR");
 }
 
+TEST_F(NucleusJobs, ADeploymentGoesOnBehindTheRestartThatABootstrapWants) {
+  cloud_.publish(
+      test_recipe("first", "1.0.0", {}, {{"Bootstrap", "exit 100 after 5"}, {"Run", "run"}}));
+  cloud_.publish(
+      test_recipe("slow", "1.0.0", {}, {{"Install", "exit 0 after 3000"}, {"Run", "run"}}));
+  offer("j1", document("thinggroup/G1", 1, versions({{"first", "1.0.0"}, {"slow", "1.0.0"}})));
+  run(2'000);
+  EXPECT_EQ(restarts_, 0);  // an Install is under way
+  run(10'000);
+  EXPECT_EQ(restarts_, 1);
+  EXPECT_EQ(nucleus_->state().phase(), nucleus::Phase::kActivating);
+  boot();
+  run(10'000);
+  EXPECT_EQ(restarts_, 1);
+  EXPECT_EQ(outcome(), "SUCCEEDED SUCCESSFUL");
+  EXPECT_EQ(running(), "first=1.0.0 slow=1.0.0");
+  EXPECT_EQ(std::ranges::count(started_, "exit 100 after 5"), 1);
+}
+
+TEST_F(NucleusJobs, ADeviceThatCannotBeRebootedRollsBack) {
+  reboot_command_ = "exit 1 after 5";
+  boot();
+  deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
+  cloud_.publish(
+      test_recipe("firmware", "1.0.0", {}, {{"Bootstrap", "exit 101 after 5"}, {"Run", "run"}}));
+  offer("j2", document("thinggroup/G1", 2, versions({{"firmware", "1.0.0"}})));
+  run(200'000);
+  EXPECT_EQ(outcome(), "FAILED FAILED_ROLLBACK_COMPLETE");
+  EXPECT_EQ(running(), "a=1.0.0");
+  // Deployed again, it begins again.
+  offer("j3", document("thinggroup/G1", 3, versions({{"firmware", "1.0.0"}})));
+  run(200'000);
+  EXPECT_EQ(outcome(), "FAILED FAILED_ROLLBACK_COMPLETE");
+  EXPECT_EQ(std::ranges::count(started_, "exit 101 after 5"), 2);
+}
+
+TEST_F(NucleusJobs, ADeploymentGoesOnBehindAReboot) {
+  cloud_.publish(
+      test_recipe("firmware", "1.0.0", {}, {{"Bootstrap", "exit 101 after 5"}, {"Run", "run"}}));
+  offer("j1", document("thinggroup/G1", 1, versions({{"firmware", "1.0.0"}})));
+  run(5'000);
+  EXPECT_EQ(restarts_, 0);
+  EXPECT_EQ(started_.back(), "run");  // the command
+  files_.crash_now();
+  nucleus_.reset();
+  files_.reboot(io::CrashPolicy::kDropUnsynced);
+  boot();
+  run(10'000);
+  EXPECT_EQ(outcome(), "SUCCEEDED SUCCESSFUL");
+}
+
 }  // namespace
 }  // namespace skerry::sim

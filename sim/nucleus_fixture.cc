@@ -10,6 +10,8 @@ void NucleusJobs::boot(const std::function<void()>& before_start) {
   broker_.published.clear();
   nucleus::Nucleus::Hooks hooks;
   hooks.on_fatal = [this](const Error& error) { fatal_ = error.message(); };
+  hooks.on_restart = [this] { ++restarts_; };
+  hooks.reboot_command = reboot_command_;
   auto opened = nucleus::Nucleus::open(env_, info_, cloud_, *mqtt_, std::move(hooks));
   ASSERT_TRUE(opened) << opened.error().message();
   nucleus_ = std::move(*opened);

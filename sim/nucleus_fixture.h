@@ -157,6 +157,8 @@ class NucleusJobs : public ::testing::Test {
   std::unique_ptr<net::MqttClient> mqtt_;
   std::unique_ptr<nucleus::Nucleus> nucleus_;
   std::string fatal_;
+  int restarts_ = 0;  // that were asked of the program
+  std::string reboot_command_ = "run";
 };
 
 }  // namespace skerry::sim

@@ -174,7 +174,8 @@ io::Task<Result<void>> Component::take_over_work_folder() {
 io::Task<Result<void>> Component::install() {
   for (const auto& [name, step] :
        {std::pair("Bootstrap", &spec_.bootstrap), std::pair("Install", &spec_.install)}) {
-    if (*step) SKERRY_CO_TRY(co_await run_to_end(name, **step, &main_));
+    const bool is_done = step == &spec_.bootstrap && hooks_.is_bootstrapped(*this);
+    if (*step && !is_done) SKERRY_CO_TRY(co_await run_to_end(name, **step, &main_));
     main_ = {};
   }
   co_return Result<void>();
@@ -238,13 +239,21 @@ io::Task<Result<void>> Component::run_to_end(std::string name, Step step, Script
   if (!status) co_return fail(status.error());
   if (name == "Bootstrap" && status->signal == 0 &&
       (status->code == kRestartNucleus || status->code == kRebootDevice)) {
-    const char* what = status->code == kRebootDevice ? "the device" : "skerryd";
-    note("Bootstrap ended with " + std::to_string(status->code) + ": it asks for a restart of " +
-         what + ", which is left to the operator");
-    co_return Result<void>();
+    restart_.emplace(env_.loop);
+    hooks_.on_restart(*this, status->code == kRebootDevice);
+    const Result<void> failed = co_await *restart_;
+    restart_.reset();
+    // It does not get better by itself, and its Bootstrap is remembered as one that has run.
+    failures_ = kMaxFailures - 1;
+    last_failure_ms_ = env_.clock.monotonic_ms();
+    co_return failed;
   }
   if (!status->ok()) co_return fail(Code::kInternal, name + " failed: " + status->text());
   co_return Result<void>();
+}
+
+void Component::restart_failed(const Error& error) {
+  if (restart_) restart_->complete(fail(error.with_context("Bootstrap")));
 }
 
 void Component::limit_time(const std::string& name, const Step& step, const Script& script) {

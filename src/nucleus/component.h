@@ -62,6 +62,11 @@ class Component {
     std::function<void(Component&)> on_state;
     // The install script of this package has succeeded (it runs once in a package's life).
     std::function<void(const Component&)> on_installed;
+    // Whether its Bootstrap has ended, asking for a restart that took place.
+    std::function<bool(const Component&)> is_bootstrapped;
+    // Bootstrap asks for a restart, of the device or of the program: to be remembered, and done.
+    // The component waits until the program ends, or until restart_failed().
+    std::function<void(Component&, bool of_device)> on_restart;
   };
 
   // `token`: the SVCUID by which its processes prove who they are on the IPC socket.
@@ -78,6 +83,8 @@ class Component {
   void set_dependencies_ready(bool ready);
   // UpdateState over IPC: the component says it runs, or that it has failed.
   void report(ComponentState reported);
+  bool awaits_restart() const { return restart_.has_value(); }
+  void restart_failed(const Error& error);
   // As stop(), and it is FINISHED then: what depends on it runs on.
   io::Task<void> finish_now();
   // Halts every process of one that is RUNNING, and lets them go on; whatever ends that state does
@@ -136,6 +143,7 @@ class Component {
   Script main_;                                           // Bootstrap, Install, Startup, Run
   Script aside_;                                          // Recover, Shutdown, Uninstall
   io::Timer deadline_;                                    // of the step that runs
+  std::optional<io::Completion<Result<void>>> restart_;   // while Bootstrap waits for one
   std::optional<io::Completion<bool>> reported_failure_;  // while it is up after Startup
   std::deque<std::string> last_lines_;
   int failures_ = 0;             // in a row

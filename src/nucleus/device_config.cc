@@ -132,6 +132,8 @@ Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
     if (config.metrics_interval_ms < 100 || config.metrics_interval_ms > 3'600'000) {
       return own->wrong("metricsIntervalMs must be 100 to 3600000");
     }
+    SKERRY_TRY(own->read("rebootCommand", config.reboot_command));
+    if (config.reboot_command.empty()) return own->wrong("rebootCommand must not be empty");
     int64_t processes = static_cast<int64_t>(config.processes_of_one_component);
     SKERRY_TRY(own->read("maxProcesses", processes));
     if (processes < 16 || processes > 1'000'000) {

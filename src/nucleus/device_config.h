@@ -35,6 +35,8 @@ struct DeviceConfig {
   bool telemetry_enabled = true;
   int64_t telemetry_aggregate_s = 3'600;
   int64_t telemetry_publish_s = 86'400;
+  // skerry.rebootCommand: what a Bootstrap's exit code 101 runs, by /bin/sh
+  std::string reboot_command = "systemctl reboot || reboot";
   int64_t healthy_for_ms = 500;  // skerry.healthyForMs: how long a new deployment has to run well
 };
 

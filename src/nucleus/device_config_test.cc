@@ -47,7 +47,7 @@ services:
       iotRoleAlias: alias
       runWithDefault: {posixUser: "ggcore:ggcore", systemResourceLimits: {memory: 65536, cpus: 1.5}}
       greengrassDataPlanePort: "8445"
-      skerry: {healthyForMs: 2000, maxProcesses: 300}
+      skerry: {healthyForMs: 2000, maxProcesses: 300, rebootCommand: 'echo reboot'}
 )";
 
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
@@ -159,6 +159,7 @@ TEST(DeviceConfig, EachWrongValueIsNamedWithWhatItShouldBe) {
        "mqtt.spooler: maxSizeInBytes must be 4096 to 1099511627776"},
       {"skerry: {", "mqtt: {spooler: {pluginName: my.Spooler}}\n      skerry: {",
        "mqtt.spooler: pluginName must be aws.greengrass.DiskSpooler"},
+      {"'echo reboot'", "''", "rebootCommand must not be empty"},
       {"2000", "-1", "healthyForMs must be 0 to 3600000"},
       {"greengrassDataPlanePort: \"8445\"", "greengrassDataPlaneEndpoint: fleet.example.com",
        "greengrassDataPlaneEndpoint must be iotdata or https://host:port"},

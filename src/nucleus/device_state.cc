@@ -17,6 +17,8 @@ using nlohmann::json;
 // The journal is rewritten as one snapshot when it is above this, and twice as long as the last
 // snapshot: so a large state is not rewritten with every record.
 constexpr uint64_t kCompactAboveBytes = 1 << 20;
+// Behind a package whose Bootstrap has run, among those that are installed.
+constexpr std::string_view kBootstrapped = "#bootstrapped";
 
 json to_json(const formats::ResourceLimits& limits) {
   json out = json::object();
@@ -302,6 +304,14 @@ Result<void> DeviceState::mark_installed(const ComponentName& name, const std::s
   return change({{"t", "installed"}, {"name", name.str()}, {"package", package}});
 }
 
+Result<void> DeviceState::mark_bootstrapped(const ComponentName& name, const std::string& package) {
+  return change({{"t", "bootstrapped"}, {"name", name.str()}, {"package", package}});
+}
+
+bool DeviceState::is_bootstrapped(const ComponentName& name, const std::string& package) const {
+  return installed_.contains({name.str(), package + std::string(kBootstrapped)});
+}
+
 Result<void> DeviceState::set_digest(const ComponentName& name, const std::string& version,
                                      const std::string& digest) {
   return change({{"t", "digest"}, {"name", name.str()}, {"version", version}, {"digest", digest}});
@@ -338,6 +348,10 @@ Result<void> DeviceState::apply(const json& record) {
       const json& package = record.contains("package") ? record["package"] : record.at("version");
       std::pair installed{record.at("name").get<std::string>(), package.get<std::string>()};
       installed_.insert(std::move(installed));
+    } else if (type == "bootstrapped") {
+      installed_.insert({record.at("name").get<std::string>(),
+                         record.at("package").get<std::string>() + std::string(kBootstrapped)});
+      boots_ = 0;
     } else if (type == "digest") {
       adopt_digest(record.at("name"), record.at("version"), record.at("digest"));
     } else if (type == "repair") {
@@ -454,7 +468,9 @@ void DeviceState::drop_stale_installs() {
     auto found = components_.find(ComponentName(entry.first));
     if (found == components_.end()) return true;
     const InstalledComponent& component = found->second;
-    return entry.second != (component.digest.empty() ? component.version : component.package());
+    std::string_view package = entry.second;
+    if (package.ends_with(kBootstrapped)) package.remove_suffix(kBootstrapped.size());
+    return package != (component.digest.empty() ? component.version : component.package());
   });
 }
 

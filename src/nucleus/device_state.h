@@ -122,6 +122,9 @@ class DeviceState {
 
   bool is_installed(const ComponentName& name, const std::string& package) const;
   Result<void> mark_installed(const ComponentName& name, const std::string& package);
+  // Its Bootstrap has ended and wants a restart, which does not count as one that failed.
+  bool is_bootstrapped(const ComponentName& name, const std::string& package) const;
+  Result<void> mark_bootstrapped(const ComponentName& name, const std::string& package);
   // Of a component that an earlier release installed, once its package is there.
   Result<void> set_digest(const ComponentName& name, const std::string& version,
                           const std::string& digest);

@@ -6,6 +6,9 @@
 namespace skerry::nucleus {
 namespace {
 
+// From the reboot command to the device's going down.
+constexpr int64_t kRebootMs = 600'000;
+
 // Where the spool is in memory, it is what waits for the broker.
 MqttRouter::Limits router_limits(const NucleusInfo& info) {
   MqttRouter::Limits limits;
@@ -45,6 +48,7 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
     log::info("component", std::string(name_of(status.state)),
               {{"component", status.name.str()}, {"version", status.version}});
     reporter_->on_component_change();
+    restart_when_quiet();
   };
   supervising.mark_installed = [this](const ComponentName& name, const std::string& package) {
     auto marked = state_->mark_installed(name, package);
@@ -55,6 +59,11 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
   supervising.is_installed = [this](const ComponentName& name, const std::string& package) {
     return state_->is_installed(name, package);
   };
+  supervising.is_bootstrapped = [this](const ComponentName& name, const std::string& package) {
+    return state_->is_bootstrapped(name, package);
+  };
+  supervising.restart = [this](const ComponentName& name, const std::string& package,
+                               bool of_device) { want_restart(name, package, of_device); };
   supervisor_ = std::make_unique<Supervisor>(env, std::move(supervising));
   engine_ = std::make_unique<DeploymentEngine>(env, info, *state_, packages_, cloud, *supervisor_,
                                                consent_);
@@ -102,6 +111,54 @@ void Nucleus::greet() {
   if (jobs_) jobs_->on_connected();
   reporter_->on_connected();
   metrics_.on_connected();
+}
+
+// --- Restarts that Bootstrap scripts want -------------------------------------------------------
+
+// Remembered first: after the restart the deployment goes on behind that script.
+void Nucleus::want_restart(const ComponentName& name, const std::string& package, bool of_device) {
+  log::info("nucleus", "a component's Bootstrap wants a restart",
+            {{"component", name.str()}, {"of", of_device ? "the device" : "skerryd"}});
+  if (auto marked = state_->mark_bootstrapped(name, package); !marked) {
+    restart_ =
+        env_.loop.after(0, [this, error = marked.error()] { supervisor_->restart_failed(error); });
+    return;
+  }
+  wants_restart_ = true;
+  wants_reboot_ = wants_reboot_ || of_device;
+  restart_when_quiet();
+}
+
+// One for all that want it, and when no script is cut short by it.
+void Nucleus::restart_when_quiet() {
+  if (!wants_restart_ || restarting_ || supervisor_->is_installing()) return;
+  restarting_ = true;
+  restart_ = env_.loop.after(0, [this] {
+    if (wants_reboot_) return reboots_.spawn(reboot());
+    hooks_.on_restart();
+  });
+}
+
+io::Task<void> Nucleus::reboot() {
+  log::info("nucleus", "the device is rebooted", {{"command", hooks_.reboot_command}});
+  io::Completion<std::string> failed(env_.loop);
+  io::ProcessSpec command;
+  command.argv = {"/bin/sh", "-c", hooks_.reboot_command};
+  command.environment = {{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}};
+  command.working_directory = "/";
+  command.unit = "reboot";
+  io::ProcessEvents events;
+  events.on_exit = [failed](const io::ExitStatus& status) mutable {
+    if (!status.ok()) failed.complete("the command ended with " + status.text());
+  };
+  const auto process = env_.processes.start(command, std::move(events));
+  if (!process) failed.complete(process.error().message());
+  const io::Timer deadline = env_.loop.after(
+      kRebootMs, [failed]() mutable { failed.complete("nothing happened within 10 min"); });
+  const Error error(Code::kFailedPrecondition, "the device was not rebooted: " + co_await failed);
+  log::error("nucleus", error.message());
+  wants_restart_ = wants_reboot_ = restarting_ = false;
+  supervisor_->restart_failed(error);
 }
 
 io::Task<void> Nucleus::shut_down() {

@@ -32,6 +32,8 @@ class Nucleus : public IpcHost {
     std::function<void()> on_first_connected;
     std::function<void(int64_t fleet_ms)> on_fleet_time;  // what the fleet says that it is now
     std::function<void(const Error&)> on_fatal;           // the program must end and start again
+    std::function<void()> on_restart;  // the same, in order: a component's Bootstrap wants it
+    std::string reboot_command;        // of a shell; may return before the device goes down
   };
   // Replays the device state; nothing runs yet. All arguments must outlive it.
   static Result<std::unique_ptr<Nucleus>> open(io::Env& env, const NucleusInfo& info, Cloud& cloud,
@@ -63,6 +65,9 @@ class Nucleus : public IpcHost {
  private:
   Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttClient& mqtt, Hooks hooks,
           std::unique_ptr<DeviceState> state);
+  void want_restart(const ComponentName& name, const std::string& package, bool of_device);
+  void restart_when_quiet();
+  io::Task<void> reboot();
   // The control plane is to know where we stand.
   void greet();
 
@@ -85,6 +90,9 @@ class Nucleus : public IpcHost {
   std::unique_ptr<FleetStatusReporter> reporter_;
   std::unique_ptr<JobsClient> jobs_;         // null once it shuts down
   std::unique_ptr<LocalDeployments> local_;  // likewise
+  bool wants_restart_ = false, wants_reboot_ = false, restarting_ = false;
+  io::Timer restart_;
+  io::TaskScope reboots_;
 };
 
 }  // namespace skerry::nucleus

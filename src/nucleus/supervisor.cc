@@ -100,6 +100,12 @@ void Supervisor::start_one(const ComponentSpec& spec) {
   hooks.on_installed = [this](const Component& component) {
     hooks_.mark_installed(component.spec().name, component.spec().package);
   };
+  hooks.is_bootstrapped = [this](const Component& component) {
+    return hooks_.is_bootstrapped(component.spec().name, component.spec().package);
+  };
+  hooks.on_restart = [this](const Component& component, bool of_device) {
+    hooks_.restart(component.spec().name, component.spec().package, of_device);
+  };
   auto component =
       std::make_unique<Component>(env_, spec, hooks_.is_installed(spec.name, spec.package),
                                   env_.random.token(16), std::move(hooks));
@@ -222,11 +228,24 @@ io::Task<void> Supervisor::uninstall(std::vector<ComponentSpec> leaving) {
     if (!spec.uninstall) continue;
     log::info("supervisor", "uninstalling", {{"component", spec.name.str()}});
     Component::Hooks nothing{.on_state = [](Component&) {},
-                             .on_installed = [](const Component&) {}};
+                             .on_installed = [](const Component&) {},
+                             .is_bootstrapped = {},
+                             .on_restart = {}};
     leaving_ = std::make_unique<Component>(env_, std::move(spec), true, env_.random.token(16),
                                            std::move(nothing));
     co_await leaving_->uninstall();
   }
+}
+
+bool Supervisor::is_installing() const {
+  return std::ranges::any_of(components_, [](const auto& entry) {
+    const Component& component = *entry.second;
+    return component.state() == ComponentState::kNew && !component.awaits_restart();
+  });
+}
+
+void Supervisor::restart_failed(const Error& error) {
+  for (const auto& [name, component] : components_) component->restart_failed(error);
 }
 
 std::vector<ComponentStatus> Supervisor::statuses() const {

@@ -23,6 +23,10 @@ class Supervisor {
     // Remember that this package's Install has succeeded / ask whether it has.
     std::function<void(const ComponentName&, const std::string& package)> mark_installed;
     std::function<bool(const ComponentName&, const std::string& package)> is_installed;
+    // Whether this package's Bootstrap has ended with a wish for a restart / that it has, and
+    // whether of the device: to be remembered, and done when is_installing() says no.
+    std::function<bool(const ComponentName&, const std::string& package)> is_bootstrapped;
+    std::function<void(const ComponentName&, const std::string& package, bool of_device)> restart;
   };
   Supervisor(io::Env& env, Hooks hooks);
   ~Supervisor();  // kills what still runs, without Shutdown scripts
@@ -47,6 +51,11 @@ class Supervisor {
   // Runs the Uninstall of components that are leaving the device; they are stopped already. Its
   // processes have a token like those of others.
   io::Task<void> uninstall(std::vector<ComponentSpec> leaving);
+
+  // Whether any is at its Bootstrap or Install, other than to wait for a restart.
+  bool is_installing() const;
+  // Whoever waits for a restart has failed.
+  void restart_failed(const Error& error);
 
   std::vector<ComponentStatus> statuses() const;
   // Since this supervisor began.

@@ -26,6 +26,13 @@ class SupervisorTest : public ::testing::Test, protected io::RealTestEnv {
     hooks.is_installed = [this](const ComponentName& name, const std::string& version) {
       return installed_.contains(name.str() + version);
     };
+    hooks.is_bootstrapped = [this](const ComponentName& name, const std::string& package) {
+      return installed_.contains(name.str() + package + " bootstrapped");
+    };
+    hooks.restart = [this](const ComponentName& name, const std::string& package, bool of_device) {
+      installed_.insert(name.str() + package + " bootstrapped");
+      restarts_.push_back(name.str() + (of_device ? " device" : " skerryd"));
+    };
     supervisor_ = std::make_unique<Supervisor>(env, std::move(hooks));
   }
   void TearDown() override {
@@ -100,6 +107,7 @@ class SupervisorTest : public ::testing::Test, protected io::RealTestEnv {
   const std::string directory_ = scratch_.path();
   std::vector<std::string> history_;
   std::set<std::string> installed_;
+  std::vector<std::string> restarts_;
   std::unique_ptr<Supervisor> supervisor_;
   std::optional<Result<void>> applied_;
   io::TaskScope tasks_;
@@ -231,6 +239,12 @@ TEST_F(SupervisorTest, BootstrapRunsBeforeInstallAndMayAskForARestart) {
   auto both = spec("both", "echo run >> order; sleep 60");
   both.bootstrap = step("echo bootstrap >> order; exit 100");
   both.install = step("echo install >> order");
+  begin_apply({both});
+  run_until([&] { return !restarts_.empty(); });
+  EXPECT_EQ(restarts_, std::vector<std::string>{"both skerryd"});
+  EXPECT_FALSE(supervisor_->is_installing());
+  // The program that comes after the restart goes on behind it.
+  ASSERT_TRUE(apply({}));
   ASSERT_TRUE(apply({both}));
   expect_contents("order", "bootstrap\ninstall\nrun\n");
   auto failing = spec("failing", "");
@@ -240,11 +254,15 @@ TEST_F(SupervisorTest, BootstrapRunsBeforeInstallAndMayAskForARestart) {
   EXPECT_NE(result.error().message().find("Bootstrap failed: exit code 7"), std::string::npos);
 }
 
-TEST_F(SupervisorTest, WhatBootstrapAsksForIsInTheStatus) {
+TEST_F(SupervisorTest, ARestartThatDoesNotTakePlaceFailsWhoeverWaitsForIt) {
   auto asks = spec("asks", "");
   asks.bootstrap = step("exit 101");
-  ASSERT_TRUE(apply({asks}));
-  EXPECT_TRUE(supervisor_->statuses()[0].reason.contains("asks for a restart of the device"))
+  begin_apply({asks}, kPatientMs);
+  run_until([&] { return !restarts_.empty(); });
+  EXPECT_EQ(restarts_, std::vector<std::string>{"asks device"});
+  supervisor_->restart_failed(Error(Code::kFailedPrecondition, "no power switch"));
+  run_until([&] { return supervisor_->statuses()[0].state == ComponentState::kBroken; });
+  EXPECT_TRUE(supervisor_->statuses()[0].reason.contains("Bootstrap: no power switch"))
       << supervisor_->statuses()[0].reason;
 }
 
