@@ -43,7 +43,7 @@ Result<void> put(const Session& session, const SecretOptions& options) {
   return {};
 }
 
-Result<void> list(const Session& session, const SecretOptions& options) {
+Result<void> list_secrets(const Session& session, const SecretOptions& options) {
   SKERRY_ASSIGN(const json answer, ask_device(options.root, "skerry#ListSecrets", json::object()));
   if (session.output.json) {
     session.output.print_json(answer);
@@ -79,13 +79,13 @@ void add_device_secret_commands(CLI::App& app, Session& session) {
 Examples:
   skerry device secret put ./press-9 db/password --file password.txt
   printf %s "$PASSWORD" | skerry device secret put ./press-9 db/password
-  skerry device secret list ./press-9)");
+  skerry device secret list_secrets ./press-9)");
   const auto add = [&](const char* name, const char* help, SecretAction action) {
     auto options = std::make_shared<SecretOptions>();
     CLI::App* command = group->add_subcommand(name, help);
     command->add_option("ROOT", options->root, "The device's root folder, or its directory")
         ->required();
-    const bool is_list = action == list;
+    const bool is_list = action == list_secrets;
     if (!is_list) command->add_option("NAME", options->name, "Its name")->required();
     if (action == put) {
       command
@@ -101,7 +101,7 @@ Examples:
     });
   };
   add("put", "Give it a new value; the one before stays as AWSPREVIOUS", put);
-  add("list", "Names, ARNs and versions, without values", list);
+  add("list", "Names, ARNs and versions, without values", list_secrets);
   add("remove", "Forget it with all versions", remove);
 }
 

@@ -210,7 +210,7 @@ Result<json> wait_until_up(const std::string& directory, pid_t supervisor, const
   return fail(Code::kTimeout, "the fleet did not come up within 60 s; see " + log);
 }
 
-void show(const Output& output, const json& fleet) {
+void show_fleet(const Output& output, const json& fleet) {
   if (output.json) return output.print_json(fleet);
   Table table{{"SERVICE", "ADDRESS"}, {}};
   table.rows.push_back({"API", fleet.value("api_url", "")});
@@ -229,7 +229,7 @@ Result<void> up(const Session& session, const UpOptions& options) {
   SKERRY_TRY(make_private_directory(directory));
   const Turn turn(directory);
   if (const auto fleet = running_fleet(directory)) {
-    show(session.output, *fleet);
+    show_fleet(session.output, *fleet);
     return {};
   }
   SKERRY_ASSIGN(const std::string server, find_sibling(kServer));
@@ -260,7 +260,7 @@ Result<void> up(const Session& session, const UpOptions& options) {
   auto fleet = wait_until_up(directory, supervisor, log);
   session.output.progress("");
   if (!fleet) return fail(fleet.error());
-  show(session.output, *fleet);
+  show_fleet(session.output, *fleet);
   return {};
 }
 

@@ -51,7 +51,7 @@ std::string text_of(const json& document) {
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-std::string error_of(const net::HttpResponse& response) {
+std::string refusal_of(const net::HttpResponse& response) {
   const json document = json::parse(response.body, nullptr, false);
   if (document.is_object() && document.value("error", json()).is_string()) {
     return document["error"].get<std::string>().substr(0, kTooLong);
@@ -122,7 +122,7 @@ class BulkJob {
       if (!is_away) co_return response;
       if (waited >= options_.wait_s * 1000) {
         if (!response) co_return fail(std::move(response.error()));
-        co_return fail(Code::kUnavailable, error_of(*response));
+        co_return fail(Code::kUnavailable, refusal_of(*response));
       }
       co_await io::sleep(loop_, kPauseMs);
     }
@@ -139,7 +139,7 @@ class BulkJob {
     const auto http = net::make_http_client(loop_, nullptr);
     const std::string target = "/v2/models/" + net::percent_encode(options_.model);
     SKERRY_CO_ASSIGN(const net::HttpResponse response, co_await ask(*http, {.target = target}));
-    if (response.status != 200) co_return fail(Code::kFailedPrecondition, error_of(response));
+    if (response.status != 200) co_return fail(Code::kFailedPrecondition, refusal_of(response));
     const json document = json::parse(response.body, nullptr, false);
     std::vector<tensor::TensorSpec> inputs;
     try {
@@ -215,8 +215,9 @@ class BulkJob {
     SKERRY_CO_ASSIGN(const net::HttpResponse response, co_await ask(http, std::move(request)));
     if (response.status == 200 && add_answers(lines, first, count, response.body)) co_return lines;
     if (count == 1) {
-      add_error(lines, first,
-                response.status == 200 ? "the server's answer has no outputs" : error_of(response));
+      add_error(
+          lines, first,
+          response.status == 200 ? "the server's answer has no outputs" : refusal_of(response));
       co_return lines;
     }
     for (size_t i = 0; i < count; ++i) {

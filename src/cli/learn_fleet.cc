@@ -21,7 +21,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kWatchMs = 1000;
+constexpr int64_t kTrainingWatchMs = 1000;
 const std::string kTrainings = "/skerry/v1/trainings";
 
 struct StartOptions {
@@ -30,12 +30,12 @@ struct StartOptions {
   bool wait = false;
 };
 
-std::string path_of(const std::string& id) {
+std::string training_path(const std::string& id) {
   return kTrainings + "/" + net::percent_encode(id);
 }
 
 Result<json> describe(FleetClient& fleet, const std::string& id) {
-  return fleet.call({.service = "skerry", .method = "GET", .path = path_of(id)});
+  return fleet.call({.service = "skerry", .method = "GET", .path = training_path(id)});
 }
 
 bool is_over(const json& training) {
@@ -57,7 +57,7 @@ Result<std::string> version_after(const std::string& from) {
   return formats::Version(version.major(), version.minor() + 1, 0).str();
 }
 
-std::vector<std::string> lines_of(const json& training) {
+std::vector<std::string> training_lines(const json& training) {
   const json progress = training.value("progress", json::object());
   std::vector<double> losses, accuracies;
   size_t failed = 0;
@@ -104,11 +104,11 @@ Result<void> watch(const Session& session, FleetClient& fleet, const std::string
   json training;
   for (std::vector<std::string> before;;) {
     SKERRY_ASSIGN(training, describe(fleet, id));
-    auto lines = lines_of(training);
+    auto lines = training_lines(training);
     if (!session.output.json && lines != before) session.output.print_in_place(lines, shown);
     before = std::move(lines);
     if (is_over(training)) break;
-    std::this_thread::sleep_for(std::chrono::milliseconds(kWatchMs));
+    std::this_thread::sleep_for(std::chrono::milliseconds(kTrainingWatchMs));
   }
   if (session.output.json) session.output.print_json(training);
   if (training.value("state", "") != "failed") return {};
@@ -155,14 +155,14 @@ Result<void> start(const Session& session, StartOptions& options) {
   return {};
 }
 
-Result<void> show(const Session& session, const std::string& id) {
+Result<void> show_training(const Session& session, const std::string& id) {
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(const json training, describe(fleet, id));
   if (session.output.json) {
     session.output.print_json(training);
     return {};
   }
-  for (const std::string& line : lines_of(training)) session.output.print_line(line);
+  for (const std::string& line : training_lines(training)) session.output.print_line(line);
   Table table{{"ROUND", "ASKED", "UPDATES", "REFUSED", "LOSS", "ACCURACY", "EPSILON"}, {}};
   const json progress = training.value("progress", json::object());
   for (const json& round : progress.value("history", json::array())) {
@@ -178,7 +178,7 @@ Result<void> show(const Session& session, const std::string& id) {
   return {};
 }
 
-Result<void> list(const Session& session) {
+Result<void> list_trainings(const Session& session) {
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(
       const json trainings,
@@ -202,7 +202,7 @@ Result<void> stop(const Session& session, const std::string& id, bool publish) {
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(const json stopped, fleet.call({.service = "skerry",
                                                 .method = "POST",
-                                                .path = path_of(id) + "/stop",
+                                                .path = training_path(id) + "/stop",
                                                 .body = json{{"publish", publish}}.dump()}));
   session.output.json ? session.output.print_json(stopped)
                       : session.output.print_line("stopping " + id);
@@ -277,7 +277,7 @@ void add_fleet_learn_commands(CLI::App& learn, Session& session) {
     });
     return command;
   };
-  add("status", "Show a training and its rounds", show);
+  add("status", "Show a training and its rounds", show_training);
   add("watch", "Follow a training to its end",
       [](const Session& at, const std::string& id) -> Result<void> {
         SKERRY_ASSIGN(auto fleet, at.connect());
@@ -289,7 +289,7 @@ void add_fleet_learn_commands(CLI::App& learn, Session& session) {
   })->add_flag("--publish", *publish, "Publish what the rounds so far have made");
   CLI::App* all = learn.add_subcommand("list", "Show the trainings, the newest first");
   all->footer("\nExample:\n  skerry learn list --json");
-  all->callback([&session] { session.action = [&session] { return list(session); }; });
+  all->callback([&session] { session.action = [&session] { return list_trainings(session); }; });
 }
 
 }  // namespace skerry::cli

@@ -16,7 +16,7 @@
 namespace skerry::cli {
 namespace {
 
-constexpr int64_t kFollowMs = 100;
+constexpr int64_t kLogFollowMs = 100;
 
 struct LogsOptions {
   std::string component;
@@ -56,7 +56,7 @@ void follow(const Output& output, const std::string& path, std::ifstream file) {
     }
     std::fflush(stdout);
     file.clear();
-    std::this_thread::sleep_for(std::chrono::milliseconds(kFollowMs));
+    std::this_thread::sleep_for(std::chrono::milliseconds(kLogFollowMs));
     const ino_t current = inode_of(path);
     if (current == 0 || current == inode) continue;
     inode = current;

@@ -54,7 +54,7 @@ struct ModelOptions {
   std::string model_file;           // its name in the package
 };
 
-std::pair<std::string, std::string> split_at_equals(const std::string& text) {
+std::pair<std::string, std::string> name_and_value(const std::string& text) {
   const size_t equals = text.find('=');
   return {text.substr(0, equals), equals == std::string::npos ? "" : text.substr(equals + 1)};
 }
@@ -101,7 +101,7 @@ Result<void> complete(ModelOptions& options, const std::string& sha256_hex) {
   from.model = options.name;
   from.artifact_sha256 = sha256_hex;
   for (const std::string& text : options.metrics) {
-    const auto [name, value] = split_at_equals(text);
+    const auto [name, value] = name_and_value(text);
     double number = 0;
     if (!CLI::detail::lexical_cast(value, number)) {
       return fail(Code::kInvalidArgument, "--metric '" + text + "' is not NAME=NUMBER");
@@ -110,7 +110,7 @@ Result<void> complete(ModelOptions& options, const std::string& sha256_hex) {
     if (from.metric.empty()) from.metric = name;
   }
   for (const std::string& text : options.optimiser) {
-    const auto [name, value] = split_at_equals(text);
+    const auto [name, value] = name_and_value(text);
     from.optimiser[name] = value;
   }
   if (!options.source.empty()) {
@@ -180,7 +180,7 @@ Result<json> tensor_of(const std::string& text) {
 }
 
 // What callers may rely on, as the package says it.
-Result<json> contract_of(const ModelOptions& options) {
+Result<json> manifest_of_options(const ModelOptions& options) {
   json contract = {{"inputs", json::array()}, {"outputs", json::array()}};
   if (!options.contract.empty()) {
     SKERRY_ASSIGN(const std::string text, read_local_file(options.contract));
@@ -210,7 +210,7 @@ Result<json> contract_of(const ModelOptions& options) {
 
 Result<std::string> manifest_of(const ModelOptions& options, const std::string& sha256_hex,
                                 const std::map<std::string, UploadContent>& files) {
-  SKERRY_ASSIGN(json manifest, contract_of(options));
+  SKERRY_ASSIGN(json manifest, manifest_of_options(options));
   manifest.update(
       {{"format", 1},
        {"name", options.name},

@@ -24,7 +24,7 @@ ApiCall post(const std::string& path, const json& body) {
   return {.service = "skerry", .method = "POST", .path = path, .body = body.dump()};
 }
 
-std::string path_of(const std::string& id) {
+std::string rollout_path(const std::string& id) {
   return kRollouts + "/" + net::percent_encode(id);
 }
 
@@ -162,13 +162,13 @@ std::string devices_line(const json& devices) {
 }
 
 std::string bar(int64_t part, int64_t all) {
-  constexpr int64_t kWidth = 30;
-  const int64_t full = all > 0 ? std::min(kWidth, kWidth * part / all) : 0;
+  constexpr int64_t kBarWidth = 30;
+  const int64_t full = all > 0 ? std::min(kBarWidth, kBarWidth * part / all) : 0;
   return "[" + std::string(static_cast<size_t>(full), '#') +
-         std::string(static_cast<size_t>(kWidth - full), '.') + "]";
+         std::string(static_cast<size_t>(kBarWidth - full), '.') + "]";
 }
 
-std::vector<std::string> lines_of(const json& rollout) {
+std::vector<std::string> rollout_lines(const json& rollout) {
   std::vector<std::string> lines = {"rollout " + rollout.value("rolloutId", "") + "  " +
                                     rollout.value("phase", "") + "  stage " +
                                     std::to_string(rollout.value("stage", 1)) + " of " +
@@ -206,14 +206,14 @@ Result<std::string> id_of(FleetClient& fleet, const std::string& given) {
   return answer["rollouts"][0].value("rolloutId", "");
 }
 
-Result<void> show(const Session& session, const std::string& given) {
+Result<void> show_rollout(const Session& session, const std::string& given) {
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(const std::string id, id_of(fleet, given));
-  SKERRY_ASSIGN(const json rollout, fleet.call(get(path_of(id))));
+  SKERRY_ASSIGN(const json rollout, fleet.call(get(rollout_path(id))));
   if (session.output.json) {
     session.output.print_json(rollout);
   } else {
-    for (const std::string& line : lines_of(rollout)) session.output.print_line(line);
+    for (const std::string& line : rollout_lines(rollout)) session.output.print_line(line);
   }
   return {};
 }
@@ -227,7 +227,7 @@ Result<void> watch(const Session& session, const std::string& given) {
   size_t shown = 0;
   int64_t away_ms = 0;
   for (;; std::this_thread::sleep_for(std::chrono::milliseconds(kWatchMs))) {
-    auto now = fleet.call(get(path_of(id)));
+    auto now = fleet.call(get(rollout_path(id)));
     const bool is_away = !now && now.error().code() == Code::kUnavailable;
     if (is_away && !before.is_null() && away_ms < kPatienceMs) {
       away_ms += kWatchMs;
@@ -242,7 +242,7 @@ Result<void> watch(const Session& session, const std::string& given) {
       if (session.output.json) {
         session.output.print_json(*now);
       } else {
-        session.output.print_in_place(lines_of(*now), shown);
+        session.output.print_in_place(rollout_lines(*now), shown);
       }
       before = std::move(looks);
     }
@@ -261,7 +261,7 @@ Result<void> steer(const Session& session, const std::string& given, const std::
   SKERRY_ASSIGN(const std::string id, id_of(fleet, given));
   json body = json::object();
   if (command == "approve") body["stage"] = stage;
-  SKERRY_ASSIGN(const json rollout, fleet.call(post(path_of(id) + "/" + command, body)));
+  SKERRY_ASSIGN(const json rollout, fleet.call(post(rollout_path(id) + "/" + command, body)));
   if (session.output.json) {
     session.output.print_json(rollout);
   } else {
@@ -273,7 +273,7 @@ Result<void> steer(const Session& session, const std::string& given, const std::
 Result<void> history(const Session& session, const std::string& given) {
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(const std::string id, id_of(fleet, given));
-  SKERRY_ASSIGN(const json answer, fleet.call(get(path_of(id) + "/history")));
+  SKERRY_ASSIGN(const json answer, fleet.call(get(rollout_path(id) + "/history")));
   if (session.output.json) {
     session.output.print_json(answer);
     return {};
@@ -288,7 +288,7 @@ Result<void> history(const Session& session, const std::string& given) {
   return {};
 }
 
-Result<void> list(const Session& session) {
+Result<void> list_rollouts(const Session& session) {
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(const json rollouts, fleet.list(get(kRollouts), "rollouts"));
   if (session.output.json) {
@@ -385,7 +385,7 @@ Examples:
   add_steering_commands(*rollout, session);
   using Look = Result<void> (*)(const Session&, const std::string&);
   const std::tuple<const char*, const char*, Look> kLooks[] = {
-      {"show", "How it stands", show},
+      {"show", "How it stands", show_rollout},
       {"watch", "Print what changes until it is over; exit code 1 where it did not complete",
        watch},
       {"history", "What has happened", history}};
@@ -400,7 +400,7 @@ Examples:
   }
   CLI::App* all = rollout->add_subcommand("list", "All rollouts, newest first");
   all->footer("\nExample:\n  skerry rollout list");
-  all->callback([&session] { session.action = [&session] { return list(session); }; });
+  all->callback([&session] { session.action = [&session] { return list_rollouts(session); }; });
 }
 
 }  // namespace skerry::cli

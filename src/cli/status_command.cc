@@ -67,12 +67,12 @@ json state_of(const json& device) {
 }
 
 // The last of the codes says most: "COMPONENT_BROKEN".
-std::string cause_of(const json& deployment) {
+std::string failure_of(const json& deployment) {
   const json stack = deployment.value("error_stack", json::array());
   return !stack.empty() && stack.back().is_string() ? stack.back().get<std::string>() : "";
 }
 
-void show(const Output& output, const json& devices) {
+void show_devices(const Output& output, const json& devices) {
   const double now_s = static_cast<double>(io::RealClock().wall_ms()) / 1000;
   Table heads{{"DEVICE", "STATUS", "SEEN", "NUCLEUS", "REPORTED"}, {}};
   Table components{{"DEVICE", "COMPONENT", "VERSION", "STATE", "DETAILS"}, {}};
@@ -96,7 +96,7 @@ void show(const Output& output, const json& devices) {
       if (++shown > kDeploymentsShown) break;
       const std::string target = each.value("target", "");
       deployments.rows.push_back({thing, each.value("id", ""), target.substr(target.rfind(':') + 1),
-                                  each.value("status", ""), cause_of(each),
+                                  each.value("status", ""), failure_of(each),
                                   each.value("reason", "")});
     }
   }
@@ -120,7 +120,7 @@ Result<void> status(const Session& session, const std::string& device) {
     if (session.output.json) {
       session.output.print_json(state);
     } else {
-      show(session.output, json::array({state}));
+      show_devices(session.output, json::array({state}));
     }
     return {};
   }
@@ -131,7 +131,7 @@ Result<void> status(const Session& session, const std::string& device) {
   if (session.output.json) {
     session.output.print_json(json{{"devices", devices}});
   } else {
-    show(session.output, devices);
+    show_devices(session.output, devices);
   }
   return {};
 }

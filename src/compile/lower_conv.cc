@@ -47,7 +47,7 @@ std::string limit_text(const std::optional<float>& limit, const char* otherwise)
   return limit ? literal(static_cast<float>(*limit)) : otherwise;
 }
 
-std::string limits_of(const Region& region) {
+std::string region_limits(const Region& region) {
   return limit_text(region.low, "-__builtin_inff()") + ", " +
          limit_text(region.high, "__builtin_inff()");
 }
@@ -170,7 +170,7 @@ void add_dense(Lowering& lowering, const Region& region, DenseCall call, int64_t
   Program& program = lowering.program();
   std::vector<size_t> reads = {call.x.storage};
   if (call.added) reads.push_back(call.added->storage);
-  call.limits = limits_of(region);
+  call.limits = region_limits(region);
   call.clamps = region.low || region.high;
   std::vector<size_t> writes = {call.y.storage};
   std::string kernel = fmt::format("conv {}×{}×{}", call.tiling.lanes, call.tiling.vectors,
@@ -269,7 +269,7 @@ Result<void> lower_depthwise(Lowering& lowering, const Region& region, const Con
   Step& step =
       lowering.add_step(fmt::format("depthwise {}", lanes), region, {x.storage}, {y.storage});
   step.macs = g.macs();
-  step.call = [&program, g, x, y, lanes, weights, starts, limits = limits_of(region),
+  step.call = [&program, g, x, y, lanes, weights, starts, limits = region_limits(region),
                clamps = region.low || region.high] {
     const auto from = program.strides(x);
     const auto to = program.strides(y);
@@ -303,7 +303,7 @@ Result<void> lower_conv(Lowering& lowering, const Region& region) {
   SKERRY_ASSIGN(const ConvGeometry geometry, conv_geometry(node, w->shape()));
   if (is_depthwise(node)) return lower_depthwise(lowering, region, geometry);
   if (is_winograd(lowering.target(), geometry)) {
-    return lower_winograd(lowering, region, geometry, limits_of(region));
+    return lower_winograd(lowering, region, geometry, region_limits(region));
   }
   return lower_dense_conv(lowering, region, geometry);
 }

@@ -263,11 +263,11 @@ bool plain_reduce(Maker& maker) {
   return true;
 }
 
-struct Row {
+struct PlainRow {
   graph::Op op;
   bool (*rewrite)(Maker&);
 };
-constexpr Row kRows[] = {
+constexpr PlainRow kPlainRows[] = {
     {"BatchNormalization", plain_batch_norm},
     {"LayerNormalization", plain_layer_norm},
     {"InstanceNormalization", plain_instance_norm},
@@ -304,8 +304,8 @@ Result<void> to_plain_form(Graph& graph) {
   for (const auto& node : graph.nodes()) nodes.push_back(node.get());
   for (Node* node : nodes) {
     Maker maker(graph, *node);
-    const auto* row = std::ranges::find(kRows, node->op(), &Row::op);
-    if (row != std::end(kRows)) {
+    const auto* row = std::ranges::find(kPlainRows, node->op(), &PlainRow::op);
+    if (row != std::end(kPlainRows)) {
       changed = row->rewrite(maker) || changed;
     } else if (node->op() == "Resize") {
       SKERRY_ASSIGN(const bool done, plain_resize(maker));

@@ -11,8 +11,8 @@
 namespace skerry::fleet {
 namespace {
 
-constexpr std::string_view kModule = "broker";
-constexpr int64_t kRetryMs = 2'000;
+constexpr std::string_view kRegistryModule = "broker";
+constexpr int64_t kRegistryRetryMs = 2'000;
 constexpr size_t kSlack = 1000;  // lines that changes may add before the file is replaced
 
 std::string line_of(const std::string& id, const ThingName& thing) {
@@ -75,7 +75,7 @@ void BrokerRegistry::committed(const Effects& effects) {
   // The plugin reads the former file until the new one takes its place.
   if (const auto appended = append(lines, count); !appended) {
     static log::Limit limit;
-    limit.write(log::Level::kError, kModule,
+    limit.write(log::Level::kError, kRegistryModule,
                 "certificates changed but the broker cannot be told yet; trying again",
                 {{"error", appended.error().message()}});
     file_.reset();  // may end in the middle of a line
@@ -90,7 +90,7 @@ void BrokerRegistry::write_later() {
   tasks_.spawn([](BrokerRegistry& self) -> io::Task<void> {
     while (!co_await self.write()) {
       self.file_.reset();
-      co_await io::sleep(self.env_.loop, kRetryMs);
+      co_await io::sleep(self.env_.loop, kRegistryRetryMs);
     }
     self.is_due_ = false;
   }(*this));

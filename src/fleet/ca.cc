@@ -21,7 +21,6 @@ namespace skerry::fleet {
 namespace {
 
 using net::openssl::Bio;
-using net::openssl::Certificate;
 using net::openssl::Extension;
 using net::openssl::Key;
 using net::openssl::Number;
@@ -43,7 +42,7 @@ constexpr int64_t kFloorS = 1'704'067'200;
 constexpr std::string_view kControlPlaneOrganization = "Skerry control plane";
 constexpr size_t kMaxCommonName = 64;  // of X.509
 constexpr std::string_view kDeviceOrganization = "Skerry device";
-constexpr size_t kMaxRequestBytes = 4096;  // as CreateCertificateFromCsr has it
+constexpr size_t kMaxCsrBytes = 4096;  // as CreateCertificateFromCsr has it
 
 std::unexpected<Error> openssl_error(std::string_view what) {
   char reason[256] = "no reason given";
@@ -131,9 +130,10 @@ Template end_template(std::string_view name, std::string_view organization, int6
 }
 
 // A certificate for `key`, signed by `issuer_key`; `issuer` is null for a self-signed one.
-Result<Certificate> make_certificate(io::Env& env, const Template& wanted, EVP_PKEY* key,
-                                     X509* issuer, EVP_PKEY* issuer_key) {
-  Certificate certificate(X509_new());
+Result<net::openssl::Certificate> make_certificate(io::Env& env, const Template& wanted,
+                                                   EVP_PKEY* key, X509* issuer,
+                                                   EVP_PKEY* issuer_key) {
+  net::openssl::Certificate certificate(X509_new());
   unsigned char serial[16];
   env.random.fill(serial, sizeof serial);
   serial[0] = static_cast<unsigned char>((serial[0] & 0x7f) | 0x40);  // positive, full length
@@ -171,8 +171,9 @@ Result<Key> make_key() {
   return key;
 }
 
-Result<Certificate> parse_certificate(const std::string& path, std::string_view pem) {
-  Certificate certificate(PEM_read_bio_X509(reader(pem).get(), nullptr, nullptr, nullptr));
+Result<net::openssl::Certificate> parse_certificate(const std::string& path, std::string_view pem) {
+  net::openssl::Certificate certificate(
+      PEM_read_bio_X509(reader(pem).get(), nullptr, nullptr, nullptr));
   ERR_clear_error();
   if (!certificate) {
     return fail(Code::kCorrupt, path + " is not a PEM certificate: restore it from a backup");
@@ -223,7 +224,7 @@ Result<void> check_device_key(EVP_PKEY* key) {
 
 struct CertificateAuthority::Identity {
   Key key;
-  Certificate certificate;
+  net::openssl::Certificate certificate;
 };
 
 CertificateAuthority::CertificateAuthority(io::Env& env, std::string directory,
@@ -343,7 +344,7 @@ Result<net::TlsFiles> CertificateAuthority::client_files() {
 }
 
 Result<IssuedCertificate> CertificateAuthority::issue_device(std::string_view csr_pem) {
-  if (csr_pem.size() > kMaxRequestBytes) {
+  if (csr_pem.size() > kMaxCsrBytes) {
     return fail(Code::kInvalidArgument,
                 "the certificate signing request has more than 4096 characters");
   }

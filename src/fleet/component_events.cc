@@ -14,7 +14,7 @@ using formats::ComponentHistory;
 using formats::ComponentTally;
 using nlohmann::json;
 
-constexpr int64_t kDayMs = int64_t{24} * 3'600'000;
+constexpr int64_t kEventsDayMs = int64_t{24} * 3'600'000;
 
 struct Known {
   ComponentHistory history;  // as the device said it last
@@ -110,7 +110,7 @@ Result<ComponentTrouble> trouble_of(Store& store, const ThingName& thing, int64_
   if (!known) return trouble;
   trouble.since_ms = known->since_ms;
   trouble.last_failure = known->history.last_failure;
-  const int64_t from_ms = now_ms - kDayMs;
+  const int64_t from_ms = now_ms - kEventsDayMs;
   SKERRY_TRY(database.select_one(
       "",
       "SELECT sum(errors) AS errors, sum(restarts) AS restarts FROM component_events WHERE thing "

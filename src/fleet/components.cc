@@ -16,12 +16,12 @@
 namespace skerry::fleet {
 namespace {
 
-constexpr std::string_view kS3 = "s3://";
+constexpr std::string_view kS3Scheme = "s3://";
 constexpr std::string_view kDocker = "docker:";
 // A deployment that can lead to more versions than this is a mistake.
 constexpr size_t kMaxClosure = 10'000;
 Result<ArtifactName> stored_artifact(Store& store, std::string_view uri) {
-  uri.remove_prefix(kS3.size());
+  uri.remove_prefix(kS3Scheme.size());
   const size_t slash = uri.find('/');
   const size_t last = uri.rfind('/');
   if (slash == std::string_view::npos || slash == 0 || last + 1 == uri.size()) {
@@ -61,7 +61,7 @@ Result<std::optional<formats::ArtifactPlace>> place_of(Store& store, ArtifactSto
                                                        const formats::Artifact& artifact) {
   if (artifact.uri.starts_with(kDocker)) return std::optional<formats::ArtifactPlace>();
   ArtifactName name;
-  if (artifact.uri.starts_with(kS3)) {
+  if (artifact.uri.starts_with(kS3Scheme)) {
     auto stored = stored_artifact(store, artifact.uri);
     if (!stored && stored.error().code() == Code::kNotFound) {
       return fail(Code::kInvalidArgument, stored.error().message() + ": upload it first");

@@ -6,7 +6,7 @@
 
 namespace skerry::fleet {
 namespace {
-constexpr std::string_view kModule = "mqtt";
+constexpr std::string_view kLinkModule = "mqtt";
 }
 
 void DeviceLink::route(std::string filter, Handler handler) {
@@ -16,17 +16,18 @@ void DeviceLink::route(std::string filter, Handler handler) {
 void DeviceLink::start() {
   net::MqttClient::Events events;
   events.on_connected = [this](bool) {
-    log::info(kModule, "connected to the broker");
+    log::info(kLinkModule, "connected to the broker");
     for (const auto& hook : connected_hooks_) hook();
   };
   events.on_disconnected = [](const Error& reason) {
-    log::warn(kModule, "lost the broker; connecting again", {{"reason", reason.message()}});
+    log::warn(kLinkModule, "lost the broker; connecting again", {{"reason", reason.message()}});
   };
   events.on_message = [this](const net::MqttMessage& message) { dispatch(message); };
   for (const auto& route : routes_) {
     const auto on_answer = [filter = route.first](const Error* error) {
       if (error) {
-        log::error(kModule, "cannot subscribe", {{"filter", filter}, {"error", error->message()}});
+        log::error(kLinkModule, "cannot subscribe",
+                   {{"filter", filter}, {"error", error->message()}});
       }
     };
     auto asked = client_->subscribe({.filter = route.first}, on_answer);
@@ -41,7 +42,7 @@ void DeviceLink::publish(std::string topic, std::string payload) {
     --unacknowledged_;
     if (!error) return;
     static log::Limit limit;
-    limit.write(log::Level::kWarn, kModule, "message not sent",
+    limit.write(log::Level::kWarn, kLinkModule, "message not sent",
                 {{"topic", topic}, {"error", error->message()}});
   };
   auto accepted =

@@ -12,7 +12,7 @@
 namespace skerry::fleet {
 namespace {
 
-constexpr std::string_view kModule = "jobs";
+constexpr std::string_view kJobsModule = "jobs";
 constexpr std::string_view kSubscribedPrefix = "$skerry/subscribed/";  // from the broker's plugin
 constexpr int64_t kBacklogRetryMs = 20;
 constexpr int64_t kFailureRetryMs = 1'000;
@@ -34,7 +34,7 @@ constexpr auto kOnAnyDisk = StorePool::Need::kRelief;
 // Devices cause it.
 void log_limited(std::string_view message, log::Fields fields) {
   static log::Limit limit;
-  limit.write(log::Level::kWarn, kModule, message, fields);
+  limit.write(log::Level::kWarn, kJobsModule, message, fields);
 }
 
 // What a device may say; the other statuses are the control plane's.
@@ -243,7 +243,7 @@ io::Task<void> JobsService::read_on() {
       },
       kOnAnyDisk);
   if (!page) {
-    log::error(kModule, "cannot find what devices have to do; trying again",
+    log::error(kJobsModule, "cannot find what devices have to do; trying again",
                {{"error", page.error().message()}});
     co_await io::sleep(env_.loop, kFailureRetryMs);
     co_return;
@@ -289,7 +289,7 @@ io::Task<void> JobsService::send_notifications() {
         },
         kOnAnyDisk);
     if (!notifications) {
-      log::error(kModule, "devices not notified yet; trying again",
+      log::error(kJobsModule, "devices not notified yet; trying again",
                  {{"error", notifications.error().message()}});
       to_notify_.insert(things.begin(), things.end());
       co_await io::sleep(env_.loop, kFailureRetryMs);
@@ -303,12 +303,12 @@ io::Task<void> JobsService::send_notifications() {
 void JobsService::send(const Result<Notification>& notification, const ThingName& thing) {
   using formats::JobTopicKind;
   if (!notification) {
-    log::error(kModule, "device not notified",
+    log::error(kJobsModule, "device not notified",
                {{"thing", thing.str()}, {"error", notification.error().message()}});
     return;
   }
   if (notification->next.size() > kLitePacketBytes) {
-    log::warn(kModule,
+    log::warn(kJobsModule,
               "job document is too long for the stock lite nucleus, which would not see it",
               {{"thing", thing.str()}, {"bytes", std::to_string(notification->next.size())}});
   }

@@ -14,7 +14,7 @@ const std::string kStatus =
     "(CASE WHEN p.unreachable = 1 THEN 'UNREACHABLE' WHEN d.thing IS NULL THEN 'NEW' "
     "WHEN d.healthy = 1 THEN 'HEALTHY' ELSE 'UNHEALTHY' END)";
 
-const std::string kPresence = "(CASE WHEN p.connected = 1 THEN 'CONNECTED' ELSE 'AWAY' END)";
+const std::string kPresenceColumn = "(CASE WHEN p.connected = 1 THEN 'CONNECTED' ELSE 'AWAY' END)";
 
 }  // namespace
 
@@ -105,7 +105,8 @@ Result<Slice<DeviceRow>> find_devices(Store& store, const DeviceFilter& filter, 
               "name = "
               ":component AND (:any_version = '' OR version = :version))) AND "
               "(:any_status = '' OR " +
-              kStatus + " = :status OR " + kPresence + " = :presence) ORDER BY t.name LIMIT :limit",
+              kStatus + " = :status OR " + kPresenceColumn +
+              " = :presence) ORDER BY t.name LIMIT :limit",
           [](const Row& row) {
             return DeviceRow{ThingName(row.text("name")),  row.text("attributes"),
                              row.text("status"),           row.number("last_seen_ms"),

@@ -10,7 +10,7 @@
 namespace skerry::fleet {
 namespace {
 
-constexpr std::string_view kModule = "presence";
+constexpr std::string_view kPresenceModule = "presence";
 constexpr const char* kTopic = "$skerry/presence";
 constexpr const char* kAskTopic = "$skerry/presence/get";
 constexpr int64_t kGatherMs = 250;  // what changes meanwhile is stored together
@@ -153,7 +153,7 @@ io::Task<void> PresenceService::store_changes() {
       continue;
     }
     static log::Limit limit;
-    limit.write(log::Level::kWarn, kModule, "cannot be stored; trying again",
+    limit.write(log::Level::kWarn, kPresenceModule, "cannot be stored; trying again",
                 {{"error", stored.error().message()}});
     for (PresenceChange& one : piece) {
       PresenceChange& now = changes_.try_emplace(one.thing, one).first->second;

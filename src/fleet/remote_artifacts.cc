@@ -20,7 +20,7 @@ namespace {
 constexpr std::string_view kS3 = "s3://";
 constexpr std::string_view kHttp = "http://";
 constexpr std::string_view kHttps = "https://";
-constexpr int64_t kPresignedLifeS = 3600;
+constexpr int64_t kRemoteUrlLifeS = 3600;
 
 struct Place {
   std::string bucket;
@@ -133,7 +133,7 @@ Result<std::string> RemoteArtifacts::presign(const RemoteObject& object) const {
       base + "/" + net::percent_encode(object.bucket) + "/" + net::percent_encode(object.key, "/");
   SKERRY_ASSIGN(const std::string signed_target,
                 net::sigv4_presign("GET", target, host, service_.credentials,
-                                   {service_.region, "s3"}, env_.clock.wall_ms(), kPresignedLifeS));
+                                   {service_.region, "s3"}, env_.clock.wall_ms(), kRemoteUrlLifeS));
   const size_t scheme = service_.endpoint.starts_with(kHttps) ? kHttps.size() : kHttp.size();
   return service_.endpoint.substr(0, scheme) + host + signed_target;
 }

@@ -15,7 +15,7 @@
 namespace skerry::fleet {
 namespace {
 
-constexpr std::string_view kModule = "store";
+constexpr std::string_view kReserveModule = "store";
 constexpr uint64_t kLittleBytes = 4 << 20;
 // Long enough for the broker to be told, too.
 constexpr int64_t kHoldAgainMs = 10'000;
@@ -42,7 +42,8 @@ bool Reserve::hold() {
 
 void Reserve::relieve(int64_t now_ms) {
   if (!held_ || free_bytes(io::parent_of(path_)) >= kLittleBytes) return;
-  log::warn(kModule, "the disk is full: using what is kept for revocations, cancels and deletes");
+  log::warn(kReserveModule,
+            "the disk is full: using what is kept for revocations, cancels and deletes");
   ::unlink(path_.c_str());
   held_ = false;
   next_try_ms_ = now_ms + kHoldAgainMs;
@@ -52,7 +53,7 @@ bool Reserve::available(int64_t now_ms) {
   if (held_ || now_ms < next_try_ms_) return held_;
   held_ = hold();
   next_try_ms_ = now_ms + kHoldAgainMs;
-  if (held_) log::info(kModule, "room for revocations, cancels and deletes is kept again");
+  if (held_) log::info(kReserveModule, "room for revocations, cancels and deletes is kept again");
   return held_;
 }
 

@@ -7,7 +7,7 @@
 namespace skerry::fleet {
 namespace {
 
-constexpr const char* kShadows[] = {"$aws/things/+/shadow/", "$aws/things/+/shadow/name/+/"};
+constexpr const char* kShadowTopics[] = {"$aws/things/+/shadow/", "$aws/things/+/shadow/name/+/"};
 constexpr const char* kRequests[] = {"get", "update", "delete"};
 
 formats::ShadowError failed_inside(const Error& error) {
@@ -23,7 +23,7 @@ formats::ShadowError failed_inside(const Error& error) {
 
 ShadowService::ShadowService(io::Env& env, StorePool& stores, DeviceLink& link)
     : env_(env), stores_(stores), link_(link), budget_(env.clock, kBurst, kPerSecond) {
-  for (const std::string shadow : kShadows) {
+  for (const std::string shadow : kShadowTopics) {
     for (const char* request : kRequests) {
       link_.route(shadow + request, [this](const net::MqttMessage& message) { receive(message); });
     }

@@ -98,8 +98,9 @@ Result<std::optional<Store::RememberedAnswer>> Store::find_answer(const std::str
 
 Result<void> Store::remember_answer(const std::string& operation, const std::string& client_token,
                                     const RememberedAnswer& answer, int64_t now_ms) {
-  constexpr int64_t kDayMs = 24 * 3600 * 1000;
-  SKERRY_TRY(database_->execute("DELETE FROM answers WHERE created_ms < :oldest", now_ms - kDayMs));
+  constexpr int64_t kAnswerLifeMs = 24 * 3600 * 1000;
+  SKERRY_TRY(
+      database_->execute("DELETE FROM answers WHERE created_ms < :oldest", now_ms - kAnswerLifeMs));
   SKERRY_TRY(database_->execute(
       "INSERT INTO answers (operation, client_token, request_sha256, response, created_ms) "
       "VALUES (:operation, :token, :request, :response, :created)",

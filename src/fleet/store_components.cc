@@ -7,7 +7,8 @@
 namespace skerry::fleet {
 namespace {
 
-const std::string kColumns = "name, version, recipe, description, publisher, tags, created_ms";
+const std::string kComponentColumns =
+    "name, version, recipe, description, publisher, tags, created_ms";
 
 ComponentVersion read_component(const Row& row) {
   return {ComponentName(row.text("name")), row.text("version"),   row.text("recipe"),
@@ -28,7 +29,7 @@ std::string missing(const ComponentName& name, const std::string& version) {
 
 Result<void> Store::create_component(const ComponentVersion& component) {
   SKERRY_ASSIGN(int64_t inserted,
-                database_->execute("INSERT INTO components (" + kColumns +
+                database_->execute("INSERT INTO components (" + kComponentColumns +
                                        ") VALUES (:name, :version, :recipe, :description, "
                                        ":publisher, :tags, :created) "
                                        "ON CONFLICT (name, version) DO NOTHING",
@@ -63,12 +64,12 @@ Result<ComponentVersion> Store::find_component(const ComponentName& name,
                                                const std::string& version) {
   return database_->select_one(
       missing(name, version),
-      "SELECT " + kColumns + " FROM components WHERE name = :name AND version = :version",
+      "SELECT " + kComponentColumns + " FROM components WHERE name = :name AND version = :version",
       read_component, name.str(), version);
 }
 
 Result<std::vector<ComponentVersion>> Store::component_versions(const ComponentName& name) {
-  return database_->select("SELECT " + kColumns + " FROM components WHERE name = :name",
+  return database_->select("SELECT " + kComponentColumns + " FROM components WHERE name = :name",
                            read_component, name.str());
 }
 

@@ -9,7 +9,7 @@
 namespace skerry::fleet {
 namespace {
 
-const std::string kColumns =
+const std::string kDeploymentColumns =
     "id, job_id, sequence, name, target_arn, parent_target_arn, revision, status, is_latest, "
     "request, document, tags, created_ms";
 
@@ -72,7 +72,7 @@ Result<Deployment> Store::create_deployment(Deployment deployment) {
     const std::string status(to_string(deployment.status));
     const int64_t is_latest = 1;
     SKERRY_TRY(database_->execute(
-        "INSERT INTO deployments (" + kColumns +
+        "INSERT INTO deployments (" + kDeploymentColumns +
             ") VALUES (:id, :job, :sequence, :name, :target, :parent, :revision, :status, :latest, "
             ":request, :document, :tags, :created)",
         deployment.id.str(), deployment.job_id.str(), deployment.sequence, deployment.name,
@@ -87,14 +87,15 @@ Result<Deployment> Store::create_deployment(Deployment deployment) {
 
 Result<Deployment> Store::find_deployment(const DeploymentId& id) {
   return database_->select_one("deployment " + id.str() + " does not exist",
-                               "SELECT " + kColumns + " FROM deployments WHERE id = :id",
+                               "SELECT " + kDeploymentColumns + " FROM deployments WHERE id = :id",
                                read_deployment, id.str());
 }
 
 Result<Deployment> Store::find_deployment_of_job(const JobId& job_id) {
-  return database_->select_one("job " + job_id.str() + " does not exist",
-                               "SELECT " + kColumns + " FROM deployments WHERE job_id = :id",
-                               read_deployment, job_id.str());
+  return database_->select_one(
+      "job " + job_id.str() + " does not exist",
+      "SELECT " + kDeploymentColumns + " FROM deployments WHERE job_id = :id", read_deployment,
+      job_id.str());
 }
 
 Result<void> Store::delete_deployment(const DeploymentId& id) {
@@ -108,10 +109,10 @@ Result<void> Store::delete_deployment(const DeploymentId& id) {
 }
 
 Result<Deployment> Store::latest_deployment(const std::string& target_arn) {
-  return database_->select_one(
-      target_arn + " has no deployment",
-      "SELECT " + kColumns + " FROM deployments WHERE target_arn = :arn AND is_latest = 1",
-      read_deployment, target_arn);
+  return database_->select_one(target_arn + " has no deployment",
+                               "SELECT " + kDeploymentColumns +
+                                   " FROM deployments WHERE target_arn = :arn AND is_latest = 1",
+                               read_deployment, target_arn);
 }
 
 Result<Slice<Deployment>> Store::list_deployments(const DeploymentFilter& filter,
@@ -120,7 +121,7 @@ Result<Slice<Deployment>> Store::list_deployments(const DeploymentFilter& filter
   const int64_t least_latest = filter.latest_only ? 1 : 0;
   SKERRY_ASSIGN(
       auto rows,
-      database_->select("SELECT " + kColumns +
+      database_->select("SELECT " + kDeploymentColumns +
                             " FROM deployments WHERE sequence < :before AND "
                             "is_latest >= :latest AND "
                             "(:any_target = '' OR target_arn = :target) AND "

@@ -12,7 +12,7 @@
 namespace skerry::fleet {
 namespace {
 
-const std::string kColumns =
+const std::string kJobColumns =
     "job_id, thing, status, status_details, queued_ms, started_ms, updated_ms, version_number, "
     "execution_number";
 // As whoever asks is to see them.
@@ -59,7 +59,7 @@ Result<JobExecution> Store::queue_execution(const JobId& job_id, const ThingName
             [](const Row& row) { return row.number("latest"); }, cohort, thing.str()));
     const int64_t queued_ms = std::max(now_ms, latest);
     SKERRY_TRY(database_->execute(
-        "INSERT INTO job_executions (cohort, " + kColumns +
+        "INSERT INTO job_executions (cohort, " + kJobColumns +
             ") VALUES (:cohort, :job, :thing, 'QUEUED', '{}', :queued, 0, :updated, 1, 1) "
             "ON CONFLICT (cohort, thing, job_id) DO UPDATE SET status = excluded.status, "
             "status_details = excluded.status_details, queued_ms = excluded.queued_ms, "
@@ -74,7 +74,7 @@ Result<JobExecution> Store::queue_execution(const JobId& job_id, const ThingName
 Result<void> Store::queue_executions_of_group(const JobId& job_id, const ThingGroupName& group,
                                               int64_t now_ms) {
   SKERRY_TRY(database_->execute(
-      "INSERT INTO job_executions (cohort, " + kColumns +
+      "INSERT INTO job_executions (cohort, " + kJobColumns +
           ") SELECT cohort, :job, thing, 'QUEUED', '{}', "
           "CASE WHEN latest > :now THEN latest ELSE :now_again END, 0, "
           "CASE WHEN latest > :now_third THEN latest ELSE :now_fourth END, 1, 1 "
@@ -159,7 +159,7 @@ Result<Slice<JobExecution>> Store::list_executions_of_job(const JobId& job_id,
   for (const ExecutionStatus each : kEveryExecutionStatus) {
     if (status && *status != each) continue;
     SKERRY_ASSIGN(auto some,
-                  database_->select("SELECT " + kColumns +
+                  database_->select("SELECT " + kJobColumns +
                                         " FROM job_executions WHERE job_id = :job AND status = "
                                         ":status AND (cohort, thing) > (:cohort, :thing) "
                                         "ORDER BY cohort, thing LIMIT :limit",

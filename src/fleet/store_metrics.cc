@@ -17,7 +17,7 @@ using formats::ModelId;
 using formats::ModelTotals;
 
 constexpr int64_t kHourMs = 3'600'000;
-constexpr int64_t kDayMs = 24 * kHourMs;
+constexpr int64_t kMetricDayMs = 24 * kHourMs;
 
 Result<ModelCounts> unpacked(std::string_view packed) {
   ModelCounts counts;
@@ -42,7 +42,7 @@ Result<void> make_room(Database& database, const ThingName& thing, int64_t now_m
                                 thing.str()));
   if (known.size() < kVersionsOfThing) return {};
   const Known& oldest = known.front();
-  if (oldest.last_ms > now_ms - kDayMs) {
+  if (oldest.last_ms > now_ms - kMetricDayMs) {
     return fail(Code::kFailedPrecondition, thing.str() + " speaks of more than " +
                                                std::to_string(kVersionsOfThing) +
                                                " versions of models in a day");
@@ -101,7 +101,7 @@ Result<void> add_to_hour(Database& database, const formats::ModelSummary& summar
 
 // When it was, as far as the device's clock can be believed.
 int64_t hour_of(const InferenceSummary& summary, int64_t now_ms) {
-  const bool is_likely = summary.end_ms <= now_ms && summary.end_ms > now_ms - 30 * kDayMs;
+  const bool is_likely = summary.end_ms <= now_ms && summary.end_ms > now_ms - 30 * kMetricDayMs;
   const int64_t time_ms = is_likely ? summary.end_ms : now_ms;
   return time_ms - time_ms % kHourMs;
 }

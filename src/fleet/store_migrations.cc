@@ -112,7 +112,7 @@ const std::vector<const char*> kRemoteObjects = {
     "CREATE INDEX remote_objects_by_content ON remote_objects (sha256)"};
 
 // Migration 12. Who is away is found when the broker tells.
-const std::vector<const char*> kPresence = {
+const std::vector<const char*> kPresenceTable = {
     "CREATE TABLE presence (thing TEXT PRIMARY KEY REFERENCES things (name), "
     "connected BIGINT NOT NULL, since_ms BIGINT NOT NULL, last_seen_ms BIGINT NOT NULL, "
     "unreachable BIGINT NOT NULL)",
@@ -161,7 +161,7 @@ const std::vector<const char*> kEndings = {
     "status TEXT NOT NULL) WITHOUT ROWID"};
 
 // Migration 21: device shadows; each row is one of formats/shadow.h.
-const std::vector<const char*> kShadows = {
+const std::vector<const char*> kShadowTable = {
     "CREATE TABLE shadows (thing TEXT NOT NULL, name TEXT NOT NULL, record TEXT NOT NULL, "
     "deleted BIGINT NOT NULL, changed_ms BIGINT NOT NULL, PRIMARY KEY (thing, name)) "
     "WITHOUT ROWID",
@@ -285,7 +285,7 @@ const std::vector<Migration>& migrations() {
       {9, kModelMetrics},
       {10, kModels},
       {11, kRemoteObjects},
-      {12, kPresence},
+      {12, kPresenceTable},
       {13, kRollouts, fill_cohorts},
       {14, kDeployedComponents, fill_deployed_components},
       {15, kFreeDisk},
@@ -294,7 +294,7 @@ const std::vector<Migration>& migrations() {
       {18, kComponentEvents},
       {19, kEndings},
       {20, kDeviceMetrics},
-      {21, kShadows},
+      {21, kShadowTable},
       {22, kTrainings},
   };
   return kMigrations;

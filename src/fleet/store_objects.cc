@@ -7,7 +7,7 @@
 namespace skerry::fleet {
 namespace {
 
-const std::string kColumns = "bucket, object_key, sha256, size_bytes, modified_ms, headers";
+const std::string kObjectColumns = "bucket, object_key, sha256, size_bytes, modified_ms, headers";
 
 // Behind everything that begins with what stands before it.
 constexpr const char* kLastCharacter = "\U0010ffff";
@@ -33,7 +33,7 @@ bool names_content(const std::vector<std::string>& recipes, const std::string& d
 Result<void> Store::put_object(const ArtifactObject& object) {
   SKERRY_TRY(create_bucket({object.bucket, object.modified_ms}));
   SKERRY_TRY(database_->execute(
-      "INSERT INTO objects (" + kColumns +
+      "INSERT INTO objects (" + kObjectColumns +
           ") VALUES (:bucket, :key, :sha256, :size, :modified, :headers) "
           "ON CONFLICT (bucket, object_key) DO UPDATE SET sha256 = excluded.sha256, "
           "size_bytes = excluded.size_bytes, modified_ms = excluded.modified_ms, "
@@ -46,7 +46,7 @@ Result<void> Store::put_object(const ArtifactObject& object) {
 Result<ArtifactObject> Store::find_object(const std::string& bucket, const std::string& key) {
   return database_->select_one(
       "s3://" + bucket + "/" + key + " does not exist in this artifact store",
-      "SELECT " + kColumns + " FROM objects WHERE bucket = :bucket AND object_key = :key",
+      "SELECT " + kObjectColumns + " FROM objects WHERE bucket = :bucket AND object_key = :key",
       read_object, bucket, key);
 }
 
@@ -62,7 +62,7 @@ Result<std::vector<ArtifactObject>> Store::list_objects(const std::string& bucke
                                                         const std::string& prefix,
                                                         const Page& page) {
   const std::string end = prefix + kLastCharacter;
-  return database_->select("SELECT " + kColumns +
+  return database_->select("SELECT " + kObjectColumns +
                                " FROM objects WHERE bucket = :bucket AND object_key > :after AND "
                                "object_key >= :prefix AND object_key < :end "
                                "ORDER BY object_key LIMIT :limit",

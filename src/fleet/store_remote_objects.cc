@@ -5,9 +5,9 @@
 namespace skerry::fleet {
 namespace {
 
-const std::string kColumns = "bucket, object_key, sha256, size_bytes, etag";
+const std::string kRemoteColumns = "bucket, object_key, sha256, size_bytes, etag";
 
-RemoteObject read_object(const Row& row) {
+RemoteObject read_remote_object(const Row& row) {
   return {row.text("bucket"), row.text("object_key"), row.text("sha256"),
           static_cast<uint64_t>(row.number("size_bytes")), row.text("etag")};
 }
@@ -18,15 +18,16 @@ Result<RemoteObject> find_remote_object(Store& store, const std::string& bucket,
                                         const std::string& key) {
   return store.database().select_one(
       "s3://" + bucket + "/" + key + " is not known",
-      "SELECT " + kColumns + " FROM remote_objects WHERE bucket = :bucket AND object_key = :key",
-      read_object, bucket, key);
+      "SELECT " + kRemoteColumns +
+          " FROM remote_objects WHERE bucket = :bucket AND object_key = :key",
+      read_remote_object, bucket, key);
 }
 
 Result<RemoteObject> find_remote_content(Store& store, const std::string& sha256) {
   return store.database().select_one(
       "no object with the content " + sha256 + " is known",
-      "SELECT " + kColumns + " FROM remote_objects WHERE sha256 = :sha256 LIMIT 1", read_object,
-      sha256);
+      "SELECT " + kRemoteColumns + " FROM remote_objects WHERE sha256 = :sha256 LIMIT 1",
+      read_remote_object, sha256);
 }
 
 Result<std::optional<int64_t>> content_bytes(Store& store, const std::string& sha256) {
@@ -42,7 +43,7 @@ Result<std::optional<int64_t>> content_bytes(Store& store, const std::string& sh
 
 Result<void> put_remote_object(Store& store, const RemoteObject& object) {
   SKERRY_TRY(store.database().execute(
-      "INSERT INTO remote_objects (" + kColumns +
+      "INSERT INTO remote_objects (" + kRemoteColumns +
           ") VALUES (:bucket, :key, :sha256, :size, :etag) ON CONFLICT (bucket, object_key) DO "
           "UPDATE SET sha256 = excluded.sha256, size_bytes = excluded.size_bytes, "
           "etag = excluded.etag",

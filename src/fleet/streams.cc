@@ -16,7 +16,7 @@ namespace {
 using formats::StreamBatch;
 using nlohmann::json;
 
-constexpr std::string_view kModule = "streams";
+constexpr std::string_view kStreamsModule = "streams";
 
 std::string object_key(const ThingName& thing, const StreamBatch& batch, int64_t first) {
   char range[48];
@@ -81,14 +81,14 @@ void StreamsService::receive(const net::MqttMessage& message) {
   if (!sender) return;
   if (budget_.spend(*sender)) return tasks_.spawn(on_batch(*sender, message.payload));
   if (budget_.first_refusal(*sender)) {
-    log::warn(kModule, "too many batches; ignoring some", {{"thing", sender->str()}});
+    log::warn(kStreamsModule, "too many batches; ignoring some", {{"thing", sender->str()}});
   }
 }
 
 io::Task<void> StreamsService::on_batch(ThingName thing, std::string payload) {
   const auto batch = formats::parse_stream_batch(payload);
   if (!batch) {
-    log::warn(kModule, "batch ignored",
+    log::warn(kStreamsModule, "batch ignored",
               {{"thing", thing.str()}, {"error", batch.error().message()}});
     co_return;
   }

@@ -18,7 +18,7 @@
 namespace skerry::flow {
 namespace {
 
-constexpr std::string_view kModule = "stream";
+constexpr std::string_view kSourceModule = "stream";
 constexpr size_t kPieceBytes = 64 << 10;
 constexpr uint64_t kMaxContentBytes = 64 << 20;  // of a file that is an input whole
 constexpr uint64_t kMaxRecordingBytes = uint64_t{64} << 30;
@@ -49,7 +49,7 @@ class DirectorySource : public Source {
       for (const std::string& name : names) {
         if (config_.then == SourceConfig::Then::kWatch && seen.contains(name)) continue;
         if (auto read = co_await read_file(name, items); !read) {
-          log::warn(kModule, "a file is left out", {{"error", read.error().message()}});
+          log::warn(kSourceModule, "a file is left out", {{"error", read.error().message()}});
         }
       }
       if (config_.then == SourceConfig::Then::kEnd) co_return Result<void>();
@@ -172,7 +172,7 @@ class TopicSource : public Source {
       const bool is_refused = ended.error().code() == Code::kPermissionDenied;
       if (is_refused) co_return fail(std::move(ended.error()));
       if (!std::exchange(was_told, true)) {
-        log::warn(kModule, "the nucleus is away", {{"error", ended.error().message()}});
+        log::warn(kSourceModule, "the nucleus is away", {{"error", ended.error().message()}});
       }
       co_await io::sleep(loop_, kReconnectMs);
     }
@@ -190,7 +190,7 @@ class TopicSource : public Source {
     } else {
       SKERRY_CO_TRY(co_await client->subscribe_to_iot_core(config_.topic, offer));
     }
-    log::info(kModule, "listening", {{"topic", config_.topic}});
+    log::info(kSourceModule, "listening", {{"topic", config_.topic}});
     for (;;) SKERRY_CO_TRY(co_await client->wait_for_ever());
   }
 

@@ -14,7 +14,7 @@ using Sum = Distribution::Sum;
 
 constexpr int64_t kMaxMillionths =
     static_cast<int64_t>(Distribution::kMaxValue * Distribution::kUnit);
-constexpr uint64_t kMaxCount = uint64_t{1} << 62;
+constexpr uint64_t kMaxItems = uint64_t{1} << 62;
 
 int16_t bin_of(int64_t value) {
   const auto size = static_cast<uint64_t>(value < 0 ? -value : value);
@@ -62,7 +62,7 @@ Result<int64_t> value_in(const Node& parent, const char* key) {
 
 Result<uint64_t> count_of(const Node& node) {
   SKERRY_ASSIGN(const int64_t count, node.as_integer());
-  if (count < 1 || static_cast<uint64_t>(count) > kMaxCount) return node.wrong("must be 1 to 2^62");
+  if (count < 1 || static_cast<uint64_t>(count) > kMaxItems) return node.wrong("must be 1 to 2^62");
   return static_cast<uint64_t>(count);
 }
 
@@ -105,14 +105,14 @@ void Distribution::merge(const Distribution& other) {
     *this = other;
     return;
   }
-  count = std::min(kMaxCount, count + other.count);
+  count = std::min(kMaxItems, count + other.count);
   sum += other.sum;
   min = std::min(min, other.min);
   max = std::max(max, other.max);
   std::tie(last_ms, last) =
       std::max(std::tuple(last_ms, last), std::tuple(other.last_ms, other.last));
   for (const auto& [bin, number] : other.bins) {
-    bins[bin] = std::min(kMaxCount, bins[bin] + number);
+    bins[bin] = std::min(kMaxItems, bins[bin] + number);
   }
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kAbout = "/greengrassv2/health/json";
+constexpr std::string_view kHealthTopic = "/greengrassv2/health/json";
 constexpr std::string_view kHealthy = "HEALTHY";
 constexpr const char* kHistory = "componentHistory";
 
@@ -47,14 +47,14 @@ json to_json(const DeploymentInformation& deployment) {
           {"unchangedRootComponents", deployment.unchanged_root_components}};
 }
 
-Result<> read_list(const Node& node, std::string_view key, std::vector<std::string>& out) {
+Result<> read_texts(const Node& node, std::string_view key, std::vector<std::string>& out) {
   SKERRY_ASSIGN(auto member, node.find(key));
   if (!member) return {};
   SKERRY_ASSIGN(out, member->as_string_list());
   return {};
 }
 
-Result<ComponentStatus> parse_component(const Node& node) {
+Result<ComponentStatus> parse_component_status(const Node& node) {
   ComponentStatus component;
   SKERRY_ASSIGN(auto name_node, node.require("componentName"));
   SKERRY_ASSIGN(const std::string name_text, name_node.as_string());
@@ -64,11 +64,11 @@ Result<ComponentStatus> parse_component(const Node& node) {
   SKERRY_TRY(node.read("version", component.version));
   SKERRY_TRY(node.read("status", component.status));
   SKERRY_TRY(node.read("isRoot", component.is_root));
-  SKERRY_TRY(read_list(node, "fleetConfigArns", component.fleet_configuration_arns));
+  SKERRY_TRY(read_texts(node, "fleetConfigArns", component.fleet_configuration_arns));
   SKERRY_ASSIGN(auto details_node, node.find("componentStatusDetails"));
   if (details_node) {
     ComponentStatusDetails details;
-    SKERRY_TRY(read_list(*details_node, "statusCodes", details.status_codes));
+    SKERRY_TRY(read_texts(*details_node, "statusCodes", details.status_codes));
     SKERRY_TRY(details_node->read("statusReason", details.status_reason));
     component.details = std::move(details);
   }
@@ -82,13 +82,13 @@ Result<DeploymentInformation> parse_deployment_information(const Node& node) {
   std::string id;
   SKERRY_TRY(node.read("deploymentId", id));
   deployment.deployment_id = DeploymentId(std::move(id));
-  SKERRY_TRY(read_list(node, "unchangedRootComponents", deployment.unchanged_root_components));
+  SKERRY_TRY(read_texts(node, "unchangedRootComponents", deployment.unchanged_root_components));
   SKERRY_ASSIGN(auto details, node.find("statusDetails"));
   if (details) {
     SKERRY_TRY(details->read("detailedStatus", deployment.detailed_status));
     SKERRY_TRY(details->read("failureCause", deployment.failure_cause));
-    SKERRY_TRY(read_list(*details, "errorStack", deployment.error_stack));
-    SKERRY_TRY(read_list(*details, "errorTypes", deployment.error_types));
+    SKERRY_TRY(read_texts(*details, "errorStack", deployment.error_stack));
+    SKERRY_TRY(read_texts(*details, "errorTypes", deployment.error_types));
   }
   return deployment;
 }
@@ -134,11 +134,11 @@ std::string_view name_of(FleetMessageType type) {
 }
 
 std::string fleet_status_topic(const ThingName& thing) {
-  return thing_topic(thing, kAbout);
+  return thing_topic(thing, kHealthTopic);
 }
 
 std::optional<ThingName> parse_fleet_status_topic(std::string_view topic) {
-  return thing_of_topic(topic, kAbout);
+  return thing_of_topic(topic, kHealthTopic);
 }
 
 std::string to_text(const FleetStatus& status) {
@@ -177,7 +177,7 @@ Result<FleetStatus> parse_fleet_status(std::string_view text) {
   if (components) {
     SKERRY_ASSIGN(auto elements, components->elements());
     for (const Node& element : elements) {
-      SKERRY_ASSIGN(auto component, parse_component(element));
+      SKERRY_ASSIGN(auto component, parse_component_status(element));
       status.components.push_back(std::move(component));
     }
   }

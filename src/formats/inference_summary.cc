@@ -20,7 +20,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kAbout = "/skerry/inference";
+constexpr std::string_view kInferenceTopic = "/skerry/inference";
 constexpr size_t kMaxVersionLength = 64;
 
 struct Total {
@@ -143,11 +143,11 @@ Result<ModelSummary> parse_model_summary(const Node& node) {
 }  // namespace
 
 std::string inference_summary_topic(const ThingName& thing) {
-  return thing_topic(thing, kAbout);
+  return thing_topic(thing, kInferenceTopic);
 }
 
 std::optional<ThingName> parse_inference_summary_topic(std::string_view topic) {
-  return thing_of_topic(topic, kAbout);
+  return thing_of_topic(topic, kInferenceTopic);
 }
 
 std::string to_text(const InferenceSummary& summary) {

@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kAll = "all";
+constexpr std::string_view kAllPlatforms = "all";
 
 struct StepRule {
   StepKind kind;
@@ -32,7 +32,7 @@ constexpr std::array<StepRule, 7> kSteps = {{
 }};
 
 bool is_one_of(std::string_view key, std::span<const std::string> names) {
-  return equal_ignoring_case(key, kAll) ||
+  return equal_ignoring_case(key, kAllPlatforms) ||
          std::ranges::any_of(names, [&](const auto& n) { return equal_ignoring_case(n, key); });
 }
 
@@ -46,7 +46,7 @@ const json* find_selected(const json& map, std::span<const std::string> selectio
   for (const std::string& selection : selections) {
     if (const json* value = find(selection)) return value;
   }
-  return find(kAll);
+  return find(kAllPlatforms);
 }
 
 std::string_view trim_left(std::string_view text) {

@@ -13,9 +13,9 @@ namespace skerry::formats {
 namespace {
 
 constexpr std::string_view kSuffix = ".metrics";
-constexpr size_t kDigits = 10;
+constexpr size_t kNumberWidth = 10;
 constexpr size_t kChecksum = 8;
-constexpr uint64_t kMaxFileBytes = 16 << 20;
+constexpr uint64_t kMaxRingBytes = 16 << 20;
 
 }  // namespace
 
@@ -24,7 +24,7 @@ std::string metric_file_name(uint64_t first) {
 }
 
 std::optional<uint64_t> metric_file_first(std::string_view name) {
-  if (name.size() < kDigits + kSuffix.size() || !name.ends_with(kSuffix)) return std::nullopt;
+  if (name.size() < kNumberWidth + kSuffix.size() || !name.ends_with(kSuffix)) return std::nullopt;
   name.remove_suffix(kSuffix.size());
   uint64_t first = 0;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), first);
@@ -58,7 +58,7 @@ Result<size_t> read_metric_ring(io::Files& files, const std::string& directory,
   uint64_t last = 0;
   for (const uint64_t first : firsts) {
     const auto text =
-        io::read_file(files, directory + "/" + metric_file_name(first), kMaxFileBytes);
+        io::read_file(files, directory + "/" + metric_file_name(first), kMaxRingBytes);
     if (!text && text.error().code() == Code::kNotFound) continue;  // the ring came round
     if (!text) return fail(text.error());
     std::string_view rest = *text;

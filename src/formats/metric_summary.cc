@@ -12,7 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kAbout = "/skerry/metrics";
+constexpr std::string_view kMetricsTopic = "/skerry/metrics";
 constexpr size_t kMaxComponentName = 128;
 constexpr size_t kMaxUnit = 32;
 
@@ -26,11 +26,11 @@ Result<std::string> name_in(const Node& parent, const char* key, size_t most) {
 }  // namespace
 
 std::string metric_summary_topic(const ThingName& thing) {
-  return thing_topic(thing, kAbout);
+  return thing_topic(thing, kMetricsTopic);
 }
 
 std::optional<ThingName> parse_metric_summary_topic(std::string_view topic) {
-  return thing_of_topic(topic, kAbout);
+  return thing_of_topic(topic, kMetricsTopic);
 }
 
 json to_json(const SeriesMap& series) {

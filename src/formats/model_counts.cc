@@ -32,12 +32,12 @@ void add_to(uint64_t& sum, uint64_t more) {
 }
 
 // In the order in which they are packed.
-constexpr std::array<uint64_t ModelTotals::*, 7> kTotals = {
+constexpr std::array<uint64_t ModelTotals::*, 7> kPackedTotals = {
     &ModelTotals::requests,          &ModelTotals::errors,      &ModelTotals::refused,
     &ModelTotals::latency_sum_us,    &ModelTotals::predictions, &ModelTotals::confidence_sum,
     &ModelTotals::confidence_squares};
 
-void put(std::string& out, uint64_t value) {
+void put_number(std::string& out, uint64_t value) {
   while (value >= kMore) {
     out += kDigits[kMore | (value & (kMore - 1))];
     value >>= kDigitBits;
@@ -48,12 +48,12 @@ void put(std::string& out, uint64_t value) {
 // How many bins are not 0, then each as the distance from the last one and its count.
 template <size_t N>
 void put_bins(std::string& out, const std::array<uint64_t, N>& bins) {
-  put(out, N - static_cast<size_t>(std::ranges::count(bins, 0u)));
+  put_number(out, N - static_cast<size_t>(std::ranges::count(bins, 0u)));
   size_t next = 0;
   for (size_t i = 0; i < N; ++i) {
     if (bins[i] == 0) continue;
-    put(out, i - next);
-    put(out, bins[i]);
+    put_number(out, i - next);
+    put_number(out, bins[i]);
     next = i + 1;
   }
 }
@@ -112,17 +112,17 @@ class Unpacker {
 };
 
 bool read_totals(Unpacker& text, ModelTotals& totals) {
-  return std::ranges::all_of(kTotals, [&](auto total) { return text.number(totals.*total); });
+  return std::ranges::all_of(kPackedTotals, [&](auto total) { return text.number(totals.*total); });
 }
 
-double share(uint64_t part, uint64_t whole) {
+double ratio(uint64_t part, uint64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
 }  // namespace
 
 void ModelCounts::add(const ModelCounts& other) {
-  for (const auto total : kTotals) add_to(this->*total, other.*total);
+  for (const auto total : kPackedTotals) add_to(this->*total, other.*total);
   for (size_t i = 0; i < latency.size(); ++i) add_to(latency[i], other.latency[i]);
   for (size_t i = 0; i < classes.size(); ++i) add_to(classes[i], other.classes[i]);
 }
@@ -130,7 +130,7 @@ void ModelCounts::add(const ModelCounts& other) {
 ModelCounts ModelCounts::since(const ModelCounts& earlier) const {
   const auto rest = [](uint64_t now, uint64_t then) { return now - std::min(now, then); };
   ModelCounts later;
-  for (const auto total : kTotals) later.*total = rest(this->*total, earlier.*total);
+  for (const auto total : kPackedTotals) later.*total = rest(this->*total, earlier.*total);
   for (size_t i = 0; i < latency.size(); ++i)
     later.latency[i] = rest(latency[i], earlier.latency[i]);
   for (size_t i = 0; i < classes.size(); ++i)
@@ -155,15 +155,15 @@ void ModelCounts::add_prediction(size_t class_index, double confidence) {
 }
 
 double ModelTotals::error_rate() const {
-  return share(errors, requests + errors);
+  return ratio(errors, requests + errors);
 }
 
 double ModelTotals::mean_confidence() const {
-  return share(confidence_sum, predictions) / static_cast<double>(kConfidenceUnit);
+  return ratio(confidence_sum, predictions) / static_cast<double>(kConfidenceUnit);
 }
 
 double ModelTotals::mean_latency_us() const {
-  return share(latency_sum_us, requests);
+  return ratio(latency_sum_us, requests);
 }
 
 uint64_t ModelCounts::latency_quantile_ns(double q) const {
@@ -182,7 +182,7 @@ uint64_t ModelCounts::latency_quantile_ns(double q) const {
 
 std::string pack(const ModelCounts& counts) {
   std::string out(1, kVersion);
-  for (const auto total : kTotals) put(out, counts.*total);
+  for (const auto total : kPackedTotals) put_number(out, counts.*total);
   put_bins(out, counts.classes);
   put_bins(out, counts.latency);
   return out;
@@ -193,7 +193,7 @@ bool add_packed(std::string_view packed, ModelCounts& sum, ModelTotals& totals) 
   if (!latency_first && !packed.starts_with(kVersion)) return false;
   Unpacker text(packed.substr(1));
   if (!read_totals(text, totals)) return false;
-  for (const auto total : kTotals) add_to(sum.*total, totals.*total);
+  for (const auto total : kPackedTotals) add_to(sum.*total, totals.*total);
   const auto add_latency = [&](size_t i, uint64_t count) { add_to(sum.latency[i], count); };
   const auto add_class = [&](size_t i, uint64_t count) { add_to(sum.classes[i], count); };
   if (latency_first && !text.bins(sum.latency.size(), add_latency)) return false;

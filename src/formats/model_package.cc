@@ -18,7 +18,7 @@ namespace {
 using nlohmann::json;
 using tensor::TensorSpec;
 
-constexpr int64_t kFormat = 1;
+constexpr int64_t kPackageFormat = 1;
 constexpr int64_t kMaxBatching = 65'536;  // rows, milliseconds, requests
 
 Result<std::string> required_string(const Node& node, std::string_view key) {
@@ -288,8 +288,8 @@ Result<> parse_runtime_component(const Node& root, ModelPackage& package) {
 Result<ModelPackage> read_package(const Node& root) {
   SKERRY_ASSIGN(auto format_node, root.require("format"));
   SKERRY_ASSIGN(const int64_t format, format_node.as_integer());
-  if (format != kFormat) {
-    return format_node.wrong(fmt::format("{} is not supported, only {}", format, kFormat));
+  if (format != kPackageFormat) {
+    return format_node.wrong(fmt::format("{} is not supported, only {}", format, kPackageFormat));
   }
   ModelPackage package;
   SKERRY_ASSIGN(package.name, required_string(root, "name"));
@@ -358,7 +358,7 @@ Result<ModelPackage> parse_model_package(std::string_view text) {
 }
 
 std::string to_text(const ModelPackage& package) {
-  json document = {{"format", kFormat},
+  json document = {{"format", kPackageFormat},
                    {"name", package.name},
                    {"version", package.version},
                    {"runtime", package.runtime},

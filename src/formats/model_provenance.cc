@@ -22,16 +22,16 @@ constexpr size_t kMaxText = 256;
 constexpr size_t kMaxMetrics = 64;
 constexpr size_t kMaxOptimiserBytes = 16 << 10;
 
-bool is_digit(char c) {
+bool is_decimal_digit(char c) {
   return c >= '0' && c <= '9';
 }
-bool is_word(char c) {
-  return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+bool is_word_letter(char c) {
+  return is_decimal_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
 
 bool is_words(std::string_view text, std::string_view others = {}) {
   return !text.empty() && text.size() <= 64 && std::ranges::all_of(text, [&](char c) {
-    return is_word(c) || others.find(c) != std::string_view::npos;
+    return is_word_letter(c) || others.find(c) != std::string_view::npos;
   });
 }
 
@@ -40,7 +40,8 @@ bool is_decimal(std::string_view text) {
   const std::string_view whole = text.substr(0, point);
   const std::string_view rest = point < text.size() ? text.substr(point + 1) : "0";
   return !whole.empty() && whole.size() <= 12 && !rest.empty() && rest.size() <= 12 &&
-         std::ranges::all_of(whole, is_digit) && std::ranges::all_of(rest, is_digit);
+         std::ranges::all_of(whole, is_decimal_digit) &&
+         std::ranges::all_of(rest, is_decimal_digit);
 }
 
 int number_in(std::string_view text) {
@@ -54,7 +55,7 @@ bool is_date(std::string_view text) {
   if (text.size() != 10 || text[4] != '-' || text[7] != '-') return false;
   const auto part = [&](size_t from, size_t size) { return text.substr(from, size); };
   for (const std::string_view digits : {part(0, 4), part(5, 2), part(8, 2)}) {
-    if (!std::ranges::all_of(digits, is_digit)) return false;
+    if (!std::ranges::all_of(digits, is_decimal_digit)) return false;
   }
   const std::chrono::year_month_day date{
       std::chrono::year(number_in(part(0, 4))),
@@ -73,7 +74,7 @@ std::string_view take_last(std::string_view& text) {
 }
 
 bool is_digest(std::string_view text) {
-  const auto is_hex = [](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); };
+  const auto is_hex = [](char c) { return is_decimal_digit(c) || (c >= 'a' && c <= 'f'); };
   return text.size() == 64 && std::ranges::all_of(text, is_hex);
 }
 
@@ -199,8 +200,8 @@ std::string release_name_of(const ModelProvenance& provenance) {
       metric == provenance.metrics.end()) {
     return "";
   }
-  return to_text({provenance.model, provenance.trained_on, provenance.dataset, provenance.metric,
-                  metric_text(metric->second)});
+  return to_text(ReleaseName{provenance.model, provenance.trained_on, provenance.dataset,
+                             provenance.metric, metric_text(metric->second)});
 }
 
 Result<void> check_component_name(std::string_view component, const ModelProvenance& provenance) {

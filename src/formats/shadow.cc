@@ -5,6 +5,7 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "formats/limits.h"
 #include "formats/names.h"
 
 namespace skerry::formats {
@@ -12,7 +13,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxClientTokenBytes = 64;
 constexpr size_t kMaxNameBytes = 64;
 constexpr const char* kParts[] = {"desired", "reported"};
 

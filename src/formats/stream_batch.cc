@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kAbout = "/skerry/streams";
+constexpr std::string_view kStreamsTopic = "/skerry/streams";
 
 std::unexpected<Error> wrong(const std::string& what) {
   return fail(Code::kInvalidArgument, "stream batch: " + what);
@@ -50,7 +50,7 @@ std::optional<int64_t> number_of(const json& map, const char* key) {
 }  // namespace
 
 std::string stream_batch_topic(const ThingName& thing) {
-  return thing_topic(thing, kAbout);
+  return thing_topic(thing, kStreamsTopic);
 }
 
 std::string stream_answer_topic(const ThingName& thing) {
@@ -58,7 +58,7 @@ std::string stream_answer_topic(const ThingName& thing) {
 }
 
 std::optional<ThingName> parse_stream_batch_topic(std::string_view topic) {
-  return thing_of_topic(topic, kAbout);
+  return thing_of_topic(topic, kStreamsTopic);
 }
 
 std::string to_text(const StreamBatch& batch) {

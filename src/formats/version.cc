@@ -15,7 +15,7 @@ constexpr uint32_t kMaxPart = 999'999;
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
-bool all_digits(std::string_view text) {
+bool is_number(std::string_view text) {
   return std::ranges::all_of(text, is_digit);
 }
 bool is_identifier_letter(char c) {
@@ -29,7 +29,7 @@ std::unexpected<Error> wrong(std::string_view text, std::string_view why) {
 
 // A number without leading zeros and within the limit.
 std::optional<uint32_t> part_value(std::string_view text) {
-  if (text.empty() || text.size() > 6 || !all_digits(text)) return std::nullopt;
+  if (text.empty() || text.size() > 6 || !is_number(text)) return std::nullopt;
   if (text.size() > 1 && text[0] == '0') return std::nullopt;
   uint32_t value = 0;
   for (char c : text) value = value * 10 + static_cast<uint32_t>(c - '0');
@@ -51,15 +51,15 @@ bool are_identifiers(std::string_view text, bool allow_leading_zeros) {
     const std::string_view identifier = next_identifier(text);
     if (identifier.empty() || !std::ranges::all_of(identifier, is_identifier_letter)) return false;
     const bool has_leading_zero = identifier.size() > 1 && identifier[0] == '0';
-    if (!allow_leading_zeros && has_leading_zero && all_digits(identifier)) return false;
+    if (!allow_leading_zeros && has_leading_zero && is_number(identifier)) return false;
   }
   return true;
 }
 
 // Numbers by value and below words; words by their bytes.
 std::strong_ordering compare_identifiers(std::string_view a, std::string_view b) {
-  const bool a_is_number = all_digits(a);
-  if (a_is_number != all_digits(b)) {
+  const bool a_is_number = is_number(a);
+  if (a_is_number != is_number(b)) {
     return a_is_number ? std::strong_ordering::less : std::strong_ordering::greater;
   }
   if (a_is_number && a.size() != b.size()) return a.size() <=> b.size();

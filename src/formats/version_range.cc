@@ -17,7 +17,7 @@ using Comparator = VersionRange::Comparator;
 using Operator = VersionRange::Operator;
 using Comparators = std::vector<Comparator>;
 
-constexpr size_t kMaxLength = 256;
+constexpr size_t kMaxRangeLength = 256;
 constexpr std::string_view kSpace = " \t\r\n\v\f";
 
 // "1.x", "1.2", "*": parts from the first x on are absent.
@@ -253,11 +253,11 @@ bool alternative_matches(const Comparators& comparators, const Version& version)
 
 Result<VersionRange> VersionRange::parse(std::string_view text) {
   const auto wrong = [&](std::string_view why) {
-    return fail(Code::kInvalidArgument,
-                fmt::format("'{}' is not a version range: {}", text.substr(0, kMaxLength), why));
+    return fail(Code::kInvalidArgument, fmt::format("'{}' is not a version range: {}",
+                                                    text.substr(0, kMaxRangeLength), why));
   };
-  if (text.size() > kMaxLength) {
-    return wrong(fmt::format("longer than {} characters", kMaxLength));
+  if (text.size() > kMaxRangeLength) {
+    return wrong(fmt::format("longer than {} characters", kMaxRangeLength));
   }
   VersionRange range;
   range.text_ = text;

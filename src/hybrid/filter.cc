@@ -15,8 +15,8 @@ using formats::Node;
 
 constexpr double kHoursOfDay = 24;
 
-Result<void> read_number(const Node& root, const char* key, double least, double most,
-                         double& out) {
+Result<void> read_quantity(const Node& root, const char* key, double least, double most,
+                           double& out) {
   SKERRY_ASSIGN(const auto node, root.find(key));
   if (!node) return {};
   SKERRY_ASSIGN(out, node->as_number());
@@ -46,12 +46,12 @@ Result<FilterConfig> parse_filter(std::string_view text) {
   FilterConfig config;
   double pre_ms = 0, post_ms = 0;
   SKERRY_TRY(root.require("threshold"));
-  SKERRY_TRY(read_number(root, "threshold", -1e300, 1e300, config.threshold));
-  SKERRY_TRY(read_number(root, "preMs", 0, 3'600'000, pre_ms));
-  SKERRY_TRY(read_number(root, "postMs", 0, 3'600'000, post_ms));
-  SKERRY_TRY(read_number(root, "sample", 0, 1, config.sample));
-  SKERRY_TRY(read_number(root, "itemsPerHour", 0, 1e12, config.items_per_hour));
-  SKERRY_TRY(read_number(root, "bytesPerDay", 0, 1e15, config.bytes_per_day));
+  SKERRY_TRY(read_quantity(root, "threshold", -1e300, 1e300, config.threshold));
+  SKERRY_TRY(read_quantity(root, "preMs", 0, 3'600'000, pre_ms));
+  SKERRY_TRY(read_quantity(root, "postMs", 0, 3'600'000, post_ms));
+  SKERRY_TRY(read_quantity(root, "sample", 0, 1, config.sample));
+  SKERRY_TRY(read_quantity(root, "itemsPerHour", 0, 1e12, config.items_per_hour));
+  SKERRY_TRY(read_quantity(root, "bytesPerDay", 0, 1e15, config.bytes_per_day));
   config.pre_ms = static_cast<int64_t>(pre_ms);
   config.post_ms = static_cast<int64_t>(post_ms);
   return config;

@@ -24,7 +24,7 @@ namespace {
 
 constexpr size_t kMaxLine = 8192;
 constexpr size_t kMaxReadPerWake = 64 << 10;  // a chatty child must not starve the others
-constexpr int kKillMs = 100;                  // for what a child left; normally takes one or two
+constexpr int kKillLeftMs = 100;              // for what a child left; normally takes one or two
 constexpr int kLastWaitMs = 1000;             // for killed children, when the program ends
 
 }  // namespace
@@ -103,11 +103,11 @@ class RealProcesses::Child : public std::enable_shared_from_this<Child> {
     abandoned_ = true;
     // One that does not die at once waits in the kernel; the guard looks for it again.
     if (tracks_.group) {
-      (void)tracks_.group->kill(kKillMs);
+      (void)tracks_.group->kill(kKillLeftMs);
       tracks_.group->remove();
     } else {
       if (!reaped_) ::kill(-pid_, SIGKILL);
-      (void)kill_marked(tracks_.mark, kKillMs);
+      (void)kill_marked(tracks_.mark, kKillLeftMs);
     }
     out_.close();
     err_.close();

@@ -47,11 +47,11 @@ constexpr std::string_view kSignedParameters[] = {"acl",
                                                   "versions",
                                                   "website"};
 
-std::unexpected<SigV4Refusal> refuse(Kind kind, std::string message) {
+std::unexpected<SigV4Refusal> refuse_v2(Kind kind, std::string message) {
   return std::unexpected(SigV4Refusal{kind, std::move(message)});
 }
 
-std::string lower(std::string_view text) {
+std::string lower_name(std::string_view text) {
   std::string result(text);
   std::ranges::transform(result, result.begin(), [](char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -59,7 +59,7 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-std::string parameter(const Parameters& parameters, std::string_view name) {
+std::string query_parameter(const Parameters& parameters, std::string_view name) {
   for (const auto& [key, value] : parameters) {
     if (key == name) return value;
   }
@@ -77,7 +77,7 @@ std::string hmac_sha1(std::string_view key, std::string_view text) {
 // A header of the request, or what the query says in its place.
 std::string header(const HttpRequest& request, const Parameters& query, std::string_view name) {
   if (request.headers.has(name)) return std::string(request.headers.get(name));
-  return parameter(query, name);
+  return query_parameter(query, name);
 }
 
 // "x-amz-NAME:value\n" of each such header, in order of their names.
@@ -87,7 +87,7 @@ std::string amz_headers(const HttpRequest& request, const Parameters& query) {
     if (name.starts_with("x-amz-")) found[name] = value;
   }
   for (const auto& [name, value] : request.headers.fields()) {
-    std::string key = lower(name);
+    std::string key = lower_name(name);
     if (!key.starts_with("x-amz-")) continue;
     std::string& joined = found[key];
     joined += joined.empty() ? value : "," + value;
@@ -118,8 +118,8 @@ std::string signed_parameters(const Parameters& query) {
 
 bool is_sigv2_presigned(std::string_view target) {
   auto query = parse_query(split_target(target).second);
-  return query && !parameter(*query, "AWSAccessKeyId").empty() &&
-         !parameter(*query, "Signature").empty();
+  return query && !query_parameter(*query, "AWSAccessKeyId").empty() &&
+         !query_parameter(*query, "Signature").empty();
 }
 
 std::expected<SigV4Caller, SigV4Refusal> sigv2_verify(const HttpRequest& request,
@@ -128,27 +128,29 @@ std::expected<SigV4Caller, SigV4Refusal> sigv2_verify(const HttpRequest& request
                                                       std::string_view path_prefix) {
   auto [path, query_text] = split_target(request.target);
   auto query = parse_query(query_text);
-  if (!query) return refuse(Kind::kMalformed, query.error().message());
-  const std::string expires = parameter(*query, "Expires");
+  if (!query) return refuse_v2(Kind::kMalformed, query.error().message());
+  const std::string expires = query_parameter(*query, "Expires");
   int64_t expires_s = 0;
   auto [end, error] = std::from_chars(expires.data(), expires.data() + expires.size(), expires_s);
   if (error != std::errc() || end != expires.data() + expires.size() || expires_s < 0) {
-    return refuse(Kind::kMalformed, "Expires must be the seconds since 1970 at which the URL ends");
+    return refuse_v2(Kind::kMalformed,
+                     "Expires must be the seconds since 1970 at which the URL ends");
   }
-  if (wall_ms / 1000 >= expires_s) return refuse(Kind::kExpired, "Request has expired");
-  const std::string key = parameter(*query, "AWSAccessKeyId");
-  auto secret = secret_of(key, parameter(*query, "x-amz-security-token"));
-  if (!secret) return refuse(Kind::kUnknownKey, "the access key or its session token is not known");
+  if (wall_ms / 1000 >= expires_s) return refuse_v2(Kind::kExpired, "Request has expired");
+  const std::string key = query_parameter(*query, "AWSAccessKeyId");
+  auto secret = secret_of(key, query_parameter(*query, "x-amz-security-token"));
+  if (!secret)
+    return refuse_v2(Kind::kUnknownKey, "the access key or its session token is not known");
   if (path.starts_with(path_prefix)) path.remove_prefix(path_prefix.size());
   const std::string to_sign = request.method + "\n" + header(request, *query, "content-md5") +
                               "\n" + header(request, *query, "content-type") + "\n" + expires +
                               "\n" + amz_headers(request, *query) + std::string(path) +
                               signed_parameters(*query);
   const std::string expected = base64_encode(hmac_sha1(*secret, to_sign));
-  const std::string given = parameter(*query, "Signature");
+  const std::string given = query_parameter(*query, "Signature");
   if (!equals_secretly(expected, given)) {
-    return refuse(Kind::kMismatch,
-                  "the signature is not the one we calculate: check the secret access key");
+    return refuse_v2(Kind::kMismatch,
+                     "the signature is not the one we calculate: check the secret access key");
   }
   SigV4Caller caller;
   caller.access_key_id = key;

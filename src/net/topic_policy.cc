@@ -7,33 +7,33 @@
 
 namespace skerry::net {
 
-using Kind = TopicPermission::Kind;
+using Permission = TopicPermission::Kind;
 
-std::string_view topic_permission_name(Kind kind) {
+std::string_view topic_permission_name(Permission kind) {
   switch (kind) {
-    case Kind::kPublish:
+    case Permission::kPublish:
       return "publish";
-    case Kind::kSubscribe:
+    case Permission::kSubscribe:
       return "subscribe";
-    case Kind::kRetain:
+    case Permission::kRetain:
       break;
   }
   return "retain";
 }
 
 Result<TopicPermission> parse_topic_permission(std::string_view kind, std::string_view filter) {
-  TopicPermission permission{Kind::kPublish, std::string(filter)};
+  TopicPermission permission{Permission::kPublish, std::string(filter)};
   if (kind == "subscribe") {
-    permission.kind = Kind::kSubscribe;
+    permission.kind = Permission::kSubscribe;
   } else if (kind == "retain") {
-    permission.kind = Kind::kRetain;
+    permission.kind = Permission::kRetain;
   } else if (kind != "publish") {
     return fail(Code::kInvalidArgument,
                 "a line is publish, subscribe or retain, and a topic filter");
   }
   SKERRY_TRY(check_mqtt_filter(filter));
   // A thing may share a subscription; it cannot publish to one.
-  const auto topics = permission.kind == Kind::kSubscribe ? unshared_filter(filter) : filter;
+  const auto topics = permission.kind == Permission::kSubscribe ? unshared_filter(filter) : filter;
   if (topics.starts_with('$')) {
     return fail(Code::kInvalidArgument, "'" + permission.filter +
                                             "' is not the application's to open: topics that start "

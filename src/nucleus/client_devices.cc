@@ -16,7 +16,7 @@ using net::openssl::Bio;
 using net::openssl::Certificate;
 using nlohmann::json;
 
-constexpr const char* kComponent = "aws.greengrass.clientdevices.Auth";
+constexpr const char* kAuthComponent = "aws.greengrass.clientdevices.Auth";
 constexpr std::string_view kThingName = "${iot:Connection.Thing.ThingName}";
 constexpr size_t kTokenCharacters = 32;
 constexpr int kMaxRuleDepth = 32;
@@ -188,7 +188,7 @@ Result<bool> selects(std::string_view rule, const std::string& thing) {
 }
 
 json ClientDevices::registry(const char* part) const {
-  return config_.tree().get(ComponentName(kComponent), {part}).value_or(json());
+  return config_.tree().get(ComponentName(kAuthComponent), {part}).value_or(json());
 }
 
 Result<std::string> ClientDevices::thing_of(const std::string& certificate_pem,

@@ -12,7 +12,7 @@ namespace {
 // More would be somebody's loop that went wrong.
 constexpr size_t kMaxWaiting = 20;
 
-constexpr std::string_view kCancelled = "CANCELED";
+constexpr std::string_view kCancelledStatus = "CANCELED";
 
 }  // namespace
 
@@ -144,7 +144,7 @@ Result<void> LocalDeployments::cancel(const DeploymentId& id) {
 // Before its switch: nothing has changed.
 Result<void> LocalDeployments::end_cancelled(const DeploymentId& id) {
   const Error error(Code::kCancelled, "cancelled");
-  return state_.record_result({JobId(id.str()), id, "", "", std::string(kCancelled),
+  return state_.record_result({JobId(id.str()), id, "", "", std::string(kCancelledStatus),
                                "FAILED_NO_STATE_CHANGE", error.message(),
                                codes_of({Cause::kCancelled, error})});
 }
@@ -155,7 +155,8 @@ std::string_view LocalDeployments::status_of(const LocalDeployment& deployment) 
   }
   const std::string& status = deployment.result->status;
   if (status == name_of(formats::JobStatus::kSucceeded)) return "SUCCEEDED";
-  return status == kCancelled || deployment.cancelled ? kCancelled : std::string_view("FAILED");
+  return status == kCancelledStatus || deployment.cancelled ? kCancelledStatus
+                                                            : std::string_view("FAILED");
 }
 
 void LocalDeployments::sweep_soon() {

@@ -78,7 +78,7 @@ Result<std::vector<std::string>> artifacts_of(const std::string& text) {
   return names;
 }
 
-using Names = std::vector<std::string>;
+using FileNames = std::vector<std::string>;
 
 }  // namespace
 
@@ -125,7 +125,7 @@ io::Task<Result<void>> LocalInbox::take_recipe(std::string path, std::string art
     co_return fail(Code::kInvalidArgument,
                    "a second recipe of " + candidate.name.str() + " " + candidate.version);
   }
-  SKERRY_CO_ASSIGN(const Names names, artifacts_of(text));
+  SKERRY_CO_ASSIGN(const FileNames names, artifacts_of(text));
   *which = Folder::kArtifacts;
   Digests digests;
   for (const std::string& name : names) {

@@ -7,7 +7,7 @@
 namespace skerry::nucleus {
 namespace {
 
-constexpr size_t kReadBytes = 4 << 20;
+constexpr size_t kBlockBytes = 4 << 20;
 // Written pages are handed to the disk on the way: one sync of everything at the end would hold
 // up whoever else waits for this disk.
 constexpr uint64_t kSyncEveryBytes = 16 << 20;
@@ -31,10 +31,10 @@ struct PartFile::State {
 
   // Hashes the next piece of what is there; false at its end.
   Result<bool> read() {
-    SKERRY_ASSIGN(const std::string bytes, file->read_at(size_bytes, kReadBytes));
+    SKERRY_ASSIGN(const std::string bytes, file->read_at(size_bytes, kBlockBytes));
     hash.update(bytes);
     size_bytes += bytes.size();
-    return bytes.size() == kReadBytes;
+    return bytes.size() == kBlockBytes;
   }
 
   Result<void> begin(uint64_t offset, uint64_t remaining_bytes) {

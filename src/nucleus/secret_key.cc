@@ -20,7 +20,7 @@ using net::openssl::Key;
 using nlohmann::json;
 using KeyContext = Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free>;
 
-constexpr uint64_t kMaxFileBytes = 64 << 10;
+constexpr uint64_t kMaxKeyFileBytes = 64 << 10;
 constexpr const char* kPlain = "none";
 constexpr const char* kEc = "ec";
 constexpr const char* kRsa = "rsa";
@@ -40,7 +40,7 @@ std::string random_bytes(io::Random& random, size_t size) {
 }
 
 Result<Key> read_private_key(io::Files& files, const std::string& path) {
-  SKERRY_ASSIGN(const std::string pem, io::read_file(files, path, kMaxFileBytes));
+  SKERRY_ASSIGN(const std::string pem, io::read_file(files, path, kMaxKeyFileBytes));
   const Bio memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   Key key(memory ? PEM_read_bio_PrivateKey(memory.get(), nullptr, nullptr, nullptr) : nullptr);
   if (!key) return fail(Code::kInvalidArgument, path + " holds no private key that can be read");
@@ -125,18 +125,18 @@ Result<json> wrap(io::Random& random, EVP_PKEY* device, const std::string& key) 
 }
 
 // "" where there is no such text.
-std::string text_at(const json& document, const char* key) {
+std::string member_text(const json& document, const char* key) {
   const auto found = document.find(key);
   return found != document.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 Result<std::string> unwrap(const json& document, EVP_PKEY* device) {
-  SKERRY_ASSIGN(std::string wrapped, base64_decode(text_at(document, "key")));
-  const std::string how = text_at(document, "wrapped");
+  SKERRY_ASSIGN(std::string wrapped, base64_decode(member_text(document, "key")));
+  const std::string how = member_text(document, "wrapped");
   if (how == kPlain) return wrapped;
   if (!device) return fail(Code::kFailedPrecondition, "this device has no private key any more");
   if (how == kRsa) return crypt_rsa(device, EVP_PKEY_decrypt_init, EVP_PKEY_decrypt, wrapped);
-  SKERRY_ASSIGN(const std::string point, base64_decode(text_at(document, "point")));
+  SKERRY_ASSIGN(const std::string point, base64_decode(member_text(document, "point")));
   return unwrap_ec(device, point, wrapped);
 }
 
@@ -150,7 +150,7 @@ Result<std::string> open_secret_key(io::Files& files, io::Random& random, const 
   }
   std::string key;
   bool is_wrapped = false;
-  if (auto text = io::read_file(files, path, kMaxFileBytes)) {
+  if (auto text = io::read_file(files, path, kMaxKeyFileBytes)) {
     const json document = json::parse(*text, nullptr, false);
     auto opened = document.is_object() ? unwrap(document, device.get())
                                        : Result<std::string>(fail(Code::kCorrupt, "is damaged"));
@@ -162,7 +162,7 @@ Result<std::string> open_secret_key(io::Files& files, io::Random& random, const 
                       "and give the device its secrets again");
     }
     key = *std::move(opened);
-    is_wrapped = text_at(document, "wrapped") != kPlain;
+    is_wrapped = member_text(document, "wrapped") != kPlain;
   } else if (text.error().code() == Code::kNotFound) {
     key = random_bytes(random, kSealKeyBytes);
   } else {

@@ -16,14 +16,14 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kHeader = "skerry secret 1\n";
-constexpr std::string_view kSuffix = ".secret";
+constexpr std::string_view kSecretSuffix = ".secret";
 constexpr std::string_view kArnMark = ":secret:";
 constexpr size_t kArnEnd = 7;  // "-AbCdEf"
-constexpr uint64_t kMaxFileBytes = 1 << 20;
+constexpr uint64_t kMaxSecretFileBytes = 1 << 20;
 constexpr const char* kCurrent = "AWSCURRENT";
 constexpr const char* kPrevious = "AWSPREVIOUS";
 
-std::string base_name(const std::string& path) {
+std::string file_name_of(const std::string& path) {
   return path.substr(path.rfind('/') + 1);
 }
 
@@ -84,7 +84,8 @@ Result<void> check_secret_name(const std::string& name) {
 
 // Names may have slashes.
 std::string SecretStore::path_of(const std::string& name) const {
-  return place_.directory + "/" + hex_encode(sha256(name)).substr(0, 32) + std::string(kSuffix);
+  return place_.directory + "/" + hex_encode(sha256(name)).substr(0, 32) +
+         std::string(kSecretSuffix);
 }
 
 Result<const std::string*> SecretStore::key() {
@@ -96,12 +97,12 @@ Result<const std::string*> SecretStore::key() {
 }
 
 Result<Secret> SecretStore::read_file(const std::string& path) {
-  SKERRY_ASSIGN(const std::string bytes, io::read_file(files_, path, kMaxFileBytes));
+  SKERRY_ASSIGN(const std::string bytes, io::read_file(files_, path, kMaxSecretFileBytes));
   if (!bytes.starts_with(kHeader)) {
     return fail(Code::kCorrupt, path + " is damaged, or of a newer skerryd");
   }
   SKERRY_ASSIGN(const std::string* const key, this->key());
-  auto text = unseal(*key, base_name(path), std::string_view(bytes).substr(kHeader.size()));
+  auto text = unseal(*key, file_name_of(path), std::string_view(bytes).substr(kHeader.size()));
   if (!text) return fail(text.error().with_context(path));
   return secret_from(*text);
 }
@@ -160,7 +161,7 @@ Result<Secret> SecretStore::put(const std::string& name, std::string value, bool
   random_.fill(nonce.data(), nonce.size());
   const std::string path = path_of(name);
   SKERRY_TRY(io::write_file_atomic(
-      files_, path, std::string(kHeader) + seal(*key, nonce, base_name(path), text_of(secret)),
+      files_, path, std::string(kHeader) + seal(*key, nonce, file_name_of(path), text_of(secret)),
       0600));
   return secret;
 }
@@ -180,7 +181,7 @@ Result<std::vector<Secret>> SecretStore::list() {
   if (!names && names.error().code() == Code::kNotFound) return all;
   if (!names) return fail(names.error());
   for (const std::string& name : *names) {
-    if (!name.ends_with(kSuffix)) continue;
+    if (!name.ends_with(kSecretSuffix)) continue;
     SKERRY_ASSIGN(Secret secret, read_file(place_.directory + "/" + name));
     for (SecretVersion& version : secret.versions) version.value.clear();
     all.push_back(std::move(secret));

@@ -16,10 +16,10 @@ using formats::ShadowError;
 using nlohmann::json;
 using Act = ShadowPlan::Act;
 
-constexpr std::string_view kModule = "shadows";
+constexpr std::string_view kShadowsModule = "shadows";
 constexpr const char* kManager = "aws.greengrass.ShadowManager";
 constexpr std::string_view kTokenPrefix = "skerry-sync-";
-constexpr size_t kTokenCharacters = 16;
+constexpr size_t kClientTokenCharacters = 16;
 constexpr int64_t kAnswerTimeoutMs = 10'000;
 constexpr int64_t kRetryMinMs = 1'000, kRetryMaxMs = 300'000;
 // Copies that change faster than they are read get their turn again later.
@@ -75,7 +75,7 @@ void ShadowSync::configure() {
   const auto found = config_.tree().get(ComponentName(kManager), {});
   auto how = parse_shadow_sync_config(found ? *found : json(), core_);
   if (!how) {
-    log::error(kModule, "shadows stay as they were synchronised: the configuration is wrong",
+    log::error(kShadowsModule, "shadows stay as they were synchronised: the configuration is wrong",
                {{"reason", how.error().message()}});
     return;
   }
@@ -102,14 +102,14 @@ void ShadowSync::add(const ShadowKey& key) {
           const auto found = shadows_.find(key);
           if (!error || found == shadows_.end()) return;
           found->second.is_refused = true;
-          log::error(kModule, "a shadow is not synchronised: the broker refuses its topics",
+          log::error(kShadowsModule, "a shadow is not synchronised: the broker refuses its topics",
                      {{"shadow", name_of(key)}, {"reason", error->message()}});
         });
     if (subscription) {
       synced.subscriptions.push_back(*std::move(subscription));
     } else {
       synced.is_refused = true;
-      log::error(kModule, "a shadow is not synchronised",
+      log::error(kShadowsModule, "a shadow is not synchronised",
                  {{"shadow", name_of(key)}, {"reason", subscription.error().message()}});
     }
   }
@@ -127,7 +127,7 @@ io::Task<void> ShadowSync::forget_agreed(ShadowKey key) {
   const auto forgotten =
       co_await local_.on_disk([key](ShadowFiles& files) { return files.set_agreed(key, {}); });
   if (!forgotten) {
-    log::warn(kModule, "what was agreed on a shadow stays",
+    log::warn(kShadowsModule, "what was agreed on a shadow stays",
               {{"shadow", name_of(key)}, {"reason", forgotten.error().message()}});
   }
 }
@@ -187,7 +187,7 @@ io::Task<void> ShadowSync::run() {
     due_.erase(due_.begin());
     const auto done = co_await synchronise(key);
     if (done || !shadows_.contains(key)) continue;
-    log::warn(kModule, "a shadow is synchronised later",
+    log::warn(kShadowsModule, "a shadow is synchronised later",
               {{"shadow", name_of(key)}, {"reason", done.error().message()}});
     failed_.insert(key);
   }
@@ -210,7 +210,7 @@ io::Task<Result<void>> ShadowSync::synchronise(ShadowKey key) {
     if (found == shadows_.end() || found->second.is_refused) co_return Result<void>();
     const auto done = co_await attempt(key);
     if (!done && done.error().code() == Code::kInvalidArgument) {
-      log::error(kModule, "a shadow is not synchronised until it changes",
+      log::error(kShadowsModule, "a shadow is not synchronised until it changes",
                  {{"shadow", name_of(key)}, {"reason", done.error().message()}});
       co_return Result<void>();
     }
@@ -279,7 +279,7 @@ io::Task<Result<Shadow>> ShadowSync::ask_for(const ShadowKey& key) {
 
 io::Task<Result<ShadowSync::Answer>> ShadowSync::ask(const ShadowKey& key, std::string request,
                                                      json payload) {
-  const std::string token = std::string(kTokenPrefix) + env_.random.token(kTokenCharacters);
+  const std::string token = std::string(kTokenPrefix) + env_.random.token(kClientTokenCharacters);
   payload["clientToken"] = token;
   const std::string topic = formats::shadow_topic(key.thing.str(), key.name) + "/" + request;
   const auto waiting = waiting_.emplace(token, Waiting(env_.loop)).first;

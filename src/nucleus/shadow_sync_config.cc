@@ -18,7 +18,7 @@ std::unexpected<Error> wrong(std::string message) {
 }
 
 // Null and absent are the same.
-const json* member(const json& object, const char* key) {
+const json* setting(const json& object, const char* key) {
   const auto found = object.find(key);
   return found == object.end() || found->is_null() ? nullptr : &*found;
 }
@@ -26,10 +26,10 @@ const json* member(const json& object, const char* key) {
 Result<void> add(ShadowSyncConfig& config, const ThingName& thing, const json& shadows,
                  const std::string& place) {
   if (!shadows.is_object()) return wrong(place + " must be an object");
-  const json* classic = member(shadows, "classic");
+  const json* classic = setting(shadows, "classic");
   if (classic && !classic->is_boolean()) return wrong(place + ".classic must be true or false");
   if (!classic || *classic) config.shadows.insert({thing, ""});
-  const json* names = member(shadows, "namedShadows");
+  const json* names = setting(shadows, "namedShadows");
   if (names && !names->is_array()) return wrong(place + ".namedShadows must be a list");
   for (const json& name : names ? *names : json::array()) {
     if (!name.is_string() || name == "" || !formats::check_shadow_name(name.get<std::string>())) {
@@ -53,24 +53,24 @@ Result<void> add_thing(ShadowSyncConfig& config, const json* name, const json& s
 Result<void> read_synchronize(ShadowSyncConfig& config, const json& synchronize,
                               const ThingName& core) {
   if (!synchronize.is_object()) return wrong("synchronize must be an object");
-  if (const json* shadows = member(synchronize, "coreThing")) {
+  if (const json* shadows = setting(synchronize, "coreThing")) {
     SKERRY_TRY(add(config, core, *shadows, "coreThing"));
   }
-  if (const json* documents = member(synchronize, "shadowDocuments")) {
+  if (const json* documents = setting(synchronize, "shadowDocuments")) {
     if (!documents->is_array()) return wrong("shadowDocuments must be a list");
     for (const json& one : *documents) {
-      const json* name = one.is_object() ? member(one, "thingName") : nullptr;
+      const json* name = one.is_object() ? setting(one, "thingName") : nullptr;
       SKERRY_TRY(add_thing(config, name, one, "shadowDocuments"));
     }
   }
-  if (const json* things = member(synchronize, "shadowDocumentsMap")) {
+  if (const json* things = setting(synchronize, "shadowDocumentsMap")) {
     if (!things->is_object()) return wrong("shadowDocumentsMap must be an object");
     for (const auto& [thing, one] : things->items()) {
       const json name = thing;
       SKERRY_TRY(add_thing(config, &name, one, "shadowDocumentsMap"));
     }
   }
-  const json* direction = member(synchronize, "direction");
+  const json* direction = setting(synchronize, "direction");
   if (!direction || *direction == "betweenDeviceAndCloud") return {};
   if (*direction == "deviceToCloud") {
     config.direction = ShadowDirection::kDeviceToCloud;
@@ -84,10 +84,10 @@ Result<void> read_synchronize(ShadowSyncConfig& config, const json& synchronize,
 
 Result<void> read_strategy(ShadowSyncConfig& config, const json& strategy) {
   if (!strategy.is_object()) return wrong("strategy must be an object");
-  const json* type = member(strategy, "type");
+  const json* type = setting(strategy, "type");
   if (!type || *type == "realTime") return {};
   if (*type != "periodic") return wrong("strategy.type is realTime or periodic");
-  const json* delay = member(strategy, "delay");
+  const json* delay = setting(strategy, "delay");
   if (delay && (!delay->is_number_integer() || *delay < 1 || *delay > kMaxDelayS)) {
     return wrong("strategy.delay is a number of seconds");
   }
@@ -100,10 +100,10 @@ Result<void> read_strategy(ShadowSyncConfig& config, const json& strategy) {
 Result<ShadowSyncConfig> parse_shadow_sync_config(const json& config, const ThingName& core) {
   ShadowSyncConfig parsed;
   if (!config.is_object()) return parsed;
-  if (const json* synchronize = member(config, "synchronize")) {
+  if (const json* synchronize = setting(config, "synchronize")) {
     SKERRY_TRY(read_synchronize(parsed, *synchronize, core));
   }
-  if (const json* strategy = member(config, "strategy")) {
+  if (const json* strategy = setting(config, "strategy")) {
     SKERRY_TRY(read_strategy(parsed, *strategy));
   }
   return parsed;

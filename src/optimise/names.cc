@@ -8,10 +8,10 @@ namespace {
 
 using graph::Node;
 
-void collect(const graph::Graph& graph, std::vector<Node*>& nodes) {
+void collect_nodes(const graph::Graph& graph, std::vector<Node*>& nodes) {
   for (const auto& node : graph.nodes()) {
     nodes.push_back(node.get());
-    for (const auto& subgraph : node->subgraphs()) collect(*subgraph, nodes);
+    for (const auto& subgraph : node->subgraphs()) collect_nodes(*subgraph, nodes);
   }
 }
 
@@ -37,7 +37,7 @@ void rename(Node& node, std::string name) {
 
 void name_nodes_apart(graph::Graph& graph) {
   std::vector<Node*> nodes;
-  collect(graph, nodes);
+  collect_nodes(graph, nodes);
   std::unordered_set<std::string> taken;
   for (const Node* node : nodes) taken.insert(node->name());
   std::unordered_set<std::string> seen;

@@ -15,7 +15,7 @@ namespace {
 
 using graph::Graph;
 
-constexpr int kMaxRounds = 8;  // passes that undo each other end here
+constexpr int kMaxPassRounds = 8;  // passes that undo each other end here
 
 Result<void> check_names(const std::vector<std::string>& names, std::span<const Pass> table) {
   for (const std::string& name : names) {
@@ -111,7 +111,7 @@ Result<std::vector<PassReport>> run_passes(Graph& graph, const PassOptions& opti
     if (is_on(pass, options)) reports.push_back({.name = pass.name, .what = pass.what});
   }
   const auto interface = interface_of(graph);
-  for (int round = 0; round < kMaxRounds; ++round) {
+  for (int round = 0; round < kMaxPassRounds; ++round) {
     size_t changes = 0;
     size_t at = 0;
     for (const Pass& pass : table) {

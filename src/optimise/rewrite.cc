@@ -136,9 +136,9 @@ size_t sweep(Graph& graph) {
 }
 
 Result<size_t> rewrite_nodes(Graph& graph, const std::function<Result<bool>(Node&)>& rewrite) {
-  constexpr int kMaxRounds = 64;
+  constexpr int kMaxRewriteRounds = 64;
   size_t changes = 0;
-  for (int round = 0; round < kMaxRounds; ++round) {
+  for (int round = 0; round < kMaxRewriteRounds; ++round) {
     std::vector<Node*> nodes;
     collect(graph, nodes);
     // Whoever is erased, or was made at the place of one, has its turn in the next round.

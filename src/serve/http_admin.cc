@@ -14,10 +14,6 @@ namespace {
 using net::HttpResponse;
 using nlohmann::json;
 
-HttpResponse json_response(const json& document) {
-  return net::json_response(200, document.dump(-1, ' ', false, json::error_handler_t::replace));
-}
-
 Result<json> parse_object(std::string_view body) {
   json document = json::parse(body, nullptr, false);
   if (!document.is_object()) return fail(Code::kInvalidArgument, "the body is not a JSON object");

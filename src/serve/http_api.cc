@@ -21,10 +21,6 @@ constexpr size_t kUsualParts = 6;  // of a path
 // Shorter answers are sent as they are, whatever the client takes: they fit into a packet.
 constexpr size_t kMinCompressedBytes = 1 << 10;
 
-HttpResponse json_response(const json& document) {
-  return net::json_response(200, document.dump(-1, ' ', false, json::error_handler_t::replace));
-}
-
 json describe(const std::vector<tensor::TensorSpec>& specs) {
   json result = json::array();
   for (const tensor::TensorSpec& spec : specs) {
@@ -105,6 +101,10 @@ Result<std::vector<std::string>> split_path(std::string_view path) {
 }
 
 }  // namespace
+
+HttpResponse json_response(const json& document) {
+  return net::json_response(200, document.dump(-1, ' ', false, json::error_handler_t::replace));
+}
 
 HttpResponse error_response(int status, std::string_view message) {
   std::string body = "{\"error\":";

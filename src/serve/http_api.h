@@ -125,6 +125,8 @@ class HttpApi {
 };
 
 // {"error": MESSAGE}, the form of every error of this protocol.
+// 200 with a document.
+net::HttpResponse json_response(const nlohmann::json& document);
 net::HttpResponse error_response(int status, std::string_view message);
 net::HttpResponse error_response(const Error& error);
 

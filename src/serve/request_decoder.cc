@@ -19,12 +19,12 @@ using tensor::DataType;
 
 constexpr size_t kMaxTensors = 256;
 
-std::unexpected<Error> invalid(std::string message) {
+std::unexpected<Error> invalid_request(std::string message) {
   return fail(Code::kInvalidArgument, std::move(message));
 }
 
 std::unexpected<Error> must_be(std::string_view key, std::string_view what) {
-  return invalid(fmt::format("'{}' must be {}", key, what));
+  return invalid_request(fmt::format("'{}' must be {}", key, what));
 }
 
 // Members as a parser sees them: `read(key)` takes the value, says that it does not know the key
@@ -53,21 +53,23 @@ class ElementWriter {
   Result<void> write() {
     SKERRY_TRY(write_level(0));
     if (json_.ok() && written_ != count_) {
-      return invalid(fmt::format("'data' has {} elements, its shape says {}", written_, count_));
+      return invalid_request(
+          fmt::format("'data' has {} elements, its shape says {}", written_, count_));
     }
     return {};
   }
 
  private:
   Result<void> write_level(size_t depth) {
-    if (depth == formats::kMaxTensorRank) return invalid("'data' is nested too deep");
+    if (depth == formats::kMaxTensorRank) return invalid_request("'data' is nested too deep");
     for (bool more = json_.first_element(); more; more = json_.next_element()) {
       if (json_.peek() == JsonCursor::Kind::kArray) {
         SKERRY_TRY(write_level(depth + 1));
         continue;
       }
       if (written_ == count_) {
-        return invalid(fmt::format("'data' has more elements than the {} of its shape", count_));
+        return invalid_request(
+            fmt::format("'data' has more elements than the {} of its shape", count_));
       }
       SKERRY_TRY(write_element());
       ++written_;
@@ -113,8 +115,8 @@ class ElementWriter {
   }
 
   std::unexpected<Error> wrong(std::string_view expected) const {
-    return invalid(fmt::format("element {} of 'data' must be {} for {}", written_, expected,
-                               tensor::name_of(type_)));
+    return invalid_request(fmt::format("element {} of 'data' must be {} for {}", written_, expected,
+                                       tensor::name_of(type_)));
   }
 
   JsonCursor& json_;
@@ -132,19 +134,20 @@ class RequestReader {
 
   Result<DecodedRequest> read() {
     if (!simdjson::validate_utf8(body_.substr(0, binary_at_))) {
-      return invalid("the request is not a JSON object: it is not UTF-8");
+      return invalid_request("the request is not a JSON object: it is not UTF-8");
     }
     if (json_.peek() != JsonCursor::Kind::kObject) {
-      return invalid("the request is not a JSON object");
+      return invalid_request("the request is not a JSON object");
     }
     auto done = read_members(json_, [this](std::string_view key) { return read_root(key); });
-    if (json_.ok() && done && !json_.at_end()) return invalid("something follows the JSON object");
+    if (json_.ok() && done && !json_.at_end())
+      return invalid_request("something follows the JSON object");
     // What a broken grammar makes of the rest is of no interest.
-    if (!json_.ok()) return invalid("the request is not a JSON object: " + json_.problem());
+    if (!json_.ok()) return invalid_request("the request is not a JSON object: " + json_.problem());
     if (!done) return fail(std::move(done.error()));
-    if (!has_inputs_) return invalid("'inputs' is missing; it must be an array");
+    if (!has_inputs_) return invalid_request("'inputs' is missing; it must be an array");
     if (binary_at_ != body_.size()) {
-      return invalid(
+      return invalid_request(
           fmt::format("{} bytes of the body belong to no input", body_.size() - binary_at_));
     }
     return std::move(request_);
@@ -175,7 +178,7 @@ class RequestReader {
     } else if (key == "parameters") {
       SKERRY_TRY(read_request_parameters());
     } else if (key == "inputs") {
-      if (std::exchange(has_inputs_, true)) return invalid("'inputs' stands there twice");
+      if (std::exchange(has_inputs_, true)) return invalid_request("'inputs' stands there twice");
       SKERRY_TRY(read_objects(key, [this] { return read_input(); }));
     } else if (key == "outputs") {
       SKERRY_TRY(read_objects(key, [this] { return read_output(); }));
@@ -191,7 +194,7 @@ class RequestReader {
     size_t count = 0;
     for (bool more = json_.first_element(); more; more = json_.next_element()) {
       if (json_.peek() != JsonCursor::Kind::kObject) return must_be(key, "an array of objects");
-      if (++count > kMaxTensors) return invalid(fmt::format("too many {}", key));
+      if (++count > kMaxTensors) return invalid_request(fmt::format("too many {}", key));
       SKERRY_TRY(read());
     }
     return {};
@@ -249,7 +252,8 @@ class RequestReader {
         json_, [&](std::string_view key) { return read_tensor_parameter(key, result); }));
     const bool has_region = !result.shared.region.empty();
     if (has_region != result.has_shared_size || (!has_region && result.shared.offset != 0)) {
-      return invalid("'shared_memory_region' and 'shared_memory_byte_size' belong together");
+      return invalid_request(
+          "'shared_memory_region' and 'shared_memory_byte_size' belong together");
     }
     return result;
   }
@@ -298,13 +302,13 @@ class RequestReader {
     };
     auto done = read_members(json_, read);
     if (!done) return fail(done.error().with_context(fmt::format("output '{}'", name)));
-    if (name.empty()) return invalid("'name' is missing; it must be a string");
+    if (name.empty()) return invalid_request("'name' is missing; it must be a string");
     AnswerForm::Output& form = request_.form.outputs.emplace_back();
     form.binary = parameters.binary_data;
     form.classes = parameters.classes;
     if (parameters.has_shared_size) {
       if (form.classes > 0) {
-        return invalid(
+        return invalid_request(
             fmt::format("output '{}': a classification goes into the answer, not into "
                         "shared memory",
                         name));
@@ -343,7 +347,7 @@ class RequestReader {
     } else if (key == "parameters") {
       SKERRY_ASSIGN(input.parameters, read_tensor_parameters());
     } else if (key == "data") {
-      if (std::exchange(input.has_data, true)) return invalid("'data' stands there twice");
+      if (std::exchange(input.has_data, true)) return invalid_request("'data' stands there twice");
       if (json_.peek() != JsonCursor::Kind::kArray) return must_be(key, "an array");
       if (input.has_type && input.has_shape) {
         SKERRY_TRY(read_data(input.tensor));
@@ -363,10 +367,11 @@ class RequestReader {
     for (bool more = json_.first_element(); more; more = json_.next_element()) {
       const auto dimension = json_.read_int();
       if (json_.ok() && (!dimension || *dimension < 0)) {
-        return invalid("'shape' must hold integers of 0 or more");
+        return invalid_request("'shape' must hold integers of 0 or more");
       }
       if (shape.size() == formats::kMaxTensorRank) {
-        return invalid(fmt::format("'shape' has more than {} dimensions", formats::kMaxTensorRank));
+        return invalid_request(
+            fmt::format("'shape' has more than {} dimensions", formats::kMaxTensorRank));
       }
       shape.push_back(dimension.value_or(0));
     }
@@ -375,24 +380,24 @@ class RequestReader {
 
   Result<void> read_data(tensor::Tensor& out) {
     if (out.type == DataType::kFp16) {
-      return invalid("FP16 has no JSON form; send it as binary data");
+      return invalid_request("FP16 has no JSON form; send it as binary data");
     }
     SKERRY_ASSIGN(const size_t count, tensor::element_count(out.shape));
     // An element takes two bytes of JSON at least: an absurd shape costs no memory.
     if (count > body_.size()) {
-      return invalid(fmt::format("its shape says {} elements, 'data' has fewer", count));
+      return invalid_request(fmt::format("its shape says {} elements, 'data' has fewer", count));
     }
     return ElementWriter(json_, out.type, count, out.bytes).write();
   }
 
   Result<void> complete_input(Input& input) {
-    if (!input.has_name) return invalid("'name' is missing; it must be a string");
-    if (!input.has_type) return invalid("'datatype' is missing; it must be a string");
-    if (!input.has_shape) return invalid("'shape' is missing; it must be an array");
+    if (!input.has_name) return invalid_request("'name' is missing; it must be a string");
+    if (!input.has_type) return invalid_request("'datatype' is missing; it must be a string");
+    if (!input.has_shape) return invalid_request("'shape' is missing; it must be an array");
     if (input.parameters.has_shared_size) return take_shared(input);
     if (input.parameters.binary_data_size) return take_binary(input);
     if (!input.has_data) {
-      return invalid(
+      return invalid_request(
           "it has no 'data'; binary tensors need parameter 'binary_data_size' and the header "
           "Inference-Header-Content-Length");
     }
@@ -405,12 +410,12 @@ class RequestReader {
   }
 
   Result<void> take_binary(Input& input) {
-    if (input.has_data) return invalid("it has both 'data' and 'binary_data_size'");
+    if (input.has_data) return invalid_request("it has both 'data' and 'binary_data_size'");
     SKERRY_TRY(tensor::element_count(input.tensor.shape));
     const uint64_t size = *input.parameters.binary_data_size;
     if (size > body_.size() - binary_at_) {
-      return invalid(fmt::format("'binary_data_size' is {}, {} bytes are left in the body", size,
-                                 body_.size() - binary_at_));
+      return invalid_request(fmt::format("'binary_data_size' is {}, {} bytes are left in the body",
+                                         size, body_.size() - binary_at_));
     }
     // Copied, as it follows text of any length: see tensor::kAlignment.
     const auto bytes = std::as_bytes(std::span(body_)).subspan(binary_at_, size);
@@ -421,7 +426,7 @@ class RequestReader {
 
   Result<void> take_shared(Input& input) {
     if (input.has_data || input.parameters.binary_data_size) {
-      return invalid("it has both 'shared_memory_region' and data of its own");
+      return invalid_request("it has both 'shared_memory_region' and data of its own");
     }
     SKERRY_TRY(tensor::element_count(input.tensor.shape));
     request_.shared_inputs.push_back(
@@ -441,8 +446,8 @@ class RequestReader {
 Result<DecodedRequest> decode_request(std::string_view body, std::optional<size_t> json_bytes) {
   const size_t json_size = json_bytes.value_or(body.size());
   if (json_size > body.size()) {
-    return invalid(fmt::format("Inference-Header-Content-Length is {}, the body has {} bytes",
-                               json_size, body.size()));
+    return invalid_request(fmt::format(
+        "Inference-Header-Content-Length is {}, the body has {} bytes", json_size, body.size()));
   }
   return RequestReader(body, json_size).read();
 }
@@ -450,7 +455,7 @@ Result<DecodedRequest> decode_request(std::string_view body, std::optional<size_
 Result<DecodedRequest> decode_raw_request(std::string_view body,
                                           std::span<const tensor::TensorSpec> inputs) {
   if (inputs.size() != 1) {
-    return invalid(
+    return invalid_request(
         fmt::format("a raw binary request (Inference-Header-Content-Length: 0) needs a "
                     "model of one input, this one has {}",
                     inputs.size()));
@@ -476,7 +481,7 @@ Result<DecodedRequest> decode_raw_request(std::string_view body,
     --free;
   }
   if (free > 1 || known == 0 || elements % known != 0) {
-    return invalid(
+    return invalid_request(
         fmt::format("the shape of input '{}', {}, does not follow from {} bytes; send "
                     "the request with its JSON header",
                     input.name, tensor::describe(inputs[0].type, inputs[0].shape), body.size()));

@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kMaxStateBytes = 1 << 20;
+constexpr uint64_t kMaxRegistryBytes = 1 << 20;
 constexpr size_t kMaxRegistered = 64;
 constexpr size_t kMaxNameBytes = 64;
 
@@ -53,7 +53,7 @@ RuntimeRegistry::RuntimeRegistry(io::Loop& loop, io::Files& files,
 
 void RuntimeRegistry::restore() {
   if (options_.state_file.empty() || !io::exists(files_, options_.state_file)) return;
-  auto text = io::read_file(files_, options_.state_file, kMaxStateBytes);
+  auto text = io::read_file(files_, options_.state_file, kMaxRegistryBytes);
   auto origins = text ? parse_state(*text) : fail(text.error());
   if (!origins) {
     return log::error("serve", "the list of runtimes cannot be read; components register again",

@@ -15,7 +15,7 @@ namespace skerry::serve {
 namespace {
 
 constexpr size_t kMaxBytesOnLoop = 256 << 10;
-constexpr int64_t kNsPerMs = 1'000'000;
+constexpr int64_t kNsPerMillisecond = 1'000'000;
 
 size_t bytes_of(const Tensors& tensors) {
   size_t bytes = 0;
@@ -180,7 +180,7 @@ io::Task<InferenceService::Outcome> Scheduler::wait(ServedModelPtr model,
   if (turn) co_return std::move(*turn);
   const int64_t waited_ns = now_ns() - mine->since_ns;
   if (timeout_ms) {
-    mine->request.timeout_ms = std::max<int64_t>(1, *timeout_ms - waited_ns / kNsPerMs);
+    mine->request.timeout_ms = std::max<int64_t>(1, *timeout_ms - waited_ns / kNsPerMillisecond);
   }
   leave.begin();
   auto outcome = co_await inference_.infer(mine->model, std::move(mine->request));
@@ -210,7 +210,7 @@ Scheduler::Batch Scheduler::next_batch(RequestQueue& queue) {
       oldest_ns = std::min(oldest_ns, each->since_ns);
       if (std::ranges::count(batching.preferred_rows, rows) > 0) preferred = batch.size();
     }
-    const int64_t left_ms = batching.max_delay_ms - (now_ns() - oldest_ns) / kNsPerMs;
+    const int64_t left_ms = batching.max_delay_ms - (now_ns() - oldest_ns) / kNsPerMillisecond;
     if (preferred > 0) {
       batch.resize(preferred);
     } else if (!is_full && rows < batching.max_rows && left_ms > 0) {

@@ -13,19 +13,19 @@ namespace skerry::serve {
 namespace {
 
 constexpr size_t kMaxRegions = 1024;
-constexpr size_t kMaxNameBytes = 255;
+constexpr size_t kMaxRegionNameBytes = 255;
 
-std::unexpected<Error> invalid(std::string message) {
+std::unexpected<Error> invalid_region(std::string message) {
   return fail(Code::kInvalidArgument, std::move(message));
 }
 
 // "/input" of "/input" or "input".
 Result<std::string> object_name(const std::string& key) {
   const std::string_view bare = std::string_view(key).substr(key.starts_with('/') ? 1 : 0);
-  const bool is_name = !bare.empty() && bare.size() <= kMaxNameBytes && bare != "." &&
+  const bool is_name = !bare.empty() && bare.size() <= kMaxRegionNameBytes && bare != "." &&
                        bare != ".." && bare.find('/') == std::string_view::npos &&
                        bare.find('\0') == std::string_view::npos;
-  if (!is_name) return invalid("'key' must be the name of an object of shared memory");
+  if (!is_name) return invalid_region("'key' must be the name of an object of shared memory");
   return fmt::format("/{}", bare);
 }
 
@@ -54,17 +54,17 @@ Result<SharedRegionPtr> open_region(const std::string& key, uint64_t offset, uin
     region->object = io::Fd(::shm_open(object.c_str(), O_RDONLY, 0));
   }
   if (!region->object) {
-    return invalid(errno_error("open shared memory", key, errno).message());
+    return invalid_region(errno_error("open shared memory", key, errno).message());
   }
   struct stat found = {};
   if (::fstat(region->object.get(), &found) != 0 || !S_ISREG(found.st_mode)) {
-    return invalid(fmt::format("'{}' is no object of shared memory", key));
+    return invalid_region(fmt::format("'{}' is no object of shared memory", key));
   }
   SKERRY_TRY(check_owner(found, client));
   const auto length = static_cast<uint64_t>(found.st_size);
   if (offset > length || size_bytes > length - offset) {
-    return invalid(fmt::format("'{}' holds {} bytes, not {} from byte {} on", key, length,
-                               size_bytes, offset));
+    return invalid_region(fmt::format("'{}' holds {} bytes, not {} from byte {} on", key, length,
+                                      size_bytes, offset));
   }
   return region;
 }
@@ -73,8 +73,9 @@ Result<void> check_within(const SharedRegion& region, const SharedRange& range) 
   if (range.offset <= region.size_bytes && range.size_bytes <= region.size_bytes - range.offset) {
     return {};
   }
-  return invalid(fmt::format("shared memory region '{}' holds {} bytes, not {} from byte {} on",
-                             range.region, region.size_bytes, range.size_bytes, range.offset));
+  return invalid_region(
+      fmt::format("shared memory region '{}' holds {} bytes, not {} from byte {} on", range.region,
+                  region.size_bytes, range.size_bytes, range.offset));
 }
 
 // `step(done)`: what one call moved, from byte `done` on.
@@ -85,7 +86,7 @@ Result<void> copy_all(const SharedRange& range, size_t size, Step&& step) {
     if (moved < 0 && errno == EINTR) continue;
     if (moved < 0) return fail(errno_error("copy shared memory", range.region, errno));
     if (moved == 0) {
-      return invalid(
+      return invalid_region(
           fmt::format("the object of shared memory region '{}' has become shorter", range.region));
     }
     done += static_cast<size_t>(moved);
@@ -107,7 +108,7 @@ Result<void> SharedRegion::write(const SharedRange& range, std::span<const std::
   struct stat now = {};
   const uint64_t end = offset + range.offset + bytes.size();
   if (::fstat(object.get(), &now) != 0 || static_cast<uint64_t>(now.st_size) < end) {
-    return invalid(  // writing would make it longer
+    return invalid_region(  // writing would make it longer
         fmt::format("the object of shared memory region '{}' has become shorter", range.region));
   }
   return copy_all(range, bytes.size(), [&](size_t done) {
@@ -127,10 +128,10 @@ Result<void> SharedMemory::check_local(const net::Peer& client) {
 Result<void> SharedMemory::add(const std::string& name, const std::string& key, uint64_t offset,
                                uint64_t size_bytes, const net::Peer& client) {
   SKERRY_TRY(check_local(client));
-  if (name.empty() || name.size() > kMaxNameBytes) {
-    return invalid(fmt::format("a region's name has 1 to {} bytes", kMaxNameBytes));
+  if (name.empty() || name.size() > kMaxRegionNameBytes) {
+    return invalid_region(fmt::format("a region's name has 1 to {} bytes", kMaxRegionNameBytes));
   }
-  if (size_bytes == 0) return invalid("'byte_size' must be 1 or more");
+  if (size_bytes == 0) return invalid_region("'byte_size' must be 1 or more");
   if (regions_.contains(name)) {
     return fail(
         Code::kAlreadyExists,
@@ -152,12 +153,12 @@ void SharedMemory::remove(std::string_view name) {
 Result<SharedRegionPtr> SharedMemory::find(std::string_view name) const {
   const auto found = regions_.find(name);
   if (found != regions_.end()) return found->second;
-  return invalid(fmt::format("shared memory region '{}' is not registered", name));
+  return invalid_region(fmt::format("shared memory region '{}' is not registered", name));
 }
 
 Result<std::shared_ptr<void>> SharedMemory::reserve(uint64_t bytes) {
   if (bytes > max_bytes_) {
-    return invalid(
+    return invalid_region(
         fmt::format("the inputs in shared memory have {} bytes, {} are allowed "
                     "(skerry-infer serve --max-body-mb)",
                     bytes, max_bytes_));
@@ -206,7 +207,7 @@ Result<void> write_outputs(const SharedTensors& shared, const AnswerForm& form,
     if (!shared.outputs[i]) continue;
     const SharedRange& range = *form.outputs[i].shared;
     if (outputs[i].bytes.size() > range.size_bytes) {
-      return invalid(
+      return invalid_region(
           fmt::format("output '{}' has {} bytes; its range of shared memory region "
                       "'{}' holds {}",
                       outputs[i].name, outputs[i].bytes.size(), range.region, range.size_bytes));

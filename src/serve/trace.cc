@@ -14,10 +14,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxModels = 1000;
+constexpr size_t kMaxTracedModels = 1000;
 constexpr size_t kMaxIdBytes = 128;  // of a caller's id in the log
 
-std::unexpected<Error> invalid(std::string_view name, std::string_view expected) {
+std::unexpected<Error> invalid_setting(std::string_view name, std::string_view expected) {
   return fail(Code::kInvalidArgument, fmt::format("'{}' must be {}", name, expected));
 }
 
@@ -36,7 +36,7 @@ std::optional<int64_t> number_of(const json& value) {
 Result<bool> level_of(const json& value) {
   const json levels = value.is_string() ? json::array({value}) : value;
   if (!levels.is_array() || levels.empty()) {
-    return invalid("trace_level", "a list of OFF or TIMESTAMPS");
+    return invalid_setting("trace_level", "a list of OFF or TIMESTAMPS");
   }
   bool timestamps = false;
   for (const json& level : levels) {
@@ -44,7 +44,7 @@ Result<bool> level_of(const json& value) {
       return fail(Code::kUnsupported, "tensors are not traced; trace_level takes TIMESTAMPS");
     }
     if (level != "OFF" && level != "TIMESTAMPS") {
-      return invalid("trace_level", "a list of OFF or TIMESTAMPS");
+      return invalid_setting("trace_level", "a list of OFF or TIMESTAMPS");
     }
     timestamps = timestamps || level == "TIMESTAMPS";
   }
@@ -65,7 +65,7 @@ json Trace::settings(std::string_view model) const {
 }
 
 Result<void> Trace::update(const std::string& model, const json& changes) {
-  if (!changes.is_object()) return invalid("the body", "a JSON object");
+  if (!changes.is_object()) return invalid_setting("the body", "a JSON object");
   const auto own = models_.find(model);
   Settings next = own == models_.end() ? all_ : own->second;
   const Settings usual = model.empty() ? Settings{} : all_;
@@ -77,11 +77,11 @@ Result<void> Trace::update(const std::string& model, const json& changes) {
       }
     } else if (name == "trace_rate") {
       const auto rate = value.is_null() ? static_cast<int64_t>(usual.rate) : number_of(value);
-      if (!rate || *rate < 1) return invalid(name, "a number of 1 or more");
+      if (!rate || *rate < 1) return invalid_setting(name, "a number of 1 or more");
       next.rate = static_cast<uint64_t>(*rate);
     } else if (name == "trace_count") {
       const auto count = value.is_null() ? -1 : number_of(value);
-      if (!count || *count < -1) return invalid(name, "a number, or -1 for no end");
+      if (!count || *count < -1) return invalid_setting(name, "a number, or -1 for no end");
       next.left = *count < 0 ? std::nullopt : std::optional(static_cast<uint64_t>(*count));
     } else if (!value.is_null() && value != "" && value != "0" && value != 0) {
       return fail(Code::kUnsupported,
@@ -89,7 +89,7 @@ Result<void> Trace::update(const std::string& model, const json& changes) {
     }
   }
   next.seen = 0;
-  if (!model.empty() && own == models_.end() && models_.size() == kMaxModels) {
+  if (!model.empty() && own == models_.end() && models_.size() == kMaxTracedModels) {
     return fail(Code::kResourceExhausted, "too many models have trace settings of their own");
   }
   (model.empty() ? all_ : models_[model]) = next;

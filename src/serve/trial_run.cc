@@ -124,9 +124,10 @@ Result<tensor::Tensor> make_input(const TensorSpec& spec, const WarmupInput& giv
   return input;
 }
 
-class Trial {
+class TrialSearch {
  public:
-  Trial(ServedModel& served, const formats::ModelPackage& package, const std::stop_token& stop)
+  TrialSearch(ServedModel& served, const formats::ModelPackage& package,
+              const std::stop_token& stop)
       : served_(served), package_(package), stop_(stop) {}
 
   // The first error where nothing works.
@@ -232,7 +233,7 @@ std::string advice(const TensorSpec* spec) {
 
 Result<void> try_out(ServedModel& served, const formats::ModelPackage& package,
                      const std::stop_token& stop) {
-  Trial trial(served, package, stop);
+  TrialSearch trial(served, package, stop);
   auto tried = trial.search();
   if (tried || trial.is_final()) return tried;
   if (stop.stop_requested()) return fail(Code::kCancelled, "the trial run was stopped");

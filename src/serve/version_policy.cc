@@ -15,7 +15,7 @@ constexpr int64_t kMaxKept = 16;
 constexpr size_t kMaxLabels = 16;
 constexpr size_t kMaxLabelBytes = 64;
 
-std::unexpected<Error> invalid(std::string message) {
+std::unexpected<Error> invalid_policy(std::string message) {
   return fail(Code::kInvalidArgument, std::move(message));
 }
 
@@ -35,7 +35,7 @@ Result<int64_t> number(const json& changes, const char* name, int64_t usual, int
     const auto value = found->get<int64_t>();
     if (value >= least && value <= most) return value;
   }
-  return invalid(fmt::format("'{}' must be {} to {}", name, least, most));
+  return invalid_policy(fmt::format("'{}' must be {} to {}", name, least, most));
 }
 
 Result<void> change_label(VersionPolicy& policy, const std::string& label, const json& version,
@@ -45,17 +45,17 @@ Result<void> change_label(VersionPolicy& policy, const std::string& label, const
     return {};
   }
   if (!is_label(label) || std::ranges::count(versions, label) > 0) {
-    return invalid(
+    return invalid_policy(
         fmt::format("'{}' cannot be a label: it must be of letters, digits, - and _, "
                     "and no version",
                     label));
   }
   if (!version.is_string() ||
       std::ranges::count(versions, version.get_ref<const std::string&>()) == 0) {
-    return invalid(fmt::format("label '{}' must be of a version that is served", label));
+    return invalid_policy(fmt::format("label '{}' must be of a version that is served", label));
   }
   policy.labels[label] = version.get<std::string>();
-  if (policy.labels.size() > kMaxLabels) return invalid("a model has too many labels");
+  if (policy.labels.size() > kMaxLabels) return invalid_policy("a model has too many labels");
   return {};
 }
 
@@ -73,17 +73,18 @@ bool VersionPolicy::keeps(std::string_view version, bool is_recent) const {
 
 Result<VersionPolicy> changed_policy(VersionPolicy policy, const json& changes,
                                      std::span<const std::string> versions) {
-  if (!changes.is_object()) return invalid("the body is not a JSON object");
+  if (!changes.is_object()) return invalid_policy("the body is not a JSON object");
   for (const auto& [name, value] : changes.items()) {
     if (name != "keep" && name != "labels" && name != "canary_percent") {
-      return invalid(fmt::format("'{}' is no part of a policy", name));
+      return invalid_policy(fmt::format("'{}' is no part of a policy", name));
     }
   }
   SKERRY_ASSIGN(policy.keep, number(changes, "keep", policy.keep, 1, kMaxKept));
   SKERRY_ASSIGN(policy.canary_percent,
                 number(changes, "canary_percent", policy.canary_percent, 0, 100));
   const json labels = changes.value("labels", json::object());
-  if (!labels.is_object()) return invalid("'labels' must be an object of labels and versions");
+  if (!labels.is_object())
+    return invalid_policy("'labels' must be an object of labels and versions");
   for (const auto& [label, version] : labels.items()) {
     SKERRY_TRY(change_label(policy, label, version, versions));
   }

@@ -15,11 +15,11 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kModule = "streams";
+constexpr std::string_view kServerModule = "streams";
 constexpr int64_t kConnectTimeoutMs = 10'000;
 constexpr size_t kMaxConnectBytes = 16 << 10;  // nobody has said yet who they are
 constexpr size_t kMaxCallsAtOnce = 64;         // of one connection; then it is read no further
-constexpr size_t kPieceBytes = 64 << 10;
+constexpr size_t kReceiveBytes = 64 << 10;
 constexpr size_t kPrefixBytes = 512;  // of a frame that is too large: enough for its id
 
 struct Frame {
@@ -95,7 +95,7 @@ class Server::Connection {
     std::string& payload = frame.payload;
     while (left > 0) {
       const size_t begin = payload.size();
-      const size_t wanted = static_cast<size_t>(std::min<int64_t>(left, kPieceBytes));
+      const size_t wanted = static_cast<size_t>(std::min<int64_t>(left, kReceiveBytes));
       payload.resize(begin + wanted);
       SKERRY_CO_TRY(co_await read_exactly(payload.data() + begin, wanted));
       if (frame.is_too_large) payload.resize(std::min(payload.size(), kPrefixBytes));
@@ -279,7 +279,7 @@ io::Task<void> Server::serve(std::unique_ptr<net::Stream> stream, bool is_truste
   const auto ended = co_await connection.run();
   if (!ended && ended.error().code() != Code::kCancelled) {
     static log::Limit refusals;
-    refusals.write(log::Level::kInfo, kModule, "connection ended",
+    refusals.write(log::Level::kInfo, kServerModule, "connection ended",
                    {{"reason", ended.error().message()}});
   }
 }

@@ -11,7 +11,7 @@
 namespace skerry::streams {
 namespace {
 
-constexpr std::string_view kModule = "streams";
+constexpr std::string_view kServiceModule = "streams";
 constexpr size_t kMostReadBytes = 16 << 20;  // where so many are needed for the least number
 constexpr size_t kMaxReadBytes = 1 << 20;    // of one answer, unless its first message is larger
 constexpr int64_t kExpireEverySyncs = 10;
@@ -200,7 +200,7 @@ io::Task<void> StreamService::keep_house() {
       return {};
     });
     if (kept) continue;
-    complaints.write(log::Level::kError, kModule, "streams are not synced",
+    complaints.write(log::Level::kError, kServiceModule, "streams are not synced",
                      {{"error", kept.error().message()}});
   }
 }

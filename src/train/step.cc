@@ -16,8 +16,8 @@
 namespace skerry::train {
 namespace {
 
-constexpr size_t kMean = 3;
-constexpr size_t kVariance = 4;
+constexpr size_t kMeanInput = 3;
+constexpr size_t kVarianceInput = 4;
 
 bool is_bias(const Node& node, size_t index) {
   const Value* value = node.input(index);
@@ -78,7 +78,7 @@ std::vector<Value*> statistics_inputs(const Graph& graph) {
   std::vector<Value*> found;
   for (const auto& node : graph.nodes()) {
     if (node->op() != "BatchNormalization" || node->input(1)->constant() != nullptr) continue;
-    for (const size_t index : {kMean, kVariance}) {
+    for (const size_t index : {kMeanInput, kVarianceInput}) {
       Value* value = node->input(index);
       if (value->constant() != nullptr && value->uses().size() == 1) found.push_back(value);
     }

@@ -243,7 +243,7 @@ Result<json> list_changes(ApiContext& context, const ListAudit& request) {
   return answer;
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kAccessRoutes[] = {
     admin_only(operation<create_key>("skerry", "CreateAccessKey", "POST", "/skerry/v1/accessKeys")),
     admin_only(operation<list_keys>("skerry", "ListAccessKeys", "GET", "/skerry/v1/accessKeys")),
     admin_only(operation<update_key>("skerry", "UpdateAccessKey", "PATCH",
@@ -266,7 +266,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> access_routes() {
-  return kRoutes;
+  return kAccessRoutes;
 }
 
 }  // namespace skerry::fleet::aws

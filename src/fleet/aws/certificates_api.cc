@@ -285,7 +285,7 @@ Result<json> describe_endpoint(ApiContext& context, const DescribeEndpoint& requ
   return json{{"endpointAddress", address}};
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kCertificateRoutes[] = {
     admin_only(
         operation<create_from_csr>("iot", "CreateCertificateFromCsr", "POST", "/certificates")),
     operation<list_certificates>("iot", "ListCertificates", "GET", "/certificates"),
@@ -308,7 +308,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> certificate_routes() {
-  return kRoutes;
+  return kCertificateRoutes;
 }
 
 }  // namespace skerry::fleet::aws

@@ -279,7 +279,7 @@ Result<json> delete_component(ApiContext& context, const VersionRequest& request
   return json::object();
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kComponentRoutes[] = {
     operation<create_component_version>("greengrass", "CreateComponentVersion", "POST",
                                         "/greengrass/v2/createComponentVersion", 201),
     operation<list_components>("greengrass", "ListComponents", "GET", "/greengrass/v2/components"),
@@ -296,7 +296,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> component_routes() {
-  return kRoutes;
+  return kComponentRoutes;
 }
 
 }  // namespace skerry::fleet::aws

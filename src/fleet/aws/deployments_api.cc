@@ -147,7 +147,7 @@ Result<json> delete_deployment(ApiContext& context, const DeploymentRequest& req
   return json::object();
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kDeploymentRoutes[] = {
     operation<create_deployment>("greengrass", "CreateDeployment", "POST",
                                  "/greengrass/v2/deployments", 201),
     operation<list_deployments>("greengrass", "ListDeployments", "GET",
@@ -163,7 +163,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> deployment_routes() {
-  return kRoutes;
+  return kDeploymentRoutes;
 }
 
 }  // namespace skerry::fleet::aws

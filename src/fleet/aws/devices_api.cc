@@ -311,7 +311,7 @@ Result<json> get_device_state(ApiContext& context, const DeviceRequest& request)
   return state_of(context, request.thing);
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kDeviceRoutes[] = {
     operation<list_device_states>("skerry", "ListDeviceStates", "GET", "/skerry/v1/deviceStates"),
     operation<get_device_state>("skerry", "GetDeviceState", "GET",
                                 "/skerry/v1/deviceStates/{coreDeviceThingName}"),
@@ -336,7 +336,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> device_routes() {
-  return kRoutes;
+  return kDeviceRoutes;
 }
 
 }  // namespace skerry::fleet::aws

@@ -261,7 +261,7 @@ Result<json> list_members(ApiContext& context, const ListMembers& request) {
   return answer;
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kGroupRoutes[] = {
     operation<add_to_group>("iot", "AddThingToThingGroup", "PUT",
                             "/thing-groups/addThingToThingGroup"),
     operation<remove_from_group>("iot", "RemoveThingFromThingGroup", "PUT",
@@ -278,7 +278,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> group_routes() {
-  return kRoutes;
+  return kGroupRoutes;
 }
 
 }  // namespace skerry::fleet::aws

@@ -328,7 +328,7 @@ Result<json> delete_job(ApiContext& context, const DeleteJob& request) {
   return json::object();
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kJobRoutes[] = {
     operation<list_of_job>("iot", "ListJobExecutionsForJob", "GET", "/jobs/{jobId}/things"),
     operation<list_of_thing>("iot", "ListJobExecutionsForThing", "GET", "/things/{thingName}/jobs"),
     operation<describe_execution>("iot", "DescribeJobExecution", "GET",
@@ -347,7 +347,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> job_routes() {
-  return kRoutes;
+  return kJobRoutes;
 }
 
 }  // namespace skerry::fleet::aws

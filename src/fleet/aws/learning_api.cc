@@ -19,11 +19,11 @@ using learning::Training;
 using nlohmann::json;
 
 constexpr size_t kMostRanges = 100'000;
-constexpr Shape kLine{.min = 1, .max = 256};
-constexpr Shape kCount{.type = Type::kLong, .min = 0};
-constexpr Shape kRange{.type = Type::kList, .min = 2, .max = 2, .element = &kCount};
+constexpr Shape kLearningLine{.min = 1, .max = 256};
+constexpr Shape kLearningCount{.type = Type::kLong, .min = 0};
+constexpr Shape kRange{.type = Type::kList, .min = 2, .max = 2, .element = &kLearningCount};
 constexpr Shape kLayout{.type = Type::kList, .min = 1, .max = kMostRanges, .element = &kRange};
-constexpr Shape kDocument{.type = Type::kMap, .max = 1000, .key = &kText};
+constexpr Shape kLearningDocument{.type = Type::kMap, .max = 1000, .key = &kText};
 
 struct StartTraining {
   std::string component, from_version, version, model_sha256, group, data, client_token;
@@ -32,16 +32,16 @@ struct StartTraining {
   static std::span<const Field> fields() {
     using F = Fields<StartTraining>;
     static constexpr Field kFields[] = {
-        F::body<&StartTraining::component>("component", kLine, true),
-        F::body<&StartTraining::from_version>("fromVersion", kLine, true),
-        F::body<&StartTraining::version>("version", kLine, true),
-        F::body<&StartTraining::model_sha256>("modelSha256", kLine, true),
+        F::body<&StartTraining::component>("component", kLearningLine, true),
+        F::body<&StartTraining::from_version>("fromVersion", kLearningLine, true),
+        F::body<&StartTraining::version>("version", kLearningLine, true),
+        F::body<&StartTraining::model_sha256>("modelSha256", kLearningLine, true),
         F::body<&StartTraining::layout>("layout", kLayout, true),
-        F::body<&StartTraining::group>("thingGroupName", kLine, true),
-        F::body<&StartTraining::data>("data", kLine, true),
-        F::body<&StartTraining::plan>("plan", kDocument, true),
-        F::body<&StartTraining::rollout>("rollout", kDocument),
-        F::body<&StartTraining::rollout_group>("rolloutGroupName", kLine),
+        F::body<&StartTraining::group>("thingGroupName", kLearningLine, true),
+        F::body<&StartTraining::data>("data", kLearningLine, true),
+        F::body<&StartTraining::plan>("plan", kLearningDocument, true),
+        F::body<&StartTraining::rollout>("rollout", kLearningDocument),
+        F::body<&StartTraining::rollout_group>("rolloutGroupName", kLearningLine),
         F::body<&StartTraining::client_token>("clientToken", kClientToken)};
     return kFields;
   }
@@ -215,7 +215,7 @@ Result<json> list(ApiContext& context, const ListTrainings& request) {
   return answer;
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kLearningRoutes[] = {
     operation<start>("skerry", "StartTraining", "POST", "/skerry/v1/trainings"),
     operation<list>("skerry", "ListTrainings", "GET", "/skerry/v1/trainings"),
     operation<describe>("skerry", "DescribeTraining", "GET", "/skerry/v1/trainings/{trainingId}"),
@@ -225,7 +225,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> learning_routes() {
-  return kRoutes;
+  return kLearningRoutes;
 }
 
 }  // namespace skerry::fleet::aws

@@ -9,8 +9,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kHourMs = 3'600'000;
-constexpr Shape kHours{.type = Type::kInteger, .min = 1, .max = 24 * 730};
+constexpr int64_t kMetricHourMs = 3'600'000;
+constexpr Shape kMetricHours{.type = Type::kInteger, .min = 1, .max = 24 * 730};
 constexpr int64_t kMostPoints = 3'000;  // of an answer and a device
 constexpr size_t kMostThings = 1'000;
 
@@ -22,7 +22,7 @@ struct GetDeviceMetrics {
     static constexpr Field kFields[] = {F::query<&GetDeviceMetrics::thing>("thing", kText),
                                         F::query<&GetDeviceMetrics::group>("group", kText),
                                         F::query<&GetDeviceMetrics::per>("per", kText),
-                                        F::query<&GetDeviceMetrics::hours>("hours", kHours)};
+                                        F::query<&GetDeviceMetrics::hours>("hours", kMetricHours)};
     return kFields;
   }
 };
@@ -52,7 +52,7 @@ Result<json> device_metrics(ApiContext& context, const GetDeviceMetrics& request
     return fail(Code::kInvalidArgument, "per must be minute, hour or day");
   }
   SKERRY_ASSIGN(const auto things, things_of(context, request));
-  const int64_t length_ms = request.hours.value_or(24) * kHourMs;
+  const int64_t length_ms = request.hours.value_or(24) * kMetricHourMs;
   if (length_ms / level->length_ms * static_cast<int64_t>(things.size()) >
       kMostPoints * static_cast<int64_t>(things.size() > 1 ? 10 : 1)) {
     return fail(Code::kInvalidArgument,
@@ -61,18 +61,18 @@ Result<json> device_metrics(ApiContext& context, const GetDeviceMetrics& request
   }
   const int64_t now_ms = context.env.clock.wall_ms();
   SKERRY_ASSIGN(const auto history, metric_history(context.store, things, *level,
-                                                   now_ms - length_ms, now_ms + kHourMs));
+                                                   now_ms - length_ms, now_ms + kMetricHourMs));
   return json{{"series", formats::describe(history)}};
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kMetricRoutes[] = {
     operation<device_metrics>("skerry", "GetDeviceMetrics", "GET", "/skerry/v1/deviceMetrics"),
 };
 
 }  // namespace
 
 std::span<const Route> metric_routes() {
-  return kRoutes;
+  return kMetricRoutes;
 }
 
 }  // namespace skerry::fleet::aws

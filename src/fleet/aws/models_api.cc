@@ -356,7 +356,7 @@ Result<json> device_models(ApiContext& context, const DeviceModels& request) {
   return answer;
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kModelRoutes[] = {
     operation<put_model>("skerry", "PutModel", "PUT",
                          "/skerry/v1/models/{component}/versions/{version}"),
     operation<list_all_models>("skerry", "ListModels", "GET", "/skerry/v1/models"),
@@ -377,7 +377,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> model_routes() {
-  return kRoutes;
+  return kModelRoutes;
 }
 
 }  // namespace skerry::fleet::aws

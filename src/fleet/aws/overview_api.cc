@@ -122,7 +122,7 @@ Result<json> component_use(ApiContext& context, const ComponentUse& request) {
   return answer;
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kOverviewRoutes[] = {
     operation<overview>("skerry", "GetOverview", "GET", "/skerry/v1/overview"),
     operation<search_devices>("skerry", "SearchDevices", "GET", "/skerry/v1/devices"),
     operation<component_use>("skerry", "GetComponentUse", "GET",
@@ -132,7 +132,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> overview_routes() {
-  return kRoutes;
+  return kOverviewRoutes;
 }
 
 }  // namespace skerry::fleet::aws

@@ -313,7 +313,7 @@ Result<json> approve(ApiContext& context, const ApproveRequest& request) {
 }
 
 constexpr std::string_view kService = "skerry";
-constexpr Route kRoutes[] = {
+constexpr Route kRolloutRoutes[] = {
     operation<start_rollout>(kService, "StartRollout", "POST", "/skerry/v1/rollouts", 201),
     operation<list_all>(kService, "ListRollouts", "GET", "/skerry/v1/rollouts"),
     question(operation<plan_rollout>(kService, "PlanRollout", "POST", "/skerry/v1/rollouts/plan")),
@@ -335,7 +335,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> rollout_routes() {
-  return kRoutes;
+  return kRolloutRoutes;
 }
 
 }  // namespace skerry::fleet::aws

@@ -67,19 +67,19 @@ net::HttpResponse exception_response(std::string_view service, const Error& erro
 }
 
 net::HttpResponse refusal_response(Protocol protocol, const net::SigV4Refusal& refusal) {
-  using Kind = net::SigV4Refusal::Kind;
+  using enum net::SigV4Refusal::Kind;
   switch (refusal.kind) {
-    case Kind::kUnsigned:
+    case kUnsigned:
       return protocol_error(protocol, 403, "MissingAuthenticationTokenException", refusal.message);
-    case Kind::kMalformed:
-    case Kind::kUnsupported:
+    case kMalformed:
+    case kUnsupported:
       return protocol_error(protocol, 403, "IncompleteSignatureException", refusal.message);
-    case Kind::kUnknownKey:
+    case kUnknownKey:
       return protocol_error(protocol, 403, "UnrecognizedClientException", refusal.message);
-    case Kind::kExpired:
-    case Kind::kSkewed:
-    case Kind::kNotSigned:
-    case Kind::kMismatch:
+    case kExpired:
+    case kSkewed:
+    case kNotSigned:
+    case kMismatch:
       break;
   }
   return protocol_error(protocol, 403, "InvalidSignatureException", refusal.message);

@@ -229,21 +229,21 @@ net::HttpResponse s3_error(const Error& error) {
 }
 
 net::HttpResponse s3_error(const net::SigV4Refusal& refusal) {
-  using Kind = net::SigV4Refusal::Kind;
+  using enum net::SigV4Refusal::Kind;
   switch (refusal.kind) {
-    case Kind::kUnknownKey:
+    case kUnknownKey:
       return s3_error(403, "InvalidAccessKeyId", refusal.message);
-    case Kind::kMismatch:
+    case kMismatch:
       return s3_error(403, "SignatureDoesNotMatch", refusal.message);
-    case Kind::kMalformed:
+    case kMalformed:
       return s3_error(400, "AuthorizationHeaderMalformed", refusal.message);
-    case Kind::kUnsupported:
+    case kUnsupported:
       return s3_error(501, "NotImplemented", refusal.message);
-    case Kind::kSkewed:
+    case kSkewed:
       return s3_error(403, "RequestTimeTooSkewed", refusal.message);
-    case Kind::kUnsigned:
-    case Kind::kNotSigned:
-    case Kind::kExpired:
+    case kUnsigned:
+    case kNotSigned:
+    case kExpired:
       break;
   }
   return s3_error(403, "AccessDenied", refusal.message);

@@ -71,7 +71,7 @@ Result<json> remove(ApiContext& context, const ShadowRequest& request) {
                 delete_shadow(context.store, request.key(), "", context.env.clock.wall_ms()));
 }
 
-Result<json> list(ApiContext& context, const ListNamedShadows& request) {
+Result<json> list_names(ApiContext& context, const ListNamedShadows& request) {
   SKERRY_ASSIGN(const Page page, page_of(context, request));
   SKERRY_TRY(context.store.find_thing(request.thing));
   SKERRY_ASSIGN(const auto names, list_named_shadows(context.store, request.thing, page));
@@ -80,19 +80,19 @@ Result<json> list(ApiContext& context, const ListNamedShadows& request) {
   return listed;
 }
 
-constexpr std::string_view kShadow = "/things/{thingName}/shadow";
-constexpr Route kRoutes[] = {
-    operation<get>("iotdata", "GetThingShadow", "GET", kShadow),
-    operation<update>("iotdata", "UpdateThingShadow", "POST", kShadow),
-    operation<remove>("iotdata", "DeleteThingShadow", "DELETE", kShadow),
-    operation<list>("iotdata", "ListNamedShadowsForThing", "GET",
-                    "/api/things/shadow/ListNamedShadowsForThing/{thingName}"),
+constexpr std::string_view kClassicShadow = "/things/{thingName}/shadow";
+constexpr Route kShadowRoutes[] = {
+    operation<get>("iotdata", "GetThingShadow", "GET", kClassicShadow),
+    operation<update>("iotdata", "UpdateThingShadow", "POST", kClassicShadow),
+    operation<remove>("iotdata", "DeleteThingShadow", "DELETE", kClassicShadow),
+    operation<list_names>("iotdata", "ListNamedShadowsForThing", "GET",
+                          "/api/things/shadow/ListNamedShadowsForThing/{thingName}"),
 };
 
 }  // namespace
 
 std::span<const Route> shadow_routes() {
-  return kRoutes;
+  return kShadowRoutes;
 }
 
 }  // namespace skerry::fleet::aws

@@ -115,14 +115,15 @@ Result<formats::Arn> own_arn(const ApiContext& context, const std::string& text,
 }
 
 Result<Tagged> tagged_in_greengrass(ApiContext& context, const std::string& text) {
-  constexpr std::string_view kDeployments = "deployments:";
-  constexpr std::string_view kDevices = "coreDevices:";
+  constexpr std::string_view kDeploymentPrefix = "deployments:";
+  constexpr std::string_view kDevicePrefix = "coreDevices:";
   SKERRY_ASSIGN(auto arn, own_arn(context, text, "greengrass"));
-  if (arn.resource.starts_with(kDeployments)) {
-    return tagged_deployment(context.store, DeploymentId(arn.resource.substr(kDeployments.size())));
+  if (arn.resource.starts_with(kDeploymentPrefix)) {
+    return tagged_deployment(context.store,
+                             DeploymentId(arn.resource.substr(kDeploymentPrefix.size())));
   }
-  if (arn.resource.starts_with(kDevices)) {
-    return tagged_device(context.store, ThingName(arn.resource.substr(kDevices.size())));
+  if (arn.resource.starts_with(kDevicePrefix)) {
+    return tagged_device(context.store, ThingName(arn.resource.substr(kDevicePrefix.size())));
   }
   return tagged_component(context.store, text);
 }
@@ -195,7 +196,7 @@ Result<json> untag_iot_resource(ApiContext& context, const UntagIotResource& req
   return remove(std::move(resource), request.keys);
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kTagRoutes[] = {
     operation<list_tags>("greengrass", "ListTagsForResource", "GET", "/tags/{resourceArn}"),
     operation<tag_resource>("greengrass", "TagResource", "POST", "/tags/{resourceArn}"),
     operation<untag_resource>("greengrass", "UntagResource", "DELETE", "/tags/{resourceArn}"),
@@ -207,7 +208,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> tag_routes() {
-  return kRoutes;
+  return kTagRoutes;
 }
 
 }  // namespace skerry::fleet::aws

@@ -202,7 +202,7 @@ Result<json> list_groups_of_thing(ApiContext& context, const ListGroupsOfThing& 
   return answer;
 }
 
-constexpr Route kRoutes[] = {
+constexpr Route kThingRoutes[] = {
     admin_only(operation<create_thing>("iot", "CreateThing", "POST", "/things/{thingName}")),
     operation<describe_thing>("iot", "DescribeThing", "GET", "/things/{thingName}"),
     admin_only(operation<update_thing>("iot", "UpdateThing", "PATCH", "/things/{thingName}")),
@@ -215,7 +215,7 @@ constexpr Route kRoutes[] = {
 }  // namespace
 
 std::span<const Route> thing_routes() {
-  return kRoutes;
+  return kThingRoutes;
 }
 
 }  // namespace skerry::fleet::aws

@@ -3,7 +3,7 @@
 
 namespace skerry::fleet {
 namespace {
-constexpr int64_t kLookMs = 1000;
+constexpr int64_t kEventsLookMs = 1000;
 constexpr int kQuietLooks = 15;
 }  // namespace
 
@@ -15,7 +15,7 @@ class ConsoleEvents::Stream : public net::BodySource {
   io::Task<Result<std::string>> next() override {
     if (!std::exchange(greeted_, true)) co_return std::string("retry: 2000\n\n");
     for (int look = 0; look < kQuietLooks && seen_ == *counts_; ++look) {
-      co_await io::sleep(loop_, kLookMs);
+      co_await io::sleep(loop_, kEventsLookMs);
     }
     if (!co_await may_hear_()) co_return std::string();
     if (seen_ == *counts_) co_return std::string(": still here\n\n");

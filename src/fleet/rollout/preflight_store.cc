@@ -31,9 +31,9 @@ Result<std::vector<Targeted>> other_targets(Store& store, const formats::ArnScop
                                             const std::string& own, const std::string& name,
                                             const std::string& target_arn, const ThingName& after,
                                             const ThingName& upto) {
-  using Kind = formats::Target::Kind;
-  const std::string of_groups = formats::target_arn(scope, {Kind::kThingGroup, ""});
-  const std::string of_things = formats::target_arn(scope, {Kind::kThing, ""});
+  using TargetKind = formats::Target::Kind;
+  const std::string of_groups = formats::target_arn(scope, {TargetKind::kThingGroup, ""});
+  const std::string of_things = formats::target_arn(scope, {TargetKind::kThing, ""});
   const auto read = [](const Row& row) { return Targeted{row.text("thing"), row.text("arn")}; };
   SKERRY_ASSIGN(auto found,
                 store.database().select(

@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-const std::string kColumns =
+const std::string kRolloutColumns =
     "id, job_id, target_arn, group_name, plan, state, is_over, findings, previous, rollback_id, "
     "rollback_job_id, release_bytes, asked_to, back_to, created_ms, updated_ms";
 const std::string kExecutionColumns =
@@ -147,7 +147,7 @@ std::string devices_of(Cohort cohort) {
 
 Result<void> insert_rollout(Store& store, const Record& record) {
   SKERRY_TRY(store.database().execute(
-      "INSERT INTO rollouts (" + kColumns +
+      "INSERT INTO rollouts (" + kRolloutColumns +
           ") VALUES (:id, :job, :target, :group_name, :plan, '{}', 0, '[]', :previous, '', '', "
           ":bytes, -1, '', :created, 0)",
       record.id.str(), record.job_id.str(), record.target_arn, record.group,
@@ -169,9 +169,9 @@ Result<void> save_rollout(Store& store, const Record& record) {
 }
 
 Result<std::optional<Record>> rollout_of(Store& store, const DeploymentId& id) {
-  SKERRY_ASSIGN(auto rows,
-                store.database().select("SELECT " + kColumns + " FROM rollouts WHERE id = :id",
-                                        read_record, id.str()));
+  SKERRY_ASSIGN(auto rows, store.database().select(
+                               "SELECT " + kRolloutColumns + " FROM rollouts WHERE id = :id",
+                               read_record, id.str()));
   SKERRY_ASSIGN(auto records, unwrapped(std::move(rows)));
   if (records.empty()) return std::optional<Record>();
   return std::optional<Record>(std::move(records.front()));
@@ -204,7 +204,7 @@ Result<Slice<Record>> list_rollouts(Store& store, const std::string& target_arn,
   SKERRY_ASSIGN(
       auto rows,
       store.database().select(
-          "SELECT " + kColumns +
+          "SELECT " + kRolloutColumns +
               " FROM rollouts WHERE (:any = '' OR target_arn = :arn) AND (created_ms < "
               ":before OR (created_ms = :same AND id > :after)) ORDER BY created_ms DESC, "
               "id LIMIT :limit",

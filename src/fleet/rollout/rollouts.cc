@@ -18,7 +18,7 @@ using nlohmann::json;
 
 constexpr size_t kMostUnproven = 32;
 
-void tell(Store& store, const std::vector<ThingName>& things) {
+void tell_things(Store& store, const std::vector<ThingName>& things) {
   auto& told = store.effects().jobs;
   told.insert(told.end(), things.begin(), things.end());
 }
@@ -216,7 +216,7 @@ Result<bool> on_joined(Store& store, const Deployment& latest, const ThingName& 
   if (!previous && previous.error().code() == Code::kNotFound) return true;
   if (!previous) return fail(std::move(previous.error()));
   SKERRY_TRY(store.queue_execution(previous->job_id, thing, now_ms));
-  tell(store, {thing});
+  tell_things(store, {thing});
   return true;
 }
 

@@ -94,15 +94,15 @@ Result<void> cross_entropy(Evaluation& run) {
   return store_loss(run, log_probabilities);
 }
 
-constexpr const char* kAttributes = "ignore_index:int reduction:string=mean";
+constexpr const char* kLossAttributes = "ignore_index:int reduction:string=mean";
 
 }  // namespace
 
 std::span<const OperatorRow> loss_rows() {
   static const OperatorRow kRows[] = {
-      {"NegativeLogLikelihoodLoss", "input:f target:i weight? -> loss", kAttributes, infer_loss,
+      {"NegativeLogLikelihoodLoss", "input:f target:i weight? -> loss", kLossAttributes, infer_loss,
        negative_log_likelihood},
-      {"SoftmaxCrossEntropyLoss", "scores:f labels:i weights? -> output log_prob?", kAttributes,
+      {"SoftmaxCrossEntropyLoss", "scores:f labels:i weights? -> output log_prob?", kLossAttributes,
        infer_loss, cross_entropy},
   };
   return kRows;

@@ -158,7 +158,7 @@ Result<void> extract(Evaluation& run) {
 // --- Encoders -----------------------------------------------------------------------------------
 
 // Keys or values of a LabelEncoder, in whichever of its lists they stand.
-struct Labels {
+struct LabelList {
   std::vector<std::string> strings;
   std::vector<double> numbers;
   DataType type = DataType::kInt64;
@@ -166,8 +166,8 @@ struct Labels {
   size_t size() const { return type == DataType::kBytes ? strings.size() : numbers.size(); }
 };
 
-Labels labels_of(const Node& node, const std::string& prefix) {
-  Labels labels;
+LabelList labels_of(const Node& node, const std::string& prefix) {
+  LabelList labels;
   if (const auto strings = node.strings_of(prefix + "_strings"); !strings.empty()) {
     return {.strings = strings, .type = DataType::kBytes, .present = true};
   }
@@ -181,8 +181,8 @@ Labels labels_of(const Node& node, const std::string& prefix) {
 }
 
 Result<void> infer_label_encoder(Inference& inference) {
-  const Labels keys = labels_of(inference.node(), "keys");
-  const Labels values = labels_of(inference.node(), "values");
+  const LabelList keys = labels_of(inference.node(), "keys");
+  const LabelList values = labels_of(inference.node(), "values");
   if (!keys.present || keys.size() != values.size()) {
     return inference.refuse("{} keys and {} values", keys.size(), values.size());
   }
@@ -191,8 +191,8 @@ Result<void> infer_label_encoder(Inference& inference) {
 }
 
 Result<void> label_encoder(Evaluation& run) {
-  const Labels keys = labels_of(run.node(), "keys");
-  const Labels values = labels_of(run.node(), "values");
+  const LabelList keys = labels_of(run.node(), "keys");
+  const LabelList values = labels_of(run.node(), "values");
   const bool texts = run.in(0).type == DataType::kBytes;
   if (texts != (keys.type == DataType::kBytes)) return run.refuse("its keys are of another type");
   const auto numbers = texts ? std::vector<double>() : run.in(0).to_doubles();

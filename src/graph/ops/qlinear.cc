@@ -109,7 +109,7 @@ Result<void> qlinear_mul(Evaluation& run) {
 
 // --- A [m, k], B [k, n] or turned, C? [n] --------------------------------------------------------
 
-Result<void> infer_gemm(Inference& inference) {
+Result<void> infer_qgemm(Inference& inference) {
   SKERRY_TRY(check_pair(inference, 1));
   SKERRY_TRY(check_narrow(inference));
   if (!inference.has(7) || !inference.has(8)) {
@@ -214,7 +214,7 @@ Result<void> sigmoid(Evaluation& run) {
   return by_table(run, []<class T>(T x) { return T{1} / (T{1} + std::exp(-x)); });
 }
 
-Result<void> leaky_relu(Evaluation& run) {
+Result<void> quantised_leaky_relu(Evaluation& run) {
   const float alpha = run.node().float_of("alpha");
   return by_table(run, [alpha]<class T>(T x) { return x < 0 ? static_cast<T>(alpha) * x : x; });
 }
@@ -290,7 +290,7 @@ void store_average(Evaluation& run, size_t at, int64_t sum, int64_t seen, int64_
   store_quantised(run.out(0), at, real / scale_at(run, 3), zero_at(run, 4));
 }
 
-Result<void> average_pool(Evaluation& run) {
+Result<void> quantised_average_pool(Evaluation& run) {
   const Array& x = run.in(0);
   const Array& out = run.out(0);
   const std::span<const int64_t> space = std::span(x.shape).subspan(2);
@@ -333,18 +333,18 @@ std::span<const OperatorRow> qlinear_rows() {
   static const OperatorRow kRows[] = {
       {"QGemm",
        "A a_scale:f a_zero_point B b_scale:f b_zero_point C?:i y_scale?:f y_zero_point? -> Y",
-       "alpha:float=1 transA:int=0 transB:int=0 rounding:string=even", infer_gemm, qgemm,
+       "alpha:float=1 transA:int=0 transB:int=0 rounding:string=even", infer_qgemm, qgemm,
        gemm_macs},
       {"QLinearAdd", kBinary, kRounding, infer_binary, qlinear_add},
       {"QLinearMul", kBinary, kRounding, infer_binary, qlinear_mul},
       {"QLinearAveragePool", kUnary,
        "auto_pad:string=NOTSET ceil_mode:int=0 channels_last:int=0 count_include_pad:int=0 "
        "kernel_shape:ints! pads:ints strides:ints rounding:string=even",
-       infer_average, average_pool},
+       infer_average, quantised_average_pool},
       {"QLinearGlobalAveragePool", kUnary, "channels_last:int=0 rounding:string=even",
-       infer_average, average_pool},
+       infer_average, quantised_average_pool},
       {"QLinearLeakyRelu", kUnary, "alpha:float=0.01 rounding:string=even", infer_unary,
-       leaky_relu},
+       quantised_leaky_relu},
       {"QLinearSigmoid", kUnary, kRounding, infer_unary, sigmoid},
       {"QLinearSoftmax", kUnary, "axis:int=-1 opset:int! rounding:string=even", infer_unary,
        softmax},

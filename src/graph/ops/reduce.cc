@@ -81,11 +81,11 @@ Result<void> reduce(Evaluation& run) {
 
 constexpr auto kZero = []<class T>() { return T{0}; };
 constexpr auto kOne = []<class T>() { return T{1}; };
-constexpr auto kLowest = []<class T>() {
+constexpr auto kLowestOf = []<class T>() {
   return std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
                                               : std::numeric_limits<T>::lowest();
 };
-constexpr auto kHighest = []<class T>() {
+constexpr auto kHighestOf = []<class T>() {
   return std::numeric_limits<T>::has_infinity ? std::numeric_limits<T>::infinity()
                                               : std::numeric_limits<T>::max();
 };
@@ -194,31 +194,31 @@ Result<void> cumsum(Evaluation& run) {
 }
 
 constexpr const char* kInputs = "data axes? -> reduced";
-constexpr const char* kAttributes = "keepdims:int=1 noop_with_empty_axes:int=0";
+constexpr const char* kReduceAttributes = "keepdims:int=1 noop_with_empty_axes:int=0";
 constexpr const char* kArgAttributes = "axis:int=0 keepdims:int=1 select_last_index:int=0";
 
 }  // namespace
 
 std::span<const OperatorRow> reduce_rows() {
   static const OperatorRow kRows[] = {
-      {"ReduceSum", kInputs, kAttributes, infer_reduce, reduce<kZero, kPlus, kSame>},
-      {"ReduceMean", kInputs, kAttributes, infer_reduce, reduce_mean},
-      {"ReduceMax", kInputs, kAttributes, infer_reduce,
-       reduce<kLowest, [](auto a, auto x) { return x > a || is_nan(x) ? x : a; }, kSame>},
-      {"ReduceMin", kInputs, kAttributes, infer_reduce,
-       reduce<kHighest, [](auto a, auto x) { return x < a || is_nan(x) ? x : a; }, kSame>},
-      {"ReduceProd", kInputs, kAttributes, infer_reduce,
+      {"ReduceSum", kInputs, kReduceAttributes, infer_reduce, reduce<kZero, kPlus, kSame>},
+      {"ReduceMean", kInputs, kReduceAttributes, infer_reduce, reduce_mean},
+      {"ReduceMax", kInputs, kReduceAttributes, infer_reduce,
+       reduce<kLowestOf, [](auto a, auto x) { return x > a || is_nan(x) ? x : a; }, kSame>},
+      {"ReduceMin", kInputs, kReduceAttributes, infer_reduce,
+       reduce<kHighestOf, [](auto a, auto x) { return x < a || is_nan(x) ? x : a; }, kSame>},
+      {"ReduceProd", kInputs, kReduceAttributes, infer_reduce,
        reduce<kOne, [](auto a, auto x) { return a * x; }, kSame>},
-      {"ReduceL1", kInputs, kAttributes, infer_reduce,
+      {"ReduceL1", kInputs, kReduceAttributes, infer_reduce,
        reduce<kZero, [](auto a, auto x) { return a + (x < 0 ? 0 - x : x); }, kSame>},
-      {"ReduceL2", kInputs, kAttributes, infer_reduce,
+      {"ReduceL2", kInputs, kReduceAttributes, infer_reduce,
        reduce<kZero, [](auto a, auto x) { return a + x * x; },
               [](auto x) { return std::sqrt(static_cast<double>(x)); }>},
-      {"ReduceSumSquare", kInputs, kAttributes, infer_reduce,
+      {"ReduceSumSquare", kInputs, kReduceAttributes, infer_reduce,
        reduce<kZero, [](auto a, auto x) { return a + x * x; }, kSame>},
-      {"ReduceLogSum", kInputs, kAttributes, infer_reduce,
+      {"ReduceLogSum", kInputs, kReduceAttributes, infer_reduce,
        reduce<kZero, kPlus, [](auto x) { return std::log(static_cast<double>(x)); }>},
-      {"ReduceLogSumExp", kInputs, kAttributes, infer_reduce, reduce_log_sum_exp},
+      {"ReduceLogSumExp", kInputs, kReduceAttributes, infer_reduce, reduce_log_sum_exp},
       {"ArgMax", "data -> reduced", kArgAttributes, infer_arg, arg_extreme<true>},
       {"ArgMin", "data -> reduced", kArgAttributes, infer_arg, arg_extreme<false>},
       {"CumSum", "x axis:i -> y", "exclusive:int=0 reverse:int=0", infer_cumsum, cumsum},

@@ -12,7 +12,7 @@ namespace {
 using nlohmann::json;
 
 // For what concerns no component by name.
-constexpr std::string_view kEverything = "*";
+constexpr std::string_view kEveryComponent = "*";
 
 std::string details_of(const IpcCall& call, const ComponentStatus& status) {
   std::string configuration;
@@ -35,7 +35,7 @@ IpcOutcome restart_or_stop(const IpcCall& call, ComponentControl what, std::stri
 }  // namespace
 
 IpcOutcome list_components(const IpcCall& call) {
-  SKERRY_IPC_TRY(call.authorize(kCliService, kEverything));
+  SKERRY_IPC_TRY(call.authorize(kCliService, kEveryComponent));
   std::string body = R"({"components":[)";
   for (const ComponentStatus& status : call.context.host.components()) {
     if (!body.ends_with('[')) body += ',';

@@ -13,12 +13,12 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kEverything = "*";
+constexpr std::string_view kEveryDeployment = "*";
 constexpr std::string_view kInvalidRecipes = "aws.greengrass#InvalidRecipeDirectoryPathError";
 constexpr std::string_view kInvalidArtifacts = "aws.greengrass#InvalidArtifactsDirectoryPathError";
 
 std::expected<LocalDeployments*, IpcError> local_of(const IpcCall& call) {
-  SKERRY_IPC_TRY(call.authorize(kCliService, kEverything));
+  SKERRY_IPC_TRY(call.authorize(kCliService, kEveryDeployment));
   if (LocalDeployments* local = call.context.host.local_deployments()) return local;
   return std::unexpected(IpcError{kServiceError, "The nucleus is about to stop", {}, {}});
 }

@@ -154,7 +154,7 @@ bool is_mask_for(const Value* mask, const Value& scores) {
          (mask->type().element == DataType::kBool || mask->type().element == scores.type().element);
 }
 
-Result<bool> recognise(Node& node) {
+Result<bool> fuse_attention(Node& node) {
   if (node.op() != "MatMul" || node.output(0)->uses().empty()) return false;
   const Node* softmax = softmax_of(node.input(0));
   const auto match = softmax != nullptr ? match_softmax(*softmax) : std::nullopt;
@@ -184,7 +184,7 @@ Result<bool> recognise(Node& node) {
 }  // namespace
 
 Result<size_t> recognise_attention(Graph& graph) {
-  return rewrite_nodes(graph, recognise);
+  return rewrite_nodes(graph, fuse_attention);
 }
 
 Result<size_t> decompose_attention(Graph& graph) {

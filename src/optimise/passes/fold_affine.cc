@@ -140,7 +140,7 @@ bool fold_into(const Layer& layer, const Affine& affine) {
   return true;
 }
 
-Result<bool> fold(Node& node) {
+Result<bool> fold_affine_node(Node& node) {
   const Op op = node.op();
   const bool arithmetic = op == "Add" || op == "Sub" || op == "Mul" || op == "Div";
   if (!arithmetic && op != "BatchNormalization") return false;
@@ -159,7 +159,7 @@ Result<bool> fold(Node& node) {
 }  // namespace
 
 Result<size_t> fold_affine(Graph& graph) {
-  return rewrite_nodes(graph, fold);
+  return rewrite_nodes(graph, fold_affine_node);
 }
 
 }  // namespace skerry::optimise

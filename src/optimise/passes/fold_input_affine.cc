@@ -92,7 +92,7 @@ Result<bool> fold_offset(Node& layer, const Node& before, const Operand& operand
   return true;
 }
 
-Result<bool> fold(Node& layer) {
+Result<bool> fold_into_layer(Node& layer) {
   if (layer.op() != "Conv" && layer.op() != "Gemm" && layer.op() != "MatMul") return false;
   const Constant* weights = constant_of(layer.input(1));
   if (weights == nullptr || !tensor::is_float(weights->type())) return false;
@@ -114,7 +114,7 @@ Result<bool> fold(Node& layer) {
 }  // namespace
 
 Result<size_t> fold_input_affine(Graph& graph) {
-  return rewrite_nodes(graph, fold);
+  return rewrite_nodes(graph, fold_into_layer);
 }
 
 }  // namespace skerry::optimise

@@ -44,7 +44,7 @@ bool has_no_padding(const Node& window) {
   return std::ranges::all_of(pads, [](int64_t pad) { return pad == 0; });
 }
 
-Result<bool> fold(Node& node) {
+Result<bool> fold_pad(Node& node) {
   const auto wanted = neutral(node);
   if (!wanted || node.string_of("auto_pad") != "NOTSET") return false;
   const bool average = node.op() == "AveragePool";
@@ -82,7 +82,7 @@ Result<bool> fold(Node& node) {
 }  // namespace
 
 Result<size_t> fold_pads(Graph& graph) {
-  return rewrite_nodes(graph, fold);
+  return rewrite_nodes(graph, fold_pad);
 }
 
 }  // namespace skerry::optimise

@@ -52,7 +52,7 @@ Value* gated_by_erf(const Value* value) {
   return inner.factors[0];
 }
 
-Result<bool> recognise(Node& node) {
+Result<bool> fuse_gelu(Node& node) {
   if ((node.op() != "Mul" && node.op() != "Div") || node.output(0)->uses().empty()) return false;
   Product product;
   collect_factors(node.output(0), product, 0);
@@ -68,7 +68,7 @@ Result<bool> recognise(Node& node) {
   return false;
 }
 
-Result<bool> decompose(Node& node) {
+Result<bool> split_gelu(Node& node) {
   if (node.op() != "Gelu" || node.output(0)->uses().empty()) return false;
   if (node.string_of("approximate") != "none") return false;
   Value* x = node.input(0);
@@ -89,11 +89,11 @@ Result<bool> decompose(Node& node) {
 }  // namespace
 
 Result<size_t> recognise_gelu(Graph& graph) {
-  return rewrite_nodes(graph, recognise);
+  return rewrite_nodes(graph, fuse_gelu);
 }
 
 Result<size_t> decompose_gelu(Graph& graph) {
-  return rewrite_nodes(graph, decompose);
+  return rewrite_nodes(graph, split_gelu);
 }
 
 }  // namespace skerry::optimise

@@ -54,7 +54,7 @@ bool is_vector_of(const Constant* constant, const graph::Dim& size) {
 }
 
 // y = core · scale [+ bias], at the last node of it.
-Result<bool> recognise(Node& node) {
+Result<bool> fuse_layer_norm(Node& node) {
   if (node.output(0) == nullptr || node.output(0)->uses().empty()) return false;
   const Node* scaling = &node;
   Value* bias = nullptr;
@@ -86,7 +86,7 @@ Result<bool> recognise(Node& node) {
   return true;
 }
 
-Result<bool> decompose(Node& node) {
+Result<bool> split_layer_norm(Node& node) {
   if (node.op() != "LayerNormalization" || node.output(0)->uses().empty()) return false;
   if (node.output(1) != nullptr || node.output(2) != nullptr) return false;
   Value* x = node.input(0);
@@ -117,11 +117,11 @@ Result<bool> decompose(Node& node) {
 }  // namespace
 
 Result<size_t> recognise_layer_norm(Graph& graph) {
-  return rewrite_nodes(graph, recognise);
+  return rewrite_nodes(graph, fuse_layer_norm);
 }
 
 Result<size_t> decompose_layer_norm(Graph& graph) {
-  return rewrite_nodes(graph, decompose);
+  return rewrite_nodes(graph, split_layer_norm);
 }
 
 }  // namespace skerry::optimise

@@ -78,7 +78,7 @@ Result<Value*> merge_clips(Node& node) {
   return make_clip(node, clipped_value(*before), {lowest, highest});
 }
 
-bool is_near(double value, double wanted) {
+bool is_about(double value, double wanted) {
   return std::abs(value - wanted) <= 1e-6 * std::abs(wanted);
 }
 
@@ -89,7 +89,7 @@ Value* divided_by_six(const Node& node) {
   if (operand.constant == nullptr || operand.constant->count() != 1) return nullptr;
   if (node.op() == "Div" && operand.constant_at == 0) return nullptr;
   const double divisor = numbers_of(*operand.constant)[0];
-  return is_near(node.op() == "Div" ? divisor : 1 / divisor, 6) ? operand.value : nullptr;
+  return is_about(node.op() == "Div" ? divisor : 1 / divisor, 6) ? operand.value : nullptr;
 }
 
 // HardSigmoid(x) = max(0, min(1, x/6 + 1/2)), as Clip(x + 3, 0, 6) / 6.
@@ -115,7 +115,7 @@ Result<Value*> recognise_product(Node& node) {
     Value* x = node.input(1 - gate);
     const Node* sigmoid = made_only_for_here(node.input(gate), "HardSigmoid");
     if (sigmoid != nullptr && sigmoid->input(0) == x &&
-        is_near(sigmoid->float_of("alpha"), 1.0 / 6) && sigmoid->float_of("beta") == 0.5F) {
+        is_about(sigmoid->float_of("alpha"), 1.0 / 6) && sigmoid->float_of("beta") == 0.5F) {
       return insert(node, "HardSwish", {x}, {}, node.output(0)->name());
     }
     const Node* tanh = made_only_for_here(node.input(gate), "Tanh");
@@ -178,9 +178,9 @@ Result<Value*> move_before_pool(Node& node) {
 Result<size_t> merge_activations(Graph& graph) {
   return rewrite_nodes(graph, [](Node& node) -> Result<bool> {
     if (node.output(0) == nullptr || node.output(0)->uses().empty()) return false;
-    for (auto* recognise : {merge_clips, recognise_hard_swish, recognise_hard_sigmoid,
-                            recognise_product, recognise_leaky_relu, move_before_pool}) {
-      SKERRY_ASSIGN(Value * made, recognise(node));
+    for (auto* recognise_activation : {merge_clips, recognise_hard_swish, recognise_hard_sigmoid,
+                                       recognise_product, recognise_leaky_relu, move_before_pool}) {
+      SKERRY_ASSIGN(Value * made, recognise_activation(node));
       if (made == nullptr) continue;
       take_over(*node.output(0), *made);
       return true;

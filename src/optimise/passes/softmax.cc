@@ -22,7 +22,7 @@ Value* without_maximum(Value* x, int64_t axis) {
   return reduced_axis(*maximum) == axis ? sub->input(0) : x;
 }
 
-Result<bool> recognise(Node& node) {
+Result<bool> fuse_softmax(Node& node) {
   if (node.op() != "Div" || node.output(0)->uses().empty()) return false;
   const Node* exp = made_by(node.input(0), "Exp");
   const Node* sum = made_only_for_here(node.input(1), "ReduceSum");
@@ -36,7 +36,7 @@ Result<bool> recognise(Node& node) {
   return true;
 }
 
-Result<bool> decompose(Node& node) {
+Result<bool> split_softmax(Node& node) {
   if (node.op() != "Softmax" || node.output(0)->uses().empty()) return false;
   Value& axes = add_constant(node, node.name() + ".axes", Constant::of_ints({node.int_of("axis")}));
   Value* x = node.input(0);
@@ -52,11 +52,11 @@ Result<bool> decompose(Node& node) {
 }  // namespace
 
 Result<size_t> recognise_softmax(Graph& graph) {
-  return rewrite_nodes(graph, recognise);
+  return rewrite_nodes(graph, fuse_softmax);
 }
 
 Result<size_t> decompose_softmax(Graph& graph) {
-  return rewrite_nodes(graph, decompose);
+  return rewrite_nodes(graph, split_softmax);
 }
 
 }  // namespace skerry::optimise

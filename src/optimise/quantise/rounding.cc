@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kMaxSums = 1 << 20;   // of a layer, all groups together: 8 MB
 constexpr size_t kRowsOfASample = 16;  // of what a layer sees of it
 constexpr double kRidge = 1e-3;        // of the mean diagonal: rows are few
-constexpr int kMaxRounds = 8;          // over all weights of a channel
+constexpr int kMaxSweeps = 8;          // over all weights of a channel
 
 size_t groups_of(const WeightedLayer& layer) {
   return layer.node->op() == "Conv" ? static_cast<size_t>(layer.node->int_of("group")) : 1;
@@ -182,7 +182,7 @@ void round_by_products(const WeightedLayer& layer, const InputProducts& products
       }
     }
     bool changed = true;
-    for (int round = 0; round < kMaxRounds && changed; ++round) {
+    for (int round = 0; round < kMaxSweeps && changed; ++round) {
       changed = false;
       for (size_t i = 0; i < width; ++i) {
         const size_t at = place_of(layer, channel, i);

@@ -65,20 +65,20 @@ Value* int4_weights(Node& node, const Constant& weights, size_t axis, const std:
   return real ? *real : nullptr;
 }
 
-struct Place {
+struct WeightPlace {
   size_t input = 1;
   size_t channel = 0;             // axis with a scale for each slice
   std::optional<size_t> inner{};  // axis that is summed over, of matrices
 };
 
-std::optional<Place> place_of(Node& node) {
+std::optional<WeightPlace> place_of(Node& node) {
   if (node.op() == "Gather") {
     if (node.int_of("axis") != 0) return {};
-    return Place{.input = 0, .channel = 0};
+    return WeightPlace{.input = 0, .channel = 0};
   }
   const auto layer = weighted_layer(node);
   if (!layer) return {};
-  Place place{.input = 1, .channel = layer->axis};
+  WeightPlace place{.input = 1, .channel = layer->axis};
   if (node.op() != "Conv") place.inner = 1 - layer->axis;
   return place;
 }

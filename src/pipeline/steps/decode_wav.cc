@@ -8,7 +8,7 @@
 namespace skerry::pipeline {
 namespace {
 
-constexpr int64_t kMaxRate = 768'000;
+constexpr int64_t kMaxWavRate = 768'000;
 constexpr size_t kMaxSamples = size_t{1} << 28;
 
 Result<std::vector<float>> at_rate(std::span<const float> samples, int64_t from, int64_t to) {
@@ -75,13 +75,13 @@ class Resample : public Step {
 
 Result<StepPtr> make_decode_wav(Settings& settings) {
   SKERRY_ASSIGN(const int64_t channel, settings.integer("channel", -1, 63, -1));
-  SKERRY_ASSIGN(const int64_t rate, settings.integer("rate", 1, kMaxRate, 0));
+  SKERRY_ASSIGN(const int64_t rate, settings.integer("rate", 1, kMaxWavRate, 0));
   return std::make_unique<DecodeWav>(channel, rate);
 }
 
 Result<StepPtr> make_resample(Settings& settings) {
-  SKERRY_ASSIGN(const int64_t from, settings.integer("from", 1, kMaxRate));
-  SKERRY_ASSIGN(const int64_t to, settings.integer("to", 1, kMaxRate));
+  SKERRY_ASSIGN(const int64_t from, settings.integer("from", 1, kMaxWavRate));
+  SKERRY_ASSIGN(const int64_t to, settings.integer("to", 1, kMaxWavRate));
   if (auto made = Resampler::make(from, to); !made) {
     return settings.wrong("to", made.error().message());
   }

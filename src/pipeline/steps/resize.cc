@@ -10,8 +10,8 @@
 namespace skerry::pipeline {
 namespace {
 
-constexpr int64_t kMaxSide = 1 << 14;
-constexpr int64_t kMaxElements = 1 << 28;
+constexpr int64_t kMaxResizedSide = 1 << 14;
+constexpr int64_t kMaxResizedElements = 1 << 28;
 constexpr std::array<std::string_view, 2> kMethods = {"bilinear", "nearest"};
 
 // What one place of the result is made of: weights of the places from `first` on.
@@ -85,7 +85,7 @@ class Resize : public Step {
     if (in.shape[0] == height_ && in.shape[1] == width_) return std::vector{in};
     // Of the image that is as wide as the new one and still as high as the old one, and of the new.
     const int64_t row = width_ * in.shape[2];
-    if (row > kMaxElements / std::max(in.shape[0], height_)) {
+    if (row > kMaxResizedElements / std::max(in.shape[0], height_)) {
       return fail(Code::kResourceExhausted,
                   in.describe() + " is too large an image to make one of that size");
     }
@@ -113,8 +113,8 @@ class Resize : public Step {
 }  // namespace
 
 Result<StepPtr> make_resize(Settings& settings) {
-  SKERRY_ASSIGN(const int64_t width, settings.integer("width", 1, kMaxSide));
-  SKERRY_ASSIGN(const int64_t height, settings.integer("height", 1, kMaxSide));
+  SKERRY_ASSIGN(const int64_t width, settings.integer("width", 1, kMaxResizedSide));
+  SKERRY_ASSIGN(const int64_t height, settings.integer("height", 1, kMaxResizedSide));
   SKERRY_ASSIGN(const std::string method, settings.choice("method", kMethods));
   return std::make_unique<Resize>(width, height, method == "nearest");
 }

@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint64_t kListMagic = 0xF7E58D4F05049CB7;
 constexpr uint64_t kTensorMagic = 0xDD5E40F096B4A13F;
-constexpr int32_t kMaxRank = 32;
+constexpr int32_t kMaxParamRank = 32;
 
 // Reads from the front; what lies behind the end reads as 0 and is remembered.
 class Cursor {
@@ -52,7 +52,7 @@ std::optional<NeoParam> read_tensor(Cursor& file) {
   const auto lanes = file.number<uint16_t>();
   const auto* known = std::ranges::find_if(
       kNeoTypes, [&](const NeoType& each) { return each.kind == kind && each.bits == bits; });
-  if (!file.ok() || rank < 0 || rank > kMaxRank || lanes != 1 || known == kNeoTypes.end())
+  if (!file.ok() || rank < 0 || rank > kMaxParamRank || lanes != 1 || known == kNeoTypes.end())
     return {};
   NeoParam param{known->ours, {}};
   for (int32_t i = 0; i < rank; ++i) param.shape.push_back(file.number<int64_t>());

@@ -17,16 +17,16 @@ namespace {
 
 using tensor::DataType;
 
-constexpr uint64_t kMaxModelBytes = uint64_t{2} << 30;
+constexpr uint64_t kMaxFlatbufferBytes = uint64_t{2} << 30;
 // Vector kernels read on behind the last element.
 constexpr size_t kBehindBytes = 128;
-constexpr int kCpu = 1;
+constexpr int kCpuAccelerator = 1;
 
-struct TypePair {
+struct LiteRtType {
   DataType ours;
   int theirs;
 };
-constexpr std::array<TypePair, 12> kTypes = {{
+constexpr std::array<LiteRtType, 12> kLiteRtTypes = {{
     {DataType::kFp32, 1},
     {DataType::kInt32, 2},
     {DataType::kUint8, 3},
@@ -111,7 +111,7 @@ Result<LrtHandle<LrtOptions>> LiteRtModel::compile_options(int threads) const {
   LrtOptions* options = nullptr;
   SKERRY_TRY(set(api.create_options(&options)));
   LrtHandle<LrtOptions> owned(options, api.destroy_options);
-  SKERRY_TRY(set(api.set_accelerators(options, kCpu)));
+  SKERRY_TRY(set(api.set_accelerators(options, kCpuAccelerator)));
   // TOML, which LiteRT frees.
   char* text = ::strdup(fmt::format("num_threads = {}\n", threads).c_str());
   LrtOpaqueOptions* xnnpack = nullptr;
@@ -165,8 +165,8 @@ Result<void> LiteRtModel::read_spec(const char* name, LrtTensor* tensor,
   Port port;
   SKERRY_TRY(LrtLibrary::check(lib_->api().tensor_type(tensor, &port.type), Code::kUnsupported,
                                fmt::format("tensor '{}' has no rank", name)));
-  const auto* known = std::ranges::find(kTypes, port.type.element, &TypePair::theirs);
-  if (known == kTypes.end()) {
+  const auto* known = std::ranges::find(kLiteRtTypes, port.type.element, &LiteRtType::theirs);
+  if (known == kLiteRtTypes.end()) {
     return fail(
         Code::kUnsupported,
         fmt::format("tensor '{}' has element type {} of TensorFlow Lite, which is not supported",
@@ -323,7 +323,7 @@ class LiteRtRuntime : public Runtime {
                      .stateful = true,
                      .empty_tensors = false,
                      .counts_memory = true};
-    for (const TypePair& pair : kTypes) can.types.push_back(pair.ours);
+    for (const LiteRtType& pair : kLiteRtTypes) can.types.push_back(pair.ours);
     return can;
   }
   Result<std::unique_ptr<Model>> load(const ModelSource& source,
@@ -338,7 +338,7 @@ class LiteRtRuntime : public Runtime {
                                                const LoadOptions& options) const {
     SKERRY_ASSIGN(
         tensor::Bytes bytes,
-        source.read(source.main_file(), std::min(options.max_file_bytes, kMaxModelBytes)));
+        source.read(source.main_file(), std::min(options.max_file_bytes, kMaxFlatbufferBytes)));
     SKERRY_ASSIGN(TfliteScan scan,
                   scan_tflite({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
     auto model = std::make_unique<LiteRtModel>(lib_, std::move(bytes), std::move(scan));

@@ -75,8 +75,8 @@ class NullModel : public Model {
 
   // Ends with bad_alloc, or the process.
   static void grow() {
-    constexpr size_t kPieceBytes = 64 << 20;
-    for (std::list<tensor::Bytes> pieces;;) pieces.emplace_back(kPieceBytes);
+    constexpr size_t kGrowthBytes = 64 << 20;
+    for (std::list<tensor::Bytes> pieces;;) pieces.emplace_back(kGrowthBytes);
   }
 
   static std::unexpected<Error> hang(const std::stop_token& stop) {

@@ -60,7 +60,7 @@ constexpr uint32_t kNodeDomain = 7;
 constexpr uint32_t kTensorExternalData = 13;
 constexpr uint32_t kTensorDataLocation = 14;
 constexpr uint64_t kLocationExternal = 1;
-constexpr int kMaxDepth = 100;  // protobuf's own limit
+constexpr int kMaxMessageDepth = 100;  // protobuf's own limit
 
 // Operators whose time or output size depends on values, not shapes alone.
 constexpr std::array<std::string_view, 23> kUnbounded = {"AffineGrid",
@@ -93,10 +93,10 @@ bool is_bounded_node(std::string_view op, std::string_view domain) {
   return known && !std::ranges::binary_search(kUnbounded, op);
 }
 
-class Scanner {
+class ProtobufScanner {
  public:
   Result<void> scan(std::string_view bytes, Message message, int depth, bool may_be_external) {
-    if (depth > kMaxDepth) return fail(Code::kCorrupt, "its messages are nested too deep");
+    if (depth > kMaxMessageDepth) return fail(Code::kCorrupt, "its messages are nested too deep");
     ProtobufReader reader(bytes);
     bool has_graph = false;
     std::string_view op;
@@ -161,7 +161,7 @@ class Scanner {
 }  // namespace
 
 Result<ModelScan> scan_model(std::string_view model) {
-  Scanner scanner;
+  ProtobufScanner scanner;
   SKERRY_TRY(scanner.scan(model, Message::kModel, 0, false));
   return scanner.take();
 }

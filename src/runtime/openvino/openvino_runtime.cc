@@ -22,16 +22,16 @@ namespace {
 
 using tensor::DataType;
 
-constexpr uint64_t kMaxModelBytes = uint64_t{2} << 30;
+constexpr uint64_t kMaxOpenVinoBytes = uint64_t{2} << 30;
 constexpr size_t kAlignment = 64;  // of memory that is used as it is
 
 // Not those that OpenVINO computes in fewer bits on a CPU, but for INT64, which models use for
 // small numbers; others than such are refused.
-struct TypePair {
+struct OpenVinoType {
   DataType ours;
   int theirs;  // ov_element_type_e
 };
-constexpr std::array<TypePair, 10> kTypes = {{
+constexpr std::array<OpenVinoType, 10> kOpenVinoTypes = {{
     {DataType::kBool, 1},
     {DataType::kFp16, 3},
     {DataType::kFp32, 4},
@@ -58,7 +58,7 @@ Result<void> check_narrow(const TensorView& view) {
 }
 
 int type_of(DataType type) {
-  return std::ranges::find(kTypes, type, &TypePair::ours)->theirs;
+  return std::ranges::find(kOpenVinoTypes, type, &OpenVinoType::ours)->theirs;
 }
 
 // Used by one run at a time, with the memory of the inputs that it cannot take as they are.
@@ -153,8 +153,8 @@ Result<TensorSpec> OpenVinoModel::read_spec(const OvPort* port) const {
   api.free_text(name);
   int type = 0;
   SKERRY_TRY(lib_->check(api.port_type(port, &type), Code::kCorrupt, "the type of a tensor"));
-  const auto* known = std::ranges::find(kTypes, type, &TypePair::theirs);
-  if (known == kTypes.end()) {
+  const auto* known = std::ranges::find(kOpenVinoTypes, type, &OpenVinoType::theirs);
+  if (known == kOpenVinoTypes.end()) {
     return fail(Code::kUnsupported,
                 fmt::format("tensor '{}' has element type {} of OpenVINO, which is not supported",
                             spec.name, type));
@@ -339,7 +339,7 @@ class OpenVinoRuntime : public Runtime {
   Capabilities capabilities() const override {
     Capabilities can{
         .thread_safe = true, .several_files = true, .batching = true, .wide_integers = false};
-    for (const TypePair& pair : kTypes) can.types.push_back(pair.ours);
+    for (const OpenVinoType& pair : kOpenVinoTypes) can.types.push_back(pair.ours);
     return can;
   }
   Result<std::unique_ptr<Model>> load(const ModelSource& source,
@@ -361,7 +361,7 @@ class OpenVinoRuntime : public Runtime {
     SKERRY_ASSIGN(io::TemporaryFolder folder, io::TemporaryFolder::make("skerry-openvino"));
     Links links{std::move(folder), {}};
     SKERRY_ASSIGN(const bool is_bounded,
-                  format->add(links, source, std::min(options.max_file_bytes, kMaxModelBytes)));
+                  format->add(links, source, std::min(options.max_file_bytes, kMaxOpenVinoBytes)));
     const std::string path = links.folder.path("model" + std::string(format->ending));
     auto model = std::make_unique<OpenVinoModel>(lib_, std::move(links.files), is_bounded);
     SKERRY_TRY(model->compile(path, options));

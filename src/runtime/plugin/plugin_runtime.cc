@@ -19,7 +19,7 @@ using tensor::DataType;
 static_assert(static_cast<int>(DataType::kBool) == SKERRY_BOOL &&
               static_cast<int>(DataType::kFp16) == SKERRY_FP16 &&
               static_cast<int>(DataType::kBytes) == SKERRY_BYTES);
-constexpr uint32_t kMaxRank = 32;
+constexpr uint32_t kMaxPortRank = 32;
 constexpr uint32_t kMaxTensors = 4096;
 constexpr size_t kMaxMessageBytes = 4096;
 // Of the table as it was first; later members may be missing.
@@ -157,7 +157,7 @@ struct Run : SkerryRun {
     if (outputs[index]) return wrong(fmt::format("output {} is given twice", index));
     const TensorSpec& spec = specs[index];
     const bool has_shape = shape.empty() || shape.data() != nullptr;
-    if (!has_shape || shape.size() > kMaxRank || !tensor::fits(shape, spec.shape)) {
+    if (!has_shape || shape.size() > kMaxPortRank || !tensor::fits(shape, spec.shape)) {
       return wrong(fmt::format("output '{}' does not have its shape", spec.name));
     }
     SKERRY_ASSIGN(const size_t count, tensor::element_count(shape));
@@ -209,7 +209,7 @@ class PluginModel : public Model {
       if (spec == nullptr) return {};
       if (i == kMaxTensors || spec->struct_size < sizeof(SkerryTensorSpec) ||
           spec->name == nullptr || spec->type < SKERRY_BOOL || spec->type > SKERRY_BYTES ||
-          spec->rank > kMaxRank || (spec->rank > 0 && spec->shape == nullptr)) {
+          spec->rank > kMaxPortRank || (spec->rank > 0 && spec->shape == nullptr)) {
         return fail(Code::kInternal,
                     fmt::format("the runtime's plugin is wrong: {} {} is no tensor", kind, i));
       }

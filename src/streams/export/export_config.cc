@@ -28,7 +28,7 @@ constexpr std::array kKinds = {
     Kind{ExportKind::kS3, "s3TaskExecutor", nullptr, 1},
 };
 
-constexpr int64_t kMostMs = 9'223'372'036'854;
+constexpr int64_t kMostIntervalMs = 9'223'372'036'854;
 constexpr int64_t kLeastPartBytes = 5 << 20;
 constexpr size_t kMaxExports = 64;  // of a stream
 constexpr size_t kMaxTargetBytes = 2'048;
@@ -100,7 +100,7 @@ Result<ExportConfig> parse_export(const Kind& kind, const json& map) {
   if (kind.most_in_batch > 1) {
     int64_t interval_ms = 0;
     SKERRY_TRY(read_integer(map, "batchSize", 1, kind.most_in_batch, config.batch_size));
-    SKERRY_TRY(read_integer(map, "batchIntervalMillis", 60'000, kMostMs, interval_ms));
+    SKERRY_TRY(read_integer(map, "batchIntervalMillis", 60'000, kMostIntervalMs, interval_ms));
     SKERRY_TRY(read_integer(map, "startSequenceNumber", 0, INT64_MAX, config.start));
     if (interval_ms > 0) config.batch_interval_ms = interval_ms;
   }

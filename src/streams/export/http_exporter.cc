@@ -12,7 +12,7 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMaxAnswerBytes = 1 << 20;
-constexpr size_t kShownBytes = 300;
+constexpr size_t kShownAnswerBytes = 300;
 
 // The message as the SDKs spell it; bytes as Base64.
 json to_json(const std::string& stream, const Message& message) {
@@ -46,7 +46,7 @@ Result<void> check_answer(const net::HttpResponse& response, const std::string& 
   const std::string what =
       who + " answered " + std::to_string(response.status) + " " +
       std::string(net::reason_phrase(response.status)) +
-      (response.body.empty() ? "" : ": " + response.body.substr(0, kShownBytes));
+      (response.body.empty() ? "" : ": " + response.body.substr(0, kShownAnswerBytes));
   switch (response.status) {
     case 400:
     case 413:

@@ -17,7 +17,7 @@ constexpr std::string_view kPlaceholder = "!{timestamp:";
 constexpr size_t kMaxKeyBytes = 1'024;
 constexpr size_t kMaxMetadataBytes = 2'048;
 
-std::unexpected<Error> wrong(const std::string& what) {
+std::unexpected<Error> wrong_task(const std::string& what) {
   return fail(Code::kInvalidArgument, what);
 }
 
@@ -40,7 +40,7 @@ Result<std::string> path_of(std::string url) {
   }
   SKERRY_ASSIGN(std::string path, net::percent_decode(url));
   if (!path.starts_with('/') || path.contains('\0')) {
-    return wrong("inputUrl must be a file on this device, such as file:///var/data/clip.wav");
+    return wrong_task("inputUrl must be a file on this device, such as file:///var/data/clip.wav");
   }
   return path;
 }
@@ -73,7 +73,8 @@ Result<std::string> field(char letter, size_t count, const std::tm& time, int64_
       value = time_ms % 1'000;
       break;
     default:
-      return wrong(std::string("key: the placeholder's letter ") + letter + " is not supported");
+      return wrong_task(std::string("key: the placeholder's letter ") + letter +
+                        " is not supported");
   }
   std::string digits = std::to_string(value);
   if (letter == 'S') {  // a fraction: from the left
@@ -94,12 +95,12 @@ Result<std::string> formatted(std::string_view format, int64_t time_ms) {
     const char c = format[i];
     if (c == '\'') {
       const size_t end = format.find('\'', i + 1);
-      if (end == std::string_view::npos) return wrong("key: a ' in a placeholder has no end");
+      if (end == std::string_view::npos) return wrong_task("key: a ' in a placeholder has no end");
       out += end == i + 1 ? "'" : format.substr(i + 1, end - i - 1);
       i = end + 1;
     } else if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) {
       const size_t end = std::min(format.find_first_not_of(c, i), format.size());
-      if (end - i > 9) return wrong("key: a placeholder's field is too long");
+      if (end - i > 9) return wrong_task("key: a placeholder's field is too long");
       SKERRY_ASSIGN(const std::string digits, field(c, end - i, time, time_ms));
       out += digits;
       i = end;
@@ -121,35 +122,35 @@ Result<std::string> expand_key(std::string_view key, int64_t time_ms) {
     if (begin == std::string_view::npos) break;
     key.remove_prefix(begin + kPlaceholder.size());
     const size_t end = key.find('}');
-    if (end == std::string_view::npos) return wrong("key: a placeholder has no }");
+    if (end == std::string_view::npos) return wrong_task("key: a placeholder has no }");
     SKERRY_ASSIGN(const std::string text, formatted(key.substr(0, end), time_ms));
     out += text;
     key.remove_prefix(end + 1);
   }
-  if (out.empty() || out.size() > kMaxKeyBytes) return wrong("key must have 1 to 1024 bytes");
+  if (out.empty() || out.size() > kMaxKeyBytes) return wrong_task("key must have 1 to 1024 bytes");
   return out;
 }
 
 Result<S3Task> parse_s3_task(std::string_view payload, int64_t time_ms) {
   const json map = json::parse(payload, nullptr, false);
-  if (!map.is_object()) return wrong("the message is no S3ExportTaskDefinition in JSON");
+  if (!map.is_object()) return wrong_task("the message is no S3ExportTaskDefinition in JSON");
   S3Task task;
   SKERRY_ASSIGN(task.path, path_of(text_member(map, "inputUrl")));
   task.bucket = text_member(map, "bucket");
   if (!is_bucket(task.bucket)) {
-    return wrong("bucket must have 3 to 63 of a-z, 0-9, - and .");
+    return wrong_task("bucket must have 3 to 63 of a-z, 0-9, - and .");
   }
   SKERRY_ASSIGN(task.key, expand_key(text_member(map, "key"), time_ms));
   const auto metadata = map.find("userMetadata");
   if (metadata == map.end() || metadata->is_null()) return task;
-  if (!metadata->is_object()) return wrong("userMetadata must be a map");
+  if (!metadata->is_object()) return wrong_task("userMetadata must be a map");
   size_t bytes = 0;
   for (const auto& [name, value] : metadata->items()) {
     const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
     bytes += name.size() + text.size();
     if (name.empty() || !is_printable(name) || name.find_first_of(": ") != std::string::npos ||
         !is_printable(text) || bytes > kMaxMetadataBytes) {
-      return wrong("userMetadata must be printable ASCII of at most 2 KiB");
+      return wrong_task("userMetadata must be printable ASCII of at most 2 KiB");
     }
     std::string lower = name;  // as S3 gives them back
     for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;

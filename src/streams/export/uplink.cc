@@ -13,7 +13,7 @@ namespace skerry::streams {
 namespace {
 
 constexpr int64_t kDayMs = 86'400'000;
-constexpr int64_t kLookAgainMs = 1'000;
+constexpr int64_t kUplinkLookMs = 1'000;
 constexpr size_t kLeastPieceBytes = 512, kMostPieceBytes = 64 << 10;
 constexpr int kMinutesOfDay = 24 * 60;
 // Today's count is written to the disk in steps of that fraction of the day's limit.
@@ -100,7 +100,7 @@ io::Task<void> Uplink::wait_for_place(int64_t priority) {
     const auto ahead = std::ranges::count_if(
         transfers_, [&](const Transfer* other) { return other->priority_ <= priority; });
     if (closed_ms == 0 && is_first && std::cmp_less(ahead, limits_.transfers)) co_return;
-    co_await changed(closed_ms > 0 ? std::min(closed_ms, kLookAgainMs) : kLookAgainMs);
+    co_await changed(closed_ms > 0 ? std::min(closed_ms, kUplinkLookMs) : kUplinkLookMs);
   }
 }
 
@@ -136,7 +136,7 @@ int64_t Uplink::closed_for_ms() {
   const int minute = local.tm_hour * 60 + local.tm_min;
   const bool is_open = std::ranges::any_of(
       limits_.windows, [&](const TimeWindow& window) { return window.contains(minute); });
-  return is_open ? 0 : kLookAgainMs;
+  return is_open ? 0 : kUplinkLookMs;
 }
 
 // --- Speed --------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ size_t Uplink::Transfer::piece_bytes() const {
 }
 
 io::Task<void> Uplink::Transfer::pace(size_t bytes) {
-  while (uplink_.is_held_up(*this)) co_await uplink_.changed(kLookAgainMs);
+  while (uplink_.is_held_up(*this)) co_await uplink_.changed(kUplinkLookMs);
   moved_ms_ = uplink_.env_.clock.monotonic_ms();
   if (uplink_.limits_.bytes_per_day > 0) co_await uplink_.count(bytes);
   if (uplink_.limits_.bytes_per_s == 0) co_return;
