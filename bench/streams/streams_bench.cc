@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "io/log_record.h"
 #include "streams/stream_store.h"
 
 namespace {
@@ -69,7 +70,7 @@ double append(StreamStore& store, const std::string& stream, size_t bytes, int c
 // The same bytes by hand.
 double append_plainly(io::Files& files, const std::string& path, size_t bytes, int count) {
   const auto file = must(files.open(path, io::OpenMode::kTruncate, 0600));
-  const std::string frame(bytes + record::kFrameHeaderBytes, 'x');
+  const std::string frame(bytes + io::log_record::kFrameHeaderBytes, 'x');
   const auto begin = Clock::now();
   for (int i = 0; i < count; ++i) {
     must(file->write(frame));
