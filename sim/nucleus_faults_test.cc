@@ -214,6 +214,21 @@ TEST_F(NucleusJobs, ADeviceThatCannotBeRebootedRollsBack) {
   EXPECT_EQ(std::ranges::count(started_, "exit 101 after 5"), 2);
 }
 
+TEST_F(NucleusJobs, WithoutTheRebootItsBootstrapRunsAgainAtTheNextStart) {
+  reboot_command_ = "exit 1 after 5";
+  boot();
+  cloud_.publish(
+      test_recipe("firmware", "1.0.0", {}, {{"Bootstrap", "exit 101 after 5"}, {"Run", "run"}}));
+  json kept = document("thinggroup/G1", 1, versions({{"firmware", "1.0.0"}}));
+  kept["failureHandlingPolicy"] = "DO_NOTHING";
+  offer("j1", kept);
+  run(200'000);
+  EXPECT_EQ(std::ranges::count(started_, "exit 101 after 5"), 1);
+  boot();
+  run(200'000);
+  EXPECT_EQ(std::ranges::count(started_, "exit 101 after 5"), 2);
+}
+
 TEST_F(NucleusJobs, ADeploymentGoesOnBehindAReboot) {
   cloud_.publish(
       test_recipe("firmware", "1.0.0", {}, {{"Bootstrap", "exit 101 after 5"}, {"Run", "run"}}));

@@ -1,11 +1,12 @@
 // What every page is made of.
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Live } from "./live";
 
 export function Page({ title, above, children }: { title: string; above?: ComponentChildren; children: ComponentChildren }) {
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => {
+  // With the heading itself: a key that is pressed at once starts from there.
+  useLayoutEffect(() => {
     document.title = `${title} – Skerry`;
     heading.current?.focus(); // screen readers say where one is
   }, [title]);

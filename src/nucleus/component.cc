@@ -243,7 +243,7 @@ io::Task<Result<void>> Component::run_to_end(std::string name, Step step, Script
     hooks_.on_restart(*this, status->code == kRebootDevice);
     const Result<void> failed = co_await *restart_;
     restart_.reset();
-    // It does not get better by itself, and its Bootstrap is remembered as one that has run.
+    // It does not get better by itself.
     failures_ = kMaxFailures - 1;
     last_failure_ms_ = env_.clock.monotonic_ms();
     co_return failed;

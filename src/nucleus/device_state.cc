@@ -308,6 +308,11 @@ Result<void> DeviceState::mark_bootstrapped(const ComponentName& name, const std
   return change({{"t", "bootstrapped"}, {"name", name.str()}, {"package", package}});
 }
 
+Result<void> DeviceState::forget_bootstrapped(const ComponentName& name,
+                                              const std::string& package) {
+  return change({{"t", "not_bootstrapped"}, {"name", name.str()}, {"package", package}});
+}
+
 bool DeviceState::is_bootstrapped(const ComponentName& name, const std::string& package) const {
   return installed_.contains({name.str(), package + std::string(kBootstrapped)});
 }
@@ -352,6 +357,9 @@ Result<void> DeviceState::apply(const json& record) {
       installed_.insert({record.at("name").get<std::string>(),
                          record.at("package").get<std::string>() + std::string(kBootstrapped)});
       boots_ = 0;
+    } else if (type == "not_bootstrapped") {
+      installed_.erase({record.at("name").get<std::string>(),
+                        record.at("package").get<std::string>() + std::string(kBootstrapped)});
     } else if (type == "digest") {
       adopt_digest(record.at("name"), record.at("version"), record.at("digest"));
     } else if (type == "repair") {

@@ -125,6 +125,8 @@ class DeviceState {
   // Its Bootstrap has ended and wants a restart, which does not count as one that failed.
   bool is_bootstrapped(const ComponentName& name, const std::string& package) const;
   Result<void> mark_bootstrapped(const ComponentName& name, const std::string& package);
+  // There was no restart: it is to run again.
+  Result<void> forget_bootstrapped(const ComponentName& name, const std::string& package);
   // Of a component that an earlier release installed, once its package is there.
   Result<void> set_digest(const ComponentName& name, const std::string& version,
                           const std::string& digest);

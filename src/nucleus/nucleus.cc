@@ -124,14 +124,14 @@ void Nucleus::want_restart(const ComponentName& name, const std::string& package
         env_.loop.after(0, [this, error = marked.error()] { supervisor_->restart_failed(error); });
     return;
   }
-  wants_restart_ = true;
+  want_restart_.emplace_back(name, package);
   wants_reboot_ = wants_reboot_ || of_device;
   restart_when_quiet();
 }
 
 // One for all that want it, and when no script is cut short by it.
 void Nucleus::restart_when_quiet() {
-  if (!wants_restart_ || restarting_ || supervisor_->is_installing()) return;
+  if (want_restart_.empty() || restarting_ || supervisor_->is_installing()) return;
   restarting_ = true;
   restart_ = env_.loop.after(0, [this] {
     if (wants_reboot_) return reboots_.spawn(reboot());
@@ -157,7 +157,12 @@ io::Task<void> Nucleus::reboot() {
       kRebootMs, [failed]() mutable { failed.complete("nothing happened within 10 min"); });
   const Error error(Code::kFailedPrecondition, "the device was not rebooted: " + co_await failed);
   log::error("nucleus", error.message());
-  wants_restart_ = wants_reboot_ = restarting_ = false;
+  wants_reboot_ = restarting_ = false;
+  // Otherwise the next start would take them for done.
+  for (const auto& [name, package] : std::exchange(want_restart_, {})) {
+    if (auto forgotten = state_->forget_bootstrapped(name, package); !forgotten)
+      log::error("nucleus", forgotten.error().message(), {{"component", name.str()}});
+  }
   supervisor_->restart_failed(error);
 }
 

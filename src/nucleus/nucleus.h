@@ -88,9 +88,10 @@ class Nucleus : public IpcHost {
   std::unique_ptr<Supervisor> supervisor_;
   std::unique_ptr<DeploymentEngine> engine_;
   std::unique_ptr<FleetStatusReporter> reporter_;
-  std::unique_ptr<JobsClient> jobs_;         // null once it shuts down
-  std::unique_ptr<LocalDeployments> local_;  // likewise
-  bool wants_restart_ = false, wants_reboot_ = false, restarting_ = false;
+  std::unique_ptr<JobsClient> jobs_;                                 // null once it shuts down
+  std::unique_ptr<LocalDeployments> local_;                          // likewise
+  std::vector<std::pair<ComponentName, std::string>> want_restart_;  // with their packages
+  bool wants_reboot_ = false, restarting_ = false;
   io::Timer restart_;
   io::TaskScope reboots_;
 };

@@ -375,23 +375,22 @@ class PipelineRuntime : public runtime::Runtime {
             .types = tensor::all_data_types()};
   }
 
-  Result<std::unique_ptr<runtime::Model>> load(const runtime::ModelSource& source,
-                                               const runtime::LoadOptions& options) override {
+ private:
+  Result<std::unique_ptr<runtime::Model>> load_files(const runtime::ModelSource& source,
+                                                     const runtime::LoadOptions& options) override {
     SKERRY_ASSIGN(const tensor::Bytes bytes,
                   source.read(source.main_file(), std::min(options.max_file_bytes, kMaxFileBytes)));
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     auto document = formats::parse_json(text, {.size_bytes = kMaxFileBytes});
     if (!document || !document->is_object()) {
       return fail(Code::kCorrupt,
-                  fmt::format("{} is no pipeline: {}", source.main_file(),
+                  fmt::format("it is no pipeline: {}",
                               document ? "must be an object" : document.error().message()));
     }
-    auto plan = Parser(source, runtimes_, options).parse(Node(*document, ""));
-    if (!plan) return fail(plan.error().with_context(source.main_file()));
-    return std::make_unique<PipelineModel>(std::move(*plan));
+    SKERRY_ASSIGN(Plan plan, Parser(source, runtimes_, options).parse(Node(*document, "")));
+    return std::make_unique<PipelineModel>(std::move(plan));
   }
 
- private:
   const runtime::Runtimes& runtimes_;
 };
 

@@ -82,9 +82,16 @@ class Runtime {
   virtual std::string version() const = 0;    // the vendor's
   virtual Capabilities capabilities() const = 0;
   // Thread-safe. Untrusted bytes: a damaged model is kCorrupt, an operator it lacks kUnsupported.
-  // Every file that it uses is verified before any of it is run.
-  virtual Result<std::unique_ptr<Model>> load(const ModelSource& source,
-                                              const LoadOptions& options) = 0;
+  // Every file that it uses is verified before any of it is run. Errors begin with the main file.
+  Result<std::unique_ptr<Model>> load(const ModelSource& source, const LoadOptions& options) {
+    auto model = load_files(source, options);
+    if (!model) return fail(model.error().with_context(source.main_file()));
+    return model;
+  }
+
+ private:
+  virtual Result<std::unique_ptr<Model>> load_files(const ModelSource& source,
+                                                    const LoadOptions& options) = 0;
 };
 
 }  // namespace skerry::runtime

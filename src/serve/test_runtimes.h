@@ -53,13 +53,14 @@ class GatedRuntime : public runtime::Runtime {
   runtime::Capabilities capabilities() const override {
     return {.thread_safe = true, .batching = true};
   }
-  Result<std::unique_ptr<runtime::Model>> load(const runtime::ModelSource& source,
-                                               const runtime::LoadOptions& options) override {
+
+ private:
+  Result<std::unique_ptr<runtime::Model>> load_files(const runtime::ModelSource& source,
+                                                     const runtime::LoadOptions& options) override {
     SKERRY_ASSIGN(auto model, null_.load(source, options));
     return std::make_unique<GatedModel>(std::move(model), gate_);
   }
 
- private:
   class GatedModel : public runtime::Model {
    public:
     GatedModel(std::unique_ptr<Model> model, std::shared_ptr<Gate> gate)

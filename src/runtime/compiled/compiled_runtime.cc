@@ -176,17 +176,18 @@ class CompiledRuntime : public Runtime {
     }
     return can;
   }
-  Result<std::unique_ptr<Model>> load(const ModelSource& source,
-                                      const LoadOptions& options) override {
+
+ private:
+  Result<std::unique_ptr<Model>> load_files(const ModelSource& source,
+                                            const LoadOptions& options) override {
     SKERRY_ASSIGN(ModelFile file, source.open(source.main_file(), options.max_file_bytes));
     SKERRY_ASSIGN(const MemoryFile memory, MemoryFile::copy(std::move(file)));
-    auto library = CompiledLibrary::load(memory);
-    if (!library) return fail(library.error().with_context(source.main_file()));
-    const SkerryCompiledModel& model = library->model();
+    SKERRY_ASSIGN(CompiledLibrary library, CompiledLibrary::load(memory));
+    const SkerryCompiledModel& model = library.model();
     SKERRY_ASSIGN(auto inputs, specs_of(model.inputs, model.input_count));
     SKERRY_ASSIGN(auto outputs, specs_of(model.outputs, model.output_count));
     SKERRY_TRY(add_states(model, inputs, outputs));
-    return std::make_unique<CompiledModel>(std::move(*library), std::move(inputs),
+    return std::make_unique<CompiledModel>(std::move(library), std::move(inputs),
                                            std::move(outputs));
   }
 };

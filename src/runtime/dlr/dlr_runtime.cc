@@ -181,12 +181,6 @@ class DlrRuntime : public Runtime {
     for (const NeoType& type : kNeoTypes) can.types.push_back(type.ours);
     return can;
   }
-  Result<std::unique_ptr<Model>> load(const ModelSource& source,
-                                      const LoadOptions& options) override {
-    auto model = load_verified(source, options);
-    if (!model) return fail(model.error().with_context(source.main_file()));
-    return model;
-  }
 
  private:
   static Result<MemoryFile> copy(const ModelSource& source, const std::string& path,
@@ -194,14 +188,14 @@ class DlrRuntime : public Runtime {
     SKERRY_ASSIGN(ModelFile file, source.open(path, options.max_file_bytes));
     return MemoryFile::copy(std::move(file));
   }
-  Result<std::unique_ptr<Model>> load_verified(const ModelSource& source,
-                                               const LoadOptions& options) const;
+  Result<std::unique_ptr<Model>> load_files(const ModelSource& source,
+                                            const LoadOptions& options) override;
 
   std::shared_ptr<const DlrLibrary> lib_;
 };
 
-Result<std::unique_ptr<Model>> DlrRuntime::load_verified(const ModelSource& source,
-                                                         const LoadOptions& options) const {
+Result<std::unique_ptr<Model>> DlrRuntime::load_files(const ModelSource& source,
+                                                      const LoadOptions& options) {
   SKERRY_ASSIGN(const NeoFiles files, find_files(source));
   SKERRY_ASSIGN(const MemoryFile graph_file, copy(source, files.graph, options));
   SKERRY_ASSIGN(const MemoryFile params, copy(source, files.params, options));

@@ -326,16 +326,10 @@ class LiteRtRuntime : public Runtime {
     for (const LiteRtType& pair : kLiteRtTypes) can.types.push_back(pair.ours);
     return can;
   }
-  Result<std::unique_ptr<Model>> load(const ModelSource& source,
-                                      const LoadOptions& options) override {
-    auto model = load_verified(source, options);
-    if (!model) return fail(model.error().with_context(source.main_file()));
-    return model;
-  }
 
  private:
-  Result<std::unique_ptr<Model>> load_verified(const ModelSource& source,
-                                               const LoadOptions& options) const {
+  Result<std::unique_ptr<Model>> load_files(const ModelSource& source,
+                                            const LoadOptions& options) override {
     SKERRY_ASSIGN(
         tensor::Bytes bytes,
         source.read(source.main_file(), std::min(options.max_file_bytes, kMaxFlatbufferBytes)));

@@ -134,17 +134,14 @@ Result<std::unique_ptr<Model>> parse_model(std::string_view text) {
 
 }  // namespace
 
-Result<std::unique_ptr<Model>> NullRuntime::load(const ModelSource& source,
-                                                 const LoadOptions& options) {
+Result<std::unique_ptr<Model>> NullRuntime::load_files(const ModelSource& source,
+                                                       const LoadOptions& options) {
   SKERRY_ASSIGN(const tensor::Bytes bytes,
                 source.read(source.main_file(), std::min(options.max_file_bytes, kMaxFileBytes)));
   try {
-    auto model = parse_model({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-    if (!model) return fail(model.error().with_context(source.main_file()));
-    return model;
+    return parse_model({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   } catch (const Json::exception& e) {
-    return fail(Code::kCorrupt,
-                fmt::format("{} is no null model: {}", source.main_file(), e.what()));
+    return fail(Code::kCorrupt, fmt::format("it is no null model: {}", e.what()));
   }
 }
 

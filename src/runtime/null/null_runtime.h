@@ -26,8 +26,10 @@ class NullRuntime : public Runtime {
             .counts_memory = true,
             .types = tensor::all_data_types()};
   }
-  Result<std::unique_ptr<Model>> load(const ModelSource& source,
-                                      const LoadOptions& options) override;
+
+ private:
+  Result<std::unique_ptr<Model>> load_files(const ModelSource& source,
+                                            const LoadOptions& options) override;
 };
 
 }  // namespace skerry::runtime

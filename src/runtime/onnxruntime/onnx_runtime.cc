@@ -315,8 +315,6 @@ class OnnxRuntime : public Runtime {
             .batching = true,
             .types = tensor::all_data_types()};
   }
-  Result<std::unique_ptr<Model>> load(const ModelSource& source,
-                                      const LoadOptions& options) override;
 
  private:
   Result<OrtHandle<OrtSessionOptions>> session_options(const LoadOptions& options) const;
@@ -325,8 +323,8 @@ class OnnxRuntime : public Runtime {
                                   std::vector<tensor::Bytes>& contents, uint64_t max_bytes) const;
   Result<OrtHandle<OrtSession>> create_session(const std::string& path,
                                                const OrtSessionOptions* options) const;
-  Result<std::unique_ptr<Model>> load_verified(const ModelSource& source,
-                                               const LoadOptions& options) const;
+  Result<std::unique_ptr<Model>> load_files(const ModelSource& source,
+                                            const LoadOptions& options) override;
 
   std::shared_ptr<const OrtLibrary> ort_;
 };
@@ -396,8 +394,8 @@ Result<OrtHandle<OrtSession>> OnnxRuntime::create_session(const std::string& pat
   return fail(lacks ? Code::kUnsupported : created.error().code(), text);
 }
 
-Result<std::unique_ptr<Model>> OnnxRuntime::load_verified(const ModelSource& source,
-                                                          const LoadOptions& options) const {
+Result<std::unique_ptr<Model>> OnnxRuntime::load_files(const ModelSource& source,
+                                                       const LoadOptions& options) {
   const OrtApi& api = ort_->api();
   SKERRY_ASSIGN(auto file,
                 source.open(source.main_file(), std::min(options.max_file_bytes, kMaxModelBytes)));
@@ -415,13 +413,6 @@ Result<std::unique_ptr<Model>> OnnxRuntime::load_verified(const ModelSource& sou
   auto model = std::make_unique<OnnxModel>(ort_, std::move(session), std::move(owned_memory),
                                            scan.is_bounded);
   SKERRY_TRY(model->read_specs());
-  return model;
-}
-
-Result<std::unique_ptr<Model>> OnnxRuntime::load(const ModelSource& source,
-                                                 const LoadOptions& options) {
-  auto model = load_verified(source, options);
-  if (!model) return fail(model.error().with_context(source.main_file()));
   return model;
 }
 

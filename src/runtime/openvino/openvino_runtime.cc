@@ -342,16 +342,10 @@ class OpenVinoRuntime : public Runtime {
     for (const OpenVinoType& pair : kOpenVinoTypes) can.types.push_back(pair.ours);
     return can;
   }
-  Result<std::unique_ptr<Model>> load(const ModelSource& source,
-                                      const LoadOptions& options) override {
-    auto model = load_verified(source, options);
-    if (!model) return fail(model.error().with_context(source.main_file()));
-    return model;
-  }
 
  private:
-  Result<std::unique_ptr<Model>> load_verified(const ModelSource& source,
-                                               const LoadOptions& options) const {
+  Result<std::unique_ptr<Model>> load_files(const ModelSource& source,
+                                            const LoadOptions& options) override {
     const std::string_view file = source.main_file();
     const auto* format = std::ranges::find_if(
         kFormats, [&](const Format& each) { return file.ends_with(each.ending); });

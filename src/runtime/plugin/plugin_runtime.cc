@@ -288,14 +288,14 @@ class PluginRuntime : public Runtime {
     }
     return can;
   }
-  Result<std::unique_ptr<Model>> load(const ModelSource& source,
-                                      const LoadOptions& options) override {
+
+ private:
+  Result<std::unique_ptr<Model>> load_files(const ModelSource& source,
+                                            const LoadOptions& options) override {
     Load call(source, options);
     SkerryModel* opened = nullptr;
     const int32_t code = table_.open(&call, &opened);
-    if (auto done = call.error.result(code, "opening"); !done) {
-      return fail(done.error().with_context(source.main_file()));
-    }
+    SKERRY_TRY(call.error.result(code, "opening"));
     if (opened == nullptr) {
       return fail(Code::kInternal, "the runtime's plugin is wrong: it opened no model");
     }
@@ -304,7 +304,6 @@ class PluginRuntime : public Runtime {
     return model;
   }
 
- private:
   const SkerryRuntime& table_;  // stays as the library does
 };
 
