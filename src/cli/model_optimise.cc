@@ -133,19 +133,24 @@ Result<optimise::Measurement> measure_apart(const OptimiseOptions& options, cons
   const size_t at = std::min(done.err.rfind("{\"error\""), done.err.size());
   const json error = json::parse(done.err.substr(at), nullptr, false);
   const bool ours = error.is_object() && error.contains("error");
-  return fail(Code::kFailedPrecondition, ours ? error["error"].value("message", "")
-                                              : "the engine died: " + done.status.text());
+  if (!ours) return fail(Code::kFailedPrecondition, "the engine died: " + done.status.text());
+  const bool missing = error["error"].value("code", "") == code_name(Code::kUnavailable);
+  return fail(missing ? Code::kUnavailable : Code::kFailedPrecondition,
+              error["error"].value("message", ""));
 }
 
 // The same model as the engine reads it. LiteRT reads TensorFlow Lite models, of integers with
-// signed activations; `compiled` is what `skerry model compile` makes.
+// signed activations; `compiled` is what `skerry model compile` makes; OpenVINO reads
+// TensorFlow Lite's as well as ONNX.
 Result<std::string> prepare_for(const OptimiseOptions& options,
                                 const optimise::Candidate& candidate,
                                 const optimise::EngineSpec& engine) {
-  const std::string ending = engine.name == "compiled"      ? ".so"
-                             : engine.name == "litert"      ? ".tflite"
-                             : engine.name == "onnxruntime" ? ".onnx"
-                                                            : "";
+  const bool needs_onnx = engine.name == "onnxruntime" ||
+                          (engine.name == "openvino" && !candidate.path.ends_with(".tflite"));
+  const std::string ending = engine.name == "compiled" ? ".so"
+                             : engine.name == "litert" ? ".tflite"
+                             : needs_onnx              ? ".onnx"
+                                                       : "";
   if (candidate.path.ends_with(ending)) return candidate.path;
   std::string path = options.search.directory + "/" + candidate.name + ending;
   SKERRY_ASSIGN(const auto model, graph::read_model_file(candidate.path));
@@ -190,11 +195,11 @@ Table trial_table(const optimise::SearchResult& result, const optimise::SearchOp
   for (size_t t = 0; t < result.trials.size(); ++t) {
     const optimise::Trial& trial = result.trials[t];
     const optimise::Candidate& candidate = result.candidates[trial.candidate];
-    table.rows.push_back(
-        {candidate.name, options.engines[trial.engine].name, fmt::format("{:.1f}", trial.min_us),
-         fmt::format("{:.1f}", trial.median_us),
-         fmt::format("{:.1f}", static_cast<double>(trial.bytes) / 1000), accuracy_text(trial),
-         fmt::format("{:.2f}", 100 * trial.drop), t == result.winner ? "chosen" : trial.refusal});
+    table.rows.push_back({candidate.name, options.engines[trial.engine].name,
+                          time_text(trial, trial.min_us), time_text(trial, trial.median_us),
+                          fmt::format("{:.1f}", static_cast<double>(trial.bytes) / 1000),
+                          accuracy_text(trial), fmt::format("{:.2f}", 100 * trial.drop),
+                          t == result.winner ? "chosen" : trial.refusal});
   }
   return table;
 }
@@ -299,6 +304,9 @@ Result<void> search_best(const Session& session, OptimiseOptions& options) {
     return {};
   }
   session.output.print_table(trial_table(*result, options.search));
+  for (const std::string& line : missing_engines(*result, options.search)) {
+    session.output.print_line("\n" + line);
+  }
   session.output.print_line("\n" + verdict(*result, options.search));
   session.output.print_line("The report: " + options.out + "/report.html; publish with\n" +
                             "  skerry model publish " + options.out + "/" + artifact_name(*result) +
@@ -387,13 +395,14 @@ Candidates: passes alone; integers with ranges by minmax, percentile, mse and en
 and with the worst layers left in floats; dynamic integers; weights as INT8, INT4 and FP16; with --train-data also pruned ones with training between,
 and integers that are trained to be rounded. Each is measured in each
 engine in a process of its own, as the form that it reads: the first engine says what is expected, the others are given
-what did not lose too much there. What has been measured in the folder before is not measured again.
+what did not lose too much there; one that is not there is left out, and the report says why. What has been measured in the folder before is not measured again.
 Examples:
   skerry model optimise net.onnx -o smaller.onnx --passes-only
   skerry model optimise net.onnx -o best --data images.npy --labels labels.npy --divide 255 \
       --engine onnxruntime=/usr/lib/libonnxruntime.so --goal latency --max-accuracy-drop 0.5%
   skerry model optimise net.onnx -o best --data images.npy --labels labels.npy \
-      --engine onnxruntime=/usr/lib/libonnxruntime.so --engine litert=/usr/lib/libLiteRt.so --engine compiled)");
+      --engine onnxruntime=/usr/lib/libonnxruntime.so --engine litert=/usr/lib/libLiteRt.so \
+      --engine openvino=/usr/lib/libopenvino_c.so --engine compiled)");
   command->callback([&session, options] {
     session.action = [&session, options] { return run_optimise(session, *options); };
   });

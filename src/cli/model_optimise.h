@@ -20,7 +20,7 @@ void add_data_options(CLI::App& command, DataOptions& options);
 std::string to_text(const optimise::EngineSpec& engine);
 
 inline constexpr const char* kEngineHelp =
-    "NAME=PATH of a runtime's library (onnxruntime=…/libonnxruntime.so, litert=…/libLiteRt.so), "
-    "compiled, or reference";
+    "NAME=PATH of a runtime's library (onnxruntime=…/libonnxruntime.so, litert=…/libLiteRt.so, "
+    "openvino=…/libopenvino_c.so), compiled, or reference";
 
 }  // namespace skerry::cli

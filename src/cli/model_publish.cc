@@ -92,6 +92,12 @@ Result<void> take_report(ModelOptions& options, const std::string& sha256_hex) {
                            "dataSha256", "calibrationRows", "seed"}) {
     if (!part(name).empty()) from.optimiser.emplace(name, part(name));
   }
+  // What was chosen in an engine is served by that engine; the reference executor serves nobody.
+  const std::string engine = part("engine");
+  if (options.runtime.empty() && !engine.empty() && engine != "reference" &&
+      engine != kind_of(options.file).runtime) {
+    options.runtime = engine;
+  }
   return {};
 }
 

@@ -96,9 +96,13 @@ class Searching : public testing::Test {
 
   Result<SearchResult> run() {
     return search(model_, data_, options_,
-                  [this](const std::string& path, const EngineSpec&,
+                  [this](const std::string& path, const EngineSpec& engine,
                          const MeasureOptions& wanted) -> Result<Measurement> {
                     ++measured_;
+                    if (engine.name == missing_) {
+                      ++asked_missing_;
+                      return fail(Code::kUnavailable, "no such library");
+                    }
                     const std::string name = std::filesystem::path(path).stem();
                     if (name == broken_) return fail(Code::kFailedPrecondition, "it died");
                     if (!wanted.save_outputs.empty()) folder_.write("candidates/answers.npy", "x");
@@ -130,8 +134,8 @@ class Searching : public testing::Test {
   Dataset data_;
   SearchOptions options_;
   std::map<std::string, Made> made_;
-  std::string broken_;
-  int measured_ = 0;
+  std::string broken_, missing_;
+  int measured_ = 0, asked_missing_ = 0;
 };
 
 TEST_F(Searching, MeasuresWhatOthersHaveMadeAndTakesItWhereItIsBest) {
@@ -259,6 +263,31 @@ TEST_F(Searching, GivesAnEngineTheFormThatItReads) {
   EXPECT_EQ(measured_, 0);
 }
 
+// An engine that is not there is asked once, has no trials, and the report says why; the first one
+// is needed.
+TEST_F(Searching, LeavesOutAnEngineThatIsNotThere) {
+  options_.engines = {{.name = "engine"}, {.name = "nowhere"}};
+  missing_ = "nowhere";
+  const auto result = run();
+  ASSERT_TRUE(result) << result.error().message();
+  EXPECT_EQ(asked_missing_, 1);
+  for (const Trial& one : result->trials) EXPECT_EQ(one.engine, 0U);
+  ASSERT_EQ(result->missing_engines.size(), 1U);
+  EXPECT_EQ(result->missing_engines[0].reason, "no such library");
+  const std::string line = "nowhere was left out: no such library";
+  EXPECT_THAT(report_markdown(*result, options_), HasSubstr(line));
+  EXPECT_THAT(report_html(*result, options_), HasSubstr(line));
+  const auto json = nlohmann::json::parse(report_json(*result, options_));
+  EXPECT_EQ(json["missingEngines"][0]["engine"], "nowhere");
+
+  missing_ = "engine";
+  options_.directory = folder_ / "candidates_of_none";
+  std::filesystem::create_directories(options_.directory);
+  const auto none = run();
+  ASSERT_FALSE(none);
+  EXPECT_THAT(none.error().message(), HasSubstr("does not run in engine: no such library"));
+}
+
 TEST_F(Searching, MeasuresInTheReferenceExecutor) {
   auto engine = Engine::load(model_, {.name = "reference"}, 1);
   ASSERT_TRUE(engine) << engine.error().message();
@@ -278,7 +307,9 @@ TEST_F(Searching, MeasuresInTheReferenceExecutor) {
   ASSERT_TRUE(parsed);
   EXPECT_EQ(*parsed, *again);
   EXPECT_FALSE(parse_measurement("{}"));
-  EXPECT_FALSE(Engine::load(model_, {.name = "nothing"}, 1));
+  const auto nothing = Engine::load(model_, {.name = "nothing"}, 1);
+  ASSERT_FALSE(nothing);
+  EXPECT_EQ(nothing.error().code(), Code::kUnavailable);
 }
 
 TEST(Share, HasAnInterval) {

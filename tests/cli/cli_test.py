@@ -451,6 +451,16 @@ class WithFleet(FleetCase):
         recipe = json.loads(self.greengrass.get_component(arn=created["arn"], recipeOutputFormat="JSON")["recipe"])
         self.assertEqual([each["URI"].rsplit("/", 1)[1] for each in recipe["Manifests"][0]["Artifacts"]],
                          ["model.tflite", "model.json"])
+        # What was chosen in another engine than the file's usual one is served by that.
+        for number, (engine, runtime) in enumerate({"openvino": "openvino", "reference": "onnxruntime", "onnxruntime": "onnxruntime"}.items()):
+            report = self.directory / "report.json"
+            report.write_text(json.dumps({"format": 1, "engine": engine, "artifactSha256": hashlib.sha256(model.read_bytes()).hexdigest()}))
+            self.cli_json("model", "publish", model, "--name", "chosen", "--version", f"1.0.{number}", "--output", "y:FP32:1",
+                          "--report", report)
+            manifests = [json.loads(path.read_text()) for path in self.fleet.rglob("*") if path.is_file()
+                         and path.stat().st_size < 10000 and path.read_bytes().startswith(b"{") and b'"chosen"' in path.read_bytes()]
+            [manifest] = [each for each in manifests if each.get("version") == f"1.0.{number}" and "runtime" in each]
+            self.assertEqual(runtime, manifest["runtime"])
         publish = ["model", "publish", model, "--name", "vad", "--version", "1.0.1"]
         self.assertIn("output", self.cli(*publish, code=1).stderr)
         self.assertIn("NAME:DATATYPE:SHAPE", self.cli(*publish, "--output", "output", code=1).stderr)

@@ -124,6 +124,21 @@ class Optimise(unittest.TestCase):
                                  "--seconds", "0.02").stdout)
         self.assertEqual(said["correct"], round(report["trials"][report["winner"]]["accuracy"] * 1000))
 
+    def test_an_engine_that_is_not_there_is_left_out(self):
+        out = self.folder / "missing"
+        few = ["--rows", "10", "--rounds", "1", "--seconds", "0.01", "--calibration-rows", "4", "--max-accuracy-drop", "1"]
+        for path, reason in ((self.folder / "libopenvino_c.so", "cannot load OpenVINO"),
+                             (CACHE / "onnxruntime/lib/libonnxruntime.so", "is no libopenvino_c")):
+            done = skerry("model", "optimise", MODEL, "-o", out, *self.data(), *few, "--engine", ENGINE, "--engine", f"openvino={path}")
+            self.assertIn("openvino was left out: ", done.stdout)
+            report = json.loads((out / "report.json").read_text())
+            self.assertEqual({"onnxruntime"}, {trial["engine"] for trial in report["trials"]})
+            self.assertEqual("openvino", report["missingEngines"][0]["engine"])
+            self.assertIn(reason, report["missingEngines"][0]["reason"])
+            self.assertIn(reason, (out / "report.html").read_text())
+        alone = skerry("model", "optimise", MODEL, "-o", out, *self.data(), *few, "--engine", "openvino=/nowhere.so", code=1)
+        self.assertIn("the source itself does not run in openvino: cannot load OpenVINO", alone.stderr)
+
     def test_classical_models_answer_with_the_class(self):
         """As scikit-learn's are exported: the class first, then a map of scores that ONNX Runtime's file has and nobody serves."""
         out = self.folder / "classical"

@@ -25,7 +25,9 @@ Result<Engine> Engine::load(const std::string& path, const EngineSpec& spec, siz
     engine.executor_ = std::make_unique<graph::Executor>(*engine.graph_);
     return engine;
   }
-  SKERRY_ASSIGN(engine.runtime_, runtime::open_runtime(spec.name, spec.library));
+  auto runtime = runtime::open_runtime(spec.name, spec.library);
+  if (!runtime) return fail(Code::kUnavailable, runtime.error().message());
+  engine.runtime_ = std::move(*runtime);
   const std::filesystem::path whole(path);
   const std::string file = whole.filename();
   const std::string folder = whole.has_parent_path() ? whole.parent_path().string() : ".";

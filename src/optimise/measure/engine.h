@@ -22,7 +22,8 @@ EngineSpec parse_engine(const std::string& text);
 class Engine {
  public:
   // The model is the user's own: no digest is asked for. Layers are measured where there is a
-  // folder for the engine's profile; kUnsupported where the engine cannot.
+  // folder for the engine's profile; kUnsupported where the engine cannot. kUnavailable where the
+  // engine itself is not there: no such name, no library, or one of something else.
   static Result<Engine> load(const std::string& path, const EngineSpec& spec, size_t threads,
                              const std::string& profile_directory = "");
 

@@ -94,6 +94,19 @@ std::string accuracy_text(const Trial& trial) {
                      100 * trial.accuracy->lowest, 100 * trial.accuracy->highest);
 }
 
+std::string time_text(const Trial& trial, double us) {
+  return trial.minima_us.empty() ? "-" : fmt::format("{:.1f}", us);
+}
+
+std::vector<std::string> missing_engines(const SearchResult& result, const SearchOptions& options) {
+  std::vector<std::string> lines;
+  for (const EngineRefusal& missing : result.missing_engines) {
+    lines.push_back(
+        fmt::format("{} was left out: {}", options.engines[missing.engine].name, missing.reason));
+  }
+  return lines;
+}
+
 std::string verdict(const SearchResult& result, const SearchOptions& options) {
   const Trial& base = result.trials[0];
   const Trial& best = result.trials[result.winner];
@@ -114,6 +127,10 @@ std::string verdict(const SearchResult& result, const SearchOptions& options) {
 
 std::string report_json(const SearchResult& result, const SearchOptions& options) {
   const Trial& best = result.trials[result.winner];
+  json missing = json::array();
+  for (const EngineRefusal& one : result.missing_engines) {
+    missing.push_back({{"engine", options.engines[one.engine].name}, {"reason", one.reason}});
+  }
   json trials = json::array();
   for (const Trial& trial : result.trials) trials.push_back(trial_json(result, options, trial));
   return json{{"format", 1},
@@ -133,6 +150,7 @@ std::string report_json(const SearchResult& result, const SearchOptions& options
               {"seconds", result.seconds},
               {"winner", result.winner},
               {"verdict", verdict(result, options)},
+              {"missingEngines", std::move(missing)},
               {"trials", std::move(trials)},
               {"passes", passes_json(result)},
               {"layers", layers_json(result)},
@@ -187,12 +205,14 @@ std::string report_markdown(const SearchResult& result, const SearchOptions& opt
   for (size_t t = 0; t < result.trials.size(); ++t) {
     const Trial& trial = result.trials[t];
     const Candidate& candidate = result.candidates[trial.candidate];
-    out += fmt::format("| {} | {} | {:.1f} | {:.1f} | {:.0f} % | {:.1f} | {} | {:.2f} | {} |\n",
-                       candidate.name, options.engines[trial.engine].name, trial.min_us,
-                       trial.median_us, 100 * trial.spread, static_cast<double>(trial.bytes) / 1000,
+    out += fmt::format("| {} | {} | {} | {} | {:.0f} % | {:.1f} | {} | {:.2f} | {} |\n",
+                       candidate.name, options.engines[trial.engine].name,
+                       time_text(trial, trial.min_us), time_text(trial, trial.median_us),
+                       100 * trial.spread, static_cast<double>(trial.bytes) / 1000,
                        accuracy_text(trial), 100 * trial.drop,
                        t == result.winner ? "**chosen**" : trial.refusal);
   }
+  for (const std::string& line : missing_engines(result, options)) out += "\n" + line + "\n";
   for (const TimeProfile& profile : result.profiles)
     out += profile_markdown(profile, result, options);
   out += "\n## Passes\n\n| Pass | Places | Nodes less | Bytes less | ms |\n|---|---|---|---|---|\n";

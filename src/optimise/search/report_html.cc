@@ -147,13 +147,14 @@ std::string trials_table(const SearchResult& result, const SearchOptions& option
     const Candidate& candidate = result.candidates[trial.candidate];
     const char* row = t == result.winner ? "chosen" : trial.refusal.empty() ? "" : "refused";
     out += fmt::format(
-        "<tr class=\"{}\"><td title=\"{}\">{}</td><td class=\"text\">{}</td><td>{:.1f}</td>"
-        "<td>{:.1f}</td><td>{:.0f} %</td><td>{:.1f}</td><td>{:.1f}</td><td>{}</td><td>{:.2f}</td>"
+        "<tr class=\"{}\"><td title=\"{}\">{}</td><td class=\"text\">{}</td><td>{}</td>"
+        "<td>{}</td><td>{:.0f} %</td><td>{:.1f}</td><td>{:.1f}</td><td>{}</td><td>{:.2f}</td>"
         "<td class=\"text\">{}</td></tr>\n",
         row, escaped(candidate.how), escaped(candidate.name),
-        escaped(options.engines[trial.engine].name), trial.min_us, trial.median_us,
-        100 * trial.spread, static_cast<double>(trial.bytes) / 1000,
-        static_cast<double>(trial.peak_bytes) / 1e6, accuracy_text(trial), 100 * trial.drop,
+        escaped(options.engines[trial.engine].name), time_text(trial, trial.min_us),
+        time_text(trial, trial.median_us), 100 * trial.spread,
+        static_cast<double>(trial.bytes) / 1000, static_cast<double>(trial.peak_bytes) / 1e6,
+        accuracy_text(trial), 100 * trial.drop,
         t == result.winner ? "chosen" : escaped(trial.refusal));
   }
   return out + "</table></div>\n";
@@ -228,6 +229,9 @@ std::string report_html(const SearchResult& result, const SearchOptions& options
       name_of(options.goal), kStyle, name_of(options.goal), escaped(verdict(result, options)));
   out += plot(result, options);
   out += "<h2>Candidates</h2>\n" + trials_table(result, options);
+  for (const std::string& line : missing_engines(result, options)) {
+    out += "<p>" + escaped(line) + ".</p>\n";
+  }
   out += "<h2>Layers of the float model</h2>\n" + layers_table(result);
   for (const TimeProfile& profile : result.profiles) {
     out +=

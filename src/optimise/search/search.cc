@@ -128,10 +128,12 @@ class Search {
     for (size_t t = first_trial; t < others; ++t) {
       if (result_.trials[t].drop > options_.max_accuracy_drop) continue;
       for (size_t e = 1; e < options_.engines.size(); ++e) {
+        if (is_missing(e)) continue;
         result_.trials.push_back({.candidate = result_.trials[t].candidate, .engine = e});
       }
     }
     SKERRY_TRY(measure_round(others, 0));
+    std::erase_if(result_.trials, [&](const Trial& trial) { return is_missing(trial.engine); });
     for (size_t round = 1; round < options_.rounds; ++round) {
       SKERRY_TRY(measure_round(first_trial, round));
     }
@@ -146,10 +148,17 @@ class Search {
     for (size_t i = 0; i < order.size(); ++i) {
       report(order, round, i);
       Trial& trial = result_.trials[order[i]];
+      if (is_missing(trial.engine)) continue;
       if (round == 0) SKERRY_TRY(prepare(trial));
       SKERRY_TRY(measure_once(trial, round));
     }
     return {};
+  }
+
+  bool is_missing(size_t engine) const {
+    return std::ranges::any_of(result_.missing_engines, [&](const EngineRefusal& missing) {
+      return missing.engine == engine;
+    });
   }
 
   // The file for the engine, which an interrupted run may have made.
@@ -214,7 +223,10 @@ class Search {
       const auto now = measure_(trial.path, engine, wanted);
       if (!now) {
         trial.refusal = now.error().message();
-        return first ? read_again(trial) : Result<void>();
+        const bool is_there = now.error().code() != Code::kUnavailable;
+        if (first) return is_there ? read_again(trial) : source_fails(trial);
+        if (!is_there) result_.missing_engines.push_back({trial.engine, trial.refusal});
+        return {};
       }
       SKERRY_TRY(measured_.add(key, to_json(*now)));
       known = *now;

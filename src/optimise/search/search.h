@@ -72,6 +72,12 @@ struct Trial {
   std::string refusal;  // why it cannot win; "" where it can
 };
 
+// An engine that is not there; it has no trials.
+struct EngineRefusal {
+  size_t engine = 0;
+  std::string reason;
+};
+
 struct LayerReport {
   std::string name, op, output;  // the last is a type
   std::string value;             // name of the output
@@ -91,9 +97,10 @@ struct TimeProfile {
 };
 
 struct SearchResult {
-  std::vector<Candidate> candidates;  // the source first
-  std::vector<Trial> trials;          // the source in the first engine first
-  size_t winner = 0;                  // a trial
+  std::vector<Candidate> candidates;           // the source first
+  std::vector<Trial> trials;                   // the source in the first engine first
+  std::vector<EngineRefusal> missing_engines;  // never the first: without it there is no search
+  size_t winner = 0;                           // a trial
   std::vector<PassReport> passes;
   std::vector<LayerReport> layers;
   std::vector<TimeProfile> profiles;  // of what passes alone make in the first engine, the winner
@@ -103,7 +110,8 @@ struct SearchResult {
   double seconds = 0;
 };
 
-// In a process of its own, or wherever the caller likes.
+// In a process of its own, or wherever the caller likes. kUnavailable where the engine is not
+// there: it is not asked again.
 using MeasureFunction = std::function<Result<Measurement>(
     const std::string& path, const EngineSpec& engine, const MeasureOptions& options)>;
 
