@@ -53,9 +53,9 @@ Result<void> run(const Options& options) {
   }
   const auto http = net::make_http_client(loop, tls);
   const std::string name = config->name;
-  Cascade cascade(env, *http, std::move(*config));
+  SKERRY_ASSIGN(const auto cascade, Cascade::make(env, *http, std::move(*config)));
   net::HttpServer server(
-      loop, [&](net::HttpRequest request) { return cascade.handle(std::move(request)); });
+      loop, [&](net::HttpRequest request) { return cascade->handle(std::move(request)); });
   SKERRY_ASSIGN(const uint16_t port, server.listen_tcp(options.host, options.port, nullptr));
   if (!options.socket.empty()) SKERRY_TRY(server.listen_unix(options.socket, 0660));
   if (!options.port_file.empty()) {

@@ -12,7 +12,9 @@
 
 #include "base/log.h"
 #include "flow/stream_program.h"
+#include "infer_answers.h"
 #include "log_options.h"
+#include "net/bearer_token.h"
 #include "net/stream.h"
 #include "serve/client.h"
 #include "serve/runtime_list.h"
@@ -60,6 +62,7 @@ struct Arguments {
   LogOptions log;
 
   std::string socket;
+  std::string token_file;
   std::string model;  // or runtime
   std::string directory;
   std::string library;
@@ -163,6 +166,13 @@ void add_serve(CLI::App& app, Arguments& arguments) {
   serve->add_flag("--json", arguments.as_json, "Print the ready line as JSON");
 }
 
+// What a command needs that asks a running server.
+void add_server(CLI::App* command, Arguments& arguments) {
+  command->add_option("--socket", arguments.socket, "The server's Unix socket")->required();
+  command->add_option("--token-file", arguments.token_file, net::kTokenFileHelp);
+  command->add_flag("--json", arguments.as_json, "Print the server's answer as JSON");
+}
+
 void add_client_commands(CLI::App& app, Arguments& arguments) {
   CLI::App* load = app.add_subcommand(
       "load", "Serve the model package in FOLDER; the version before it serves until then");
@@ -170,10 +180,7 @@ void add_client_commands(CLI::App& app, Arguments& arguments) {
   CLI::App* list = app.add_subcommand("list", "Show the models");
   CLI::App* policy = app.add_subcommand(
       "policy", "Show or change which versions of a model are served side by side");
-  for (CLI::App* command : {load, unload, list, policy}) {
-    command->add_option("--socket", arguments.socket, "The server's Unix socket")->required();
-    command->add_flag("--json", arguments.as_json, "Print the server's answer as JSON");
-  }
+  for (CLI::App* command : {load, unload, list, policy}) add_server(command, arguments);
   for (CLI::App* command : {load, unload, policy}) {
     command->add_option("NAME", arguments.model, "The model's name")->required();
   }
@@ -214,10 +221,7 @@ void add_registry_commands(CLI::App& app, Arguments& arguments) {
   CLI::App* remove = runtime->add_subcommand(
       "remove", "Forget a registered runtime; models that it serves stay until they are unloaded");
   CLI::App* list = runtime->add_subcommand("list", "Show the runtimes and the models they serve");
-  for (CLI::App* command : {add, remove, list}) {
-    command->add_option("--socket", arguments.socket, "The server's Unix socket")->required();
-    command->add_flag("--json", arguments.as_json, "Print the server's answer as JSON");
-  }
+  for (CLI::App* command : {add, remove, list}) add_server(command, arguments);
   for (CLI::App* command : {add, remove}) {
     command->add_option("NAME", arguments.model, "What model.json calls it")->required();
   }
@@ -261,7 +265,8 @@ void add_token(CLI::App& app, Arguments& arguments) {
       "token", "Make a token for a client, and its digest for the file of --access");
   token->add_flag("--json", arguments.as_json, "Print JSON");
   token->footer(R"(
-The client sends the token with each request; the server's file has the digest alone:
+The client sends the token with each request (clients of Skerry read it with --token-file or from SKERRY_INFER_TOKEN);
+the server's file has the digest alone:
   {"format": 1, "clients": [{"name": "line-3", "token_sha256": "…", "allow": ["infer", "read"]}]})");
 }
 
@@ -274,6 +279,7 @@ void add_stream(CLI::App& app, Arguments& arguments) {
   auto* server =
       stream->add_option("--server", arguments.stream.server, "Its HTTP address instead");
   server->excludes(socket);
+  stream->add_option("--token-file", arguments.stream.token_file, net::kTokenFileHelp);
   stream
       ->add_option(
           "--config", arguments.stream.config_file,
@@ -369,74 +375,6 @@ int serve_command(Arguments& arguments) {
   std::_Exit(0);
 }
 
-void print_index(const json& rows) {
-  if (rows.empty()) return fmt::print("no model is loaded\n");
-  size_t name_width = 4;
-  size_t version_width = 7;
-  for (const json& row : rows) {
-    name_width = std::max(name_width, row.value("name", "").size());
-    version_width = std::max(version_width, row.value("version", "").size());
-  }
-  const auto line = [&](std::string_view name, std::string_view version, std::string_view state,
-                        std::string_view memory, std::string_view reason) {
-    std::string text = fmt::format("{:<{}}  {:<{}}  {:<11}  {:>9}  {}", name, name_width, version,
-                                   version_width, state, memory, reason);
-    text.erase(text.find_last_not_of(' ') + 1);
-    fmt::print("{}\n", text);
-  };
-  line("NAME", "VERSION", "STATE", "MEMORY", "REASON");
-  for (const json& row : rows) {
-    const double memory_mb = row.value("memory_bytes", 0.0) / (1 << 20);
-    line(row.value("name", ""), row.value("version", ""), row.value("state", ""),
-         memory_mb > 0 ? fmt::format("{:.1f} MiB", memory_mb) : "", row.value("reason", ""));
-  }
-}
-
-void print_runtimes(const json& rows) {
-  for (const json& row : rows) {
-    fmt::print("{} {}\n", row.value("name", ""), row.value("version", ""));
-    const auto line = [](std::string_view key, const std::string& value) {
-      if (!value.empty()) fmt::print("  {:<10} {}\n", key, value);
-    };
-    line("library", row.value("library", ""));
-    line("component", row.value("component", ""));
-    line("source", row.value("registered", false) ? "registered" : "given when it was started");
-    const double memory_mb = row.value("memory_bytes", 0.0) / (1 << 20);
-    line("memory", memory_mb > 0 ? fmt::format("{:.1f} MiB", memory_mb) : "");
-    std::string models;
-    for (const json& model : row.value("models", json::array())) {
-      models += (models.empty() ? "" : ", ") + model.get<std::string>();
-    }
-    line("models", models);
-    line("unusable", row.value("reason", ""));
-  }
-}
-
-void print_policy(const json& policy) {
-  fmt::print("the last {} served; {} % of requests to the canary\n", policy.value("keep", 1),
-             policy.value("canary_percent", 0));
-  for (const auto& [label, version] : policy.value("labels", json::object()).items()) {
-    fmt::print("  {:<10} {}\n", label, version.get<std::string>());
-  }
-}
-
-void print_answer(const std::string& command, const Arguments& arguments, const std::string& body) {
-  if (arguments.as_json) return fmt::print("{}\n", body);
-  const json answer = json::parse(body, nullptr, false);
-  if (command == "list") return print_index(answer);
-  if (command == "runtime list") return print_runtimes(answer);
-  if (command == "runtime add") {
-    return fmt::print("{} {} is registered\n", arguments.model, answer.value("version", ""));
-  }
-  if (command == "runtime remove") return fmt::print("{} is forgotten\n", arguments.model);
-  if (command == "policy") return print_policy(answer);
-  if (command == "unload") return fmt::print("{} is unloaded\n", arguments.model);
-  const std::string previous = answer.value("previous_version", "");
-  fmt::print("{} version {} is served{}\n", arguments.model, answer.value("version", ""),
-             previous.empty() ? "" : fmt::format(", version {} before", previous));
-}
-
-// "" where nothing is to be changed.
 std::string policy_changes(const Arguments& arguments) {
   json changes = json::object();
   if (arguments.keep > 0) changes["keep"] = arguments.keep;
@@ -481,7 +419,9 @@ int client_command(const std::string& command, Arguments& arguments) {
     if (error) return complain(kExitFailed, "the current folder is gone: " + error.message());
   }
   io::RealLoop loop;
-  const auto http = net::make_http_client(loop, nullptr);
+  auto token = net::BearerToken::open(arguments.token_file);
+  if (!token) return complain(kExitUsage, token.error().message());
+  const auto http = net::with_token(net::make_http_client(loop, nullptr), std::move(*token));
   const int64_t wait_ms = waits ? int64_t{arguments.wait_s} * 1000 : 0;
   InferClient client(loop, *http, arguments.socket, wait_ms);
   std::optional<Result<std::string>> answer;
@@ -490,7 +430,11 @@ int client_command(const std::string& command, Arguments& arguments) {
   loop.run();
 
   if (*answer) {
-    print_answer(command, arguments, **answer);
+    if (arguments.as_json) {
+      fmt::print("{}\n", **answer);
+    } else {
+      print_answer(command, arguments.model, **answer);
+    }
     return 0;
   }
   const Error& error = answer->error();

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import struct
 import urllib.parse
@@ -42,10 +43,11 @@ class _UnixConnection(http.client.HTTPConnection):
 
 class Inference:
     """One connection to a service, for one thread. `socket` is the path of its Unix socket, `url` its address, `token` what a
-    service with access rules knows this client by."""
+    service with access rules knows this client by (default: the environment variable SKERRY_INFER_TOKEN, else none is sent)."""
 
     def __init__(self, url="http://127.0.0.1:8000", *, socket=None, token=None, timeout_s=60.0):
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        token = os.environ.get("SKERRY_INFER_TOKEN") if token is None else token
+        self._headers = {} if not token else {"Authorization": f"Bearer {token}"}
         if socket is not None:
             self._connection = _UnixConnection(str(socket), timeout_s)
         else:

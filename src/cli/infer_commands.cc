@@ -3,15 +3,18 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "cli/bulk_input.h"
 #include "cli/bulk_output.h"
 #include "cli/command.h"
+#include "formats/inference_refusal.h"
 #include "io/clock.h"
 #include "io/loop.h"
 #include "io/task.h"
+#include "net/bearer_token.h"
 #include "net/http_client.h"
 
 namespace skerry::cli {
@@ -21,8 +24,7 @@ using nlohmann::json;
 
 constexpr int64_t kPauseMs = 200;
 constexpr int64_t kSyncMs = 1'000;
-constexpr size_t kWindow = 4;     // pieces for each connection that may wait for one before them
-constexpr size_t kTooLong = 300;  // of an error's text in a line
+constexpr size_t kWindow = 4;  // pieces for each connection that may wait for one before them
 
 struct BulkOptions {
   std::string model;
@@ -30,6 +32,7 @@ struct BulkOptions {
   std::string out;
   std::string server = "http://127.0.0.1:8000";
   std::string socket;
+  std::string token_file;
   size_t rows = 32;
   size_t connections = 4;
   int64_t wait_s = 60;
@@ -51,12 +54,16 @@ std::string text_of(const json& document) {
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-std::string refusal_of(const net::HttpResponse& response) {
-  const json document = json::parse(response.body, nullptr, false);
-  if (document.is_object() && document.value("error", json()).is_string()) {
-    return document["error"].get<std::string>().substr(0, kTooLong);
-  }
-  return fmt::format("the server answers with status {}", response.status);
+Error refusal_of(const net::HttpResponse& response) {
+  return formats::inference_refusal(response.status, response.body);
+}
+
+// When to ask a server again that has sent `response`, or nothing.
+int64_t pause_ms(const Result<net::HttpResponse>& response) {
+  constexpr int64_t kLongestPauseMs = 60'000;
+  const auto seconds = response ? std::string(response->headers.get("Retry-After")) : std::string();
+  const int64_t said_ms = 1000 * std::strtoll(seconds.c_str(), nullptr, 10);
+  return std::clamp(said_ms, kPauseMs, kLongestPauseMs);
 }
 
 // The part of `output`, which has `rows` rows, that belongs to row `row`; nothing where it has
@@ -112,19 +119,25 @@ class BulkJob {
   }
 
  private:
-  // The server's answer, however long it takes to come back from a restart.
+  // The server's answer, however long it takes to come back from a restart or to let this client
+  // ask again. Fails where it never does, or lets it not ask at all.
   io::Task<Result<net::HttpResponse>> ask(net::HttpClient& http, net::HttpRequest request) {
-    for (int64_t waited = 0;; waited += kPauseMs) {
+    for (int64_t waited = 0;;) {
       auto response = co_await http.fetch(options_.url(request.target), request,
                                           {.timeout_ms = options_.timeout_s * 1000});
-      const bool is_away = !response || response->status == 503 ||
+      if (response && (response->status == 401 || response->status == 403)) {
+        co_return fail(refusal_of(*response));
+      }
+      const bool is_away = !response || response->status == 503 || response->status == 429 ||
                            (response->status == 404 && !co_await is_ready(http));
       if (!is_away) co_return response;
-      if (waited >= options_.wait_s * 1000) {
+      const int64_t pause = pause_ms(response);
+      if (waited + pause > options_.wait_s * 1000) {
         if (!response) co_return fail(std::move(response.error()));
-        co_return fail(Code::kUnavailable, refusal_of(*response));
+        co_return fail(Code::kUnavailable, refusal_of(*response).message());
       }
-      co_await io::sleep(loop_, kPauseMs);
+      co_await io::sleep(loop_, pause);
+      waited += pause;
     }
   }
 
@@ -136,10 +149,12 @@ class BulkJob {
   }
 
   io::Task<Result<void>> prepare() {
-    const auto http = net::make_http_client(loop_, nullptr);
+    SKERRY_CO_ASSIGN(token_, net::BearerToken::open(options_.token_file));
+    const auto http = net::with_token(net::make_http_client(loop_, nullptr), token_);
     const std::string target = "/v2/models/" + net::percent_encode(options_.model);
     SKERRY_CO_ASSIGN(const net::HttpResponse response, co_await ask(*http, {.target = target}));
-    if (response.status != 200) co_return fail(Code::kFailedPrecondition, refusal_of(response));
+    if (response.status != 200)
+      co_return fail(Code::kFailedPrecondition, refusal_of(response).message());
     const json document = json::parse(response.body, nullptr, false);
     std::vector<tensor::TensorSpec> inputs;
     try {
@@ -160,7 +175,7 @@ class BulkJob {
 
   // One connection: takes the next piece of the input until none is left.
   io::Task<void> work() {
-    const auto http = net::make_http_client(loop_, nullptr);
+    const auto http = net::with_token(net::make_http_client(loop_, nullptr), token_);
     const size_t most = std::min(options_.rows, input_->most_at_once());
     while (result_ && next_ < input_->size()) {
       const size_t first = next_;
@@ -215,9 +230,9 @@ class BulkJob {
     SKERRY_CO_ASSIGN(const net::HttpResponse response, co_await ask(http, std::move(request)));
     if (response.status == 200 && add_answers(lines, first, count, response.body)) co_return lines;
     if (count == 1) {
-      add_error(
-          lines, first,
-          response.status == 200 ? "the server's answer has no outputs" : refusal_of(response));
+      add_error(lines, first,
+                response.status == 200 ? "the server's answer has no outputs"
+                                       : refusal_of(response).message());
       co_return lines;
     }
     for (size_t i = 0; i < count; ++i) {
@@ -264,6 +279,7 @@ class BulkJob {
   const BulkOptions& options_;
   const Output& screen_;
   io::RealClock clock_;
+  net::BearerToken token_;
   std::optional<BulkInput> input_;
   std::optional<BulkOutput> output_;
   Result<void> result_;
@@ -309,6 +325,7 @@ void add_infer_commands(CLI::App& app, Session& session) {
   auto* server = command->add_option("--server", options->server, "skerry-infer's address");
   server->capture_default_str();
   command->add_option("--socket", options->socket, "Its Unix socket instead")->excludes(server);
+  command->add_option("--token-file", options->token_file, net::kTokenFileHelp);
   command->add_option("--rows", options->rows, "Rows of FILE.npy in one request")
       ->capture_default_str()
       ->check(CLI::Range(1, 65'536));
@@ -316,7 +333,8 @@ void add_infer_commands(CLI::App& app, Session& session) {
       ->capture_default_str()
       ->check(CLI::Range(1, 256));
   command
-      ->add_option("--wait", options->wait_s, "Seconds to wait for a server that is away or busy")
+      ->add_option("--wait", options->wait_s,
+                   "Seconds to wait for a server that is away, busy or limits this client")
       ->capture_default_str()
       ->check(CLI::Range(0, 86'400));
   command->add_option("--timeout", options->timeout_s, "Seconds that one request may take")
@@ -326,7 +344,8 @@ void add_infer_commands(CLI::App& app, Session& session) {
 The lines are in the order of the items: {"item","model","version","outputs"}, or {"item","model","error"}.
 Examples:
   skerry infer bulk vad --in windows.npy --out probabilities.jsonl
-  skerry infer bulk churn --in customers.csv --out scores.jsonl --socket /run/infer.sock)");
+  skerry infer bulk churn --in customers.csv --out scores.jsonl --socket /run/infer.sock
+  skerry infer bulk churn --in customers.csv --out scores.jsonl --server http://line-3:8000 --token-file token)");
   command->callback([&session, options] {
     session.action = [&session, options] { return bulk(session, *options); };
   });

@@ -7,9 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "formats/inference_refusal.h"
 #include "io/clock.h"
 #include "io/loop.h"
 #include "io/task.h"
+#include "net/bearer_token.h"
 #include "net/http_client.h"
 
 namespace skerry::cli {
@@ -20,6 +22,7 @@ using nlohmann::json;
 struct TopOptions {
   std::string server = "http://127.0.0.1:8000";
   std::string socket;
+  std::string token_file;
   double interval_s = 1;
   bool once = false;
 };
@@ -112,12 +115,17 @@ class Top {
 
  private:
   io::Task<Result<void>> watch() {
-    const auto http = net::make_http_client(loop_, nullptr);
+    SKERRY_CO_ASSIGN(auto token, net::BearerToken::open(options_.token_file));
+    const auto http = net::with_token(net::make_http_client(loop_, nullptr), std::move(token));
     SKERRY_CO_ASSIGN(Sample before, co_await look(*http));
     double before_ms = static_cast<double>(clock_.monotonic_ms());
     for (;;) {
       co_await io::sleep(loop_, static_cast<int64_t>(options_.interval_s * 1000));
-      SKERRY_CO_ASSIGN(Sample now, co_await look(*http));
+      auto looked = co_await look(*http);
+      // Where rules limit how often it may look, the next look covers this interval as well.
+      const bool is_limited = !looked && looked.error().code() == Code::kResourceExhausted;
+      if (is_limited && !options_.once) continue;
+      SKERRY_CO_ASSIGN(Sample now, std::move(looked));
       const double now_ms = static_cast<double>(clock_.monotonic_ms());
       show(difference(before, now, std::max(now_ms - before_ms, 1.0) / 1000));
       if (options_.once) co_return Result<void>();
@@ -131,6 +139,9 @@ class Top {
     const std::string base =
         options_.socket.empty() ? options_.server : fmt::format("unix:{}:", options_.socket);
     SKERRY_CO_ASSIGN(const auto response, co_await http.fetch(base + target, {.target = target}));
+    if (response.status != 200) {
+      co_return fail(formats::inference_refusal(response.status, response.body));
+    }
     try {
       co_return parse_sample(response.body);
     } catch (const json::exception& e) {
@@ -172,6 +183,7 @@ void add_top_command(CLI::App& app, Session& session) {
   auto* server = command->add_option("--server", options->server, "skerry-infer's address");
   server->capture_default_str();
   command->add_option("--socket", options->socket, "Its Unix socket instead")->excludes(server);
+  command->add_option("--token-file", options->token_file, net::kTokenFileHelp);
   command->add_option("--interval", options->interval_s, "Seconds between looks")
       ->capture_default_str()
       ->check(CLI::Range(0.1, 3600.0));
@@ -181,7 +193,8 @@ COMPUTE and QUEUE are means of the requests of the last interval, PER RUN how ma
 one core's time. With --json a line for each look.
 Examples:
   skerry top
-  skerry --json top --once --socket /run/infer.sock)");
+  skerry --json top --once --socket /run/infer.sock
+  skerry top --server http://line-3:8000 --token-file token)");
   command->callback([&session, options] {
     session.action = [&session, options] { return top(session, *options); };
   });

@@ -25,6 +25,7 @@ using tensor::TensorSpec;
 constexpr std::string_view kModule = "stream";
 constexpr int64_t kRetryMs = 200;
 constexpr int64_t kLongestRetryMs = 5'000;
+constexpr int64_t kLongestModelRetryMs = 1'000;  // of the model, for which windows wait
 constexpr size_t kLatencies = 1'024;
 
 int64_t now_us() {
@@ -94,11 +95,11 @@ struct Flow::Outlet {
   io::Completion<bool> ended;
 };
 
-Flow::Flow(io::Loop& loop, FlowConfig config, const std::string& service,
+Flow::Flow(io::Loop& loop, FlowConfig config, const std::string& service, net::BearerToken token,
            rpc::NucleusAddress nucleus)
     : loop_(loop),
       config_(std::move(config)),
-      http_(net::make_http_client(loop, nullptr)),
+      http_(net::with_token(net::make_http_client(loop, nullptr), std::move(token))),
       sink_http_(net::make_http_client(loop, nullptr)),
       model_(*http_, service, config_.model, config_.version),
       source_(make_source(loop, reads_, nucleus, config_)),
@@ -114,9 +115,14 @@ io::Task<Result<void>> Flow::run() {
   SKERRY_CO_TRY(co_await wait_for_model());
   for (Outlet& outlet : outlets_) tasks_.spawn(serve_outlet(&outlet));
   tasks_.spawn(feed());
-  while (auto item = co_await items_.pop()) co_await infer(std::move(*item));
+  while (let_in_) {
+    auto item = co_await items_.pop();
+    if (!item) break;
+    co_await infer(std::move(*item));
+  }
   for (Outlet& outlet : outlets_) outlet.lines.close();
   for (Outlet& outlet : outlets_) co_await outlet.ended;
+  SKERRY_CO_TRY(let_in_);
   co_return source_ended_;
 }
 
@@ -185,9 +191,13 @@ io::Task<void> Flow::infer(Item item) {
   if (!inputs) co_return failed(inputs.error());
   const int64_t began_us = now_us();
   auto answer = co_await model_.infer(*inputs);
-  while (!answer && answer.error().retryable()) {
-    co_await io::sleep(loop_, kRetryMs);
+  for (int64_t wait_ms = kRetryMs; !answer && answer.error().retryable();
+       wait_ms = std::min(2 * wait_ms, kLongestModelRetryMs)) {
+    co_await io::sleep(loop_, wait_ms);
     answer = co_await model_.infer(*inputs);
+  }
+  if (!answer && answer.error().code() == Code::kPermissionDenied) {
+    let_in_ = fail(answer.error());
   }
   if (!answer) co_return failed(answer.error());
   if (last_us_.size() < kLatencies) last_us_.emplace_back();

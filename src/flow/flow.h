@@ -13,6 +13,7 @@
 #include "flow/sink.h"
 #include "flow/source.h"
 #include "io/pool.h"
+#include "net/bearer_token.h"
 
 namespace skerry::flow {
 
@@ -29,12 +30,13 @@ struct FlowReport {
 
 class Flow {
  public:
-  // `service`: "unix:/run/infer.sock:" or "http://host:port".
-  Flow(io::Loop& loop, FlowConfig config, const std::string& service, rpc::NucleusAddress nucleus);
+  // `service`: "unix:/run/infer.sock:" or "http://host:port". The token is for it alone.
+  Flow(io::Loop& loop, FlowConfig config, const std::string& service, net::BearerToken token,
+       rpc::NucleusAddress nucleus);
   ~Flow();
 
   // Until the source has ended and all lines are sent; fails where the configuration does not fit
-  // the model, or the source cannot be read.
+  // the model, the source cannot be read, or the service does not let this client in.
   io::Task<Result<void>> run();
   FlowReport report() const;
 
@@ -58,6 +60,7 @@ class Flow {
   Queue<Item> items_;
   std::list<Outlet> outlets_;
   Result<void> source_ended_;
+  Result<void> let_in_;  // what the service said
   std::vector<tensor::Tensor> constants_;
   std::vector<tensor::Tensor> state_;  // for the next window, by the model's names
   FlowReport counts_;

@@ -6,22 +6,20 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "formats/inference_refusal.h"
+
 namespace skerry::flow {
 namespace {
 
 using nlohmann::json;
 
 constexpr std::string_view kJsonBytesHeader = "Inference-Header-Content-Length";
-constexpr size_t kTooLong = 300;  // of an error's text
 
 Error error_of(const net::HttpResponse& response) {
-  const bool may_pass = response.status == 503 || response.status == 404 || response.status == 429;
-  const json document = json::parse(response.body, nullptr, false);
-  std::string text = fmt::format("the inference service answers with status {}", response.status);
-  if (document.is_object() && document.value("error", json()).is_string()) {
-    text = document["error"].get<std::string>().substr(0, kTooLong);
-  }
-  return Error(may_pass ? Code::kUnavailable : Code::kInvalidArgument, text);
+  Error error = formats::inference_refusal(response.status, response.body);
+  // A model may be deployed after those who ask for it.
+  if (error.code() != Code::kNotFound) return error;
+  return Error(Code::kUnavailable, error.message());
 }
 
 // Throws nlohmann's exceptions.

@@ -32,7 +32,8 @@ class ModelClient {
   const std::vector<tensor::TensorSpec>& inputs() const { return inputs_; }
   // kInvalidArgument names the inputs that there are.
   Result<const tensor::TensorSpec*> input(std::string_view name) const;
-  // kUnavailable where the service is away or sheds load: the same may succeed later.
+  // kUnavailable where the service is away or sheds load, kResourceExhausted where it limits this
+  // client: the same may succeed later. kPermissionDenied: nothing will before somebody acts.
   io::Task<Result<Answer>> infer(std::vector<tensor::Tensor> inputs);
 
  private:

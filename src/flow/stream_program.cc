@@ -60,7 +60,8 @@ io::Task<Result<void>> play(io::RealLoop& loop, const StreamOptions& options,
   if (!config) co_return fail(config.error().with_context("stream"));
   const std::string service =
       options.socket.empty() ? options.server : fmt::format("unix:{}:", options.socket);
-  flow = std::make_unique<Flow>(loop, std::move(*config), service, nucleus);
+  SKERRY_CO_ASSIGN(auto token, net::BearerToken::open(options.token_file));
+  flow = std::make_unique<Flow>(loop, std::move(*config), service, std::move(token), nucleus);
   io::TaskScope reports;
   if (options.report_ms > 0) reports.spawn(report(&loop, flow.get(), options.report_ms));
   co_return co_await flow->run();

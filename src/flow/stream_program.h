@@ -12,6 +12,7 @@ struct StreamOptions {
   std::string config_file;     // "": the component's configuration, key "stream"
   std::string socket;          // the inference service's
   std::string server;          // its HTTP address instead
+  std::string token_file;      // "": SKERRY_INFER_TOKEN, where it is set
   int64_t report_ms = 60'000;  // between reports on standard output; 0: at the end alone
 };
 

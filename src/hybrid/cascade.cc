@@ -57,12 +57,18 @@ std::string_view name_of(Fallback fallback) {
   return kNames[static_cast<size_t>(fallback)];
 }
 
-Cascade::Cascade(io::Env& env, net::HttpClient& http, CascadeConfig config)
-    : env_(env), http_(http), config_(std::move(config)), counts_(config_.tiers.size()) {
-  for (const TierConfig& tier : config_.tiers) {
-    tiers_.push_back({tier, TokenBucket(tier.per_hour, tier.burst),
-                      CircuitBreaker(tier.breaker_failures, tier.breaker_open_ms)});
+Result<std::unique_ptr<Cascade>> Cascade::make(io::Env& env, net::HttpClient& http,
+                                               CascadeConfig config) {
+  std::unique_ptr<Cascade> cascade(new Cascade(env, http, std::move(config)));
+  for (const TierConfig& tier : cascade->config_.tiers) {
+    net::BearerToken token;
+    if (!tier.token_file.empty()) {
+      SKERRY_ASSIGN(token, net::BearerToken::open(tier.token_file));
+    }
+    cascade->tiers_.push_back({tier, std::move(token), TokenBucket(tier.per_hour, tier.burst),
+                               CircuitBreaker(tier.breaker_failures, tier.breaker_open_ms)});
   }
+  return cascade;
 }
 
 // A request of several rows is as sure as the row that is least so.
@@ -118,6 +124,7 @@ io::Task<Cascade::Asked> Cascade::ask(size_t number, const HttpRequest& request)
       forwarded.headers.add(name, std::string(request.headers.get(name)));
     }
   }
+  tier.token.authorize(forwarded);
   net::FetchOptions options;
   options.timeout_ms = tier.config.deadline_ms;
   options.max_body_bytes = kMaxAnswerBytes;
@@ -248,7 +255,9 @@ io::Task<HttpResponse> Cascade::handle(HttpRequest request) {
   }
   if (path == model + "/cascade") co_return net::json_response(200, statistics());
   if (path == model) {  // inputs and outputs are those of the tiers
-    auto metadata = co_await http_.fetch(config_.tiers[0].url, {}, {});
+    HttpRequest asked;
+    tiers_[0].token.authorize(asked);
+    auto metadata = co_await http_.fetch(config_.tiers[0].url, std::move(asked), {});
     json document = metadata ? json::parse(metadata->body, nullptr, false) : json();
     if (!document.is_object()) co_return error_response(503, "the first tier does not answer");
     document["name"] = config_.name;

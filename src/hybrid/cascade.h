@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "hybrid/cascade_config.h"
 #include "io/env.h"
 #include "io/task.h"
+#include "net/bearer_token.h"
 #include "net/http_client.h"
 
 namespace skerry::hybrid {
@@ -30,8 +32,9 @@ struct TierCounts {
 
 class Cascade {
  public:
-  // All references outlive it.
-  Cascade(io::Env& env, net::HttpClient& http, CascadeConfig config);
+  // All references outlive it. Fails where a tier's token cannot be read.
+  static Result<std::unique_ptr<Cascade>> make(io::Env& env, net::HttpClient& http,
+                                               CascadeConfig config);
 
   // Answers one inference request, whose body is forwarded as it is. The answer is the tier's own,
   // under this model's name, with the parameters tier, confidence, escalated and fallback.
@@ -44,8 +47,12 @@ class Cascade {
   std::string statistics() const;  // JSON
 
  private:
+  Cascade(io::Env& env, net::HttpClient& http, CascadeConfig config)
+      : env_(env), http_(http), config_(std::move(config)), counts_(config_.tiers.size()) {}
+
   struct Tier {
     TierConfig config;
+    net::BearerToken token;
     TokenBucket budget;
     CircuitBreaker breaker;
   };

@@ -44,6 +44,7 @@ Result<TierConfig> parse_tier(const Node& node, bool is_last) {
         "must be a model of an Open Inference Protocol server: "
         "http://HOST:PORT/v2/models/NAME, or unix:/SOCKET:/v2/models/NAME");
   }
+  SKERRY_TRY(node.read("tokenFile", tier.token_file));
   SKERRY_ASSIGN(const auto classes, node.find("classThresholds"));
   if (classes) {
     SKERRY_ASSIGN(const auto list, classes->elements());

@@ -16,7 +16,8 @@ struct TierConfig {
   std::string name;
   std::string
       url;  // "http://127.0.0.1:8000/v2/models/small", "unix:/run/infer.sock:/v2/models/small"
-  double threshold = 0;  // of its confidence: below, the next tier is asked; not of the last tier
+  std::string token_file;  // of the token that its server knows this cascade by; "": none
+  double threshold = 0;    // of its confidence: below, the next tier is asked; not of the last tier
   std::vector<double> class_thresholds;  // by the winning class, where they differ
   int64_t deadline_ms = 1'000;
   double per_hour = 1e12, burst = 1e12;  // calls

@@ -2,7 +2,10 @@
 #include "hybrid/cascade.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "io/test_env.h"
@@ -60,7 +63,9 @@ tiers:
                              of_big + "}\n";
     auto config = parse_cascade(text);
     ASSERT_TRUE(config) << config.error().message();
-    cascade_.emplace(env_.env, http_, std::move(*config));
+    auto made = Cascade::make(env_.env, http_, std::move(*config));
+    ASSERT_TRUE(made) << made.error().message();
+    cascade_ = std::move(*made);
   }
   HttpResponse send(const std::string& target, const std::string& method, std::string body = "{}") {
     HttpRequest request;
@@ -85,8 +90,27 @@ tiers:
 
   io::BasicTestEnv<io::ManualClock, io::RealFiles> env_;
   FakeTiers http_;
-  std::optional<Cascade> cascade_;
+  std::unique_ptr<Cascade> cascade_;
 };
+
+TEST_F(CascadeTest, ATokenGoesToItsOwnTierAlone) {
+  const std::string file = testing::TempDir() + "cascade_token_" + std::to_string(::getpid());
+  std::ofstream(file) << "of-big\n";
+  make("", ", tokenFile: \"" + file + "\"");
+  tier("small").scores = tier("middle").scores = {0.5, 0.5};
+  infer();
+  std::filesystem::remove(file);
+  EXPECT_EQ(tier("small").last.headers.get("Authorization"), "");
+  EXPECT_EQ(tier("middle").last.headers.get("Authorization"), "");
+  EXPECT_EQ(tier("big").last.headers.get("Authorization"), "Bearer of-big");
+  auto config = parse_cascade(R"(
+name: a
+scores: {output: p}
+tiers: [{name: b, url: "http://b/v2/models/b", threshold: 1, tokenFile: /nowhere},
+        {name: c, url: "http://c/v2/models/c"}])");
+  ASSERT_TRUE(config);
+  EXPECT_EQ(Cascade::make(env_.env, http_, std::move(*config)).error().code(), Code::kNotFound);
+}
 
 TEST_F(CascadeTest, TheFirstTierThatIsSureAnswers) {
   make();

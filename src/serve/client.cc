@@ -1,10 +1,12 @@
 // Requests to the repository extension, with patience for a server that starts at the same time.
 #include "serve/client.h"
-#include "formats/json_ptr.h"
 
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+
+#include "formats/inference_refusal.h"
+#include "formats/json_ptr.h"
 
 namespace skerry::serve {
 namespace {
@@ -13,14 +15,6 @@ using nlohmann::json;
 
 constexpr int64_t kRetryMs = 50;
 constexpr int64_t kTimeoutMs = 30'000;
-
-std::string reason_of(const net::HttpResponse& response) {
-  const json document = json::parse(response.body, nullptr, false);
-  if (document.is_object() && document.contains("error") && document["error"].is_string()) {
-    return document["error"].get<std::string>();
-  }
-  return fmt::format("the server answers with status {}", response.status);
-}
 
 }  // namespace
 
@@ -37,7 +31,10 @@ io::Task<Result<std::string>> InferClient::ask(std::string method, std::string t
     auto response = co_await http_.fetch(fmt::format("unix:{}:{}", socket_path_, target),
                                          std::move(request), {.timeout_ms = timeout_ms});
     if (response && response->status == 200) co_return std::move(response->body);
-    if (response) co_return fail(Code::kFailedPrecondition, reason_of(*response));
+    if (response) {
+      const Error refusal = formats::inference_refusal(response->status, response->body);
+      co_return fail(Code::kFailedPrecondition, refusal.message());  // it was reached
+    }
     if (response.error().code() != Code::kUnavailable || waited >= wait_ms_) {
       co_return fail(std::move(response.error()));
     }

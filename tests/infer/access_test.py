@@ -1,5 +1,5 @@
 """Who may do what and how often: stock tritonclient over HTTP and gRPC with tokens in its headers, users of the Unix socket, the
-Python client of this repository, and rules that are read again.
+clients of this repository, and rules that are read again.
 
     access_test.py SKERRY_INFER SKERRY_CACHE SOURCE_DIR
 """
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 import numpy as np
 import tritonclient.grpc as triton_grpc
@@ -28,6 +29,7 @@ sys.path.insert(0, str(SOURCE / "python"))
 from skerry import Inference, InferenceError  # noqa: E402
 
 DEADLINE_S = 30
+SKERRY = pathlib.Path(infer_server.PROGRAM).parent / "skerry"
 STRANGER = 54_321  # a user that is not the server's
 X = np.array([[1, 2]], np.float32)
 
@@ -80,6 +82,8 @@ class Access(unittest.TestCase):
                 {"name": "scraper", "token_sha256": digest("scraper's"), "allow": ["metrics"]},
                 {"name": "slow", "token_sha256": digest("slow's"), "allow": ["infer"], "requests_per_s": 0.001, "burst": 2},
                 {"name": "slower", "token_sha256": digest("slower's"), "allow": ["infer"], "requests_per_s": 0.001, "burst": 2},
+                {"name": "bulk", "token_sha256": digest("bulk's"), "allow": ["infer", "read"], "requests_per_s": 2, "burst": 1},
+                {"name": "first", "token_sha256": digest("first's"), "allow": ["infer", "read"]},
                 {"name": "camera", "user": STRANGER, "allow": ["infer"], "models": ["vad"]},
             ],
         }
@@ -189,11 +193,148 @@ class Access(unittest.TestCase):
             with self.assertRaises(InferenceError) as error:
                 infer("other", {"x": X})
             self.assertEqual((error.exception.status, error.exception.retryable), (403, False))
+        with unittest.mock.patch.dict(os.environ, SKERRY_INFER_TOKEN=self.line["token"]), Inference(self.server.url) as infer:
+            np.testing.assert_array_equal(infer("vad", {"x": X})["y"], X)
         with Inference(self.server.url, token="slower's") as infer:
             with self.assertRaises(InferenceError) as error:
                 for _ in range(3):
                     infer("vad", {"x": X})
             self.assertEqual((error.exception.status, error.exception.retryable), (429, True))
+
+    def run_client(self, *command, token=None, **more):
+        environment = {**os.environ, **({} if token is None else {"SKERRY_INFER_TOKEN": token})}
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S, env=environment, **more)
+
+    def token_file(self, text):
+        path = self.directory / "token"
+        path.write_text(text + "\n")
+        path.chmod(0o600)
+        return path
+
+    def test_skerry_infer_bulk(self):
+        rows, out = self.directory / "rows.npy", self.directory / "out.jsonl"
+        np.save(rows, np.ones((8, 2), np.float32))
+
+        def bulk(model, *options, **more):
+            return self.run_client(SKERRY, "infer", "bulk", model, "--in", rows, "--out", out, "--server", f"http://{self.server.url}",
+                                   "--wait", "1", *options, **more)
+
+        refused = bulk("vad")
+        self.assertEqual(refused.returncode, 1, refused.stderr)
+        self.assertIn("needs a token", refused.stderr)
+        self.assertIn("--token-file FILE or in the variable SKERRY_INFER_TOKEN", refused.stderr)
+        self.assertIn("is not one of this server's", bulk("vad", token="another").stderr)
+        self.assertIn("'line-3' may not use model 'other'", bulk("other", token=self.line["token"]).stderr)
+        self.assertFalse(out.exists())
+        done = bulk("vad", "--token-file", self.token_file(self.line["token"]), token="another")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(out.read_text().splitlines()), 8)
+        wrong = bulk("vad", "--token-file", self.token_file("two words"))
+        self.assertEqual(wrong.returncode, 1)
+        self.assertIn("holds no token", wrong.stderr)
+
+    def test_a_bulk_job_waits_where_it_is_limited_and_ends_where_it_is_shut_out(self):
+        def bulk(wait_s, name):
+            return self.run_client(SKERRY, "infer", "bulk", "vad", "--in", rows, "--out", self.directory / name, "--rows", "1",
+                                   "--connections", "1", "--wait", str(wait_s), "--server", f"http://{self.server.url}", token="bulk's")
+
+        rows = self.directory / "few.npy"
+        np.save(rows, np.ones((4, 2), np.float32))
+        done = bulk(30, "limited.jsonl")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("error", (self.directory / "limited.jsonl").read_text())
+        shut = bulk(0, "shut.jsonl")
+        self.assertEqual(shut.returncode, 3, shut.stderr)
+        self.assertIn("'bulk' asks more than it may: try again in 1 s", shut.stderr)
+
+    def test_skerry_top(self):
+        def top(*options, **more):
+            return self.run_client(SKERRY, "--json", "top", "--once", "--interval", "0.1", "--socket", self.server.socket, *options, **more)
+
+        own = top()  # the server's own user needs no token
+        self.assertEqual({each["model"] for each in json.loads(own.stdout)["models"]}, {"vad", "other"})
+        cut = top("--token-file", self.token_file(self.line["token"]))
+        self.assertEqual([each["model"] for each in json.loads(cut.stdout)["models"]], ["vad"])
+        refused = top(token="scraper's")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("'scraper' may not do what needs 'read'", refused.stderr)
+
+    def test_skerry_infer_list_and_load(self):
+        refused = self.run_client(infer_server.PROGRAM, "load", "--socket", self.server.socket, "vad", self.directory / "vad",
+                                  token=self.line["token"])
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("'line-3' may not do what needs 'repository'", refused.stderr)
+        listed = self.run_client(infer_server.PROGRAM, "list", "--json", "--socket", self.server.socket,
+                                 "--token-file", self.token_file(self.line["token"]))
+        self.assertEqual([each["name"] for each in json.loads(listed.stdout)], ["vad"], listed.stderr)
+
+    def stream(self, pipe, *options, token=None):
+        config = self.directory / "stream.json"
+        config.write_text(json.dumps({
+            "source": {"pipe": str(pipe), "samples": "FP32", "rate": 8000}, "window": {"samples": 2, "rate": 8000}, "model": "vad",
+            "input": "x", "sinks": [{"file": str(self.directory / "windows.jsonl")}]}))
+        environment = {**os.environ, **({} if token is None else {"SKERRY_INFER_TOKEN": token})}
+        process = subprocess.Popen([infer_server.PROGRAM, "stream", "--server", f"http://{self.server.url}", "--config", config, *options],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        self.addCleanup(process.wait, DEADLINE_S)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.kill)
+        return process
+
+    def test_a_stream(self):
+        samples = self.directory / "samples"
+        samples.write_bytes(np.ones(20, np.float32).tobytes())
+        shut_out = self.stream(samples)
+        self.assertEqual(shut_out.wait(DEADLINE_S), 1)
+        self.assertIn("needs a token", shut_out.stderr.read())
+        wrong = self.stream(samples, token=self.line["token"] + "x")
+        self.assertEqual(wrong.wait(DEADLINE_S), 1)
+        self.assertIn("is not one of this server's", wrong.stderr.read())
+        output, errors = self.stream(samples, "--token-file", self.token_file(self.line["token"])).communicate(timeout=DEADLINE_S)
+        report = json.loads(output.splitlines()[-1])
+        self.assertEqual((report["inferred"], report["failed"]), (10, 0), errors)
+
+    def test_a_stream_whose_token_ends(self):
+        """It takes a token that was replaced, and ends with the reason where it has none any more."""
+        pipe = self.directory / "pipe"
+        os.mkfifo(pipe)
+        stream = self.stream(pipe, "--token-file", self.token_file("first's"))
+        lines = self.directory / "windows.jsonl"
+        before = len(lines.read_text().splitlines()) if lines.exists() else 0
+
+        def told(windows):
+            return lines.exists() and len(lines.read_text().splitlines()) - before >= windows
+
+        def wait_for(what):
+            deadline = time.monotonic() + DEADLINE_S
+            while not what():
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+
+        def set_rules(*extra):
+            self.file.write_text(json.dumps(self.rules | {"clients": [*(each for each in self.rules["clients"] if each["name"] != "first"),
+                                                                      *extra]}))
+            self.server.process.send_signal(signal.SIGHUP)
+
+        def status(token):
+            return self.ask("GET", "/v2/models/vad", bearer(token))[0].status
+
+        self.addCleanup(lambda: (self.file.write_text(json.dumps(self.rules)), self.server.process.send_signal(signal.SIGHUP),
+                                 wait_for(lambda: status("first's") == 200)))
+        with pipe.open("wb", buffering=0) as to:
+            to.write(np.ones(2, np.float32).tobytes())
+            wait_for(lambda: told(1))
+            set_rules({"name": "first", "token_sha256": digest("second's"), "allow": ["infer", "read"]})
+            wait_for(lambda: status("second's") == 200)
+            self.token_file("second's")
+            to.write(np.ones(2, np.float32).tobytes())
+            wait_for(lambda: told(2))
+            set_rules()
+            wait_for(lambda: status("second's") == 401)
+            to.write(np.ones(2, np.float32).tobytes())
+            self.assertEqual(stream.wait(DEADLINE_S), 1)
+        self.assertIn("is not one of this server's", stream.stderr.read())
 
     def test_rules_are_read_again(self):
         def status(token):
