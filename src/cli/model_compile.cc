@@ -2,11 +2,10 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cli/model_commands.h"
-#include "cli/model_graph.h"
+#include "cli/model_compile_report.h"
 #include "compile/compiler.h"
 #include "compile/toolchain.h"
 #include "graph/model_file.h"
@@ -14,14 +13,13 @@
 namespace skerry::cli {
 namespace {
 
-using nlohmann::json;
-
 struct CompileCommand {
   std::string model;
   std::vector<std::string> targets = {"native"};
   std::string format = "so";
   std::string out;
   std::string keep_source;
+  std::string roofline;
   uint64_t max_memory = uint64_t{1} << 30;
   std::vector<std::string> shapes, values, states;
   bool explain = false;
@@ -123,78 +121,6 @@ Result<compile::InterfaceOptions> interface_of(const CompileCommand& options) {
   return interface;
 }
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text.append(text.empty() ? "" : ", ").append(word);
-  return text;
-}
-
-std::string names_of(const std::vector<const compile::Target*>& targets) {
-  std::vector<std::string> names;
-  for (const compile::Target* target : targets) names.emplace_back(target->name);
-  return joined(names);
-}
-
-json report_json(const compile::CompileReport& report, const std::string& target,
-                 const std::string& out) {
-  json steps = json::array();
-  for (const compile::StepReport& step : report.steps) {
-    steps.push_back({{"kernel", step.kernel},
-                     {"nodes", step.nodes},
-                     {"macs", step.macs},
-                     {"plainLoops", step.is_reference}});
-  }
-  return {{"artifact", out},
-          {"target", target},
-          {"artifactBytes", report.artifact_bytes},
-          {"constantBytes", report.constant_bytes},
-          {"arenaBytes", report.arena_bytes},
-          {"arenaLowerBound", report.arena_lower_bound},
-          {"stateBytes", report.state_bytes},
-          {"compilerSeconds", report.compiler_seconds},
-          {"checked", report.checked},
-          {"steps", std::move(steps)}};
-}
-
-void print_report(const Session& session, const CompileCommand& options,
-                  const compile::CompileReport& report,
-                  const std::vector<const compile::Target*>& targets) {
-  if (session.output.json) {
-    session.output.print_json(report_json(report, names_of(targets), options.out));
-    return;
-  }
-  if (options.explain) {
-    Table table{{"STEP", "KERNEL", "MACS", "NODES"}, {}};
-    for (size_t i = 0; i < report.steps.size(); ++i) {
-      const compile::StepReport& step = report.steps[i];
-      table.rows.push_back(
-          {std::to_string(i), step.kernel, count_text(step.macs), joined(step.nodes)});
-    }
-    session.output.print_table(table);
-    session.output.print_line("");
-  }
-  Table table{{"COMPILED", options.out}, {}};
-  const auto bytes = [](size_t count) { return bytes_text(static_cast<int64_t>(count)); };
-  for (const compile::Target* target : targets) {
-    table.rows.push_back({"target", std::string(target->name) + ": " + std::string(target->what)});
-  }
-  table.rows.push_back({"artifact", bytes(report.artifact_bytes) + ", of it constants " +
-                                        bytes(report.constant_bytes)});
-  table.rows.push_back({"memory", bytes(report.arena_bytes) + "; no plan needs less than " +
-                                      bytes(report.arena_lower_bound)});
-  if (report.state_bytes > 0) table.rows.push_back({"state", bytes(report.state_bytes)});
-  table.rows.push_back({"checked", report.checked.empty()
-                                       ? "no: too large for the reference executor"
-                                       : report.checked});
-  size_t plain = 0;
-  for (const compile::StepReport& step : report.steps) plain += step.is_reference ? 1 : 0;
-  table.rows.push_back({"steps", std::to_string(report.steps.size()) +
-                                     (plain == 0 ? ""
-                                                 : ", " + std::to_string(plain) +
-                                                       " as plain loops (--explain names them)")});
-  session.output.print_table(table);
-}
-
 Result<void> run_compile(const Session& session, const CompileCommand& options) {
   std::vector<const compile::Target*> targets;
   for (const std::string& name : options.targets) {
@@ -205,16 +131,27 @@ Result<void> run_compile(const Session& session, const CompileCommand& options) 
   }
   SKERRY_ASSIGN(const auto model, graph::read_model_file(options.model));
   SKERRY_ASSIGN(auto interface, interface_of(options));
-  auto compiled = compile::compile(*model.graph, {.targets = targets,
-                                                  .interface = std::move(interface),
-                                                  .max_arena_bytes = options.max_memory,
-                                                  .keep_source = options.keep_source,
-                                                  .may_be_sparse = !options.dense,
-                                                  .is_static = options.format == "static",
-                                                  .for_dlr = options.format == "dlr"});
+  auto compiled =
+      compile::compile(*model.graph, {.targets = targets,
+                                      .interface = std::move(interface),
+                                      .max_arena_bytes = options.max_memory,
+                                      .keep_source = options.keep_source,
+                                      .may_be_sparse = !options.dense,
+                                      .is_static = options.format == "static",
+                                      .for_dlr = options.format == "dlr",
+                                      .profile = options.explain || !options.roofline.empty()});
   if (!compiled) return fail(compiled.error().with_context(options.model));
   SKERRY_TRY(write_compiled(options.out, options.format, *compiled));
-  print_report(session, options, compiled->report, targets);
+  if (!options.roofline.empty()) {
+    if (!compiled->report.profile) {
+      return fail(Code::kFailedPrecondition,
+                  "there is no roofline: " + compiled->report.not_measured);
+    }
+    SKERRY_TRY(write_artifact(options.roofline, roofline_svg(compiled->report)));
+  }
+  print_compile_report(session,
+                       {.out = options.out, .targets = targets, .explain = options.explain},
+                       compiled->report);
   return {};
 }
 
@@ -239,7 +176,10 @@ void add_model_compile(CLI::App& model, Session& session) {
       ->check(CLI::IsMember({"so", "static", "dlr"}))
       ->capture_default_str();
   command->add_option("-o,--out", options->out, "The file, or the folder, to write")->required();
-  command->add_flag("--explain", options->explain, "What became of each node");
+  command->add_flag("--explain", options->explain,
+                    "What became of each node, how long it takes here, and the machine's limit");
+  command->add_option("--roofline", options->roofline,
+                      "Write a picture (SVG) of the steps below the machine's limits to this file");
   command->add_flag("--dense", options->dense,
                     "Multiply by weights that are zero, too: to see what leaving them out saves");
   command->add_option("--keep-source", options->keep_source,
@@ -261,6 +201,7 @@ g++-aarch64-linux-gnu or g++-riscv64-linux-gnu), and nothing where it runs. Of s
 that the processor can run is chosen when the model is loaded.
 Examples:
   skerry model compile keywords.onnx -o keywords.so --explain
+  skerry model compile keywords.onnx -o keywords.so --roofline keywords.svg
   skerry model compile keywords.onnx --target cortex-a72 -o keywords.arm.so
   skerry model compile keywords.onnx --target x86-64-v2,x86-64-v3,x86-64-v4-vnni -o keywords.so
   skerry model compile keywords.onnx --format dlr -o keywords-neo

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <skerry/compiled_model.h>
 
+#include <cmath>
 #include <random>
 
 #include "compile/compile_testing.h"
@@ -354,6 +355,67 @@ TEST(Compile, OneForAnotherMachineIsRefusedBeforeItIsLoaded) {
   ASSERT_FALSE(library);
   EXPECT_EQ(library.error().code(), Code::kUnsupported);
   EXPECT_THAT(library.error().message(), testing::HasSubstr("has no RV64GC (64-bit RISC-V)"));
+}
+
+// What is reported of each step follows from the shapes; what is measured is there, and the
+// artifact is the one that would have been made without.
+TEST(Compile, MeasuresEachStepAgainstTheMachine) {
+  const auto graph = parse("graph \"g\" {\ninput %x: FP32[6,32]\ninput %at: INT64[6]\n" +
+                           numbers("w", {32, 48}, 1) + numbers("table", {100, 48}, 2) +
+                           "%p = MatMul(%x, %w)\n%rows = Gather(%table, %at)\n%s = Add(%p, %rows)\n"
+                           "%t = Transpose(%s) {perm=[1,0]}\n%y = MatMul(%s, %t)\nreturn %y\n}");
+  const auto with = compile(*graph, {.targets = {*find_target("native")}, .profile = true});
+  const auto without = compile(*graph, {.targets = {*find_target("native")}});
+  ASSERT_TRUE(with && without);
+  EXPECT_EQ(with->artifact, without->artifact);
+  EXPECT_FALSE(without->report.profile);
+  const CompileReport& report = with->report;
+  ASSERT_TRUE(report.profile) << report.not_measured;
+  const auto step_of = [&](const std::string& op) {
+    const auto found = std::ranges::find_if(
+        report.steps, [&](const StepReport& step) { return step.nodes[0].starts_with(op); });
+    EXPECT_NE(found, report.steps.end()) << op;
+    return found == report.steps.end() ? StepReport{} : *found;
+  };
+  const StepReport product = step_of("MatMul");
+  EXPECT_EQ(product.macs, 6 * 32 * 48);
+  EXPECT_GE(product.constant_bytes, 32 * 48 * 4);
+  EXPECT_EQ(product.value_bytes, 6 * (32 + 48) * 4);
+  EXPECT_FALSE(product.is_reference || product.is_bytes);
+  const StepReport gather = step_of("Gather");
+  EXPECT_EQ(gather.value_bytes, 2 * 6 * 48 * 4 + 6 * 8);  // no more of the table than it takes
+  const StepReport& plain = report.steps.back();
+  EXPECT_TRUE(plain.is_reference);
+  ASSERT_EQ(report.profile->step_us.size(), report.steps.size());
+  const MachineLimits& limits = report.profile->limits;
+  for (size_t i = 0; i < report.steps.size(); ++i) {
+    EXPECT_GE(report.profile->limit_us[i],
+              static_cast<double>(report.steps[i].macs) / limits.macs_per_us);
+    EXPECT_TRUE(std::isfinite(report.profile->step_us[i]));
+  }
+  EXPECT_GT(limits.bytes_per_us(0), 0);
+  EXPECT_EQ(limits.bytes_per_us(SIZE_MAX), limits.reads.back().bytes_per_us);
+  EXPECT_GT(report.sizes.code, 100u);
+  EXPECT_EQ(report.sizes.writable, 0u);
+  EXPECT_GE(report.weight_bytes, static_cast<size_t>((32 * 48 + 100 * 48) * 4));
+  EXPECT_LE(report.weight_bytes, report.constant_bytes);
+
+  const auto elsewhere =
+      compile(*graph, {.targets = {*find_target("cortex-a72")}, .check = false, .profile = true});
+  if (!elsewhere && elsewhere.error().code() == Code::kFailedPrecondition) return;  // no compiler
+  ASSERT_TRUE(elsewhere);
+  EXPECT_FALSE(elsewhere->report.profile);
+  EXPECT_THAT(elsewhere->report.not_measured, testing::HasSubstr("has no AArch64"));
+}
+
+TEST(Compile, SizesOfWhatIsNoObjectAreRefused) {
+  EXPECT_FALSE(object_sizes(""));
+  EXPECT_FALSE(object_sizes(std::string(64, 'x')));
+  std::string cut =
+      "\x7f"
+      "ELF\x02\x01\x01" +
+      std::string(57, '\xff');
+  EXPECT_FALSE(object_sizes(cut));  // sections far behind its end
 }
 
 TEST(Compile, KnowsItsTargets) {

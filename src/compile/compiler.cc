@@ -31,7 +31,8 @@ namespace {
 // Above this the reference executor takes too long for a check on every compilation.
 constexpr int64_t kMaxCheckedMacs = 200'000'000;
 
-Result<std::vector<tensor::Tensor>> expected_of(const Prepared& prepared) {
+// Those that the self-check makes up.
+Result<std::vector<tensor::Tensor>> inputs_of(const Prepared& prepared) {
   std::vector<tensor::Tensor> inputs;
   for (const auto& input : prepared.graph->inputs()) {
     if (const FixedInput* fixed = prepared.interface.fixed_input(inputs.size())) {
@@ -46,8 +47,27 @@ Result<std::vector<tensor::Tensor>> expected_of(const Prepared& prepared) {
                                fill_kind(tensor.type), static_cast<uint32_t>(inputs.size() + 1));
     inputs.push_back(std::move(tensor));
   }
+  return inputs;
+}
+
+Result<std::vector<tensor::Tensor>> expected_of(const Prepared& prepared) {
+  SKERRY_ASSIGN(const std::vector<tensor::Tensor> inputs, inputs_of(prepared));
   graph::Executor executor(*prepared.graph);
   return executor.run(tensor::views_of(inputs));
+}
+
+// What the last step is held against: its products' type is that of what it reads.
+StepReport report_of(const Program& program, const Step& step) {
+  StepReport report{.kernel = step.kernel,
+                    .nodes = step.nodes,
+                    .macs = step.macs,
+                    .is_reference = step.is_reference,
+                    .constant_bytes = step.constant_bytes,
+                    .value_bytes = program.value_bytes(step)};
+  report.is_bytes = step.macs > 0 && !step.reads.empty() &&
+                    tensor::size_of(program.storages[step.reads[0]].type) == 1;
+  report.instructions = program.target->instructions(report.is_bytes);
+  return report;
 }
 
 Result<void> check_targets(const std::vector<const Target*>& targets) {
@@ -108,6 +128,7 @@ class Build {
  private:
   bool is_alone() const { return options_.targets.size() == 1; }
   Result<void> add(const Target& target);
+  Result<void> measure(const Target& target, const Workshop::Source& source);
   Result<std::string> artifact(const std::vector<std::string>& objects,
                                const std::vector<const Target*>& targets);
   Result<std::string> checked(const std::vector<std::string>& objects, const Target& target);
@@ -165,24 +186,31 @@ Result<void> Build::add(const Target& target) {
       emit(*program, graph_, prepared_.interface, expected ? &*expected : nullptr);
   const auto& constants = program->constants.bytes();
   const std::string suffix = is_alone() ? "" : fmt::format("_{}", target.number());
-  SKERRY_ASSIGN(const std::string object,
-                place_.compile({.target = &target,
-                                .code = code,
-                                .constants = {reinterpret_cast<const char*>(constants.data()),
-                                              constants.size()},
-                                .folder = is_alone() ? "" : std::string(target.name),
-                                .suffix = suffix},
-                               options_.flags));
+  const Workshop::Source source{
+      .target = &target,
+      .code = code,
+      .constants = {reinterpret_cast<const char*>(constants.data()), constants.size()},
+      .folder = is_alone() ? "" : std::string(target.name),
+      .suffix = suffix};
+  SKERRY_ASSIGN(const std::string object, place_.compile(source, options_.flags));
   objects_.push_back(object);
+  SKERRY_ASSIGN(const ObjectSizes sizes, place_.sizes_of(object));
+  report_.sizes += sizes;
   report_.steps.clear();
   for (const Step& step : program->steps) {
-    report_.steps.push_back({step.kernel, step.nodes, step.macs, step.is_reference});
+    report_.steps.push_back(report_of(*program, step));
+    report_.weight_bytes += static_cast<size_t>(step.constant_bytes);
+  }
+  for (const Storage& storage : program->storages) {
+    if (storage.place != Place::kConstant) continue;
+    report_.weight_bytes += static_cast<size_t>(storage.size_bytes());
   }
   report_.arena_bytes = std::max(report_.arena_bytes, program->arena_bytes);
   report_.state_bytes = program->state_bytes;
   report_.scratch_bytes = std::max(report_.scratch_bytes, scratch_bytes);
   report_.arena_lower_bound = std::max(report_.arena_lower_bound, program->arena_lower_bound);
   report_.constant_bytes += constants.size();
+  if (options_.profile && &target == options_.targets.back()) SKERRY_TRY(measure(target, source));
   if (!expected) return {};
   std::vector<std::string> objects = {object};
   if (!is_alone()) {
@@ -195,6 +223,43 @@ Result<void> Build::add(const Target& target) {
   } else if (report_.checked != checked) {
     report_.checked += fmt::format("; {}: {}", target.name, checked);
   }
+  return {};
+}
+
+// In an object of its own, so that the artifact is the same with and without.
+Result<void> Build::measure(const Target& target, const Workshop::Source& source) {
+  const uint64_t missing = target.cpu_features & ~runtime::cpu_features_here();
+  if (missing != 0) {
+    report_.not_measured = "this machine has no " + runtime::names_of_features(missing);
+    return {};
+  }
+  Workshop::Source measured = source;
+  measured.folder = "profile";
+  measured.suffix = "";
+  std::vector<std::string> flags = options_.flags;
+  flags.emplace_back("-DSKERRY_PROFILE");
+  SKERRY_ASSIGN(const std::string object, place_.compile(measured, flags));
+  SKERRY_ASSIGN(
+      const std::string linked,
+      place_.link(target, {object},
+                  {"skerry_compiled_model", "skerry_profile_step", "skerry_profile_limit"},
+                  options_.flags));
+  SKERRY_ASSIGN(const auto memory, runtime::MemoryFile::copy_of(
+                                       linked + runtime::artifact_trailer(
+                                                    linked, {.abi_version = SKERRY_COMPILED_ABI,
+                                                             .cpu_features = target.cpu_features,
+                                                             .target = std::string(target.name)})));
+  SKERRY_ASSIGN(const auto library, runtime::CompiledLibrary::load(memory));
+  SKERRY_ASSIGN(const std::vector<tensor::Tensor> inputs, inputs_of(prepared_));
+  std::vector<const void*> given;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (prepared_.interface.state_of_input(i) == nullptr) given.push_back(inputs[i].bytes.data());
+  }
+  std::vector<StepWork> work;
+  for (const StepReport& step : report_.steps) {
+    work.push_back({step.macs, step.is_bytes, step.constant_bytes, step.value_bytes});
+  }
+  SKERRY_ASSIGN(report_.profile, profile(library, work, given, source.constants.size()));
   return {};
 }
 

@@ -8,6 +8,8 @@
 #include "base/error.h"
 #include "compile/dlr.h"
 #include "compile/interface.h"
+#include "compile/object_sizes.h"
+#include "compile/profile.h"
 #include "compile/target.h"
 #include "graph/graph.h"
 
@@ -25,18 +27,27 @@ struct CompileOptions {
   bool may_be_sparse = true;  // weights of zero may be left out, where that pays
   bool is_static = false;     // a static library and a header instead of a shared object
   bool for_dlr = false;       // with what libdlr calls (dlr.h)
+  bool profile = false;       // measure each step, where this machine runs the (last) target
 };
 
 // What became of the graph, step by step.
 struct StepReport {
   std::string kernel;
+  std::string instructions;  // "AVX-512 VNNI"
   std::vector<std::string> nodes;
   int64_t macs = 0;
-  bool is_reference = false;  // plain loops, no kernel
+  bool is_reference = false;   // plain loops, no kernel
+  bool is_bytes = false;       // its products are of bytes
+  int64_t constant_bytes = 0;  // that it reads of the model, and
+  int64_t value_bytes = 0;     // that it reads and writes besides
 };
 
 struct CompileReport {
-  std::vector<StepReport> steps;  // of the last target
+  std::vector<StepReport> steps;   // of the last target
+  std::optional<Profile> profile;  // of these steps
+  std::string not_measured;        // why there is none, where one was asked for
+  ObjectSizes sizes;               // of all targets' code
+  size_t weight_bytes = 0;         // of the constants, those that steps read; of all targets
   size_t arena_bytes = 0;
   size_t arena_lower_bound = 0;  // of any plan for these steps
   size_t state_bytes = 0;

@@ -27,6 +27,9 @@ constexpr const char* kHead = R"(// Made by skerry model compile.
 #include "sparse.h"
 #include "winograd.h"
 #include "skerry/compiled_model.h"
+#ifdef SKERRY_PROFILE
+#include "limits.h"
+#endif
 
 asm(".pushsection .rodata.skerry,\"a\",%progbits\n"
     ".balign 64\n"
@@ -251,6 +254,28 @@ std::string SelfCheck::text(const Expected* expected) {
          "  reset(state);\n  return SKERRY_COMPILED_OK;\n}\n";
 }
 
+// Steps one by one, and what the machine can do at most: in objects that are built to be measured
+// (compile/profile.h), so that the artifact is the same with and without.
+std::string profile_text(const Program& program) {
+  std::string text =
+      "\n#ifdef SKERRY_PROFILE\nextern \"C\" __attribute__((visibility(\"default\")))\n"
+      "void skerry_profile_step(uint64_t step, void* memory, void* kept, const void* const* "
+      "inputs,\n"
+      "                         void* const* outputs) {\n"
+      "  uint8_t* arena = static_cast<uint8_t*>(memory);\n"
+      "  uint8_t* state = static_cast<uint8_t*>(kept);\n  switch (step) {\n";
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    text += fmt::format("    case {0}: step_{0}(arena, state, inputs, outputs); break;\n", i);
+  }
+  return text + fmt::format(
+                    "  }}\n}}\nextern \"C\" __attribute__((visibility(\"default\")))\n"
+                    "uint64_t skerry_profile_limit(int32_t kind, const void* memory, uint64_t "
+                    "bytes, uint64_t rounds) {{\n"
+                    "  return skerry_kernels::work_at_the_limit<{}>(kind, memory, bytes, rounds);\n"
+                    "}}\n#endif\n",
+                    program.target->lanes);
+}
+
 }  // namespace
 
 int fill_kind(DataType type) {
@@ -299,6 +324,7 @@ Emitted emit(Program& program, const graph::Graph& graph, const Interface& inter
       c_string(program.name), c_string(program.target->name), "\"skerry, g++ \" __VERSION__",
       program.target->cpu_features, program.arena_bytes, program.state_bytes, inputs.size(),
       outputs.size(), check.scratch_bytes(), interface.states.size());
+  text += profile_text(program);
   return {std::move(text), check.scratch_bytes()};
 }
 

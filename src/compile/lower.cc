@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "base/check.h"
 #include "compile/lowering.h"
@@ -142,7 +143,9 @@ const View& Lowering::view(const Value& value) {
   storage.after.resize(storage.dims.size());
   storage.is_dense = true;
   storage.place = Place::kConstant;
+  const size_t before = program_.constants.bytes().size();
   storage.offset = program_.constants.add(constant->bytes());
+  value_constants_ += program_.constants.bytes().size() - before;
   program_.storages.push_back(std::move(storage));
   return views_[&value] = view_of_dense(program_.storages.size() - 1, constant->shape());
 }
@@ -237,6 +240,13 @@ Step& Lowering::add_step(std::string kernel, const Region& region, std::vector<s
                          std::vector<size_t> writes) {
   Step step{.kernel = std::move(kernel), .reads = std::move(reads), .writes = std::move(writes)};
   for (const Node* node : region.nodes) step.nodes.push_back(node->describe());
+  // What was added since the last step and is no value is this one's alone; a copy has none.
+  if (!region.nodes.empty()) {
+    const size_t constants = program_.constants.bytes().size();
+    step.constant_bytes =
+        static_cast<int64_t>(constants - counted_constants_ - std::exchange(value_constants_, 0));
+    counted_constants_ = constants;
+  }
   program_.steps.push_back(std::move(step));
   return program_.steps.back();
 }
@@ -245,6 +255,7 @@ Result<void> Lowering::copy(const View& from, const View& to, const std::string&
   Step& step = add_step("copy", {}, {from.storage}, {to.storage});
   step.nodes.push_back("layout of '" + why + "'");
   step.is_exact = true;
+  step.value_bytes = program_.bytes_seen(from) + program_.bytes_seen(to);
   step.call = [&program = program_, from, to] {
     const MemoryOrder order(to);
     const std::string_view type = c_type(program.storage(to).type);

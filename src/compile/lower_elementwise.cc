@@ -182,6 +182,8 @@ Result<void> lower_elementwise(Lowering& lowering, const Region& region) {
   lowering.set_view(*region.output, y);
   Step& step = lowering.add_step("loop", region, reads, {y.storage});
   step.in_place = in_place;
+  step.value_bytes = program.bytes_seen(y);
+  for (const View& each : views) *step.value_bytes += program.bytes_seen(each);
   step.call = [&program, views, y, shape, expression] {
     const MemoryOrder sorted(y);
     std::vector<Operand> operands = {

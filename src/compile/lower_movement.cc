@@ -147,6 +147,7 @@ Result<void> lower_gather(Lowering& lowering, const Region& region) {
   lowering.set_view(*region.output, y);
   Step& step = lowering.add_step("loop", region, {x.storage, at.storage}, {y.storage});
   step.may_fail = true;
+  step.value_bytes = 2 * program.bytes_seen(y) + program.bytes_seen(at);
   step.call = [&program, x, at, y, axis, shape] {
     const auto own = program.strides(x);
     const auto of_index = program.strides(at);

@@ -70,6 +70,8 @@ class Lowering {
   const Interface& interface_;
   Program& program_;
   std::unordered_map<const Value*, View> views_;
+  size_t counted_constants_ = 0;  // bytes of those that steps have, or that are values
+  size_t value_constants_ = 0;    // of those that are values, since the last step
 };
 
 std::vector<int64_t> shape_of(const Value& value);  // all sizes are known

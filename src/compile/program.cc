@@ -73,6 +73,19 @@ int64_t Program::origin(const View& view) const {
   return at;
 }
 
+int64_t Program::bytes_seen(const View& view) const {
+  auto bytes = static_cast<int64_t>(tensor::size_of(storages[view.storage].type));
+  for (const int64_t size : view.shape) bytes *= size;
+  return bytes;
+}
+
+int64_t Program::value_bytes(const Step& step) const {
+  if (step.value_bytes) return *step.value_bytes;
+  int64_t bytes = storages[step.writes[0]].size_bytes();  // the others are scratch
+  for (const size_t each : step.reads) bytes += storages[each].size_bytes();
+  return bytes;
+}
+
 bool Program::is_row_major(const View& view) const {
   if (!view.starts.empty() || (!view.reshaped && storages[view.storage].has_padding()))
     return false;

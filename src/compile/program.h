@@ -59,7 +59,9 @@ struct Step {
   std::string kernel;              // for people: "conv 16×4×6"
   std::vector<std::string> nodes;  // of the graph that it computes
   int64_t macs = 0;
-  bool is_reference = false;  // plain loops instead of a kernel
+  bool is_reference = false;                // plain loops instead of a kernel
+  int64_t constant_bytes = 0;               // of the model, that it reads
+  std::optional<int64_t> value_bytes = {};  // that it reads and writes; else all of its storages
   std::vector<size_t> reads;
   std::vector<size_t> writes;
   bool is_exact = false;  // to the last bit what the reference executor computes
@@ -101,6 +103,8 @@ struct Program {
   int64_t origin(const View& view) const;
   bool is_row_major(const View& view) const;  // dense, in the order of its shape
   const Storage& storage(const View& view) const { return storages[view.storage]; }
+  int64_t bytes_seen(const View& view) const;  // of the elements, without what lies between them
+  int64_t value_bytes(const Step& step) const;
   // "reinterpret_cast<float*>(arena + 128)", with the origin of the view.
   std::string pointer(const View& view, bool writes) const;
 };

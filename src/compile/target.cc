@@ -53,6 +53,15 @@ size_t Target::number() const {
   return static_cast<size_t>(this - kTargets.data());
 }
 
+std::string_view Target::instructions(bool of_bytes) const {
+  if ((cpu_features & SKERRY_CPU_RV64GC) != 0) return "RV64GC";
+  if ((cpu_features & SKERRY_CPU_AARCH64) != 0) {
+    return of_bytes && dots == Dots::kSigned ? "NEON dot product" : "NEON";
+  }
+  if (of_bytes && dots == Dots::kFours) return "AVX-512 VNNI";
+  return lanes == 16 ? "AVX-512" : lanes == 8 ? "AVX2" : "SSE4.2";
+}
+
 std::span<const Target> targets() {
   return kTargets;
 }

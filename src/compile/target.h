@@ -34,6 +34,8 @@ struct Target {
   std::string_view emulator_package = {};  // what has it; none for machines like this one
 
   size_t number() const;  // of its row
+  // What products are made with, for people: "AVX-512 VNNI".
+  std::string_view instructions(bool of_bytes) const;
 };
 
 std::span<const Target> targets();

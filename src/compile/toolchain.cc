@@ -152,6 +152,13 @@ Result<std::string> Workshop::link(const Target& target, const std::vector<std::
   return io::read_file(files, (path_ / "model.so").string(), kMaxObjectBytes);
 }
 
+Result<ObjectSizes> Workshop::sizes_of(const std::string& object) {
+  io::RealFiles files;
+  SKERRY_ASSIGN(const std::string bytes,
+                io::read_file(files, (path_ / object).string(), kMaxObjectBytes));
+  return object_sizes(bytes);
+}
+
 Result<std::string> Workshop::archive(const Target& target,
                                       const std::vector<std::string>& objects) {
   std::vector<std::string> words = {"rcsD", "libmodel.a"};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "compile/object_sizes.h"
 #include "compile/target.h"
 #include "io/temporary_folder.h"
 
@@ -41,6 +42,8 @@ class Workshop {
   Result<std::string> link(const Target& target, const std::vector<std::string>& objects,
                            const std::vector<std::string>& exports,
                            const std::vector<std::string>& more_flags);
+  // What one of the objects is made of.
+  Result<ObjectSizes> sizes_of(const std::string& object);
   // A static library's bytes.
   Result<std::string> archive(const Target& target, const std::vector<std::string>& objects);
   // Runs the self-check of one model under the target's emulator.

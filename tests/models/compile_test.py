@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 import numpy as np
 import onnxruntime
@@ -173,7 +174,25 @@ class Compile(unittest.TestCase):
         done = skerry("compile", model, "-o", self.directory / "explained.so", "--explain", "--keep-source", source)
         self.assertIn("conv_u8", done.stdout)
         self.assertIn("no plan needs less than", done.stdout)
+        self.assertIn("Limits of one core here, measured:", done.stdout)
         self.assertIn("step_0", (source / "model.cc").read_text())
+
+    def test_measures_each_step_and_says_where_the_bytes_are(self):
+        model = next(path for path in self.networks if path.stem == "ds_cnn_int8")
+        artifact, picture = self.directory / "measured.so", self.directory / "measured.svg"
+        report = json.loads(skerry("compile", model, "-o", artifact, "--roofline", picture, "--json").stdout)
+        self.assertEqual(report["artifactBytes"], artifact.stat().st_size)
+        self.assertLess(report["weightBytes"] + report["codeBytes"] + report["readOnlyBytes"], report["artifactBytes"])
+        self.assertEqual(report["writableBytes"], 0)
+        self.assertGreater(report["weightBytes"], 22016)  # the least that its layers' bytes can be
+        convolutions = [step for step in report["steps"] if step["kernel"].startswith("conv_u8")]
+        self.assertEqual(sum(step["macs"] for step in convolutions), 320_000 + 4 * 512_000 + 768)
+        for step in report["steps"]:
+            self.assertGreaterEqual(step["us"], 0)
+            self.assertGreater(step["limitUs"], 0)
+        self.assertLess(sum(step["limitUs"] for step in convolutions), report["runUs"])
+        svg = xml.etree.ElementTree.parse(picture)
+        self.assertEqual(len(svg.findall(".//{*}circle")), len([step for step in report["steps"] if step["macs"]]))
 
     def test_generated_code_holds_under_sanitizers(self):
         for stem in ("ds_cnn_int8", "resnet_8_fp32"):

@@ -232,6 +232,10 @@ CompiledLibrary::CompiledLibrary(CompiledLibrary&& other) noexcept
       size_bytes_(other.size_bytes_),
       model_(other.model_) {}
 
+void* CompiledLibrary::symbol(const char* name) const {
+  return dlsym(library_, name);
+}
+
 CompiledLibrary::~CompiledLibrary() {
   if (library_ != nullptr) dlclose(library_);
 }

@@ -26,6 +26,8 @@ class CompiledLibrary {
 
   const SkerryCompiledModel& model() const { return *model_; }
   uint64_t size_bytes() const { return size_bytes_; }
+  // Of what it exports besides; null where there is nothing of this name.
+  void* symbol(const char* name) const;
 
  private:
   CompiledLibrary(void* library, io::Fd own, uint64_t size_bytes)
