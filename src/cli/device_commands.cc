@@ -10,11 +10,11 @@
 #include "cli/command.h"
 #include "cli/device_config.h"
 #include "cli/device_verify.h"
-#include "cli/identity.h"
 #include "cli/local_files.h"
 #include "formats/names.h"
 #include "io/files.h"
 #include "io/journal.h"
+#include "net/x509.h"
 
 namespace skerry::cli {
 namespace {
@@ -115,7 +115,7 @@ Result<void> provision(const Session& session, const ProvisionOptions& options) 
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(const std::string ca, read_local_file(description.value("ca_file", "")));
   SKERRY_ASSIGN(const auto former, former_certificates(fleet, options));
-  SKERRY_ASSIGN(const Identity identity, make_identity(options.thing));
+  SKERRY_ASSIGN(const auto identity, net::x509::make_key_request(options.thing));
   SKERRY_ASSIGN(const std::string certificate,
                 register_device(fleet, options, identity.request_pem));
 

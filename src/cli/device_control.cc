@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/iso_time.h"
 #include "cli/command.h"
 #include "cli/device_link.h"
 
@@ -60,6 +61,20 @@ Result<void> control(const Session& session, const DeviceOptions& options, const
   return {};
 }
 
+Result<void> print_password(const Session& session, const DeviceOptions& options) {
+  SKERRY_ASSIGN(const json answer, ask_device(options.root, "CreateDebugPassword", json::object()));
+  if (session.output.json) {
+    session.output.print_json(answer);
+    return {};
+  }
+  session.output.print_line(answer.value("password", ""));
+  session.output.hint(
+      "good until " +
+      iso_time(static_cast<int64_t>(answer.value("passwordExpiration", 0.0) * 1000)) +
+      ", or until the device's nucleus starts again");
+  return {};
+}
+
 CLI::App* add_command(CLI::App& device, const char* name, const char* help,
                       DeviceOptions& options) {
   CLI::App* command = device.add_subcommand(name, help);
@@ -82,6 +97,18 @@ Example:
   skerry device components ./press-7)");
   list->callback([&session, options] {
     session.action = [&session, options] { return print_components(session, *options); };
+  });
+  CLI::App* password =
+      add_command(device, "debug-password",
+                  "A password that makes its holder the device's operator for 8 hours", *options);
+  password->footer(R"(
+For somebody else on this machine, who cannot read what the nucleus wrote for its operator. Whoever has the password
+gives it in SKERRY_DEBUG_PASSWORD; an IPC client shows it as its token (SVCUID).
+Examples:
+  skerry device debug-password ./press-7
+  SKERRY_DEBUG_PASSWORD=… skerry device components ./press-7)");
+  password->callback([&session, options] {
+    session.action = [&session, options] { return print_password(session, *options); };
   });
   for (const Verb& verb : kVerbs) {
     CLI::App* command = add_command(device, verb.name, verb.help, *options);

@@ -1,31 +1,19 @@
 // X.509 with OpenSSL. Every file is written whole or not at all, the key before its certificate.
 #include "fleet/ca.h"
 
-#include <arpa/inet.h>
-#include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/obj_mac.h>
-#include <openssl/pem.h>
-#include <openssl/rand.h>
-#include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
 
-#include "base/encoding.h"
-#include "base/sha256.h"
-#include "net/openssl.h"
+#include "net/x509.h"
 
 namespace skerry::fleet {
 namespace {
 
-using net::openssl::Bio;
-using net::openssl::Extension;
+namespace x509 = net::x509;
 using net::openssl::Key;
-using net::openssl::Number;
-using net::openssl::Request;
-using net::openssl::text_of;
 
 constexpr int64_t kDayS = 24 * 3600;
 constexpr int64_t kYearS = 365 * kDayS;
@@ -40,41 +28,8 @@ constexpr int64_t kDeviceLifeS = 20 * kYearS;
 constexpr int64_t kFloorS = 1'704'067'200;
 
 constexpr std::string_view kControlPlaneOrganization = "Skerry control plane";
-constexpr size_t kMaxCommonName = 64;  // of X.509
 constexpr std::string_view kDeviceOrganization = "Skerry device";
 constexpr size_t kMaxCsrBytes = 4096;  // as CreateCertificateFromCsr has it
-
-std::unexpected<Error> openssl_error(std::string_view what) {
-  char reason[256] = "no reason given";
-  if (unsigned long code = ERR_get_error()) ERR_error_string_n(code, reason, sizeof reason);
-  ERR_clear_error();
-  return fail(Code::kInternal, "OpenSSL: " + std::string(what) + ": " + reason);
-}
-
-Bio reader(std::string_view bytes) {
-  return Bio(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
-}
-
-std::string certificate_pem(X509* certificate) {
-  const Bio memory(BIO_new(BIO_s_mem()));
-  PEM_write_bio_X509(memory.get(), certificate);
-  return text_of(memory);
-}
-
-std::string key_pem(EVP_PKEY* key) {
-  const Bio memory(BIO_new(BIO_s_mem()));
-  PEM_write_bio_PrivateKey(memory.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
-  return text_of(memory);
-}
-
-std::string fingerprint(X509* certificate) {
-  unsigned char* der = nullptr;
-  int size = i2d_X509(certificate, &der);
-  std::string_view bytes(reinterpret_cast<char*>(der), static_cast<size_t>(std::max(size, 0)));
-  std::string hex = hex_encode(sha256(bytes));
-  OPENSSL_free(der);
-  return hex;
-}
 
 // The only common name of a subject, or "".
 std::string common_name(X509_NAME* subject) {
@@ -89,92 +44,23 @@ std::string common_name(X509_NAME* subject) {
   return name;
 }
 
-bool add_name(X509_NAME* name, const char* field, std::string_view value) {
-  return X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8,
-                                    reinterpret_cast<const unsigned char*>(value.data()),
-                                    static_cast<int>(value.size()), -1, 0) == 1;
-}
-
-bool is_address(const std::string& name) {
-  unsigned char bytes[16];
-  return ::inet_pton(AF_INET, name.c_str(), bytes) == 1 ||
-         ::inet_pton(AF_INET6, name.c_str(), bytes) == 1;
-}
-
-struct Template {
-  std::string_view common_name;
-  std::string_view organization;
-  int64_t life_s = 0;
-  std::vector<std::pair<int, std::string>> extensions;  // NID and value in OpenSSL's notation
-};
-
-Template authority_template() {
-  return {"Skerry fleet CA",
-          kControlPlaneOrganization,
-          kCaLifeS,
-          {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
-           {NID_key_usage, "critical,keyCertSign,cRLSign"},
-           {NID_subject_key_identifier, "hash"}}};
-}
-
-Template end_template(std::string_view name, std::string_view organization, int64_t life_s,
-                      const char* usage) {
-  return {name,
-          organization,
-          life_s,
-          {{NID_basic_constraints, "critical,CA:FALSE"},
-           {NID_key_usage, "critical,digitalSignature"},
-           {NID_ext_key_usage, usage},
-           {NID_subject_key_identifier, "hash"},
-           {NID_authority_key_identifier, "keyid:always"}}};
-}
-
-// A certificate for `key`, signed by `issuer_key`; `issuer` is null for a self-signed one.
-Result<net::openssl::Certificate> make_certificate(io::Env& env, const Template& wanted,
-                                                   EVP_PKEY* key, X509* issuer,
+// Self-signed where `issuer` is null.
+Result<net::openssl::Certificate> make_certificate(io::Env& env, x509::Template wanted,
+                                                   int64_t life_s, EVP_PKEY* key, X509* issuer,
                                                    EVP_PKEY* issuer_key) {
-  net::openssl::Certificate certificate(X509_new());
-  unsigned char serial[16];
-  env.random.fill(serial, sizeof serial);
-  serial[0] = static_cast<unsigned char>((serial[0] & 0x7f) | 0x40);  // positive, full length
-  Number number(BN_bin2bn(serial, sizeof serial, nullptr));
-  const time_t now = std::max(env.clock.wall_ms() / 1000, kFloorS);
-  X509_NAME* subject = X509_get_subject_name(certificate.get());
-  bool ok = X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
-            BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate.get())) != nullptr &&
-            ASN1_TIME_set(X509_getm_notBefore(certificate.get()), kFloorS) != nullptr &&
-            ASN1_TIME_set(X509_getm_notAfter(certificate.get()), now + wanted.life_s) != nullptr &&
-            add_name(subject, "O", wanted.organization) &&
-            (wanted.common_name.empty() || add_name(subject, "CN", wanted.common_name)) &&
-            X509_set_issuer_name(certificate.get(),
-                                 issuer ? X509_get_subject_name(issuer) : subject) == 1 &&
-            X509_set_pubkey(certificate.get(), key) == 1;
-  if (!ok) return openssl_error("fill in a certificate");
-  X509V3_CTX context;
-  X509V3_set_ctx(&context, issuer ? issuer : certificate.get(), certificate.get(), nullptr, nullptr,
-                 0);
-  for (const auto& [nid, value] : wanted.extensions) {
-    Extension extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
-    if (!extension || X509_add_ext(certificate.get(), extension.get(), -1) != 1) {
-      return openssl_error("certificate extension " + value);
-    }
-  }
-  if (X509_sign(certificate.get(), issuer_key, EVP_sha256()) == 0) {
-    return openssl_error("sign a certificate");
-  }
-  return certificate;
+  wanted.not_before_s = kFloorS;
+  wanted.not_after_s = std::max(env.clock.wall_ms() / 1000, kFloorS) + life_s;
+  return x509::make_certificate(env.random, wanted, key, issuer, issuer_key);
 }
 
-Result<Key> make_key() {
-  Key key(EVP_EC_gen("P-256"));
-  if (!key) return openssl_error("make an EC key");
-  return key;
+Result<net::openssl::Certificate> make_authority(io::Env& env, EVP_PKEY* key) {
+  return make_certificate(env,
+                          x509::authority_template("Skerry fleet CA", kControlPlaneOrganization),
+                          kCaLifeS, key, nullptr, key);
 }
 
 Result<net::openssl::Certificate> parse_certificate(const std::string& path, std::string_view pem) {
-  net::openssl::Certificate certificate(
-      PEM_read_bio_X509(reader(pem).get(), nullptr, nullptr, nullptr));
-  ERR_clear_error();
+  net::openssl::Certificate certificate = x509::parse_certificate(pem);
   if (!certificate) {
     return fail(Code::kCorrupt, path + " is not a PEM certificate: restore it from a backup");
   }
@@ -182,29 +68,19 @@ Result<net::openssl::Certificate> parse_certificate(const std::string& path, std
 }
 
 Result<Key> parse_key(const std::string& path, std::string_view pem) {
-  Key key(PEM_read_bio_PrivateKey(reader(pem).get(), nullptr, nullptr, nullptr));
-  ERR_clear_error();
+  Key key = x509::parse_key(pem);
   if (!key) return fail(Code::kCorrupt, path + " is not a PEM key: restore it from a backup");
   return key;
 }
 
 // True where its time has not come by our clock; then it is to be made again.
 bool is_of_the_future(io::Env& env, X509* certificate) {
-  time_t now = std::max(env.clock.wall_ms() / 1000, kFloorS);
-  return X509_cmp_time(X509_get0_notBefore(certificate), &now) > 0;
+  return x509::not_before_s(certificate) > std::max(env.clock.wall_ms() / 1000, kFloorS);
 }
 
 // Seconds until the certificate ends.
 int64_t seconds_left(io::Env& env, X509* certificate) {
-  const time_t now = std::max(env.clock.wall_ms() / 1000, kFloorS);
-  const net::openssl::Time asn1_now(ASN1_TIME_set(nullptr, now));
-  int days = 0;
-  int seconds = 0;
-  if (!asn1_now ||
-      ASN1_TIME_diff(&days, &seconds, asn1_now.get(), X509_get0_notAfter(certificate)) != 1) {
-    return 0;
-  }
-  return days * kDayS + seconds;
+  return x509::not_after_s(certificate) - std::max(env.clock.wall_ms() / 1000, kFloorS);
 }
 
 Result<void> check_device_key(EVP_PKEY* key) {
@@ -235,9 +111,9 @@ CertificateAuthority::~CertificateAuthority() = default;
 Result<void> CertificateAuthority::write_identity(const std::string& name,
                                                   const Identity& identity) {
   SKERRY_TRY(io::write_file_atomic(env_.files, directory_ + "/" + name + ".key",
-                                   key_pem(identity.key.get()), 0600));
+                                   x509::pem_of(identity.key.get()), 0600));
   return io::write_file_atomic(env_.files, directory_ + "/" + name + ".pem",
-                               certificate_pem(identity.certificate.get()), 0644);
+                               x509::pem_of(identity.certificate.get()), 0644);
 }
 
 Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::open(io::Env& env,
@@ -251,10 +127,8 @@ Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::open(io::Env
   const std::string key_path = authority->directory_ + "/ca.key";
   if (!io::exists(env.files, certificate_path)) {
     // A key without a certificate is a first start that was cut short: nobody trusts it yet.
-    SKERRY_ASSIGN(identity.key, make_key());
-    SKERRY_ASSIGN(identity.certificate,
-                  make_certificate(env, authority_template(), identity.key.get(), nullptr,
-                                   identity.key.get()));
+    SKERRY_ASSIGN(identity.key, x509::make_key());
+    SKERRY_ASSIGN(identity.certificate, make_authority(env, identity.key.get()));
     SKERRY_TRY(authority->write_identity("ca", identity));
     return authority;
   }
@@ -273,9 +147,7 @@ Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::open(io::Env
   }
   if (is_of_the_future(env, identity.certificate.get())) {
     // Made while the clock was ahead. With the same name and key everything it signed stays good.
-    SKERRY_ASSIGN(identity.certificate,
-                  make_certificate(env, authority_template(), identity.key.get(), nullptr,
-                                   identity.key.get()));
+    SKERRY_ASSIGN(identity.certificate, make_authority(env, identity.key.get()));
     SKERRY_TRY(authority->write_identity("ca", identity));
   }
   return authority;
@@ -291,15 +163,11 @@ Result<bool> CertificateAuthority::is_current(const std::string& name,
   auto certificate = parse_certificate(path + ".pem", *pem);
   auto key = parse_key(path + ".key", *key_text);
   if (!certificate || !key) return false;
-  X509* x509 = certificate->get();
-  bool current = X509_check_private_key(x509, key->get()) == 1 &&
-                 X509_verify(x509, identity_->key.get()) == 1 && !is_of_the_future(env_, x509) &&
-                 seconds_left(env_, x509) > kOwnLeastLeftS;
-  for (const std::string& host : names) {
-    current = current && (is_address(host)
-                              ? X509_check_ip_asc(x509, host.c_str(), 0)
-                              : X509_check_host(x509, host.c_str(), host.size(), 0, nullptr)) == 1;
-  }
+  X509* shown = certificate->get();
+  bool current = X509_check_private_key(shown, key->get()) == 1 &&
+                 X509_verify(shown, identity_->key.get()) == 1 && !is_of_the_future(env_, shown) &&
+                 seconds_left(env_, shown) > kOwnLeastLeftS;
+  for (const std::string& host : names) current = current && x509::is_for(shown, host);
   ERR_clear_error();
   return current;
 }
@@ -312,18 +180,13 @@ Result<net::TlsFiles> CertificateAuthority::server_files(const std::vector<std::
   net::TlsFiles files{certificate_path(), directory_ + "/server.pem", directory_ + "/server.key"};
   SKERRY_ASSIGN(bool current, is_current("server", all));
   if (current) return files;
-  std::string alternatives;
-  for (const std::string& name : all) {
-    if (!alternatives.empty()) alternatives += ",";
-    alternatives += (is_address(name) ? "IP:" : "DNS:") + name;
-  }
-  Template wanted = end_template("localhost", kControlPlaneOrganization, kOwnLifeS, "serverAuth");
-  wanted.extensions.emplace_back(NID_subject_alt_name, alternatives);
+  x509::Template wanted = x509::end_template("localhost", kControlPlaneOrganization, "serverAuth");
+  wanted.extensions.emplace_back(NID_subject_alt_name, x509::alternative_names(all));
   Identity server;
-  SKERRY_ASSIGN(server.key, make_key());
+  SKERRY_ASSIGN(server.key, x509::make_key());
   SKERRY_ASSIGN(server.certificate,
-                make_certificate(env_, wanted, server.key.get(), identity_->certificate.get(),
-                                 identity_->key.get()));
+                make_certificate(env_, std::move(wanted), kOwnLifeS, server.key.get(),
+                                 identity_->certificate.get(), identity_->key.get()));
   SKERRY_TRY(write_identity("server", server));
   return files;
 }
@@ -333,12 +196,12 @@ Result<net::TlsFiles> CertificateAuthority::client_files() {
   SKERRY_ASSIGN(bool current, is_current("client", {}));
   if (current) return files;
   Identity client;
-  SKERRY_ASSIGN(client.key, make_key());
+  SKERRY_ASSIGN(client.key, x509::make_key());
   SKERRY_ASSIGN(
       client.certificate,
       make_certificate(
-          env_, end_template(kControlPlaneName, kControlPlaneOrganization, kOwnLifeS, "clientAuth"),
-          client.key.get(), identity_->certificate.get(), identity_->key.get()));
+          env_, x509::end_template(kControlPlaneName, kControlPlaneOrganization, "clientAuth"),
+          kOwnLifeS, client.key.get(), identity_->certificate.get(), identity_->key.get()));
   SKERRY_TRY(write_identity("client", client));
   return files;
 }
@@ -348,8 +211,7 @@ Result<IssuedCertificate> CertificateAuthority::issue_device(std::string_view cs
     return fail(Code::kInvalidArgument,
                 "the certificate signing request has more than 4096 characters");
   }
-  Request request(PEM_read_bio_X509_REQ(reader(csr_pem).get(), nullptr, nullptr, nullptr));
-  ERR_clear_error();
+  const auto request = x509::parse_request(csr_pem);
   if (!request) {
     return fail(Code::kInvalidArgument, "the certificate signing request is not a PEM CSR");
   }
@@ -367,18 +229,19 @@ Result<IssuedCertificate> CertificateAuthority::issue_device(std::string_view cs
                                             name + "', which is the control plane's");
   }
   const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
-  if (name.size() - static_cast<size_t>(std::ranges::count_if(name, continues)) > kMaxCommonName) {
+  if (name.size() - static_cast<size_t>(std::ranges::count_if(name, continues)) >
+      x509::kMaxCommonName) {
     return fail(Code::kInvalidArgument,
                 "the common name of the certificate signing request has more than 64 characters: "
                 "leave it out, the registry knows the thing");
   }
   SKERRY_ASSIGN(
       auto certificate,
-      make_certificate(env_, end_template(name, kDeviceOrganization, kDeviceLifeS, "clientAuth"),
-                       key, identity_->certificate.get(), identity_->key.get()));
+      make_certificate(env_, x509::end_template(name, kDeviceOrganization, "clientAuth"),
+                       kDeviceLifeS, key, identity_->certificate.get(), identity_->key.get()));
   IssuedCertificate issued;
-  issued.pem = certificate_pem(certificate.get());
-  issued.sha256 = fingerprint(certificate.get());
+  issued.pem = x509::pem_of(certificate.get());
+  issued.sha256 = x509::fingerprint(certificate.get());
   issued.common_name = name;
   issued.expires_ms = (std::max(env_.clock.wall_ms() / 1000, kFloorS) + kDeviceLifeS) * 1000;
   return issued;

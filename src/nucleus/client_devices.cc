@@ -1,18 +1,13 @@
 // Rules and policies are read when they are asked for: a new configuration counts at once.
 #include "nucleus/client_devices.h"
 
-#include <openssl/pem.h>
-
 #include <nlohmann/json.hpp>
 
-#include "base/encoding.h"
-#include "base/sha256.h"
-#include "net/openssl.h"
+#include "net/x509.h"
 
 namespace skerry::nucleus {
 namespace {
 
-using net::openssl::Bio;
 using net::openssl::Certificate;
 using nlohmann::json;
 
@@ -145,32 +140,18 @@ std::optional<bool> verdict(const json& policy, const std::string& thing,
   return allowed;
 }
 
-Certificate parse(const std::string& pem) {
-  const Bio memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  return Certificate(memory ? PEM_read_bio_X509(memory.get(), nullptr, nullptr, nullptr) : nullptr);
-}
-
-// The SHA-256 of its DER form, in hex; "" where there is none.
-std::string id_of(const Certificate& certificate) {
-  unsigned char* der = nullptr;
-  const int size = certificate ? i2d_X509(certificate.get(), &der) : 0;
-  if (size <= 0) return "";
-  const std::string bytes(reinterpret_cast<char*>(der), static_cast<size_t>(size));
-  OPENSSL_free(der);
-  return hex_encode(sha256(bytes));
-}
-
 bool is_valid_at(const Certificate& certificate, int64_t now_ms) {
-  time_t now = now_ms / 1000;
-  return X509_cmp_time(X509_get0_notBefore(certificate.get()), &now) < 0 &&
-         X509_cmp_time(X509_get0_notAfter(certificate.get()), &now) > 0;
+  return net::x509::not_before_s(certificate.get()) < now_ms / 1000 &&
+         net::x509::not_after_s(certificate.get()) > now_ms / 1000;
 }
 
 bool is_registered(const json& entry, const std::string& id) {
   if (!entry.is_object()) return false;
   if (entry.contains("certificateId") && entry["certificateId"] == json(id)) return true;
   if (!entry.contains("certificatePem") || !entry["certificatePem"].is_string()) return false;
-  return id_of(parse(entry["certificatePem"].get<std::string>())) == id;
+  const Certificate registered =
+      net::x509::parse_certificate(entry["certificatePem"].get_ref<const std::string&>());
+  return registered && net::x509::fingerprint(registered.get()) == id;
 }
 
 bool is_known(std::string_view operation, std::string_view resource) {
@@ -193,12 +174,12 @@ json ClientDevices::registry(const char* part) const {
 
 Result<std::string> ClientDevices::thing_of(const std::string& certificate_pem,
                                             int64_t now_ms) const {
-  const Certificate shown = parse(certificate_pem);
+  const Certificate shown = net::x509::parse_certificate(certificate_pem);
   if (!shown) return fail(Code::kPermissionDenied, "this is no certificate in PEM");
   if (!is_valid_at(shown, now_ms)) {
     return fail(Code::kPermissionDenied, "the certificate is not valid at this time");
   }
-  const std::string id = id_of(shown);
+  const std::string id = net::x509::fingerprint(shown.get());
   const json things = registry("clientDevices");
   if (things.is_object()) {
     for (const auto& [thing, entry] : things.items()) {

@@ -51,6 +51,7 @@ class Nucleus : public IpcHost {
   ShadowFiles& shadows() override { return shadows_; }
   Metrics& metrics() override { return metrics_; }
   SecretStore& secrets() override { return secrets_; }
+  std::string client_devices_directory() const override { return info_.root + "/client-devices"; }
   io::Env& env() override { return env_; }
   MqttRouter* mqtt() override { return info_.has_fleet ? &mqtt_ : nullptr; }
   Spool& spool() override { return spool_; }

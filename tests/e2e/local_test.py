@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import unittest
+import unittest.mock
 from pathlib import Path
 
 import e2e
@@ -107,6 +108,16 @@ class Local(unittest.TestCase):
         self.assertEqual(shown, done)
         self.skerry("device", "deploy", self.device.directory, "--remove", APP)
         self.assertEqual(self.components(), {})
+
+    def test_a_debug_password_opens_what_the_operators_file_does(self):
+        self.start()
+        password = self.skerry("device", "debug-password", self.device.directory)["password"]
+        [access] = (Path(self.device.root) / "cli_ipc_info").iterdir()
+        access.write_text("{}")  # as unreadable as another user's
+        self.assertIn("you may not control", self.skerry("device", "components", self.device.directory, code=1))
+        for shown, code in ((password, 0), (password[::-1], 1)):
+            with unittest.mock.patch.dict(os.environ, {"SKERRY_DEBUG_PASSWORD": shown}):
+                self.skerry("device", "components", self.device.directory, code=code)
 
     def test_the_stock_sdk_deploys(self):
         self.start()

@@ -127,9 +127,23 @@ test("UpdateState", () => withClients(["TOKEN-APP"], async (client) => {
   assert.equal((await lines.next()).value, "state app RUNNING");
 }));
 
-test("what is not served says so", () => withClients(["TOKEN-APP"], async (client) => {
-  assert.equal((await serviceError(client.createDebugPassword({}))).serviceError.message,
-               "Operation aws.greengrass#CreateDebugPassword is not supported by Greengrass");
+test("a debug password is the operator's to make", () => withClients(["TOKEN-OPERATOR", "TOKEN-BARE"],
+    async (client, bare) => {
+  const made = await client.createDebugPassword({});
+  assert.equal(made.username, "debug");
+  assert.match(made.password, /^[A-Z0-9]{32}$/);
+  assert.match((await serviceError(bare.createDebugPassword({}))).serviceError.message, /bare is not authorized/);
+}));
+
+test("a server of client devices is certified", () => withClients(["TOKEN-APP"], async (client) => {
+  const stream = client.subscribeToCertificateUpdates({certificateOptions: {certificateType: "SERVER"}});
+  const event = new Promise((resolve) => stream.on("message", resolve));
+  await stream.activate();
+  const {certificateUpdate} = await event;
+  assert.match(certificateUpdate.certificate, /BEGIN CERTIFICATE/);
+  assert.match(certificateUpdate.privateKey, /BEGIN PRIVATE KEY/);
+  assert.equal(certificateUpdate.caCertificates.length, 1);
+  await stream.close();
 }));
 
 test("a wrong token is refused", async () => {

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import queue
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -308,11 +309,51 @@ class PythonSdk(unittest.TestCase):
         with self.assertRaises(model.UnauthorizedError):
             self.client("TOKEN-BARE").put_component_metric(metrics=metrics)
 
-    def test_what_is_not_served_says_so(self):
-        with self.assertRaisesRegex(model.ServiceError, "") as caught:
-            self.client().create_debug_password()
-        self.assertEqual(caught.exception.message,
-                         "Operation aws.greengrass#CreateDebugPassword is not supported by Greengrass")
+    def test_a_server_of_client_devices_is_certified(self):
+        def options(kind="SERVER"):
+            return model.CertificateOptions(certificate_type=kind)
+        client = self.client()
+        event = self.subscription(client.subscribe_to_certificate_updates, certificate_options=options())
+        update = event().certificate_update
+        certificate = x509.load_pem_x509_certificate(update.certificate.encode())
+        key = serialization.load_pem_private_key(update.private_key.encode(), None)
+        public = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self.assertEqual(key.public_key().public_bytes(*public).decode(), update.public_key)
+        self.assertEqual(certificate.public_key().public_bytes(*public).decode(), update.public_key)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        self.assertIn("localhost", names.get_values_for_type(x509.DNSName))
+        # A stock TLS stack, trusting only the authority, takes a server that shows it.
+        folder = pathlib.Path(self.directory.name)
+        (folder / "server.pem").write_text(update.certificate + update.private_key)
+        serving, asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        serving.load_cert_chain(folder / "server.pem")
+        asking.load_verify_locations(cadata="".join(update.ca_certificates))
+        left, right = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ends = [serving.wrap_bio(left, right, server_side=True),
+                asking.wrap_bio(right, left, server_hostname="localhost")]
+        for _ in range(4):
+            for end in ends:
+                try:
+                    end.do_handshake()
+                except ssl.SSLWantReadError:
+                    pass
+        self.assertIsNotNone(ends[1].version())
+        self.assertTrue(ends[1].getpeercert())
+        for wrong in (None, options("CLIENT"), options(None)):
+            with self.assertRaises(model.InvalidArgumentsError):
+                client.subscribe_to_certificate_updates(certificate_options=wrong, on_stream_event=print)
+        with self.assertRaises(model.UnauthorizedError):
+            self.client("TOKEN-BARE").subscribe_to_certificate_updates(certificate_options=options(),
+                                                                       on_stream_event=print)
+
+    def test_a_debug_password_makes_its_holder_the_operator(self):
+        made = self.client("TOKEN-OPERATOR").create_debug_password()
+        left = made.password_expiration.timestamp() - datetime.datetime.now().timestamp()
+        self.assertEqual((made.username, round(left / 3600)), ("debug", 8))
+        self.assertEqual([c.component_name for c in self.client(made.password).list_components().components],
+                         ["app", "other"])
+        with self.assertRaises(model.UnauthorizedError):
+            self.client("TOKEN-BARE").create_debug_password()
 
     def test_a_wrong_token_is_refused(self):
         with self.assertRaises(Exception) as caught:

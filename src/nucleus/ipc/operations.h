@@ -12,9 +12,11 @@
 #include "nucleus/access_control.h"
 #include "nucleus/client_devices.h"
 #include "nucleus/config_store.h"
+#include "nucleus/debug_passwords.h"
 #include "nucleus/ipc/server.h"
 #include "nucleus/local_shadows.h"
 #include "nucleus/pubsub.h"
+#include "nucleus/server_certificates.h"
 #include "rpc/server_connection.h"
 
 namespace skerry::nucleus {
@@ -28,6 +30,9 @@ struct IpcContext {
   ConfigStore& config;
   AccessControl access{config};
   ClientDevices client_devices{config};
+  ServerCertificates server_certificates{host.env().files, host.env().random,
+                                         host.client_devices_directory()};
+  DebugPasswords debug_passwords;
   LocalTopics topics;
   LocalShadows shadows{host.env(), host.shadows(),
                        [this](const std::string& topic, const std::string& document) {
@@ -103,6 +108,10 @@ IpcOutcome resume_component(const IpcCall& call);
 IpcOutcome verify_client_device_identity(const IpcCall& call);
 IpcOutcome get_client_device_auth_token(const IpcCall& call);
 IpcOutcome authorize_client_device_action(const IpcCall& call);
+// certificates.cc
+IpcOutcome subscribe_to_certificate_updates(const IpcCall& call);
+// debug_password.cc
+IpcOutcome create_debug_password(const IpcCall& call);
 // components.cc
 IpcOutcome list_components(const IpcCall& call);
 IpcOutcome get_component_details(const IpcCall& call);

@@ -49,6 +49,8 @@ class IpcHost {
   virtual ShadowFiles& shadows() = 0;
   virtual Metrics& metrics() = 0;
   virtual SecretStore& secrets() = 0;
+  // Of the authority that client devices trust.
+  virtual std::string client_devices_directory() const = 0;
   virtual io::Env& env() = 0;
   // Null where the device has no broker.
   virtual MqttRouter* mqtt() = 0;

@@ -59,6 +59,7 @@ class FakeHost : public IpcHost {
   ShadowFiles& shadows() override { return shadow_files; }
   Metrics& metrics() override { return device_metrics; }
   SecretStore& secrets() override { return secret_store; }
+  std::string client_devices_directory() const override { return "/client-devices"; }
   io::Env& env() override { return environment; }
   MqttRouter* mqtt() override { return has_mqtt ? &router : nullptr; }
   Spool& spool() override { return kept; }
