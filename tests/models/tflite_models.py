@@ -55,18 +55,19 @@ class Model:
     def constant(self, name, array, **quantisation):
         return self.tensor(name, str(array.dtype), array.shape, data=array, **quantisation)
 
-    def variable(self, name, shape):
+    def variable(self, name, shape, kind="float32", **quantisation):
         """Zeros at first; kept from one run to the next."""
-        made = self.tensor(name, "float32", shape)
+        made = self.tensor(name, kind, shape, **quantisation)
         self.graph.tensors[made].isVariable = True
         return made
 
-    def add(self, operator, inputs, outputs, options=None, version=1, **fields):
+    def add(self, operator, inputs, outputs, options=None, version=1, intermediates=None, **fields):
         code = schema.OperatorCodeT()
         number = getattr(schema.BuiltinOperator, operator)
         code.builtinCode, code.deprecatedBuiltinCode, code.version = number, min(number, 127), version
         self.made.operatorCodes.append(code)
         node = schema.OperatorT()
+        node.intermediates = intermediates
         node.opcodeIndex, node.inputs, node.outputs = len(self.made.operatorCodes) - 1, inputs, outputs
         if options is not None:
             node.builtinOptionsType = getattr(schema.BuiltinOptions, options)

@@ -49,6 +49,40 @@ TEST(TfliteImport, IntegersStayIntegersWithLayersInOnnxsOrder) {
   EXPECT_EQ(output.type().quantisation->scales, std::vector<float>{1.0F / 256});
 }
 
+// What they compute is compared with LiteRT in tests/models/tflite_test.py.
+TEST(TfliteImport, RecurrentLayersBecomeStepsAndState) {
+  struct Case {
+    const char* name;
+    int gates, rounded;  // Sigmoid, QuantizeLinear
+    std::vector<std::string> inputs;
+  };
+  const Case cases[] = {
+      {"lstm", 6, 0, {"x", "h", "c"}},
+      // Two steps; all of the input's sums at once, the result, and of each step: sums twice, a
+      // peephole and what is added to it for three gates, four that are normalised, three of the
+      // cell, what it shows, what is projected.
+      {"lstm_int8", 6, 2 + 2 * (2 + 2 * 3 + 4 + 3 + 1 + 1), {"x", "hidden", "cell"}},
+      {"lstm_int8_coupled", 4, 2 + 2 * (2 + 3 + 1), {"x", "hidden", "cell"}},
+      {"rnn", 0, 0, {"x", "h"}},
+      {"svdf", 0, 0, {"x", "s"}},
+  };
+  for (const auto& [name, gates, rounded, inputs] : cases) {
+    SCOPED_TRACE(name);
+    const auto imported = import_bytes(model(std::string("../fuzz/corpus/tflite_import/") + name));
+    ASSERT_TRUE(imported) << imported.error().message();
+    auto made = operators_of(*imported->graph);
+    EXPECT_EQ(made["Sigmoid"], gates);
+    EXPECT_EQ(made["QuantizeLinear"], rounded);
+    std::vector<std::string> names;
+    for (const auto& input : imported->graph->inputs()) names.emplace_back(input->name());
+    EXPECT_EQ(names, inputs);
+    for (size_t i = 1; i < inputs.size(); ++i) {
+      EXPECT_EQ(imported->graph->inputs()[i]->type().element, DataType::kFp32);
+      EXPECT_NE(to_text(*imported->graph).find(inputs[i] + "/next"), std::string::npos);
+    }
+  }
+}
+
 TEST(TfliteImport, CutFilesAreRefused) {
   const Bytes whole = model(kKeywords);
   for (size_t size = 0; size < whole->size() * 9 / 10; size += 1 + size / 60) {

@@ -17,6 +17,10 @@ constexpr size_t kMaxRank = 8;
 // the same ones.
 constexpr uint64_t kMadeForByte = 32;
 constexpr uint64_t kMadeAlways = uint64_t{16} << 20;
+// A recurrent layer is some nodes for each step, a kilobyte each: an operator of a small file could
+// ask for any number of them.
+constexpr uint64_t kNodesAlways = uint64_t{1} << 17;
+constexpr uint64_t kBytesForNode = 16;
 
 }  // namespace
 
@@ -50,6 +54,12 @@ const TensorTable& Lowering::in_table(size_t i) const {
 
 const TensorTable& Lowering::out_table(size_t i) const {
   return subgraph_->tensors[static_cast<size_t>(node_->outputs[i])];
+}
+
+const TensorTable* Lowering::intermediate(size_t i) const {
+  if (i >= node_->intermediates.size() || node_->intermediates[i] < 0) return nullptr;
+  const TensorTable& tensor = subgraph_->tensors[static_cast<size_t>(node_->intermediates[i])];
+  return is_quantised(tensor) ? &tensor : nullptr;
 }
 
 int64_t Lowering::option(unsigned index, int64_t otherwise) {
@@ -174,6 +184,10 @@ Value* Lowering::list(const std::vector<int64_t>& values) {
   return &graph_->add_constant("list", Constant::of_ints(values));
 }
 
+Value* Lowering::constant(std::string name, Constant constant) {
+  return &graph_->add_constant(std::move(name), std::move(constant));
+}
+
 Value* Lowering::scale_of(const TensorTable& tensor) {
   Value*& made = scales_[&tensor];
   if (made != nullptr) return made;
@@ -224,6 +238,9 @@ Result<void> Lowering::check_and_infer(Node& node) {
 
 Result<std::vector<Value*>> Lowering::make_many(Op op, std::vector<Value*> inputs,
                                                 Attributes attributes, size_t outputs) {
+  if (graph_->nodes().size() >= kNodesAlways + file_.size() / kBytesForNode) {
+    return fail(Code::kResourceExhausted, "the model becomes too many operators");
+  }
   const std::string name(node_->outputs.empty() || node_->outputs[0] < 0 ? "" : out_table().name);
   Node& node = graph_->add_node(
       {.op = op,
@@ -305,6 +322,14 @@ Result<void> Lowering::set_real(Value* value, size_t i) {
   SKERRY_ASSIGN(Value * made, make_elementwise("QuantizeLinear", {value, scale_of(tensor), zero},
                                                {{"rounding", std::string("litert")}}));
   return set(i, made);
+}
+
+Result<Value*> Lowering::on_grid(Value* value, Value* scale, Value* zero) {
+  const Attributes last = {{"axis", int64_t{-1}}};
+  Attributes rounded = last;
+  rounded["rounding"] = std::string("litert");
+  SKERRY_ASSIGN(Value * stored, make("QuantizeLinear", {value, scale, zero}, rounded));
+  return make("DequantizeLinear", {stored, scale, zero}, last);
 }
 
 namespace {

@@ -41,6 +41,8 @@ class Lowering {
   bool has(size_t i) const { return i < node_->inputs.size() && node_->inputs[i] >= 0; }
   const TensorTable& in_table(size_t i) const;  // of one that is there
   const TensorTable& out_table(size_t i = 0) const;
+  // How what it makes inside is quantised; null where nothing is said.
+  const TensorTable* intermediate(size_t i) const;
   int64_t option(unsigned index, int64_t otherwise = 0);  // these: of its table of options
   int8_t small_option(unsigned index, int8_t otherwise = 0);
   float real_option(unsigned index, float otherwise = 0);
@@ -58,6 +60,7 @@ class Lowering {
   Value* scalar(float value);
   Value* scalar_int(int64_t value);
   Value* list(const std::vector<int64_t>& values);
+  Value* constant(std::string name, Constant constant);
   // Constants: one scale and zero point, or one for each channel.
   // `tensor` is one of the model's own tables.
   Value* scale_of(const TensorTable& tensor);
@@ -78,6 +81,8 @@ class Lowering {
 
   Result<void> set(size_t i, Value* value);           // an output as it is
   Result<void> set_real(Value* value, size_t i = 0);  // through QuantizeLinear where it has to
+  // Reals as `scale` and `zero` can hold them; of several, one for each element of the last axis.
+  Result<Value*> on_grid(Value* value, Value* scale, Value* zero);
   // The fused activation, of reals or of what stands for them.
   Result<Value*> activated(Value* value, int8_t activation);
 
@@ -86,7 +91,8 @@ class Lowering {
   Result<void> read_variable();
   Result<void> assign_variable();
   Result<void> run_once(int64_t subgraph) const;
-  // Of an input that is a variable itself: what it holds, and what it will hold.
+  // Of an input that is a variable itself: what it holds, and what it will hold. Reals where it is
+  // quantised: zeros are what it begins with then, whatever its zero point.
   Result<Value*> kept(size_t i);
   Result<void> keep(size_t i, Value* next);
 

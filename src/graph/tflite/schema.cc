@@ -113,7 +113,8 @@ SubgraphTable subgraph_of(FlatBuffer& file, size_t table) {
   for_each_table(file, table, 3, [&](size_t node) {
     OperatorTable made{.code = file.scalar<uint32_t>(node, 0),
                        .inputs = indices(file, node, 1, count),
-                       .outputs = indices(file, node, 2, count)};
+                       .outputs = indices(file, node, 2, count),
+                       .intermediates = indices(file, node, 8, count)};
     if (const auto at = file.field(node, 4)) made.options = file.follow(*at);
     graph.operators.push_back(std::move(made));
   });

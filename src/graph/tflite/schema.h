@@ -46,6 +46,7 @@ struct TensorTable {
 struct OperatorTable {
   uint32_t code = 0;
   std::vector<int32_t> inputs, outputs;  // -1: an optional one that is not there
+  std::vector<int32_t> intermediates;    // tensors that say how what it makes inside is quantised
   std::optional<size_t> options;         // where the table of its options stands
 };
 

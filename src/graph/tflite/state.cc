@@ -44,6 +44,7 @@ Result<Value*> Lowering::kept(size_t i) {
   Variable& variable = variables_[variable_name(i)];
   if (variable.value == nullptr) {
     SKERRY_ASSIGN(Type type, type_of(in_table(i)));
+    if (is_quantised(in_table(i))) type = {DataType::kFp32, type.shape};
     variable.input = &graph_->add_input(variable_name(i), std::move(type));
     variable.value = variable.input;
   }
