@@ -2,5 +2,5 @@
 #include "cli/cli.h"
 
 int main(int argc, char** argv) {
-  return skerry::cli::run(argc, argv);
+  return skerry::cli::run_here_or_hand_on(argc, argv);
 }

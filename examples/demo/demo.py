@@ -7,8 +7,10 @@ asking the inference service and counts what it does not get an answer to.
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -67,8 +69,31 @@ class Load:
         return self.last
 
 
+class CompilerBuild:
+    """skerry-model, which one chapter needs, is built while the ones before it play."""
+
+    def __init__(self, bed):
+        self._log = bed.directory / "build.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                ["nice", "-n", "19", testbed.ROOT / "dev", "build", "release", "--target", "skerry-model"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        bed.at_exit(self.stop)
+
+    def wait(self, screen):
+        if self._process.poll() is None:
+            screen.step("build", "the compiler, the first time; the device goes on serving")
+        if self._process.wait():
+            raise Failure("skerry-model could not be built:\n" + self._log.read_text()[-2000:])
+
+    def stop(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        self._process.wait()
+
+
 class Demo:
-    def __init__(self, bed, screen):
+    def __init__(self, bed, screen, build_compiler=False):
         self.bed = bed
         self.fleet = bed.fleet
         self.screen = screen
@@ -81,6 +106,8 @@ class Demo:
         self.topic = f"{THING}/speech/detections"
         self.load = None
         self.heard = {}
+        self.build_compiler = build_compiler
+        self.compiler = None
 
     # --- The story ------------------------------------------------------------------------------
 
@@ -89,6 +116,8 @@ class Demo:
             raise Failure(f"no recordings in {RECORDINGS}: install alsa-utils (./dev setup does)")
         self.start()
         self.first_deployment()
+        if self.build_compiler:
+            self.compiler = CompilerBuild(self.bed)
         self.new_application()
         self.new_model()
         self.compiled_model()
@@ -146,6 +175,8 @@ class Demo:
         """The model that runs, as machine code: the same answers, and no engine behind them. It is for one stream alone,
         so it has a name of its own, and a version of the application asks for it."""
         self.screen.heading("The same model compiled for this machine")
+        if self.compiler:
+            self.compiler.wait(self.screen)
         source = packages.model(self.versions[MODEL])[0]
         artifact = self.bed.directory / "silero_vad.so"
         started = time.monotonic()
@@ -300,11 +331,14 @@ def arguments_of():
     parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__.split("\n", 1)[0],
                                      epilog="Example: ./dev demo --once; ./dev demo rollout is another one")
     stage.add_options(parser)
+    parser.add_argument("--build-compiler", action="store_true",
+                        help="with ./dev, after the first prediction; otherwise skerry-model is where the programs are")
     return parser.parse_args()
 
 
 def main():
-    return stage.play("demo", arguments_of(), Demo)
+    arguments = arguments_of()
+    return stage.play("demo", arguments, lambda bed, screen: Demo(bed, screen, arguments.build_compiler))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// The command line as a whole: global options, command groups, exit codes.
+// The command line as a whole: global options, errors, exit codes.
 #include "cli/cli.h"
 
 #include <CLI/CLI.hpp>
@@ -12,7 +12,7 @@
 
 #include "base/log.h"
 #include "cli/command.h"
-#include "cli/hybrid_commands.h"
+#include "cli/handed_on.h"
 
 namespace skerry::cli {
 namespace {
@@ -92,7 +92,7 @@ std::string command_path(const CLI::App& app) {
   return path;
 }
 
-int parse_and_run(int argc, const char* const* argv) {
+int parse_and_run(int argc, const char* const* argv, AddCommands add_commands) {
   std::signal(SIGPIPE, SIG_DFL);  // `skerry logs -f | head` ends quietly
   log::configure(log::Level::kError, log::Format::kText);
   CLI::App app("Edge ML fleets: control plane, devices, components, models.", "skerry");
@@ -102,28 +102,7 @@ int parse_and_run(int argc, const char* const* argv) {
   Session session;
   session.output.json = asks_for_json(argc, argv);
   add_global_options(app, session);
-  add_fleet_commands(app, session);
-  add_topics_command(app, session);
-  add_device_commands(app, session);
-  add_device_control_commands(app, session);
-  add_device_local_commands(app, session);
-  add_device_secret_commands(app, session);
-  add_group_commands(app, session);
-  add_component_commands(app, session);
-  add_deploy_command(app, session);
-  add_rollout_commands(app, session);
-  add_status_command(app, session);
-  add_logs_command(app, session);
-  add_model_commands(app, session);
-  add_infer_commands(app, session);
-  add_top_command(app, session);
-  add_learn_commands(app, session);
-  add_access_commands(app, session);
-  add_metric_commands(app, session);
-  add_tune_commands(app, session);
-  add_drift_commands(app, session);
-  add_stream_commands(app, session);
-  add_removal_commands(app, session);
+  add_commands(app, session);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -137,10 +116,33 @@ int parse_and_run(int argc, const char* const* argv) {
   return exit_code_of(done.error());
 }
 
+// The words of a command line behind its global options: "model", "compile", …
+std::vector<std::string> words_of(int argc, const char* const* argv) {
+  CLI::App app;
+  Session session;
+  add_global_options(app, session);
+  app.set_help_flag();
+  app.prefix_command();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError&) {
+    return {};  // said when it is parsed as a whole
+  }
+  return app.remaining();
+}
+
 }  // namespace
 
-int run(int argc, const char* const* argv) {
-  const int exit_code = parse_and_run(argc, argv);
+int run_here_or_hand_on(int argc, const char* const* argv) {
+  if (!is_handed_on(words_of(argc, argv))) return run(argc, argv, add_all_commands);
+  Output output;
+  output.json = asks_for_json(argc, argv);
+  output.error(hand_on(argv));
+  return kExitFailed;
+}
+
+int run(int argc, const char* const* argv, AddCommands add_commands) {
+  const int exit_code = parse_and_run(argc, argv, add_commands);
   // What nobody could read did not happen: a script must not take half a list for the whole.
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
   std::fprintf(stderr, "skerry: cannot write the output: %s\n", std::strerror(errno));

@@ -50,7 +50,6 @@ void add_logs_command(CLI::App& app, Session& session);
 void add_model_commands(CLI::App& app, Session& session);   // model publish|list|show|trace|…
 void add_infer_commands(CLI::App& app, Session& session);   // infer bulk
 void add_top_command(CLI::App& app, Session& session);      // top
-void add_learn_commands(CLI::App& app, Session& session);   // learn start|status|simulate|…
 void add_access_commands(CLI::App& app, Session& session);  // key, operator, audit
 void add_metric_commands(CLI::App& app, Session& session);  // metrics; device metrics, after device
 void add_stream_commands(CLI::App& app, Session& session);  // stream list|show|tail|export|repair

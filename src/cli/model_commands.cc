@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/deploy.h"
+#include "cli/handed_on.h"
 
 namespace skerry::cli {
 namespace {
@@ -296,13 +297,8 @@ Examples:
   skerry model promote com.example.VadModel 1.2.0
   skerry model trace --thing press-7
   skerry model rollback com.example.VadModel --group plant)");
+  list_handed_on_model_commands(*model);
   add_model_publish(*model, session);
-  add_model_graph_commands(*model, session);
-  add_model_convert(*model, session);
-  add_model_bench(*model, session);
-  add_model_optimise(*model, session);
-  add_model_train(*model, session);
-  add_model_compile(*model, session);
   add_questions(*model, session);
   add_changes(*model, session);
 }

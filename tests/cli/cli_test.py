@@ -50,6 +50,25 @@ class WithoutFleet(unittest.TestCase):
                 _, _, examples = skerry(*command, "--help").stdout.partition("\nExample")
                 self.assertIn(" ".join(["skerry", *command]), examples)
 
+    def test_what_skerry_model_does_is_listed_as_it_says_itself(self):
+        def listed(program, *words):
+            done = subprocess.run([program, *words, "--help"], capture_output=True, text=True, timeout=DEADLINE_S, check=True)
+            return set(done.stdout.partition("\nSubcommands:\n")[2].partition("\n\n")[0].splitlines())
+
+        for group in ([], ["model"]):
+            with self.subTest(group):
+                theirs = {line for line in listed(BIN / "skerry-model", *group) if line.split()[0] != "model"}
+                self.assertTrue(theirs)
+                self.assertLessEqual(theirs, listed(BIN / "skerry", *group))
+
+    def test_without_skerry_model_it_says_where_that_should_be(self):
+        alone = shutil.copy(BIN / "skerry", self.directory)
+        for words in (["model", "inspect", "--layers", "net.onnx"], ["learn", "status"]):
+            done = subprocess.run([alone, "--json", "--dir", "f", *words], capture_output=True, text=True, timeout=DEADLINE_S,
+                                  check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(str(self.directory / "skerry-model"), json.loads(done.stderr)["error"]["message"])
+
     def test_wrong_command_lines_end_with_2_and_say_why(self):
         for arguments, reason in [
             ([], "skerry --help"),

@@ -1,6 +1,6 @@
 // skerry model optimise: passes alone, or the whole search with a report. Each measurement is a
 // `skerry model bench` in a process of its own.
-#include "cli/model_optimise.h"
+#include "cli/models/model_optimise.h"
 
 #include <unistd.h>
 
@@ -11,8 +11,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/local_files.h"
-#include "cli/model_commands.h"
-#include "cli/model_graph.h"
+#include "cli/models/model_graph.h"
+#include "cli/models/model_tools.h"
 #include "compile/compiler.h"
 #include "graph/model_file.h"
 #include "graph/statistics.h"

@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/local_files.h"
-#include "cli/model_commands.h"
-#include "cli/model_graph.h"
-#include "cli/model_optimise.h"
+#include "cli/models/model_graph.h"
+#include "cli/models/model_optimise.h"
+#include "cli/models/model_tools.h"
 #include "io/temporary_folder.h"
 
 namespace skerry::cli {

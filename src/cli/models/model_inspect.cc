@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/local_files.h"
-#include "cli/model_commands.h"
-#include "cli/model_graph.h"
+#include "cli/models/model_graph.h"
+#include "cli/models/model_tools.h"
 #include "graph/executor.h"
 #include "graph/model_file.h"
 #include "graph/statistics.h"

@@ -8,9 +8,10 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "cli/learn_options.h"
-#include "cli/model_graph.h"
-#include "cli/model_optimise.h"
+#include "cli/models/learn_options.h"
+#include "cli/models/model_graph.h"
+#include "cli/models/model_optimise.h"
+#include "cli/models/model_tools.h"
 #include "graph/model_file.h"
 #include "io/files.h"
 #include "learner/simulation.h"

@@ -4,8 +4,9 @@
 #include <fstream>
 #include <sstream>
 
-#include "cli/model_commands.h"
-#include "cli/model_compile_report.h"
+#include "cli/models/model_compile_report.h"
+#include "cli/models/model_graph.h"
+#include "cli/models/model_tools.h"
 #include "compile/compiler.h"
 #include "compile/toolchain.h"
 #include "graph/model_file.h"

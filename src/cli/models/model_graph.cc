@@ -1,5 +1,5 @@
 // Inputs of models from files, or made up from a seed.
-#include "cli/model_graph.h"
+#include "cli/models/model_graph.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

@@ -1,11 +1,11 @@
 // Step by step against the machine's limits, and where the bytes are.
-#include "cli/model_compile_report.h"
+#include "cli/models/model_compile_report.h"
 
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
-#include "cli/model_graph.h"
+#include "cli/models/model_graph.h"
 
 namespace skerry::cli {
 namespace {

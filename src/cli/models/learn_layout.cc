@@ -1,5 +1,5 @@
 // A walk through the file's initialisers, beside the graph that was read from it.
-#include "cli/learn_layout.h"
+#include "cli/models/learn_layout.h"
 
 #include <map>
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <sstream>
 
-#include "cli/model_compile_report.h"
+#include "cli/models/model_compile_report.h"
 
 namespace skerry::cli {
 namespace {

@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "cli/model_commands.h"
-#include "cli/model_graph.h"
-#include "cli/model_optimise.h"
+#include "cli/models/model_graph.h"
+#include "cli/models/model_optimise.h"
+#include "cli/models/model_tools.h"
 #include "graph/model_file.h"
 #include "io/files.h"
 #include "optimise/names.h"

@@ -3,7 +3,7 @@
 #include <sstream>
 #include <unordered_map>
 
-#include "cli/model_graph.h"
+#include "cli/models/model_graph.h"
 #include "graph/statistics.h"
 
 namespace skerry::cli {

@@ -2,8 +2,8 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "cli/model_commands.h"
-#include "cli/model_graph.h"
+#include "cli/models/model_graph.h"
+#include "cli/models/model_tools.h"
 #include "graph/model_file.h"
 #include "optimise/tflite_form.h"
 
