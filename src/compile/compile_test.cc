@@ -106,20 +106,6 @@ return %y1, %y2, %y3, %y4, %y5, %y6
   EXPECT_EQ(sparse_steps(false), 0);
 }
 
-TEST(Compile, ConvolutionsByWinograd) {
-  std::string text = "graph \"winograd\" {\ninput %x: FP32[2,16,9,8]\n";
-  text +=
-      numbers("w1", {16, 16, 3, 3}, 1) + numbers("b1", {16}, 2) + numbers("w2", {48, 16, 3, 3}, 3);
-  text += R"(
-%c1 = Conv(%x, %w1, %b1) {pads=[1,1,1,1]}
-%a = Add(%c1, %x)
-%y1 = Relu(%a)
-%y2 = Conv(%y1, %w2, _) {pads=[2,0,1,1]}
-return %y1, %y2
-})";
-  check(text);
-}
-
 // %NAME = QuantizeLinear(Conv of %FROM (an 8-bit value with scale %s and zero point %z)).
 std::string quantised_conv(const std::string& name, const std::string& from,
                            const std::vector<int64_t>& weights, const std::string& attributes,
@@ -145,6 +131,93 @@ std::string quantised_conv(const std::string& name, const std::string& from,
   line(" = QuantizeLinear(%" + name + (then.empty() ? "c" : "r") + ", %" + name + "s, %" + name +
        "z)");
   return text;
+}
+
+// %NAME = the quantised product of %FROM with a matrix of which `zeros` in ten blocks are zero.
+std::string sparse_bytes_conv(const std::string& name, const std::string& from, int64_t rows,
+                              int64_t columns, int zeros, int high, int wide, unsigned seed) {
+  std::mt19937 random(seed);
+  const int64_t across = (columns + wide - 1) / wide;
+  std::vector<bool> kept;
+  for (int64_t i = 0; i < (rows + high - 1) / high * across; ++i) {
+    kept.push_back(random() % 10 >= static_cast<unsigned>(zeros));
+  }
+  std::string weights;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < columns; ++i) {
+      const bool is_kept = kept[static_cast<size_t>(r / high * across + i / wide)];
+      weights += r + i > 0 ? "," : "";
+      weights += is_kept ? std::to_string(static_cast<int>(random() % 255) - 127) : "0";
+    }
+  }
+  std::string text =
+      quantised_conv(name, from, {rows, columns, 1, 1}, "", "Relu", "UINT8[] {131}", seed + 1);
+  const size_t begin = text.find('{') + 1, end = text.find('}');
+  return text.replace(begin, end - begin, weights);
+}
+
+// As above for bytes: fours of inputs are left out. Odd sizes; zero points; every form of Dot.
+TEST(Compile, QuantisedProductsWithMostWeightsZero) {
+  std::string text =
+      "graph \"sparse\" {\ninput %x: FP32[2,161,7,9]\nconst %s = FP32[] {0.0213}\n"
+      "const %z = UINT8[] {131}\n%q = QuantizeLinear(%x, %s, %z)\n";
+  text += sparse_bytes_conv("y1", "q", 145, 161, 9, 1, 4, 1) +
+          sparse_bytes_conv("y2", "q", 130, 161, 9, 4, 4, 3) +
+          sparse_bytes_conv("y3", "q", 72, 161, 9, 8, 4, 5) +
+          sparse_bytes_conv("y4", "q", 67, 161, 10, 1, 1, 7) +
+          sparse_bytes_conv("y5", "q", 64, 161, 0, 1, 1, 9);
+  text += "return %y1, %y2, %y3, %y4, %y5\n}";
+  check(text);
+  const auto made =
+      compile(*parse(text), {.targets = {*find_target("x86-64-v4-vnni")}, .check = false});
+  ASSERT_TRUE(made) << made.error().message();
+  const auto is_sparse = [&](const char* kernel) {
+    return std::ranges::count_if(made->report.steps, [&](const StepReport& step) {
+      return step.kernel.find(kernel) != std::string::npos;
+    });
+  };
+  EXPECT_EQ(is_sparse("sparse_u8"), 4);   // the last one has nothing to leave out
+  EXPECT_GE(is_sparse("blocks of "), 2);  // those of 4x4 and 8x4
+}
+
+// Shapes and patterns of all kinds, by seed; what fails is named by it.
+TEST(Compile, RandomSparseProducts) {
+  const unsigned seeds = std::getenv("SKERRY_TEST_CROSS") != nullptr ? 8 : 2;
+  for (unsigned seed = 0; seed < seeds; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(100 + seed);
+    const auto one_of = [&](std::vector<int64_t> values) {
+      return values[random() % values.size()];
+    };
+    const int64_t rows = one_of({16, 17, 31, 64, 100, 131}), inner = one_of({64, 129, 257, 515});
+    const int64_t outer = one_of({65, 96, 128, 200});
+    const int block = static_cast<int>(one_of({1, 2, 4, 8}));
+    std::string text =
+        "graph \"g\" {\ninput %x: FP32[" + std::to_string(rows) + "," + std::to_string(inner) +
+        "]\ninput %i: FP32[1," + std::to_string(inner) + ",1," + std::to_string(rows) +
+        "]\nconst %s = FP32[] {0.0213}\n"
+        "const %z = UINT8[] {131}\n%q = QuantizeLinear(%i, %s, %z)\n" +
+        sparse_numbers("w", outer, inner, 9, block, seed) + numbers("b", {outer}, seed) +
+        "%p = Gemm(%x, %w, %b) {transB=1}\n%y = Relu(%p)\n" +
+        sparse_bytes_conv("c", "q", outer, inner, 9, block, static_cast<int>(one_of({1, 4})),
+                          seed) +
+        "return %y, %c\n}";
+    check(text, native());
+  }
+}
+
+TEST(Compile, ConvolutionsByWinograd) {
+  std::string text = "graph \"winograd\" {\ninput %x: FP32[2,16,9,8]\n";
+  text +=
+      numbers("w1", {16, 16, 3, 3}, 1) + numbers("b1", {16}, 2) + numbers("w2", {48, 16, 3, 3}, 3);
+  text += R"(
+%c1 = Conv(%x, %w1, %b1) {pads=[1,1,1,1]}
+%a = Add(%c1, %x)
+%y1 = Relu(%a)
+%y2 = Conv(%y1, %w2, _) {pads=[2,0,1,1]}
+return %y1, %y2
+})";
+  check(text);
 }
 
 TEST(Compile, QuantisedConvolutionsOfEveryKind) {

@@ -159,6 +159,9 @@ Result<Compiled> Build::run() {
                                       dlr_code(report_.arena_bytes,
                                                graph_.inputs().size() + graph_.outputs().size())));
   }
+  if (options_.is_freestanding) {
+    SKERRY_ASSIGN(objects_.emplace_back(), place_.make_freestanding(first, objects_));
+  }
   Compiled result;
   if (options_.is_static) {
     SKERRY_ASSIGN(result.artifact, place_.archive(first, objects_));
@@ -269,7 +272,9 @@ Result<std::string> Build::artifact(const std::vector<std::string>& objects,
   if (options_.for_dlr) {
     for (const char* name : kDlrExports) exports.emplace_back(name);
   }
-  SKERRY_ASSIGN(std::string object, place_.link(*targets[0], objects, exports, options_.flags));
+  const bool is_whole = &objects == &objects_;  // what is linked for a check alone is not
+  SKERRY_ASSIGN(std::string object, place_.link(*targets[0], objects, exports, options_.flags,
+                                                !(options_.is_freestanding && is_whole)));
   runtime::CompiledArtifact artifact{.abi_version = SKERRY_COMPILED_ABI,
                                      .cpu_features = targets[0]->cpu_features,
                                      .target = std::string(targets[0]->name)};
@@ -331,6 +336,9 @@ Result<Compiled> compile(const graph::Graph& graph, const CompileOptions& option
   if (options.for_dlr && !options.interface.states.empty()) {
     return fail(Code::kInvalidArgument,
                 "libdlr knows no state: leave it among the inputs and outputs");
+  }
+  if (options.for_dlr && options.is_freestanding) {
+    return fail(Code::kInvalidArgument, "a folder for libdlr is never freestanding");
   }
   // From here on the graph is ours, with every shape known.
   SKERRY_ASSIGN(const Prepared prepared, prepare(graph, options.interface));

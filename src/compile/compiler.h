@@ -24,10 +24,11 @@ struct CompileOptions {
   std::string keep_source;         // a folder for the generated source; "": none
   std::vector<std::string> flags;  // more for the C++ compiler, such as -fsanitize=address
   bool check = true;  // against the reference executor, where the target runs or is emulated
-  bool may_be_sparse = true;  // weights of zero may be left out, where that pays
-  bool is_static = false;     // a static library and a header instead of a shared object
-  bool for_dlr = false;       // with what libdlr calls (dlr.h)
-  bool profile = false;       // measure each step, where this machine runs the (last) target
+  bool may_be_sparse = true;     // weights of zero may be left out, where that pays
+  bool is_static = false;        // a static library and a header instead of a shared object
+  bool is_freestanding = false;  // wants no function of others, not even memcpy
+  bool for_dlr = false;          // with what libdlr calls (dlr.h)
+  bool profile = false;          // measure each step, where this machine runs the (last) target
 };
 
 // What became of the graph, step by step.

@@ -25,6 +25,7 @@ constexpr const char* kHead = R"(// Made by skerry model compile.
 #include "pool_u8.h"
 #include "quantised.h"
 #include "sparse.h"
+#include "sparse_u8.h"
 #include "winograd.h"
 #include "skerry/compiled_model.h"
 #ifdef SKERRY_PROFILE

@@ -6,6 +6,7 @@
 
 #include "compile/geometry.h"
 #include "compile/lowering.h"
+#include "compile/sparse_pattern.h"
 #include "graph/evaluation.h"
 
 namespace skerry::compile {
@@ -99,8 +100,16 @@ void append_dot(std::vector<int8_t>& packed, Dots dots, int64_t lanes,
   }
 }
 
+// Fours of weights of which some are not zero, where that is the faster way (kernels/sparse_u8.h).
+struct SparseBytes {
+  SparsePattern pattern;
+  size_t values_at = 0, index_at = 0, order_at = 0, ends_at = 0;
+  View turned;
+};
+
 struct ByteCall {
   ByteConv conv;
+  std::optional<SparseBytes> sparse;
   Tiling tiling;
   int64_t run = 0, taps_w = 0;
   View x, y;
@@ -140,25 +149,41 @@ std::string byte_call(const Program& program, const ByteCall& call) {
       w *= std::exchange(*count, 1);
     }
   }
-  return fmt::format(
+  std::string text = fmt::format(
       "  constexpr ConvU8Shape kShape = {{.n = {}, .h = {}, .w = {}, .channels = {}, .groups = "
       "{},\n"
       "      .x_batch = {}, .x_row = {}, .x_pixel = {}, .y_batch = {}, .y_row = {}, .y_pixel = "
       "{},\n"
       "      .r_batch = {}, .r_row = {}, .r_pixel = {}, .stride_h = {}, .stride_w = {},\n"
       "      .taps_h = {}, .taps_w = {}, .step_h = {}, .step_w = {}, .fours = {}, .x_group = {},\n"
-      "      .adds = {}, .wide = {}}};\n"
-      "  conv_u8<kShape, ConvU8Tile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
-      "      {} - {}, {}, reinterpret_cast<const int8_t*>(constants + {}),\n"
-      "      reinterpret_cast<const int32_t*>(constants + {}),\n"
-      "      reinterpret_cast<const float*>(constants + {}), {}, {}, {});\n",
+      "      .adds = {}, .wide = {}}};\n",
       n, h, w, g.out_c / g.groups, g.groups, x[0], x[2], x[3], y[0], y[2], y[3], r[0], r[2], r[3],
       g.stride_h, g.stride_w, g.kernel_h, call.taps_w, g.dilation_h, g.dilation_w,
-      (call.run + 3) / 4, g.in_c / g.groups, call.added.has_value(), call.conv.wide,
-      call.tiling.lanes, call.tiling.vectors, pixels_of(call.tiling, w),
-      program.pointer(call.x, false), g.pad_top * x[2] + g.pad_left * x[3],
-      program.pointer(call.y, true), call.weights, call.bias, call.factors,
-      call.added ? program.pointer(*call.added, false) : "nullptr", call.range, call.addition);
+      (call.run + 3) / 4, g.in_c / g.groups, call.added.has_value(), call.conv.wide);
+  if (call.sparse) {
+    return text + fmt::format(
+                      "  sparse_u8<kShape, {}>({}, {},\n"
+                      "      reinterpret_cast<const int8_t*>(constants + {}),\n"
+                      "      reinterpret_cast<const uint16_t*>(constants + {}),\n"
+                      "      reinterpret_cast<const uint16_t*>(constants + {}),\n"
+                      "      reinterpret_cast<const uint32_t*>(constants + {}),\n"
+                      "      reinterpret_cast<const int32_t*>(constants + {}),\n"
+                      "      reinterpret_cast<const float*>(constants + {}), {}, {});\n",
+                      sparse_tile(call.sparse->pattern), program.pointer(call.x, false),
+                      program.pointer(call.y, true), call.sparse->values_at, call.sparse->index_at,
+                      call.sparse->order_at, call.sparse->ends_at, call.bias, call.factors,
+                      program.pointer(call.sparse->turned, true), call.range);
+  }
+  return text + fmt::format(
+                    "  conv_u8<kShape, ConvU8Tile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
+                    "      {} - {}, {}, reinterpret_cast<const int8_t*>(constants + {}),\n"
+                    "      reinterpret_cast<const int32_t*>(constants + {}),\n"
+                    "      reinterpret_cast<const float*>(constants + {}), {}, {}, {});\n",
+                    call.tiling.lanes, call.tiling.vectors, pixels_of(call.tiling, w),
+                    program.pointer(call.x, false), g.pad_top * x[2] + g.pad_left * x[3],
+                    program.pointer(call.y, true), call.weights, call.bias, call.factors,
+                    call.added ? program.pointer(*call.added, false) : "nullptr", call.range,
+                    call.addition);
 }
 
 std::vector<int8_t> packed_weights(const ByteCall& call, Dots dots, bool rows) {
@@ -201,6 +226,46 @@ Tiling byte_tiling(const Target& target, int64_t channels, bool one_pixel) {
   return tiling;
 }
 
+std::optional<SparseBytes> sparse_bytes(Lowering& lowering, const ByteConv& conv) {
+  const ConvGeometry& g = conv.geometry;
+  const bool is_product = g.groups == 1 && g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 &&
+                          g.stride_w == 1 && g.padding().is_none();
+  if (!lowering.program().may_be_sparse || !is_product) return {};
+  const auto at = [&](int64_t channel, int64_t i) -> int8_t {
+    if (channel >= g.out_c || i >= g.in_c) return 0;
+    return conv.weights[static_cast<size_t>(channel * g.in_c + i)];
+  };
+  const int64_t fours = (g.in_c + 3) / 4;
+  auto pattern = sparse_pattern(lowering.target(), {.channels = g.out_c,
+                                                    .columns = fours,
+                                                    .pixels = g.n * g.out_h * g.out_w,
+                                                    .of_bytes = true,
+                                                    .is_zero = [&](int64_t channel, int64_t four) {
+                                                      return at(channel, 4 * four) == 0 &&
+                                                             at(channel, 4 * four + 1) == 0 &&
+                                                             at(channel, 4 * four + 2) == 0 &&
+                                                             at(channel, 4 * four + 3) == 0;
+                                                    }});
+  if (!pattern) return {};
+  SparseBytes sparse{.pattern = std::move(*pattern)};
+  std::vector<int8_t> values;
+  sparse.pattern.for_all([&](int64_t channel, int64_t four) {
+    append_dot(values, lowering.target().dots, 1,
+               [&](int64_t, int64_t i) { return at(channel, 4 * four + i); });
+  });
+  Constants& constants = lowering.program().constants;
+  sparse.values_at = constants.add_all(values);
+  sparse.index_at = constants.add_all(sparse.pattern.index);
+  sparse.order_at = constants.add_all(sparse.pattern.order);
+  sparse.ends_at = constants.add_all(sparse.pattern.ends);
+  // Fours of the inputs, sixteen rows of results, and bytes of all channels.
+  constexpr int64_t kResultRows = 16;  // of kernels/sparse_u8.h
+  const int64_t block = int64_t{sparse.pattern.lanes} * sparse.pattern.vectors;
+  const int64_t bytes = (g.out_c + sparse.pattern.together + 3) / 4;
+  sparse.turned = lowering.new_scratch(DataType::kInt32, (fours + kResultRows + bytes) * block);
+  return sparse;
+}
+
 Result<void> lower_dense_bytes(Lowering& lowering, const Region& region, ByteConv conv) {
   const ConvGeometry& g = conv.geometry;
   const bool rows = g.dilation_w == 1 && g.groups == 1;
@@ -212,7 +277,8 @@ Result<void> lower_dense_bytes(Lowering& lowering, const Region& region, ByteCon
   call.run = rows ? g.kernel_w * in_c : in_c;
   call.taps_w = rows ? 1 : g.kernel_w;
   SKERRY_ASSIGN(call.x, lowering.image(*region.main->input(0), g.padding(), conv.x_zero, true));
-  call.weights = program.constants.add_all(packed_weights(call, dots, rows));
+  if (!region.sum) call.sparse = sparse_bytes(lowering, conv);
+  if (!call.sparse) call.weights = program.constants.add_all(packed_weights(call, dots, rows));
   call.bias = program.constants.add_all(by_lane(call.tiling, out_c, g.groups, conv.bias));
   call.factors = program.constants.add_all(by_lane(call.tiling, out_c, g.groups, conv.factors));
   call.range = range_text(region.limits.value_or(limits_of(DataType::kUint8)), conv.y_zero);
@@ -224,11 +290,20 @@ Result<void> lower_dense_bytes(Lowering& lowering, const Region& region, ByteCon
   }
   call.y = lowering.new_image(*region.output);
   lowering.set_view(*region.output, Lowering::as_value(call.y, region.output->type().rank()));
-  Step& step =
-      lowering.add_step(fmt::format("conv_u8 {}×{}×{}{}", call.tiling.lanes, call.tiling.vectors,
-                                    pixels_of(call.tiling, g.out_w), conv.wide ? " wide" : ""),
-                        region, std::move(reads), {call.y.storage});
-  step.macs = g.macs();
+  std::vector<size_t> writes = {call.y.storage};
+  std::string kernel = fmt::format("conv_u8 {}×{}×{}", call.tiling.lanes, call.tiling.vectors,
+                                   pixels_of(call.tiling, g.out_w));
+  int64_t macs = g.macs();
+  if (call.sparse) {
+    writes.push_back(call.sparse->turned.storage);
+    const SparsePattern& pattern = call.sparse->pattern;
+    const int64_t all = g.out_c * ((g.in_c + 3) / 4);
+    kernel = "sparse_u8 " + sparse_text(pattern, all) + " fours";
+    macs = macs / all * pattern.kept;
+  }
+  if (conv.wide) kernel += " wide";
+  Step& step = lowering.add_step(std::move(kernel), region, std::move(reads), std::move(writes));
+  step.macs = macs;
   step.is_exact = true;
   step.call = [&program, call = std::move(call)] { return byte_call(program, call); };
   return {};

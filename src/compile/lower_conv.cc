@@ -2,10 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "compile/geometry.h"
 #include "compile/lowering.h"
+#include "compile/sparse_pattern.h"
 
 namespace skerry::compile {
 namespace {
@@ -52,55 +52,38 @@ std::string region_limits(const Region& region) {
          limit_text(region.high, "__builtin_inff()");
 }
 
-// Weights that are not zero, by output channel, where that is the faster way (kernels/sparse.h).
+// Weights that are not zero, where that is the faster way (kernels/sparse.h).
 struct SparseWeights {
-  std::vector<float> values;
-  std::vector<uint16_t> index;
-  std::vector<uint32_t> ends;
-  int vectors = 1;
-  size_t values_at = 0, index_at = 0, ends_at = 0;
+  SparsePattern pattern;
+  size_t values_at = 0, index_at = 0, order_at = 0, ends_at = 0;
   View turned;
 };
 
 // at(channel, input).
 template <class At>
-std::optional<SparseWeights> sparse_weights(const Program& program, int64_t channels,
-                                            int64_t inputs, int64_t pixels, At&& at) {
-  const int64_t lanes = program.target->lanes;
-  if (!program.may_be_sparse || inputs > UINT16_MAX || pixels < lanes) return {};
-  SparseWeights sparse;
-  for (int64_t channel = 0; channel < channels; ++channel) {
-    for (int64_t i = 0; i < inputs; ++i) {
-      const float weight = at(channel, i);
-      if (weight == 0) continue;
-      sparse.values.push_back(weight);
-      sparse.index.push_back(static_cast<uint16_t>(i));
-    }
-    sparse.ends.push_back(static_cast<uint32_t>(sparse.values.size()));
-  }
-  // As many pixels as stay near while all weights pass by, and no more than there are.
-  constexpr int64_t kNearBytes = 64 << 10, kMostPixels = 32;
-  const int64_t near = std::min(kNearBytes / (inputs * 4), std::min(kMostPixels, pixels));
-  sparse.vectors = static_cast<int>(std::clamp<int64_t>(near / lanes, 1, 4));
-  // In cycles, by what the two kernels load: two numbers in each; turning takes one for each
-  // element. The sixth on top is what a guess should win by.
-  const int64_t block = lanes * sparse.vectors, blocks = (pixels + block - 1) / block;
-  const double dense =
-      static_cast<double>(pixels * channels * inputs) / (2.0 * static_cast<double>(lanes));
-  const double products = static_cast<double>(sparse.values.size()) * (sparse.vectors + 2) / 2;
-  const double turning = static_cast<double>((inputs + channels) * block);
-  if (1.17 * static_cast<double>(blocks) * (products + turning) > dense) return {};
-  return sparse;
-}
-
-void add_constants(Lowering& lowering, SparseWeights& sparse, int64_t inputs) {
-  constexpr int64_t kTurnedChannels = 16;  // of kernels/sparse.h
+std::optional<SparseWeights> sparse_weights(Lowering& lowering, int64_t channels, int64_t inputs,
+                                            int64_t pixels, At&& at) {
+  if (!lowering.program().may_be_sparse) return {};
+  auto pattern = sparse_pattern(lowering.target(),
+                                {.channels = channels,
+                                 .columns = inputs,
+                                 .pixels = pixels,
+                                 .is_zero = [&](int64_t c, int64_t i) { return at(c, i) == 0; }});
+  if (!pattern) return {};
+  SparseWeights sparse{.pattern = std::move(*pattern)};
+  std::vector<float> values;
+  sparse.pattern.for_all([&](int64_t channel, int64_t input) {
+    values.push_back(channel < channels ? at(channel, input) : 0);
+  });
   Constants& constants = lowering.program().constants;
-  sparse.values_at = constants.add_all(sparse.values);
-  sparse.index_at = constants.add_all(sparse.index);
-  sparse.ends_at = constants.add_all(sparse.ends);
-  sparse.turned = lowering.new_scratch(
-      DataType::kFp32, (inputs + kTurnedChannels) * lowering.target().lanes * sparse.vectors);
+  sparse.values_at = constants.add_all(values);
+  sparse.index_at = constants.add_all(sparse.pattern.index);
+  sparse.order_at = constants.add_all(sparse.pattern.order);
+  sparse.ends_at = constants.add_all(sparse.pattern.ends);
+  const int64_t block = int64_t{sparse.pattern.lanes} * sparse.pattern.vectors;
+  sparse.turned =
+      lowering.new_scratch(DataType::kFp32, (inputs + channels + sparse.pattern.together) * block);
+  return sparse;
 }
 
 struct DenseCall {
@@ -146,15 +129,16 @@ std::string dense_call(const Program& program, const DenseCall& call) {
       g.in_c / g.groups, call.added.has_value(), call.clamps);
   if (call.sparse) {
     return text + fmt::format(
-                      "  sparse<kShape, ConvTile{{.lanes = {}, .vectors = {}}}>({}, {},\n"
+                      "  sparse<kShape, {}>({}, {},\n"
                       "      reinterpret_cast<const float*>(constants + {}),\n"
+                      "      reinterpret_cast<const uint16_t*>(constants + {}),\n"
                       "      reinterpret_cast<const uint16_t*>(constants + {}),\n"
                       "      reinterpret_cast<const uint32_t*>(constants + {}),\n"
                       "      reinterpret_cast<const float*>(constants + {}), {}, {});\n",
-                      program.target->lanes, call.sparse->vectors, program.pointer(call.x, false),
+                      sparse_tile(call.sparse->pattern), program.pointer(call.x, false),
                       program.pointer(call.y, true), call.sparse->values_at, call.sparse->index_at,
-                      call.sparse->ends_at, call.bias, program.pointer(call.sparse->turned, true),
-                      call.limits);
+                      call.sparse->order_at, call.sparse->ends_at, call.bias,
+                      program.pointer(call.sparse->turned, true), call.limits);
   }
   return text + fmt::format(
                     "  conv<kShape, ConvTile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
@@ -177,11 +161,9 @@ void add_dense(Lowering& lowering, const Region& region, DenseCall call, int64_t
                                    pixels_of(call.tiling, call.geometry.out_w));
   if (call.sparse) {
     writes.push_back(call.sparse->turned.storage);
-    const auto kept = static_cast<int64_t>(call.sparse->values.size());
     const int64_t all = call.geometry.out_c * call.run;
-    kernel = fmt::format("sparse {}×{}, {} % of {}", program.target->lanes, call.sparse->vectors,
-                         (100 * kept + all / 2) / all, all);
-    macs = macs / all * kept;
+    kernel = "sparse " + sparse_text(call.sparse->pattern, all);
+    macs = macs / all * call.sparse->pattern.kept;
   }
   Step& step = lowering.add_step(std::move(kernel), region, std::move(reads), std::move(writes));
   step.macs = macs;
@@ -202,7 +184,7 @@ Result<void> lower_dense_conv(Lowering& lowering, const Region& region, const Co
                           g.stride_w == 1 && g.padding().is_none() && region.added == nullptr;
   if (is_product) {
     call.sparse = sparse_weights(
-        lowering.program(), out_c, in_c, g.n * g.out_h * g.out_w,
+        lowering, out_c, in_c, g.n * g.out_h * g.out_w,
         [&](int64_t channel, int64_t i) { return w[static_cast<size_t>(channel * in_c + i)]; });
   }
   std::vector<float> packed;
@@ -219,11 +201,7 @@ Result<void> lower_dense_conv(Lowering& lowering, const Region& region, const Co
   }
   SKERRY_ASSIGN(call.x, lowering.image(*region.main->input(0), g.padding(), 0, false));
   const graph::Constant* bias = Lowering::constant(region.main->input(2));
-  if (call.sparse) {
-    add_constants(lowering, *call.sparse, in_c);
-  } else {
-    call.weights = lowering.program().constants.add_all(packed);
-  }
+  if (!call.sparse) call.weights = lowering.program().constants.add_all(packed);
   call.bias = lowering.program().constants.add_all(
       pack_bias(call.tiling, out_c, g.groups, bias ? bias->as<float>() : std::span<const float>()));
   if (region.added != nullptr) {
@@ -336,7 +314,7 @@ Result<void> lower_dense_product(Lowering& lowering, const Region& region, bool 
   const auto at = [&](int64_t column, int64_t i) {
     return alpha * w[static_cast<size_t>(transposed ? column * inner + i : i * columns + column)];
   };
-  call.sparse = sparse_weights(lowering.program(), columns, inner, rows, at);
+  call.sparse = sparse_weights(lowering, columns, inner, rows, at);
   std::vector<float> start(bias.begin(), bias.end());
   for (float& each : start) each *= beta;
   const View made = lowering.new_row_major(*region.output, out_shape);
@@ -349,9 +327,7 @@ Result<void> lower_dense_product(Lowering& lowering, const Region& region, bool 
   };
   call.x = as_image(x, rows, inner);
   call.y = as_image(made, rows, columns);
-  if (call.sparse) {
-    add_constants(lowering, *call.sparse, inner);
-  } else {
+  if (!call.sparse) {
     call.weights = lowering.program().constants.add_all(
         pack(call.tiling, columns, 1, inner,
              [&](int64_t column, int64_t, int64_t i) { return at(column, i); }));

@@ -26,6 +26,42 @@ constexpr std::string_view kLinkFlags =
     "-shared -s -nostdlib -Wl,--hash-style=gnu -Wl,-z,now -Wl,-z,noseparate-code "
     "-Wl,--build-id=none -Wl,--version-script=exports";
 
+// What g++ may call though the code does not. Loops that are these very functions stay loops.
+constexpr const char* kMemoryFunctions[] = {"memcpy", "memmove", "memset", "memcmp"};
+constexpr std::string_view kMemoryCode = R"(#include <stddef.h>
+#define OWN extern "C" __attribute__((visibility("hidden"), optimize("no-tree-loop-distribute-patterns")))
+using Byte = unsigned char;
+OWN void* skerry_memcpy(void* to, const void* from, size_t count) {
+  Byte* a = static_cast<Byte*>(to);
+  const Byte* b = static_cast<const Byte*>(from);
+  for (size_t i = 0; i < count; ++i) a[i] = b[i];
+  return to;
+}
+OWN void* skerry_memmove(void* to, const void* from, size_t count) {
+  Byte* a = static_cast<Byte*>(to);
+  const Byte* b = static_cast<const Byte*>(from);
+  if (a <= b) {
+    for (size_t i = 0; i < count; ++i) a[i] = b[i];
+  } else {
+    for (size_t i = count; i-- > 0;) a[i] = b[i];
+  }
+  return to;
+}
+OWN void* skerry_memset(void* to, int value, size_t count) {
+  Byte* a = static_cast<Byte*>(to);
+  for (size_t i = 0; i < count; ++i) a[i] = static_cast<Byte>(value);
+  return to;
+}
+OWN int skerry_memcmp(const void* left, const void* right, size_t count) {
+  const Byte* a = static_cast<const Byte*>(left);
+  const Byte* b = static_cast<const Byte*>(right);
+  for (size_t i = 0; i < count; ++i) {
+    if (a[i] != b[i]) return a[i] < b[i] ? -1 : 1;
+  }
+  return 0;
+}
+)";
+
 Result<void> write_file(const fs::path& path, std::string_view content) {
   std::error_code ignored;
   fs::create_directories(path.parent_path(), ignored);
@@ -136,9 +172,24 @@ Result<std::string> Workshop::compile_glue(const Target& target, const std::stri
   return name + ".o";
 }
 
+Result<std::string> Workshop::make_freestanding(const Target& target,
+                                                const std::vector<std::string>& objects) {
+  // g++ and its companions are called alike: aarch64-linux-gnu-g++, aarch64-linux-gnu-objcopy.
+  const std::string tool(target.compiler.substr(0, target.compiler.size() - 3));
+  for (const std::string& object : objects) {
+    std::vector<std::string> words;
+    for (const char* name : kMemoryFunctions) {
+      words.push_back(fmt::format("--redefine-sym={0}=skerry_{0}", name));
+    }
+    words.push_back(object);
+    SKERRY_TRY(run_tool(target, tool + "objcopy", "", words));
+  }
+  return compile_glue(target, "memory", kMemoryCode);
+}
+
 Result<std::string> Workshop::link(const Target& target, const std::vector<std::string>& objects,
                                    const std::vector<std::string>& exports,
-                                   const std::vector<std::string>& more_flags) {
+                                   const std::vector<std::string>& more_flags, bool with_libc) {
   std::string script = "{ global:";
   for (const std::string& name : exports) script += " " + name + ";";
   SKERRY_TRY(write_file(path_ / "exports", script + " local: *; };\n"));
@@ -146,7 +197,9 @@ Result<std::string> Workshop::link(const Target& target, const std::vector<std::
   append_words(words, kLinkFlags);
   words.insert(words.end(), more_flags.begin(), more_flags.end());
   words.insert(words.end(), objects.begin(), objects.end());
-  for (const char* word : {"-o", "model.so", "-lc", "-lgcc"}) words.emplace_back(word);
+  for (const char* word : {"-o", "model.so", with_libc ? "-lc" : "-Wl,-z,defs", "-lgcc"}) {
+    words.emplace_back(word);
+  }
   SKERRY_TRY(run_compiler(target, "", words));
   io::RealFiles files;
   return io::read_file(files, (path_ / "model.so").string(), kMaxObjectBytes);
@@ -163,7 +216,6 @@ Result<std::string> Workshop::archive(const Target& target,
                                       const std::vector<std::string>& objects) {
   std::vector<std::string> words = {"rcsD", "libmodel.a"};
   words.insert(words.end(), objects.begin(), objects.end());
-  // g++ and ar are called alike: aarch64-linux-gnu-g++, aarch64-linux-gnu-ar.
   const std::string tool(target.compiler.substr(0, target.compiler.size() - 3));
   SKERRY_TRY(run_tool(target, tool + "ar", "", words));
   io::RealFiles files;

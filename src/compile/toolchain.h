@@ -38,10 +38,14 @@ class Workshop {
   // Other code, for any machine with the target's compiler: NAME.o of NAME.cc.
   Result<std::string> compile_glue(const Target& target, const std::string& name,
                                    std::string_view code);
-  // The shared object's bytes. It exports `exports`, and nothing else.
+  // Has the objects call memory functions of their own, in one more object, which is returned.
+  Result<std::string> make_freestanding(const Target& target,
+                                        const std::vector<std::string>& objects);
+  // The shared object's bytes. It exports `exports`, and nothing else. Without `with_libc` nothing
+  // may be left that others should have: kInternal names it.
   Result<std::string> link(const Target& target, const std::vector<std::string>& objects,
                            const std::vector<std::string>& exports,
-                           const std::vector<std::string>& more_flags);
+                           const std::vector<std::string>& more_flags, bool with_libc = true);
   // What one of the objects is made of.
   Result<ObjectSizes> sizes_of(const std::string& object);
   // A static library's bytes.

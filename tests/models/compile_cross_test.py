@@ -7,18 +7,23 @@ targets makes. Needs what `./dev setup cross` brings, and is skipped without.
 import functools
 import json
 import pathlib
+import runpy
 import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 
+import numpy as np
+
 import commands
-from commands import ROOT
+from commands import CACHE, ROOT
 
 sys.path.insert(0, str(ROOT / "bench/models"))
 import make_networks  # noqa: E402
 
+MACHINES = {"cortex-a53": "aarch64", "cortex-a76": "aarch64", "riscv64": "riscv64"}  # one for each kind of kernels
+SPARSE = runpy.run_path(str(ROOT / "bench/sparse/run"))
 skerry = functools.partial(commands.skerry, "model")
 EXAMPLE = ROOT / "examples/compiled_model/self_check.c"
 TOOLS = ("aarch64-linux-gnu-g++", "riscv64-linux-gnu-g++", "qemu-aarch64", "qemu-riscv64", "qemu-x86_64")
@@ -41,6 +46,41 @@ class Cross(unittest.TestCase):
                     out = self.directory / "out.so"
                     report = json.loads(skerry("compile", path, "--target", target, "-o", out, "--json").stdout)
                     self.assertEqual(report["checked"], f"equal to the reference executor's results, under {emulator}")
+
+    def test_a_stream_on_other_processors(self):
+        """A recurrent net over windows, its state kept by the artifact, through the example in C++: near what an artifact of
+        this machine computes."""
+        silero = CACHE / "silero-vad/silero_vad_16k_op15.onnx"
+        interface = ["--shape", "input=1,576", "--value", "sr=16000", "--state", "state=stateN"]
+        windows = np.random.default_rng(3).normal(size=(6, 576), scale=0.1).astype("f4")
+        given = b"".join(window.tobytes() + np.int64(16000).tobytes() for window in windows)
+
+        def probabilities(target, compiler, emulator):
+            artifact, program = self.directory / f"{target}.so", self.directory / f"{target}-run"
+            skerry("compile", silero, *interface, "--target", target, "-o", artifact)
+            subprocess.run([compiler, "-std=c++20", f"-I{ROOT}/include", ROOT / "examples/compiled_model/run.cc", artifact,
+                            "-o", program], check=True, timeout=120)
+            done = subprocess.run([*emulator, program], input=given, check=True, capture_output=True, timeout=120)
+            return np.frombuffer(done.stdout, "f4")
+
+        here = probabilities("x86-64-v2", "g++", [])
+        self.assertEqual(here.shape, (6,))
+        for target, machine in MACHINES.items():
+            with self.subTest(target):
+                emulator = [f"qemu-{machine}", "-L", f"/usr/{machine}-linux-gnu"]
+                there = probabilities(target, f"{machine}-linux-gnu-g++", emulator)
+                np.testing.assert_allclose(there, here, atol=1e-5)
+
+    def test_sparse_products_on_other_processors(self):
+        for precision in ("fp32", "int8"):
+            model = self.directory / f"sparse-{precision}.onnx"
+            model.write_bytes(SPARSE["pointwise"](SPARSE["Sparse"](1, SPARSE["blocks"](0.95, 1, 4), precision == "int8")))
+            for target, machine in MACHINES.items():
+                with self.subTest(precision, target=target):
+                    report = json.loads(skerry("compile", model, "--target", target, "-o", self.directory / "out.so",
+                                               "--json").stdout)
+                    self.assertEqual(report["checked"], f"equal to the reference executor's results, under qemu-{machine}")
+                    self.assertTrue(any(step["kernel"].startswith("sparse") for step in report["steps"]))
 
     def test_a_model_for_several_targets_takes_the_best_that_runs(self):
         arm = ["-L", "/usr/aarch64-linux-gnu"]

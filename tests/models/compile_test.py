@@ -248,6 +248,38 @@ class Compile(unittest.TestCase):
                                check=True, timeout=120)
                 self.assertIn("right", subprocess.run([hosted], check=True, capture_output=True, text=True, timeout=60).stdout)
 
+    def test_freestanding_wants_nothing_of_others(self):
+        model = next(path for path in self.networks if path.stem == "fc_autoencoder_int8")
+        library, joined = self.directory / "freestanding-lib", self.directory / "joined.o"
+        skerry("compile", model, "--format", "static", "--freestanding", "-o", library)
+        subprocess.run(["ld", "-r", "-o", joined, "--whole-archive", library / "libmodel.a"], check=True, timeout=60)
+        wanted = subprocess.run(["nm", "-u", joined], check=True, capture_output=True, text=True).stdout.split()
+        self.assertEqual([name for name in wanted if name not in ("U", "_GLOBAL_OFFSET_TABLE_")], [])
+        hosted = self.directory / "freestanding-hosted"
+        subprocess.run(["cc", f"-I{library}", ROOT / "examples/compiled_model/self_check.c", library / "libmodel.a", "-o",
+                        hosted], check=True, timeout=60)
+        self.assertIn("right", subprocess.run([hosted], check=True, capture_output=True, text=True, timeout=60).stdout)
+        artifact = self.directory / "freestanding.so"
+        skerry("compile", model, "--freestanding", "--target", "x86-64-v2,x86-64-v3", "-o", artifact)
+        dynamic = subprocess.run(["readelf", "-dW", "--dyn-syms", artifact], check=True, capture_output=True, text=True).stdout
+        self.assertNotIn("NEEDED", dynamic)
+        self.assertEqual([line.split()[-1] for line in dynamic.splitlines() if " GLOBAL " in line], ["skerry_compiled_model"])
+        session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+        x = self.random.normal(size=(1, 640)).astype("f4")
+        self.assertLess(np.abs(run_artifact(artifact, x, (1, 640)) - session.run(None, {"x": x})[0]).max(), 0.05)
+
+    def test_the_example_in_cpp_runs_a_stream(self):
+        model = next(path for path in self.networks if path.stem == "fc_autoencoder_fp32")
+        artifact, program = self.directory / "stream.so", self.directory / "stream"
+        skerry("compile", model, "-o", artifact)
+        subprocess.run(["g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/include",
+                        ROOT / "examples/compiled_model/run.cc", artifact, "-o", program], check=True, timeout=120)
+        x = self.random.normal(size=(3, 1, 640)).astype("f4")
+        done = subprocess.run([program], input=x.tobytes() + b"not all of one", check=True, capture_output=True, timeout=60)
+        session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+        want = np.stack([session.run(None, {"x": each})[0] for each in x])
+        np.testing.assert_allclose(np.frombuffer(done.stdout, "f4").reshape(want.shape), want, atol=1e-4)
+
     def test_stock_dlr_runs_the_folder(self):
         """The package of PyPI, in a process of its own, as a component of a Greengrass device has it."""
         for stem in ("ds_cnn_int8", "fc_autoencoder_fp32"):

@@ -25,6 +25,7 @@ struct CompileCommand {
   std::vector<std::string> shapes, values, states;
   bool explain = false;
   bool dense = false;
+  bool freestanding = false;
 };
 
 // Under its own name only once all of it is there.
@@ -139,6 +140,7 @@ Result<void> run_compile(const Session& session, const CompileCommand& options) 
                                       .keep_source = options.keep_source,
                                       .may_be_sparse = !options.dense,
                                       .is_static = options.format == "static",
+                                      .is_freestanding = options.freestanding,
                                       .for_dlr = options.format == "dlr",
                                       .profile = options.explain || !options.roofline.empty()});
   if (!compiled) return fail(compiled.error().with_context(options.model));
@@ -181,6 +183,8 @@ void add_model_compile(CLI::App& model, Session& session) {
                     "What became of each node, how long it takes here, and the machine's limit");
   command->add_option("--roofline", options->roofline,
                       "Write a picture (SVG) of the steps below the machine's limits to this file");
+  command->add_flag("--freestanding", options->freestanding,
+                    "Want no function of others, not even memcpy: for boards without a libc");
   command->add_flag("--dense", options->dense,
                     "Multiply by weights that are zero, too: to see what leaving them out saves");
   command->add_option("--keep-source", options->keep_source,
@@ -206,7 +210,7 @@ Examples:
   skerry model compile keywords.onnx --target cortex-a72 -o keywords.arm.so
   skerry model compile keywords.onnx --target x86-64-v2,x86-64-v3,x86-64-v4-vnni -o keywords.so
   skerry model compile keywords.onnx --format dlr -o keywords-neo
-  skerry model compile keywords.onnx --format static --target cortex-a53 -o keywords-lib
+  skerry model compile keywords.onnx --format static --freestanding --target cortex-a53 -o keywords-lib
   skerry model compile silero_vad.onnx --shape input=1,576 --value sr=16000 --state state=stateN -o vad.so)");
   command->callback([&session, options] {
     session.action = [&session, options] { return run_compile(session, *options); };

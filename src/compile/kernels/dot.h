@@ -8,7 +8,8 @@ namespace skerry_kernels {
 // Each lane of a sum takes in four unsigned bytes times four signed ones; never saturates. Which of
 // these forms a target has stands in its row, too (Dots in target.h), for the packing of weights.
 // Splat: the same four bytes for every lane. kInputsStay: these take more registers than sums do,
-// so that weights had better be read again.
+// so that weights had better be read again. splat_weights: the same four signed ones for every
+// lane, from kSplatBytes that hold them as the form has them.
 template <int L>
 struct Dot {
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
@@ -17,6 +18,10 @@ struct Dot {
   using Weights = Ints<L>;  // four signed bytes in each lane
   static constexpr int kWeightBytes = 4 * L;
   static constexpr bool kInputsStay = false;
+  static constexpr int kSplatBytes = 4;
+  SKERRY_INLINE static Weights splat_weights(const int8_t* p) {
+    return splat_four<L>(reinterpret_cast<const uint8_t*>(p));
+  }
   SKERRY_INLINE static Weights weights(const int8_t* p) { return load<Weights>(p); }
   SKERRY_INLINE static Ints<L> add(Ints<L> sum, Ints<L> x, Weights w) {
     if constexpr (L == 16) {
@@ -40,6 +45,10 @@ struct Dot {
   using Weights = Ints<L>;
   static constexpr int kWeightBytes = 4 * L;
   static constexpr bool kInputsStay = false;
+  static constexpr int kSplatBytes = 4;
+  SKERRY_INLINE static Weights splat_weights(const int8_t* p) {
+    return splat_four<L>(reinterpret_cast<const uint8_t*>(p));
+  }
   SKERRY_INLINE static Weights weights(const int8_t* p) { return load<Weights>(p); }
   SKERRY_INLINE static Ints<L> add(Ints<L> sum, Ints<L> x, Weights w) {
     const Ints<L> less = x ^ splat_int<L>(static_cast<int32_t>(0x80808080));
@@ -57,6 +66,11 @@ struct Dot {
   static constexpr bool kInputsStay = true;
   SKERRY_INLINE static Weights weights(const int8_t* p) {
     return {load<Ints<L>>(p), load<Ints<L>>(p + 4 * L)};
+  }
+  static constexpr int kSplatBytes = 8;
+  SKERRY_INLINE static Weights splat_weights(const int8_t* p) {
+    const auto words = reinterpret_cast<const uint8_t*>(p);
+    return {splat_four<L>(words), splat_four<L>(words + 4)};
   }
   SKERRY_INLINE static Splat parted(Ints<L> x) {
     typedef uint16_t Words __attribute__((vector_size(4 * L)));
@@ -97,6 +111,16 @@ struct Dot {
   static constexpr int kWeightBytes = 8 * L;
   static constexpr bool kInputsStay = false;
   SKERRY_INLINE static Weights weights(const int8_t* p) { return load<Weights>(p); }
+  static constexpr int kSplatBytes = 8;
+  SKERRY_INLINE static Weights splat_weights(const int8_t* p) {
+    Weights all;
+    SKERRY_UNROLL for (int i = 0; i < 4; ++i) {
+      int16_t word;
+      memcpy(&word, p + 2 * i, 2);
+      all.each[i] = word - Words{};
+    }
+    return all;
+  }
 #if defined(__aarch64__)
   struct Splat {
     int16x4_t four;
