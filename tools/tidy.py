@@ -47,7 +47,7 @@ ARROWS = {
     "serve": {"monitor", "pipeline", "runtime", "tensor", "formats", "rpc", "net", "io", "base"},
     "federated": {"tensor", "formats", "io", "base"},
     "learner": {"federated", "train", "optimise", "graph", "tensor", "formats", "net", "io", "base"},
-    "cli": {"hybrid", "monitor", "compile", "learner", "federated", "train", "optimise", "runtime", "graph", "tensor", "formats", "rpc", "net", "io", "base"},
+    "cli": {"hybrid", "monitor", "compile", "learner", "federated", "train", "optimise", "pipeline", "runtime", "graph", "tensor", "formats", "rpc", "net", "io", "base"},
 }
 
 # Seconds of compile time each: they stay inside the module that owns them.

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "src/runtime/testdata"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT / "src/runtime/testdata"), str(ROOT / "tools"), str(ROOT / "tests/infer")]
 
 CACHE = pathlib.Path(sys.argv.pop())
 BIN = pathlib.Path(sys.argv.pop())

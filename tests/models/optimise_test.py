@@ -19,6 +19,11 @@ from commands import CACHE, ENGINE, ROOT, skerry
 import fashion_mnist
 import make_models as onnx  # writes ONNX byte by byte
 from fashion_mnist import MODEL
+from media import png, wav
+
+
+MACHINES = ROOT / "src/graph/testdata/mlperf_tiny/ad01_int8.tflite"
+KEYWORDS = ROOT / "src/graph/testdata/mlperf_tiny/kws_ref_model_float32.tflite"
 
 
 def run_in_ort(path, images, level=onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL, write=None):
@@ -167,6 +172,60 @@ class Optimise(unittest.TestCase):
         self.assertEqual(3, sum(layer["operator"] == "Conv" for layer in layers))
         refused = skerry("model", "bench", MODEL, *self.data(), "--layers", "--seconds", "0.01", code=1)
         self.assertIn("reference executor does not measure", refused.stderr)
+
+    def test_folders_of_images_are_data(self):
+        """What their pixels give as an array, they give as files: in folders by class, and by the steps of a pipeline."""
+        pixels, count = fashion_mnist.read("t10k-images-idx3-ubyte"), 120
+        folder = self.folder / "images"
+        for row in range(count):
+            place = folder / f"class {self.right[row]}"
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{row:04}.PNG").write_bytes(png(pixels[row, :, :, None]))
+        order = sorted(range(count), key=lambda row: (self.right[row], row))
+        expected = run_in_ort(MODEL, self.pixels[order])
+        answers = self.folder / "answers.npy"
+        bench = ["--json", "model", "bench", MODEL, "--engine", ENGINE, "--seconds", "0.01", "--save-answers", answers]
+        said = json.loads(skerry(*bench, "--data", folder, "--divide", "255").stdout)
+        self.assertEqual(int((expected.argmax(1) == self.right[order]).sum()), said["correct"])
+        np.testing.assert_allclose(np.load(answers), expected, rtol=1e-4, atol=1e-4)
+        steps = self.folder / "rows.json"
+        steps.write_text(json.dumps({
+            "pipeline": 1, "inputs": [{"name": "content", "datatype": "BYTES", "shape": [1]}],
+            "steps": [{"step": "decode_image", "in": "content", "out": "pixels", "channels": 1},
+                      {"step": "normalise", "in": "pixels", "out": "even", "scale": 1 / 255},
+                      {"step": "transpose", "in": "even", "out": "image", "order": [2, 0, 1]}],
+            "outputs": [{"name": "image", "datatype": "FP32", "shape": [1, -1, -1]}]}))
+        skerry(*bench, "--data", folder, "--pipeline", steps)
+        np.testing.assert_allclose(np.load(answers), expected, rtol=1e-4, atol=1e-4)
+
+        # The whole search, whose processes see rows and decode nothing again.
+        out = self.folder / "of images"
+        report = json.loads(skerry("--json", "model", "optimise", MODEL, "-o", out, "--data", folder, "--divide", "255", "--engine",
+                                   ENGINE, "--rounds", "1", "--seconds", "0.01", "--calibration-rows", "8").stdout)
+        self.assertEqual((expected.argmax(1) == self.right[order]).mean(), report["trials"][0]["accuracy"])
+
+        (folder / "class 3/0000.png").write_bytes(png(pixels[0, :, :, None])[:60])
+        damaged = skerry(*bench, "--data", folder, "--divide", "255", code=1)
+        self.assertIn("class 3/0000.png", damaged.stderr)
+        steps.write_text(steps.read_text().replace('"image"', '"other"'))
+        nothing = skerry(*bench, "--data", folder, "--pipeline", steps, code=1)
+        self.assertIn("makes nothing for the input 'image'", nothing.stderr)
+        words = skerry("model", "bench", MACHINES, "--data", folder, code=1)
+        self.assertIn("images are no rows of", words.stderr)
+
+    def test_folders_of_recordings_are_data(self):
+        samples = np.random.default_rng(7).integers(-3000, 3000, (4, 600)).astype("<i2")
+        samples[1, 300:] = 0
+        folder = self.folder / "sounds"
+        folder.mkdir()
+        for row, sound in enumerate(samples):  # the second is short, the others too long
+            (folder / f"{row}.wav").write_bytes(wav(sound[:300 if row == 1 else 600, None], 16000))
+        np.save(self.folder / "sounds.npy", samples[:, :490].astype("f4") / 32768)
+        answers = {}
+        for data in (folder, self.folder / "sounds.npy"):
+            skerry("model", "bench", KEYWORDS, "--data", data, "--seconds", "0.01", "--save-answers", self.folder / "answers.npy")
+            answers[data] = np.load(self.folder / "answers.npy")
+        np.testing.assert_array_equal(*answers.values())
 
     def test_what_cannot_be_is_said(self):
         out = self.folder / "nowhere"

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/models/learn_options.h"
+#include "cli/models/media_rows.h"
 #include "cli/models/model_graph.h"
 #include "cli/models/model_optimise.h"
 #include "cli/models/model_tools.h"
@@ -101,12 +102,10 @@ Result<void> run_simulation(const Session& session, LearnOptions& options) {
   SKERRY_ASSIGN(auto source, graph::read_model_file(options.model));
   graph::Graph& model = *source.graph;
   if (options.fresh) train::reinitialise(model, options.simulation.seed);
-  SKERRY_ASSIGN(const auto training,
-                optimise::Dataset::read(model, options.data.data, options.data.labels,
-                                        options.data.preprocess));
+  SKERRY_ASSIGN(const auto training, read_rows(model, options.data));
   SKERRY_ASSIGN(const auto test,
-                optimise::Dataset::read(model, options.test_data, options.test_labels,
-                                        options.data.preprocess));
+                read_rows(model, {options.test_data, options.test_labels, options.data.pipeline,
+                                  options.data.preprocess}));
   std::error_code error;
   std::filesystem::create_directories(options.out, error);
   if (error) return fail(Code::kInvalidArgument, options.out + ": " + error.message());

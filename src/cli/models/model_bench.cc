@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/local_files.h"
+#include "cli/models/media_rows.h"
 #include "cli/models/model_graph.h"
 #include "cli/models/model_optimise.h"
 #include "cli/models/model_tools.h"
@@ -27,9 +28,7 @@ Result<void> bench_layers(const Session& session, const BenchOptions& options) {
   SKERRY_ASSIGN(auto engine,
                 optimise::Engine::load(options.model, optimise::parse_engine(options.engine),
                                        options.measure.threads, folder.path()));
-  SKERRY_ASSIGN(const auto data,
-                optimise::Dataset::read(*engine.inputs(), options.data.data, options.data.labels,
-                                        options.data.preprocess));
+  SKERRY_ASSIGN(const auto data, read_rows(*engine.inputs(), options.data));
   SKERRY_ASSIGN(const auto result, optimise::measure(engine, data, options.measure));
   if (session.output.json) {
     session.output.print_json(nlohmann::json::parse(to_json(result)));
@@ -50,9 +49,7 @@ Result<void> bench(const Session& session, const BenchOptions& options) {
                 optimise::Engine::load(options.model, optimise::parse_engine(options.engine),
                                        options.measure.threads));
   const std::chrono::duration<double, std::milli> load = std::chrono::steady_clock::now() - begin;
-  SKERRY_ASSIGN(const auto data,
-                optimise::Dataset::read(*engine.inputs(), options.data.data, options.data.labels,
-                                        options.data.preprocess));
+  SKERRY_ASSIGN(const auto data, read_rows(*engine.inputs(), options.data));
   SKERRY_ASSIGN(auto result, optimise::measure(engine, data, options.measure));
   result.load_ms = load.count();
   if (session.output.json) {
@@ -88,10 +85,18 @@ Result<void> bench(const Session& session, const BenchOptions& options) {
 
 void add_data_options(CLI::App& command, DataOptions& options) {
   command
-      .add_option("--data", options.data,
-                  "Rows for the inputs: .npy, .npz, IDX, or a folder with NAME.npy for each input")
+      .add_option(
+          "--data", options.data,
+          "Rows for the inputs: .npy, .npz, IDX, a folder with NAME.npy for each input, or one "
+          "of PNG, JPEG or WAV files, in folders by class or not")
       ->check(CLI::ExistingPath);
   command.add_option("--labels", options.labels, "The right class of each row: .npy or IDX")
+      ->check(CLI::ExistingFile)
+      ->needs("--data");
+  command
+      .add_option("--pipeline", options.pipeline,
+                  "What makes the inputs of the content of each file in the folder --data: steps "
+                  "(docs/pipelines.md) from one BYTES to outputs with the inputs' names")
       ->check(CLI::ExistingFile)
       ->needs("--data");
   command.add_option("--divide", options.preprocess.divide, "Data is divided by this first")

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/local_files.h"
+#include "cli/models/media_rows.h"
 #include "cli/models/model_graph.h"
 #include "cli/models/model_tools.h"
 #include "compile/compiler.h"
@@ -226,8 +227,8 @@ Result<std::vector<optimise::MadeElsewhere>> make_by_training(const OptimiseOpti
                                                               const graph::Graph& optimised,
                                                               const optimise::Progress& progress) {
   SKERRY_ASSIGN(const auto rows,
-                optimise::Dataset::read(optimised, options.train_data, options.train_labels,
-                                        options.data.preprocess));
+                read_rows(optimised, {options.train_data, options.train_labels,
+                                      options.data.pipeline, options.data.preprocess}));
   io::RealFiles files;
   std::vector<optimise::MadeElsewhere> made;
   for (const TrainedKind& kind : kTrained) {
@@ -276,8 +277,7 @@ Result<void> search_best(const Session& session, OptimiseOptions& options) {
   if (error) return fail(Code::kInvalidArgument, options.out + ": " + error.message());
   SKERRY_ASSIGN(const auto source, graph::read_model_file(options.model));
   SKERRY_ASSIGN(const auto data,
-                optimise::Dataset::read(*source.graph, options.data.data, options.data.labels,
-                                        options.data.preprocess));
+                read_rows(*source.graph, options.data, options.search.directory + "/rows"));
   if (!options.train_data.empty()) {
     options.search.make_more = [&](const graph::Graph& optimised,
                                    const optimise::Progress& progress) {
@@ -402,7 +402,8 @@ Examples:
       --engine onnxruntime=/usr/lib/libonnxruntime.so --goal latency --max-accuracy-drop 0.5%
   skerry model optimise net.onnx -o best --data images.npy --labels labels.npy \
       --engine onnxruntime=/usr/lib/libonnxruntime.so --engine litert=/usr/lib/libLiteRt.so \
-      --engine openvino=/usr/lib/libopenvino_c.so --engine compiled)");
+      --engine openvino=/usr/lib/libopenvino_c.so --engine compiled
+  skerry model optimise net.onnx -o best --data photos/ --divide 255 --engine compiled)");
   command->callback([&session, options] {
     session.action = [&session, options] { return run_optimise(session, *options); };
   });

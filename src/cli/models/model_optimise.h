@@ -12,6 +12,7 @@ namespace skerry::cli {
 
 struct DataOptions {
   std::string data, labels;
+  std::string pipeline;  // makes the inputs of a file; "": by the model's input
   optimise::Preprocess preprocess;
 };
 void add_data_options(CLI::App& command, DataOptions& options);

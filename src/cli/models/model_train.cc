@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "cli/models/media_rows.h"
 #include "cli/models/model_graph.h"
 #include "cli/models/model_optimise.h"
 #include "cli/models/model_tools.h"
@@ -143,9 +144,7 @@ Result<void> run_training(const Session& session, TrainOptions& options) {
     SKERRY_TRY(train::replace_head(model, options.classes, options.fit.seed));
   }
   SKERRY_ASSIGN(options.fit.step.frozen, train::frozen_by(model, options.freeze));
-  SKERRY_ASSIGN(const auto data,
-                optimise::Dataset::read(model, options.data.data, options.data.labels,
-                                        options.data.preprocess));
+  SKERRY_ASSIGN(const auto data, read_rows(model, options.data));
   std::error_code error;
   std::filesystem::create_directories(options.fit.directory, error);
   if (error) return fail(Code::kInvalidArgument, options.out + ": " + error.message());
