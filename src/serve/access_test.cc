@@ -1,6 +1,7 @@
 // Who may do what: by token, by user, by address; and how often.
 #include "serve/access.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -58,6 +59,7 @@ TEST_F(AccessTest, WithoutRulesTcpChangesNothingAndTheSocketMayDoEverything) {
     EXPECT_EQ(status(over_tcp(), right), 403);
     EXPECT_EQ(status(over_socket(kStranger), right), 200);
   }
+  EXPECT_EQ(status(over_tcp("anything"), Right::kInfer), 200);  // nobody looks at tokens
   Access open(clock_, true);
   HttpRequest request = over_tcp();
   EXPECT_TRUE(open.admit(request, Right::kRepository, "m"));
@@ -144,6 +146,26 @@ TEST_F(AccessTest, WhoSpeaksForOthersHasNoneOfItsOwnRights) {
   EXPECT_EQ(status(forwarded(over_tcp(), "10.0.0.13"), Right::kRead), 429);
 }
 
+TEST_F(AccessTest, NobodySpeaksForOthersOverTcp) {
+  set_rules(
+      {{"format", 1}, {"anonymous", {{"allow", {"read", "forward"}}, {"requests_per_s", 1}}}});
+  for (const int expected : {200, 429}) {
+    HttpRequest request = over_tcp();
+    request.headers.add("Forwarded", fmt::format("for=\"10.9.9.{}\"", expected % 256));
+    EXPECT_EQ(status(request, Right::kRead), expected);
+  }
+}
+
+TEST_F(AccessTest, HandlersSeeForWhomAGatewaySpeaks) {
+  set_rules({{"format", 1}, {"anonymous", {{"allow", {"infer"}}}}});
+  HttpRequest request = over_socket(0);
+  request.headers.add("Forwarded", "for=\"10.0.0.9\"");
+  EXPECT_TRUE(access_.admit(request, Right::kInfer, "m"));
+  EXPECT_EQ(request.peer.address, "10.0.0.9");
+  EXPECT_EQ(request.peer.source, "10.0.0.9");
+  EXPECT_EQ(request.peer.uid, -1);
+}
+
 TEST_F(AccessTest, RequestsPerSecondComeBackWithTime) {
   set_rules({{"format", 1},
              {"clients", json::array({{{"name", "c"},
@@ -158,7 +180,16 @@ TEST_F(AccessTest, RequestsPerSecondComeBackWithTime) {
   EXPECT_EQ(refused.error().status, 429);
   EXPECT_EQ(refused.error().headers.get("Retry-After"), "2");
   EXPECT_EQ(refused.error().headers.get("Skerry-Error"), "resource_exhausted");
-  clock_.monotonic += 1'999;
+  const auto try_again_in = [this] {
+    HttpRequest again = over_tcp("c", "10.0.0.8");  // its limit is the client's, wherever it is
+    const auto grant = access_.admit(again, Right::kInfer, "m");
+    return grant ? "now" : std::string(grant.error().headers.get("Retry-After"));
+  };
+  clock_.monotonic += 500;
+  EXPECT_EQ(try_again_in(), "2");  // 1.5
+  clock_.monotonic += 600;
+  EXPECT_EQ(try_again_in(), "1");  // 0.9
+  clock_.monotonic += 899;
   EXPECT_EQ(status(over_tcp("c"), Right::kInfer, "m"), 429);
   clock_.monotonic += 1;
   EXPECT_EQ(status(over_tcp("c"), Right::kInfer, "m"), 200);
@@ -166,7 +197,7 @@ TEST_F(AccessTest, RequestsPerSecondComeBackWithTime) {
   clock_.monotonic += 3'600'000;  // no more than the burst
   for (int i = 0; i < 3; ++i) EXPECT_EQ(status(over_tcp("c"), Right::kInfer, "m"), 200) << i;
   EXPECT_EQ(status(over_tcp("c"), Right::kInfer, "m"), 429);
-  EXPECT_EQ(access_.refusals().limited, 4u);
+  EXPECT_EQ(access_.refusals().limited, 6u);
 }
 
 TEST_F(AccessTest, ARequestRunsUntilItsGrantGoes) {
@@ -199,6 +230,16 @@ TEST_F(AccessTest, StrangersAreCountedByAddressInConstantMemory) {
   clock_.monotonic += 1000;
   EXPECT_EQ(status(over_tcp("", "another"), Right::kInfer, "m"), 200);
   EXPECT_EQ(status(over_tcp("", "one more"), Right::kInfer, "m"), 200);
+}
+
+TEST_F(AccessTest, AStrangerWhoseRequestRunsIsNotForgotten) {
+  set_rules({{"format", 1}, {"anonymous", {{"allow", {"infer"}}, {"concurrent", 1}}}});
+  HttpRequest request = over_tcp("", "busy");
+  const auto runs = access_.admit(request, Right::kInfer, "m");
+  for (int i = 0; i < 4096; ++i) {
+    EXPECT_EQ(status(over_tcp("", "h" + std::to_string(i)), Right::kInfer, "m"), 200);
+  }
+  EXPECT_EQ(status(over_tcp("", "busy"), Right::kInfer, "m"), 429);
 }
 
 TEST(AccessRulesTest, WhatIsWrongIsNamed) {
