@@ -16,6 +16,7 @@
 #include "log_options.h"
 #include "net/bearer_token.h"
 #include "net/stream.h"
+#include "rpc/nucleus_client.h"
 #include "serve/client.h"
 #include "serve/runtime_list.h"
 #include "serve/server.h"
@@ -68,6 +69,7 @@ struct Arguments {
   std::string library;
   std::string component;
   bool retry = false;
+  bool watch = false;
   std::string label;
   std::string version;
   int keep = 0;
@@ -204,6 +206,11 @@ void add_client_commands(CLI::App& app, Arguments& arguments) {
       ->check(CLI::Range(0, 100));
   load->add_flag("--retry", arguments.retry,
                  "Also a model that is not loaded any more because the service has died of it");
+  load->add_flag(
+      "--watch", arguments.watch,
+      "Go on until the service's watchdog finds the model at fault (it hangs, gives NaN, is "
+      "ten times slower), and fail with the reason. In a component's Startup: the nucleus "
+      "is told that it runs");
   load->add_option("--wait", arguments.wait_s, "Seconds to wait for a server that is starting")
       ->capture_default_str()
       ->check(CLI::Range(0, 3600));
@@ -386,8 +393,35 @@ std::string policy_changes(const Arguments& arguments) {
   return changes.empty() ? "" : changes.dump();
 }
 
+void show(const std::string& command, const Arguments& arguments, const std::string& body) {
+  if (arguments.as_json) {
+    fmt::print("{}\n", body);
+  } else {
+    print_answer(command, arguments.model, body);
+  }
+  std::fflush(stdout);
+}
+
+// The nucleus would wait for the end of a component's Startup. Where it cannot be told, there is
+// nobody to report to.
+io::Task<Result<void>> watch(io::RealLoop& loop, InferClient& client, std::string name,
+                             std::string version) {
+  const auto address = rpc::NucleusAddress::of_environment();
+  if (!address.empty()) {
+    auto nucleus = co_await rpc::NucleusClient::connect(loop, address);
+    const auto told = nucleus ? co_await (*nucleus)->update_state("RUNNING")
+                              : Result<void>(fail(std::move(nucleus.error())));
+    if (!told) {
+      log::warn("watchdog", "nobody watches this model", {{"error", told.error().message()}});
+      co_return Result<void>();
+    }
+  }
+  co_return co_await client.watch(std::move(name), std::move(version));
+}
+
 io::Task<void> ask(InferClient* client, std::string command, const Arguments* arguments,
-                   std::optional<Result<std::string>>* answer, io::RealLoop* loop) {
+                   std::optional<Result<std::string>>* answer, Result<void>* watched,
+                   io::RealLoop* loop) {
   if (command == "load") {
     answer->emplace(co_await client->load(arguments->model, arguments->directory, arguments->retry,
                                           arguments->label, int64_t{arguments->timeout_s} * 1000));
@@ -405,6 +439,12 @@ io::Task<void> ask(InferClient* client, std::string command, const Arguments* ar
     answer->emplace(co_await client->runtimes());
   } else {
     answer->emplace(co_await client->index());
+  }
+  const Result<std::string>& body = **answer;
+  if (body) show(command, *arguments, *body);
+  if (body && arguments->watch) {
+    const json loaded = json::parse(*body, nullptr, false);
+    *watched = co_await watch(*loop, *client, arguments->model, loaded.value("version", ""));
   }
   loop->stop();
 }
@@ -425,18 +465,12 @@ int client_command(const std::string& command, Arguments& arguments) {
   const int64_t wait_ms = waits ? int64_t{arguments.wait_s} * 1000 : 0;
   InferClient client(loop, *http, arguments.socket, wait_ms);
   std::optional<Result<std::string>> answer;
+  Result<void> watched;
   io::TaskScope scope;
-  scope.spawn(ask(&client, command, &arguments, &answer, &loop));
+  scope.spawn(ask(&client, command, &arguments, &answer, &watched, &loop));
   loop.run();
 
-  if (*answer) {
-    if (arguments.as_json) {
-      fmt::print("{}\n", **answer);
-    } else {
-      print_answer(command, arguments.model, **answer);
-    }
-    return 0;
-  }
+  if (*answer) return watched ? 0 : complain(kExitFailed, watched.error().message());
   const Error& error = answer->error();
   if (error.code() == Code::kUnavailable) {
     return complain(kExitUnreachable,

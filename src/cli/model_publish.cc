@@ -235,7 +235,9 @@ Result<std::string> manifest_of(const ModelOptions& options, const std::string& 
 }
 
 // Startup loads the version; where the service refuses it, the deployment fails and the former
-// version, which still serves, stays. There is no Shutdown that unloads: the next version replaces
+// version, which still serves, stays. It goes on as long as the model does what it did: where the
+// service's watchdog finds it at fault, the component is ERRORED with the reason, and started
+// again, which loads the model again. There is no Shutdown that unloads: the next version replaces
 // it in place.
 std::string recipe_of(const ModelOptions& options,
                       const std::map<std::string, UploadContent>& more) {
@@ -249,8 +251,8 @@ std::string recipe_of(const ModelOptions& options,
   }
   const json manifest = {{"Platform", {{"os", "linux"}, {"runtime", "*"}}},
                          {"Lifecycle",
-                          {{"Startup", service + " load --socket " + socket + " " + options.name +
-                                           " {artifacts:path}"}}},
+                          {{"Startup", service + " load --watch --socket " + socket + " " +
+                                           options.name + " {artifacts:path}"}}},
                          {"Artifacts", files}};
   json dependencies = {{kService, {{"VersionRequirement", ">=0.1.0"}, {"DependencyType", "HARD"}}}};
   if (!options.runtime_component.empty()) {
@@ -352,8 +354,10 @@ void add_model_publish(CLI::App& model, Session& session) {
                       "NAME:DATATYPE:SHAPE that callers may rely on, -1 = any size; repeatable");
   command->add_option("--output", options->outputs, "The same of an output; one at least");
   command
-      ->add_option("--contract", options->contract,
-                   "JSON file with inputs, outputs, scores and warmup instead")
+      ->add_option(
+          "--contract", options->contract,
+          "JSON file with inputs, outputs and the rest of what model.json may hold (scores, "
+          "warmup, finite, max_inference_ms, …) instead")
       ->check(CLI::ExistingFile);
   command->add_option(
       "--scores", options->scores,

@@ -35,6 +35,9 @@ constexpr Total kTotals[] = {
     {"predictions", &ModelTotals::predictions},
     {"confidenceSum", &ModelTotals::confidence_sum},
     {"confidenceSquares", &ModelTotals::confidence_squares},
+    {"hangs", &ModelTotals::hangs},
+    {"notFinite", &ModelTotals::not_finite},
+    {"slow", &ModelTotals::slow},
 };
 // Sums of up to kMaxSummaryCount values.
 constexpr uint64_t kMaxSum = uint64_t{1} << 62;

@@ -133,21 +133,31 @@ TEST(ModelCountsTest, PackedBothWays) {
 
 TEST(ModelCountsTest, WhatFormerVersionsPackedIsRead) {
   ModelCounts counts = some_counts(5);
+  counts.hangs = counts.not_finite = counts.slow = 0;
   counts.latency.fill(0);
   ModelCounts plain = counts;
   plain.classes.fill(0);
-  // A version, totals, classes, latency: none of it is "A".
-  const std::string packed = pack(counts), totals = pack(plain).substr(1, pack(plain).size() - 3);
-  const std::string classes = packed.substr(1 + totals.size(), packed.size() - totals.size() - 2);
-  const std::string former = "1" + totals + "A" + classes;
+  // A version, totals, classes, latency: none of it is "A". The last three totals are alarms.
+  const std::string packed = pack(counts);
+  const std::string with_alarms = pack(plain).substr(1, pack(plain).size() - 3);
+  const std::string classes =
+      packed.substr(1 + with_alarms.size(), packed.size() - with_alarms.size() - 2);
+  ASSERT_TRUE(with_alarms.ends_with("AAA"));
+  const std::string totals = with_alarms.substr(0, with_alarms.size() - 3);
+  for (const std::string& former : {"1" + totals + "A" + classes, "2" + totals + classes + "A"}) {
+    ModelCounts sum;
+    ModelTotals alone;
+    alone.hangs = 7;  // what another row has left
+    ASSERT_TRUE(add_packed(former, sum, alone));
+    EXPECT_EQ(sum, counts);
+    EXPECT_EQ(alone, static_cast<const ModelTotals&>(counts));
+    ClassBins bins;
+    ASSERT_TRUE(read_packed(former, alone, bins));
+    EXPECT_EQ(bins.counts, counts.classes);
+  }
   ModelCounts sum;
   ModelTotals alone;
-  ASSERT_TRUE(add_packed(former, sum, alone));
-  EXPECT_EQ(sum, counts);
-  ClassBins bins;
-  ASSERT_TRUE(read_packed(former, alone, bins));
-  EXPECT_EQ(bins.counts, counts.classes);
-  EXPECT_FALSE(add_packed("3" + totals + "AA", sum, alone));
+  EXPECT_FALSE(add_packed("4" + with_alarms + "AA", sum, alone));
 }
 
 TEST(InferenceSummaryTest, BothWays) {

@@ -15,8 +15,9 @@ constexpr std::string_view kDigits =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr uint64_t kDigitBits = 5;
 constexpr uint64_t kMore = 1 << kDigitBits;
-constexpr char kVersion = '2';
-constexpr char kLatencyFirst = '1';  // as it was before
+constexpr char kVersion = '3';
+constexpr char kWithoutAlarms = '2';  // as it was before
+constexpr char kLatencyFirst = '1';   // and before that
 
 constexpr std::array<int8_t, 256> kValues = [] {
   std::array<int8_t, 256> values{};
@@ -32,10 +33,17 @@ void add_to(uint64_t& sum, uint64_t more) {
 }
 
 // In the order in which they are packed.
-constexpr std::array<uint64_t ModelTotals::*, 7> kPackedTotals = {
-    &ModelTotals::requests,          &ModelTotals::errors,      &ModelTotals::refused,
-    &ModelTotals::latency_sum_us,    &ModelTotals::predictions, &ModelTotals::confidence_sum,
-    &ModelTotals::confidence_squares};
+constexpr std::array<uint64_t ModelTotals::*, 10> kPackedTotals = {&ModelTotals::requests,
+                                                                   &ModelTotals::errors,
+                                                                   &ModelTotals::refused,
+                                                                   &ModelTotals::latency_sum_us,
+                                                                   &ModelTotals::predictions,
+                                                                   &ModelTotals::confidence_sum,
+                                                                   &ModelTotals::confidence_squares,
+                                                                   &ModelTotals::hangs,
+                                                                   &ModelTotals::not_finite,
+                                                                   &ModelTotals::slow};
+constexpr size_t kTotalsWithoutAlarms = 7;
 
 void put_number(std::string& out, uint64_t value) {
   while (value >= kMore) {
@@ -111,8 +119,17 @@ class Unpacker {
   std::string_view text_;
 };
 
-bool read_totals(Unpacker& text, ModelTotals& totals) {
-  return std::ranges::all_of(kPackedTotals, [&](auto total) { return text.number(totals.*total); });
+// Those that `version` has; the others become 0.
+bool read_totals(Unpacker& text, char version, ModelTotals& totals) {
+  size_t read = version == kVersion ? kPackedTotals.size() : kTotalsWithoutAlarms;
+  totals = {};
+  return std::ranges::all_of(
+      kPackedTotals, [&](auto total) { return read == 0 || (--read, text.number(totals.*total)); });
+}
+
+bool is_known(std::string_view packed) {
+  return packed.starts_with(kVersion) || packed.starts_with(kWithoutAlarms) ||
+         packed.starts_with(kLatencyFirst);
 }
 
 double ratio(uint64_t part, uint64_t whole) {
@@ -158,6 +175,10 @@ double ModelTotals::error_rate() const {
   return ratio(errors, requests + errors);
 }
 
+double ModelTotals::alarm_rate() const {
+  return ratio(hangs + not_finite + slow, requests + errors);
+}
+
 double ModelTotals::mean_confidence() const {
   return ratio(confidence_sum, predictions) / static_cast<double>(kConfidenceUnit);
 }
@@ -189,10 +210,10 @@ std::string pack(const ModelCounts& counts) {
 }
 
 bool add_packed(std::string_view packed, ModelCounts& sum, ModelTotals& totals) {
+  if (!is_known(packed)) return false;
   const bool latency_first = packed.starts_with(kLatencyFirst);
-  if (!latency_first && !packed.starts_with(kVersion)) return false;
   Unpacker text(packed.substr(1));
-  if (!read_totals(text, totals)) return false;
+  if (!read_totals(text, packed.front(), totals)) return false;
   for (const auto total : kPackedTotals) add_to(sum.*total, totals.*total);
   const auto add_latency = [&](size_t i, uint64_t count) { add_to(sum.latency[i], count); };
   const auto add_class = [&](size_t i, uint64_t count) { add_to(sum.classes[i], count); };
@@ -203,8 +224,8 @@ bool add_packed(std::string_view packed, ModelCounts& sum, ModelTotals& totals) 
 }
 
 bool read_packed(std::string_view packed, ModelTotals& totals, ClassBins& classes) {
+  if (!is_known(packed)) return false;
   const bool latency_first = packed.starts_with(kLatencyFirst);
-  if (!latency_first && !packed.starts_with(kVersion)) return false;
   Unpacker text(packed.substr(1));
   for (uint64_t used = std::exchange(classes.used, 0); used != 0; used &= used - 1) {
     classes.counts[static_cast<size_t>(std::countr_zero(used))] = 0;
@@ -213,7 +234,7 @@ bool read_packed(std::string_view packed, ModelTotals& totals, ClassBins& classe
     classes.counts[i] = count;
     if (count > 0) classes.used |= uint64_t{1} << i;
   };
-  return read_totals(text, totals) && (!latency_first || text.skip_bins()) &&
+  return read_totals(text, packed.front(), totals) && (!latency_first || text.skip_bins()) &&
          text.bins(classes.counts.size(), set_class);
 }
 

@@ -24,11 +24,17 @@ struct ModelTotals {
   uint64_t predictions = 0;
   uint64_t confidence_sum = 0;      // of the winning class's score, in millionths
   uint64_t confidence_squares = 0;  // of its squares, in millionths
+  // What the service's watchdog has seen (runs, which may be of several requests):
+  uint64_t hangs = 0;       // that did not end in time
+  uint64_t not_finite = 0;  // NaN or infinity where the package forbids it
+  uint64_t slow = 0;        // ten times what is normal
 
   bool operator==(const ModelTotals&) const = default;
 
   // Of answered requests and errors; 0 where there are none. So are the means.
   double error_rate() const;
+  // Of alarms of the watchdog; above 1 where it has more of them than there were requests.
+  double alarm_rate() const;
   double mean_latency_us() const;
   double mean_confidence() const;
 };

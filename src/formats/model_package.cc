@@ -18,6 +18,7 @@ namespace {
 using nlohmann::json;
 using tensor::TensorSpec;
 
+constexpr int64_t kMaxInferenceMs = 86'400'000;
 constexpr int64_t kPackageFormat = 1;
 constexpr int64_t kMaxBatching = 65'536;  // rows, milliseconds, requests
 
@@ -314,6 +315,13 @@ Result<ModelPackage> read_package(const Node& root) {
   SKERRY_TRY(parse_scores(root, package));
   SKERRY_TRY(parse_batching(root, package));
   SKERRY_TRY(parse_finite(root, package));
+  SKERRY_ASSIGN(const auto limit, root.find("max_inference_ms"));
+  if (limit) {
+    SKERRY_ASSIGN(package.max_inference_ms, limit->as_integer());
+    if (package.max_inference_ms < 1 || package.max_inference_ms > kMaxInferenceMs) {
+      return limit->wrong(fmt::format("must be 1 to {}", kMaxInferenceMs));
+    }
+  }
   return package;
 }
 
@@ -377,6 +385,7 @@ std::string to_text(const ModelPackage& package) {
   }
   if (package.batching) document["batching"] = to_json(*package.batching);
   if (!package.finite.empty()) document["finite"] = package.finite;
+  if (package.max_inference_ms > 0) document["max_inference_ms"] = package.max_inference_ms;
   if (package.trial_optional) document["trial_run"] = "optional";
   return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }

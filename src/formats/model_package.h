@@ -67,6 +67,7 @@ struct ModelPackage {
   std::optional<ModelScores> scores;
   std::optional<ModelBatching> batching;
   std::vector<std::string> finite;  // outputs in which NaN or infinity is the model's failure
+  int64_t max_inference_ms = 0;     // of one inference; 0: what the service says
   bool trial_optional = false;      // served although no trial run succeeds
 };
 

@@ -100,6 +100,13 @@ io::Task<Result<void>> NucleusClient::publish_to_topic(std::string topic, std::s
   co_return check(answer, "take a message to " + topic);
 }
 
+io::Task<Result<void>> NucleusClient::update_state(std::string state) {
+  const nlohmann::json request = {{"state", state}};
+  SKERRY_CO_ASSIGN(const Answer answer,
+                   co_await call("aws.greengrass#UpdateState", request.dump()));
+  co_return check(answer, "take the state " + state);
+}
+
 io::Task<Result<std::string>> NucleusClient::configuration(std::string key) {
   const nlohmann::json request = {{"keyPath", {key}}};
   SKERRY_CO_ASSIGN(const Answer answer,

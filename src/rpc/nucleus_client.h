@@ -48,6 +48,8 @@ class NucleusClient {
   io::Task<Result<void>> publish_to_iot_core(std::string topic, std::string payload);
   // To the components of this device.
   io::Task<Result<void>> publish_to_topic(std::string topic, std::string payload);
+  // Says that this component is "RUNNING", as a Startup script may that goes on, or "ERRORED".
+  io::Task<Result<void>> update_state(std::string state);
   // What the nucleus has of this component's configuration below `key`, as JSON.
   io::Task<Result<std::string>> configuration(std::string key);
   // Has the nucleus subscribe; returns once the broker knows of it. `on_message` hears payloads

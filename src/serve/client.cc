@@ -14,6 +14,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kRetryMs = 50;
+constexpr int64_t kLookMs = 1'000;
 constexpr int64_t kTimeoutMs = 30'000;
 
 }  // namespace
@@ -79,6 +80,25 @@ io::Task<Result<std::string>> InferClient::remove_runtime(std::string name) {
 
 io::Task<Result<std::string>> InferClient::runtimes() {
   co_return co_await ask("GET", "/v2/repository/runtimes", "", kTimeoutMs);
+}
+
+io::Task<Result<void>> InferClient::watch(std::string name, std::string version) {
+  const std::string target = fmt::format("/v2/models/{}/versions/{}/watchdog",
+                                         net::percent_encode(name), net::percent_encode(version));
+  for (;;) {
+    co_await io::sleep(loop_, kLookMs);
+    const auto response =
+        co_await http_.fetch(fmt::format("unix:{}:{}", socket_path_, target), {.target = target});
+    if (!response) continue;
+    const Error refusal = formats::inference_refusal(response->status, response->body);
+    if (refusal.code() == Code::kPermissionDenied) co_return fail(refusal);
+    if (response->status != 200) continue;
+    const json document = json::parse(response->body, nullptr, false);
+    const json fault = document.is_object() ? document.value("fault", json()) : json();
+    if (!fault.is_string()) continue;
+    co_return fail(Code::kInternal, fmt::format("version {} of model '{}' is at fault: {}", version,
+                                                name, fault.get<std::string>()));
+  }
 }
 
 io::Task<Result<std::string>> InferClient::index() {

@@ -27,6 +27,9 @@ class InferClient {
                                             std::string component, int64_t timeout_ms);
   io::Task<Result<std::string>> remove_runtime(std::string name);
   io::Task<Result<std::string>> runtimes();
+  // Until the watchdog finds the model at fault, which is the error, or the server does not let
+  // this client look. While the server or the version is away there is nothing to find.
+  io::Task<Result<void>> watch(std::string name, std::string version);
   // With "memory_bytes" of each model where it is known.
   io::Task<Result<std::string>> index();
 

@@ -182,6 +182,8 @@ std::span<const HttpApi::Endpoint> HttpApi::Endpoint::all() {
       {"GET", "v2/models/*/versions/+/stats", Right::kRead, &Api::model_statistics},
       {"GET", "v2/models/*/drift", Right::kRead, &Api::model_drift},
       {"GET", "v2/models/*/versions/+/drift", Right::kRead, &Api::model_drift},
+      {"GET", "v2/models/*/watchdog", Right::kRead, &Api::model_watchdog},
+      {"GET", "v2/models/*/versions/+/watchdog", Right::kRead, &Api::model_watchdog},
       {"GET", "v2/models/*/trace/setting", Right::kRead, &Api::trace},
       {"POST", "v2/models/*/trace/setting", Right::kSettings, &Api::set_trace},
       {"GET", "v2/trace/setting", Right::kRead, &Api::trace},
@@ -356,6 +358,18 @@ HttpApi::Answer HttpApi::model_drift(const Call& call) {
   return net::json_response(200, model->drift->to_json());
 }
 
+HttpApi::Answer HttpApi::model_watchdog(const Call& call) {
+  SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
+  const Alarms& alarms = model->watchdog.alarms();
+  const std::string& fault = model->watchdog.fault();
+  return json_response({{"name", model->name},
+                        {"version", model->version},
+                        {"hangs", alarms.hangs},
+                        {"not_finite", alarms.not_finite},
+                        {"slow", alarms.slow},
+                        {"fault", fault.empty() ? json() : json(fault)}});
+}
+
 Result<ServedModelPtr> HttpApi::find(const std::string& name, const std::string& version) const {
   if (ServedModelPtr model = repository_.find(name, version)) return model;
   const std::vector<std::string> versions = repository_.versions(name);
@@ -374,7 +388,7 @@ HttpApi::Answer HttpApi::metrics(const Call&) {
   std::vector<StatsRow> rows;
   rows.reserve(models.size());
   for (const ServedModelPtr& model : models) {
-    rows.push_back({model->name, model->version, &model->stats});
+    rows.push_back({model->name, model->version, &model->stats, &model->watchdog});
   }
   std::vector<RuntimeRow> runtimes;
   if (options_.runtimes != nullptr) {

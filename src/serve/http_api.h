@@ -84,6 +84,7 @@ class HttpApi {
   Answer model_config(const Call& call);
   Answer model_statistics(const Call& call);
   Answer model_drift(const Call& call);
+  Answer model_watchdog(const Call& call);
   Result<ServedModelPtr> find(const std::string& name, const std::string& version) const;
 
   // Inferences (http_infer.cc).

@@ -175,6 +175,7 @@ io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, Call call) {
   DriftWatch::Rows rows;
   if (model->drift) rows = model->drift->look_at(decoded->inference.inputs);
   auto outcome = co_await scheduler_.infer(model, std::move(decoded->inference));
+  if (options_.summaries) options_.summaries->add_alarms(*model);
   if (!outcome.outputs) co_return failed(outcome.outputs.error());
   times.queue_ns = outcome.queue_ns;
   times.infer_ns = outcome.infer_ns;

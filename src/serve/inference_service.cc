@@ -44,10 +44,13 @@ bool is_finite(const tensor::Tensor& tensor) {
   }
 }
 
-Result<void> check_finite(ServedModel& model, std::span<const tensor::Tensor> outputs) {
+// `named`: the output that is not.
+Result<void> check_finite(ServedModel& model, std::span<const tensor::Tensor> outputs,
+                          std::string& named) {
   for (const tensor::Tensor& output : outputs) {
     if (std::ranges::count(model.finite, output.name) == 0 || is_finite(output)) continue;
     model.stats.note_not_finite();
+    named = output.name;
     return fail(Code::kInternal,
                 fmt::format("version {} of model '{}' gave NaN or infinity in output '{}', which "
                             "its package says is finite",
@@ -56,10 +59,20 @@ Result<void> check_finite(ServedModel& model, std::span<const tensor::Tensor> ou
   return {};
 }
 
+}  // namespace
+
+// What came of a run, and of which output the package had said something else.
+struct InferenceService::Run {
+  Outputs outputs = fail(Code::kCancelled, "not run");
+  std::string not_finite;  // "": none, or the inputs were not finite either
+};
+
+namespace {
+
 // Against the contract, not the model: a caller that relied on more than was promised would be
 // broken by the next version.
 Outputs run_checked(ServedModel& model, const InferenceRequest& request,
-                    const std::stop_token& stop) {
+                    const std::stop_token& stop, std::string& not_finite) {
   return within_memory("the inference", [&]() -> Outputs {
     const std::vector<tensor::TensorView> views = tensor::views_of(request.inputs);
     SKERRY_TRY(tensor::match_inputs(model.inputs, views));
@@ -68,8 +81,12 @@ Outputs run_checked(ServedModel& model, const InferenceRequest& request,
     const auto& wanted = request.outputs.empty() ? model.output_names : request.outputs;
     Outputs outputs = model.model->run(views, wanted, stop);
     model.stats.note_counted_memory(model.model->memory_bytes());
-    if (outputs && !model.finite.empty()) SKERRY_TRY(check_finite(model, *outputs));
-    return outputs;
+    if (!outputs || model.finite.empty()) return outputs;
+    auto checked = check_finite(model, *outputs, not_finite);
+    if (checked) return outputs;
+    const auto are_finite = [](const tensor::Tensor& input) { return is_finite(input); };
+    if (!std::ranges::all_of(request.inputs, are_finite)) not_finite.clear();
+    return fail(std::move(checked.error()));
   });
 }
 
@@ -78,6 +95,18 @@ void note_cost(ServedModel& model, uint64_t shapes, const Outputs& outputs, int6
   if (outputs || outputs.error().code() != Code::kInvalidArgument) {
     model.costs.note(shapes, infer_ns);
   }
+}
+
+double seconds(int64_t ms) {
+  return static_cast<double>(ms) / 1000;
+}
+
+// Once a version.
+void tell_of_fault(ServedModel& model, log::Limit& limit) {
+  if (model.watchdog.fault().empty() || std::exchange(model.told_of_fault, true)) return;
+  limit.write(
+      log::Level::kError, "watchdog", "a model is at fault",
+      {{"model", model.name}, {"version", model.version}, {"reason", model.watchdog.fault()}});
 }
 
 }  // namespace
@@ -93,12 +122,13 @@ struct InferenceService::Job {
   int64_t submitted_ns = 0;
   std::atomic<int64_t> started_ns = 0;
   // Written by the thread, read on the loop after it has posted:
-  Outputs outputs = fail(Code::kCancelled, "not run");
+  Run result;
   int64_t finished_ns = 0;
   // On the loop:
   Workers::Ticket ticket = 0;
   std::list<JobPtr>::iterator position;
   bool in_list = false;
+  bool over_limit = false;
   bool given_up = false;
   std::function<bool()> caller_is_gone;
 
@@ -106,7 +136,7 @@ struct InferenceService::Job {
 
   void run() {
     started_ns = now_ns();
-    outputs = run_checked(*model, request, stop.get_token());
+    result.outputs = run_checked(*model, request, stop.get_token(), result.not_finite);
     request = {};
     finished_ns = now_ns();
   }
@@ -114,10 +144,11 @@ struct InferenceService::Job {
 
 Result<void> InferenceService::admit(const ServedModel& model) const {
   if (model.hung > 0) {
-    return fail(Code::kUnavailable,
-                fmt::format("model '{}' hangs: an inference did not end within {} s and cannot be "
-                            "stopped; load the model again",
-                            model.name, options_.run_timeout_ms / 1000));
+    return fail(
+        Code::kUnavailable,
+        fmt::format("model '{}' hangs: an inference did not end within {:g} s and cannot be "
+                    "stopped; load the model again",
+                    model.name, seconds(limit_ms(model))));
   }
   if (model.in_flight >= options_.max_queued + options_.threads) {
     return fail(Code::kResourceExhausted,
@@ -148,7 +179,8 @@ void InferenceService::submit(const JobPtr& job) {
 void InferenceService::finished(const JobPtr& job) {
   ServedModel& model = *job->model;
   const int64_t infer_ns = job->finished_ns - job->started_ns;
-  if (job->shapes != 0) note_cost(model, job->shapes, job->outputs, infer_ns);
+  if (job->shapes != 0) note_cost(model, job->shapes, job->result.outputs, infer_ns);
+  if (!job->over_limit) tell_watchdog(model, job->shapes, job->result, infer_ns);
   if (job->given_up) {
     --model.hung;
     hang_log_.write(log::Level::kInfo, "serve", "an inference that hung has ended",
@@ -185,17 +217,25 @@ void InferenceService::watch_one(JobPtr job, int64_t now) {
     if (!job->in_list) return;
   }
   if (job->started_ns == 0 || job->given_up) return;
-  const int64_t over_ms = (now - job->started_ns) / kNsPerMs - options_.run_timeout_ms;
-  if (over_ms < 0) return;
   ServedModel& model = *job->model;
+  const int64_t limit = limit_ms(model);
+  const int64_t over_ms = (now - job->started_ns) / kNsPerMs - limit;
+  if (over_ms < 0) return;
+  if (!std::exchange(job->over_limit, true)) {
+    model.watchdog.note_over_limit(limit);
+    tell_of_fault(model, fault_log_);
+  }
   if (job->stop.request_stop()) {
-    job->done.complete(fail(
-        Code::kTimeout, fmt::format("model '{}' did not end within {} s; the inference was stopped",
-                                    model.name, options_.run_timeout_ms / 1000)));
+    job->done.complete(
+        fail(Code::kTimeout,
+             fmt::format("model '{}' did not end within {:g} s; the inference was stopped",
+                         model.name, seconds(limit))));
   }
   if (over_ms < options_.grace_ms || !model.workers->give_up(job->ticket)) return;
   job->given_up = true;
   ++model.hung;
+  model.watchdog.note_stuck(limit);
+  tell_of_fault(model, fault_log_);
   hang_log_.write(log::Level::kError, "serve",
                   "an inference hangs; its thread is given up, its model refused",
                   {{"model", model.name}, {"version", model.version}});
@@ -205,10 +245,27 @@ InferenceService::Outcome InferenceService::run_inline(ServedModel& model,
                                                        const InferenceRequest& request,
                                                        uint64_t shapes) {
   const int64_t started = now_ns();
-  Outputs outputs = run_checked(model, request, {});
+  Run run;
+  run.outputs = run_checked(model, request, {}, run.not_finite);
   const int64_t infer_ns = now_ns() - started;
-  note_cost(model, shapes, outputs, infer_ns);
-  return {std::move(outputs), 0, infer_ns};
+  note_cost(model, shapes, run.outputs, infer_ns);
+  tell_watchdog(model, shapes, run, infer_ns);
+  return {std::move(run.outputs), 0, infer_ns};
+}
+
+int64_t InferenceService::limit_ms(const ServedModel& model) const {
+  return model.max_inference_ms > 0 ? model.max_inference_ms : options_.run_timeout_ms;
+}
+
+// A run that was over its limit has been told of already; one that failed otherwise says nothing.
+void InferenceService::tell_watchdog(ServedModel& model, uint64_t shapes, const Run& run,
+                                     int64_t infer_ns) {
+  if (run.outputs) {
+    model.watchdog.note_good(shapes, infer_ns, now_ns());
+  } else if (!run.not_finite.empty()) {
+    model.watchdog.note_not_finite(run.not_finite);
+  }
+  tell_of_fault(model, fault_log_);
 }
 
 bool InferenceService::is_short(const ServedModel& model, uint64_t shapes) const {
@@ -255,7 +312,7 @@ io::Task<InferenceService::Outcome> InferenceService::infer(ServedModelPtr model
   }
   auto done = co_await job->done;
   if (!done) co_return Outcome{fail(std::move(done.error()))};
-  co_return Outcome{std::move(job->outputs), job->started_ns - job->submitted_ns,
+  co_return Outcome{std::move(job->result.outputs), job->started_ns - job->submitted_ns,
                     job->finished_ns - job->started_ns};
 }
 

@@ -42,7 +42,7 @@ class InferenceService {
     size_t max_queued = 256;  // of one model, waiting for a thread; above: kResourceExhausted
     // A hand-off to a thread and back costs 10–20 µs.
     int64_t inline_limit_ns = 100'000;
-    int64_t run_timeout_ms = 60'000;  // an inference that takes longer is ended
+    int64_t run_timeout_ms = 60'000;  // an inference that takes longer is ended; a package may say
     int64_t grace_ms = 2'000;         // until one that was told to end is given up
   };
 
@@ -65,6 +65,7 @@ class InferenceService {
 
  private:
   struct Job;
+  struct Run;
   using JobPtr = std::shared_ptr<Job>;
 
   bool is_short(const ServedModel& model, uint64_t shapes) const;
@@ -75,6 +76,8 @@ class InferenceService {
   void leave(const JobPtr& job);
   void watch();
   void watch_one(JobPtr job, int64_t now);
+  void tell_watchdog(ServedModel& model, uint64_t shapes, const Run& run, int64_t infer_ns);
+  int64_t limit_ms(const ServedModel& model) const;
 
   io::Loop& loop_;
   Options options_;
@@ -82,7 +85,8 @@ class InferenceService {
   std::list<JobPtr> jobs_;  // on threads or waiting for one
   io::Timer watch_timer_;
   bool watching_ = false;
-  log::Limit hang_log_;  // requests can make a model hang
+  log::Limit hang_log_;   // requests can make a model hang
+  log::Limit fault_log_;  // or be at fault
   LoopDoor door_{loop_};
 };
 

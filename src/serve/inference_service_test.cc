@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <list>
 #include <new>
@@ -110,7 +111,7 @@ TEST_F(InferenceServiceTest, WhatDependsOnValuesNeverRunsOnTheLoop) {
 
 TEST_F(InferenceServiceTest, AnEndlessRunIsEndedAndTheModelServesOn) {
   const auto model = serve_loop();
-  EXPECT_THAT(error_of(begin(model, count(INT64_MAX))), HasSubstr("did not end within 0 s"));
+  EXPECT_THAT(error_of(begin(model, count(INT64_MAX))), HasSubstr("did not end within 0.1 s"));
   EXPECT_EQ(error_of(begin(model, count(2))), "");
   EXPECT_EQ(model->hung, 0u);
 }
@@ -129,6 +130,63 @@ TEST_F(InferenceServiceTest, AModelThatCannotBeStoppedCostsItsOwnCallersOnly) {
   EXPECT_EQ(error_of(second), "");  // on the thread that took the first one's place
   ASSERT_TRUE(test::run_until(loop_, [&] { return hanging->hung == 0; }));
   EXPECT_EQ(error_of(begin(hanging, pair())), "");
+}
+
+TEST_F(InferenceServiceTest, WhatCannotBeStoppedIsAFaultAtOnce) {
+  const auto model = serve("hanging", "gated");
+  gate_->close();
+  begin(model, pair());
+  ASSERT_TRUE(test::run_until(loop_, [&] { return model->hung > 0; }));
+  EXPECT_EQ(model->watchdog.alarms(), (Alarms{1, 0, 0}));
+  EXPECT_THAT(model->watchdog.fault(), HasSubstr("within 100 ms and cannot be stopped"));
+}
+
+TEST_F(InferenceServiceTest, WhatIsStoppedThreeTimesIsAFaultAndThePackageSaysWhen) {
+  const auto model = serve_loop();
+  model->max_inference_ms = 1;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(model->watchdog.fault(), "");
+    EXPECT_THAT(error_of(begin(model, count(INT64_MAX))), HasSubstr("did not end within 0.001 s"));
+    ASSERT_TRUE(test::run_until(loop_, [&] { return model->in_flight == 0; }));
+  }
+  EXPECT_EQ(model->watchdog.alarms(), (Alarms{3, 0, 0}));
+  EXPECT_THAT(model->watchdog.fault(), HasSubstr("3 inferences in a row did not end within 1 ms"));
+}
+
+TEST_F(InferenceServiceTest, NaNOfFiniteInputsIsTheModelsFaultAndOthersTheCallers) {
+  const auto model = serve("echo", "null");
+  model->finite = {"y"};
+  const auto send = [&](float value) {
+    InferenceRequest request = pair();
+    std::memcpy(request.inputs[0].bytes.data(), &value, sizeof value);
+    return error_of(begin(model, std::move(request)));
+  };
+  for (int i = 0; i < 5; ++i) EXPECT_THAT(send(INFINITY), HasSubstr("gave NaN"));
+  EXPECT_EQ(model->stats.not_finite(), 5u);
+  EXPECT_EQ(model->watchdog.alarms(), Alarms());
+  model->model = std::make_unique<test::DividingModel>(std::move(model->model));
+  EXPECT_EQ(send(2), "");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(model->watchdog.fault(), "");
+    EXPECT_THAT(send(0), HasSubstr("gave NaN"));
+  }
+  EXPECT_EQ(model->watchdog.alarms(), (Alarms{0, 3, 0}));
+  EXPECT_THAT(model->watchdog.fault(), HasSubstr("in output 'y'"));
+}
+
+TEST_F(InferenceServiceTest, OneThatBecomesSlowIsSeenOnTheLoopAndOnThreads) {
+  const auto model = serve("echo", "null");
+  model->watchdog = Watchdog({.slow_least_ns = 0, .normal_runs = 3, .slow_for_ns = 0});
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(error_of(begin(model, pair())), "");
+  EXPECT_EQ(model->watchdog.alarms(), Alarms());
+  auto slow = std::make_unique<test::SlowModel>(std::move(model->model));
+  model->model = std::move(slow);
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(model->watchdog.fault(), "");
+    EXPECT_EQ(error_of(begin(model, pair())), "");
+  }
+  EXPECT_EQ(model->watchdog.alarms(), (Alarms{0, 0, 8}));
+  EXPECT_THAT(model->watchdog.fault(), HasSubstr("8 inferences in a row were slow"));
 }
 
 TEST_F(InferenceServiceTest, JobsOfCallersThatAreGoneAreDropped) {

@@ -252,6 +252,7 @@ Result<std::unique_ptr<ServedModel>> stage(const InspectedPackage& package,
   served->scores = manifest.scores;
   served->batching = manifest.batching;
   served->finite = manifest.finite;
+  served->max_inference_ms = manifest.max_inference_ms;
   if (served->batching && !served->capabilities.batching) {
     return fail(
         Code::kUnsupported,

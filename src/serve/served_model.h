@@ -17,6 +17,7 @@
 #include "serve/drift_watch.h"
 #include "serve/model_trials.h"
 #include "serve/stats.h"
+#include "serve/watchdog.h"
 #include "serve/workers.h"
 
 namespace skerry::serve {
@@ -58,12 +59,15 @@ struct ServedModel {
   std::optional<formats::ModelScores> scores;
   std::optional<formats::ModelBatching> batching;
   std::vector<std::string> finite;  // outputs that must be
+  int64_t max_inference_ms = 0;     // 0: what the service says
 
   // On the loop's thread only:
   ModelStats stats;
   std::shared_ptr<formats::ModelCounts> counts;  // since the last summary (summaries.h)
   std::unique_ptr<DriftWatch> drift;             // where the package has a reference.json
   CostTable costs;
+  Watchdog watchdog;
+  bool told_of_fault = false;           // in the log
   size_t in_flight = 0;                 // on threads or waiting for one
   size_t hung = 0;                      // that do not end
   uint64_t last_used = 0;               // higher than that of models that were used before

@@ -146,6 +146,34 @@ void append_counters(std::string& out, std::span<const StatsRow> rows) {
   }
 }
 
+void append_alarms(std::string& out, std::span<const StatsRow> rows) {
+  const auto to = std::back_inserter(out);
+  const auto line = [&](const char* name, const StatsRow& row, uint64_t value) {
+    fmt::format_to(to, "{}{{model=\"{}\",version=\"{}\"}} {}\n", name, label(row.model),
+                   label(row.version), value);
+  };
+  struct Counter {
+    const char* name;
+    const char* help;
+    uint64_t Alarms::* of;
+  };
+  constexpr std::array<Counter, 2> kCounters = {{
+      {"skerry_inference_hangs_total", "Runs that did not end within their limit.", &Alarms::hangs},
+      {"skerry_inference_slow_total", "Runs that took ten times what is normal for their shapes.",
+       &Alarms::slow},
+  }};
+  for (const Counter& counter : kCounters) {
+    fmt::format_to(to, "# HELP {0} {1}\n# TYPE {0} counter\n", counter.name, counter.help);
+    for (const StatsRow& row : rows) line(counter.name, row, row.watchdog->alarms().*counter.of);
+  }
+  out +=
+      "# HELP skerry_model_fault Whether the watchdog has found the version at fault.\n"
+      "# TYPE skerry_model_fault gauge\n";
+  for (const StatsRow& row : rows) {
+    line("skerry_model_fault", row, row.watchdog->fault().empty() ? 0 : 1);
+  }
+}
+
 // What models and runtimes hold in memory; only what is known.
 void append_memory(std::string& out, std::span<const StatsRow> rows,
                    std::span<const RuntimeRow> runtimes) {
@@ -198,6 +226,7 @@ std::string to_prometheus(std::span<const StatsRow> rows, std::span<const Runtim
     }
   }
   append_counters(out, rows);
+  append_alarms(out, rows);
   append_memory(out, rows, runtimes);
   struct Summary {
     const char* name;

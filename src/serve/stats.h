@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/log_linear.h"
+#include "serve/watchdog.h"
 
 namespace skerry::serve {
 
@@ -96,6 +97,7 @@ struct StatsRow {
   std::string_view model;
   std::string_view version;
   const ModelStats* stats;
+  const Watchdog* watchdog;
 };
 
 struct RuntimeRow {

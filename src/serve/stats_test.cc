@@ -10,6 +10,8 @@
 namespace skerry::serve {
 namespace {
 
+const Watchdog kNoAlarms;
+
 using testing::HasSubstr;
 
 TEST(LatencyHistogram, QuantilesAreWithinOneSixteenth) {
@@ -65,7 +67,7 @@ TEST(ModelStats, ReportsWhatHappened) {
   EXPECT_EQ(phases["compute_output"]["ns"], 44);
   EXPECT_EQ(phases["cache_hit"]["count"], 0);
 
-  const std::string page = to_prometheus(std::vector<StatsRow>{{"m", "2", &stats}});
+  const std::string page = to_prometheus(std::vector<StatsRow>{{"m", "2", &stats, &kNoAlarms}});
   EXPECT_THAT(page, HasSubstr("skerry_inference_requests_total{model=\"m\",version=\"2\","
                               "outcome=\"success\"} 2\n"));
   EXPECT_THAT(page, HasSubstr("outcome=\"failure\"} 1\n"));
@@ -76,16 +78,17 @@ TEST(ModelStats, ReportsWhatHappened) {
 TEST(ModelStats, SaysWhatTheModelHoldsInMemory) {
   ModelStats stats;
   EXPECT_EQ(nlohmann::json::parse(stats.to_json("m", "2"))["memory_usage"].size(), 0u);
-  EXPECT_EQ(to_prometheus(std::vector<StatsRow>{{"m", "2", &stats}}).find("memory_bytes{"),
-            std::string::npos);
+  EXPECT_EQ(
+      to_prometheus(std::vector<StatsRow>{{"m", "2", &stats, &kNoAlarms}}).find("memory_bytes{"),
+      std::string::npos);
   stats.set_memory(4096);
   const auto json = nlohmann::json::parse(stats.to_json("m", "2"));
   EXPECT_EQ(json["memory_usage"].dump(), R"([{"byte_size":4096,"id":0,"type":"CPU"}])");
-  EXPECT_THAT(to_prometheus(std::vector<StatsRow>{{"m", "2", &stats}}),
+  EXPECT_THAT(to_prometheus(std::vector<StatsRow>{{"m", "2", &stats, &kNoAlarms}}),
               HasSubstr("skerry_model_memory_bytes{model=\"m\",version=\"2\"} 4096\n"));
   stats.note_counted_memory(512);
   EXPECT_EQ(nlohmann::json::parse(stats.to_json("m", "2"))["counted_memory_bytes"], 512);
-  EXPECT_THAT(to_prometheus(std::vector<StatsRow>{{"m", "2", &stats}}),
+  EXPECT_THAT(to_prometheus(std::vector<StatsRow>{{"m", "2", &stats, &kNoAlarms}}),
               HasSubstr("skerry_model_counted_memory_bytes{model=\"m\",version=\"2\"} 512\n"));
 }
 
@@ -99,7 +102,8 @@ TEST(RuntimeRows, SayWhatALibraryTakesWhereItIsKnown) {
 
 TEST(ModelStats, LabelsAreEscaped) {
   const ModelStats stats;
-  const std::string page = to_prometheus(std::vector<StatsRow>{{"m", "a\"b\\c\nd", &stats}});
+  const std::string page =
+      to_prometheus(std::vector<StatsRow>{{"m", "a\"b\\c\nd", &stats, &kNoAlarms}});
   EXPECT_THAT(page, HasSubstr(R"(version="a\"b\\c\nd",outcome)"));
   EXPECT_THAT(page, HasSubstr(R"(version="a\"b\\c\nd",quantile)"));
 }

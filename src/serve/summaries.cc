@@ -103,6 +103,15 @@ void Summaries::add_failure(ServedModel& model, Code code) {
   }
 }
 
+void Summaries::add_alarms(ServedModel& model) {
+  const Alarms alarms = model.watchdog.take_new_alarms();
+  if (alarms == Alarms()) return;
+  ModelCounts& counts = counts_of(model);
+  counts.hangs += alarms.hangs;
+  counts.not_finite += alarms.not_finite;
+  counts.slow += alarms.slow;
+}
+
 void Summaries::close_period(int64_t now_ms) {
   std::map<formats::ModelId, ModelCounts> sums;  // a version that was loaded again has two entries
   for (const Entry& entry : entries_) {

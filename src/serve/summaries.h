@@ -37,6 +37,8 @@ class Summaries {
     counts.add_latency(latency_ns);
   }
   void add_failure(ServedModel& model, Code code);
+  // What the model's watchdog has seen since the last call.
+  void add_alarms(ServedModel& model);
 
   // What was counted becomes summaries that wait to be sent; the oldest become one where more than
   // kKept wait.

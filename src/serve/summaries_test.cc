@@ -111,6 +111,28 @@ TEST(SummariesTest, AVersionThatWasReplacedIsNotLost) {
   EXPECT_EQ(summaries.next(), nullptr);  // nothing happened
 }
 
+TEST(SummariesTest, AlarmsAreToldOnce) {
+  Summaries summaries("run00000", 0);
+  ServedModel model;
+  model.name = "m";
+  model.version = "1";
+  model.watchdog.note_not_finite("y");
+  model.watchdog.note_over_limit(10);
+  for (int i = 0; i < 2; ++i) summaries.add_alarms(model);
+  summaries.close_period(1);
+  const InferenceSummary* summary = summaries.next();
+  ASSERT_NE(summary, nullptr);
+  EXPECT_EQ(summary->models[0].counts.not_finite, 1u);
+  EXPECT_EQ(summary->models[0].counts.hangs, 1u);
+  const auto read = formats::parse_inference_summary(to_text(*summary));
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_EQ(*read, *summary);
+  summaries.sent();
+  summaries.add_alarms(model);
+  summaries.close_period(2);
+  EXPECT_EQ(summaries.next(), nullptr);
+}
+
 TEST(SummariesTest, WhatWaitsHasABoundAndLosesNothing) {
   Summaries summaries("run00000", 0);
   ServedModel model;

@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <thread>
 
 #include "runtime/null/null_runtime.h"
 #include "runtime/runtimes.h"
@@ -122,6 +124,39 @@ class PickyModel : public WrappedModel {
       std::memcpy(&value, inputs[0].bytes.data() + at, sizeof value);
       if (value < 0) return fail(Code::kInternal, "a value is negative");
     }
+    return model_->run(inputs, wanted, stop);
+  }
+};
+
+// Each value's reciprocal: infinite for 0.
+class DividingModel : public WrappedModel {
+ public:
+  using WrappedModel::WrappedModel;
+  bool is_bounded() const override { return true; }
+  Result<std::vector<tensor::Tensor>> run(std::span<const tensor::TensorView> inputs,
+                                          std::span<const std::string> wanted,
+                                          const std::stop_token& stop) override {
+    SKERRY_ASSIGN(auto outputs, model_->run(inputs, wanted, stop));
+    for (size_t at = 0; at < outputs[0].bytes.size(); at += sizeof(float)) {
+      float value = 0;
+      std::memcpy(&value, outputs[0].bytes.data() + at, sizeof value);
+      // The others stay 0, which is finite.
+      if (at == 0) value = 1 / value;
+      std::memcpy(outputs[0].bytes.data() + at, &value, sizeof value);
+    }
+    return outputs;
+  }
+};
+
+// Takes 20 ms, longer than ten times of anything that the null runtime does.
+class SlowModel : public WrappedModel {
+ public:
+  using WrappedModel::WrappedModel;
+  bool is_bounded() const override { return true; }
+  Result<std::vector<tensor::Tensor>> run(std::span<const tensor::TensorView> inputs,
+                                          std::span<const std::string> wanted,
+                                          const std::stop_token& stop) override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
     return model_->run(inputs, wanted, stop);
   }
 };

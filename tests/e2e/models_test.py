@@ -5,7 +5,9 @@
 
 import hashlib
 import json
+import runpy
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -99,6 +101,50 @@ class Models(e2e.EndToEnd):
         self.assertEqual(listed, {"1.0.0": ["production"], "1.1.0": []})
         self.predict()
         self.assertEqual(self.wait_for_use("1.0.0", REQUESTS + 1)["requests"], REQUESTS + 1)
+
+    def test_a_model_that_goes_wrong_is_its_components_error(self):
+        """Its component is ERRORED with the reason, and started again; the fleet's numbers have it; others are left alone."""
+        for make in (packages.onnxruntime, lambda folder: packages.infer(folder, self.bed.bin_dir)):
+            self.fleet.cli("component", "publish", make(self.bed.directory / f"package-{make.__name__}"))
+        make_models = runpy.run_path(str(Path(__file__).resolve().parents[2] / "src/runtime/testdata/make_models.py"))
+        model, contract = self.bed.directory / "double.onnx", self.bed.directory / "contract.json"
+        model.write_bytes(make_models["MODELS"]["double.onnx"])
+        tensors = {name: [{"name": tensor, "datatype": "FP32", "shape": [-1, 2]}] for name, tensor in (("inputs", "x"), ("outputs", "y"))}
+        contract.write_text(json.dumps({**tensors, "finite": ["y"]}))
+        self.fleet.cli("model", "publish", model, "--name", "double", "--version", "1.0.0", "--contract", contract)
+        self.publish_model("1.0.0")
+        self.fleet.deploy(e2e.GROUP, {packages.INFER: "0.1.0", MODEL: "1.0.0", "com.example.double": "1.0.0"},
+                          {packages.INFER: {"merge": {"httpPort": self.port, "summaryInterval": 1}}})
+        self.assertEqual(self.device.components()["com.example.double"], ("1.0.0", "RUNNING"))
+
+        def double(value):
+            ask = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [value, 1]}]}
+            request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v2/models/double/infer", data=json.dumps(ask).encode())
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        def log(text):
+            return self.device.component_log("com.example.double").read_text().count(text)
+
+        started = log("double version 1.0.0 is served")
+        log_start = self.device.log_size()
+        self.assertEqual([double(value) for value in (1, 3e38, 3e38, 3e38)], [200, 500, 500, 500])
+        reason = "3 inferences in a row gave NaN or infinity in output 'y'"
+        testbed.wait_for("the nucleus knows why", lambda: any(
+            each["module"] == "component" and each["message"] == "failed" and reason in each["reason"]
+            for each in self.device.log(log_start)), 60, alive=[self.device])
+        testbed.wait_for("it is loaded again", lambda: log("double version 1.0.0 is served") > started, 60, alive=[self.device])
+        self.wait_for_components({**self.device.components(), "com.example.double": ("1.0.0", "RUNNING")})
+        self.assertEqual(double(2), 200)
+        self.predict()
+
+        def alarms():
+            return self.fleet.cli("model", "show", "com.example.double", "1.0.0")["use"]["notFinite"] == 3
+
+        testbed.wait_for("the fleet knows of the alarms", alarms, 60, alive=[self.device])
 
     def test_a_runtime_comes_by_itself_and_a_model_that_needs_it(self):
         """The runtime's component registers itself; the service knows it after a restart; a broken one takes itself back."""

@@ -45,6 +45,7 @@ const kGates: [metric: string, text: string, tolerance: number][] = [
   ["inferenceLatency", "latency of inference", 0.1],
   ["meanConfidence", "confidence of models", 0.05],
   ["classDistribution", "what models see (classes)", 0.05],
+  ["watchdogAlarms", "alarms of the inference service's watchdog", 0],
 ];
 
 // docs/data/rollout.md says what each field means.

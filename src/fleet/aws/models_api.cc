@@ -280,7 +280,10 @@ json answer_of(const ModelCounts& counts) {
             {"p99", counts.latency_quantile_ns(0.99)}}},
           {"predictions", counts.predictions},
           {"meanConfidence", counts.mean_confidence()},
-          {"classes", std::move(classes)}};
+          {"classes", std::move(classes)},
+          {"hangs", counts.hangs},
+          {"notFinite", counts.not_finite},
+          {"slow", counts.slow}};
 }
 
 Result<json> metrics(ApiContext& context, const GetMetrics& request) {

@@ -269,6 +269,7 @@ Finding judge(const Gate& gate, const Evidence& evidence, double alpha) {
     case Metric::kInferenceErrors:
     case Metric::kInferenceLatency:
     case Metric::kMeanConfidence:
+    case Metric::kWatchdogAlarms:
       judge_mean(gate, evidence, alpha, finding);
       break;
     case Metric::kClassDistribution:

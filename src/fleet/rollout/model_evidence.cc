@@ -43,6 +43,9 @@ struct Report {
       case Metric::kMeanConfidence:
         if (has_predictions()) return totals.mean_confidence();
         break;
+      case Metric::kWatchdogAlarms:
+        if (totals.requests + totals.errors > 0) return totals.alarm_rate();
+        break;
       default:
         break;
     }
@@ -51,7 +54,7 @@ struct Report {
 };
 
 constexpr std::array kNumbers = {Metric::kInferenceErrors, Metric::kInferenceLatency,
-                                 Metric::kMeanConfidence};
+                                 Metric::kMeanConfidence, Metric::kWatchdogAlarms};
 
 // Of a cohort.
 struct Sums {

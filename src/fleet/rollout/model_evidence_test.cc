@@ -27,6 +27,7 @@ struct Minute {
   int errors = 0;
   int64_t latency_us = 1'000;
   int of_class_0 = 15;  // of 20
+  int alarms = 0;
 };
 
 class ModelGates : public RolloutTest {
@@ -93,6 +94,7 @@ class ModelGates : public RolloutTest {
       summary.counts.add_prediction(i < minute.of_class_0 ? 0 : 1, minute.confidence + own);
     }
     summary.counts.errors = static_cast<uint64_t>(minute.errors);
+    summary.counts.not_finite = static_cast<uint64_t>(minute.alarms);
     return summary;
   }
   std::string text_of(const std::string& device, const std::vector<Minute>& minutes,
@@ -163,6 +165,7 @@ TEST_F(ModelGates, EachMetricIsJudgedInItsDirection) {
        {"1.1.0", 0.9, 0, 1'300},
        {"1.1.0", 0.9, 0, 500}},
       {kConfidence, {"1.1.0", 0.8}, {"1.1.0", 0.97}},
+      {R"({"metric": "watchdogAlarms"})", {"1.1.0", 0.9, 0, 1'000, 15, 2}, {"1.1.0"}},
       {R"({"metric": "classDistribution", "tolerance": 0.1})",
        {"1.1.0", 0.9, 0, 1'000, 9},
        {"1.1.0", 0.9, 0, 1'000, 14}}};

@@ -17,7 +17,7 @@ namespace {
 using formats::Node;
 using nlohmann::json;
 
-constexpr formats::EnumNames<Metric, 8> kMetrics = {
+constexpr formats::EnumNames<Metric, 9> kMetrics = {
     {{Metric::kDeploymentFailures, "deploymentFailures"},
      {Metric::kUnhealthyDevices, "unhealthyDevices"},
      {Metric::kComponentErrors, "componentErrors"},
@@ -25,7 +25,8 @@ constexpr formats::EnumNames<Metric, 8> kMetrics = {
      {Metric::kInferenceErrors, "inferenceErrors"},
      {Metric::kInferenceLatency, "inferenceLatency"},
      {Metric::kMeanConfidence, "meanConfidence"},
-     {Metric::kClassDistribution, "classDistribution"}}};
+     {Metric::kClassDistribution, "classDistribution"},
+     {Metric::kWatchdogAlarms, "watchdogAlarms"}}};
 constexpr formats::EnumNames<OnFailure, 3> kOnFailure = {{{OnFailure::kRollback, "rollback"},
                                                           {OnFailure::kPause, "pause"},
                                                           {OnFailure::kCancel, "cancel"}}};

@@ -26,6 +26,7 @@ enum class Metric {
   kInferenceLatency,    // mean, device by device
   kMeanConfidence,      // likewise; lower is worse
   kClassDistribution,   // share of each class, device by device; any change is worse
+  kWatchdogAlarms,      // alarms of the service's watchdog by request, device by device
 };
 std::string_view name_of(Metric metric);  // "deploymentFailures"
 
