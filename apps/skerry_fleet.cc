@@ -103,6 +103,11 @@ int main(int argc, char** argv) {
                  "Seconds after which a device that is away is UNREACHABLE")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--device-certificate-life", options.device_certificate_life_s,
+                 "Seconds for which devices' certificates are good; skerryd renews its own, stock "
+                 "nuclei do not")
+      ->check(CLI::Range(int64_t{5}, skerry::fleet::CertificateAuthority::kDeviceLifeS))
+      ->capture_default_str();
   app.add_option("--region", options.region, "AWS region to answer for")->capture_default_str();
   app.add_flag("--api-tls", options.api_tls, "Speak HTTPS on the API port");
   log_options.add_to(app);

@@ -22,6 +22,7 @@
 #include "log_options.h"
 #include "net/http_client.h"
 #include "net/mqtt.h"
+#include "nucleus/certificate_renewal.h"
 #include "nucleus/component_users.h"
 #include "nucleus/device_clock.h"
 #include "nucleus/device_config.h"
@@ -211,11 +212,16 @@ net::MqttOptions broker_of(const DeviceConfig& config, const net::TlsFiles& iden
   return broker;
 }
 
+RenewalFiles renewal_files(const DeviceConfig& config, const NucleusInfo& info) {
+  return {config.certificate_file, config.key_file, info.state_directory()};
+}
+
 // The ways to the fleet.
 struct Uplink {
   std::unique_ptr<net::HttpClient> http;
   std::unique_ptr<Cloud> cloud;
   std::unique_ptr<net::MqttClient> mqtt;
+  std::unique_ptr<CertificateRenewal> renewal;
 };
 
 Result<Uplink> uplink_of(io::Env& env, const DeviceConfig& config, const NucleusInfo& info,
@@ -227,12 +233,21 @@ Result<Uplink> uplink_of(io::Env& env, const DeviceConfig& config, const Nucleus
     uplink.mqtt = make_no_broker();
     return uplink;
   }
-  const net::TlsFiles identity{config.ca_file, config.certificate_file, config.key_file};
+  const RenewalFiles renewed = renewal_files(config, info);
+  SKERRY_ASSIGN(const bool was_damaged, tidy_identity(env.files, renewed));
+  if (was_damaged) {
+    log::error("identity", "the renewed certificate was damaged: using what was provisioned",
+               {{"file", renewed.renewed()}});
+  }
+  const net::TlsFiles identity{config.ca_file, config.certificate_file, config.key_file,
+                               renewed.renewed()};
   SKERRY_ASSIGN(auto tls, net::TlsContext::client(identity, clock));
   uplink.http = net::make_http_client(env.loop, tls);
   uplink.cloud =
       make_http_cloud(*uplink.http, {config.data_plane_url, config.thing, info.platform});
   SKERRY_ASSIGN(uplink.mqtt, net::make_mqtt_client(env, broker_of(config, identity, clock)));
+  uplink.renewal = std::make_unique<CertificateRenewal>(
+      env, renewed, config.thing, ask_data_plane(*uplink.http, config.data_plane_url));
   return uplink;
 }
 
@@ -300,6 +315,7 @@ Result<bool> run(const DeviceConfig& config, io::Files& files, const io::Process
   });
   loop.on_signals({SIGCHLD}, [&](int) { processes.reap_adopted(); });
   nucleus->start();
+  if (uplink.renewal) uplink.renewal->start();
   manager.ready(loop);
   loop.run();
   if (fatal) return fail(*fatal);

@@ -157,6 +157,7 @@ void SimFleet::add_thing(const ThingName& thing) {
     certificate.id = certificate_of(thing);
     certificate.status = fleet::CertificateStatus::kActive;
     certificate.common_name = thing.str();
+    certificate.expires_ms = INT64_MAX;
     SKERRY_TRY(store.add_certificate(certificate));
     return store.attach_certificate(certificate.id, thing);
   }));

@@ -39,6 +39,7 @@ struct UpOptions {
   std::string host;
   bool api_tls = false;
   int64_t unreachable_after_s = 600;
+  int64_t device_certificate_life_s = 0;  // 0: the fleet's own
 };
 
 // The control plane that holds the lock of this directory, 0 where none does. The kernel knows: a
@@ -254,6 +255,10 @@ Result<void> up(const Session& session, const UpOptions& options) {
     argv.insert(argv.end(), {"--s3", std::filesystem::absolute(options.s3_file).string()});
   }
   argv.insert(argv.end(), {"--unreachable-after", std::to_string(options.unreachable_after_s)});
+  if (options.device_certificate_life_s > 0) {
+    argv.insert(argv.end(),
+                {"--device-certificate-life", std::to_string(options.device_certificate_life_s)});
+  }
   const std::string log = directory + "/skerry-fleet.log";
   session.output.progress("starting the fleet in " + directory + " …");
   SKERRY_ASSIGN(const pid_t supervisor, start_in_background(argv, directory, log));
@@ -337,6 +342,11 @@ void add_fleet_commands(CLI::App& app, Session& session) {
                    "Seconds after which a device that is away is UNREACHABLE")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  up_command
+      ->add_option("--device-certificate-life", options->device_certificate_life_s,
+                   "Seconds for which devices' certificates are good (default: 20 years); skerryd "
+                   "renews its own, stock nuclei do not")
+      ->check(CLI::Range(int64_t{5}, int64_t{630'720'000}));
   up_command->add_flag("--api-tls", options->api_tls,
                        "Speak HTTPS on the API port; needed where --bind is not loopback");
   up_command->footer(R"(

@@ -16,24 +16,29 @@ io::Task<Result<void>> ActiveCertificates::load() {
   SKERRY_CO_ASSIGN(const auto usable,
                    co_await stores_.write([](Store& store) { return store.usable_certificates(); },
                                           StorePool::Need::kRelief));
-  things_.clear();
-  for (const CertificateChange& one : usable) things_.emplace(one.id, one.thing);
+  uses_.clear();
+  for (const CertificateChange& one : usable) uses_.emplace(one.id, Use{one.thing, one.expires_ms});
   co_return Result<void>();
 }
 
 void ActiveCertificates::committed(const Effects& effects) {
   for (const CertificateChange& change : effects.certificates) {
     if (change.thing.empty()) {
-      things_.erase(change.id);
+      uses_.erase(change.id);
     } else {
-      things_.insert_or_assign(change.id, change.thing);
+      uses_.insert_or_assign(change.id, Use{change.thing, change.expires_ms});
     }
   }
 }
 
+const ActiveCertificates::Use* ActiveCertificates::use_of(std::string_view id) const {
+  const auto found = uses_.find(id);
+  return found == uses_.end() ? nullptr : &found->second;
+}
+
 const ThingName* ActiveCertificates::thing_of(std::string_view id) const {
-  const auto found = things_.find(id);
-  return found == things_.end() ? nullptr : &found->second;
+  const Use* use = use_of(id);
+  return use ? &use->thing : nullptr;
 }
 
 }  // namespace skerry::fleet

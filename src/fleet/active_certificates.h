@@ -25,13 +25,19 @@ class ActiveCertificates : public EffectListener {
   io::Task<Result<void>> load();
   void committed(const Effects& effects) override;
 
-  // Null where the certificate (its fingerprint) may not be used.
+  struct Use {
+    ThingName thing;
+    int64_t expires_ms = 0;
+  };
+  // Null where the certificate (its fingerprint) may not be used. Who is asked about a connection
+  // looks at its end as well: TLS does where nothing else is said (certificate_renewal.h).
   const ThingName* thing_of(std::string_view id) const;
-  const std::map<std::string, ThingName, std::less<>>& all() const { return things_; }
+  const Use* use_of(std::string_view id) const;
+  const std::map<std::string, Use, std::less<>>& all() const { return uses_; }
 
  private:
   StorePool& stores_;
-  std::map<std::string, ThingName, std::less<>> things_;  // by the certificate's id
+  std::map<std::string, Use, std::less<>> uses_;  // by the certificate's id
 };
 
 }  // namespace skerry::fleet

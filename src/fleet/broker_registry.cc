@@ -27,7 +27,7 @@ BrokerRegistry::BrokerRegistry(io::Env& env, const ActiveCertificates& certifica
 
 std::string BrokerRegistry::text() const {
   std::string text = "# Certificates that may connect, and their things; by skerry-fleet.\n";
-  for (const auto& [id, thing] : certificates_.all()) text += line_of(id, thing);
+  for (const auto& [id, use] : certificates_.all()) text += line_of(id, use.thing);
   return text;
 }
 

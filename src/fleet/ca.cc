@@ -20,8 +20,6 @@ constexpr int64_t kYearS = 365 * kDayS;
 constexpr int64_t kCaLifeS = 30 * kYearS;
 constexpr int64_t kOwnLifeS = 5 * kYearS;
 constexpr int64_t kOwnLeastLeftS = kYearS;
-// Until devices renew by themselves, a certificate has to outlast the device.
-constexpr int64_t kDeviceLifeS = 20 * kYearS;
 // 2024-01-01: no clock that is right shows an earlier time. Certificates are valid from then on,
 // whatever this machine's clock shows when they are made: clocks of devices may be behind ours, and
 // ours may have been ahead.
@@ -104,8 +102,12 @@ struct CertificateAuthority::Identity {
 };
 
 CertificateAuthority::CertificateAuthority(io::Env& env, std::string directory,
+                                           int64_t device_life_s,
                                            std::unique_ptr<Identity> identity)
-    : env_(env), directory_(std::move(directory)), identity_(std::move(identity)) {}
+    : env_(env),
+      directory_(std::move(directory)),
+      device_life_s_(device_life_s),
+      identity_(std::move(identity)) {}
 CertificateAuthority::~CertificateAuthority() = default;
 
 Result<void> CertificateAuthority::write_identity(const std::string& name,
@@ -117,11 +119,12 @@ Result<void> CertificateAuthority::write_identity(const std::string& name,
 }
 
 Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::open(io::Env& env,
-                                                                         std::string directory) {
+                                                                         std::string directory,
+                                                                         int64_t device_life_s) {
   SKERRY_TRY(io::make_directories(env.files, directory, 0700));
   SKERRY_TRY(env.files.sync_directory(io::parent_of(directory)));
-  std::unique_ptr<CertificateAuthority> authority(
-      new CertificateAuthority(env, std::move(directory), std::make_unique<Identity>()));
+  std::unique_ptr<CertificateAuthority> authority(new CertificateAuthority(
+      env, std::move(directory), device_life_s, std::make_unique<Identity>()));
   Identity& identity = *authority->identity_;
   const std::string certificate_path = authority->certificate_path();
   const std::string key_path = authority->directory_ + "/ca.key";
@@ -238,12 +241,12 @@ Result<IssuedCertificate> CertificateAuthority::issue_device(std::string_view cs
   SKERRY_ASSIGN(
       auto certificate,
       make_certificate(env_, x509::end_template(name, kDeviceOrganization, "clientAuth"),
-                       kDeviceLifeS, key, identity_->certificate.get(), identity_->key.get()));
+                       device_life_s_, key, identity_->certificate.get(), identity_->key.get()));
   IssuedCertificate issued;
   issued.pem = x509::pem_of(certificate.get());
   issued.sha256 = x509::fingerprint(certificate.get());
   issued.common_name = name;
-  issued.expires_ms = (std::max(env_.clock.wall_ms() / 1000, kFloorS) + kDeviceLifeS) * 1000;
+  issued.expires_ms = (std::max(env_.clock.wall_ms() / 1000, kFloorS) + device_life_s_) * 1000;
   return issued;
 }
 

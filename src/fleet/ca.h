@@ -29,7 +29,11 @@ class CertificateAuthority {
   // `directory` is created where absent; so are ca.pem and ca.key (0600). A CA whose key or
   // certificate is missing or does not fit the other is an error: devices trust it, so it is never
   // remade.
-  static Result<std::unique_ptr<CertificateAuthority>> open(io::Env& env, std::string directory);
+  // `device_life_s`: of certificates of devices. Stock nuclei do not renew theirs, so by default
+  // it outlasts the device.
+  static constexpr int64_t kDeviceLifeS = int64_t{20} * 365 * 24 * 3600;
+  static Result<std::unique_ptr<CertificateAuthority>> open(io::Env& env, std::string directory,
+                                                            int64_t device_life_s = kDeviceLifeS);
   ~CertificateAuthority();
 
   std::string certificate_path() const { return directory_ + "/ca.pem"; }
@@ -49,12 +53,14 @@ class CertificateAuthority {
 
  private:
   struct Identity;
-  CertificateAuthority(io::Env& env, std::string directory, std::unique_ptr<Identity> identity);
+  CertificateAuthority(io::Env& env, std::string directory, int64_t device_life_s,
+                       std::unique_ptr<Identity> identity);
   Result<void> write_identity(const std::string& name, const Identity& identity);
   Result<bool> is_current(const std::string& name, const std::vector<std::string>& names);
 
   io::Env& env_;
   std::string directory_;
+  const int64_t device_life_s_;
   std::unique_ptr<Identity> identity_;
 };
 

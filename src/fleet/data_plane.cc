@@ -16,6 +16,7 @@
 #include "formats/json_ptr.h"
 #include "formats/names.h"
 #include "formats/public_components.h"
+#include "formats/renewal.h"
 
 namespace skerry::fleet {
 namespace {
@@ -177,18 +178,29 @@ const DataPlane::Route DataPlane::kRoutes[] = {
 
 io::Task<net::HttpResponse> DataPlane::handle(net::HttpRequest request) {
   const std::string& certificate = request.peer.certificate_sha256;
-  const ThingName* thing = certificates_.thing_of(certificate);
+  const ActiveCertificates::Use* use = certificates_.use_of(certificate);
+  const ThingName* thing = use ? &use->thing : nullptr;
+  const bool is_expired = use && use->expires_ms <= clock_.wall_ms();
   // Our CA has signed it, whatever became of it since.
   const ThingName asking = thing ? *thing : ThingName(certificate);
   const bool learns = learning_ && request.target.starts_with(federated::kLearningPath);
+  const bool renews = renew_ && request.method == "POST" && request.target == formats::kRenewalPath;
   const double per_unit = learns ? kLearningBytesPerUnit : kBytesPerUnit;
-  if (!budget_.spend(asking, 1 + static_cast<double>(request.body.size()) / per_unit)) {
+  const double units = 1 + static_cast<double>(request.body.size()) / per_unit;
+  if (!budget_.spend(asking, renews ? kRenewalUnits : units)) {
     if (budget_.first_refusal(asking)) {
       log::warn("data-plane", "too many requests; refusing some", {{"thing", asking.str()}});
     }
     co_return error_of(Error(Code::kResourceExhausted, "too many requests; try again later"));
   }
   const bool is_known = thing != nullptr;
+  if (renews && is_known) co_return co_await renew(asking, std::move(request));
+  if (is_expired) {
+    net::HttpResponse refused =
+        error_of(Error(Code::kPermissionDenied, "this certificate has ended: renew it"));
+    refused.closes = true;  // the next connection may be with another one
+    co_return refused;
+  }
   if (learns && is_known) co_return co_await learning_(asking, std::move(request));
   auto answered = co_await stores_.read(
       [this, is_known, device = Device{asking, certificate},
@@ -197,6 +209,24 @@ io::Task<net::HttpResponse> DataPlane::handle(net::HttpRequest request) {
         return answer(store, device, request);
       });
   co_return answered ? std::move(*answered) : error_of(answered.error());
+}
+
+io::Task<net::HttpResponse> DataPlane::renew(ThingName thing, net::HttpRequest request) {
+  const json body = json::parse(request.body, nullptr, false);
+  const json csr = body.is_object() ? body.value("certificateSigningRequest", json()) : json();
+  if (!csr.is_string()) {
+    co_return error_of(Error(Code::kInvalidArgument,
+                             "certificateSigningRequest is required and must be a string"));
+  }
+  auto renewed = co_await stores_.write(
+      [renew = renew_, thing, csr = csr.get<std::string>()](Store& store) -> Result<std::string> {
+        return renew(store, thing, csr);
+      });
+  if (!renewed) co_return error_of(renewed.error());
+  log::info("data-plane", "a device has a new certificate", {{"thing", thing.str()}});
+  net::HttpResponse answer = answer_of(json{{"certificatePem", *renewed}});
+  answer.closes = true;
+  co_return answer;
 }
 
 Error DataPlane::refusal(Store& store, const std::string& certificate_id) {

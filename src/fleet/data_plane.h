@@ -1,6 +1,6 @@
 // What devices ask over HTTPS, with their certificate as the only credential: the groups they are
-// in, which component versions to run, where artifacts are, and temporary credentials for a role
-// alias.
+// in, which component versions to run, where artifacts are, temporary credentials for a role alias,
+// and the next certificate. One whose certificate has ended gets nothing but that.
 #pragma once
 
 #include <functional>
@@ -32,7 +32,8 @@ class DataPlane {
   DataPlane(io::Clock& clock, StorePool& stores, formats::ArnScope scope,
             const ActiveCertificates& certificates, TemporaryCredentials& credentials,
             std::string role_alias, Presign presign)
-      : stores_(stores),
+      : clock_(clock),
+        stores_(stores),
         certificates_(certificates),
         scope_(scope),
         device_scope_(std::move(scope)),
@@ -44,6 +45,10 @@ class DataPlane {
   // Who answers below federated::kLearningPath, for devices whose certificate is good.
   using Learning = std::function<io::Task<net::HttpResponse>(ThingName, net::HttpRequest)>;
   void set_learning(Learning learning) { learning_ = std::move(learning); }
+
+  // The certificate of a request, for the thing: one unit of work of the writer.
+  using Renew = std::function<Result<std::string>(Store&, const ThingName&, std::string_view csr)>;
+  void set_renew(Renew renew) { renew_ = std::move(renew); }
 
   // A device may ask for itself only, only while its certificate is active and attached, and only
   // for components that deployments which target it lead to. One that asks for too much is told to
@@ -87,7 +92,11 @@ class DataPlane {
   // nucleus, 1,000 units.
   static constexpr double kBurst = 4000, kPerSecond = 100, kBytesPerUnit = 50;
   static constexpr double kLearningBytesPerUnit = 16 << 10;  // nobody looks at them one by one
+  static constexpr double kRenewalUnits = 400;
 
+  io::Task<net::HttpResponse> renew(ThingName thing, net::HttpRequest request);
+
+  io::Clock& clock_;
   StorePool& stores_;
   const ActiveCertificates& certificates_;
   formats::ArnScope scope_;
@@ -97,6 +106,7 @@ class DataPlane {
   std::string role_alias_;
   Presign presign_;
   Learning learning_;
+  Renew renew_;
 };
 
 }  // namespace skerry::fleet

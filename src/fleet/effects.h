@@ -3,6 +3,7 @@
 // dropped where the unit fails.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@ namespace skerry::fleet {
 struct CertificateChange {
   std::string id;
   ThingName thing;  // that it speaks for; empty where it may not be used
+  int64_t expires_ms = 0;
 };
 
 struct AccessKey;  // fleet/access/access_store.h

@@ -18,6 +18,7 @@
 #include "fleet/broker.h"
 #include "fleet/broker_registry.h"
 #include "fleet/ca.h"
+#include "fleet/certificate_renewal.h"
 #include "fleet/console/console.h"
 #include "fleet/credentials.h"
 #include "fleet/data_plane.h"
@@ -213,7 +214,8 @@ io::Task<Result<void>> FleetServer::Parts::open_state() {
   }
   SKERRY_CO_ASSIGN(stores, StorePool::open(env.loop, path("fleet.db")));
   SKERRY_CO_ASSIGN(page_key, co_await setting_or("page_key", env.random.token(kPageKeyCharacters)));
-  SKERRY_CO_ASSIGN(authority, CertificateAuthority::open(env, path("ca")));
+  SKERRY_CO_ASSIGN(authority,
+                   CertificateAuthority::open(env, path("ca"), options.device_certificate_life_s));
   SKERRY_CO_ASSIGN(artifacts,
                    ArtifactStore::open(env, path("artifacts"), options.artifact_quota_bytes));
   SKERRY_CO_TRY(open_remote_artifacts());
@@ -396,7 +398,12 @@ Result<void> FleetServer::Parts::listen() {
   if (options.api_tls) {
     SKERRY_ASSIGN(api_tls, net::TlsContext::server(server_files, false));
   }
-  SKERRY_ASSIGN(auto device_tls, net::TlsContext::server(server_files, true));
+  data_plane->set_renew([this](Store& session, const ThingName& thing, std::string_view csr) {
+    return renew_certificate(session, *authority, env.clock, thing, csr);
+  });
+  SKERRY_ASSIGN(
+      auto device_tls,
+      net::TlsContext::server(server_files, true, std::make_shared<RenewalTimes>(env.clock)));
   auto api = api_server->listen_tcp(options.bind_address, options.api_port, api_tls);
   if (!api) {
     return fail(api.error().with_context("API (choose another --api-port, 0 for any free one)"));

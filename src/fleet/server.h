@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "fleet/ca.h"
 #include "io/env.h"
 #include "io/task.h"
 
@@ -26,6 +27,7 @@ struct FleetOptions {
   int64_t artifact_retention_days = 30;
   uint64_t stream_quota_mb = 1'024;  // of each thing
   std::string s3_file;               // remote_artifacts.h; "" for the built-in artifact store alone
+  int64_t device_certificate_life_s = CertificateAuthority::kDeviceLifeS;
   int64_t unreachable_after_s = 600;  // a device that is away for so long is UNREACHABLE
   bool api_tls = false;               // required unless bind_address is a loopback one
 };

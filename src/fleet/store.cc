@@ -50,7 +50,8 @@ Result<Effects> Store::take_effects() {
       return fail(certificate.error());
     }
     const bool usable = certificate && certificate->status == CertificateStatus::kActive;
-    effects_.certificates.push_back({id, usable ? certificate->thing : ThingName()});
+    effects_.certificates.push_back(
+        {id, usable ? certificate->thing : ThingName(), usable ? certificate->expires_ms : 0});
   }
   return std::exchange(effects_, {});
 }

@@ -281,9 +281,11 @@ Result<void> Store::set_certificate_status(const std::string& id, CertificateSta
 
 Result<std::vector<CertificateChange>> Store::usable_certificates() {
   return database_->select(
-      "SELECT id, thing FROM certificates WHERE status = 'ACTIVE' AND thing IS NOT NULL",
+      "SELECT id, thing, expires_ms FROM certificates "
+      "WHERE status = 'ACTIVE' AND thing IS NOT NULL",
       [](const Row& row) {
-        return CertificateChange{row.text("id"), ThingName(row.text("thing"))};
+        return CertificateChange{row.text("id"), ThingName(row.text("thing")),
+                                 row.number("expires_ms")};
       });
 }
 

@@ -88,6 +88,7 @@ struct HttpResponse {
   std::string file_path;
   uint64_t file_offset = 0;
   uint64_t file_size = 0;
+  bool closes = false;  // server side: the connection ends with it
 };
 
 // The standard phrase of a status, "Not Found" of 404; "" of one that has none.

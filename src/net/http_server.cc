@@ -256,7 +256,7 @@ io::Task<void> HttpServer::Impl::serve(std::unique_ptr<Connection> owned) {
     enter(connection, Phase::kBusy);
     HttpResponse response = co_await handler(std::move(request));
     connection.guard.set_mode(IdleGuard::Mode::kProgress);
-    keep_alive = keep_alive && !stopping && !response.stream;
+    keep_alive = keep_alive && !stopping && !response.stream && !response.closes;
     auto written = co_await write_response(connection, std::move(response), is_head, keep_alive);
     if (!written) {
       log::debug("net", "answer not delivered", {{"error", written.error().message()}});

@@ -7,6 +7,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -119,6 +120,45 @@ Result<Context> make_context(const TlsFiles& files, const SSL_METHOD* method) {
 
 }  // namespace
 
+// The file is another one where any of these differs.
+struct TlsContext::Renewal {
+  std::string path;
+  ino_t number = 0;
+  timespec changed{};
+
+  static int before_handshake(SSL* ssl, void* self) {
+    static_cast<Renewal*>(self)->look(ssl);
+    return 1;
+  }
+  // What is damaged is passed over: the identity that was good before may still be.
+  void look(SSL* ssl) {
+    struct stat now{};
+    if (::stat(path.c_str(), &now) != 0) return;
+    if (now.st_ino == number && now.st_ctim.tv_sec == changed.tv_sec &&
+        now.st_ctim.tv_nsec == changed.tv_nsec)
+      return;
+    const Bio bio(BIO_new_file(path.c_str(), "r"));
+    const Certificate certificate(bio ? PEM_read_bio_X509(bio.get(), nullptr, no_password, nullptr)
+                                      : nullptr);
+    const Key key(bio && BIO_reset(bio.get()) == 0
+                      ? PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr)
+                      : nullptr);
+    const bool fits =
+        certificate && key && X509_check_private_key(certificate.get(), key.get()) == 1;
+    if (fits &&
+        SSL_CTX_use_cert_and_key(SSL_get_SSL_CTX(ssl), certificate.get(), key.get(), nullptr, 1) ==
+            1 &&
+        SSL_use_cert_and_key(ssl, certificate.get(), key.get(), nullptr, 1) == 1) {
+      number = now.st_ino;
+      changed = now.st_ctim;
+    }
+    ERR_clear_error();
+  }
+};
+
+TlsContext::TlsContext(ssl_ctx_st* context, bool is_server)
+    : context_(context), is_server_(is_server) {}
+
 // Where in a context its CertificateTimes stand.
 static int times_index() {
   static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
@@ -141,11 +181,17 @@ Result<std::shared_ptr<TlsContext>> TlsContext::client(
   SSL_CTX_set_ex_data(context.get(), times_index(), const_cast<CertificateTimes*>(times.get()));
   std::shared_ptr<TlsContext> made(new TlsContext(context.release(), false));
   made->times_ = std::move(times);
+  if (!files.renewed_file.empty()) {
+    made->renewal_ = std::make_unique<Renewal>();
+    made->renewal_->path = files.renewed_file;
+    SSL_CTX_set_cert_cb(made->context_, Renewal::before_handshake, made->renewal_.get());
+  }
   return made;
 }
 
-Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsFiles& files,
-                                                       bool require_client_certificate) {
+Result<std::shared_ptr<TlsContext>> TlsContext::server(
+    const TlsFiles& files, bool require_client_certificate,
+    std::shared_ptr<const CertificateTimes> times) {
   if (files.certificate_file.empty()) {
     return fail(Code::kInvalidArgument, "a TLS server needs a certificate file and a key file");
   }
@@ -155,9 +201,13 @@ Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsFiles& files,
   }
   SKERRY_ASSIGN(Context context, make_context(files, TLS_server_method()));
   if (require_client_certificate) {
-    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                       verify_times);
   }
-  return std::shared_ptr<TlsContext>(new TlsContext(context.release(), true));
+  SSL_CTX_set_ex_data(context.get(), times_index(), const_cast<CertificateTimes*>(times.get()));
+  std::shared_ptr<TlsContext> made(new TlsContext(context.release(), true));
+  made->times_ = std::move(times);
+  return made;
 }
 
 int verify_times(int accepted, X509_STORE_CTX* store) {

@@ -17,6 +17,9 @@ struct TlsFiles {
   std::string
       certificate_file;  // PEM chain of this side; may be empty for a client without identity
   std::string key_file;  // PEM
+  // Of a client that is given new certificates while it runs: PEM with certificate and key, used
+  // instead of the two wherever it is there and good. Looked at before each handshake.
+  std::string renewed_file;
 };
 
 // Judges the times of certificates where the machine's clock cannot be relied on. Asked only about
@@ -35,8 +38,9 @@ class TlsContext {
   static Result<std::shared_ptr<TlsContext>> client(
       const TlsFiles& files, std::shared_ptr<const CertificateTimes> times = nullptr);
   // With `require_client_certificate`, connections without a certificate of `ca_file` are refused.
-  static Result<std::shared_ptr<TlsContext>> server(const TlsFiles& files,
-                                                    bool require_client_certificate);
+  static Result<std::shared_ptr<TlsContext>> server(
+      const TlsFiles& files, bool require_client_certificate,
+      std::shared_ptr<const CertificateTimes> times = nullptr);
   ~TlsContext();
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;
@@ -44,10 +48,12 @@ class TlsContext {
   bool is_server() const { return is_server_; }
 
  private:
-  TlsContext(ssl_ctx_st* context, bool is_server) : context_(context), is_server_(is_server) {}
+  TlsContext(ssl_ctx_st* context, bool is_server);
   ssl_ctx_st* context_;
   bool is_server_;
   std::shared_ptr<const CertificateTimes> times_;
+  struct Renewal;
+  std::unique_ptr<Renewal> renewal_;  // of a client with a renewed_file
 };
 
 }  // namespace skerry::net

@@ -190,19 +190,24 @@ Result<Certificate> make_certificate(io::Random& random, const Template& wanted,
   return certificate;
 }
 
-Result<KeyRequest> make_key_request(const std::string& thing) {
-  SKERRY_ASSIGN(const Key key, make_key());
+Result<std::string> make_request(EVP_PKEY* key, const std::string& thing) {
   const Request request(X509_REQ_new());
-  const Bio request_text(BIO_new(BIO_s_mem()));
+  const Bio text(BIO_new(BIO_s_mem()));
   const bool is_named = !thing.empty() && thing.size() <= kMaxCommonName;
   const bool made =
-      request && request_text &&
+      request && text &&
       (!is_named || add_name(X509_REQ_get_subject_name(request.get()), "CN", thing)) &&
-      X509_REQ_set_pubkey(request.get(), key.get()) == 1 &&
-      X509_REQ_sign(request.get(), key.get(), EVP_sha256()) > 0 &&
-      PEM_write_bio_X509_REQ(request_text.get(), request.get()) == 1;
+      X509_REQ_set_pubkey(request.get(), key) == 1 &&
+      X509_REQ_sign(request.get(), key, EVP_sha256()) > 0 &&
+      PEM_write_bio_X509_REQ(text.get(), request.get()) == 1;
   if (!made) return openssl_error("make a certificate request for " + thing);
-  return KeyRequest{pem_of(key.get()), text_of(request_text)};
+  return text_of(text);
+}
+
+Result<KeyRequest> make_key_request(const std::string& thing) {
+  SKERRY_ASSIGN(const Key key, make_key());
+  SKERRY_ASSIGN(std::string request, make_request(key.get(), thing));
+  return KeyRequest{pem_of(key.get()), std::move(request)};
 }
 
 }  // namespace skerry::net::x509

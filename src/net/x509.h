@@ -62,5 +62,6 @@ struct KeyRequest {
   std::string request_pem;  // PKCS #10; CN = thing, which is for people, where it has room for it
 };
 Result<KeyRequest> make_key_request(const std::string& thing);
+Result<std::string> make_request(EVP_PKEY* key, const std::string& thing);
 
 }  // namespace skerry::net::x509
