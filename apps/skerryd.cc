@@ -32,6 +32,7 @@
 #include "nucleus/no_fleet.h"
 #include "nucleus/nucleus.h"
 #include "nucleus/run_with.h"
+#include "nucleus/token_exchange.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -256,6 +257,19 @@ io::Task<void> stop(Nucleus* nucleus, io::RealLoop* loop) {
   loop->stop();
 }
 
+// Before the components start, whose environment says where.
+Result<void> give_credentials(std::optional<TokenExchange>& exchange, io::Env& env,
+                              const Uplink& uplink, const DeviceConfig& config, NucleusInfo& info,
+                              const std::unique_ptr<Nucleus>& nucleus) {
+  if (!uplink.http || config.credentials_url.empty()) return {};
+  exchange.emplace(env, *uplink.http, TokenExchangeOptions{config.credentials_url, config.thing},
+                   [&nucleus](std::string_view token) {
+                     return nucleus && nucleus->component_of_token(token).has_value();
+                   });
+  SKERRY_ASSIGN(info.credentials_url, exchange->listen());
+  return {};
+}
+
 // Runs until SIGTERM or SIGINT (components are stopped in order) or a fatal error; true where it is
 // to be started again.
 Result<bool> run(const DeviceConfig& config, io::Files& files, const io::ProcessGuard& guard,
@@ -302,6 +316,8 @@ Result<bool> run(const DeviceConfig& config, io::Files& files, const io::Process
     stopping.spawn(stop(nucleus.get(), &loop));
   };
   hooks.reboot_command = config.reboot_command;
+  std::optional<TokenExchange> token_exchange;
+  SKERRY_TRY(give_credentials(token_exchange, env, uplink, config, info, nucleus));
   SKERRY_ASSIGN(nucleus, Nucleus::open(env, info, *uplink.cloud, *uplink.mqtt, std::move(hooks)));
   ipc.emplace(loop, *nucleus, nucleus->state().config());
   SKERRY_TRY(ipc->listen(info.ipc_socket(), info.privileged ? 0666 : 0600));

@@ -90,16 +90,20 @@ Result<void> check_type(const formats::Recipe& recipe, const formats::Manifest& 
 
 std::vector<std::pair<std::string, std::string>> environment_of(const NucleusInfo& info,
                                                                 const ComponentName& name) {
-  return {{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-          {"HOME", info.work_directory(name)},
-          {"LANG", "C.UTF-8"},
-          {"AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT", info.ipc_address},
-          {"AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH", info.ipc_address},
-          {"AWS_IOT_THING_NAME", info.thing.str()},
-          {"AWS_REGION", info.region},
-          {"AWS_DEFAULT_REGION", info.region},
-          {"GGC_VERSION", kNucleusVersion},
-          {"GG_ROOT_CA_PATH", info.ca_file}};
+  std::vector<std::pair<std::string, std::string>> environment = {
+      {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+      {"HOME", info.work_directory(name)},
+      {"LANG", "C.UTF-8"},
+      {"AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT", info.ipc_address},
+      {"AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH", info.ipc_address},
+      {"AWS_IOT_THING_NAME", info.thing.str()},
+      {"AWS_REGION", info.region},
+      {"AWS_DEFAULT_REGION", info.region},
+      {"GGC_VERSION", kNucleusVersion},
+      {"GG_ROOT_CA_PATH", info.ca_file}};
+  if (!info.credentials_url.empty())
+    environment.emplace_back("AWS_CONTAINER_CREDENTIALS_FULL_URI", info.credentials_url);
+  return environment;
 }
 
 }  // namespace

@@ -99,6 +99,15 @@ TEST_F(ComponentSpecTest, TheEnvironmentThatComponentsRelyOn) {
             (std::vector<std::pair<std::string, std::string>>{{"AT", "/gg/work/app"}}));
 }
 
+TEST_F(ComponentSpecTest, CredentialsAreWhereTheDeviceHasSome) {
+  info_.credentials_url = "http://localhost:1/c";
+  const auto made = spec(test_recipe("app", "1.0.0", {}, {{"Run", "x"}}));
+  ASSERT_TRUE(made);
+  const std::map<std::string, std::string> environment(made->environment.begin(),
+                                                       made->environment.end());
+  EXPECT_EQ(environment.at("AWS_CONTAINER_CREDENTIALS_FULL_URI"), "http://localhost:1/c");
+}
+
 TEST_F(ComponentSpecTest, EveryStepWithItsConditionAndTimeout) {
   const json step = {{"Script", "s"}, {"Skipif", "!exists {work:path}/done"}, {"Timeout", 7}};
   auto made = spec(test_recipe("app", "1.0.0", {},

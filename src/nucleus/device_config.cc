@@ -6,6 +6,7 @@
 #include "formats/json_ptr.h"
 #include "formats/names.h"
 #include "formats/node.h"
+#include "net/http.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -97,6 +98,13 @@ Result<void> read_fleet(const Node& node, DeviceConfig& config) {
     SKERRY_ASSIGN(config.broker_port, port_of(*mqtt, "port", 8883));
     SKERRY_ASSIGN(auto spooler, mqtt->find("spooler"));
     if (spooler) SKERRY_TRY(read_spooler(*spooler, config.spool));
+  }
+  std::string credentials_endpoint, role_alias;
+  SKERRY_TRY(node.read("iotCredEndpoint", credentials_endpoint));
+  SKERRY_TRY(node.read("iotRoleAlias", role_alias));
+  if (!credentials_endpoint.empty() && !role_alias.empty()) {
+    config.credentials_url = "https://" + credentials_endpoint + "/role-aliases/" +
+                             net::percent_encode(role_alias) + "/credentials";
   }
   std::string endpoint;
   SKERRY_TRY(node.read("greengrassDataPlaneEndpoint", endpoint));

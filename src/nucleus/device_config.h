@@ -21,10 +21,13 @@ struct DeviceConfig {
   std::string root;  // system.rootPath
   ThingName thing;   // system.thingName; without a fleet it may be empty
   // services."aws.greengrass.Nucleus" (or NucleusLite).configuration:
-  std::string region;                      // awsRegion
-  std::string broker_host;                 // iotDataEndpoint
-  uint16_t broker_port = 8883;             // mqtt.port
-  SpoolOptions spool;                      // mqtt.spooler
+  std::string region;           // awsRegion
+  std::string broker_host;      // iotDataEndpoint
+  uint16_t broker_port = 8883;  // mqtt.port
+  SpoolOptions spool;           // mqtt.spooler
+  // https://HOST:PORT/role-aliases/ALIAS/credentials of iotCredEndpoint and iotRoleAlias; "" where
+  // one of them is not there: components then get no credentials
+  std::string credentials_url;
   std::string data_plane_url;              // greengrassDataPlaneEndpoint, or iotDataEndpoint with
                                            // greengrassDataPlanePort
   std::string default_user;                // runWithDefault.posixUser

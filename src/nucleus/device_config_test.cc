@@ -72,6 +72,9 @@ TEST(DeviceConfig, TheJavaNucleuss) {
   EXPECT_EQ(config->region, "eu-west-1");
   EXPECT_EQ(config->broker_host, "broker.example.com");
   EXPECT_EQ(config->broker_port, 443);
+  EXPECT_EQ(config->credentials_url,
+            "https://cred.example.com:8444/role-aliases/GreengrassCoreTokenExchangeRoleAlias/"
+            "credentials");
   EXPECT_FALSE(config->spool.on_disk);
   EXPECT_EQ(config->spool.max_bytes, 10'000u);
   EXPECT_TRUE(config->spool.keeps_qos0);

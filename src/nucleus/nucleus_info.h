@@ -48,6 +48,8 @@ struct NucleusInfo {
   // uid and gid of "user" or "user:group".
   std::function<Result<UserId>(const std::string&)> find_user;
 
+  // Where components get credentials for AWS SDKs (token_exchange.h); "" where nobody gives any.
+  std::string credentials_url;
   std::string ipc_address;  // of the socket, for components (nucleus/ipc/address.h)
 
   std::string ipc_socket() const { return root + "/ipc.socket"; }

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import boto3
 import e2e
 import testbed
 from e2e import THING
@@ -54,6 +55,21 @@ class Sdk(e2e.EndToEnd):
         self.must_deploy({TALKER: "1.0.0", LISTENER: "1.0.0"})
         self.wait_for_output(TALKER, "heard hello from JavaScript")
         self.assertEqual(ears.wait_for(lambda messages: messages), [{"answer": "hello from JavaScript"}])
+
+    def test_boto3_gets_the_devices_credentials(self):
+        info = self.fleet.info
+        key = json.loads(Path(info["access_key_file"]).read_text())
+        boto3.client("s3", endpoint_url=info["artifact_url"] + "/artifacts", region_name=info["region"],
+                     aws_access_key_id=key["accessKeyId"], aws_secret_access_key=key["secretAccessKey"]
+                     ).put_object(Bucket="skerry-artifacts", Key="borrowed", Body=b"what was uploaded")
+        self.publish(TALKER, "1.0.0",
+                     f"exec {sys.executable} {{artifacts:path}}/borrower.py {info['artifact_url']}/artifacts",
+                     {"borrower.py": (HERE / "components/borrower.py").read_bytes()})
+        self.start_device()
+        self.must_deploy({TALKER: "1.0.0"})
+        self.wait_for_output(TALKER, "credentials by container-role")
+        self.wait_for_output(TALKER, "read what was uploaded")
+        self.wait_for_output(TALKER, "may not write: AccessDenied")
 
     def deploy_exactly(self, component, version, merge=None):
         """This alone; what the command line says of the device."""
