@@ -36,6 +36,7 @@ constexpr Expression kExpressions[] = {
     {"Floor", "floor_of({0})"},
     {"Ceil", "ceil_of({0})"},
     {"Round", "round_of({0})"},
+    {"IsNaN", "{0} != {0}"},
     {"Sign", "sign_of({0})"},
     {"Log", "log_of({0})"},
     {"Softplus", "softplus_of({0})"},

@@ -138,6 +138,23 @@ return %y1, %h1, %c1, %y2, %h2, %c2, %y3, %h3, %y4, %h4, %y5, %h5, %h6
   check(text);
 }
 
+// Scales of its own and by the size of a head, heads that share keys, causal, with a mask.
+TEST(PlainForm, Attention) {
+  check(R"(graph "attention" {
+input %q: FP32[1,4,5,8]
+input %k: FP32[1,4,7,8]
+input %v: FP32[1,4,7,6]
+input %flat: FP32[2,5,12]
+input %shared: FP32[2,5,6]
+input %mask: FP32[5,7]
+%y1 = Attention(%q, %k, %v)
+%y2 = Attention(%q, %k, %v) {scale=0.2f}
+%y3 = Attention(%q, %k, %v, %mask)
+%y4 = Attention(%flat, %shared, %shared) {q_num_heads=4, kv_num_heads=2, is_causal=1}
+return %y1, %y2, %y3, %y4
+})");
+}
+
 TEST(PlainForm, LeavesWhatItCannotSayOrWouldTakeTooMuchMemory) {
   const auto graph = parse(R"(graph "left" {
 input %x: FP32[2,3,4]

@@ -16,10 +16,12 @@ import numpy
 import onnxruntime
 import tritonclient.http as triton
 
-from infer_server import DEADLINE_S, PROGRAM, SOURCE, Server, tensor, write_package
+from infer_server import CACHE, DEADLINE_S, PROGRAM, SOURCE, Server, tensor, write_package
 
 sys.path.insert(0, str(SOURCE / "bench/models"))
+sys.path.insert(0, str(SOURCE / "examples/speech_detector"))
 import make_networks  # noqa: E402
+import speech  # noqa: E402
 
 TRAILER = 96
 INPUTS, OUTPUTS = [tensor("x", "FP32", [1, 640])], [tensor("y", "FP32", [1, 640])]
@@ -65,6 +67,44 @@ class Compiled(unittest.TestCase):
             request.set_data_from_numpy(x)
             got = client.infer("net", [request]).as_numpy("y")
             numpy.testing.assert_allclose(got, session.run(None, {"x": x})[0], atol=1e-4)
+
+    def test_serves_streams_whose_state_their_callers_keep(self):
+        """The speech model, whose artifact keeps a state: two callers' windows in turns, each as ONNX Runtime alone says."""
+        silero, artifact = CACHE / "silero-vad/silero_vad.onnx", self.dir / "vad.so"
+        subprocess.run([pathlib.Path(PROGRAM).parent / "skerry", "model", "compile", silero, "--shape", "input=1,576",
+                        "--value", "sr=16000", "--state", "state=stateN", "--target", "x86-64-v2", "-o", artifact],
+                       check=True, timeout=300, stdout=subprocess.DEVNULL)
+        package = write_package(self.dir / "vad", "vad", "1", "compiled", artifact.read_bytes(),
+                                [tensor("input", "FP32", [1, 576]), tensor("state", "FP32", [2, 1, 128]), tensor("sr", "INT64", [])],
+                                [tensor("output", "FP32", [1, 1]), tensor("stateN", "FP32", [2, 1, 128])], warmup={"sr": 16000})
+        loaded = self.server.load("vad", package)
+        self.assertEqual(loaded.returncode, 0, loaded.stderr)
+        client = triton.InferenceServerClient(self.server.url, network_timeout=DEADLINE_S)
+        self.addCleanup(client.close)
+        session = onnxruntime.InferenceSession(str(silero), providers=["CPUExecutionProvider"])
+
+        def served(arrays):
+            requests = []
+            for name, array in arrays.items():
+                request = triton.InferInput(name, list(array.shape), "INT64" if name == "sr" else "FP32")
+                request.set_data_from_numpy(array)
+                requests.append(request)
+            result = client.infer("vad", requests)
+            return {name: result.as_numpy(name) for name in ("output", "stateN")}
+
+        def alone(arrays):
+            return dict(zip(("output", "stateN"), session.run(["output", "stateN"], arrays)))
+
+        random = numpy.random.default_rng(2)
+        callers = [(speech.VadStream(served), speech.VadStream(alone)) for _ in range(2)]
+        seen = []
+        for _ in range(12):
+            for loudness, (ours, theirs) in zip((0.02, 0.5), callers):
+                window = random.normal(size=speech.WINDOW, scale=loudness).astype("f4")
+                seen.append((ours.probability(window), theirs.probability(window)))
+        got, want = numpy.array(seen).T
+        numpy.testing.assert_allclose(got, want, atol=1e-4)
+        self.assertGreater(numpy.ptp(want), 1e-3)  # what was said before matters
 
     def test_refuses_what_it_may_not_run_and_says_why(self):
         object_ = self.artifact[:-TRAILER]
