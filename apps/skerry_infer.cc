@@ -403,20 +403,24 @@ void show(const std::string& command, const Arguments& arguments, const std::str
 }
 
 // The nucleus would wait for the end of a component's Startup. Where it cannot be told, there is
-// nobody to report to.
+// nobody to report to; and a client that may load but not look has loaded all the same.
 io::Task<Result<void>> watch(io::RealLoop& loop, InferClient& client, std::string name,
                              std::string version) {
+  constexpr std::string_view kNobody = "nobody watches this model";
   const auto address = rpc::NucleusAddress::of_environment();
   if (!address.empty()) {
     auto nucleus = co_await rpc::NucleusClient::connect(loop, address);
     const auto told = nucleus ? co_await (*nucleus)->update_state("RUNNING")
                               : Result<void>(fail(std::move(nucleus.error())));
     if (!told) {
-      log::warn("watchdog", "nobody watches this model", {{"error", told.error().message()}});
+      log::warn("watchdog", kNobody, {{"error", told.error().message()}});
       co_return Result<void>();
     }
   }
-  co_return co_await client.watch(std::move(name), std::move(version));
+  auto ended = co_await client.watch(std::move(name), std::move(version));
+  if (ended || ended.error().code() != Code::kPermissionDenied) co_return ended;
+  log::warn("watchdog", kNobody, {{"error", ended.error().message()}});
+  co_return Result<void>();
 }
 
 io::Task<void> ask(InferClient* client, std::string command, const Arguments* arguments,

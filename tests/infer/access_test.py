@@ -79,6 +79,7 @@ class Access(unittest.TestCase):
             "clients": [
                 {"name": "line-3", "token_sha256": cls.line["token_sha256"], "allow": ["infer", "read"], "models": ["vad"]},
                 {"name": "operator", "token_sha256": digest("operator's"), "allow": ["read", "infer", "repository"]},
+                {"name": "loader", "token_sha256": digest("loader's"), "allow": ["repository"]},
                 {"name": "scraper", "token_sha256": digest("scraper's"), "allow": ["metrics"]},
                 {"name": "slow", "token_sha256": digest("slow's"), "allow": ["infer"], "requests_per_s": 0.001, "burst": 2},
                 {"name": "slower", "token_sha256": digest("slower's"), "allow": ["infer"], "requests_per_s": 0.001, "burst": 2},
@@ -267,6 +268,13 @@ class Access(unittest.TestCase):
         listed = self.run_client(infer_server.PROGRAM, "list", "--json", "--socket", self.server.socket,
                                  "--token-file", self.token_file(self.line["token"]))
         self.assertEqual([each["name"] for each in json.loads(listed.stdout)], ["vad"], listed.stderr)
+
+    def test_who_may_load_and_not_look_has_loaded(self):
+        loaded = self.run_client(infer_server.PROGRAM, "load", "--watch", "--socket", self.server.socket, "vad", self.directory / "vad",
+                                 token="loader's")
+        self.assertEqual((loaded.returncode, loaded.stdout), (0, "vad version 1 is served, version 1 before\n"), loaded.stderr)
+        self.assertIn("nobody watches this model", loaded.stderr)
+        self.assertIn("'loader' may not do what needs 'read'", loaded.stderr)
 
     def stream(self, pipe, *options, token=None):
         config = self.directory / "stream.json"
