@@ -41,8 +41,9 @@ void add_device_control_commands(CLI::App& app, Session& session);
 void add_device_local_commands(CLI::App& app, Session& session);
 // device secret put|list|remove; likewise
 void add_device_secret_commands(CLI::App& app, Session& session);
-void add_group_commands(CLI::App& app, Session& session);      // group create|add|list
-void add_component_commands(CLI::App& app, Session& session);  // component publish|list
+void add_device_doctor_command(CLI::App& app, Session& session);  // device doctor; likewise
+void add_group_commands(CLI::App& app, Session& session);         // group create|add|list
+void add_component_commands(CLI::App& app, Session& session);     // component publish|list
 void add_deploy_command(CLI::App& app, Session& session);
 void add_rollout_commands(CLI::App& app, Session& session);  // rollout plan|start|watch|…
 void add_status_command(CLI::App& app, Session& session);

@@ -14,6 +14,7 @@ void add_all_commands(CLI::App& app, Session& session) {
   add_device_commands(app, session);
   add_device_control_commands(app, session);
   add_device_local_commands(app, session);
+  add_device_doctor_command(app, session);
   add_device_secret_commands(app, session);
   add_group_commands(app, session);
   add_component_commands(app, session);

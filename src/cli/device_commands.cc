@@ -212,6 +212,7 @@ Examples:
   skerry device components press-7                 what runs on it, asked of the device itself
   skerry device restart press-7 com.example.Hello  start a component of it again
   skerry device verify press-7                     check every byte of what is installed
+  skerry device doctor press-7                     what this machine gives to it
   skerry device remove press-7                     it can never connect again)");
 
   auto options = std::make_shared<ProvisionOptions>();

@@ -119,6 +119,32 @@ class Local(unittest.TestCase):
             with unittest.mock.patch.dict(os.environ, {"SKERRY_DEBUG_PASSWORD": shown}):
                 self.skerry("device", "components", self.device.directory, code=code)
 
+    def test_the_doctor_says_what_the_machine_gives(self):
+        def findings(*words, code=0):
+            done = subprocess.run([self.bed.program("skerry"), "--json", "device", "doctor", *map(str, words)],
+                                  capture_output=True, text=True, timeout=120)
+            self.assertEqual(done.returncode, code, done.stderr)
+            answer = json.loads(done.stdout)
+            self.assertEqual(answer["works"], code == 0)
+            return {each["what"]: each for each in answer["findings"]}
+        machine = findings()
+        self.assertIn(os.uname().release, machine["kernel"]["remarks"])
+        self.assertEqual(machine["user"]["good"], os.geteuid() == 0)
+        for what in ("control groups", "limit of memory", "Landlock", "seccomp filters", "user namespaces", "clock"):
+            self.assertFalse(machine[what]["needed"], what)
+        device = findings(self.device.directory)
+        self.assertIn("MiB free", device["disk"]["remarks"])
+        self.assertEqual(device["fleet"]["remarks"], "none is configured")
+        # A fleet that is not there.
+        config = {
+            "system": {"rootPath": "root", "thingName": "press-9", "privateKeyPath": "none.key",
+                       "certificateFilePath": "none.pem", "rootCaPath": "none.pem"},
+            "services": {"aws.greengrass.Nucleus": {"configuration": {"iotDataEndpoint": "127.0.0.1", "awsRegion": "r"}}}}
+        self.device.config_path.write_text(json.dumps(config))
+        lost = findings(self.device.directory, code=1)["fleet"]
+        self.assertTrue(lost["needed"] and not lost["good"], lost)
+        self.assertIn("none.pem", lost["remarks"])
+
     def test_the_stock_sdk_deploys(self):
         self.start()
         self.write("1.0.0", "exec sleep infinity", {"data": "1"})

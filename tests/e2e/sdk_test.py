@@ -70,6 +70,8 @@ class Sdk(e2e.EndToEnd):
         self.wait_for_output(TALKER, "credentials by container-role")
         self.wait_for_output(TALKER, "read what was uploaded")
         self.wait_for_output(TALKER, "may not write: AccessDenied")
+        doctor = self.fleet.cli("device", "doctor", self.device.directory)
+        self.assertIn("takes the device's certificate", doctor["findings"][-1]["remarks"])
 
     def deploy_exactly(self, component, version, merge=None):
         """This alone; what the command line says of the device."""
