@@ -329,6 +329,47 @@ return %y1, %y2, %y3, %y4
   check(text, native(), 4);
 }
 
+// As ONNX Runtime's dynamic quantiser and ours make them: values get a scale as they run.
+TEST(Compile, ProductsOfValuesThatAreQuantisedAsTheyRun) {
+  std::string text = "graph \"dynamic\" {\ninput %x: FP32[2,5,37]\ninput %one: FP32[1,64]\n";
+  text += integers("w", "INT8", {37, 21}, -127, 127, 1) +
+          integers("u", "UINT8", {64, 130}, 1, 255, 2) + numbers("scale", {1}, 3) +
+          numbers("bias", {21}, 4);
+  text += R"(
+const %zero = UINT8[] {128}
+%q, %s, %z = DynamicQuantizeLinear(%x)
+%sums = MatMulInteger(%q, %w, %z)
+%real = Cast(%sums) {to=type FP32}
+%scales = Mul(%s, %scale)
+%scaled = Mul(%real, %scales)
+%y1 = Add(%scaled, %bias)
+%r = Relu(%one)
+%q2, %s2, %z2 = DynamicQuantizeLinear(%r)
+%y2 = MatMulInteger(%q2, %u, %z2, %zero)
+%q3, %y3, %y4 = DynamicQuantizeLinear(%one)
+%y5 = MatMulInteger(%q3, %u, _, %zero)
+return %y1, %y2, %y3, %y4, %y5, %q3
+})";
+  check(text);
+
+  // What was computed before differs in its last bits, and so some bytes do.
+  const auto chain = parse("graph \"chain\" {\ninput %x: FP32[3,64]\n" + numbers("v", {64, 37}, 5) +
+                           integers("w", "INT8", {37, 21}, -127, 127, 1) +
+                           "%h = MatMul(%x, %v)\n%q, %s, %z = DynamicQuantizeLinear(%h)\n"
+                           "%sums = MatMulInteger(%q, %w, %z)\n%real = Cast(%sums) {to=type FP32}\n"
+                           "%y = Mul(%real, %s)\nreturn %y\n}");
+  const auto made = compile(*chain, {.targets = {*find_target("native")}});
+  ASSERT_TRUE(made) << made.error().message();
+  EXPECT_EQ(made->report.checked, "equal to the reference executor's results");
+
+  const auto rows = compile(*parse("graph \"g\" {\ninput %x: UINT8[3,4]\ninput %z: UINT8[3]\n" +
+                                   integers("w", "INT8", {4, 5}, -9, 9, 1) +
+                                   "%y = MatMulInteger(%x, %w, %z)\nreturn %y\n}"),
+                            {.targets = {*find_target("native")}});
+  ASSERT_FALSE(rows);
+  EXPECT_THAT(rows.error().message(), testing::HasSubstr("a zero point for each row has no code"));
+}
+
 TEST(Compile, TheRestInPlainWords) {
   std::string text =
       "graph \"rest\" {\ninput %x: FP32[2,6,5,4]\ninput %m: FP32[3,7]\ninput %n: FP32[2,3,7]\n"

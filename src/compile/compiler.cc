@@ -70,6 +70,16 @@ StepReport report_of(const Program& program, const Step& step) {
   return report;
 }
 
+// Whether a dynamic quantisation comes after a step whose results may differ in their last bits.
+bool quantises_what_it_computes(const Program& program) {
+  bool is_exact = true;
+  for (const Step& step : program.steps) {
+    if (!is_exact && step.kernel == kQuantiseDynamic) return true;
+    is_exact = is_exact && step.is_exact;
+  }
+  return false;
+}
+
 Result<void> check_targets(const std::vector<const Target*>& targets) {
   SKERRY_CHECK(!targets.empty(), "a model is compiled for some target");
   for (const Target* target : targets) {
@@ -183,7 +193,8 @@ Result<void> Build::add(const Target& target) {
   SKERRY_TRY(plan(*program, options_.max_arena_bytes));
   std::optional<Expected> expected;
   if (expected_) {
-    expected = Expected{*expected_, std::ranges::all_of(program->steps, &Step::is_exact)};
+    expected = Expected{*expected_, std::ranges::all_of(program->steps, &Step::is_exact),
+                        quantises_what_it_computes(*program)};
   }
   const auto [code, scratch_bytes] =
       emit(*program, graph_, prepared_.interface, expected ? &*expected : nullptr);

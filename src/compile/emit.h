@@ -12,7 +12,8 @@ namespace skerry::compile {
 // What the reference executor said about the inputs of kernels/check.h.
 struct Expected {
   std::vector<tensor::Tensor> outputs;
-  bool is_exact = false;  // whole numbers must be equal; otherwise they may be off by one
+  bool is_exact = false;    // whole numbers must be equal; otherwise they may be off by one
+  bool is_dynamic = false;  // computed reals are quantised by their own range
 };
 
 // Some elements of each output, at equal distances, so that large ones do not make large artifacts.

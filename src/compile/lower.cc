@@ -48,6 +48,8 @@ constexpr Row kRows[] = {
     {"QLinearConv", lower_qlinear_conv},
     {"QuantizeLinear", lower_quantise},
     {"DequantizeLinear", lower_dequantise},
+    {"DynamicQuantizeLinear", lower_quantise_dynamic},
+    {"MatMulInteger", lower_product_bytes},
 };
 
 }  // namespace

@@ -209,4 +209,31 @@ Result<void> lower_table(Lowering& lowering, const Region& region) {
   return {};
 }
 
+// Its scale and zero point are values, too.
+Result<void> lower_quantise_dynamic(Lowering& lowering, const Region& region) {
+  const Node& node = *region.main;
+  Program& program = lowering.program();
+  SKERRY_ASSIGN(const View x, lowering.row_major(*node.input(0)));
+  const View y = lowering.new_row_major(*node.output(0), x.shape);
+  const View scale = lowering.new_scratch(DataType::kFp32, 1);
+  const View zero = lowering.new_scratch(DataType::kUint8, 1);
+  program.storages[y.storage].is_dense = true;
+  lowering.set_view(*node.output(0), y);
+  for (const auto& [output, view] : {std::pair(1u, scale), std::pair(2u, zero)}) {
+    if (node.output(output) == nullptr) continue;
+    lowering.set_view(*node.output(output), Lowering::reshaped(view, {}));
+  }
+  Step& step = lowering.add_step(kQuantiseDynamic, region, {x.storage},
+                                 {y.storage, scale.storage, zero.storage});
+  step.is_exact = true;
+  step.call = [&program, x, y, scale, zero, lanes = lowering.target().lanes] {
+    int64_t count = 1;
+    for (const int64_t size : x.shape) count *= size;
+    return fmt::format("  quantise_dynamic<{}>({}, {}, {}, {}, {});\n", lanes,
+                       program.pointer(x, false), program.pointer(y, true),
+                       program.pointer(scale, true), program.pointer(zero, true), count);
+  };
+  return {};
+}
+
 }  // namespace skerry::compile

@@ -103,6 +103,8 @@ Result<void> lower_max_pool_bytes(Lowering& lowering, const Region& region);
 Result<void> lower_table(Lowering& lowering, const Region& region);  // lower_quantise.cc
 Result<void> lower_quantise(Lowering& lowering, const Region& region);
 Result<void> lower_dequantise(Lowering& lowering, const Region& region);
+Result<void> lower_quantise_dynamic(Lowering& lowering, const Region& region);
+Result<void> lower_product_bytes(Lowering& lowering, const Region& region);  // MatMulInteger
 
 // Nested loops as text. Each operand has a name and a stride for each dimension.
 struct Operand {

@@ -55,6 +55,8 @@ struct View {
   bool reshaped = false;        // dims are not those of the storage
 };
 
+inline constexpr const char* kQuantiseDynamic = "quantise dynamic";  // a step's kernel
+
 struct Step {
   std::string kernel;              // for people: "conv 16×4×6"
   std::vector<std::string> nodes;  // of the graph that it computes
