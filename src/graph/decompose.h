@@ -11,4 +11,11 @@ namespace skerry::graph {
 // that allows nothing gives zeros still, so a mask that is not constant costs an IsNaN and a Where.
 Result<size_t> decompose_attention(Graph& graph);
 
+// QLinear operators, Clip, MaxPool and Relu of INT16, subgraphs included, become floats between
+// DequantizeLinear and QuantizeLinear, or casts: stock ONNX has them of 8 bits only. At most one
+// step of the result off, four of a Softmax by LiteRT's tables. One stays where its bias or the
+// scales of that are not constant.
+Result<size_t> decompose_int16(Graph& graph);
+bool has_int16_operators(const Graph& graph);
+
 }  // namespace skerry::graph

@@ -60,6 +60,15 @@ class OptimiseOpenVino(unittest.TestCase):
         kernels = [layer["runtimePrecision"].value for layer in layers if layer["layerType"].value in ("Convolution", "FullyConnected")]
         self.assertEqual(["u8"] * 4, kernels)
 
+    def test_what_openvino_lacks_is_named(self):
+        tree = ROOT / "src/graph/testdata/sklearn/tree"
+        report = json.loads(skerry(
+            "--json", "model", "optimise", f"{tree}.onnx", "-o", self.folder / "tree", "--data", f"{tree}.npy", "--engine", ENGINE,
+            "--engine", OPENVINO, "--rounds", "1", "--seconds", "0.01").stdout)
+        [refused] = [trial for trial in report["trials"] if trial["engine"] == "openvino" and trial["candidate"] == "fp32"]
+        self.assertIn("No conversion rule found for operations: ai.onnx.ml.TreeEnsembleClassifier", refused["refusal"])
+        self.assertNotIn(".cpp", refused["refusal"])
+
     def test_reads_tensorflow_lite_and_may_be_the_only_engine(self):
         rows = self.folder / "rows.npy"
         np.save(rows, np.random.default_rng(1).normal(size=(32, 490)).astype("f4"))

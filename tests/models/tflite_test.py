@@ -240,6 +240,37 @@ class TfliteModels(unittest.TestCase):
             with self.subTest(depthwise=depthwise):
                 self.compare(self.conv(depthwise, kind="int16"))
 
+    def test_int16_networks_run_in_onnx_runtime_when_converted(self):
+        """Which has their operators of 8 bits only: at most one step off what LiteRT says; four of 2^-15 of its Softmax, which
+        has a table of exponentials."""
+        models = [self.conv(depthwise, kind="int16", activation=activation) for depthwise in (False, True) for activation in (0, 1, 3)]
+        for operator, options in (("ADD", "AddOptions"), ("MUL", "MulOptions"), ("MAX_POOL_2D", "Pool2DOptions"),
+                                  ("AVERAGE_POOL_2D", "Pool2DOptions"), ("LOGISTIC", None), ("SOFTMAX", "SoftmaxOptions")):
+            model = tflite_models.Model()
+            pools, shape = "POOL" in operator, (1, 4, 6, 3)
+            ranged = {"scale": 1 / 4000, "zero": 0}
+            x = [model.tensor(name, "int16", shape, **ranged) for name in ("ab" if options in ("AddOptions", "MulOptions") else "a")]
+            made = {"LOGISTIC": 1 / 32768, "SOFTMAX": 1 / 32768, "ADD": 1 / 2000, "MUL": 1 / 500}.get(operator, 1 / 4000)
+            y = model.tensor("y", "int16", (1, 2, 3, 3) if pools else shape, scale=made, zero=0)
+            fields = {"padding": 0, "strideW": 2, "strideH": 2, "filterWidth": 2, "filterHeight": 2} if pools else {}
+            fields |= {"beta": 1.0} if operator == "SOFTMAX" else {}
+            fields |= {"potScaleInt16": False} if operator == "ADD" else {}
+            model.add(operator, x, [y], options, 3, **fields)
+            models.append(model.content(x, [y]))
+        for content in models:
+            path, converted = self.directory / "model.tflite", self.directory / "model.onnx"
+            path.write_bytes(content)
+            done = subprocess.run([BIN / "skerry", "model", "convert", path, converted], capture_output=True, text=True, check=False)
+            self.assertEqual(0, done.returncode, done.stderr)
+            session = onnxruntime.InferenceSession(str(converted), providers=["CPUExecutionProvider"])
+            names, inputs = self.made_up(content)
+            [ours] = session.run(None, dict(zip(names, inputs)))
+            [theirs] = self.theirs(content, inputs)
+            self.assertEqual(np.int16, ours.dtype)
+            softmax = content is models[-1]
+            self.assertLessEqual(np.abs(ours.astype(int) - theirs).max(), 4 if softmax else 1)
+            self.assertGreater(theirs.std(), 3)
+
     def test_int8_arithmetic_is_bit_by_bit(self):
         for operator, options in (("ADD", "AddOptions"), ("SUB", "SubOptions"), ("MUL", "MulOptions")):
             for shape in ((1, 4, 5, 3), (3,), (1, 1, 1, 3)):

@@ -36,12 +36,16 @@ bool has_attention(const Graph& graph) {
   });
 }
 
-// A copy with the parts of operators that the wanted set lacks; null where it lacks none of those.
-Result<std::unique_ptr<Graph>> in_older_operators(const Graph& graph,
+// A copy with the parts of operators that ONNX, or the wanted set of it, lacks; null where it lacks
+// none.
+Result<std::unique_ptr<Graph>> in_known_operators(const Graph& graph,
                                                   const ExportOptions& options) {
-  if (options.opset.value_or(kNewestExported) >= 23 || !has_attention(graph)) return nullptr;
+  const bool older = options.opset.value_or(kNewestExported) < 23 && has_attention(graph);
+  const bool wide = has_int16_operators(graph);
+  if (!older && !wide) return nullptr;
   std::unique_ptr<Graph> copy = graph.clone();
-  SKERRY_TRY(decompose_attention(*copy));
+  if (older) SKERRY_TRY(decompose_attention(*copy));
+  if (wide) SKERRY_TRY(decompose_int16(*copy));
   return copy;
 }
 
@@ -329,7 +333,7 @@ Result<void> write_external(io::Files& files, const std::string& path, const Ext
 
 Result<tensor::Bytes> export_bytes(const Graph& graph, const ExportOptions& options) {
   External none;
-  SKERRY_ASSIGN(const auto older, in_older_operators(graph, options));
+  SKERRY_ASSIGN(const auto older, in_known_operators(graph, options));
   SKERRY_ASSIGN(const ProtobufWriter model,
                 model_of(older ? *older : graph, {.opset = options.opset}, none));
   if (!none.parts.empty()) {
@@ -348,7 +352,7 @@ Result<void> export_file(const Graph& graph, const std::string& path,
                          const ExportOptions& options) {
   const std::string data = path + ".data";
   External external{.name = data.substr(data.rfind('/') + 1)};
-  SKERRY_ASSIGN(const auto older, in_older_operators(graph, options));
+  SKERRY_ASSIGN(const auto older, in_known_operators(graph, options));
   SKERRY_ASSIGN(const ProtobufWriter model, model_of(older ? *older : graph, options, external));
   io::RealFiles files;
   // The weights first: a model never refers to what is not there yet.

@@ -15,6 +15,22 @@ namespace {
 constexpr int kFirstYear = 2026;
 constexpr size_t kTooLong = 300;  // of a message
 
+// Lines "Exception from …:84:" and "Check '…' failed at …:151:" say where in the vendor's source it
+// was, those behind them what it was.
+std::string without_places(std::string_view text) {
+  std::string said;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const bool is_place =
+        line.ends_with(':') && (line.starts_with("Exception from ") || line.starts_with("Check '"));
+    if (line.empty() || is_place) continue;
+    said.append(said.empty() ? "" : " ").append(line);
+  }
+  return said;
+}
+
 // Where functions are missing, the name of one of them; "" where all are there.
 std::string find_functions(void* library, OvApi& api) {
   std::string missing;
@@ -93,10 +109,9 @@ Result<std::shared_ptr<const OvLibrary>> OvLibrary::open(const std::string& path
 
 Result<void> OvLibrary::check(OvStatus status, Code code, std::string_view what) const {
   if (status == 0) return {};
-  // Kept for each thread; its first line says where in the vendor's source.
+  // Kept for each thread.
   const char* text = api_.last_error();
-  std::string said = text == nullptr ? "" : text;
-  std::ranges::replace(said, '\n', ' ');
+  std::string said = without_places(text == nullptr ? "" : text);
   if (said.size() > kTooLong) said = said.substr(0, kTooLong) + "…";
   return fail(code, fmt::format("{} (OpenVINO's status {}{}{})", what, status,
                                 said.empty() ? "" : ": ", said));
