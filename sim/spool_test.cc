@@ -22,7 +22,7 @@ namespace {
 using nucleus::Spool;
 using nucleus::SpoolOptions;
 
-net::MqttOptions options(bool clean_start) {
+net::MqttOptions session_options(bool clean_start) {
   net::MqttOptions options;
   options.client_id = "press";
   options.clean_start = clean_start;
@@ -31,9 +31,9 @@ net::MqttOptions options(bool clean_start) {
   return options;
 }
 
-class World {
+class SpoolWorld {
  public:
-  explicit World(uint64_t seed, io::Lie lie = io::Lie::kNone, SpoolOptions spool = {})
+  explicit SpoolWorld(uint64_t seed, io::Lie lie = io::Lie::kNone, SpoolOptions spool = {})
       : random(seed), loop(seed), files(lie), spool_options(spool) {
     broker.delay_ms = [this] { return static_cast<int64_t>(random.below(max_delay_ms)); };
     broker.breaks = [this] { return random.below(1'000) < broken_of_1000; };
@@ -108,8 +108,8 @@ class World {
   std::set<int> acknowledged;
 
   struct Device {
-    explicit Device(World& world)
-        : client(world.broker.client(options(true))),
+    explicit Device(SpoolWorld& world)
+        : client(world.broker.client(session_options(true))),
           router(world.loop, *client),
           spool(world.env, router, "/device/spool", world.spool_options) {
       router.start({});
@@ -123,7 +123,7 @@ class World {
 };
 
 TEST(SpoolSim, NothingIsWrittenWhileTheConnectionIsWell) {
-  World world(1);
+  SpoolWorld world(1);
   world.run_for(1'000);
   const size_t before = world.files.operations().size();
   for (int i = 0; i < 100; ++i) world.publish();
@@ -134,7 +134,7 @@ TEST(SpoolSim, NothingIsWrittenWhileTheConnectionIsWell) {
 }
 
 TEST(SpoolSim, WhatWasAcknowledgedOfflineSurvivesAPowerCutAndGoesInOrder) {
-  World world(1);
+  SpoolWorld world(1);
   world.run_for(1'000);
   world.broker.stop();
   for (int i = 0; i < 500; ++i) {
@@ -157,7 +157,7 @@ TEST(SpoolSim, WhatWasAcknowledgedOfflineSurvivesAPowerCutAndGoesInOrder) {
 }
 
 TEST(SpoolSim, ABrokerThatDoesNotAnswerKeepsNoComponentWaiting) {
-  World world(1);
+  SpoolWorld world(1);
   world.run_for(1'000);
   world.broker.hold(true);
   for (int i = 0; i < 10; ++i) world.publish();
@@ -175,7 +175,7 @@ TEST(SpoolSim, ABrokerThatDoesNotAnswerKeepsNoComponentWaiting) {
 }
 
 TEST(SpoolSim, AFullSpoolRefusesAsTheReferenceDoesAndQos0MakesRoom) {
-  World world(1, io::Lie::kNone, {.max_bytes = 20'000, .keeps_qos0 = true});
+  SpoolWorld world(1, io::Lie::kNone, {.max_bytes = 20'000, .keeps_qos0 = true});
   world.run_for(1'000);
   world.broker.stop();
   world.run_for(100);
@@ -197,7 +197,7 @@ TEST(SpoolSim, AFullSpoolRefusesAsTheReferenceDoesAndQos0MakesRoom) {
 }
 
 TEST(SpoolSim, Qos0IsRefusedOfflineUnlessItIsToBeKept) {
-  World world(1);
+  SpoolWorld world(1);
   world.broker.stop();
   world.run_for(100);
   world.publish(0);
@@ -205,7 +205,7 @@ TEST(SpoolSim, Qos0IsRefusedOfflineUnlessItIsToBeKept) {
 }
 
 TEST(SpoolSim, InMemoryNothingIsWritten) {
-  World world(1, io::Lie::kNone, {.on_disk = false});
+  SpoolWorld world(1, io::Lie::kNone, {.on_disk = false});
   world.broker.stop();
   world.run_for(100);
   for (int i = 0; i < 10; ++i) world.publish();
@@ -218,7 +218,7 @@ TEST(SpoolSim, InMemoryNothingIsWritten) {
 }
 
 TEST(SpoolSim, ADiskThatTakesNothingIsSaidToTheComponentAndAffectsNobodyOnline) {
-  World world(1);
+  SpoolWorld world(1);
   world.files.fail_from(0, ENOSPC);
   world.run_for(1'000);
   world.publish();
@@ -238,7 +238,7 @@ TEST(SpoolSim, ADiskThatTakesNothingIsSaidToTheComponentAndAffectsNobodyOnline) 
 
 // A script with an outage, with the power going at operation `at`.
 bool survives(size_t at, io::CrashPolicy policy, uint64_t seed, io::Lie lie, bool* crashed) {
-  World world(seed, lie);
+  SpoolWorld world(seed, lie);
   world.files.crash_at(world.files.operations().size() + at);
   const auto say = [&](int messages) {
     for (int i = 0; i < messages; ++i) world.publish();
@@ -285,7 +285,7 @@ TEST(SpoolSim, TheTestSeesADiskThatLies) {
 
 TEST(SpoolSim, SeedsOfEverything) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
-    World world(seed);
+    SpoolWorld world(seed);
     for (int step = 0; step < 60; ++step) {
       world.broken_of_1000 = world.random.below(3) == 0 ? 30 : 0;
       world.max_delay_ms = 1 + world.random.below(100);

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kYearMs = int64_t{365} * 24 * 3600 * 1000;
 
-struct Machine : io::TestEnv {
+struct AuthorityMachine : io::TestEnv {
   Result<std::unique_ptr<CertificateAuthority>> open() {
     return CertificateAuthority::open(env, "/ca");
   }
@@ -35,7 +35,7 @@ bool is_for(const std::string& pem, const std::string& name) {
 
 TEST(CertificateAuthority, APowerCutAtTheFirstStartLeavesNothingBroken) {
   for (size_t cut = 0;; ++cut) {
-    Machine machine;
+    AuthorityMachine machine;
     machine.files.crash_at(cut);
     bool finished = machine.open().has_value();
     const std::string acknowledged = finished ? machine.read("/ca/ca.pem") : "";
@@ -50,7 +50,7 @@ TEST(CertificateAuthority, APowerCutAtTheFirstStartLeavesNothingBroken) {
 }
 
 TEST(CertificateAuthority, KeysAreTheOwnersOnly) {
-  Machine machine;
+  AuthorityMachine machine;
   auto authority = machine.open();
   ASSERT_TRUE((*authority)->server_files({}));
   ASSERT_TRUE((*authority)->client_files());
@@ -68,7 +68,7 @@ bool is_valid_at(const std::string& pem, int64_t wall_ms) {
 
 TEST(CertificateAuthority, CertificatesHoldWhateverTheClockWasWhenTheyWereMade) {
   for (const int64_t ahead_ms : {20 * kYearMs, 2 * kYearMs, -2 * kYearMs / 365, -56 * kYearMs}) {
-    Machine machine;
+    AuthorityMachine machine;
     const int64_t right_ms = machine.clock.wall;
     machine.clock.wall += ahead_ms;
     {
@@ -90,7 +90,7 @@ TEST(CertificateAuthority, CertificatesHoldWhateverTheClockWasWhenTheyWereMade) 
 }
 
 TEST(CertificateAuthority, TheServerCertificateIsRemadeForNewNamesAndNearItsEnd) {
-  Machine machine;
+  AuthorityMachine machine;
   auto authority = machine.open();
   ASSERT_TRUE((*authority)->server_files({"10.1.2.3"}));
   const std::string first = machine.read("/ca/server.pem");
@@ -114,7 +114,7 @@ TEST(CertificateAuthority, TheServerCertificateIsRemadeForNewNamesAndNearItsEnd)
 }
 
 TEST(CertificateAuthority, ADamagedServerCertificateIsRemade) {
-  Machine machine;
+  AuthorityMachine machine;
   auto authority = machine.open();
   ASSERT_TRUE((*authority)->server_files({}));
   ASSERT_TRUE(io::write_file_atomic(machine.files, "/ca/server.key", "not a key"));
@@ -123,9 +123,9 @@ TEST(CertificateAuthority, ADamagedServerCertificateIsRemade) {
 }
 
 TEST(CertificateAuthority, ACaThatDevicesTrustIsNeverReplaced) {
-  Machine machine;
+  AuthorityMachine machine;
   ASSERT_TRUE(machine.open());
-  Machine other;
+  AuthorityMachine other;
   ASSERT_TRUE(io::make_directories(other.files, "/ca"));
   ASSERT_TRUE(other.open());
 

@@ -13,7 +13,7 @@ namespace {
 using formats::ComponentFailure;
 using formats::ComponentHistory;
 
-constexpr int64_t kNowMs = 1'800'000'000'000;
+constexpr int64_t kEventMs = 1'800'000'000'000;
 const ThingName kDevice("d");
 
 class ComponentEventsTest : public testing::Test {
@@ -22,7 +22,7 @@ class ComponentEventsTest : public testing::Test {
     fleet.add_thing("d");
     fleet.link.start();
     fleet.mqtt.connect();
-    fleet.clock.wall = kNowMs;
+    fleet.clock.wall = kEventMs;
   }
   void hear(const std::optional<ComponentHistory>& history) {
     formats::FleetStatus status;
@@ -49,7 +49,7 @@ class ComponentEventsTest : public testing::Test {
 TEST_F(ComponentEventsTest, WhatIsNewCountsOnceHoweverOftenItIsSaid) {
   hear(said("r1", 4, 4));  // it may be years old
   expect(0, 0);
-  EXPECT_EQ(trouble().since_ms, kNowMs + 1'000);
+  EXPECT_EQ(trouble().since_ms, kEventMs + 1'000);
   hear(said("r1", 6, 5));
   hear(said("r1", 6, 5));
   hear(said("r1", 5, 4));  // was overtaken
@@ -96,21 +96,21 @@ TEST_F(ComponentEventsTest, AStockNucleusSaysNothingOfIt) {
 
 TEST_F(ComponentEventsTest, ADeviceThatInventsRestartsFillsNoDisk) {
   for (int64_t i = 0; i < 2 * kEventsOfThing; ++i) {
-    ASSERT_TRUE(take_history(*fleet.store, kDevice, said("r1", i, i), kNowMs + i));
+    ASSERT_TRUE(take_history(*fleet.store, kDevice, said("r1", i, i), kEventMs + i));
   }
   const auto rows = fleet.store->database().select(
       "SELECT at_ms FROM component_events", [](const Row& row) { return row.number("at_ms"); });
   ASSERT_TRUE(rows);
   EXPECT_EQ(static_cast<int64_t>(rows->size()), kEventsOfThing);
-  EXPECT_EQ(rows->back(), kNowMs + 2 * kEventsOfThing - 1);
+  EXPECT_EQ(rows->back(), kEventMs + 2 * kEventsOfThing - 1);
 }
 
 TEST_F(ComponentEventsTest, OldOnesAreForgottenAndThoseOfADeletedThing) {
   for (int64_t i = 0; i < 10; ++i) {
-    ASSERT_TRUE(take_history(*fleet.store, kDevice, said("r1", i, i), kNowMs + i));
+    ASSERT_TRUE(take_history(*fleet.store, kDevice, said("r1", i, i), kEventMs + i));
   }
-  EXPECT_EQ(prune_events(*fleet.store, kNowMs + 5, 2).value_or(-1), 2);
-  EXPECT_EQ(prune_events(*fleet.store, kNowMs + 5, 100).value_or(-1), 2);
+  EXPECT_EQ(prune_events(*fleet.store, kEventMs + 5, 2).value_or(-1), 2);
+  EXPECT_EQ(prune_events(*fleet.store, kEventMs + 5, 100).value_or(-1), 2);
   ASSERT_TRUE(fleet.store->delete_thing(kDevice));
   EXPECT_EQ(trouble().since_ms, 0);
   EXPECT_EQ(prune_events(*fleet.store, INT64_MAX, 100).value_or(-1), 0);

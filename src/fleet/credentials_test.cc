@@ -11,7 +11,7 @@
 namespace skerry::fleet {
 namespace {
 
-constexpr int64_t kHourMs = 3'600'000;
+constexpr int64_t kCredentialHourMs = 3'600'000;
 
 class TemporaryCredentialsTest : public testing::Test {
  protected:
@@ -47,9 +47,9 @@ class TemporaryCredentialsTest : public testing::Test {
 
 TEST_F(TemporaryCredentialsTest, AreGoodUntilTheyExpire) {
   auto issued = credentials_->issue("c1");
-  EXPECT_EQ(issued.expires_ms, fleet_.clock.wall + kHourMs);
+  EXPECT_EQ(issued.expires_ms, fleet_.clock.wall + kCredentialHourMs);
   EXPECT_TRUE(accepts(issued.credentials));
-  fleet_.clock.wall += kHourMs - 1;
+  fleet_.clock.wall += kCredentialHourMs - 1;
   EXPECT_TRUE(accepts(issued.credentials));
   fleet_.clock.wall += 1;
   EXPECT_FALSE(accepts(issued.credentials));

@@ -17,14 +17,14 @@ using formats::InferenceSummary;
 using formats::ModelId;
 
 constexpr int64_t kMinuteMs = 60'000;
-constexpr int64_t kHourMs = 60 * kMinuteMs;
-constexpr int64_t kNowMs = 500'000 * kHourMs;
+constexpr int64_t kSummaryHourMs = 60 * kMinuteMs;
+constexpr int64_t kSummaryMs = 500'000 * kSummaryHourMs;
 const ModelId kVad{"vad", "1.2.0"};
 const Cohort kEverybody = [](std::string_view) { return true; };
 
 InferenceSummary minute(const std::string& run, uint64_t sequence, uint64_t requests,
                         double confidence = 0.9, const ModelId& model = kVad) {
-  InferenceSummary summary{run, sequence, kNowMs - kMinuteMs, kNowMs - 1, {{model, {}}}};
+  InferenceSummary summary{run, sequence, kSummaryMs - kMinuteMs, kSummaryMs - 1, {{model, {}}}};
   formats::ModelCounts& counts = summary.models.front().counts;
   for (uint64_t i = 0; i < requests; ++i) {
     ++counts.requests;
@@ -40,7 +40,7 @@ class ModelMetricsTest : public testing::Test {
     for (const char* thing : {"a", "b", "c"}) fleet.add_thing(thing);
     fleet.link.start();
     fleet.mqtt.connect();
-    fleet.clock.wall = kNowMs;
+    fleet.clock.wall = kSummaryMs;
     fleet.settle();
   }
   void hear(const std::string& thing, const InferenceSummary& summary) {
@@ -80,7 +80,7 @@ TEST_F(ModelMetricsTest, EverySummaryCountsOnceWhateverTheOrder) {
     summaries.insert(summaries.end(), summaries.begin(), summaries.begin() + 15);
     std::shuffle(summaries.begin(), summaries.end(), std::mt19937(seed));
     for (const InferenceSummary& summary : summaries) {
-      ASSERT_TRUE(take_summary(*fleet.store, ThingName("a"), summary, kNowMs + seed));
+      ASSERT_TRUE(take_summary(*fleet.store, ThingName("a"), summary, kSummaryMs + seed));
     }
     EXPECT_EQ(metrics().counts.requests, before + 30 * 31 / 2) << "seed " << seed;
   }
@@ -132,12 +132,12 @@ TEST_F(ModelMetricsTest, AThingsVersionsHaveAnEnd) {
     return take_summary(*fleet.store, thing, minute("run0000a", number + 1, 1, 0.5, model), now_ms);
   };
   for (size_t i = 0; i < kVersionsOfThing; ++i)
-    ASSERT_TRUE(take(i, kNowMs + static_cast<int64_t>(i)));
-  const auto refused = take(kVersionsOfThing, kNowMs + kHourMs);
+    ASSERT_TRUE(take(i, kSummaryMs + static_cast<int64_t>(i)));
+  const auto refused = take(kVersionsOfThing, kSummaryMs + kSummaryHourMs);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), Code::kFailedPrecondition);
   // The refused one was not taken: it may come again.
-  EXPECT_TRUE(take(kVersionsOfThing, kNowMs + 25 * kHourMs).value());
+  EXPECT_TRUE(take(kVersionsOfThing, kSummaryMs + 25 * kSummaryHourMs).value());
   const auto models = models_of_thing(*fleet.store, thing);
   EXPECT_EQ(models->size(), kVersionsOfThing);
   EXPECT_TRUE(std::ranges::none_of(
@@ -146,28 +146,28 @@ TEST_F(ModelMetricsTest, AThingsVersionsHaveAnEnd) {
 
 TEST_F(ModelMetricsTest, HoursAreTheDevicesWhereItsClockCanBeBelieved) {
   InferenceSummary late = minute("run0000a", 1, 5);
-  late.end_ms = kNowMs - 3 * kHourMs;
+  late.end_ms = kSummaryMs - 3 * kSummaryHourMs;
   hear("a", late);
   InferenceSummary first = minute("run0000a", 2, 7);
   first.end_ms = 1000;  // 1970
   hear("a", first);
   InferenceSummary future = minute("run0000a", 3, 11);
-  future.end_ms = kNowMs + 100 * kHourMs;
+  future.end_ms = kSummaryMs + 100 * kSummaryHourMs;
   hear("a", future);
-  const auto hours = model_history(*fleet.store, kVad, 0, kNowMs + 200 * kHourMs);
+  const auto hours = model_history(*fleet.store, kVad, 0, kSummaryMs + 200 * kSummaryHourMs);
   ASSERT_EQ(hours->size(), 2u);
-  EXPECT_EQ((*hours)[0].hour_ms, kNowMs - 3 * kHourMs);
+  EXPECT_EQ((*hours)[0].hour_ms, kSummaryMs - 3 * kSummaryHourMs);
   EXPECT_EQ((*hours)[0].counts.requests, 5u);
-  EXPECT_EQ((*hours)[1].hour_ms, kNowMs);
+  EXPECT_EQ((*hours)[1].hour_ms, kSummaryMs);
   EXPECT_EQ((*hours)[1].counts.requests, 18u);
 }
 
 TEST_F(ModelMetricsTest, OldOnesAreForgotten) {
   hear("a", minute("run0000a", 1, 5));
-  EXPECT_EQ(prune_metrics(*fleet.store, kNowMs - kHourMs, 100).value(), 0);
-  EXPECT_EQ(prune_metrics(*fleet.store, kNowMs + 1, 100).value(), 3);
+  EXPECT_EQ(prune_metrics(*fleet.store, kSummaryMs - kSummaryHourMs, 100).value(), 0);
+  EXPECT_EQ(prune_metrics(*fleet.store, kSummaryMs + 1, 100).value(), 3);
   EXPECT_EQ(metrics().things, 0u);
-  EXPECT_TRUE(model_history(*fleet.store, kVad, 0, 2 * kNowMs)->empty());
+  EXPECT_TRUE(model_history(*fleet.store, kVad, 0, 2 * kSummaryMs)->empty());
 }
 
 TEST_F(ModelMetricsTest, DamagedCountsAreAnError) {
@@ -181,7 +181,7 @@ TEST_F(ModelMetricsTest, ManyThingsComeInTheOrderOfTheirNames) {
   for (int i = 0; i < 500; ++i) {
     const std::string name = "t" + std::to_string(i);
     fleet.add_thing(name);
-    ASSERT_TRUE(take_summary(*fleet.store, ThingName(name), minute("run0000a", 1, 2), kNowMs));
+    ASSERT_TRUE(take_summary(*fleet.store, ThingName(name), minute("run0000a", 1, 2), kSummaryMs));
   }
   const CohortMetrics half = metrics([&](std::string_view thing) {
     asked.emplace_back(thing);

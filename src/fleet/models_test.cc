@@ -11,11 +11,11 @@
 namespace skerry::fleet {
 namespace {
 
-const ComponentName kVad("com.example.Vad");
+const ComponentName kVadComponent("com.example.Vad");
 
 ModelVersion version(const std::string& number, const std::string& dataset_version,
                      char source = 'b') {
-  ModelVersion model{kVad, number, {}, "ann", 1000};
+  ModelVersion model{kVadComponent, number, {}, "ann", 1000};
   formats::ModelProvenance& from = model.provenance;
   from.model = "vad";
   from.trained_on = "2026-11-27";
@@ -36,7 +36,7 @@ class ModelsTest : public testing::Test {
         {model.component, model.version, "{}", "", "", "{}", model.created_ms}));
   }
   void run_on(const std::string& thing, const std::string& number,
-              const ComponentName& component = kVad) {
+              const ComponentName& component = kVadComponent) {
     if (!fleet.store->find_thing(ThingName(thing))) fleet.add_thing(thing);
     CoreDevice device;
     device.thing = ThingName(thing);
@@ -66,11 +66,11 @@ TEST_F(ModelsTest, DescribedOnceAndNeverOtherwise) {
   const ModelVersion first = version("1.0.0", "1");
   ASSERT_TRUE(describe_model(*fleet.store, version("1.0.0", "typo")));
   publish(first);  // not published before: corrected
-  EXPECT_EQ(find_model(*fleet.store, kVad, "1.0.0").value(), first);
+  EXPECT_EQ(find_model(*fleet.store, kVadComponent, "1.0.0").value(), first);
   EXPECT_TRUE(describe_model(*fleet.store, first));
   EXPECT_EQ(describe_model(*fleet.store, version("1.0.0", "2")).error().code(),
             Code::kAlreadyExists);
-  EXPECT_EQ(find_model(*fleet.store, kVad, "9.0.0").error().code(), Code::kNotFound);
+  EXPECT_EQ(find_model(*fleet.store, kVadComponent, "9.0.0").error().code(), Code::kNotFound);
 }
 
 TEST_F(ModelsTest, OnlyPublishedOnesAreListed) {
@@ -95,7 +95,7 @@ TEST_F(ModelsTest, TracedBackAndForward) {
   EXPECT_EQ(things({.dataset = "speech"}), (Things{"press-1", "press-2", "press-3"}));
   EXPECT_EQ(things({.dataset = "speech", .dataset_version = "2"}), (Things{"press-2", "press-3"}));
   EXPECT_EQ(things({.source_sha256 = std::string(64, 'b')}), Things{"press-1"});
-  EXPECT_EQ(things({.component = kVad}, 1), (Things{"press-1", "press-2", "press-3"}));
+  EXPECT_EQ(things({.component = kVadComponent}, 1), (Things{"press-1", "press-2", "press-3"}));
   EXPECT_TRUE(things({.dataset = "speech", .thing = ThingName("press-4")}).empty());
   const auto back = trace_models(*fleet.store, {.thing = ThingName("press-3")}, {10, ""});
   ASSERT_EQ(back->items.size(), 1u);
@@ -145,19 +145,19 @@ TEST_F(ModelsTest, TagsMoveAndRememberWhoAndFromWhere) {
   const auto promote = [&](const std::string& number, const std::string& tag, int64_t at_ms) {
     return promote_model(
         *fleet.store,
-        {.component = kVad, .tag = tag, .version = number, .by = "ann", .at_ms = at_ms});
+        {.component = kVadComponent, .tag = tag, .version = number, .by = "ann", .at_ms = at_ms});
   };
   EXPECT_EQ(promote("1.0.0", "production", 1)->previous, "");
   EXPECT_EQ(promote("1.1.0", "staging", 2)->previous, "");
   EXPECT_EQ(promote("1.1.0", "production", 3)->previous, "1.0.0");
   EXPECT_EQ(promote("3.0.0", "production", 4).error().code(), Code::kNotFound);
-  const auto tags = model_tags(*fleet.store, kVad);
+  const auto tags = model_tags(*fleet.store, kVadComponent);
   ASSERT_EQ(tags->size(), 2u);
   EXPECT_EQ((*tags)[0].version, "1.1.0");
   EXPECT_EQ((*tags)[0].by, "ann");
   EXPECT_EQ((*tags)[0].at_ms, 3);
-  EXPECT_EQ(list_promotions(*fleet.store, kVad, "production", 10)->size(), 2u);
-  EXPECT_EQ(list_promotions(*fleet.store, kVad, "", 10)->size(), 3u);
+  EXPECT_EQ(list_promotions(*fleet.store, kVadComponent, "production", 10)->size(), 2u);
+  EXPECT_EQ(list_promotions(*fleet.store, kVadComponent, "", 10)->size(), 3u);
   EXPECT_TRUE(list_promotions(*fleet.store, ComponentName("x"), "", 10)->empty());
 }
 

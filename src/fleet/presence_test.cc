@@ -9,7 +9,7 @@ namespace skerry::fleet {
 namespace {
 
 constexpr int64_t kUnreachableAfterMs = 500;
-constexpr int64_t kDeadlineMs = 30'000;
+constexpr int64_t kPresenceDeadlineMs = 30'000;
 
 class PresenceTest : public testing::Test {
  protected:
@@ -37,7 +37,7 @@ class PresenceTest : public testing::Test {
   }
   bool until(const std::function<bool()>& done) {
     io::RealClock clock;
-    const int64_t deadline = clock.monotonic_ms() + kDeadlineMs;
+    const int64_t deadline = clock.monotonic_ms() + kPresenceDeadlineMs;
     while (!done()) {
       if (clock.monotonic_ms() > deadline) return false;
       fleet.loop.run_for(50);

@@ -14,7 +14,7 @@ Thing thing_named(const std::string& name) {
   return {.name = ThingName(name), .id = "id"};
 }
 
-class RecordingListener : public EffectListener {
+class PoolListener : public EffectListener {
  public:
   void committed(const Effects& effects) override {
     for (const ThingName& thing : effects.jobs) heard.push_back(thing.str());
@@ -57,7 +57,7 @@ class StorePoolTest : public testing::Test {
   io::ScratchDirectory directory;
   io::RealLoop loop;
   std::unique_ptr<StorePool> pool;
-  RecordingListener listener;
+  PoolListener listener;
   std::vector<std::string> outcomes;
   io::TaskScope scope;
 };

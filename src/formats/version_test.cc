@@ -14,7 +14,7 @@
 namespace skerry::formats {
 namespace {
 
-const std::string kData = SKERRY_SOURCE_DIR "/tests/data/semver/";
+const std::string kSemverData = SKERRY_SOURCE_DIR "/tests/data/semver/";
 
 Version version(std::string_view text) {
   auto parsed = Version::parse(text);
@@ -29,7 +29,7 @@ VersionRange range(std::string_view text) {
 }
 
 std::vector<Version> versions_in_order() {
-  std::ifstream file(kData + "order.txt");
+  std::ifstream file(kSemverData + "order.txt");
   std::vector<Version> versions;
   for (std::string line; std::getline(file, line);) versions.push_back(version(line));
   EXPECT_GT(versions.size(), 40u);
@@ -88,7 +88,7 @@ TEST(VersionTest, BuildMetadataOrdersButHasNoPrecedence) {
 
 TEST(VersionRangeTest, AgreesWithNpm) {
   const auto versions = versions_in_order();
-  std::ifstream file(kData + "ranges.tsv");
+  std::ifstream file(kSemverData + "ranges.tsv");
   size_t ranges = 0;
   for (std::string line; std::getline(file, line); ++ranges) {
     const size_t tab = line.find('\t');

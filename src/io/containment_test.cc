@@ -19,7 +19,7 @@
 namespace skerry::io {
 namespace {
 
-constexpr int64_t kDeadlineMs = 30'000;
+constexpr int64_t kEndDeadlineMs = 30'000;
 constexpr const char* kMustContain =
     "SKERRY_TEST_MUST_CONTAIN";  // set: no test is skipped for that
 
@@ -83,7 +83,7 @@ class ContainmentTest : public testing::Test {
   void TearDown() override {
     processes_.reset();
     if (containment_) {
-      EXPECT_TRUE(containment_->end(kDeadlineMs));
+      EXPECT_TRUE(containment_->end(kEndDeadlineMs));
     }
   }
   static ProcessSpec shell(const std::string& script) {
@@ -110,7 +110,7 @@ class ContainmentTest : public testing::Test {
   template <class Condition>
   void run_until(Condition condition) {
     RealClock clock;
-    const int64_t deadline = clock.monotonic_ms() + kDeadlineMs;
+    const int64_t deadline = clock.monotonic_ms() + kEndDeadlineMs;
     while (!condition()) {
       loop_.run_for(10);
       ASSERT_LT(clock.monotonic_ms(), deadline) << "it did not happen";
@@ -270,7 +270,7 @@ class DelegationTest : public testing::Test {
   }
   void TearDown() override {
     if (group_.empty()) return;
-    EXPECT_TRUE(Cgroup(group_).kill(kDeadlineMs));
+    EXPECT_TRUE(Cgroup(group_).kill(kEndDeadlineMs));
     Cgroup(group_).remove();
   }
   // In a process of its own, as nobody, inside the group; its exit code.

@@ -17,21 +17,21 @@ extern "C" {
 namespace skerry::io {
 namespace {
 
-constexpr int kDeadlineMs = 30'000;
+constexpr int kGuardDeadlineMs = 30'000;
 
-ProcessSpec shell(const std::string& script) {
+ProcessSpec shell_of(const std::string& script) {
   return {.argv = {"sh", "-c", script}, .environment = {{"PATH", "/usr/bin:/bin"}}};
 }
 
 // Two forks, two sessions, deaf to every polite signal, its parents gone.
-const std::string kDaemon =
+const std::string kLeavesDaemon =
     "setsid sh -c 'trap \"\" TERM HUP INT; "
     "setsid sh -c \"echo ready; while :; do sleep 1000; done\" & exit' & wait";
 
 // A program with a guard and that component, in a process of its own.
 class Program {
  public:
-  explicit Program(const std::string& owner, const std::string& component = kDaemon) {
+  explicit Program(const std::string& owner, const std::string& component = kLeavesDaemon) {
     int ends[2];
     EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
     pid_ = ::fork();
@@ -67,12 +67,12 @@ class Program {
     if (::write(report, &watcher, sizeof watcher) < 0) ::_exit(2);
     RealLoop loop;
     RealProcesses processes(loop, guard->mark(), guard->containment());
-    auto process = processes.start(shell(component), {.on_line =
-                                                          [report](std::string_view, bool) {
-                                                            if (::write(report, "r", 1) != 1)
-                                                              ::_exit(3);
-                                                          },
-                                                      .on_exit = nullptr});
+    auto process = processes.start(shell_of(component), {.on_line =
+                                                             [report](std::string_view, bool) {
+                                                               if (::write(report, "r", 1) != 1)
+                                                                 ::_exit(3);
+                                                             },
+                                                         .on_exit = nullptr});
     if (!process) ::_exit(4);
     loop.run();
     ::_exit(5);
@@ -82,20 +82,20 @@ class Program {
 };
 
 // Waits for the ends of processes that are not children.
-class Ends {
+class GuardEnds {
  public:
-  explicit Ends(const std::vector<pid_t>& pids) {
+  explicit GuardEnds(const std::vector<pid_t>& pids) {
     for (pid_t pid : pids) {
       if (int fd = ::pidfd_open(pid, 0); fd >= 0) fds_.push_back(fd);
     }
   }
-  ~Ends() {
+  ~GuardEnds() {
     for (int fd : fds_) ::close(fd);
   }
   bool wait() {
     for (int fd : fds_) {
       pollfd ended{fd, POLLIN, 0};
-      if (::poll(&ended, 1, kDeadlineMs) != 1) return false;
+      if (::poll(&ended, 1, kGuardDeadlineMs) != 1) return false;
     }
     return true;
   }
@@ -115,7 +115,7 @@ TEST(ProcessGuard, KillsEverythingWhenTheProgramIsKilled) {
   std::vector<pid_t> pids = marked_processes(owner);
   ASSERT_FALSE(pids.empty());
   pids.push_back(program.watcher());
-  Ends ends(pids);
+  GuardEnds ends(pids);
   program.kill();
   EXPECT_TRUE(ends.wait());
   EXPECT_TRUE(marked_processes(owner).empty());
@@ -129,7 +129,7 @@ TEST(ProcessGuard, ADaemonThatClearedItsEnvironmentDiesWithTheProgram) {
                   "do /bin/sleep 1000; done\" & exit' & wait");
   const std::vector<pid_t> pids = Program::contained(owner);
   if (pids.empty()) GTEST_SKIP() << "no control groups for this user on this machine";
-  Ends ends(pids);
+  GuardEnds ends(pids);
   program.kill();
   EXPECT_TRUE(ends.wait());
 }
@@ -138,18 +138,18 @@ TEST(ProcessGuard, TheNextStartKillsWhatAKilledWatcherLeft) {
   const std::string owner = owner_for_test();
   {
     Program program(owner);
-    Ends watcher({program.watcher()});
+    GuardEnds watcher({program.watcher()});
     ::kill(program.watcher(), SIGKILL);
     ASSERT_TRUE(watcher.wait());
     program.kill();
   }
   const std::vector<pid_t> left = marked_processes(owner);
   ASSERT_FALSE(left.empty());  // the component does outlive a program without a guard
-  Ends ends(left);
+  GuardEnds ends(left);
   Program next(owner);
   EXPECT_TRUE(ends.wait());
   EXPECT_FALSE(marked_processes(owner).empty());  // its own component is left alone
-  Ends again(marked_processes(owner));
+  GuardEnds again(marked_processes(owner));
   next.kill();
   EXPECT_TRUE(again.wait());
 }
@@ -172,13 +172,14 @@ TEST(ProcessGuard, AnOrderlyEndLeavesNothing) {
     RealLoop loop;
     RealProcesses processes(loop, guard->mark());
     bool ready = false;
-    auto process = processes.start(
-        shell(kDaemon), {.on_line = [&](std::string_view, bool) { ready = true; }, .on_exit = {}});
+    auto process =
+        processes.start(shell_of(kLeavesDaemon),
+                        {.on_line = [&](std::string_view, bool) { ready = true; }, .on_exit = {}});
     while (!ready) {
-      if (!loop.run_for(kDeadlineMs)) return false;
+      if (!loop.run_for(kGuardDeadlineMs)) return false;
     }
     (void)process->release();  // as if a bug lost it
-    Ends watcher({guard->watcher()});
+    GuardEnds watcher({guard->watcher()});
     {
       ProcessGuard ending = std::move(*guard);
     }
@@ -201,7 +202,7 @@ TEST(ProcessGuard, AdoptedOrphansAreReapedAndOwnChildrenKeepTheirStatus) {
     // Ten orphans that end at once, and a child that ends after them.
     std::optional<ExitStatus> status;
     auto process =
-        processes.start(shell("for i in 1 2 3 4 5 6 7 8 9 10; do (true &); done; exit 3"),
+        processes.start(shell_of("for i in 1 2 3 4 5 6 7 8 9 10; do (true &); done; exit 3"),
                         {.on_line = {}, .on_exit = [&](ExitStatus s) { status = s; }});
     if (!process) return false;
     auto all_reaped = [&] {
@@ -210,7 +211,7 @@ TEST(ProcessGuard, AdoptedOrphansAreReapedAndOwnChildrenKeepTheirStatus) {
       return result == 0 && info.si_pid == 0 && marked_processes(owner).empty();
     };
     while (!status || !all_reaped()) {
-      if (!loop.run_for(kDeadlineMs)) return false;
+      if (!loop.run_for(kGuardDeadlineMs)) return false;
     }
     return status->code == 3 && signals > 0;
   });
@@ -222,10 +223,10 @@ TEST(MarkedProcesses, MatchesWholePartsOfTheMark) {
   RealProcesses processes(loop, owner + "/run");
   bool up = false;
   auto process =
-      processes.start(shell("echo up; kill -STOP $$"),
+      processes.start(shell_of("echo up; kill -STOP $$"),
                       {.on_line = [&](std::string_view, bool) { up = true; }, .on_exit = {}});
   ASSERT_TRUE(process);
-  while (!up) ASSERT_TRUE(loop.run_for(kDeadlineMs));
+  while (!up) ASSERT_TRUE(loop.run_for(kGuardDeadlineMs));
   const pid_t pid = (*process)->pid();
   EXPECT_EQ(marked_processes(owner), std::vector<pid_t>{pid});
   EXPECT_EQ(marked_processes(owner + "/run"), std::vector<pid_t>{pid});
@@ -242,7 +243,7 @@ TEST(MarkedProcesses, AreKilledInTheMiddleOfExec) {
   RealProcesses processes(loop, owner);
   for (int i = 0; i < 30; ++i) {
     auto process =
-        processes.start(shell("setsid sh -c 'exec sh -c \"exec sleep 1000\"' & exit"), {});
+        processes.start(shell_of("setsid sh -c 'exec sh -c \"exec sleep 1000\"' & exit"), {});
     ASSERT_TRUE(process);
     ASSERT_TRUE(kill_marked(owner));
     ASSERT_TRUE(marked_processes(owner).empty());
@@ -255,12 +256,12 @@ TEST(MarkedProcesses, IncludesChildrenThatClearedTheirEnvironment) {
   RealProcesses processes(loop, owner);
   std::optional<std::string> line;
   auto process = processes.start(
-      shell("setsid env -i sh -c 'echo $$; exec sleep 1000' & wait"),
+      shell_of("setsid env -i sh -c 'echo $$; exec sleep 1000' & wait"),
       {.on_line = [&](std::string_view text, bool) { line = text; }, .on_exit = {}});
   ASSERT_TRUE(process);
-  while (!line) ASSERT_TRUE(loop.run_for(kDeadlineMs));
+  while (!line) ASSERT_TRUE(loop.run_for(kGuardDeadlineMs));
   const pid_t bare = static_cast<pid_t>(std::stol(*line));
-  Ends end({bare});
+  GuardEnds end({bare});
   EXPECT_EQ(marked_processes(owner), (std::vector<pid_t>{(*process)->pid(), bare}));
   EXPECT_EQ(kill_marked(owner).value(), 2u);
   EXPECT_TRUE(end.wait());

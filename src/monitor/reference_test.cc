@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<double> normal_values(uint32_t seed, size_t count) {
   std::mt19937 random(seed);
@@ -32,7 +32,7 @@ TEST(Reference, BinsHoldEqualNumbers) {
 }
 
 TEST(Reference, FewDifferentValuesHaveABinEach) {
-  const Feature feature = *make_feature("x", {3, 1, 1, kNan, 7, 3, 1});
+  const Feature feature = *make_feature("x", {3, 1, 1, kMissing, 7, 3, 1});
   EXPECT_EQ(feature.edges, (std::vector<double>{1, 3}));
   EXPECT_EQ(feature.counts.bins, (std::vector<uint64_t>{3, 2, 1}));
   EXPECT_EQ(feature.positions, (std::vector<double>{1, 3, 7}));
@@ -40,7 +40,8 @@ TEST(Reference, FewDifferentValuesHaveABinEach) {
   const Feature constant = *make_feature("x", {5, 5});
   EXPECT_TRUE(constant.edges.empty());
   FeatureCounts counts = constant.none();
-  for (const double value : {5.0, 6.0, -1.0, kNan, double(INFINITY)}) constant.count(value, counts);
+  for (const double value : {5.0, 6.0, -1.0, kMissing, double(INFINITY)})
+    constant.count(value, counts);
   EXPECT_EQ(counts, (FeatureCounts{{4}, 1, 3}));
 }
 
@@ -54,7 +55,7 @@ TEST(Reference, ManyOfOneValueAreOneBin) {
 
 TEST(Reference, WhatHasNoValuesIsNoFeature) {
   EXPECT_FALSE(make_feature("x", {}));
-  EXPECT_FALSE(make_feature("x", {kNan}));
+  EXPECT_FALSE(make_feature("x", {kMissing}));
   EXPECT_FALSE(make_feature("x", {1, INFINITY}));
 }
 

@@ -10,7 +10,7 @@ namespace {
 
 using nlohmann::json;
 
-const ComponentName kApp("com.example.App");
+const ComponentName kExampleApp("com.example.App");
 
 json j(std::string_view text) {
   return json::parse(text);
@@ -18,19 +18,19 @@ json j(std::string_view text) {
 
 ConfigTree tree_with(std::string_view config, int64_t time = 100) {
   ConfigTree tree;
-  EXPECT_TRUE(tree.merge(kApp, {}, j(config), time));
+  EXPECT_TRUE(tree.merge(kExampleApp, {}, j(config), time));
   return tree;
 }
 
 std::vector<KeyPath> merged(ConfigTree& tree, const KeyPath& path, std::string_view value,
                             int64_t time) {
-  auto changed = tree.merge(kApp, path, j(value), time);
+  auto changed = tree.merge(kExampleApp, path, j(value), time);
   EXPECT_TRUE(changed) << changed.error().message();
   return changed ? *changed : std::vector<KeyPath>{};
 }
 
 json get(const ConfigTree& tree, const KeyPath& path = {}) {
-  auto value = tree.get(kApp, path);
+  auto value = tree.get(kExampleApp, path);
   EXPECT_TRUE(value) << value.error().message();
   return value ? *value : json("absent");
 }
@@ -80,30 +80,30 @@ TEST(ConfigTree, KeysCompareWithoutCaseAndKeepTheirFirstSpelling) {
 
 TEST(ConfigTree, DefaultsNeverOverrideWhatWasSet) {
   ConfigTree tree = tree_with(R"({"set":1})", 100);
-  ASSERT_TRUE(tree.apply_defaults(kApp, j(R"({"set":0,"fresh":0})")));
+  ASSERT_TRUE(tree.apply_defaults(kExampleApp, j(R"({"set":0,"fresh":0})")));
   EXPECT_EQ(get(tree), j(R"({"set":1,"fresh":0})"));
-  ASSERT_TRUE(tree.apply_defaults(kApp, j(R"({"fresh":5})")));
+  ASSERT_TRUE(tree.apply_defaults(kExampleApp, j(R"({"fresh":5})")));
   EXPECT_EQ(get(tree, {"fresh"}), 5) << "a new version's default replaces the old one's";
 }
 
 TEST(ConfigTree, ResetRemovesWhatPointersName) {
   ConfigTree tree = tree_with(R"({"a":{"b":1,"c/d":2,"e~f":3},"g":4})");
-  auto removed = tree.reset(kApp, {"/a/B", "/a/c~1d", "/a/e~0f", "/none/here"});
+  auto removed = tree.reset(kExampleApp, {"/a/B", "/a/c~1d", "/a/e~0f", "/none/here"});
   ASSERT_TRUE(removed);
   EXPECT_EQ(removed->size(), 3u);
   EXPECT_EQ(get(tree), j(R"({"a":{},"g":4})"));
-  EXPECT_TRUE(tree.reset(kApp, {""}));
+  EXPECT_TRUE(tree.reset(kExampleApp, {""}));
   EXPECT_EQ(get(tree), json::object());
   EXPECT_TRUE(tree.reset(ComponentName("unknown"), {"/a"}));
   // A default comes back after a reset; it would not over a newer value.
-  ASSERT_TRUE(tree.apply_defaults(kApp, j(R"({"g":0})")));
+  ASSERT_TRUE(tree.apply_defaults(kExampleApp, j(R"({"g":0})")));
   EXPECT_EQ(get(tree, {"g"}), 0);
 }
 
 TEST(ConfigTree, ABadPointerResetsNothing) {
   ConfigTree tree = tree_with(R"({"a":1})");
   for (const char* bad : {"a", "/a~", "/a~2"}) {
-    auto removed = tree.reset(kApp, {"/a", bad});
+    auto removed = tree.reset(kExampleApp, {"/a", bad});
     ASSERT_FALSE(removed) << bad;
     EXPECT_EQ(removed.error().code(), Code::kInvalidArgument);
     EXPECT_NE(removed.error().message().find(bad), std::string::npos);
@@ -114,13 +114,13 @@ TEST(ConfigTree, ABadPointerResetsNothing) {
 TEST(ConfigTree, ReadsAsCompactText) {
   ConfigTree tree = tree_with(R"({"b":[1,{"z":"ü\n"}],"a":{},"c":1.5,"q\"":true})");
   std::string text = ">";
-  EXPECT_TRUE(tree.append_json(kApp, {}, text));
+  EXPECT_TRUE(tree.append_json(kExampleApp, {}, text));
   EXPECT_EQ(text, R"(>{"a":{},"b":[1,{"z":"ü\n"}],"c":1.5,"q\"":true})");
-  EXPECT_FALSE(tree.append_json(kApp, {"nothing"}, text));
-  EXPECT_EQ(tree.kind(kApp, {"a"}), ConfigTree::Kind::kMap);
-  EXPECT_EQ(tree.kind(kApp, {"c"}), ConfigTree::Kind::kLeaf);
-  EXPECT_EQ(tree.kind(kApp, {"c", "d"}), ConfigTree::Kind::kAbsent);
-  auto missing = tree.get(kApp, {"no", "such"});
+  EXPECT_FALSE(tree.append_json(kExampleApp, {"nothing"}, text));
+  EXPECT_EQ(tree.kind(kExampleApp, {"a"}), ConfigTree::Kind::kMap);
+  EXPECT_EQ(tree.kind(kExampleApp, {"c"}), ConfigTree::Kind::kLeaf);
+  EXPECT_EQ(tree.kind(kExampleApp, {"c", "d"}), ConfigTree::Kind::kAbsent);
+  auto missing = tree.get(kExampleApp, {"no", "such"});
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code(), Code::kNotFound);
   EXPECT_EQ(missing.error().message(),
@@ -129,7 +129,7 @@ TEST(ConfigTree, ReadsAsCompactText) {
 
 TEST(ConfigTree, LimitsNameThePlaceAndChangeNothing) {
   ConfigTree tree(ConfigLimits{.depth = 3, .key_bytes = 8, .component_bytes = 64});
-  ASSERT_TRUE(tree.merge(kApp, {}, j(R"({"a":1})"), 1));
+  ASSERT_TRUE(tree.merge(kExampleApp, {}, j(R"({"a":1})"), 1));
   struct Case {
     KeyPath path;
     const char* value;
@@ -147,7 +147,7 @@ TEST(ConfigTree, LimitsNameThePlaceAndChangeNothing) {
                 Code::kResourceExhausted,
                 "at most 64"},
        }) {
-    auto changed = tree.merge(kApp, c.path, j(c.value), 9);
+    auto changed = tree.merge(kExampleApp, c.path, j(c.value), 9);
     ASSERT_FALSE(changed) << c.value;
     EXPECT_EQ(changed.error().code(), c.code);
     EXPECT_NE(changed.error().message().find(c.says), std::string::npos)
@@ -155,16 +155,17 @@ TEST(ConfigTree, LimitsNameThePlaceAndChangeNothing) {
     EXPECT_NE(changed.error().message().find("com.example.App"), std::string::npos);
   }
   EXPECT_EQ(get(tree), j(R"({"a":1})"));
-  EXPECT_TRUE(tree.merge(kApp, {}, j(R"({"b":{"c":{"d":1}}})"), 9)) << "three levels are allowed";
+  EXPECT_TRUE(tree.merge(kExampleApp, {}, j(R"({"b":{"c":{"d":1}}})"), 9))
+      << "three levels are allowed";
   const json large = std::string(40, 'x');
-  EXPECT_TRUE(tree.merge(kApp, {"a"}, large, 9));
-  EXPECT_TRUE(tree.merge(kApp, {"a"}, large, 9)) << "a value may replace another as large";
+  EXPECT_TRUE(tree.merge(kExampleApp, {"a"}, large, 9));
+  EXPECT_TRUE(tree.merge(kExampleApp, {"a"}, large, 9)) << "a value may replace another as large";
 }
 
 TEST(ConfigTree, HostileNestingIsRefusedNotRecursedInto) {
   const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
   ConfigTree tree;
-  EXPECT_FALSE(tree.merge(kApp, {"k"}, json::parse(deep), 1));
+  EXPECT_FALSE(tree.merge(kExampleApp, {"k"}, json::parse(deep), 1));
 }
 
 TEST(ConfigTree, PersistsWithTimestamps) {
@@ -190,10 +191,10 @@ TEST(ConfigTree, DifferencesAreThePathsThatReadDifferently) {
   ASSERT_TRUE(after.merge(ComponentName("new.component"), {}, j("{}"), 1));
   using Difference = std::pair<ComponentName, KeyPath>;
   EXPECT_EQ(before.differences(after),
-            (std::vector<Difference>{{kApp, {"kind"}},
-                                     {kApp, {"leaf"}},
-                                     {kApp, {"map", "gone"}},
-                                     {kApp, {"map", "new"}},
+            (std::vector<Difference>{{kExampleApp, {"kind"}},
+                                     {kExampleApp, {"leaf"}},
+                                     {kExampleApp, {"map", "gone"}},
+                                     {kExampleApp, {"map", "new"}},
                                      {ComponentName("new.component"), {}}}));
   EXPECT_TRUE(before.differences(before).empty());
 }

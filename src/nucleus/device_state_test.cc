@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-const ComponentName kApp("app");
+const ComponentName kStateApp("app");
 
 std::string digest_of(const std::string& version) {
   return "digest" + version.substr(0, 1);
@@ -22,11 +22,11 @@ std::string digest_of(const std::string& version) {
 Generation generation(const std::string& version, const std::string& value = "v") {
   Generation made;
   const std::string digest = digest_of(version);
-  made.components[kApp] = {version,      digest, "arn:" + version, "user:group",
-                           {65536, 1.5}, true,   {"c1", "c2"}};
+  made.components[kStateApp] = {version,      digest, "arn:" + version, "user:group",
+                                {65536, 1.5}, true,   {"c1", "c2"}};
   made.components[ComponentName("lib")] = {version, digest, "arn:lib", "", {}, false, {}};
-  made.targets["thinggroup/G"] = {"d-" + version, "arn:config", 7, {{kApp, "=" + version}}};
-  EXPECT_TRUE(made.config.merge(kApp, {}, {{"key", value}, {"map", {{"a", 1}}}}, 100));
+  made.targets["thinggroup/G"] = {"d-" + version, "arn:config", 7, {{kStateApp, "=" + version}}};
+  EXPECT_TRUE(made.config.merge(kStateApp, {}, {{"key", value}, {"map", {{"a", 1}}}}, 100));
   return made;
 }
 
@@ -79,7 +79,7 @@ class DeviceStateTest : public ::testing::Test, protected io::TestEnv {
   }
   // With what goes on beside it.
   bool update_and_run(const std::string& value, int64_t time_ms) {
-    const bool updated = update(kApp, {"large"}, value, time_ms).has_value();
+    const bool updated = update(kStateApp, {"large"}, value, time_ms).has_value();
     run_loop();
     return updated;
   }
@@ -119,12 +119,12 @@ class SlowDeviceStateTest : public DeviceStateTest {
     state_ = std::move(DeviceState::open(slow_env_, "/state", "/packages").value());
   }
   void ask_for(const std::string& key, int value) {
-    state_->config().update(kApp, {key}, value, 200, [this, key](const auto& changed) {
+    state_->config().update(kStateApp, {key}, value, 200, [this, key](const auto& changed) {
       answers_.push_back(key + (changed ? "" : " refused"));
     });
   }
   json value_of(const std::string& key) {
-    return state_->config().tree().get(kApp, {key}).value_or(nullptr);
+    return state_->config().tree().get(kStateApp, {key}).value_or(nullptr);
   }
 
   HeldPool held_;
@@ -200,9 +200,9 @@ TEST(DeviceStateThread, ChangesFromBothSidesReplayToTheSameState) {
   auto state = std::move(DeviceState::open(env, directory + "/state", directory + "/none").value());
   int answered = 0;
   for (int i = 0; i < 200; ++i) {
-    state->config().update(kApp, {"k" + std::to_string(i % 7)}, i, i,
+    state->config().update(kStateApp, {"k" + std::to_string(i % 7)}, i, i,
                            [&](const auto& changed) { answered += changed.has_value(); });
-    if (i % 10 == 0) ASSERT_TRUE(state->mark_installed(kApp, std::to_string(i)));
+    if (i % 10 == 0) ASSERT_TRUE(state->mark_installed(kStateApp, std::to_string(i)));
     if (i % 3 == 0) real.loop.run_for(0);
   }
   while (answered < 200) real.loop.run_for(100);
@@ -216,15 +216,15 @@ TEST_F(DeviceStateTest, ADeploymentThatSucceeds) {
   ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j1"), true));
   EXPECT_EQ(state_->phase(), Phase::kActivating);
   EXPECT_EQ(state_->pending_job().job, JobId("j1"));
-  EXPECT_EQ(state_->components().at(kApp).version, "1.0.0");
+  EXPECT_EQ(state_->components().at(kStateApp).version, "1.0.0");
   expect_same_after_reopening();
   ASSERT_TRUE(state_->note_boot());
-  ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0@digest1"));
+  ASSERT_TRUE(state_->mark_installed(kStateApp, "1.0.0@digest1"));
   EXPECT_EQ(state_->boots_in_phase(), 1);
   expect_same_after_reopening();
   ASSERT_TRUE(state_->commit(job("j1", "SUCCEEDED")));
   EXPECT_EQ(state_->phase(), Phase::kIdle);
-  EXPECT_TRUE(state_->is_installed(kApp, "1.0.0@digest1"));
+  EXPECT_TRUE(state_->is_installed(kStateApp, "1.0.0@digest1"));
   EXPECT_EQ(state_->unreported().size(), 1u);
   EXPECT_EQ(state_->last_result()->status, "SUCCEEDED");
   expect_same_after_reopening();
@@ -236,15 +236,15 @@ TEST_F(DeviceStateTest, ADeploymentThatSucceeds) {
 
 TEST_F(DeviceStateTest, AnotherPackageOfTheSameVersionIsNotInstalledYet) {
   ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j1"), true));
-  ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0@digest1"));
+  ASSERT_TRUE(state_->mark_installed(kStateApp, "1.0.0@digest1"));
   ASSERT_TRUE(state_->commit(job("j1", "SUCCEEDED")));
   Generation again = generation("1.0.0");
-  again.components[kApp].digest = "other";
+  again.components[kStateApp].digest = "other";
   ASSERT_TRUE(state_->switch_to(again, job("j2"), true));
-  EXPECT_FALSE(state_->is_installed(kApp, "1.0.0@other"));
-  EXPECT_TRUE(state_->is_installed(kApp, "1.0.0@digest1"));  // a roll-back may need it
+  EXPECT_FALSE(state_->is_installed(kStateApp, "1.0.0@other"));
+  EXPECT_TRUE(state_->is_installed(kStateApp, "1.0.0@digest1"));  // a roll-back may need it
   ASSERT_TRUE(state_->commit(job("j2", "SUCCEEDED")));
-  EXPECT_FALSE(state_->is_installed(kApp, "1.0.0@digest1"));
+  EXPECT_FALSE(state_->is_installed(kStateApp, "1.0.0@digest1"));
   expect_same_after_reopening();
 }
 
@@ -268,31 +268,31 @@ TEST_F(DeviceStateTest, ARecordOfAnEarlierReleaseGetsItsDigestLater) {
                  {{"t", "commit"}, {"result", result}}});
   open();
   ASSERT_TRUE(state_);
-  EXPECT_EQ(state_->components().at(kApp).digest, "");
-  ASSERT_TRUE(state_->set_digest(kApp, "1.0.0", "digest1"));
-  EXPECT_EQ(state_->components().at(kApp).package(), "1.0.0@digest1");
-  EXPECT_TRUE(state_->is_installed(kApp, "1.0.0@digest1"));  // its Install does not run again
+  EXPECT_EQ(state_->components().at(kStateApp).digest, "");
+  ASSERT_TRUE(state_->set_digest(kStateApp, "1.0.0", "digest1"));
+  EXPECT_EQ(state_->components().at(kStateApp).package(), "1.0.0@digest1");
+  EXPECT_TRUE(state_->is_installed(kStateApp, "1.0.0@digest1"));  // its Install does not run again
   expect_same_after_reopening();
 }
 
 TEST_F(DeviceStateTest, ADeploymentThatIsRolledBack) {
   ASSERT_TRUE(state_->switch_to(generation("1.0.0", "old"), job("j1"), true));
   ASSERT_TRUE(state_->commit(job("j1", "SUCCEEDED")));
-  ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0@digest1"));
+  ASSERT_TRUE(state_->mark_installed(kStateApp, "1.0.0@digest1"));
   ASSERT_TRUE(state_->switch_to(generation("2.0.0", "new"), job("j2"), true));
-  ASSERT_TRUE(state_->mark_installed(kApp, "2.0.0@digest2"));
+  ASSERT_TRUE(state_->mark_installed(kStateApp, "2.0.0@digest2"));
   ASSERT_TRUE(state_->note_boot());
   ASSERT_TRUE(state_->begin_rollback("it is broken"));
   EXPECT_EQ(state_->phase(), Phase::kRollingBack);
   EXPECT_EQ(state_->boots_in_phase(), 0);
-  EXPECT_EQ(state_->components().at(kApp).version, "1.0.0");
-  EXPECT_EQ(state_->config().tree().get(kApp, {"key"}).value(), "old");
+  EXPECT_EQ(state_->components().at(kStateApp).version, "1.0.0");
+  EXPECT_EQ(state_->config().tree().get(kStateApp, {"key"}).value(), "old");
   EXPECT_EQ(state_->pending_job().reason, "it is broken");
   expect_same_after_reopening();
   ASSERT_TRUE(state_->finish_rollback(job("j2", "FAILED")));
   // An Install of the version that did not stay counts no more; that of the old one does.
-  EXPECT_FALSE(state_->is_installed(kApp, "2.0.0@digest2"));
-  EXPECT_TRUE(state_->is_installed(kApp, "1.0.0@digest1"));
+  EXPECT_FALSE(state_->is_installed(kStateApp, "2.0.0@digest2"));
+  EXPECT_TRUE(state_->is_installed(kStateApp, "1.0.0@digest1"));
   expect_same_after_reopening();
   ASSERT_TRUE(state_->forget_result(JobId("j2")));
   EXPECT_EQ(state_->components(), generation("1.0.0").components);
@@ -311,11 +311,11 @@ TEST_F(DeviceStateTest, ResultsWaitUntilTheyAreReported) {
 
 TEST_F(DeviceStateTest, ConfigurationOfComponentsIsPartOfIt) {
   ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j1"), false));
-  ASSERT_TRUE(update(kApp, {"key"}, "changed", 200));
-  ASSERT_TRUE(update(kApp, {"map", "b"}, json::array({1, 2}), 200));
+  ASSERT_TRUE(update(kStateApp, {"key"}, "changed", 200));
+  ASSERT_TRUE(update(kStateApp, {"map", "b"}, json::array({1, 2}), 200));
   EXPECT_FALSE(state_->roll_back_on_failure());
   expect_same_after_reopening();
-  EXPECT_EQ(state_->config().tree().get(kApp, {"key"}).value(), "changed");
+  EXPECT_EQ(state_->config().tree().get(kStateApp, {"key"}).value(), "changed");
 }
 
 TEST_F(DeviceStateTest, AChangeThatCannotBeWrittenDoesNotHappen) {
@@ -325,7 +325,7 @@ TEST_F(DeviceStateTest, AChangeThatCannotBeWrittenDoesNotHappen) {
   EXPECT_EQ(state_->commit(job("j1", "SUCCEEDED")).error().code(), Code::kResourceExhausted);
   EXPECT_EQ(state_->to_json().dump(), before);
   files.fail_at(files.operations().size(), ENOSPC);
-  EXPECT_FALSE(update(kApp, {"key"}, "x", 300));
+  EXPECT_FALSE(update(kStateApp, {"key"}, "x", 300));
   EXPECT_EQ(state_->to_json().dump(), before);
   EXPECT_TRUE(state_->commit(job("j1", "SUCCEEDED")));
   expect_same_after_reopening();
@@ -354,11 +354,11 @@ TEST_F(DeviceStateTest, CompactionKeepsEverything) {
     expect_same_after_reopening();
   };
   ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j0"), true));
-  ASSERT_TRUE(state_->mark_installed(kApp, "1.0.0@digest1"));
+  ASSERT_TRUE(state_->mark_installed(kStateApp, "1.0.0@digest1"));
   ASSERT_TRUE(state_->commit(job("j0", "SUCCEEDED")));
   grow();
   ASSERT_TRUE(state_->switch_to(generation("2.0.0"), job("j1"), false));
-  ASSERT_TRUE(state_->mark_installed(kApp, "2.0.0@digest2"));
+  ASSERT_TRUE(state_->mark_installed(kStateApp, "2.0.0@digest2"));
   ASSERT_TRUE(state_->note_boot());
   grow();
   ASSERT_TRUE(state_->begin_rollback("why"));
@@ -429,12 +429,12 @@ TEST_F(DeviceStateTest, WhatAnUnchangedComponentSetsOutlivesTheRollBack) {
   ASSERT_TRUE(next.config.merge(ComponentName("lib"), {"key"}, "new", 100));
   ASSERT_TRUE(state_->switch_to(std::move(next), job("j2"), true));
   ASSERT_TRUE(update(ComponentName("lib"), {"counter"}, 7, 200));
-  ASSERT_TRUE(update(kApp, {"counter"}, 8, 200));
+  ASSERT_TRUE(update(kStateApp, {"counter"}, 8, 200));
   expect_same_after_reopening();
   ASSERT_TRUE(state_->begin_rollback("why"));
   EXPECT_EQ(state_->config().tree().get(ComponentName("lib"), {"counter"}).value(), 7);
   EXPECT_FALSE(state_->config().tree().get(ComponentName("lib"), {"key"}));
-  EXPECT_FALSE(state_->config().tree().get(kApp, {"counter"}));
+  EXPECT_FALSE(state_->config().tree().get(kStateApp, {"counter"}));
   expect_same_after_reopening();
 }
 
@@ -462,14 +462,14 @@ TEST_F(DeviceStateTest, WhatAnUnchangedComponentSetsOutlivesTheRollBackThoughThe
 TEST_F(DeviceStateTest, AFailedSyncIsMendedWithoutARestart) {
   ASSERT_TRUE(state_->switch_to(generation("1.0.0"), job("j1"), true));
   files.fail_at(files.operations().size() + 1, EIO);
-  EXPECT_TRUE(update(kApp, {"key"}, "x", 300));
-  EXPECT_TRUE(update(kApp, {"key"}, "y", 400));
+  EXPECT_TRUE(update(kStateApp, {"key"}, "x", 300));
+  EXPECT_TRUE(update(kStateApp, {"key"}, "y", 400));
   files.fail_from(files.operations().size() + 1, EIO);
-  EXPECT_FALSE(update(kApp, {"key"}, "z", 500));
-  EXPECT_FALSE(update(kApp, {"key"}, "z", 500));
+  EXPECT_FALSE(update(kStateApp, {"key"}, "z", 500));
+  EXPECT_FALSE(update(kStateApp, {"key"}, "z", 500));
   files.stop_failing();
-  EXPECT_TRUE(update(kApp, {"other"}, 1, 600));
-  EXPECT_EQ(state_->config().tree().get(kApp, {"key"}).value(), "y");
+  EXPECT_TRUE(update(kStateApp, {"other"}, 1, 600));
+  EXPECT_EQ(state_->config().tree().get(kStateApp, {"key"}).value(), "y");
   files.reboot(io::CrashPolicy::kDropUnsynced);
   expect_same_after_reopening();
 }
@@ -543,9 +543,10 @@ TEST_F(DeviceStateTest, RandomHistoriesReplayToTheSameState) {
       const std::string version = std::to_string(1 + random.below(3)) + ".0.0";
       const uint64_t choice = random.below(10);
       if (choice < 2) {
-        ASSERT_TRUE(update(kApp, {"k" + std::to_string(random.below(3))}, random.below(100), step));
+        ASSERT_TRUE(
+            update(kStateApp, {"k" + std::to_string(random.below(3))}, random.below(100), step));
       } else if (choice == 2) {
-        ASSERT_TRUE(state_->mark_installed(kApp, version));
+        ASSERT_TRUE(state_->mark_installed(kStateApp, version));
       } else if (choice == 3) {
         ASSERT_TRUE(state_->note_boot());
       } else if (choice == 4 && !state_->unreported().empty()) {

@@ -10,7 +10,7 @@ namespace {
 
 using nlohmann::json;
 
-std::string problem(const json& body) {
+std::string request_problem(const json& body) {
   const auto request = parse_local_request(body);
   return request ? "none" : request.error().message();
 }
@@ -51,12 +51,13 @@ TEST(LocalRequest, NothingIsRequired) {
   EXPECT_EQ(request->target, "LOCAL_DEPLOYMENT");
   EXPECT_EQ(request->document.failure_handling, formats::FailureHandling::kRollback);
   // What a client leaves null is absent.
-  EXPECT_EQ(problem({{"groupName", nullptr}, {"rootComponentsToRemove", nullptr}}), "none");
+  EXPECT_EQ(request_problem({{"groupName", nullptr}, {"rootComponentsToRemove", nullptr}}), "none");
 }
 
 TEST(LocalRequest, WhatMakesNoSenseIsNamed) {
   const auto says = [](const json& body, const std::string& text) {
-    EXPECT_NE(problem(body).find(text), std::string::npos) << body << ": " << problem(body);
+    EXPECT_NE(request_problem(body).find(text), std::string::npos)
+        << body << ": " << request_problem(body);
   };
   says({{"groupName", "a/../b"}}, "groupName");
   says({{"rootComponentVersionsToAdd", {{"app", "latest"}}}}, "app");

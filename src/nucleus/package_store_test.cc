@@ -19,7 +19,7 @@ namespace {
 
 using nlohmann::json;
 
-const ComponentName kApp("app");
+const ComponentName kPackagedApp("app");
 
 class PackageStoreTest : public ::testing::Test, protected io::TestEnv {
  protected:
@@ -37,27 +37,27 @@ class PackageStoreTest : public ::testing::Test, protected io::TestEnv {
     cloud_.publish(recipe(version, test_artifact("data", bytes)), {{"data", bytes}});
   }
   Result<void> fetch(const std::string& version = "1.0.0") {
-    const std::string text = cloud_.versions[kApp][version];
+    const std::string text = cloud_.versions[kPackagedApp][version];
     auto parsed = formats::parse_recipe(text);
     if (!parsed) return fail(parsed.error());
-    const Candidate candidate{"arn", kApp, version, text};
+    const Candidate candidate{"arn", kPackagedApp, version, text};
     return run_task(loop, store_.fetch(&cloud_, candidate, &parsed->manifests[0]));
   }
   // The package of what the control plane has as this version now.
   InstalledComponent installed(const std::string& version = "1.0.0") {
     InstalledComponent component;
     component.version = version;
-    component.digest = formats::package_digest(cloud_.versions[kApp][version]);
+    component.digest = formats::package_digest(cloud_.versions[kPackagedApp][version]);
     return component;
   }
   std::string data(const std::string& version = "1.0.0") {
-    return store_.artifacts_path(kApp, installed(version).package()) + "/data";
+    return store_.artifacts_path(kPackagedApp, installed(version).package()) + "/data";
   }
   Result<std::string> stored_recipe(const std::string& version = "1.0.0") {
-    return store_.recipe(kApp, installed(version));
+    return store_.recipe(kPackagedApp, installed(version));
   }
   bool is_whole(const std::string& version = "1.0.0") {
-    return run_task(loop, store_.is_whole(kApp, installed(version).package())).value();
+    return run_task(loop, store_.is_whole(kPackagedApp, installed(version).package())).value();
   }
   std::string contents(const std::string& path) {
     return io::read_file(files, path).value_or("(absent)");
@@ -78,7 +78,7 @@ TEST_F(PackageStoreTest, APackageIsWholeOnceItIsThere) {
   cloud_.on_download = [&] { EXPECT_FALSE(stored_recipe()); };
   ASSERT_TRUE(fetch());
   EXPECT_EQ(contents(data()), "0123456789");
-  EXPECT_EQ(stored_recipe().value(), cloud_.versions[kApp]["1.0.0"]);
+  EXPECT_EQ(stored_recipe().value(), cloud_.versions[kPackagedApp]["1.0.0"]);
   EXPECT_TRUE(staged().empty());
   ASSERT_TRUE(fetch());
   EXPECT_EQ(cloud_.offsets.size(), 1u);  // nothing is downloaded again
@@ -163,14 +163,14 @@ TEST_F(PackageStoreTest, AVersionPublishedAgainLeavesTheOldOneWhole) {
   ASSERT_TRUE(fetch());
   const std::string old_data = data();
   const InstalledComponent old = installed();
-  const std::string old_recipe = cloud_.versions[kApp]["1.0.0"];
+  const std::string old_recipe = cloud_.versions[kPackagedApp]["1.0.0"];
   publish("1.0.0", "other bytes");
   cloud_.on_download = [&] { EXPECT_EQ(contents(old_data), "0123456789"); };
   ASSERT_TRUE(fetch());
   EXPECT_NE(data(), old_data);
   EXPECT_EQ(contents(data()), "other bytes");
   EXPECT_EQ(contents(old_data), "0123456789");
-  EXPECT_EQ(store_.recipe(kApp, old).value(), old_recipe);
+  EXPECT_EQ(store_.recipe(kPackagedApp, old).value(), old_recipe);
 }
 
 TEST_F(PackageStoreTest, AChangedRecipeOfTheSameVersionIsAnotherPackage) {
@@ -251,19 +251,20 @@ TEST_F(PackageStoreTest, AFetchAfterADroppedOne) {
   info_.root = scratch.path();
   PackageStore store(threaded, info_);
   publish("1.0.0", std::string(40 << 20, 'x'));
-  const std::string text = cloud_.versions[kApp]["1.0.0"];
+  const std::string text = cloud_.versions[kPackagedApp]["1.0.0"];
   const auto manifest = formats::parse_recipe(text)->manifests[0];
   for (int drop_after = 0; drop_after < 12; ++drop_after) {
     io::TaskScope dropped;
     struct Drop {
       static io::Task<void> run(io::Task<Result<void>> task) { (void)co_await std::move(task); }
     };
-    dropped.spawn(Drop::run(store.fetch(&cloud_, {"arn", kApp, "1.0.0", text}, &manifest)));
+    dropped.spawn(Drop::run(store.fetch(&cloud_, {"arn", kPackagedApp, "1.0.0", text}, &manifest)));
     for (int turn = 0; turn < drop_after; ++turn) loop.run_for(1);
     dropped.cancel_all();
-    auto fetched = run_task(loop, store.fetch(&cloud_, {"arn", kApp, "1.0.0", text}, &manifest));
+    auto fetched =
+        run_task(loop, store.fetch(&cloud_, {"arn", kPackagedApp, "1.0.0", text}, &manifest));
     ASSERT_TRUE(fetched) << drop_after << ": " << fetched.error().message();
-    ASSERT_TRUE(run_task(loop, store.is_whole(kApp, installed().package())).value());
+    ASSERT_TRUE(run_task(loop, store.is_whole(kPackagedApp, installed().package())).value());
     ASSERT_TRUE(run_task(loop, store.collect_garbage({})));
   }
   threads.stop();
@@ -312,15 +313,15 @@ TEST_F(PackageStoreTest, ZipsAreUnpackedUnderTheirNameWithoutItsEnd) {
   artifact["Unarchive"] = "ZIP";
   cloud_.publish(recipe("4.0.0", artifact), {{"tool.v1.zip", bytes}});
   ASSERT_TRUE(fetch("4.0.0"));
-  EXPECT_EQ(
-      contents(store_.unarchived_path(kApp, installed("4.0.0").package()) + "/tool.v1/top.txt"),
-      "top\n");
+  EXPECT_EQ(contents(store_.unarchived_path(kPackagedApp, installed("4.0.0").package()) +
+                     "/tool.v1/top.txt"),
+            "top\n");
 }
 
 TEST_F(PackageStoreTest, TheComponentsGroupReadsAndNobodyWrites) {
   ASSERT_TRUE(fetch());
   const std::string package = installed().package();
-  ASSERT_TRUE(run_task(loop, store_.give_to_group(kApp, package, 500)));
+  ASSERT_TRUE(run_task(loop, store_.give_to_group(kPackagedApp, package, 500)));
   for (const std::string& path :
        {data(), io::parent_of(data()), io::parent_of(io::parent_of(data()))}) {
     const auto info = files.stat(path).value();
@@ -329,7 +330,7 @@ TEST_F(PackageStoreTest, TheComponentsGroupReadsAndNobodyWrites) {
     EXPECT_EQ(info.mode & 0022, 0u) << path;
   }
   const size_t before = files.operations().size();
-  ASSERT_TRUE(run_task(loop, store_.give_to_group(kApp, package, 500)));
+  ASSERT_TRUE(run_task(loop, store_.give_to_group(kPackagedApp, package, 500)));
   EXPECT_EQ(files.operations().size(), before);
 }
 
@@ -344,8 +345,9 @@ TEST_F(PackageStoreTest, GarbageIsWhatNobodyNeeds) {
   ASSERT_TRUE(io::make_directories(files, "/gg/packages/gone/1.0.0@abc"));
   ASSERT_TRUE(io::make_directories(files, "/gg/packages/artifacts/app/1.0.0"));  // the old layout
   ASSERT_TRUE(io::write_file_atomic(files, info_.staging() + "/x.part", "x"));
-  ASSERT_TRUE(run_task(loop, store_.collect_garbage(
-                                 {{kApp, {installed("2.0.0").package(), installed().package()}}})));
+  ASSERT_TRUE(
+      run_task(loop, store_.collect_garbage(
+                         {{kPackagedApp, {installed("2.0.0").package(), installed().package()}}})));
   EXPECT_FALSE(io::exists(files, replaced));
   EXPECT_EQ(contents(data()), "other bytes");
   EXPECT_EQ(contents(data("2.0.0")), "second");

@@ -15,7 +15,7 @@ using io::Lie;
 using io::LyingFiles;
 using testing::ElementsAre;
 
-constexpr const char* kFolder = "/device/spool";
+constexpr const char* kSpoolFolder = "/device/spool";
 constexpr uint64_t kSmall = 2'000;
 
 std::string text_of(int64_t number) {
@@ -34,11 +34,11 @@ std::vector<int64_t> numbers_in(SpoolStore& store) {
 }
 
 // Two come in, one goes, until the power does at operation `at`; true where what is left is right.
-bool survives(size_t at, CrashPolicy policy, uint64_t seed, Lie lie, bool* crashed) {
+bool spool_survives(size_t at, CrashPolicy policy, uint64_t seed, Lie lie, bool* crashed) {
   LyingFiles files(lie);
   files.crash_at(at);
   int64_t acknowledged = -1, said_gone = 0, ever_gone = 0;
-  if (auto store = SpoolStore::open(files, kFolder, kSmall)) {
+  if (auto store = SpoolStore::open(files, kSpoolFolder, kSmall)) {
     for (int i = 0; i < 8; ++i) {
       const int64_t end = (*store)->end();
       const auto numbers = (*store)->append({text_of(end), text_of(end + 1)}, 1);
@@ -53,7 +53,7 @@ bool survives(size_t at, CrashPolicy policy, uint64_t seed, Lie lie, bool* crash
   *crashed = files.crashed();
   files.set_lie(Lie::kNone);
   files.reboot(policy, seed);
-  auto store = SpoolStore::open(files, kFolder, kSmall);
+  auto store = SpoolStore::open(files, kSpoolFolder, kSmall);
   if (!store || (*store)->next() < said_gone || (*store)->next() > ever_gone) return false;
   if ((*store)->end() <= acknowledged) return false;
   const auto numbers = numbers_in(**store);
@@ -67,31 +67,32 @@ bool survives(size_t at, CrashPolicy policy, uint64_t seed, Lie lie, bool* crash
   return next[0] && *next[0] == expected && numbers_in(**store).back() == expected;
 }
 
-size_t losses(Lie lie) {
+size_t spool_losses(Lie lie) {
   size_t lost = 0;
   for (const CrashPolicy policy :
        {CrashPolicy::kDropUnsynced, CrashPolicy::kKeepAll, CrashPolicy::kSeeded}) {
     const uint64_t seeds = policy == CrashPolicy::kSeeded ? 15 : 1;
     for (uint64_t seed = 0; seed < seeds; ++seed) {
       bool crashed = true;
-      for (size_t at = 0; crashed; ++at) lost += survives(at, policy, seed, lie, &crashed) ? 0 : 1;
+      for (size_t at = 0; crashed; ++at)
+        lost += spool_survives(at, policy, seed, lie, &crashed) ? 0 : 1;
     }
   }
   return lost;
 }
 
 TEST(SpoolStore, APowerCutAtAnyOperationLosesNothingThatHasANumber) {
-  EXPECT_EQ(losses(Lie::kNone), 0u);
+  EXPECT_EQ(spool_losses(Lie::kNone), 0u);
 }
 
 TEST(SpoolStore, TheTestSeesADiskThatLies) {
-  EXPECT_GT(losses(Lie::kSync), 0u);
-  EXPECT_GT(losses(Lie::kDirectorySync), 0u);
+  EXPECT_GT(spool_losses(Lie::kSync), 0u);
+  EXPECT_GT(spool_losses(Lie::kDirectorySync), 0u);
 }
 
 TEST(SpoolStore, AFullOneRefusesAndGoingMakesRoom) {
   io::FaultFiles files;
-  auto store = *SpoolStore::open(files, kFolder, kSmall);
+  auto store = *SpoolStore::open(files, kSpoolFolder, kSmall);
   int64_t kept = 0;
   for (int i = 0; i < 50; ++i) kept += store->append({text_of(store->end())}, 1)[0] ? 1 : 0;
   EXPECT_GT(kept, 10);
@@ -109,7 +110,7 @@ TEST(SpoolStore, WhatTheDiskDoesNotTakeIsRefusedAndNothingElse) {
     for (size_t at = 0; at < 60; ++at) {
       io::FaultFiles files;
       files.fail_at(at, error);
-      auto store = SpoolStore::open(files, kFolder, kSmall);
+      auto store = SpoolStore::open(files, kSpoolFolder, kSmall);
       if (!store) continue;
       std::vector<int64_t> kept;
       for (int i = 0; i < 6; ++i) {
@@ -118,7 +119,7 @@ TEST(SpoolStore, WhatTheDiskDoesNotTakeIsRefusedAndNothingElse) {
         if (i == 3) (void)(*store)->set_next(2);
       }
       files.stop_failing();
-      store = SpoolStore::open(files, kFolder, kSmall);
+      store = SpoolStore::open(files, kSpoolFolder, kSmall);
       ASSERT_TRUE(store);
       std::erase_if(kept, [&](int64_t number) { return number < (*store)->next(); });
       for (const int64_t number : kept) {
@@ -131,26 +132,26 @@ TEST(SpoolStore, WhatTheDiskDoesNotTakeIsRefusedAndNothingElse) {
 TEST(SpoolStore, ADamagedCountSendsAgainAndADamagedMessageIsLeftOut) {
   io::FaultFiles files;
   {
-    auto store = *SpoolStore::open(files, kFolder, 1 << 20);
+    auto store = *SpoolStore::open(files, kSpoolFolder, 1 << 20);
     for (int i = 0; i < 5; ++i) ASSERT_TRUE(store->append({text_of(i)}, 1)[0]);
     ASSERT_TRUE(store->set_next(2));
   }
-  const std::string count = std::string(kFolder) + "/next";
+  const std::string count = std::string(kSpoolFolder) + "/next";
   const std::string right = *io::read_file(files, count);
   for (size_t at = 0; at < right.size(); ++at) {
     std::string text = right;
     text[at] ^= 1;
     ASSERT_TRUE(io::write_file_atomic(files, count, text));
-    auto store = *SpoolStore::open(files, kFolder, 1 << 20);
+    auto store = *SpoolStore::open(files, kSpoolFolder, 1 << 20);
     EXPECT_EQ(store->next(), 0) << at;
     EXPECT_FALSE(store->damaged().empty());
   }
   ASSERT_TRUE(io::write_file_atomic(files, count, right));
-  const std::string path = std::string(kFolder) + "/0000000000000000000.segment";
+  const std::string path = std::string(kSpoolFolder) + "/0000000000000000000.segment";
   std::string bytes = *io::read_file(files, path);
   bytes[bytes.size() - 150] ^= 1;  // in number 3
   ASSERT_TRUE(io::write_file_atomic(files, path, bytes));
-  auto store = *SpoolStore::open(files, kFolder, 1 << 20);
+  auto store = *SpoolStore::open(files, kSpoolFolder, 1 << 20);
   EXPECT_THAT(numbers_in(*store), ElementsAre(2, 4));
   EXPECT_EQ(store->end(), 5);
 }

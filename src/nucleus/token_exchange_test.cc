@@ -12,7 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kNowMs = 1'800'000'000'000;  // 2027-01-15T08:00:00Z
+constexpr int64_t kExchangeMs = 1'800'000'000'000;  // 2027-01-15T08:00:00Z
 
 // The fleet: answers when it is told to.
 struct FakeFleet : net::HttpClient {
@@ -38,7 +38,7 @@ struct FakeFleet : net::HttpClient {
 };
 
 struct TokenExchangeTest : testing::Test {
-  TokenExchangeTest() { machine_.clock.wall = kNowMs; }
+  TokenExchangeTest() { machine_.clock.wall = kExchangeMs; }
   static io::Task<void> keep(TokenExchange* exchange, net::HttpRequest request,
                              std::vector<net::HttpResponse>* answers) {
     answers->push_back(co_await exchange->answer(std::move(request)));

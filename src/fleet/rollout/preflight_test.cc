@@ -15,7 +15,7 @@ namespace {
 using nlohmann::json;
 using Kind = Concern::Kind;
 
-const std::string kDigest(64, 'a');
+const std::string kPreflightDigest(64, 'a');
 constexpr int64_t kArtifactBytes = 100'000'000;
 
 class PreflightTest : public testing::Test {
@@ -163,10 +163,11 @@ TEST_F(PreflightTest, TheNucleusIsAComponentWithAVersion) {
 TEST_F(PreflightTest, WhatDoesNotFitTheDiskIsRefusedUnlessItIsThere) {
   ASSERT_TRUE(fleet_.store->put_object({.bucket = "b",
                                         .key = "k",
-                                        .sha256 = kDigest,
+                                        .sha256 = kPreflightDigest,
                                         .size_bytes = static_cast<uint64_t>(kArtifactBytes),
                                         .modified_ms = 1}));
-  publish("big", "1.0.0", {{"Artifacts", {{{"URI", "greengrass:" + kDigest + "/model.onnx"}}}}});
+  publish("big", "1.0.0",
+          {{"Artifacts", {{{"URI", "greengrass:" + kPreflightDigest + "/model.onnx"}}}}});
   report("a", "amd64", "skerry", kArtifactBytes + (int64_t{20} << 20));
   report("b", "amd64", "skerry", kArtifactBytes + (int64_t{10} << 20));  // the reserve is kept
   report("c", "amd64", "aws_nucleus_lite", -1);
@@ -203,10 +204,11 @@ TEST_F(PreflightTest, CapabilitiesAreThoseOfTheNucleusThatReports) {
 TEST_F(PreflightTest, ARolloutKnowsHowManyBytesItBrings) {
   ASSERT_TRUE(fleet_.store->put_object({.bucket = "b",
                                         .key = "k",
-                                        .sha256 = kDigest,
+                                        .sha256 = kPreflightDigest,
                                         .size_bytes = static_cast<uint64_t>(kArtifactBytes),
                                         .modified_ms = 1}));
-  publish("big", "1.0.0", {{"Artifacts", {{{"URI", "greengrass:" + kDigest + "/model.onnx"}}}}});
+  publish("big", "1.0.0",
+          {{"Artifacts", {{{"URI", "greengrass:" + kPreflightDigest + "/model.onnx"}}}}});
   json request = deployment({{"big", "1.0.0"}});
   request["targetArn"] = "arn:aws:iot:eu-west-1:000000000000:thinggroup/line";
   const auto plan = parse_plan(json::parse(

@@ -15,7 +15,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kHourMs = 3'600'000;
+constexpr int64_t kRestartHourMs = 3'600'000;
 
 const std::string kRestarts = R"({"evidenceTimeoutSeconds": 600, "stages": [
     {"percent": 10, "bakeSeconds": 3600, "gates": [{"metric": "componentRestarts"}]},
@@ -26,12 +26,12 @@ class RestartGate : public RolloutTest {
   RestartGate() : service_(fleet_.env, fleet_.stores, fleet_.link) {
     fleet_.link.start();
     fleet_.mqtt.connect();
-    fleet_.clock.wall += 100 * kHourMs;
+    fleet_.clock.wall += 100 * kRestartHourMs;
     for (const std::string& device : in_order_) {
       says(device);
       set_connected(device, true);
     }
-    fleet_.clock.wall += 24 * kHourMs;
+    fleet_.clock.wall += 24 * kRestartHourMs;
   }
   // Says how it is; its component was started again so many times more.
   void says(const std::string& device, int64_t restarts = 0, bool healthy = true) {
@@ -87,7 +87,7 @@ TEST_F(RestartGate, AReleaseThatIsNoWorseReachesEverybody) {
   const auto release = start(kRestarts);
   for (int stage = 0; stage < 2; ++stage) {
     take(release);
-    fleet_.clock.wall += kHourMs / 2;
+    fleet_.clock.wall += kRestartHourMs / 2;
     for (size_t i = 0; i < in_order_.size(); i += 2) says(in_order_[i], 1);
     tick(release);
     tick(release, 3'600);
@@ -99,7 +99,7 @@ TEST_F(RestartGate, AReleaseThatIsNoWorseReachesEverybody) {
 TEST_F(RestartGate, OneDeviceThatIsBrokenIsNotTheRelease) {
   const auto release = start(kRestarts);
   take(release);
-  fleet_.clock.wall += kHourMs / 2;
+  fleet_.clock.wall += kRestartHourMs / 2;
   says(in_order_[2], 60);
   tick(release);
   EXPECT_EQ(record(release).state.phase, Phase::kBaking) << record(release).state.reason;
@@ -111,7 +111,7 @@ TEST_F(RestartGate, TheOnlyDeviceWithTheReleaseIsTooLittleToTell) {
   const auto release = start(R"({"evidenceTimeoutSeconds": 60, "stages": [
       {"devices": 1, "gates": [{"metric": "componentRestarts"}]}, {"percent": 100}]})");
   take(release);
-  fleet_.clock.wall += kHourMs / 2;
+  fleet_.clock.wall += kRestartHourMs / 2;
   says(in_order_[0], 60);
   tick(release);
   tick(release, 61);
@@ -124,7 +124,7 @@ TEST_F(RestartGate, TimeInWhichADeviceIsAwayIsNotWatched) {
   const auto release = start(kRestarts);
   take(release);
   for (int i = 0; i < 4; ++i) set_connected(in_order_[static_cast<size_t>(i)], false);
-  fleet_.clock.wall += 10 * kHourMs;
+  fleet_.clock.wall += 10 * kRestartHourMs;
   const auto evidence = restart_evidence(*fleet_.store, record(release), fleet_.clock.wall);
   ASSERT_TRUE(evidence) << evidence.error().message();
   EXPECT_LT(evidence->release.device_hours, 0.1);

@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-std::unique_ptr<Graph> parsed(std::string_view text) {
+std::unique_ptr<Graph> parsed_graph(std::string_view text) {
   auto graph = parse_text(text);
   EXPECT_TRUE(graph) << graph.error().message();
   return graph ? std::move(*graph) : nullptr;
@@ -29,7 +29,7 @@ std::string there_and_back(const Graph& graph) {
 }
 
 TEST(OnnxExport, EverythingThatAGraphHoldsComesBack) {
-  const auto graph = parsed(R"(graph "all" {
+  const auto graph = parsed_graph(R"(graph "all" {
   input %x: FP32["batch",3]
   input %"a b": INT8[2] q(axis=0, scales=[0.5,0.25], zero_points=[0,-3])
   input %c: BOOL[]
@@ -62,7 +62,7 @@ TEST(OnnxExport, EverythingThatAGraphHoldsComesBack) {
 
 // In ONNX a branch makes what it returns, and a value is an output once.
 TEST(OnnxExport, OutputsThatOnnxDoesNotAllowAreCopied) {
-  const auto graph = parsed(R"(graph "copies" {
+  const auto graph = parsed_graph(R"(graph "copies" {
   input %x: FP32[2]
   input %c: BOOL[]
   %y: FP32[2] = If(%c)
@@ -81,11 +81,11 @@ TEST(OnnxExport, OutputsThatOnnxDoesNotAllowAreCopied) {
   EXPECT_THAT(text,
               HasSubstr("%x/copy_2: FP32[2] = Identity(%x) \"x/copy_2\"\n      return %x/copy_2"));
   EXPECT_THAT(text, HasSubstr("return %y, %y/copy_"));
-  EXPECT_EQ(there_and_back(*parsed(text)), text);
+  EXPECT_EQ(there_and_back(*parsed_graph(text)), text);
 }
 
 TEST(OnnxExport, NamesOfNodesBecomeUnique) {
-  const auto graph = parsed(R"(graph "names" {
+  const auto graph = parsed_graph(R"(graph "names" {
   input %x: FP32[2]
   %a: FP32[2] = Relu(%x) "same"
   %b: FP32[2] = Relu(%a) "same"
@@ -122,7 +122,7 @@ TEST(OnnxExport, WeightsGoIntoASecondFile) {
 }
 
 TEST(OnnxExport, AnOperatorSetThatLacksAnOperatorIsRefusedByName) {
-  const auto graph = parsed(R"(graph "norm" {
+  const auto graph = parsed_graph(R"(graph "norm" {
   input %x: FP32[2,3]
   const %s = FP32[3] {1, 2, 3}
   %y: FP32[2,3] = RMSNormalization(%x, %s) "norm 1"
@@ -138,7 +138,7 @@ TEST(OnnxExport, AnOperatorSetThatLacksAnOperatorIsRefusedByName) {
 }
 
 TEST(OnnxExport, AttentionGoesAsItsPartsIntoAnOperatorSetThatLacksIt) {
-  const auto graph = parsed(R"(graph "attention" {
+  const auto graph = parsed_graph(R"(graph "attention" {
   input %x: FP32[2,3,4]
   input %c: BOOL[]
   %y: FP32[2,3,4] = If(%c)

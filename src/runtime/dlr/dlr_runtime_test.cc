@@ -24,14 +24,14 @@ using nlohmann::json;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
-const std::string kLibrary = SKERRY_CACHE_DIR "/dlr/dlr/libdlr.so";
+const std::string kDlrLibrary = SKERRY_CACHE_DIR "/dlr/dlr/libdlr.so";
 const std::string kModels = SKERRY_BIN_DIR "/dlr_testdata/";
 using Digests = std::map<std::string, std::string, std::less<>>;
 
 class DlrTest : public testing::Test {
  protected:
   std::unique_ptr<Runtime> open() {
-    auto opened = open_dlr(kLibrary);
+    auto opened = open_dlr(kDlrLibrary);
     EXPECT_TRUE(opened) << opened.error().message();
     return std::move(*opened);
   }

@@ -18,26 +18,28 @@ namespace {
 using tensor::DataType;
 using testing::HasSubstr;
 
-const std::string kLibrary = SKERRY_CACHE_DIR "/litert/lib/libLiteRt.so";
-const std::string kTestdata = SKERRY_SOURCE_DIR "/src/runtime/testdata/";
+const std::string kLiteRtLibrary = SKERRY_CACHE_DIR "/litert/lib/libLiteRt.so";
+const std::string kLiteRtTestdata = SKERRY_SOURCE_DIR "/src/runtime/testdata/";
 
 class LiteRtTest : public testing::Test {
  protected:
   std::unique_ptr<Runtime> open() {
-    auto opened = open_litert(kLibrary);
+    auto opened = open_litert(kLiteRtLibrary);
     EXPECT_TRUE(opened) << opened.error().message();
     return std::move(*opened);
   }
   std::unique_ptr<Model> load(const std::string& file) {
-    auto loaded = open()->load({kTestdata, file, {{file, ""}}}, {});
+    auto loaded = open()->load({kLiteRtTestdata, file, {{file, ""}}}, {});
     EXPECT_TRUE(loaded) << loaded.error().message();
     return loaded ? std::move(*loaded) : nullptr;
   }
   Error refusal(const std::string& file) {
-    const auto loaded = open()->load({kTestdata, file, {{file, ""}}}, {});
+    const auto loaded = open()->load({kLiteRtTestdata, file, {{file, ""}}}, {});
     return loaded ? Error(Code::kInternal, "was accepted") : loaded.error();
   }
-  std::string read(const std::string& file) { return *io::read_file(files_, kTestdata + file); }
+  std::string read(const std::string& file) {
+    return *io::read_file(files_, kLiteRtTestdata + file);
+  }
   bool is_bounded(const std::string& file) {
     const auto scan = scan_tflite(read(file));
     EXPECT_TRUE(scan) << scan.error().message();
