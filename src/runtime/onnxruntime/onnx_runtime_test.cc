@@ -95,6 +95,11 @@ TEST(Profile, IsTheMedianOfAllRunsButTheFirst) {
                                     "," + run(2, 15) + "]");
   ASSERT_TRUE(layers) << layers.error().message();
   EXPECT_EQ(*layers, (std::vector<LayerTime>{{"a", "Conv", 2}, {"b", "Conv", 15}}));
+  // A node in a loop's body runs more than once in a run: its times add up.
+  const auto looped = parse_profile("[" + run(900, 800) + "," + event("Node", "b_kernel_time", 4) +
+                                    "," + run(1, 10) + "]");
+  ASSERT_TRUE(looped) << looped.error().message();
+  EXPECT_EQ(*looped, (std::vector<LayerTime>{{"a", "Conv", 1}, {"b", "Conv", 14}}));
   EXPECT_FALSE(parse_profile("[" + run(1, 2) + "]"));
   for (const char* damaged : {"", "[", "{}", "[1]", R"([{"cat":1}])",
                               R"([{"cat":"Node","name":"x_kernel_time","args":3}])"}) {
