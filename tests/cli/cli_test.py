@@ -462,7 +462,7 @@ class WithFleet(FleetCase):
         recipe = json.loads(self.greengrass.get_component(arn=created["arn"], recipeOutputFormat="JSON")["recipe"])
         self.assertEqual(recipe["ComponentDependencies"]["skerry.Infer"]["DependencyType"], "HARD")
         [manifest] = recipe["Manifests"]
-        self.assertIn(" load --socket ", manifest["Lifecycle"]["Startup"])
+        self.assertIn(" load --watch --socket ", manifest["Lifecycle"]["Startup"])
         self.assertEqual([each["URI"].rsplit("/", 1)[1] for each in manifest["Artifacts"]], ["model.onnx", "model.json"])
         lite = self.directory / "some.tflite"
         lite.write_bytes(b"not checked here either")
