@@ -91,15 +91,7 @@ class AttentionParts {
   }
 
   Result<Value*> add(Op op, std::vector<Value*> inputs, Attributes attributes = {}) {
-    const std::string name(op.name());
-    Node& made = node_.graph().add_node({.op = op,
-                                         .name = name,
-                                         .inputs = std::move(inputs),
-                                         .outputs = {name},
-                                         .attributes = std::move(attributes)},
-                                        &node_);
-    SKERRY_TRY(inference_.infer(made));
-    return made.output(0);
+    return inference_.add_before(node_, op, std::move(inputs), std::move(attributes));
   }
 
   // [batch, heads, length, size]

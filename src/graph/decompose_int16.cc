@@ -116,15 +116,7 @@ class Int16Parts {
   }
 
   Result<Value*> add(Op op, std::vector<Value*> inputs, Attributes attributes = {}) {
-    const std::string name(op.name());
-    Node& made = node_.graph().add_node({.op = op,
-                                         .name = name,
-                                         .inputs = std::move(inputs),
-                                         .outputs = {name},
-                                         .attributes = std::move(attributes)},
-                                        &node_);
-    SKERRY_TRY(inference_.infer(made));
-    return made.output(0);
+    return inference_.add_before(node_, op, std::move(inputs), std::move(attributes));
   }
 
   Node& node_;

@@ -206,6 +206,19 @@ Result<void> TypeInference::infer(Graph& graph) {
   return {};
 }
 
+Result<Value*> TypeInference::add_before(Node& node, Op op, std::vector<Value*> inputs,
+                                         Attributes attributes) {
+  const std::string name(op.name());
+  Node& made = node.graph().add_node({.op = op,
+                                      .name = name,
+                                      .inputs = std::move(inputs),
+                                      .outputs = {name},
+                                      .attributes = std::move(attributes)},
+                                     &node);
+  SKERRY_TRY(infer(made));
+  return made.output(0);
+}
+
 Result<std::vector<Type>> TypeInference::infer_subgraph(Graph& graph,
                                                         const std::vector<Type>& inputs) {
   for (size_t i = 0; i < std::min(inputs.size(), graph.inputs().size()); ++i) {

@@ -65,6 +65,9 @@ class TypeInference {
   // kInvalidArgument where the node's inputs do not go with its operator.
   Result<void> infer(Node& node);
   Result<void> infer(Graph& graph);  // all nodes in order, subgraphs too
+  // The output of a new node in front of `node`, named after its operator.
+  Result<Value*> add_before(Node& node, Op op, std::vector<Value*> inputs,
+                            Attributes attributes = {});
   // What is known of an integer value.
   std::optional<std::vector<Dim>> known(const Value& value) const;
 
