@@ -123,6 +123,7 @@ NucleusInfo info_of(const DeviceConfig& config) {
   info.default_user = config.default_user;
   info.default_limits = config.default_limits;
   info.processes_of_one_component = config.processes_of_one_component;
+  info.sandbox = config.sandbox;
   info.healthy_for_ms = config.healthy_for_ms;
   info.metrics_interval_ms = config.metrics_interval_ms;
   info.telemetry_aggregate_ms = config.telemetry_aggregate_s * 1'000;
@@ -176,6 +177,28 @@ void contain(const io::ProcessGuard& guard, NucleusInfo& info) {
     log::warn("nucleus", "components together are not limited",
               {{"reason", limited.error().message()}});
   }
+}
+
+// Says once what components are kept from, or why not.
+void look_at_sandbox(NucleusInfo& info) {
+  info.sandbox_support = io::sandbox_support();
+  if (!info.sandbox.enabled) {
+    log::warn("nucleus", "components are not in sandboxes: the configuration says so");
+    return;
+  }
+  const io::SandboxSupport& has = info.sandbox_support;
+  if (has.landlock == 0) {
+    log::warn("nucleus", "components may reach all files that their users may",
+              {{"reason", "this kernel has no Landlock (Linux 5.13), or it is switched off"}});
+  }
+  if (!has.call_filters) {
+    log::warn("nucleus", "components may make all system calls",
+              {{"reason", "this kernel has no seccomp filters"}});
+  }
+  log::info("nucleus", "components are in sandboxes",
+            {{"landlock", std::to_string(has.landlock)},
+             {"call_filters", has.call_filters ? "yes" : "no"},
+             {"own_tmp", has.own_tmp ? "yes" : "no"}});
 }
 
 Result<void> allocate_users(io::Files& files, NucleusInfo& info) {
@@ -286,6 +309,7 @@ Result<bool> run(const DeviceConfig& config, io::Files& files, const io::Process
   io::ThreadPool records("records", 1);
   io::Env env{loop, clock, files, processes, random, pool, records};
   contain(guard, info);
+  look_at_sandbox(info);
   SKERRY_TRY(allocate_users(files, info));
 
   SKERRY_ASSIGN(const Uplink uplink, uplink_of(env, config, info, device_clock));

@@ -1,9 +1,6 @@
 // skerry device doctor: what this machine's kernel gives to skerryd and its components, asked of
 // the kernel itself, and for a device whether its disk has room and its fleet takes its
 // certificate.
-#include <linux/landlock.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/timex.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -19,6 +16,7 @@
 #include "formats/node.h"
 #include "io/containment.h"
 #include "io/files.h"
+#include "io/sandbox.h"
 #include "net/http_client.h"
 
 namespace skerry::cli {
@@ -53,17 +51,18 @@ void look_at_groups(std::vector<Finding>& findings) {
   if (made) (void)(*made)->end(1'000);
 }
 
-Finding landlock() {
-  const long version =
-      ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
-  if (version > 0) return {"Landlock", true, false, "version " + std::to_string(version)};
-  return {"Landlock", false, false, "not in this kernel, or switched off"};
-}
-
-Finding seccomp() {
-  // Asked with a filter that cannot be: EFAULT says that filters can.
-  const bool can = ::prctl(PR_SET_SECCOMP, 2, nullptr) != 0 && errno == EFAULT;
-  return {"seccomp filters", can, false, can ? "" : "not in this kernel"};
+void look_at_sandbox(std::vector<Finding>& findings) {
+  const io::SandboxSupport has = io::sandbox_support();
+  findings.push_back({"Landlock", has.landlock > 0, false,
+                      has.landlock > 0
+                          ? "version " + std::to_string(has.landlock)
+                          : "not in this kernel, or switched off: components reach all files that "
+                            "their users may"});
+  findings.push_back({"seccomp filters", has.call_filters, false,
+                      has.call_filters ? "" : "not in this kernel: no system call is refused"});
+  findings.push_back({"a /tmp of their own", has.own_tmp, false,
+                      has.own_tmp ? "for components that are not root"
+                                  : "this user may not mount: components share /tmp"});
 }
 
 Finding user_namespaces() {
@@ -167,8 +166,8 @@ Result<void> look_at_device(const std::string& directory, std::vector<Finding>& 
 Result<void> examine(const Output& output, const std::string& directory) {
   std::vector<Finding> findings = {kernel(), own_user()};
   look_at_groups(findings);
-  for (const auto look : {landlock, seccomp, user_namespaces, clock_is_set})
-    findings.push_back(look());
+  look_at_sandbox(findings);
+  for (const auto look : {user_namespaces, clock_is_set}) findings.push_back(look());
   if (!directory.empty()) SKERRY_TRY(look_at_device(absolute_path(directory), findings));
   bool works = true;
   json all = json::array();

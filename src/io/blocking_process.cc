@@ -97,7 +97,7 @@ Result<FinishedProcess> run_process(const ProcessSpec& spec, size_t max_out_byte
                                     const std::stop_token& stop) {
   // It belongs to whoever this process belongs to.
   const char* mark = std::getenv(kMarkVariable);
-  Launch launch = prepare_launch(spec, mark == nullptr ? "" : mark);
+  SKERRY_ASSIGN(Launch launch, prepare_launch(spec, mark == nullptr ? "" : mark));
   const Fd stopped(::eventfd(0, EFD_CLOEXEC));
   if (!stopped) return fail(errno_error("eventfd", "", errno));
   SKERRY_ASSIGN(Launched launched, launch_child(spec, launch));

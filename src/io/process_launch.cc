@@ -20,7 +20,7 @@ extern "C" {  // which glibc 2.36 leaves out in this header
 namespace skerry::io {
 namespace {
 
-enum class LaunchStep : int { kGroup, kLimits, kUser, kDirectory, kExec };
+enum class LaunchStep : int { kGroup, kLimits, kTmp, kUser, kDirectory, kSandbox, kExec };
 
 // What the child reports when it cannot become the program.
 struct LaunchFailure {
@@ -85,6 +85,7 @@ void go_to_directory(const Launch& launch) {
   ::dup2(launch.err, 2);
   mark_close_on_exec();
   enter(launch);
+  if (launch.sandbox && !enter_own_tmp(*launch.sandbox)) give_up(launch, LaunchStep::kTmp);
   if (launch.enters_as_caller) go_to_directory(launch);
   if (launch.user) {
     // Only root may change groups; another caller may only name itself.
@@ -101,6 +102,7 @@ void go_to_directory(const Launch& launch) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != launch.parent) ::_exit(127);
   if (!launch.enters_as_caller) go_to_directory(launch);
+  if (launch.sandbox && !enter_sandbox(*launch.sandbox)) give_up(launch, LaunchStep::kSandbox);
   int error = ENOENT;
   for (const std::string& path : launch.candidates) {
     ::execve(path.c_str(), launch.argv.data(), launch.environment.data());
@@ -171,6 +173,11 @@ Error launch_error(const ProcessSpec& spec, const LaunchFailure& failure) {
       return errno_error("start " + program + ": enter its control group", "", failure.error);
     case LaunchStep::kLimits:
       return errno_error("start " + program + ": limit its resources", "", failure.error);
+    case LaunchStep::kTmp:
+      return errno_error("start " + program + ": give it as its /tmp",
+                         spec.sandbox->temporary_folder, failure.error);
+    case LaunchStep::kSandbox:
+      return errno_error("start " + program + ": enter its sandbox", "", failure.error);
     case LaunchStep::kExec:
       break;
   }
@@ -204,7 +211,7 @@ std::optional<LaunchFailure> read_failure(int status) {
 
 }  // namespace
 
-Launch prepare_launch(const ProcessSpec& spec, const std::string& mark) {
+Result<Launch> prepare_launch(const ProcessSpec& spec, const std::string& mark) {
   Launch launch;
   launch.candidates = program_paths(spec);
   for (const auto& [name, value] : spec.environment) {
@@ -223,7 +230,10 @@ Launch prepare_launch(const ProcessSpec& spec, const std::string& mark) {
   if (spec.user) launch.groups = groups_of(*spec.user);
   launch.limits = limits_of(spec);
   if (spec.oom_score) launch.oom_score = std::to_string(*spec.oom_score);
-  launch.no_new_privileges = spec.no_new_privileges;
+  launch.no_new_privileges = spec.no_new_privileges || spec.sandbox;
+  if (spec.sandbox) {
+    SKERRY_ASSIGN(launch.sandbox, prepare_sandbox(*spec.sandbox));
+  }
   launch.parent = ::getpid();
   return launch;
 }

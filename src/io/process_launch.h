@@ -28,13 +28,14 @@ struct Launch {
   std::vector<std::pair<int, rlimit>> limits;
   std::string oom_score;
   bool no_new_privileges = false;
+  std::optional<SandboxDoors> sandbox;
   pid_t parent = 0;
   int in = -1, out = -1, err = -1, status = -1;
   sigset_t signals{};
 };
 
 // `spec` must outlive what is returned; descriptors are left to the caller.
-Launch prepare_launch(const ProcessSpec& spec, const std::string& mark);
+Result<Launch> prepare_launch(const ProcessSpec& spec, const std::string& mark);
 // A child that has become its program; nobody has waited for it.
 struct Launched {
   pid_t pid = -1;

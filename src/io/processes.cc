@@ -257,7 +257,7 @@ Result<std::unique_ptr<Process>> RealProcesses::start(const ProcessSpec& spec,
   if (spec.argv.empty())
     return fail(Code::kInvalidArgument, "start a process: no program is named");
   Child::Tracks tracks{mark_ + "/" + std::to_string(++started_), {}, spec.unit, 0};
-  Launch launch = prepare_launch(spec, tracks.mark);
+  SKERRY_ASSIGN(Launch launch, prepare_launch(spec, tracks.mark));
   std::vector<Fd> doors;
   if (containment_) {
     SKERRY_ASSIGN(Containment::Seat seat, containment_->seat(spec.unit, spec.limits));

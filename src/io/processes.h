@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "io/cgroup.h"
 #include "io/loop.h"
+#include "io/sandbox.h"
 
 namespace skerry::io {
 
@@ -47,6 +48,7 @@ struct ProcessSpec {
   bool no_new_privileges = false;  // set-user-ID programs such as sudo change nothing
   std::optional<int> oom_score;    // oom_score_adj, 1000: killed first
   std::vector<ResourceLimit> resource_limits;
+  std::optional<Sandbox> sandbox;  // with no_new_privileges, which it implies
 };
 
 struct ExitStatus {

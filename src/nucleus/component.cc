@@ -275,9 +275,12 @@ Result<void> Component::launch(const Step& step, Script* script) {
   process.limits = spec_.limits;
   process.no_new_privileges = !step.requires_privilege;
   process.oom_score = kOomScore;
+  if (!step.requires_privilege) process.sandbox = spec_.sandbox;
   process.resource_limits = {{RLIMIT_CORE, 0, 0}, {RLIMIT_NOFILE, kOpenFiles, kMaxOpenFiles}};
   // Each time: a component may do to its folder whatever it likes, also remove it.
   SKERRY_TRY(prepare_work_folder(env_.files, spec_.work_directory, spec_.user));
+  if (process.sandbox && !process.sandbox->temporary_folder.empty())
+    SKERRY_TRY(prepare_work_folder(env_.files, process.sandbox->temporary_folder, spec_.user));
   last_lines_.clear();
   *script = {};
   script->exit.emplace(env_.loop);

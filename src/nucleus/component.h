@@ -42,6 +42,7 @@ struct ComponentSpec {
   std::string log_path;
   std::optional<std::pair<uint32_t, uint32_t>> user;  // uid, gid; unset: as the nucleus
   io::GroupLimits limits;                             // of all its processes together
+  std::optional<io::Sandbox> sandbox;                 // of its steps without privilege
 
   bool operator==(const ComponentSpec&) const = default;
 };

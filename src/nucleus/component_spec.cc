@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "formats/interpolate.h"
+#include "nucleus/component_sandbox.h"
 #include "nucleus/run_with.h"
 
 namespace skerry::nucleus {
@@ -130,6 +131,8 @@ Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const Package
   }
   Variables variables(info, packages, components, config, recipe);
   auto fill = [&](const std::string& text) { return formats::interpolate(text, variables); };
+  SKERRY_ASSIGN(spec.sandbox,
+                sandbox_of({info, packages, components, config, recipe, spec.user, fill}));
   for (const auto& [kind, step] : manifest.lifecycle.steps) {
     if (step.requires_privilege && !info.privileged) {
       return fail(Code::kPermissionDenied,

@@ -15,7 +15,7 @@ namespace skerry::nucleus {
 // that have no value stay as they are written. kUnsupported: a type of component that
 // this nucleus cannot host; kPermissionDenied: a step requires privilege and the
 // nucleus has none; errors of user_of() and
-// limits_of() (nucleus/run_with.h).
+// limits_of() (nucleus/run_with.h), and of sandbox_of() (nucleus/component_sandbox.h).
 Result<ComponentSpec> make_component_spec(const NucleusInfo& info, const PackageStore& packages,
                                           const ComponentSet& components, const ConfigTree& config,
                                           const formats::Recipe& recipe,

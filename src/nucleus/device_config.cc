@@ -7,6 +7,7 @@
 #include "formats/names.h"
 #include "formats/node.h"
 #include "net/http.h"
+#include "nucleus/component_sandbox.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -140,6 +141,8 @@ Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
     if (config.metrics_interval_ms < 100 || config.metrics_interval_ms > 3'600'000) {
       return own->wrong("metricsIntervalMs must be 100 to 3600000");
     }
+    SKERRY_ASSIGN(auto sandbox, own->find("sandbox"));
+    if (sandbox) SKERRY_TRY(read_sandbox_options(*sandbox, config.sandbox));
     SKERRY_TRY(own->read("rebootCommand", config.reboot_command));
     if (config.reboot_command.empty()) return own->wrong("rebootCommand must not be empty");
     int64_t processes = static_cast<int64_t>(config.processes_of_one_component);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/named_type.h"
 #include "formats/deployment.h"
+#include "nucleus/nucleus_info.h"
 #include "nucleus/spool_options.h"
 
 namespace skerry::nucleus {
@@ -33,6 +34,7 @@ struct DeviceConfig {
   std::string default_user;                // runWithDefault.posixUser
   formats::ResourceLimits default_limits;  // runWithDefault.systemResourceLimits
   uint64_t processes_of_one_component = 1024;  // skerry.maxProcesses: threads count as well
+  SandboxOptions sandbox;                      // skerry.sandbox
   int64_t metrics_interval_ms = 60'000;        // skerry.metricsIntervalMs
   // telemetry.enabled and telemetry.periodic{Aggregate,Publish}MetricsIntervalSeconds
   bool telemetry_enabled = true;

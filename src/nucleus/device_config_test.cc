@@ -47,7 +47,7 @@ services:
       iotRoleAlias: alias
       runWithDefault: {posixUser: "ggcore:ggcore", systemResourceLimits: {memory: 65536, cpus: 1.5}}
       greengrassDataPlanePort: "8445"
-      skerry: {healthyForMs: 2000, maxProcesses: 300, rebootCommand: 'echo reboot'}
+      skerry: {healthyForMs: 2000, maxProcesses: 300, rebootCommand: 'echo reboot', sandbox: {enabled: 'false', read: [/srv], write: []}}
 )";
 
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
@@ -94,6 +94,8 @@ TEST(DeviceConfig, NucleusLitesWithRelativePaths) {
   EXPECT_EQ(config->data_plane_url, "https://data.example.com:8445");
   EXPECT_EQ(config->healthy_for_ms, 2000);
   EXPECT_EQ(config->processes_of_one_component, 300u);
+  EXPECT_FALSE(config->sandbox.enabled);
+  EXPECT_EQ(config->sandbox.read, std::vector<std::string>{"/srv"});
   EXPECT_EQ(config->default_limits, (formats::ResourceLimits{.memory_kb = 65536, .cpus = 1.5}));
 }
 

@@ -9,11 +9,11 @@ namespace {
 
 using Names = std::set<std::string>;
 
-Result<void> remove_work_folders(io::Files& files, const std::string& work, const Names& kept) {
-  auto names = files.list(work);
+Result<void> remove_folders(io::Files& files, const std::string& above, const Names& kept) {
+  auto names = files.list(above);
   if (!names) return {};  // nothing ever ran
   for (const std::string& name : *names) {
-    if (!kept.contains(name)) SKERRY_TRY(io::remove_all(files, work + "/" + name));
+    if (!kept.contains(name)) SKERRY_TRY(io::remove_all(files, above + "/" + name));
   }
   return {};
 }
@@ -94,7 +94,8 @@ io::Task<Result<void>> Housekeeper::clean_up() {
   if (!any_in_old_layout) SKERRY_CO_TRY(co_await packages_.collect_garbage(std::move(needed)));
   co_return co_await io::run_on(env_.pool, env_.loop,
                                 [&files = env_.files, root = info_.root, kept]() -> Result<void> {
-                                  SKERRY_TRY(remove_work_folders(files, root + "/work", kept));
+                                  SKERRY_TRY(remove_folders(files, root + "/work", kept));
+                                  SKERRY_TRY(remove_folders(files, root + "/tmp", kept));
                                   return remove_old_logs(files, root + "/logs", kept);
                                 });
 }

@@ -6,10 +6,12 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/named_type.h"
 #include "formats/deployment.h"
+#include "io/sandbox.h"
 #include "nucleus/cloud.h"
 #include "nucleus/spool_options.h"
 
@@ -19,6 +21,12 @@ namespace skerry::nucleus {
 inline constexpr const char* kNucleusVersion = "2.16.0";
 
 using UserId = std::pair<uint32_t, uint32_t>;  // uid, gid
+
+// What is open to components beside their own; see nucleus/component_sandbox.h.
+struct SandboxOptions {
+  bool enabled = true;
+  std::vector<std::string> read, write;  // paths, absolute
+};
 
 struct NucleusInfo {
   std::string root;  // absolute
@@ -36,6 +44,8 @@ struct NucleusInfo {
   bool limits_memory = false, limits_cpus = false, limits_processes = false;
   std::string containment = "no control groups";
   uint64_t processes_of_one_component = 1024;
+  SandboxOptions sandbox;
+  io::SandboxSupport sandbox_support;
   int64_t healthy_for_ms = 500;  // a deployment succeeds after this long without a failure
   int64_t healthy_within_ms = 600'000;
   int64_t metrics_interval_ms = 0;  // of each summary; 0: none are kept
@@ -62,6 +72,8 @@ struct NucleusInfo {
   std::string work_directory(const ComponentName& name) const {
     return root + "/work/" + name.str();
   }
+  // What stands at /tmp for the component.
+  std::string tmp_directory(const ComponentName& name) const { return root + "/tmp/" + name.str(); }
   std::string log_path(const ComponentName& name) const {
     return root + "/logs/" + name.str() + ".log";
   }

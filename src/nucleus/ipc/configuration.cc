@@ -1,11 +1,12 @@
 // GetConfiguration, UpdateConfiguration, SubscribeToConfigurationUpdate. Reading is open to every
-// component, of every component; writing is for one's own, and never for accessControl.
+// component, of every component; writing is for one's own, and never for accessControl and skerry.
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "formats/json_pointer.h"
 #include "formats/json_ptr.h"
 #include "formats/node.h"
+#include "nucleus/component_sandbox.h"
 #include "nucleus/ipc/operations.h"
 
 namespace skerry::nucleus {
@@ -28,11 +29,12 @@ std::unexpected<IpcError> key_not_found(const ComponentName& component, const Ke
                                   component.str() + formats::json_pointer(path)});
 }
 
-bool touches_access_control(const KeyPath& path, const json& value) {
-  if (!path.empty()) return formats::equal_ignoring_case(path[0], kAccessControl);
+// A key of what a component may do, which deployments alone set.
+bool touches(const KeyPath& path, const json& value, std::string_view reserved) {
+  if (!path.empty()) return formats::equal_ignoring_case(path[0], reserved);
   if (!value.is_object()) return false;
   for (const auto& [key, child] : value.items()) {
-    if (formats::equal_ignoring_case(key, kAccessControl)) return true;
+    if (formats::equal_ignoring_case(key, reserved)) return true;
   }
   return false;
 }
@@ -73,8 +75,10 @@ IpcOutcome update_configuration(const IpcCall& call) {
   SKERRY_IPC_ASSIGN(const int64_t timestamp_ms, timestamp_of(call));
   const auto value = call.request.find("valueToMerge");
   if (value == call.request.end()) return call.invalid("valueToMerge is required");
-  if (touches_access_control(path, *value)) {
-    return call.invalid("Config update is not allowed for following fields [accessControl]");
+  for (const std::string_view reserved : {kAccessControl, kReservedKey}) {
+    if (!touches(path, *value, reserved)) continue;
+    return call.invalid("Config update is not allowed for following fields [" +
+                        std::string(reserved) + "]");
   }
   call.context.config.update(
       call.caller, path, *value, timestamp_ms,

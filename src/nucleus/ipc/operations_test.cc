@@ -84,6 +84,10 @@ TEST_F(IpcOperationsTest, UpdateConfigurationRefusesByTheModel) {
                "InvalidArgumentsError", "[accessControl]");
   expect_error(update({{"timestamp", 9}, {"valueToMerge", {{"ACCESSCONTROL", {}}}}}),
                "InvalidArgumentsError", "[accessControl]");
+  expect_error(update({{"keyPath", {"Skerry", "sandbox", "enabled"}},
+                       {"timestamp", 9},
+                       {"valueToMerge", false}}),
+               "InvalidArgumentsError", "[skerry]");
   expect_error(update({{"timestamp", 9}}), "InvalidArgumentsError", "valueToMerge is required");
   expect_error(update({{"timestamp", "9"}, {"valueToMerge", {{"a", 1}}}}), "InvalidArgumentsError",
                "timestamp is required");
