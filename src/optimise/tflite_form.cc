@@ -1,4 +1,4 @@
-// Three passes that are off by default, in order.
+// Passes by name, most of them off by default.
 #include "optimise/tflite_form.h"
 
 #include "optimise/pass.h"
@@ -6,10 +6,9 @@
 namespace skerry::optimise {
 
 Result<void> to_tflite_form(graph::Graph& graph) {
-  SKERRY_TRY(run_passes(graph, {.only = {"signed-activations", "propagate-quantisation",
-                                         "make-qlinear", "dead-code"}}));
-  // Of layers whose results are floats.
-  SKERRY_TRY(run_passes(graph, {.only = {"dequantise-constants", "dead-code"}}));
+  SKERRY_TRY(
+      run_passes(graph, {.only = {"fold-affine", "signed-activations", "propagate-quantisation",
+                                  "make-qlinear", "dequantise-constants", "dead-code"}}));
   return {};
 }
 

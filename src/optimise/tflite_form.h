@@ -5,8 +5,9 @@
 
 namespace skerry::optimise {
 
-// Pairs of QuantizeLinear and DequantizeLinear become operators of signed integers where there are
-// such; where there are none, weights become floats.
+// Batch normalisation goes into weights; pairs of QuantizeLinear and DequantizeLinear become
+// operators of signed integers where there are such; weights of four bits and those with a scale
+// for each block become floats.
 Result<void> to_tflite_form(graph::Graph& graph);
 
 }  // namespace skerry::optimise

@@ -112,6 +112,10 @@ class Optimise(unittest.TestCase):
             self.assertEqual("", trials["fp32", engine]["refusal"])
             self.assertLess(trials["int8-mse", engine]["accuracyDrop"], 0.01)
         self.assertNotIn(("pruned-50", "litert"), trials)  # it loses too much already
+        whole = trials["fp32", "litert"]["bytes"]
+        for candidate, most in (("int8-mse", 0.35), ("int8-weights", 0.35), ("fp16-weights", 0.6)):
+            self.assertEqual("", trials[candidate, "litert"]["refusal"])
+            self.assertLess(trials[candidate, "litert"]["bytes"], whole * most)
         self.assertIn("DynamicQuantizeLinear", trials["int8-dynamic", "litert"]["refusal"])
         interpreter = tflite_models.load(CACHE / "litert/python").Interpreter(str(out / "candidates/int8-mse.tflite"))
         interpreter.allocate_tensors()
@@ -128,6 +132,14 @@ class Optimise(unittest.TestCase):
         said = json.loads(skerry("--json", "model", "bench", winner, *self.data(), "--engine", engine, "--rows", "1000",
                                  "--seconds", "0.02").stdout)
         self.assertEqual(said["correct"], round(report["trials"][report["winner"]]["accuracy"] * 1000))
+
+    def test_litert_may_be_the_only_engine_of_a_model_with_batch_normalisation(self):
+        out = self.folder / "litert"
+        report = json.loads(skerry("--json", "model", "optimise", MODEL, "-o", out, *self.data(), "--rows", "200", "--rounds", "1",
+                                   "--seconds", "0.01", "--calibration-rows", "8", "--engine",
+                                   f"litert={CACHE}/litert/lib/libLiteRt.so").stdout)
+        self.assertEqual("", report["trials"][0]["refusal"])
+        self.assertTrue(report["artifact"].endswith(".tflite"))
 
     def test_an_engine_that_is_not_there_is_left_out(self):
         out = self.folder / "missing"

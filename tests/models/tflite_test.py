@@ -5,123 +5,19 @@
 
 import copy
 import itertools
-import pathlib
-import shutil
 import subprocess
-import sys
-import tempfile
 import unittest
 
 import numpy as np
 import onnxruntime
 import tflite_models
-from commands import BIN, CACHE, ROOT
-import make_models as onnx  # writes ONNX byte by byte
+from stock_litert import TINY, StockLiteRt, litert
+from commands import BIN, ROOT
 
-TINY = {path.stem: path for path in (ROOT / "src/graph/testdata/mlperf_tiny").glob("*.tflite")}
-TINY["kws_ref_model"] = ROOT / "src/runtime/testdata/keywords_int8.tflite"
-litert = tflite_models.load(CACHE / "litert/python")
 onnxruntime.set_default_logger_severity(4)
 
 
-class TfliteModels(unittest.TestCase):
-    def setUp(self):
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="skerry-tflite-", dir="/tmp"))
-        self.addCleanup(shutil.rmtree, self.directory)
-        self.random = np.random.default_rng(3)
-
-    def theirs(self, model, inputs):
-        interpreter = litert.Interpreter(
-            model_content=model, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
-        interpreter.allocate_tensors()
-        for detail, value in zip(interpreter.get_input_details(), inputs):
-            interpreter.set_tensor(detail["index"], value)
-        interpreter.invoke()
-        return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
-
-    def made_up(self, model):
-        interpreter = litert.Interpreter(model_content=model)
-        inputs = []
-        for detail in interpreter.get_input_details():
-            if detail["dtype"] == np.float32:
-                inputs.append(self.random.normal(size=detail["shape"]).astype("f4"))
-            else:
-                limits = np.iinfo(detail["dtype"])
-                inputs.append(self.random.integers(limits.min, limits.max + 1, detail["shape"], detail["dtype"]))
-        return [detail["name"] for detail in interpreter.get_input_details()], inputs
-
-    def ours(self, path, names, inputs):
-        out = self.directory / "out"
-        shutil.rmtree(out, ignore_errors=True)
-        out.mkdir()
-        arguments = []
-        for i, (name, value) in enumerate(zip(names, inputs)):
-            np.save(self.directory / f"in{i}.npy", value)
-            arguments += ["--input", f"{name}={self.directory / f'in{i}.npy'}"]
-        done = subprocess.run([BIN / "skerry", "model", "run", path, *arguments, "--out", out], capture_output=True,
-                              text=True, timeout=120, check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return {file.stem: np.load(file) for file in out.iterdir()}
-
-    def compare(self, model, tolerance=None, runs=1, off_by=0):
-        """Bit by bit, or within a tolerance of reals, or so many steps of integers."""
-        path = self.directory / "model.tflite"
-        path.write_bytes(model)
-        interpreter = litert.Interpreter(model_content=model)
-        outputs = [detail["name"].replace("/", "_") for detail in interpreter.get_output_details()]
-        for _ in range(runs):
-            names, inputs = self.made_up(model)
-            ours = self.ours(path, names, inputs)
-            for name, theirs in zip(outputs, self.theirs(model, inputs)):
-                self.assertEqual(ours[name].shape, theirs.shape)
-                self.assertEqual(ours[name].dtype, theirs.dtype)
-                if tolerance is not None:
-                    np.testing.assert_allclose(ours[name], theirs, rtol=tolerance, atol=tolerance)
-                else:
-                    apart = np.abs(ours[name].astype("i8") - theirs.astype("i8")).max(initial=0)
-                    self.assertLessEqual(apart, off_by)
-
-    def test_float_networks_of_onnx_are_written_as_litert_runs_them(self):
-        """Every float operator that is exported, with pads of all kinds."""
-        weights = lambda *shape: self.random.normal(size=shape).astype("f4").ravel().tolist()
-        parts = []
-
-        def constant(name, *shape):
-            parts.append(onnx.floats(name, list(shape), weights(*shape)))
-            return name
-
-        def add(op, inputs, *attributes):
-            parts.append(onnx.node(op, inputs, [f"v{len(parts)}"], *attributes))
-            return f"v{len(parts) - 1}"
-
-        ints = lambda name, values: onnx.message(5, onnx.message(1, name.encode()), *(onnx.number(8, v) for v in values), onnx.number(20, 7))
-        one = lambda name, value: onnx.message(5, onnx.message(1, name.encode()), onnx.number(3, value), onnx.number(20, 2))
-        x = add("Conv", ["x", constant("w1", 8, 3, 3, 3), constant("b1", 8)], ints("pads", [1, 1, 1, 1]), ints("strides", [2, 2]))
-        x = add("Relu", [x])
-        y = add("Conv", [x, constant("w2", 8, 1, 3, 3), constant("b2", 8)], ints("pads", [1, 1, 1, 1]), one("group", 8))
-        y = add("HardSwish", [y])
-        x = add("Add", [x, y])
-        x = add("MaxPool", [x], ints("kernel_shape", [2, 2]), ints("strides", [2, 2]))
-        x = add("Sub", [x, constant("mean", 1, 8, 1, 1)])
-        x = add("Mul", [x, constant("scale", 1, 8, 1, 1)])
-        y = add("Sigmoid", [x])
-        x = add("Concat", [x, add("Tanh", [y])], one("axis", 1))
-        x = add("AveragePool", [x], ints("kernel_shape", [2, 2]), ints("strides", [1, 1]))
-        x = add("GlobalAveragePool", [x])
-        x = add("Flatten", [x])
-        x = add("Gemm", [x, constant("w3", 16, 6), constant("b3", 6)])
-        x = add("Softmax", [add("MatMul", [x, constant("w4", 6, 5)])])
-        model = onnx.model(*parts, onnx.value(11, "x", onnx.FLOAT, [1, 3, 16, 16]), onnx.value(12, x, onnx.FLOAT, [1, 5]), opset=14)
-        source, copy = self.directory / "net.onnx", self.directory / "net.tflite"
-        source.write_bytes(model)
-        subprocess.run([BIN / "skerry", "model", "convert", source, copy], check=True, capture_output=True)
-        image = self.random.normal(size=(1, 3, 16, 16)).astype("f4")
-        session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
-        np.testing.assert_allclose(self.theirs(copy.read_bytes(), [image])[0], session.run(None, {"x": image})[0], atol=1e-5)
-        self.compare(copy.read_bytes(), tolerance=1e-5)
-        signatures = litert.Interpreter(model_content=copy.read_bytes()).get_signature_list()
-        self.assertEqual(signatures, {"serving_default": {"inputs": ["x"], "outputs": [x]}})
-
+class TfliteModels(StockLiteRt):
     # --- Whole models -------------------------------------------------------------------------------
     def test_int8_models_are_bit_by_bit_what_litert_says(self):
         for name in ("ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "str_ww_ref_model"):
@@ -166,37 +62,6 @@ class TfliteModels(unittest.TestCase):
                     session = onnxruntime.InferenceSession(str(copy), providers=["CPUExecutionProvider"])
                     np.testing.assert_allclose(session.run(None, dict(zip(names, inputs)))[0],
                                                self.theirs(model.read_bytes(), inputs)[0], atol=1e-6)
-
-    def test_tensors_of_what_is_written_have_names_of_their_own(self):
-        """Other tools tell tensors by them."""
-        copy = self.directory / "copy.tflite"
-        subprocess.run([BIN / "skerry", "model", "convert", TINY["pretrainedResnet"], copy], check=True, capture_output=True)
-        interpreter = litert.Interpreter(model_content=copy.read_bytes())
-        names = [detail["name"] for detail in interpreter.get_tensor_details() if detail["name"]]
-        self.assertGreater(len(names), 30)
-        self.assertEqual(len(set(names)), len(names))
-
-    def test_int8_models_are_written_again_as_litert_runs_them(self):
-        for name in ("ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "str_ww_ref_model"):
-            with self.subTest(name):
-                copy = self.directory / "copy.tflite"
-                onnx = self.directory / "copy.onnx"
-                for source, target in ((TINY[name], copy), (TINY[name], onnx), (onnx, self.directory / "again.tflite")):
-                    subprocess.run([BIN / "skerry", "model", "convert", source, target], check=True, capture_output=True)
-                _, inputs = self.made_up(TINY[name].read_bytes())
-                theirs = self.theirs(TINY[name].read_bytes(), inputs)
-                for path in (copy, self.directory / "again.tflite"):
-                    np.testing.assert_array_equal(self.theirs(path.read_bytes(), inputs)[0], theirs[0])
-                self.compare(copy.read_bytes())
-
-    def test_what_has_no_counterpart_in_tflite_is_named(self):
-        model = self.directory / "erf.onnx"
-        model.write_bytes(onnx.model(onnx.node("Erf", ["x"], ["y"]), onnx.value(11, "x", onnx.FLOAT, [2]),
-                                     onnx.value(12, "y", onnx.FLOAT, [2])))
-        done = subprocess.run([BIN / "skerry", "model", "convert", model, self.directory / "x.tflite"],
-                              capture_output=True, text=True, check=False)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("Erf '", done.stderr)
 
     # --- One operator each --------------------------------------------------------------------------
     def quantised(self, low=-128, high=128):

@@ -13,6 +13,8 @@
 #include "graph/operator.h"
 #include "graph/tflite/constants.h"
 #include "graph/tflite/scales.h"
+#include "graph/tflite/small_weights.h"
+#include "graph/tflite/window.h"
 #include "graph/tflite/writer.h"
 #include "io/files.h"
 
@@ -91,6 +93,10 @@ class Exporter {
       SKERRY_TRY(check(value));
       return plain_[&value] = model_.constant(value.name(), *value.constant(), reals(value));
     }
+    if (const auto kept = small_weights(value)) {
+      SKERRY_ASSIGN(plain_[&value], floats(value.name(), *kept->constant, kept->reals));
+      return plain_.at(&value);
+    }
     const auto last = last_.find(&value);
     if (last == last_.end()) return refuse("'{}' is made by nothing", value.name());
     const int32_t made = model_.tensor(value.name(), value.type(), reals(value));
@@ -124,44 +130,21 @@ class Exporter {
                                          reals(value));
   }
 
-  // --- Windows ----------------------------------------------------------------------------------
-  struct Window {
-    std::vector<int64_t> strides, dilations, pads;
-    bool same = false;
-  };
-
-  static Result<Window> window_of(const Node& node, const std::vector<int64_t>& kernel) {
-    Window window{.strides = node.ints_of("strides"), .pads = node.ints_of("pads")};
-    if (node.definition().attribute("dilations") != nullptr) {
-      window.dilations = node.ints_of("dilations");
-    }
-    window.strides.resize(2, 1);
-    window.dilations.resize(2, 1);
-    window.pads.resize(4, 0);
-    const std::string& mode = node.string_of("auto_pad");
-    if (mode == "SAME_LOWER") return refuse("auto_pad SAME_LOWER has no counterpart");
-    window.same = mode == "SAME_UPPER";
-    if (mode != "NOTSET" || std::ranges::all_of(window.pads, [](int64_t p) { return p == 0; })) {
-      return window;
-    }
-    // Explicit pads may be those of SAME.
-    bool same = true;
-    for (size_t axis = 0; axis < 2; ++axis) {
-      const Dim& size = (*node.input(0)->type().shape)[axis + 2];
-      if (!size.is_fixed()) return window;
-      const int64_t stride = window.strides[axis];
-      const int64_t outputs = (size.size() + stride - 1) / stride;
-      const int64_t extent = (kernel[axis] - 1) * window.dilations[axis] + 1;
-      const int64_t total = std::max<int64_t>(0, (outputs - 1) * stride + extent - size.size());
-      same = same && window.pads[axis] == total / 2 && window.pads[axis + 2] == total - total / 2;
-    }
-    if (same) {
-      window.same = true;
-      window.pads.assign(4, 0);
-    }
-    return window;
+  // The tensor of floats that a constant stands for; engines make it once, before the first run.
+  Result<int32_t> floats(const std::string& name, const Constant& constant,
+                         const std::optional<Quantisation>& reals) {
+    SKERRY_TRY(number_of(constant.type()));
+    if (constant.type() == DataType::kFp32) return model_.constant(name, constant);
+    const int32_t small = model_.constant(name + "/small", constant, reals);
+    Shape shape;
+    for (const int64_t size : constant.shape()) shape.emplace_back(size);
+    const int32_t made = model_.tensor(name, Type{DataType::kFp32, std::move(shape)}, {});
+    const int32_t version = !reals ? 3 : reals->scales.size() > 1 ? 5 : 2;
+    model_.node(kDequantize, version, {small}, {made});
+    return made;
   }
 
+  // --- Windows ----------------------------------------------------------------------------------
   // The image with explicit pads around it, filled with what stands for zero.
   Result<int32_t> padded(const Value& value, const Window& window) {
     SKERRY_ASSIGN(const int32_t from, last(value));
@@ -218,6 +201,7 @@ class Exporter {
         {"Identity", &Exporter::reshape},
         {"Concat", &Exporter::concat},
     };
+    if (small_weights(*node.output(0))) return {};  // written where it is read
     for (const Row& row : kRows) {
       if (row.op == node.op()) return (this->*row.add)(node);
     }
@@ -226,8 +210,23 @@ class Exporter {
 
   static bool is_integer(const Node& node) { return node.op().name().starts_with("Q"); }
 
-  Result<int32_t> weights(const Node& node, const Constant& moved, int64_t axis) {
-    if (!is_integer(node)) return model_.constant(node.input(1)->name(), moved);
+  // The stored weights of a layer; null where they are computed.
+  static const Constant* stored_weights(const Node& node) {
+    const Value& value = *node.input(is_integer(node) ? 3 : 1);
+    if (value.constant() != nullptr) return value.constant();
+    const auto kept = is_integer(node) ? std::nullopt : small_weights(value);
+    return kept ? kept->constant : nullptr;
+  }
+
+  // With their dimensions in `order`; `axis` is the one of the channels then.
+  Result<int32_t> weights(const Node& node, const std::vector<int64_t>& order, int64_t axis) {
+    SKERRY_ASSIGN(const Constant moved, permuted_constant(*stored_weights(node), order));
+    if (!is_integer(node)) {
+      const Value& value = *node.input(1);
+      auto kept = small_weights(value).value_or(SmallWeights{});
+      if (kept.reals) kept.reals->axis = std::ranges::find(order, kept.reals->axis) - order.begin();
+      return floats(value.name(), moved, kept.reals);
+    }
     auto reals = pair_at(node, 4);
     if (!reals) return refuse("its weights' scales are computed");
     if (std::ranges::any_of(reals->zero_points, [](int64_t zero) { return zero != 0; }) ||
@@ -250,33 +249,53 @@ class Exporter {
                                                         {bytes.begin(), bytes.end()}));
       return model_.constant(value->name(), flat);
     }
-    const auto x = pair_at(node, 1);
-    const auto w = pair_at(node, 4);
-    if (value->constant() == nullptr || !x || !w || value->type().element != DataType::kInt32) {
+    if (value->constant() == nullptr || value->type().element != DataType::kInt32) {
       return refuse("its bias is no constant of INT32");
     }
-    Quantisation reals;
-    for (const float scale : w->scales) reals.scales.push_back(scale * x->scales[0]);
-    reals.zero_points.assign(reals.scales.size(), 0);
+    SKERRY_ASSIGN(const Quantisation reals, bias_reals(node));
     return model_.constant(value->name(), *value->constant(), reals);
   }
 
+  static Result<Quantisation> bias_reals(const Node& node) {
+    const auto x = pair_at(node, 1);
+    const auto w = pair_at(node, 4);
+    if (!x || !w) return refuse("its scales are computed");
+    Quantisation reals;
+    for (const float scale : w->scales) reals.scales.push_back(scale * x->scales[0]);
+    reals.zero_points.assign(reals.scales.size(), 0);
+    return reals;
+  }
+
+  Result<int32_t> zero_bias(const Node& node, int64_t channels) {
+    const auto count = static_cast<size_t>(channels);
+    const std::string name = node.output(0)->name() + "/bias";
+    if (!is_integer(node)) {
+      const std::vector<float> zeros(count);
+      return model_.constant(name, Constant::of(DataType::kFp32, {channels}, zeros));
+    }
+    SKERRY_ASSIGN(const Quantisation reals, bias_reals(node));
+    const std::vector<int32_t> zeros(count);
+    return model_.constant(name, Constant::of(DataType::kInt32, {channels}, zeros), reals);
+  }
+
   Result<void> conv(const Node& node) {
-    const Value& w = *node.input(is_integer(node) ? 3 : 1);
-    if (w.constant() == nullptr || w.constant()->shape().size() != 4) {
+    const Constant* w = stored_weights(node);
+    if (w == nullptr || w->shape().size() != 4) {
       return refuse("its weights are no constant of four dimensions");
     }
-    const auto& shape = w.constant()->shape();
+    const auto& shape = w->shape();
     const int64_t group = node.int_of("group");
     const bool depthwise = group > 1 && shape[1] == 1;
     const std::vector<int64_t> kernel = {shape[2], shape[3]};
     SKERRY_ASSIGN(const Window window, window_of(node, kernel));
     SKERRY_ASSIGN(const int32_t x, padded(*node.input(0), window));
-    SKERRY_ASSIGN(const Constant moved,
-                  permuted_constant(*w.constant(), depthwise ? std::vector<int64_t>{1, 2, 3, 0}
-                                                             : std::vector<int64_t>{0, 2, 3, 1}));
-    SKERRY_ASSIGN(const int32_t weight, weights(node, moved, depthwise ? 3 : 0));
-    SKERRY_ASSIGN(const int32_t b, bias(node, is_integer(node) ? 8 : 2));
+    const std::vector<int64_t> order = {depthwise ? 1 : 0, 2, 3, depthwise ? 0 : 1};
+    SKERRY_ASSIGN(const int32_t weight, weights(node, order, depthwise ? 3 : 0));
+    SKERRY_ASSIGN(int32_t b, bias(node, is_integer(node) ? 8 : 2));
+    // Stock kernels of convolutions want a bias.
+    if (b < 0) {
+      SKERRY_ASSIGN(b, zero_bias(node, shape[0]));
+    }
     SKERRY_ASSIGN(const int32_t y, make_last(*node.output(0)));
     FlatTable options;
     options.scalar<int8_t>(0, window.same ? 0 : 1);
@@ -294,8 +313,8 @@ class Exporter {
   Result<void> gemm(const Node& node) {
     const bool whole = is_integer(node);
     const bool plain_product = node.op() == "MatMul";
-    const Value& w = *node.input(whole ? 3 : 1);
-    if (w.constant() == nullptr || w.constant()->shape().size() != 2) {
+    const Constant* w = stored_weights(node);
+    if (w == nullptr || w->shape().size() != 2) {
       return refuse("its weights are no constant of two dimensions");
     }
     const bool scaled =
@@ -303,16 +322,13 @@ class Exporter {
                            (!whole && node.float_of("beta") != 1));
     if (scaled) return refuse("only alpha = 1, beta = 1 and rows in A are exported");
     const bool rows = !plain_product && node.int_of("transB") != 0;
-    SKERRY_ASSIGN(const Constant moved,
-                  permuted_constant(*w.constant(), rows ? std::vector<int64_t>{0, 1}
-                                                        : std::vector<int64_t>{1, 0}));
     const Value* c = node.input(2);
     if (!whole && c != nullptr && c->constant() != nullptr &&
-        static_cast<int64_t>(c->constant()->count()) != moved.shape()[0]) {
+        static_cast<int64_t>(c->constant()->count()) != w->shape()[rows ? 0 : 1]) {
       return refuse("its bias is not one number for each column");
     }
     SKERRY_ASSIGN(const int32_t x, plain(*node.input(0)));
-    SKERRY_ASSIGN(const int32_t weight, weights(node, moved, 0));
+    SKERRY_ASSIGN(const int32_t weight, weights(node, {rows ? 0 : 1, rows ? 1 : 0}, 0));
     SKERRY_ASSIGN(const int32_t b, bias(node, whole ? 6 : 2));
     SKERRY_ASSIGN(const int32_t y, make_plain(*node.output(0)));
     FlatTable options;

@@ -14,6 +14,8 @@ Result<int8_t> number_of(DataType type) {
   switch (type) {
     case DataType::kFp32:
       return 0;
+    case DataType::kFp16:
+      return 1;
     case DataType::kInt32:
       return 2;
     case DataType::kUint8:

@@ -102,7 +102,10 @@ Result<size_t> fold_all_constants(Graph& graph) {
 
 Result<size_t> dequantise_constants(Graph& graph) {
   return rewrite_nodes(graph, [](Node& node) -> Result<bool> {
-    return node.op() == "DequantizeLinear" ? fold_node(node) : Result<bool>(false);
+    if (node.op() != "DequantizeLinear") return false;
+    const DataType type = node.input(0)->type().element;
+    const bool bytes = type == DataType::kInt8 || type == DataType::kUint8;
+    return bytes && node.int_of("block_size") == 0 ? Result<bool>(false) : fold_node(node);
   });
 }
 
