@@ -4,7 +4,7 @@
 //   infer_bench_client ADDRESS CONNECTIONS REQUESTS JSON_BYTES < BODY
 //
 // ADDRESS: HOST:PORT or the path of a Unix socket. JSON_BYTES: 0 for a body of JSON only. Prints
-// one JSON object: p50_us, p99_us, requests_per_s, failures.
+// one JSON object: p50_us, min_us, p99_us, requests_per_s, failures.
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/tcp.h>
@@ -130,7 +130,7 @@ int main(int argc, char** argv) {
   const auto at = [&](double q) {
     return all.empty() ? 0.0 : all[static_cast<size_t>(q * static_cast<double>(all.size() - 1))];
   };
-  fmt::print("{{\"p50_us\":{:.1f},\"p99_us\":{:.1f},\"requests_per_s\":{:.0f},\"failures\":{}}}\n",
-             at(0.5), at(0.99), static_cast<double>(all.size()) * 1.1 / took.count(), failures);
+  fmt::print("{{\"p50_us\":{:.1f},\"min_us\":{:.1f},\"p99_us\":{:.1f},\"requests_per_s\":{:.0f},\"failures\":{}}}\n",
+             at(0.5), at(0), at(0.99), static_cast<double>(all.size()) * 1.1 / took.count(), failures);
   return failures == 0 ? 0 : 1;
 }

@@ -16,6 +16,8 @@
 
 namespace skerry::net {
 
+class Socket;
+
 // In order of arrival; names compare case-insensitively.
 class Headers {
  public:
@@ -89,6 +91,9 @@ struct HttpResponse {
   uint64_t file_offset = 0;
   uint64_t file_size = 0;
   bool closes = false;  // server side: the connection ends with it
+  // Server side, with status 101: called with the connection once the head is out, to go on with
+  // another protocol. Not for TLS.
+  std::function<void(std::unique_ptr<Socket> socket)> take_over;
 };
 
 // The standard phrase of a status, "Not Found" of 404; "" of one that has none.

@@ -257,9 +257,14 @@ io::Task<void> HttpServer::Impl::serve(std::unique_ptr<Connection> owned) {
     HttpResponse response = co_await handler(std::move(request));
     connection.guard.set_mode(IdleGuard::Mode::kProgress);
     keep_alive = keep_alive && !stopping && !response.stream && !response.closes;
+    const auto take_over = response.take_over;
     auto written = co_await write_response(connection, std::move(response), is_head, keep_alive);
     if (!written) {
       log::debug("net", "answer not delivered", {{"error", written.error().message()}});
+      co_return;
+    }
+    if (take_over) {
+      if (auto socket = connection.stream->release()) take_over(std::move(socket));
       co_return;
     }
     if (!keep_alive) co_return;
@@ -318,7 +323,9 @@ void HttpServer::Impl::write_head(std::string& out, const HttpResponse& response
     append_number(out, body_bytes);
     out.append("\r\n");
   }
-  out.append(keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
+  std::string_view fate = keep_alive ? "keep-alive" : "close";
+  if (response.take_over) fate = "Upgrade";
+  out.append("Connection: ").append(fate).append("\r\n\r\n");
 }
 
 io::Task<Result<void>> HttpServer::Impl::write_response(Connection& connection,

@@ -87,6 +87,7 @@ class PlainStream : public Stream {
   bool is_closed_by_peer() const override { return socket_->is_closed_by_peer(); }
   uint64_t bytes_moved() const override { return bytes_moved_; }
   const Peer& peer() const override { return peer_; }
+  std::unique_ptr<Socket> release() override { return std::move(socket_); }
 
  private:
   Error io_error(std::string_view what) const {

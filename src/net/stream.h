@@ -16,6 +16,8 @@
 
 namespace skerry::net {
 
+class Socket;
+
 // One coroutine may read while another writes; two readers or two writers may not.
 class Stream {
  public:
@@ -38,6 +40,9 @@ class Stream {
   // Bytes read and written so far; tells a slow stream from a dead one.
   virtual uint64_t bytes_moved() const = 0;
   virtual const Peer& peer() const = 0;
+  // The socket itself, for a protocol that goes on where this one ends; the stream is then only to
+  // be destroyed. Null where bytes are not sent as they are (TLS).
+  virtual std::unique_ptr<Socket> release() { return nullptr; }
 };
 
 // Aborts a stream on which no byte has moved for `timeout_ms` (up to a quarter more). Checks by one

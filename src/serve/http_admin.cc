@@ -288,12 +288,12 @@ HttpApi::Answer HttpApi::no_gpu_memory(const Call&) {
 }
 
 HttpApi::Answer HttpApi::trace(const Call& call) {
-  if (!call.name.empty()) SKERRY_TRY(find(call.name, ""));
+  if (!call.name.empty()) SKERRY_TRY(repository_.get(call.name, ""));
   return json_response(trace_.settings(call.name));
 }
 
 HttpApi::Answer HttpApi::set_trace(const Call& call) {
-  if (!call.name.empty()) SKERRY_TRY(find(call.name, ""));
+  if (!call.name.empty()) SKERRY_TRY(repository_.get(call.name, ""));
   SKERRY_ASSIGN(const json changes, parse_object(call.request.body));
   SKERRY_TRY(trace_.update(call.name, changes));
   return trace(call);

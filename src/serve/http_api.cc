@@ -171,6 +171,7 @@ std::span<const HttpApi::Endpoint> HttpApi::Endpoint::all() {
       {"GET", "v2", Right::kRead, &Api::server},
       {"GET", "v2/health/live", Right::kHealth, &Api::live},
       {"GET", "v2/health/ready", Right::kHealth, &Api::ready},
+      {"GET", "v2/ring", Right::kInfer, &Api::open_ring},
       {"GET", "v2/models/stats", Right::kRead, &Api::all_statistics},
       {"GET", "v2/models/*", Right::kRead, &Api::model, nullptr, true},
       {"GET", "v2/models/*/versions/+", Right::kRead, &Api::model},
@@ -299,8 +300,8 @@ HttpApi::Answer HttpApi::server(const Call&) {
        {"version", options_.server_version},
        {"extensions",
         json::array({"binary_tensor_data", "classification", "logging", "model_configuration",
-                     "model_repository", "model_repository(unload_dependents)", "statistics",
-                     "system_shared_memory", "trace"})}});
+                     "model_repository", "model_repository(unload_dependents)", "skerry_ring",
+                     "statistics", "system_shared_memory", "trace"})}});
 }
 
 HttpApi::Answer HttpApi::live(const Call&) {
@@ -310,6 +311,10 @@ HttpApi::Answer HttpApi::live(const Call&) {
 HttpApi::Answer HttpApi::ready(const Call&) {
   if (ready_) return net::text_response(200, "");
   return fail(Code::kUnavailable, "the models of the last run are still being loaded");
+}
+
+HttpApi::Answer HttpApi::open_ring(const Call& call) {
+  return rings_.open(call.request);
 }
 
 HttpApi::Answer HttpApi::all_statistics(const Call& call) {
@@ -322,7 +327,7 @@ HttpApi::Answer HttpApi::all_statistics(const Call& call) {
 }
 
 HttpApi::Answer HttpApi::model(const Call& call) {
-  SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
+  SKERRY_ASSIGN(const ServedModelPtr model, repository_.get(call.name, call.version));
   return json_response(metadata_of(*model, call.version.empty()
                                                ? repository_.versions(call.name)
                                                : std::vector<std::string>{model->version}));
@@ -330,24 +335,24 @@ HttpApi::Answer HttpApi::model(const Call& call) {
 
 HttpApi::Answer HttpApi::model_ready(const Call& call) {
   if (repository_.is_away(call.name)) return net::text_response(200, "");  // a request is answered
-  SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
+  SKERRY_ASSIGN(const ServedModelPtr model, repository_.get(call.name, call.version));
   if (model->hung == 0) return net::text_response(200, "");
   return fail(Code::kUnavailable, fmt::format("model '{}' hangs; load it again", model->name));
 }
 
 HttpApi::Answer HttpApi::model_config(const Call& call) {
-  SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
+  SKERRY_ASSIGN(const ServedModelPtr model, repository_.get(call.name, call.version));
   return json_response(config_of(*model));
 }
 
 HttpApi::Answer HttpApi::model_statistics(const Call& call) {
-  SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
+  SKERRY_ASSIGN(const ServedModelPtr model, repository_.get(call.name, call.version));
   return net::json_response(200, fmt::format("{{\"model_stats\":[{}]}}",
                                              model->stats.to_json(model->name, model->version)));
 }
 
 HttpApi::Answer HttpApi::model_drift(const Call& call) {
-  SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
+  SKERRY_ASSIGN(const ServedModelPtr model, repository_.get(call.name, call.version));
   if (!model->drift) {
     return fail(
         Code::kNotFound,
@@ -359,7 +364,7 @@ HttpApi::Answer HttpApi::model_drift(const Call& call) {
 }
 
 HttpApi::Answer HttpApi::model_watchdog(const Call& call) {
-  SKERRY_ASSIGN(const ServedModelPtr model, find(call.name, call.version));
+  SKERRY_ASSIGN(const ServedModelPtr model, repository_.get(call.name, call.version));
   const Alarms& alarms = model->watchdog.alarms();
   const std::string& fault = model->watchdog.fault();
   return json_response({{"name", model->name},
@@ -368,19 +373,6 @@ HttpApi::Answer HttpApi::model_watchdog(const Call& call) {
                         {"not_finite", alarms.not_finite},
                         {"slow", alarms.slow},
                         {"fault", fault.empty() ? json() : json(fault)}});
-}
-
-Result<ServedModelPtr> HttpApi::find(const std::string& name, const std::string& version) const {
-  if (ServedModelPtr model = repository_.find(name, version)) return model;
-  const std::vector<std::string> versions = repository_.versions(name);
-  if (versions.empty()) {
-    return fail(
-        Code::kNotFound,
-        fmt::format("model '{}' is not loaded; POST /v2/repository/index lists those that are",
-                    name));
-  }
-  return fail(Code::kNotFound, fmt::format("model '{}' serves version {}, not {}", name,
-                                           fmt::join(versions, " and "), version));
 }
 
 HttpApi::Answer HttpApi::metrics(const Call&) {

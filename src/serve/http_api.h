@@ -14,6 +14,8 @@
 #include "net/http.h"
 #include "serve/access.h"
 #include "serve/model_repository.h"
+#include "serve/request_record.h"
+#include "serve/rings.h"
 #include "serve/runtime_registry.h"
 #include "serve/scheduler.h"
 #include "serve/shared_memory.h"
@@ -56,6 +58,8 @@ class HttpApi {
   void set_access(AccessRules rules) { access_.set_rules(std::move(rules)); }
   // /v2/health/ready says so from here on: the models of the last run are loaded.
   void set_ready() { ready_ = true; }
+  // Connections that have become shared memory.
+  Rings& rings() { return rings_; }
 
  private:
   // A request and what the wildcards of its endpoint's path stand for.
@@ -68,6 +72,7 @@ class HttpApi {
   // One row of the table of what is served (http_api.cc).
   struct Endpoint;
   using Answer = Result<net::HttpResponse>;
+  static constexpr uint64_t kRingsOfBodies = 4;  // all rings, in largest bodies
 
   io::Task<net::HttpResponse> route(net::HttpRequest request);
   io::Task<net::HttpResponse> compressed(io::Task<net::HttpResponse> answer,
@@ -85,7 +90,8 @@ class HttpApi {
   Answer model_statistics(const Call& call);
   Answer model_drift(const Call& call);
   Answer model_watchdog(const Call& call);
-  Result<ServedModelPtr> find(const std::string& name, const std::string& version) const;
+
+  Answer open_ring(const Call& call);
 
   // Inferences (http_infer.cc).
   io::Task<net::HttpResponse> begin_infer(Call call);
@@ -122,6 +128,9 @@ class HttpApi {
   Access access_{clock_, options_.repository_over_tcp};
   SharedMemory shared_memory_{options_.max_shared_bytes};
   Trace trace_;
+  Ledger ledger_{clock_, trace_, options_.summaries};
+  Rings rings_{{loop_, codec_, repository_, scheduler_, access_, ledger_},
+               kRingsOfBodies* options_.max_shared_bytes};
   bool ready_ = false;
 };
 

@@ -5,10 +5,10 @@
 #include <charconv>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "serve/classification.h"
 #include "serve/http_api.h"
 #include "serve/memory_guard.h"
+#include "serve/request_record.h"
 
 namespace skerry::serve {
 namespace {
@@ -100,22 +100,12 @@ io::Task<HttpResponse> refuse(Error error) {
   co_return error_response(error);
 }
 
-// Once a window.
-void tell_of_drift(const ServedModel& model) {
-  const std::vector<std::string> names = model.drift->drifted();
-  if (names.empty()) return;
-  log::warn("drift", "what the model sees is not what it saw in training",
-            {{"model", model.name},
-             {"version", model.version},
-             {"features", fmt::format("{}", fmt::join(names, " "))}});
-}
-
 }  // namespace
 
 io::Task<HttpResponse> HttpApi::begin_infer(Call call) {
   ServedModelPtr next = call.version.empty() ? repository_.next(call.name) : nullptr;
   if (next) return infer(std::move(next), std::move(call));
-  auto model = find(call.name, call.version);
+  auto model = repository_.get(call.name, call.version);
   if (!model) return refuse(std::move(model.error()));
   return infer(std::move(*model), std::move(call));
 }
@@ -143,11 +133,9 @@ io::Task<Result<SharedTensorsPtr>> HttpApi::take_shared(DecodedRequest& request)
 io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, Call call) {
   HttpRequest& request = call.request;
   repository_.used(*model);
-  RequestTimes times;
-  const int64_t started = now_ns();
+  RequestRecord record(ledger_, *model);
   const auto failed = [&](const Error& error) {
-    model->stats.add_failure(now_ns() - started);
-    if (options_.summaries) options_.summaries->add_failure(*model, error.code());
+    record.failed(error);
     return error_response(error);
   };
   if (request.headers.has("Content-Encoding")) {  // one that the server has not undone
@@ -169,25 +157,12 @@ io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, Call call) {
     if (!taken) co_return failed(taken.error());
     shared = std::move(*taken);
   }
-  times.input_ns = now_ns() - started;
-
+  record.decoded(decoded->inference.inputs);
   decoded->inference.caller_is_gone = std::move(request.client_is_gone);
-  DriftWatch::Rows rows;
-  if (model->drift) rows = model->drift->look_at(decoded->inference.inputs);
   auto outcome = co_await scheduler_.infer(model, std::move(decoded->inference));
-  if (options_.summaries) options_.summaries->add_alarms(*model);
+  record.ran(outcome);
   if (!outcome.outputs) co_return failed(outcome.outputs.error());
-  times.queue_ns = outcome.queue_ns;
-  times.infer_ns = outcome.infer_ns;
-  if (options_.summaries && model->scores) {
-    count_predictions(*model->scores, *outcome.outputs, options_.summaries->counts_of(*model));
-  }
 
-  if (model->drift && model->drift->add(std::move(rows), *outcome.outputs, clock_.monotonic_ms())) {
-    tell_of_drift(*model);
-  }
-
-  const int64_t inferred = now_ns();
   const std::string id = decoded->form.id;
   auto answer = is_long_to_encode(decoded->form, *outcome.outputs)
                     ? co_await io::run_on(codec_, loop_,
@@ -197,10 +172,7 @@ io::Task<HttpResponse> HttpApi::infer(ServedModelPtr model, Call call) {
                                           })
                     : encode(*model, decoded->form, *outcome.outputs, shared.get());
   if (!answer) co_return failed(answer.error());
-  times.output_ns = now_ns() - inferred;
-  model->stats.add_success(times, clock_.wall_ms());
-  trace_.note(model->name, model->version, id, times);
-  if (options_.summaries) options_.summaries->add_success(*model, times.total_ns());
+  record.answered(id);
   co_return response_of(std::move(*answer));
 }
 

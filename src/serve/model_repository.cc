@@ -494,6 +494,19 @@ ServedModelPtr ModelRepository::find(std::string_view name, std::string_view ver
   return exact ? exact : entry.find(entry.policy.label(version));
 }
 
+Result<ServedModelPtr> ModelRepository::get(std::string_view name, std::string_view version) const {
+  if (ServedModelPtr model = find(name, version)) return model;
+  const std::vector<std::string> served = versions(name);
+  if (served.empty()) {
+    return fail(
+        Code::kNotFound,
+        fmt::format("model '{}' is not loaded; POST /v2/repository/index lists those that are",
+                    name));
+  }
+  return fail(Code::kNotFound, fmt::format("model '{}' serves version {}, not {}", name,
+                                           fmt::join(served, " and "), version));
+}
+
 ServedModelPtr ModelRepository::next(std::string_view name) {
   const auto found = entries_.find(name);
   if (found == entries_.end()) return nullptr;

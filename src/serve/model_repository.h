@@ -86,6 +86,8 @@ class ModelRepository {
   // The version with that number or label; "": the one labelled stable, or the last one. Null
   // where there is none.
   ServedModelPtr find(std::string_view name, std::string_view version = "") const;
+  // The same; kNotFound says which there are.
+  Result<ServedModelPtr> get(std::string_view name, std::string_view version) const;
   // Whose turn it is to answer a request that names no version.
   ServedModelPtr next(std::string_view name);
   std::vector<std::string> versions(std::string_view name) const;  // in the order of their loads

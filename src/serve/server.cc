@@ -122,13 +122,14 @@ io::Task<void> restore(Parts* parts, std::function<void()> then) {
 
 io::Task<void> drain(io::RealLoop* loop, Parts* parts, int64_t timeout_ms) {
   parts->http.stop_accepting();
-  for (int64_t waited = 0; parts->http.connections() > 0 && waited < timeout_ms;
-       waited += kDrainPollMs) {
+  parts->api.rings().stop();
+  const auto open = [parts] { return parts->http.connections() + parts->api.rings().size(); };
+  for (int64_t waited = 0; open() > 0 && waited < timeout_ms; waited += kDrainPollMs) {
     co_await io::sleep(*loop, kDrainPollMs);
   }
-  if (parts->http.connections() > 0) {
+  if (open() > 0) {
     log::warn("serve", "stopping with requests unanswered",
-              {{"connections", std::to_string(parts->http.connections())}});
+              {{"connections", std::to_string(open())}});
   }
   if (parts->publisher) co_await parts->publisher->flush();
   loop->stop();
