@@ -226,16 +226,17 @@ TEST(RingMemory, AClientThatWritesMeanwhileChangesNothingThatWasChecked) {
     const auto length = client.word(slot + SKERRY_SLOT_AT_ASKED_BYTES);
     auto* const area = reinterpret_cast<volatile unsigned char*>(client.area(0));
     for (uint32_t i = 0; !ends; ++i) {
-      length.store(i % 2 == 0 ? UINT32_MAX : static_cast<uint32_t>(kOneInput.size()),
-                   std::memory_order_relaxed);
-      area[i * 7 % kOneInput.size()] =
-          static_cast<unsigned char>(kOneInput[i * 7 % kOneInput.size()]);
-      if (i % 16 == 0) area[i % kOneInput.size()] = static_cast<unsigned char>(i >> 4);
+      length.store(UINT32_MAX, std::memory_order_relaxed);
+      const size_t at = i % kOneInput.size();
+      area[at] = static_cast<unsigned char>(i >> 4);
+      area[at] = static_cast<unsigned char>(kOneInput[at]);
+      length.store(static_cast<uint32_t>(kOneInput.size()), std::memory_order_relaxed);
     }
   });
   size_t read = 0;
   size_t refused = 0;
-  for (uint32_t i = 0; (read < 1000 || refused < 1000) && i < 2'000'000; ++i) {
+  for (uint32_t i = 0; (read < 2000 || refused < 2000) && i < 20'000'000; ++i) {
+    if (i % 1024 == 0) std::this_thread::yield();
     const auto head = ring->take(0);
     if (!head) {
       client.word(slot + SKERRY_SLOT_AT_ASKED) += 1;
