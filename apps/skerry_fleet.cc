@@ -60,6 +60,17 @@ skerry::io::Task<void> stop(Program& program) {
   program.loop.stop();
 }
 
+void add_artifact_options(CLI::App& app, FleetOptions& options, uint64_t& artifact_quota_gb) {
+  app.add_option("--artifact-quota-gb", artifact_quota_gb,
+                 "Most gigabytes of artifacts to keep; 0 for what the disk has")
+      ->capture_default_str();
+  app.add_option(
+         "--artifact-retention-days", options.artifact_retention_days,
+         "Remove uploads that no component version refers to after so many days; 0 for never")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -82,14 +93,7 @@ int main(int argc, char** argv) {
          "their digest and stock nuclei cannot fetch from our CA")
       ->capture_default_str();
   uint64_t artifact_quota_gb = 0;
-  app.add_option("--artifact-quota-gb", artifact_quota_gb,
-                 "Most gigabytes of artifacts to keep; 0 for what the disk has")
-      ->capture_default_str();
-  app.add_option(
-         "--artifact-retention-days", options.artifact_retention_days,
-         "Remove uploads that no component version refers to after so many days; 0 for never")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_artifact_options(app, options, artifact_quota_gb);
   app.add_option(
          "--stream-quota-mb", options.stream_quota_mb,
          "Most megabytes of streams to keep of each thing; what is more waits on the device")
@@ -98,6 +102,10 @@ int main(int argc, char** argv) {
   app.add_option("--s3", options.s3_file,
                  "JSON file that names an S3 service for artifacts that are not uploaded here: "
                  "endpoint, region, accessKeyId, secretAccessKey, caFile")
+      ->check(CLI::ExistingFile);
+  app.add_option("--alerts", options.alerts_file,
+                 "YAML file of alert rules (docs/alerts.md; `skerry alert check` reads it). It is "
+                 "read again when it changes")
       ->check(CLI::ExistingFile);
   app.add_option("--unreachable-after", options.unreachable_after_s,
                  "Seconds after which a device that is away is UNREACHABLE")

@@ -43,7 +43,7 @@ ARROWS = {
     "compile": {"optimise", "runtime", "graph", "tensor", "io", "base"},
     "nucleus": {"formats", "rpc", "net", "io", "base"},
     "streams": {"formats", "rpc", "net", "io", "base"},
-    "fleet": {"federated", "tensor", "formats", "rpc", "net", "io", "base"},
+    "fleet": {"federated", "monitor", "tensor", "formats", "rpc", "net", "io", "base"},
     "serve": {"monitor", "pipeline", "runtime", "tensor", "formats", "rpc", "net", "io", "base"},
     "federated": {"tensor", "formats", "io", "base"},
     "learner": {"federated", "train", "optimise", "graph", "tensor", "formats", "net", "io", "base"},

@@ -28,6 +28,7 @@ void add_all_commands(CLI::App& app, Session& session) {
   list_handed_on_learn(app);
   add_access_commands(app, session);
   add_metric_commands(app, session);
+  add_alert_commands(app, session);
   add_tune_commands(app, session);
   add_drift_commands(app, session);
   add_stream_commands(app, session);

@@ -38,6 +38,7 @@ struct UpOptions {
   std::string bind = "127.0.0.1";
   std::string host;
   bool api_tls = false;
+  std::string alerts_file;
   int64_t unreachable_after_s = 600;
   int64_t device_certificate_life_s = 0;  // 0: the fleet's own
 };
@@ -254,6 +255,9 @@ Result<void> up(const Session& session, const UpOptions& options) {
   if (!options.s3_file.empty()) {
     argv.insert(argv.end(), {"--s3", std::filesystem::absolute(options.s3_file).string()});
   }
+  if (!options.alerts_file.empty()) {
+    argv.insert(argv.end(), {"--alerts", std::filesystem::absolute(options.alerts_file).string()});
+  }
   argv.insert(argv.end(), {"--unreachable-after", std::to_string(options.unreachable_after_s)});
   if (options.device_certificate_life_s > 0) {
     argv.insert(argv.end(),
@@ -336,6 +340,10 @@ void add_fleet_commands(CLI::App& app, Session& session) {
   up_command
       ->add_option("--s3", options->s3_file,
                    "JSON file that names an S3 service for artifacts that are not uploaded here")
+      ->check(CLI::ExistingFile);
+  up_command
+      ->add_option("--alerts", options->alerts_file,
+                   "YAML file of alert rules (skerry alert --help; docs/alerts.md)")
       ->check(CLI::ExistingFile);
   up_command
       ->add_option("--unreachable-after", options->unreachable_after_s,

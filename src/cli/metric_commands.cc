@@ -64,20 +64,9 @@ void print_chart(const Output& output, const json& series, const std::string& va
                     std::to_string(values.size()) + " points");
 }
 
-// The device's own folder, or what `device provision` wrote around it.
-Result<std::string> ring_of(io::Files& files, const std::string& root) {
-  const std::string absolute = absolute_path(root);
-  for (const char* below : {"/metrics", "/root/metrics"}) {
-    if (io::exists(files, absolute + below)) return absolute + below;
-  }
-  return fail(Code::kNotFound, root +
-                                   " has no metrics: name a device's root folder, or what "
-                                   "`device provision` wrote, once it has run for a minute");
-}
-
 Result<void> device_metrics(const Session& session, const MetricOptions& options) {
   io::RealFiles files;
-  SKERRY_ASSIGN(const std::string directory, ring_of(files, options.root));
+  SKERRY_ASSIGN(const std::string directory, metric_ring_of(files, options.root));
   const int64_t length = length_of(options.per);
   formats::SeriesHistory history;
   int64_t newest_ms = 0;
@@ -142,6 +131,16 @@ void add_view(CLI::App& command, MetricOptions& options) {
 }
 
 }  // namespace
+
+Result<std::string> metric_ring_of(io::Files& files, const std::string& root) {
+  const std::string absolute = absolute_path(root);
+  for (const char* below : {"/metrics", "/root/metrics"}) {
+    if (io::exists(files, absolute + below)) return absolute + below;
+  }
+  return fail(Code::kNotFound, root +
+                                   " has no metrics: name a device's root folder, or what "
+                                   "`device provision` wrote, once it has run for a minute");
+}
 
 std::vector<std::string> chart(const std::vector<double>& values, size_t width, size_t height) {
   constexpr const char* kBlocks[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "cli/output.h"
+#include "io/files.h"
 
 namespace skerry::cli {
 
@@ -20,6 +21,10 @@ struct MetricView {
 
 // A chart of `values`, `height` lines and an axis: "  12.5 ┤  ▄█".
 std::vector<std::string> chart(const std::vector<double>& values, size_t width, size_t height);
+
+// The folder of metrics of a device, by its own root folder or what `device provision` wrote around
+// it.
+Result<std::string> metric_ring_of(io::Files& files, const std::string& root);
 
 // Leaves out what the view does not want.
 nlohmann::json chosen(const nlohmann::json& series, const MetricView& view);

@@ -37,13 +37,20 @@ void DeviceLink::start() {
 }
 
 void DeviceLink::publish(std::string topic, std::string payload) {
-  ++unacknowledged_;
-  const auto on_answer = [this, topic](const Error* error) {
-    --unacknowledged_;
+  publish(topic, std::move(payload), [topic](const Error* error) {
     if (!error) return;
     static log::Limit limit;
     limit.write(log::Level::kWarn, kLinkModule, "message not sent",
                 {{"topic", topic}, {"error", error->message()}});
+  });
+}
+
+void DeviceLink::publish(std::string topic, std::string payload,
+                         std::function<void(const Error*)> done) {
+  ++unacknowledged_;
+  const auto on_answer = [this, done = std::move(done)](const Error* error) {
+    --unacknowledged_;
+    done(error);
   };
   auto accepted =
       client_->publish({.topic = topic, .payload = std::move(payload), .qos = 1}, on_answer);

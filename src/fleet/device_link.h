@@ -32,6 +32,8 @@ class DeviceLink {
   }
   // QoS 1. What cannot be sent is logged; devices ask again.
   void publish(std::string topic, std::string payload);
+  // The same, and `done` hears once, now or later, whether the broker has it (null) or why not.
+  void publish(std::string topic, std::string payload, std::function<void(const Error*)> done);
   // `done` is told whether the broker has acknowledged a message that nobody hears.
   void ping(std::function<void(bool answered)> done);
 

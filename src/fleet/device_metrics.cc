@@ -1,6 +1,8 @@
 // Merging summaries into rows: one of each device and minute, hour and day, with all its series.
 #include "fleet/device_metrics.h"
 
+#include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "fleet/store.h"
@@ -97,6 +99,38 @@ Result<formats::SeriesHistory> metric_history(Store& store, const std::vector<Th
     }
   }
   return history;
+}
+
+Result<void> scan_metrics(Store& store, const MetricLevel& level, int64_t from_ms, int64_t until_ms,
+                          const std::set<std::string>& names, const WantedSeries& wanted,
+                          const EachMetrics& each) {
+  const std::string length = std::to_string(level.length_ms);
+  const std::string before = std::to_string(from_ms - level.length_ms);
+  const std::string until = std::to_string(until_ms);
+  const std::string_view parameters[] = {length, before, until};
+  Result<void> outcome;
+  // The names of things have no spaces.
+  SKERRY_TRY(store.database().scan(
+      "SELECT thing || ' ' || at_ms, series FROM device_metrics WHERE length_ms = ? AND at_ms > ? "
+      "AND at_ms < ? ORDER BY at_ms",
+      parameters, [&](std::string_view point, std::string_view text) {
+        const bool may_have_one = std::ranges::any_of(names, [&](const std::string& name) {
+          return text.find(name) != std::string_view::npos;
+        });
+        if (!outcome || !may_have_one) return;
+        auto series = series_in(std::string(text));
+        if (!series) {
+          outcome = fail(std::move(series.error()));
+          return;
+        }
+        std::erase_if(*series, [&](const auto& one) { return !wanted(one.first); });
+        if (series->empty()) return;
+        const size_t space = point.find(' ');
+        int64_t at_ms = 0;
+        std::from_chars(point.data() + space + 1, point.data() + point.size(), at_ms);
+        each(std::string(point.substr(0, space)), at_ms, *series);
+      }));
+  return outcome;
 }
 
 Result<int64_t> prune_device_metrics(Store& store, int64_t now_ms, int64_t limit) {

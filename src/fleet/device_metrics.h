@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,6 +43,16 @@ Result<bool> take_metrics(Store& store, const ThingName& thing,
 Result<formats::SeriesHistory> metric_history(Store& store, const std::vector<ThingName>& things,
                                               const MetricLevel& level, int64_t from_ms,
                                               int64_t until_ms);
+
+// Some series of every point of one level that reaches into [from, until), in the order of time: of
+// all devices, without more than one of them in memory.
+using WantedSeries = std::function<bool(const formats::SeriesId& id)>;
+using EachMetrics =
+    std::function<void(const std::string& thing, int64_t at_ms, const formats::SeriesMap& series)>;
+// `names`: of metrics; a point with none of them is not looked at.
+Result<void> scan_metrics(Store& store, const MetricLevel& level, int64_t from_ms, int64_t until_ms,
+                          const std::set<std::string>& names, const WantedSeries& wanted,
+                          const EachMetrics& each);
 
 // Forgets what is older than its level is kept, at most `limit` rows of each; how many went.
 Result<int64_t> prune_device_metrics(Store& store, int64_t now_ms, int64_t limit);

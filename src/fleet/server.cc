@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "fleet/access/access_keys.h"
 #include "fleet/active_certificates.h"
+#include "fleet/alerts/alert_service.h"
 #include "fleet/artifacts.h"
 #include "fleet/aws/artifact_api.h"
 #include "fleet/aws/router.h"
@@ -137,6 +138,7 @@ struct FleetServer::Parts {
   io::Task<Result<void>> start_link();
   Result<void> listen();
   Result<void> listen_for_artifacts();
+  Result<void> watch_alerts();
   Result<std::string> presign(Store& session, const std::string& sha256) const;
   io::Task<net::HttpResponse> answer_api(net::HttpRequest request);
   std::expected<net::BodyRoute, net::HttpResponse> route_body(const net::HttpRequest& head);
@@ -172,6 +174,7 @@ struct FleetServer::Parts {
   std::optional<rollout::RolloutEngine> rollout_engine;
   io::ThreadPool learning_pool{"learning", 1};  // combining takes a while
   std::optional<learning::LearningService> learning;
+  std::unique_ptr<AlertService> alerts;
 
   std::optional<aws::Router> router;
   std::optional<Console> console;
@@ -435,6 +438,13 @@ Result<void> FleetServer::Parts::listen() {
   return {};
 }
 
+Result<void> FleetServer::Parts::watch_alerts() {
+  SKERRY_ASSIGN(alerts, AlertService::make(env, *stores, *link, options.alerts_file,
+                                           api_url() + "/console/"));
+  tasks.spawn(alerts->run());
+  return {};
+}
+
 FleetServer::FleetServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 FleetServer::~FleetServer() = default;
 
@@ -454,6 +464,7 @@ io::Task<Result<std::unique_ptr<FleetServer>>> FleetServer::start(io::Env& env,
   SKERRY_CO_TRY(co_await parts->start_link());
   // 3. Operators and devices can connect.
   SKERRY_CO_TRY(parts->listen());
+  SKERRY_CO_TRY(parts->watch_alerts());
   // 4. Others may find us.
   SKERRY_CO_TRY(io::write_file_atomic(env.files, parts->path("fleet.json"),
                                       parts->description().dump(2) + "\n", 0600));

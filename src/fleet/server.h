@@ -29,6 +29,7 @@ struct FleetOptions {
   std::string s3_file;               // remote_artifacts.h; "" for the built-in artifact store alone
   int64_t device_certificate_life_s = CertificateAuthority::kDeviceLifeS;
   int64_t unreachable_after_s = 600;  // a device that is away for so long is UNREACHABLE
+  std::string alerts_file;            // alert rules, docs/alerts.md; "": none
   bool api_tls = false;               // required unless bind_address is a loopback one
 };
 

@@ -229,6 +229,32 @@ const std::vector<const char*> kTrainings = {
     "updated_ms BIGINT NOT NULL)",
     "CREATE INDEX trainings_by_end ON trainings (is_over, created_ms)"};
 
+// Migration 4: what core devices report of themselves.
+const std::vector<const char*> kCoreDevices = {
+    "CREATE TABLE core_devices (thing TEXT PRIMARY KEY REFERENCES things (name), "
+    "healthy BIGINT NOT NULL, last_status_ms BIGINT NOT NULL, nucleus_version TEXT NOT NULL, "
+    "platform TEXT NOT NULL, architecture TEXT NOT NULL, runtime TEXT NOT NULL, "
+    "sequence_number BIGINT NOT NULL)",
+    "CREATE TABLE installed_components (thing TEXT NOT NULL REFERENCES core_devices (thing), "
+    "name TEXT NOT NULL, version TEXT NOT NULL, state TEXT NOT NULL, "
+    "status_codes TEXT NOT NULL, status_reason TEXT NOT NULL, "
+    "configuration_arns TEXT NOT NULL, is_root BIGINT NOT NULL, changed_ms BIGINT NOT NULL, "
+    "reported_ms BIGINT NOT NULL, installed_ms BIGINT NOT NULL, PRIMARY KEY (thing, name))"};
+
+// Migration 23: alerts (alerts/alert_store.h).
+const std::vector<const char*> kAlerts = {
+    "CREATE TABLE alerts (rule TEXT NOT NULL, subject TEXT NOT NULL, is_firing BIGINT NOT NULL, "
+    "since_ms BIGINT NOT NULL, fired_ms BIGINT NOT NULL, breached_ms BIGINT NOT NULL, "
+    "value TEXT NOT NULL, told_ms BIGINT NOT NULL, PRIMARY KEY (rule, subject))",
+    "CREATE INDEX alerts_by_subject ON alerts (subject, is_firing)",
+    "CREATE TABLE alert_silences (id TEXT PRIMARY KEY, rule TEXT NOT NULL, subject TEXT NOT NULL, "
+    "until_ms BIGINT NOT NULL, reason TEXT NOT NULL, created_by TEXT NOT NULL, "
+    "created_ms BIGINT NOT NULL)",
+    "CREATE TABLE alert_notices (id TEXT PRIMARY KEY, sink TEXT NOT NULL, "
+    "group_key TEXT NOT NULL, alert TEXT NOT NULL, created_ms BIGINT NOT NULL, "
+    "due_ms BIGINT NOT NULL, attempts BIGINT NOT NULL, error TEXT NOT NULL)",
+    "CREATE INDEX alert_notices_by_sink ON alert_notices (sink, due_ms)"};
+
 const std::vector<Migration>& migrations() {
   static const std::vector<Migration> kMigrations = {
       // 1: the registry of things, groups and certificates.
@@ -267,17 +293,7 @@ const std::vector<Migration>& migrations() {
         "updated_ms BIGINT NOT NULL, version_number BIGINT NOT NULL, "
         "execution_number BIGINT NOT NULL, PRIMARY KEY (job_id, thing))",
         "CREATE INDEX job_executions_by_thing ON job_executions (thing, queued_ms)"}},
-      // 4: what core devices report of themselves.
-      {4,
-       {"CREATE TABLE core_devices (thing TEXT PRIMARY KEY REFERENCES things (name), "
-        "healthy BIGINT NOT NULL, last_status_ms BIGINT NOT NULL, nucleus_version TEXT NOT NULL, "
-        "platform TEXT NOT NULL, architecture TEXT NOT NULL, runtime TEXT NOT NULL, "
-        "sequence_number BIGINT NOT NULL)",
-        "CREATE TABLE installed_components (thing TEXT NOT NULL REFERENCES core_devices (thing), "
-        "name TEXT NOT NULL, version TEXT NOT NULL, state TEXT NOT NULL, "
-        "status_codes TEXT NOT NULL, status_reason TEXT NOT NULL, "
-        "configuration_arns TEXT NOT NULL, is_root BIGINT NOT NULL, changed_ms BIGINT NOT NULL, "
-        "reported_ms BIGINT NOT NULL, installed_ms BIGINT NOT NULL, PRIMARY KEY (thing, name))"}},
+      {4, kCoreDevices},
       {5, kAnswers},
       {6, kBuckets},
       {7, kUpdatesAndDeletions},
@@ -296,6 +312,7 @@ const std::vector<Migration>& migrations() {
       {20, kDeviceMetrics},
       {21, kShadowTable},
       {22, kTrainings},
+      {23, kAlerts},
   };
   return kMigrations;
 }

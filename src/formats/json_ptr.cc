@@ -8,11 +8,15 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <utility>
 #include <vector>
+
+#include "formats/node.h"
 
 namespace skerry::formats {
 namespace {
@@ -240,6 +244,46 @@ Result<json> parse_yaml(std::string_view text, const JsonLimits& limits) {
                             error.mark.column + 1, error.msg));
   } catch (const json::exception&) {
     return fail(Code::kInvalidArgument, "not YAML: the text is not UTF-8");
+  }
+}
+
+size_t line_in_yaml(std::string_view text, std::string_view path) {
+  const auto line_of = [](const YAML::Node& node) {
+    return static_cast<size_t>(std::max(node.Mark().line, 0)) + 1;
+  };
+  // The line of a member is its key's: of a value that is a block, it is the better one.
+  const auto member = [&](const YAML::Node& object, const std::string& name,
+                          size_t& line) -> std::optional<YAML::Node> {
+    for (const auto& each : object) {
+      if (!each.first.IsScalar() || !equal_ignoring_case(each.first.Scalar(), name)) continue;
+      line = line_of(each.first);
+      return each.second;
+    }
+    return std::nullopt;
+  };
+  try {
+    YAML::Node node = YAML::Load(std::string(text));
+    size_t line = line_of(node);
+    for (size_t at = 0; at < path.size();) {
+      size_t end = path.find_first_of(".[", at + 1);
+      end = std::min(end, path.size());
+      std::string step(path.substr(at, end - at));
+      at = end;
+      if (step.starts_with('.')) step.erase(0, 1);
+      std::optional<YAML::Node> next;
+      if (step.starts_with('[') && node.IsSequence()) {
+        const size_t index = std::strtoul(step.c_str() + 1, nullptr, 10);
+        if (index < node.size()) next = node[index];
+        if (next) line = line_of(*next);
+      } else if (node.IsMap()) {
+        next = member(node, step, line);
+      }
+      if (!next) break;
+      node.reset(*next);
+    }
+    return line;
+  } catch (const YAML::Exception&) {
+    return 1;
   }
 }
 

@@ -32,6 +32,10 @@ bool is_deeper_than(std::string_view json_text, int limit);
 // them can stand for gigabytes.
 Result<nlohmann::json> parse_yaml(std::string_view text, const JsonLimits& limits = {});
 
+// The line, from 1, at which the value of a path such as "rules[2].above" (Node::path()) stands in
+// a text that parse_yaml() has read; where there is none, of the nearest value around it.
+size_t line_in_yaml(std::string_view text, std::string_view path);
+
 // Compact text. Bytes that are not UTF-8 are replaced, so that this cannot fail.
 std::string json_text(const nlohmann::json& value);
 
