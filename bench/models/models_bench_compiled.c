@@ -1,9 +1,11 @@
 /* A compiled model as any program loads one, with the protocol of models_bench_engine.cc:
  *
- *   models_bench_compiled MODEL.so
+ *   models_bench_compiled MODEL.so [THREADS]
  */
 #include <dlfcn.h>
+#include <pthread.h>
 #include <skerry/compiled_model.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +39,40 @@ static void* made_up(const SkerryCompiledTensor* tensor) {
   return bytes;
 }
 
+/* Threads that spin, as those of the other engines do between two runs: they are stopped with the
+ * process when it is not its turn. */
+static struct {
+  atomic_uint job, done;
+  uint32_t count;
+  void (*task)(void* data, uint32_t i);
+  void* data;
+} pool;
+
+static void* work(void* number) {
+  const uint32_t i = (uint32_t)(uintptr_t)number;
+  for (unsigned seen = 0;;) {
+    const unsigned job = atomic_load_explicit(&pool.job, memory_order_acquire);
+    if (job == seen) continue;
+    seen = job;
+    if (i < pool.count) pool.task(pool.data, i);
+    atomic_fetch_add_explicit(&pool.done, 1, memory_order_release);
+  }
+  return NULL;
+}
+
+static void run_tasks(void* context, uint32_t count, void (*task)(void*, uint32_t), void* data) {
+  const uint32_t threads = *(uint32_t*)context;
+  pool.count = count;
+  pool.task = task;
+  pool.data = data;
+  atomic_store_explicit(&pool.done, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&pool.job, 1, memory_order_release);
+  task(data, 0);
+  while (atomic_load_explicit(&pool.done, memory_order_acquire) < threads) continue;
+}
+
 int main(int argc, char** argv) {
-  if (argc != 2) return 2;
+  if (argc != 2 && argc != 3) return 2;
   void* library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
   void* entry = library == NULL ? NULL : dlsym(library, "skerry_compiled_model");
   if (entry == NULL) {
@@ -46,6 +80,13 @@ int main(int argc, char** argv) {
     return 1;
   }
   const SkerryCompiledModel* model = ((const SkerryCompiledModel* (*)(void))entry)();
+  uint32_t threads = argc == 3 ? (uint32_t)atoi(argv[2]) : 1;
+  if (threads > model->max_threads) threads = model->max_threads;
+  const SkerryCompiledPool lent = {sizeof lent, threads, &threads, run_tasks};
+  for (uint32_t i = 1; i < threads; ++i) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, work, (void*)(uintptr_t)i) != 0) return 1;
+  }
   void* arena = memory_for(model->arena_bytes);
   void* state = memory_for(model->state_bytes);
   const void* inputs[kMaxTensors];
@@ -63,7 +104,7 @@ int main(int argc, char** argv) {
     const long long start = now_ns();
     long long before = start, fastest = -1;
     for (long left = atol(line); left > 0; --left) {
-      model->run(arena, state, inputs, outputs);
+      model->run_with(arena, state, inputs, outputs, &lent);
       const long long now = now_ns();
       if (fastest < 0 || now - before < fastest) fastest = now - before;
       before = now;

@@ -21,7 +21,10 @@
  * State is all that a run hands to the next one: streams of data may share an arena, and have a
  * state each. It holds no address; it may be copied, kept and restored.
  *
- * Threads. Any number at once, each with an arena of its own.
+ * Threads. Any number at once, each with an arena of its own. One run may have several, too, where
+ * the model was compiled for that (max_threads): run_with() takes them from the caller's pool. Its
+ * results are the same to the last bit as run()'s, whatever the number of threads. A caller that
+ * wants it checks struct_size first: models that were made before it was there end earlier.
  *
  * Tensors are row-major, dense, little-endian; element types have the numbers of
  * skerry/runtime_plugin.h. Inputs and outputs need the alignment of their elements, no more.
@@ -83,6 +86,18 @@ typedef struct SkerryCompiledState {
   uint64_t offset; /* in the state, of a multiple of 64 */
 } SkerryCompiledState;
 
+/* Threads that a caller lends for one run at a time. */
+typedef struct SkerryCompiledPool {
+  uint32_t struct_size;
+  uint32_t threads; /* with the caller's own */
+  void* context;
+  /* Calls task(data, i) once for each i below count, from any threads, and returns when all have
+   * returned. Tasks share work as they come: it is right, though no faster, to call one after the
+   * other. A task waits for others that have begun, so a thread for which no processor is free
+   * makes a run slower. */
+  void (*run)(void* context, uint32_t count, void (*task)(void* data, uint32_t i), void* data);
+} SkerryCompiledPool;
+
 typedef struct SkerryCompiledModel {
   uint32_t struct_size;
   uint32_t abi_version; /* SKERRY_COMPILED_ABI */
@@ -110,6 +125,10 @@ typedef struct SkerryCompiledModel {
   uint64_t scratch_bytes;
   uint32_t state_count; /* parts of the state */
   const SkerryCompiledState* states;
+
+  uint32_t max_threads; /* that run_with() has work for; 1 of most models */
+  int32_t (*run_with)(void* arena, void* state, const void* const* inputs, void* const* outputs,
+                      const SkerryCompiledPool* pool);
 } SkerryCompiledModel;
 
 /* The one symbol that a compiled model exports. NULL only of a model for several targets, none of

@@ -16,6 +16,7 @@
 #include "compile/plain_form.h"
 #include "compile/plan.h"
 #include "compile/real_form.h"
+#include "compile/sharing.h"
 #include "compile/toolchain.h"
 #include "graph/evaluation.h"
 #include "graph/executor.h"
@@ -66,6 +67,7 @@ StepReport report_of(const Program& program, const Step& step) {
                     .value_bytes = program.value_bytes(step)};
   report.is_bytes = step.macs > 0 && !step.reads.empty() &&
                     tensor::size_of(program.storages[step.reads[0]].type) == 1;
+  report.shares = step.shares;
   report.instructions = program.target->instructions(report.is_bytes);
   return report;
 }
@@ -138,7 +140,14 @@ class Build {
  private:
   bool is_alone() const { return options_.targets.size() == 1; }
   Result<void> add(const Target& target);
-  Result<void> measure(const Target& target, const Workshop::Source& source);
+  Result<std::unique_ptr<Program>> lowered(const Target& target, int max_threads);
+  Result<std::unique_ptr<Program>> shared(const Target& target);
+  Result<std::string> add_object(Program& program);
+  Result<void> judge_sharing(Program& program, const std::string& object, bool& is_worth_it);
+  void report_on(const Program& program);
+  Result<void> measure(const Program& program);
+  Result<runtime::CompiledLibrary> measurable(const Program& program);
+  Result<std::vector<const void*>> given_inputs();
   Result<std::string> artifact(const std::vector<std::string>& objects,
                                const std::vector<const Target*>& targets);
   Result<std::string> checked(const std::vector<std::string>& objects, const Target& target);
@@ -148,6 +157,7 @@ class Build {
   CompileOptions options_;
   Workshop& place_;
   std::optional<std::vector<tensor::Tensor>> expected_;
+  std::vector<tensor::Tensor> inputs_;  // that the self-check makes up, once asked for
   std::vector<std::string> objects_;
   CompileReport report_;
 };
@@ -186,46 +196,128 @@ Result<Compiled> Build::run() {
   return result;
 }
 
-// One more target: its object, looked at alone.
-Result<void> Build::add(const Target& target) {
-  SKERRY_ASSIGN(const auto program,
-                lower(graph_, prepared_.interface, target, options_.may_be_sparse));
+bool runs_here(const Target& target) {
+  return (target.cpu_features & ~runtime::cpu_features_here()) == 0;
+}
+
+Result<std::unique_ptr<Program>> Build::lowered(const Target& target, int max_threads) {
+  SKERRY_ASSIGN(auto program,
+                lower(graph_, prepared_.interface, target,
+                      {.may_be_sparse = options_.may_be_sparse, .max_threads = max_threads}));
   SKERRY_TRY(plan(*program, options_.max_arena_bytes));
+  return program;
+}
+
+// With the steps shared that seem to be worth it; one for a single thread where none is.
+Result<std::unique_ptr<Program>> Build::shared(const Target& target) {
+  SKERRY_ASSIGN(auto program, lowered(target, options_.max_threads));
+  if (options_.max_threads == 1) return program;
+  if (options_.shares_all) {
+    share_all(*program);
+  } else {
+    share_by_estimate(*program, runs_here(target));
+    if (program->is_shared() && runs_here(target)) {
+      SKERRY_ASSIGN(const auto library, measurable(*program));
+      SKERRY_ASSIGN(const auto inputs, given_inputs());
+      SKERRY_TRY(keep_what_pays(*program, library, inputs));
+    }
+  }
+  if (program->is_shared()) return program;
+  report_.sharing = "no step is worth a second thread";
+  return lowered(target, 1);
+}
+
+Result<std::vector<const void*>> Build::given_inputs() {
+  if (inputs_.empty()) {
+    SKERRY_ASSIGN(inputs_, inputs_of(prepared_));
+  }
+  std::vector<const void*> given;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (prepared_.interface.state_of_input(i) == nullptr) given.push_back(inputs_[i].bytes.data());
+  }
+  return given;
+}
+
+// The program as an object.
+Result<std::string> Build::add_object(Program& program) {
   std::optional<Expected> expected;
   if (expected_) {
-    expected = Expected{*expected_, std::ranges::all_of(program->steps, &Step::is_exact),
-                        quantises_what_it_computes(*program)};
+    expected = Expected{*expected_, std::ranges::all_of(program.steps, &Step::is_exact),
+                        quantises_what_it_computes(program)};
   }
   const auto [code, scratch_bytes] =
-      emit(*program, graph_, prepared_.interface, expected ? &*expected : nullptr);
-  const auto& constants = program->constants.bytes();
-  const std::string suffix = is_alone() ? "" : fmt::format("_{}", target.number());
-  const Workshop::Source source{
-      .target = &target,
-      .code = code,
-      .constants = {reinterpret_cast<const char*>(constants.data()), constants.size()},
-      .folder = is_alone() ? "" : std::string(target.name),
-      .suffix = suffix};
-  SKERRY_ASSIGN(const std::string object, place_.compile(source, options_.flags));
-  objects_.push_back(object);
-  SKERRY_ASSIGN(const ObjectSizes sizes, place_.sizes_of(object));
-  report_.sizes += sizes;
+      emit(program, graph_, prepared_.interface, expected ? &*expected : nullptr);
+  const auto& constants = program.constants.bytes();
+  report_.scratch_bytes = std::max(report_.scratch_bytes, scratch_bytes);
+  return place_.compile(
+      {.target = program.target,
+       .code = code,
+       .constants = {reinterpret_cast<const char*>(constants.data()), constants.size()},
+       .folder = is_alone() ? "" : std::string(program.target->name),
+       .suffix = is_alone() ? "" : fmt::format("_{}", program.target->number())},
+      options_.flags);
+}
+
+// All of it, with threads and without: what each step gains says little of what they disturb.
+Result<void> Build::judge_sharing(Program& program, const std::string& object, bool& is_worth_it) {
+  const auto steps =
+      std::ranges::count_if(program.steps, [](const Step& s) { return s.shares > 1; });
+  report_.sharing = fmt::format("{} of {} steps are shared by up to {} threads", steps,
+                                program.steps.size(), program.max_threads);
+  is_worth_it = true;
+  if (options_.shares_all || !runs_here(*program.target)) return {};
+  std::vector<std::string> objects = {object};
+  if (!is_alone()) {
+    SKERRY_ASSIGN(objects.emplace_back(),
+                  place_.compile_glue(*program.target, "alone", chooser_code({program.target})));
+  }
+  SKERRY_ASSIGN(const std::string artifact, this->artifact(objects, {program.target}));
+  SKERRY_ASSIGN(const auto memory, runtime::MemoryFile::copy_of(artifact));
+  SKERRY_ASSIGN(const auto library, runtime::CompiledLibrary::load(memory));
+  SKERRY_ASSIGN(const auto inputs, given_inputs());
+  const RunTimes times = run_times(library.model(), inputs);
+  is_worth_it = times.pays();
+  const std::string measured = fmt::format("{:.1f} µs with one thread, {:.1f} with {}",
+                                           times.alone_us, times.shared_us, program.max_threads);
+  report_.sharing =
+      is_worth_it ? report_.sharing + ": " + measured : "a second thread does not pay: " + measured;
+  return {};
+}
+
+void Build::report_on(const Program& program) {
   report_.steps.clear();
-  for (const Step& step : program->steps) {
-    report_.steps.push_back(report_of(*program, step));
+  for (const Step& step : program.steps) {
+    report_.steps.push_back(report_of(program, step));
     report_.weight_bytes += static_cast<size_t>(step.constant_bytes);
   }
-  for (const Storage& storage : program->storages) {
+  for (const Storage& storage : program.storages) {
     if (storage.place != Place::kConstant) continue;
     report_.weight_bytes += static_cast<size_t>(storage.size_bytes());
   }
-  report_.arena_bytes = std::max(report_.arena_bytes, program->arena_bytes);
-  report_.state_bytes = program->state_bytes;
-  report_.scratch_bytes = std::max(report_.scratch_bytes, scratch_bytes);
-  report_.arena_lower_bound = std::max(report_.arena_lower_bound, program->arena_lower_bound);
-  report_.constant_bytes += constants.size();
-  if (options_.profile && &target == options_.targets.back()) SKERRY_TRY(measure(target, source));
-  if (!expected) return {};
+  report_.arena_bytes = std::max(report_.arena_bytes, program.arena_bytes);
+  report_.state_bytes = program.state_bytes;
+  report_.arena_lower_bound = std::max(report_.arena_lower_bound, program.arena_lower_bound);
+  report_.constant_bytes += program.constants.bytes().size();
+}
+
+// One more target: its object, looked at alone.
+Result<void> Build::add(const Target& target) {
+  SKERRY_ASSIGN(auto program, shared(target));
+  SKERRY_ASSIGN(std::string object, add_object(*program));
+  if (program->is_shared()) {
+    bool is_worth_it = true;
+    SKERRY_TRY(judge_sharing(*program, object, is_worth_it));
+    if (!is_worth_it) {
+      SKERRY_ASSIGN(program, lowered(target, 1));
+      SKERRY_ASSIGN(object, add_object(*program));
+    }
+  }
+  objects_.push_back(object);
+  SKERRY_ASSIGN(const ObjectSizes sizes, place_.sizes_of(object));
+  report_.sizes += sizes;
+  report_on(*program);
+  if (options_.profile && &target == options_.targets.back()) SKERRY_TRY(measure(*program));
+  if (!expected_) return {};
   std::vector<std::string> objects = {object};
   if (!is_alone()) {
     SKERRY_ASSIGN(objects.emplace_back(),
@@ -240,40 +332,49 @@ Result<void> Build::add(const Target& target) {
   return {};
 }
 
-// In an object of its own, so that the artifact is the same with and without.
-Result<void> Build::measure(const Target& target, const Workshop::Source& source) {
-  const uint64_t missing = target.cpu_features & ~runtime::cpu_features_here();
-  if (missing != 0) {
-    report_.not_measured = "this machine has no " + runtime::names_of_features(missing);
-    return {};
-  }
-  Workshop::Source measured = source;
-  measured.folder = "profile";
-  measured.suffix = "";
+// An object of its own with what measuring asks for, so that the artifact is the same with and
+// without.
+Result<runtime::CompiledLibrary> Build::measurable(const Program& program) {
+  Program copy = program;  // which gets what the code around the steps wants
+  const std::string code = emit(copy, graph_, prepared_.interface, nullptr).code;
+  const auto& constants = copy.constants.bytes();
   std::vector<std::string> flags = options_.flags;
   flags.emplace_back("-DSKERRY_PROFILE");
-  SKERRY_ASSIGN(const std::string object, place_.compile(measured, flags));
-  SKERRY_ASSIGN(
-      const std::string linked,
-      place_.link(target, {object},
-                  {"skerry_compiled_model", "skerry_profile_step", "skerry_profile_limit"},
-                  options_.flags));
+  const Target& target = *program.target;
+  SKERRY_ASSIGN(const std::string object,
+                place_.compile({.target = &target,
+                                .code = code,
+                                .constants = {reinterpret_cast<const char*>(constants.data()),
+                                              constants.size()},
+                                .folder = "profile",
+                                .suffix = ""},
+                               flags));
+  SKERRY_ASSIGN(const std::string linked,
+                place_.link(target, {object},
+                            {"skerry_compiled_model", "skerry_profile_step",
+                             "skerry_profile_stages", "skerry_profile_limit"},
+                            options_.flags));
   SKERRY_ASSIGN(const auto memory, runtime::MemoryFile::copy_of(
                                        linked + runtime::artifact_trailer(
                                                     linked, {.abi_version = SKERRY_COMPILED_ABI,
                                                              .cpu_features = target.cpu_features,
                                                              .target = std::string(target.name)})));
-  SKERRY_ASSIGN(const auto library, runtime::CompiledLibrary::load(memory));
-  SKERRY_ASSIGN(const std::vector<tensor::Tensor> inputs, inputs_of(prepared_));
-  std::vector<const void*> given;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (prepared_.interface.state_of_input(i) == nullptr) given.push_back(inputs[i].bytes.data());
+  return runtime::CompiledLibrary::load(memory);
+}
+
+Result<void> Build::measure(const Program& program) {
+  const uint64_t missing = program.target->cpu_features & ~runtime::cpu_features_here();
+  if (missing != 0) {
+    report_.not_measured = "this machine has no " + runtime::names_of_features(missing);
+    return {};
   }
+  SKERRY_ASSIGN(const auto library, measurable(program));
+  SKERRY_ASSIGN(const auto inputs, given_inputs());
   std::vector<StepWork> work;
   for (const StepReport& step : report_.steps) {
     work.push_back({step.macs, step.is_bytes, step.constant_bytes, step.value_bytes});
   }
-  SKERRY_ASSIGN(report_.profile, profile(library, work, given, source.constants.size()));
+  SKERRY_ASSIGN(report_.profile, profile(library, work, inputs, program.constants.bytes().size()));
   return {};
 }
 

@@ -24,7 +24,10 @@ struct CompileOptions {
   std::string keep_source;         // a folder for the generated source; "": none
   std::vector<std::string> flags;  // more for the C++ compiler, such as -fsanitize=address
   bool check = true;  // against the reference executor, where the target runs or is emulated
-  bool may_be_sparse = true;     // weights of zero may be left out, where that pays
+  bool may_be_sparse = true;  // weights of zero may be left out, where that pays
+  // One run may have up to so many, of its caller's (sharing.h).
+  int max_threads = 1;
+  bool shares_all = false;       // every step that can be, whether that pays or not
   bool is_static = false;        // a static library and a header instead of a shared object
   bool is_freestanding = false;  // wants no function of others, not even memcpy
   bool for_dlr = false;          // with what libdlr calls (dlr.h)
@@ -39,6 +42,7 @@ struct StepReport {
   int64_t macs = 0;
   bool is_reference = false;   // plain loops, no kernel
   bool is_bytes = false;       // its products are of bytes
+  int64_t shares = 1;          // for several threads
   int64_t constant_bytes = 0;  // that it reads of the model, and
   int64_t value_bytes = 0;     // that it reads and writes besides
 };
@@ -47,6 +51,7 @@ struct CompileReport {
   std::vector<StepReport> steps;   // of the last target
   std::optional<Profile> profile;  // of these steps
   std::string not_measured;        // why there is none, where one was asked for
+  std::string sharing;             // what became of max_threads, for people; "" of one
   ObjectSizes sizes;               // of all targets' code
   size_t weight_bytes = 0;         // of the constants, those that steps read; of all targets
   size_t arena_bytes = 0;

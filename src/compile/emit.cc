@@ -27,6 +27,7 @@ constexpr const char* kHead = R"(// Made by skerry model compile.
 #include "quantised.h"
 #include "sparse.h"
 #include "sparse_u8.h"
+#include "stages.h"
 #include "winograd.h"
 #include "skerry/compiled_model.h"
 #ifdef SKERRY_PROFILE
@@ -72,27 +73,105 @@ std::string border(const Storage& storage) {
       storage.padding_value);
 }
 
+std::string step_text(const Program& program, size_t index, const std::string& borders) {
+  const Step& step = program.steps[index];
+  std::string text;
+  for (const std::string& node : step.nodes) text += "// " + c_string(node) + "\n";
+  text += fmt::format(
+      "{} step_{}(uint8_t* arena, uint8_t* state, const void* const* inputs, void* const* "
+      "outputs{}) {{\n"
+      "  (void)arena, (void)state, (void)inputs, (void)outputs;\n",
+      step.may_fail ? "int32_t" : "void", index, step.shares > 1 ? ", uint32_t part" : "");
+  if (step.shares == 1) {
+    return text + borders + step.text() +
+           (step.may_fail ? "  return SKERRY_COMPILED_OK;\n}\n" : "}\n");
+  }
+  text += "  switch (part) {\n";
+  for (int64_t i = 0; i < step.shares; ++i) {
+    text += fmt::format("  case {}: {{\n", i) + (i == 0 ? borders : "") +
+            step.text({.number = i, .of = step.shares}) + "  } break;\n";
+  }
+  return text + "  }\n}\n";
+}
+
 std::string steps_text(const Program& program) {
   std::string text;
   std::unordered_set<size_t> bordered;
   for (size_t i = 0; i < program.steps.size(); ++i) {
-    const Step& step = program.steps[i];
-    text += "\n";
-    for (const std::string& node : step.nodes) text += "// " + c_string(node) + "\n";
-    text += fmt::format(
-        "{} step_{}(uint8_t* arena, uint8_t* state, const void* const* inputs, void* const* "
-        "outputs) {{\n"
-        "  (void)arena, (void)state, (void)inputs, (void)outputs;\n",
-        step.may_fail ? "int32_t" : "void", i);
-    for (const size_t each : step.writes) {
+    std::string borders;
+    for (const size_t each : program.steps[i].writes) {
       const Storage& storage = program.storages[each];
       if (storage.has_padding() && !storage.same_as && bordered.insert(each).second) {
-        text += border(storage);
+        borders += border(storage);
       }
     }
-    text += step.call() + (step.may_fail ? "  return SKERRY_COMPILED_OK;\n}\n" : "}\n");
+    text += "\n" + step_text(program, i, borders);
   }
   return text;
+}
+
+// All of a step, or the share `part`.
+std::string call_text(const Program& program, size_t index, const std::string& part = "") {
+  const Step& step = program.steps[index];
+  if (step.shares > 1) {
+    std::string text;
+    for (int64_t i = 0; i < (part.empty() ? step.shares : 1); ++i) {
+      text += fmt::format("  step_{}(arena, state, inputs, outputs, {});\n", index,
+                          part.empty() ? std::to_string(i) : part);
+    }
+    return text;
+  }
+  const std::string call = fmt::format("step_{}(arena, state, inputs, outputs)", index);
+  return step.may_fail ? "  if (const int32_t code = " + call + ") return code;\n"
+                       : "  " + call + ";\n";
+}
+
+// run_with(), behind run(). Where threads meet lies at the end of the arena.
+std::string shared_run_text(const Program& program, const std::string& checks) {
+  const std::string head =
+      "\nint32_t run_with(void* memory, void* kept, const void* const* inputs,\n"
+      "                 void* const* outputs, const SkerryCompiledPool* pool) {\n";
+  if (!program.is_shared()) {
+    return head + "  (void)pool;\n  return run(memory, kept, inputs, outputs);\n}\n";
+  }
+  std::string parts, cases;
+  const auto stages = program.stages();
+  for (size_t i = 0; i < stages.size(); ++i) {
+    parts += fmt::format("{}, ", program.steps[stages[i][0]].shares);
+    cases += fmt::format("  case {}:\n", i);
+    for (const size_t step : stages[i]) cases += "  " + call_text(program, step, "part");
+    cases += "    break;\n";
+  }
+  return fmt::format(
+             "\nconstexpr uint16_t kParts[] = {{{}}};\n"
+             "int32_t work(const SharedRun& shared, uint32_t stage, uint32_t part) {{\n"
+             "  uint8_t* arena = shared.arena;\n  uint8_t* state = shared.state;\n"
+             "  const void* const* inputs = shared.inputs;\n"
+             "  void* const* outputs = shared.outputs;\n"
+             "  (void)part;\n"
+             "  switch (stage) {{\n{}  }}\n  return SKERRY_COMPILED_OK;\n}}\n"
+             "void join_run(void* data, uint32_t self) {{\n"
+             "  SharedRun& shared = *static_cast<SharedRun*>(data);\n"
+             "  take_part(shared, self, kParts, {}, [&](uint32_t stage, uint32_t part) {{\n"
+             "    return work(shared, stage, part);\n  }});\n}}\n"
+             "int32_t share_run(void* memory, void* kept, const void* const* inputs,\n"
+             "                  void* const* outputs, const SkerryCompiledPool* pool,\n"
+             "                  uint32_t threads, uint64_t* ticks) {{\n"
+             "  uint8_t* arena = static_cast<uint8_t*>(memory);\n"
+             "  SharedRun shared = {{arena, static_cast<uint8_t*>(kept), inputs, outputs,\n"
+             "                      reinterpret_cast<Progress*>(arena + {}), SKERRY_COMPILED_OK,\n"
+             "                      ticks}};\n"
+             "  memset(shared.progress, 0, {} * sizeof(Progress));\n"
+             "  pool->run(pool->context, threads, join_run, &shared);\n"
+             "  return shared.code;\n}}\n",
+             parts, cases, stages.size(), program.stages_at, program.max_threads) +
+         head +
+         fmt::format(
+             "  uint32_t threads = pool == nullptr ? 1 : pool->threads;\n"
+             "  if (threads > {0}) threads = {0};\n"
+             "  if (threads < 2) return run(memory, kept, inputs, outputs);\n"
+             "{1}  return share_run(memory, kept, inputs, outputs, pool, threads, nullptr);\n}}\n",
+             program.max_threads, checks);
 }
 
 size_t size_of(const Value& value) {
@@ -272,10 +351,26 @@ std::string profile_text(const Program& program) {
       "  uint8_t* arena = static_cast<uint8_t*>(memory);\n"
       "  uint8_t* state = static_cast<uint8_t*>(kept);\n  switch (step) {\n";
   for (size_t i = 0; i < program.steps.size(); ++i) {
-    text += fmt::format("    case {0}: step_{0}(arena, state, inputs, outputs); break;\n", i);
+    const Step& step = program.steps[i];
+    text += fmt::format("    case {}:\n", i);
+    for (int64_t part = 0; part < step.shares; ++part) {
+      text += fmt::format("      step_{}(arena, state, inputs, outputs{});\n", i,
+                          step.shares > 1 ? fmt::format(", {}", part) : "");
+    }
+    text += "      break;\n";
+  }
+  text += "  }\n}\n";
+  if (program.is_shared()) {
+    text +=
+        "extern \"C\" __attribute__((visibility(\"default\")))\n"
+        "void skerry_profile_stages(void* memory, void* kept, const void* const* inputs,\n"
+        "                           void* const* outputs, const SkerryCompiledPool* pool,\n"
+        "                           uint32_t threads, uint64_t* ticks) {\n"
+        "  *ticks = ticks_now();\n"
+        "  share_run(memory, kept, inputs, outputs, pool, threads, ticks + 1);\n}\n";
   }
   return text + fmt::format(
-                    "  }}\n}}\nextern \"C\" __attribute__((visibility(\"default\")))\n"
+                    "extern \"C\" __attribute__((visibility(\"default\")))\n"
                     "uint64_t skerry_profile_limit(int32_t kind, const void* memory, uint64_t "
                     "bytes, uint64_t rounds) {{\n"
                     "  return skerry_kernels::work_at_the_limit<{}>(kind, memory, bytes, rounds);\n"
@@ -304,17 +399,19 @@ Emitted emit(Program& program, const graph::Graph& graph, const Interface& inter
   text += specs_text(outputs, "output_specs");
   text += states_text(program, graph, interface);
   text += steps_text(program);
+  const std::string checks = fixed_text(program, graph, interface);
   text +=
       "\nint32_t run(void* memory, void* kept, const void* const* inputs, void* const* outputs) {\n"
       "  uint8_t* arena = static_cast<uint8_t*>(memory);\n"
       "  uint8_t* state = static_cast<uint8_t*>(kept);\n" +
-      fixed_text(program, graph, interface);
-  for (size_t i = 0; i < program.steps.size(); ++i) {
-    const std::string call = fmt::format("step_{}(arena, state, inputs, outputs)", i);
-    text += program.steps[i].may_fail ? "  if (const int32_t code = " + call + ") return code;\n"
-                                      : "  " + call + ";\n";
+      checks;
+  for (size_t i = 0; i < program.steps.size(); ++i) text += call_text(program, i);
+  text += "  return SKERRY_COMPILED_OK;\n}\n";
+  if (program.is_shared()) {
+    program.stages_at = program.arena_bytes;
+    program.arena_bytes += static_cast<size_t>(program.max_threads) * tensor::kAlignment;
   }
-  text += "  return SKERRY_COMPILED_OK;\n}\n\n";
+  text += shared_run_text(program, checks) + "\n";
   text += fmt::format(
       "void bind(void* memory) {{ memset(memory, 0, {}); }}\n"
       "void reset(void* state) {{ if ({} != 0) memset(state, 0, {}); }}\n\n",
@@ -324,13 +421,15 @@ Emitted emit(Program& program, const graph::Graph& graph, const Interface& inter
   text += fmt::format(
       "\nconst SkerryCompiledModel kModel = {{\n"
       "    sizeof(SkerryCompiledModel), SKERRY_COMPILED_ABI, {}, {}, {}, {}u, {}, {}, {}, {},\n"
-      "    input_specs, output_specs, bind, reset, run, self_check, {}, {}, states}};\n"
+      "    input_specs, output_specs, bind, reset, run, self_check, {}, {}, states,\n    {}, "
+      "run_with}};\n"
       "}}  // namespace\n\n"
       "extern \"C\" __attribute__((visibility(\"default\")))\n"
       "const SkerryCompiledModel* skerry_compiled_model(void) {{ return &kModel; }}\n",
       c_string(program.name), c_string(program.target->name), "\"skerry, g++ \" __VERSION__",
       program.target->cpu_features, program.arena_bytes, program.state_bytes, inputs.size(),
-      outputs.size(), check.scratch_bytes(), interface.states.size());
+      outputs.size(), check.scratch_bytes(), interface.states.size(),
+      program.is_shared() ? program.max_threads : 1);
   text += profile_text(program);
   return {std::move(text), check.scratch_bytes()};
 }

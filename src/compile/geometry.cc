@@ -2,6 +2,7 @@
 #include "compile/geometry.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "graph/inference.h"
 #include "graph/ops/window.h"
@@ -92,6 +93,39 @@ int depthwise_lanes(int most, const ConvGeometry& g) {
   int lanes = most;
   while (lanes > 4 && lanes / 2 >= g.out_c) lanes /= 2;
   return lanes;
+}
+
+OutputRows output_rows(const ConvGeometry& g, const std::vector<std::vector<int64_t>>& strides) {
+  OutputRows rows{g.n, g.out_h, g.out_w};
+  if (g.kernel_h * g.kernel_w != 1 || g.stride_h != 1 || g.stride_w != 1) return rows;
+  const auto follow = [&](size_t outer) {
+    return std::ranges::all_of(strides, [&](const auto& s) { return s[outer] == rows.w * s[3]; });
+  };
+  if (rows.h > 1 && follow(2)) rows.w *= std::exchange(rows.h, 1);
+  if (rows.h == 1 && rows.n > 1 && follow(0)) rows.w *= std::exchange(rows.n, 1);
+  return rows;
+}
+
+ConvShare conv_share(const Share& share, const ConvWork& work) {
+  ConvShare result{{0, work.h}, {0, work.w}, {0, work.channels}};
+  if (share.of == 1) return result;
+  const int64_t tiles = (work.channels + work.wide - 1) / work.wide;
+  // Nearly as much for each: at most a tenth more than the mean.
+  const auto is_even = [&](int64_t units) {
+    const int64_t most = (units + share.of - 1) / share.of;
+    return most * share.of * 10 <= units * 11;
+  };
+  const int64_t blocks = (work.w + work.pixels - 1) / work.pixels;
+  if (work.one_group && work.reads_weights && is_even(tiles)) {
+    result.channels = range_of(share, work.channels, work.wide);
+  } else if (work.h >= share.of) {
+    result.rows = range_of(share, work.h);
+  } else if (is_even(blocks) || !work.one_group || blocks >= tiles) {
+    result.columns = range_of(share, work.w, work.pixels);
+  } else {
+    result.channels = range_of(share, work.channels, work.wide);
+  }
+  return result;
 }
 
 }  // namespace skerry::compile

@@ -46,4 +46,33 @@ std::vector<Tile> tiles_of(const Tiling& tiling, int64_t channels);
 int64_t pixels_of(const Tiling& tiling, int64_t width);
 int depthwise_lanes(int most, const ConvGeometry& geometry);
 
+// An output's rows, by the strides of the images that are gone through together: where rows of a
+// product follow each other without a gap, they are one row.
+struct OutputRows {
+  int64_t n, h, w;
+};
+OutputRows output_rows(const ConvGeometry& geometry,
+                       const std::vector<std::vector<int64_t>>& strides);
+
+// A share of a convolution or a product: whole rows, pixels or channels of its output, whichever
+// there are enough of. Tiles stay as they are, so that each sum is taken in the same order.
+struct ConvWork {
+  int64_t h, w, channels;  // of the output; `channels` of a group
+  int64_t pixels, wide;    // of a tile
+  bool one_group;          // its channels may be shared
+  bool reads_weights;      // more of them than of the input
+};
+struct ConvShare {
+  Range rows, columns, channels;
+  bool is_empty() const { return rows.count == 0 || columns.count == 0 || channels.count == 0; }
+  // Where it begins, by the strides of an image, in elements.
+  int64_t in_input(const ConvGeometry& g, const std::vector<int64_t>& strides) const {
+    return rows.first * g.stride_h * strides[2] + columns.first * g.stride_w * strides[3];
+  }
+  int64_t in_output(const std::vector<int64_t>& strides) const {
+    return rows.first * strides[2] + columns.first * strides[3] + channels.first;
+  }
+};
+ConvShare conv_share(const Share& share, const ConvWork& work);
+
 }  // namespace skerry::compile

@@ -167,6 +167,16 @@ View Lowering::new_scratch(DataType type, int64_t count) {
   return view_of_dense(program_.storages.size() - 1, {count});
 }
 
+View Lowering::new_shared_scratch(DataType type, int64_t count) {
+  constexpr int64_t kLine = tensor::kAlignment;  // elements: whole lines of the cache
+  return new_scratch(type, (count + kLine - 1) / kLine * kLine * program_.max_threads);
+}
+
+std::string Lowering::scratch_of(const Program& program, const View& scratch, const Share& share) {
+  const int64_t count = scratch.shape[0] / program.max_threads;
+  return fmt::format("{} + {}", program.pointer(scratch, true), share.number * count);
+}
+
 View Lowering::new_image(const Value& value) {
   const std::vector<int64_t> shape = image_shape(shape_of(value));
   View view = new_row_major(value, {shape[0], shape[2], shape[3], shape[1]});
@@ -258,15 +268,16 @@ Result<void> Lowering::copy(const View& from, const View& to, const std::string&
   step.nodes.push_back("layout of '" + why + "'");
   step.is_exact = true;
   step.value_bytes = program_.bytes_seen(from) + program_.bytes_seen(to);
-  step.call = [&program = program_, from, to] {
+  step.shared_call = [&program = program_, from, to](const Share& share) {
     const MemoryOrder order(to);
     const std::string_view type = c_type(program.storage(to).type);
-    return loops(order(to.shape),
-                 {{fmt::format("{}* y = {};", type, program.pointer(to, true)), "y",
-                   order(program.strides(to))},
-                  {fmt::format("const {}* x = {};", type, program.pointer(from, false)), "x",
-                   order(program.strides(from))}},
-                 [](const auto& at) { return at[0] + " = " + at[1] + ";"; });
+    return loops(
+        order(to.shape),
+        {{fmt::format("{}* y = {};", type, program.pointer(to, true)), "y",
+          order(program.strides(to))},
+         {fmt::format("const {}* x = {};", type, program.pointer(from, false)), "x",
+          order(program.strides(from))}},
+        [](const auto& at) { return at[0] + " = " + at[1] + ";"; }, share);
   };
   return {};
 }
@@ -380,10 +391,11 @@ Result<void> Lowering::run() {
 }
 
 Result<std::unique_ptr<Program>> lower(const Graph& graph, const Interface& interface,
-                                       const Target& target, bool may_be_sparse) {
+                                       const Target& target, const LowerOptions& options) {
   auto program = std::make_unique<Program>();
   program->target = &target;
-  program->may_be_sparse = may_be_sparse;
+  program->may_be_sparse = options.may_be_sparse;
+  program->max_threads = options.max_threads;
   program->name = graph.name;
   SKERRY_TRY(Lowering(graph, interface, *program).run());
   return program;
@@ -429,13 +441,22 @@ void collapse(std::vector<int64_t>& shape, std::vector<Operand>& operands) {
 }  // namespace
 
 std::string loops(std::vector<int64_t> shape, std::vector<Operand> operands,
-                  const std::function<std::string(const std::vector<std::string>&)>& body) {
+                  const std::function<std::string(const std::vector<std::string>&)>& body,
+                  const Share& share) {
   collapse(shape, operands);
+  const auto range_at = [&](size_t dim) {
+    // A single row is cut between lines of the cache.
+    constexpr int64_t kLine = 64;
+    return dim > 0 ? Range{0, shape[dim]}
+                   : range_of(share, shape[0], shape.size() == 1 ? kLine : 1);
+  };
+  if (shape.empty() ? share.number > 0 : range_at(0).count == 0) return "";
   std::string text;
   for (const Operand& each : operands) text += "  " + each.declaration + "\n";
   for (size_t i = 0; i < shape.size(); ++i) {
     if (i + 1 == shape.size()) text += "#pragma GCC ivdep\n";
-    text += fmt::format("  for (int i{0} = 0; i{0} < {1}; ++i{0})\n", i, shape[i]);
+    const auto [first, count] = range_at(i);
+    text += fmt::format("  for (int i{0} = {1}; i{0} < {2}; ++i{0})\n", i, first, first + count);
   }
   std::vector<std::string> elements;
   for (const Operand& each : operands) {
@@ -462,15 +483,17 @@ std::vector<int64_t> MemoryOrder::operator()(const std::vector<int64_t>& by_dime
 
 std::optional<std::string> row_loops(
     std::vector<int64_t> shape, std::vector<Operand> operands,
-    const std::function<std::string(const std::vector<std::string>&, int64_t count)>& body) {
+    const std::function<std::string(const std::vector<std::string>&, int64_t count)>& body,
+    const Share& share) {
   collapse(shape, operands);
   const auto follows = [](const Operand& each) { return each.strides.back() == 1; };
   if (shape.empty() || !std::ranges::all_of(operands, follows)) return {};
   const int64_t count = shape.back();
   shape.pop_back();
   for (Operand& each : operands) each.strides.pop_back();
-  return loops(std::move(shape), std::move(operands),
-               [&](const std::vector<std::string>& elements) { return body(elements, count); });
+  return loops(
+      std::move(shape), std::move(operands),
+      [&](const std::vector<std::string>& elements) { return body(elements, count); }, share);
 }
 
 }  // namespace skerry::compile

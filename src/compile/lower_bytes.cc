@@ -15,10 +15,6 @@ namespace {
 constexpr int64_t kMaxExact = int64_t{1} << 24;  // above, a sum may not be exact in FP32
 constexpr int64_t kMaxSum = int64_t{1} << 30;
 
-std::string range_text(Limits limits, int64_t zero) {
-  return fmt::format("Range{{{}.0f, {}.0f, {}}}", limits.low - zero, limits.high - zero, zero);
-}
-
 // What follows a product in registers.
 std::string addition_text(const ByteSum& sum) {
   const auto own = *scale_of(*sum.own);
@@ -100,6 +96,11 @@ void append_dot(std::vector<int8_t>& packed, Dots dots, int64_t lanes,
   }
 }
 
+// Of one lane, as append_dot() packs them.
+int64_t bytes_of_four(Dots dots) {
+  return dots == Dots::kPairs || dots == Dots::kWords ? 8 : 4;
+}
+
 // Fours of weights of which some are not zero, where that is the faster way (kernels/sparse_u8.h).
 struct SparseBytes {
   SparsePattern pattern;
@@ -134,21 +135,28 @@ std::vector<T> by_lane(const Tiling& tiling, int64_t channels, int64_t groups,
   return result;
 }
 
-std::string byte_call(const Program& program, const ByteCall& call) {
+std::string byte_call(const Program& program, const ByteCall& call, const Share& share) {
   const ConvGeometry& g = call.conv.geometry;
   const auto x = program.strides(call.x);
   const auto y = program.strides(call.y);
   const auto r = call.added ? program.strides(*call.added) : std::vector<int64_t>(4, 0);
-  int64_t n = g.n, h = g.out_h, w = g.out_w;
-  const bool pointwise = g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 && g.stride_w == 1;
-  // Where rows follow each other without a gap, they are one row.
-  for (const auto& [count, outer] : {std::pair<int64_t*, size_t>{&h, 2}, {&n, 0}}) {
-    const auto flows = [&](const std::vector<int64_t>& s) { return s[outer] == w * s[3]; };
-    const bool whole = outer == 2 || h == 1;
-    if (pointwise && whole && *count > 1 && flows(x) && flows(y) && (!call.added || flows(r))) {
-      w *= std::exchange(*count, 1);
-    }
-  }
+  auto [n, h, w] = output_rows(g, {x, y, call.added ? r : y});
+  const int64_t pixels = call.sparse
+                             ? int64_t{call.sparse->pattern.lanes} * call.sparse->pattern.vectors
+                             : pixels_of(call.tiling, w);
+  const int64_t fours = g.kernel_h * call.taps_w * ((call.run + 3) / 4);
+  const ConvShare part =
+      conv_share(share, {.h = h,
+                         .w = w,
+                         .channels = g.out_c / g.groups,
+                         .pixels = pixels,
+                         .wide = int64_t{call.tiling.lanes} * call.tiling.vectors,
+                         .one_group = g.groups == 1 && !call.sparse,
+                         .reads_weights = 4 * fours * g.out_c > n * g.in_c * g.in_h * g.in_w});
+  if (part.is_empty()) return "";
+  const int64_t weights =
+      call.weights + part.channels.first * fours * bytes_of_four(program.target->dots);
+  h = part.rows.count, w = part.columns.count;
   std::string text = fmt::format(
       "  constexpr ConvU8Shape kShape = {{.n = {}, .h = {}, .w = {}, .channels = {}, .groups = "
       "{},\n"
@@ -157,12 +165,12 @@ std::string byte_call(const Program& program, const ByteCall& call) {
       "      .r_batch = {}, .r_row = {}, .r_pixel = {}, .stride_h = {}, .stride_w = {},\n"
       "      .taps_h = {}, .taps_w = {}, .step_h = {}, .step_w = {}, .fours = {}, .x_group = {},\n"
       "      .adds = {}, .wide = {}}};\n",
-      n, h, w, g.out_c / g.groups, g.groups, x[0], x[2], x[3], y[0], y[2], y[3], r[0], r[2], r[3],
+      n, h, w, part.channels.count, g.groups, x[0], x[2], x[3], y[0], y[2], y[3], r[0], r[2], r[3],
       g.stride_h, g.stride_w, g.kernel_h, call.taps_w, g.dilation_h, g.dilation_w,
       (call.run + 3) / 4, g.in_c / g.groups, call.added.has_value(), call.conv.wide);
   if (call.sparse) {
     return text + fmt::format(
-                      "  sparse_u8<kShape, {}>({}, {},\n"
+                      "  sparse_u8<kShape, {}>({} + {}, {} + {},\n"
                       "      reinterpret_cast<const int8_t*>(constants + {}),\n"
                       "      reinterpret_cast<const uint16_t*>(constants + {}),\n"
                       "      reinterpret_cast<const uint16_t*>(constants + {}),\n"
@@ -170,20 +178,24 @@ std::string byte_call(const Program& program, const ByteCall& call) {
                       "      reinterpret_cast<const int32_t*>(constants + {}),\n"
                       "      reinterpret_cast<const float*>(constants + {}), {}, {});\n",
                       sparse_tile(call.sparse->pattern), program.pointer(call.x, false),
-                      program.pointer(call.y, true), call.sparse->values_at, call.sparse->index_at,
-                      call.sparse->order_at, call.sparse->ends_at, call.bias, call.factors,
-                      program.pointer(call.sparse->turned, true), call.range);
+                      part.in_input(g, x), program.pointer(call.y, true), part.in_output(y),
+                      call.sparse->values_at, call.sparse->index_at, call.sparse->order_at,
+                      call.sparse->ends_at, call.bias, call.factors,
+                      Lowering::scratch_of(program, call.sparse->turned, share), call.range);
   }
   return text + fmt::format(
                     "  conv_u8<kShape, ConvU8Tile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
-                    "      {} - {}, {}, reinterpret_cast<const int8_t*>(constants + {}),\n"
+                    "      {} + {}, {} + {}, reinterpret_cast<const int8_t*>(constants + {}),\n"
                     "      reinterpret_cast<const int32_t*>(constants + {}),\n"
                     "      reinterpret_cast<const float*>(constants + {}), {}, {}, {});\n",
-                    call.tiling.lanes, call.tiling.vectors, pixels_of(call.tiling, w),
-                    program.pointer(call.x, false), g.pad_top * x[2] + g.pad_left * x[3],
-                    program.pointer(call.y, true), call.weights, call.bias, call.factors,
-                    call.added ? program.pointer(*call.added, false) : "nullptr", call.range,
-                    call.addition);
+                    call.tiling.lanes, call.tiling.vectors, pixels, program.pointer(call.x, false),
+                    part.in_input(g, x) - g.pad_top * x[2] - g.pad_left * x[3],
+                    program.pointer(call.y, true), part.in_output(y), weights,
+                    call.bias + 4 * part.channels.first, call.factors + 4 * part.channels.first,
+                    call.added ? fmt::format("{} + {}", program.pointer(*call.added, false),
+                                             part.in_output(r))
+                               : "nullptr",
+                    call.range, call.addition);
 }
 
 std::vector<int8_t> packed_weights(const ByteCall& call, Dots dots, bool rows) {
@@ -262,7 +274,8 @@ std::optional<SparseBytes> sparse_bytes(Lowering& lowering, const ByteConv& conv
   constexpr int64_t kResultRows = 16;  // of kernels/sparse_u8.h
   const int64_t block = int64_t{sparse.pattern.lanes} * sparse.pattern.vectors;
   const int64_t bytes = (g.out_c + sparse.pattern.together + 3) / 4;
-  sparse.turned = lowering.new_scratch(DataType::kInt32, (fours + kResultRows + bytes) * block);
+  sparse.turned =
+      lowering.new_shared_scratch(DataType::kInt32, (fours + kResultRows + bytes) * block);
   return sparse;
 }
 
@@ -305,7 +318,9 @@ Result<void> lower_dense_bytes(Lowering& lowering, const Region& region, ByteCon
   Step& step = lowering.add_step(std::move(kernel), region, std::move(reads), std::move(writes));
   step.macs = macs;
   step.is_exact = true;
-  step.call = [&program, call = std::move(call)] { return byte_call(program, call); };
+  step.shared_call = [&program, call = std::move(call)](const Share& share) {
+    return byte_call(program, call, share);
+  };
   return {};
 }
 
@@ -344,63 +359,37 @@ Result<void> lower_depthwise_bytes(Lowering& lowering, const Region& region, con
   const int64_t reach =
       ((g.out_w - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1) * g.out_c;
   const int64_t line = (reach + 63) / 64 * 64;
-  const View lines = lowering.new_scratch(DataType::kInt32, fours * line + 64);
+  const View lines = lowering.new_shared_scratch(DataType::kInt32, fours * line + 64);
   const size_t at_w = program.constants.add_all(packed), at_bias = program.constants.add_all(bias);
   const size_t at_factors = program.constants.add_all(factors);
   Step& step = lowering.add_step(fmt::format("depthwise_u8 {}{}", lanes, conv.wide ? " wide" : ""),
                                  region, {x.storage}, {y.storage, lines.storage});
   step.macs = g.macs();
   step.is_exact = true;
-  step.call = [&program, g, x, y, lines, line, lanes, at_w, at_bias, at_factors, wide = conv.wide,
-               range =
-                   range_text(region.limits.value_or(limits_of(DataType::kUint8)), conv.y_zero)] {
+  step.shared_call = [&program, g, x, y, lines, line, lanes, at_w, at_bias, at_factors,
+                      wide = conv.wide,
+                      range = range_text(region.limits.value_or(limits_of(DataType::kUint8)),
+                                         conv.y_zero)](const Share& share) -> std::string {
     const auto from = program.strides(x);
     const auto to = program.strides(y);
+    const Range rows = range_of(share, g.out_h);
+    if (rows.count == 0) return "";
     return fmt::format(
         "  constexpr DepthwiseU8Shape kShape = {{.n = {}, .h = {}, .w = {}, .channels = {},\n"
         "      .x_batch = {}, .x_row = {}, .y_batch = {}, .y_row = {}, .x_pixel = {}, .y_pixel = "
         "{},\n"
         "      .stride_h = {}, .stride_w = {}, .taps_h = {}, .taps_w = {}, .step_h = {},\n"
         "      .step_w = {}, .line = {}, .wide = {}}};\n"
-        "  depthwise_u8<kShape, {}>({} - {}, {}, reinterpret_cast<const int8_t*>(constants + {}),\n"
+        "  depthwise_u8<kShape, {}>({} + {}, {} + {}, reinterpret_cast<const int8_t*>(constants + "
+        "{}),\n"
         "      reinterpret_cast<const int32_t*>(constants + {}),\n"
         "      reinterpret_cast<const float*>(constants + {}), {}, {});\n",
-        g.n, g.out_h, g.out_w, g.out_c, from[0], from[2], to[0], to[2], from[3], to[3], g.stride_h,
-        g.stride_w, g.kernel_h, g.kernel_w, g.dilation_h, g.dilation_w, line, wide, lanes,
-        program.pointer(x, false), g.pad_top * from[2] + g.pad_left * from[3],
-        program.pointer(y, true), at_w, at_bias, at_factors, program.pointer(lines, true), range);
-  };
-  return {};
-}
-
-// Pools: average as text of kernels/pool_u8.h, or none.
-Result<void> add_pool(Lowering& lowering, const Region& region, const Value& source,
-                      const std::string& average) {
-  const Node& node = *region.main;
-  SKERRY_ASSIGN(const ConvGeometry g, pool_geometry(node));
-  if (g.dilation_h != 1 || g.dilation_w != 1) return refuse(node, "dilated pools have no code");
-  Program& program = lowering.program();
-  SKERRY_ASSIGN(const View x, lowering.image(source, {}, 0, false));
-  const View y = lowering.new_image(*region.output);
-  lowering.set_view(*region.output, Lowering::as_value(y, region.output->type().rank()));
-  int lanes = lowering.target().lanes;
-  while (lanes > 4 && lanes / 2 >= g.out_c) lanes /= 2;
-  Step& step =
-      lowering.add_step(fmt::format("pool_u8 {}", lanes), region, {x.storage}, {y.storage});
-  step.is_exact = true;
-  step.call = [&program, g, x, y, lanes, average] {
-    const auto from = program.strides(x);
-    const auto to = program.strides(y);
-    return fmt::format(
-        "  constexpr PoolU8Shape kShape = {{.n = {}, .h = {}, .w = {}, .channels = {}, .in_h = "
-        "{},\n"
-        "      .in_w = {}, .x_batch = {}, .x_row = {}, .y_batch = {}, .y_row = {}, .x_pixel = {},\n"
-        "      .y_pixel = {}, .stride_h = {}, .stride_w = {}, .taps_h = {}, .taps_w = {},\n"
-        "      .pad_h = {}, .pad_w = {}, .average = {}}};\n"
-        "  pool_u8<kShape, {}>({}, {}, Average{{{}}});\n",
-        g.n, g.out_h, g.out_w, g.out_c, g.in_h, g.in_w, from[0], from[2], to[0], to[2], from[3],
-        to[3], g.stride_h, g.stride_w, g.kernel_h, g.kernel_w, g.pad_top, g.pad_left,
-        !average.empty(), lanes, program.pointer(x, false), program.pointer(y, true), average);
+        g.n, rows.count, g.out_w, g.out_c, from[0], from[2], to[0], to[2], from[3], to[3],
+        g.stride_h, g.stride_w, g.kernel_h, g.kernel_w, g.dilation_h, g.dilation_w, line, wide,
+        lanes, program.pointer(x, false),
+        rows.first * g.stride_h * from[2] - g.pad_top * from[2] - g.pad_left * from[3],
+        program.pointer(y, true), rows.first * to[2], at_w, at_bias, at_factors,
+        Lowering::scratch_of(program, lines, share), range);
   };
   return {};
 }
@@ -511,22 +500,6 @@ Result<void> lower_qlinear_conv(Lowering& lowering, const Region& region) {
   SKERRY_ASSIGN(ByteConv conv, byte_conv(*region.main, is_shifted ? 128 : 0));
   if (is_depthwise(*region.main)) return lower_depthwise_bytes(lowering, region, conv);
   return lower_dense_bytes(lowering, region, std::move(conv));
-}
-
-Result<void> lower_max_pool_bytes(Lowering& lowering, const Region& region) {
-  if (region.main->output(1) != nullptr)
-    return refuse(*region.main, "its second output has no code");
-  return add_pool(lowering, region, *region.main->input(0), "");
-}
-
-Result<void> lower_average_bytes(Lowering& lowering, const Region& region) {
-  const Node* from = region.main->input(0)->producer();
-  const Node* scaled = region.nodes[1];
-  const float factor = scaled->op() == "Mul" ? static_cast<float>(*number_of(scaled->input(1))) : 1;
-  const auto y = *scale_of(*region.nodes.back());
-  return add_pool(lowering, region, *region.source,
-                  fmt::format("{}, {}, {}", scale_of(*from)->zero, literal(factor),
-                              range_text(limits_of(DataType::kUint8), y.zero)));
 }
 
 Result<void> lower_add_bytes(Lowering& lowering, const Region& region) {

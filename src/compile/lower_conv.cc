@@ -81,8 +81,8 @@ std::optional<SparseWeights> sparse_weights(Lowering& lowering, int64_t channels
   sparse.order_at = constants.add_all(sparse.pattern.order);
   sparse.ends_at = constants.add_all(sparse.pattern.ends);
   const int64_t block = int64_t{sparse.pattern.lanes} * sparse.pattern.vectors;
-  sparse.turned =
-      lowering.new_scratch(DataType::kFp32, (inputs + channels + sparse.pattern.together) * block);
+  sparse.turned = lowering.new_shared_scratch(
+      DataType::kFp32, (inputs + channels + sparse.pattern.together) * block);
   return sparse;
 }
 
@@ -98,25 +98,28 @@ struct DenseCall {
   bool clamps = false;
 };
 
-std::string dense_call(const Program& program, const DenseCall& call) {
+std::string dense_call(const Program& program, const DenseCall& call, const Share& share) {
   const ConvGeometry& g = call.geometry;
   const auto x = program.strides(call.x);
   const auto y = program.strides(call.y);
   const auto r = call.added ? program.strides(*call.added) : std::vector<int64_t>(4, 0);
-  int64_t n = g.n, h = g.out_h, w = g.out_w;
-  const bool pointwise =
-      call.taps_h * call.taps_w == 1 && g.kernel_w == 1 && g.stride_h == 1 && g.stride_w == 1;
-  const auto flows = [&](const std::vector<int64_t>& s, size_t outer, int64_t count) {
-    return s[outer] == count * s[3];
-  };
-  // Where rows follow each other without a gap, they are one row.
-  if (pointwise && h > 1 && flows(x, 2, w) && flows(y, 2, w) && (!call.added || flows(r, 2, w))) {
-    w *= std::exchange(h, 1);
-  }
-  if (pointwise && h == 1 && n > 1 && flows(x, 0, w) && flows(y, 0, w) &&
-      (!call.added || flows(r, 0, w))) {
-    w *= std::exchange(n, 1);
-  }
+  auto [n, h, w] = output_rows(g, {x, y, call.added ? r : y});
+  const int64_t block =
+      call.sparse ? int64_t{call.sparse->pattern.lanes} * call.sparse->pattern.vectors : 0;
+  const int64_t pixels = call.sparse ? block : pixels_of(call.tiling, w);
+  const ConvShare part =
+      conv_share(share, {.h = h,
+                         .w = w,
+                         .channels = g.out_c / g.groups,
+                         .pixels = pixels,
+                         .wide = int64_t{call.tiling.lanes} * call.tiling.vectors,
+                         .one_group = g.groups == 1 && !call.sparse,
+                         .reads_weights = call.taps_h * call.taps_w * call.run * g.out_c >
+                                          n * g.in_c * g.in_h * g.in_w});
+  if (part.is_empty()) return "";
+  const int64_t weights =
+      call.weights + 4 * part.channels.first * call.taps_h * call.taps_w * call.run;
+  h = part.rows.count, w = part.columns.count;
   std::string text = fmt::format(
       "  constexpr ConvShape kShape = {{.n = {}, .h = {}, .w = {}, .channels = {}, .groups = {},\n"
       "      .x_batch = {}, .x_row = {}, .x_pixel = {}, .y_batch = {}, .y_row = {}, .y_pixel = "
@@ -124,30 +127,35 @@ std::string dense_call(const Program& program, const DenseCall& call) {
       "      .r_batch = {}, .r_row = {}, .r_pixel = {}, .stride_h = {}, .stride_w = {},\n"
       "      .taps_h = {}, .taps_w = {}, .step_h = {}, .step_w = {}, .run = {}, .x_group = {},\n"
       "      .adds = {}, .clamps = {}}};\n",
-      n, h, w, g.out_c / g.groups, g.groups, x[0], x[2], x[3], y[0], y[2], y[3], r[0], r[2], r[3],
+      n, h, w, part.channels.count, g.groups, x[0], x[2], x[3], y[0], y[2], y[3], r[0], r[2], r[3],
       g.stride_h, g.stride_w, call.taps_h, call.taps_w, g.dilation_h, g.dilation_w, call.run,
       g.in_c / g.groups, call.added.has_value(), call.clamps);
   if (call.sparse) {
     return text + fmt::format(
-                      "  sparse<kShape, {}>({}, {},\n"
+                      "  sparse<kShape, {}>({} + {}, {} + {},\n"
                       "      reinterpret_cast<const float*>(constants + {}),\n"
                       "      reinterpret_cast<const uint16_t*>(constants + {}),\n"
                       "      reinterpret_cast<const uint16_t*>(constants + {}),\n"
                       "      reinterpret_cast<const uint32_t*>(constants + {}),\n"
                       "      reinterpret_cast<const float*>(constants + {}), {}, {});\n",
                       sparse_tile(call.sparse->pattern), program.pointer(call.x, false),
-                      program.pointer(call.y, true), call.sparse->values_at, call.sparse->index_at,
-                      call.sparse->order_at, call.sparse->ends_at, call.bias,
-                      program.pointer(call.sparse->turned, true), call.limits);
+                      part.in_input(g, x), program.pointer(call.y, true), part.in_output(y),
+                      call.sparse->values_at, call.sparse->index_at, call.sparse->order_at,
+                      call.sparse->ends_at, call.bias,
+                      Lowering::scratch_of(program, call.sparse->turned, share), call.limits);
   }
   return text + fmt::format(
                     "  conv<kShape, ConvTile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
-                    "      {} - {}, {}, reinterpret_cast<const float*>(constants + {}),\n"
+                    "      {} + {}, {} + {}, reinterpret_cast<const float*>(constants + {}),\n"
                     "      reinterpret_cast<const float*>(constants + {}), {}, {});\n",
-                    call.tiling.lanes, call.tiling.vectors, pixels_of(call.tiling, w),
-                    program.pointer(call.x, false), g.pad_top * x[2] + g.pad_left * x[3],
-                    program.pointer(call.y, true), call.weights, call.bias,
-                    call.added ? program.pointer(*call.added, false) : "nullptr", call.limits);
+                    call.tiling.lanes, call.tiling.vectors, pixels, program.pointer(call.x, false),
+                    part.in_input(g, x) - g.pad_top * x[2] - g.pad_left * x[3],
+                    program.pointer(call.y, true), part.in_output(y), weights,
+                    call.bias + 4 * part.channels.first,
+                    call.added ? fmt::format("{} + {}", program.pointer(*call.added, false),
+                                             part.in_output(r))
+                               : "nullptr",
+                    call.limits);
 }
 
 void add_dense(Lowering& lowering, const Region& region, DenseCall call, int64_t macs) {
@@ -167,7 +175,9 @@ void add_dense(Lowering& lowering, const Region& region, DenseCall call, int64_t
   }
   Step& step = lowering.add_step(std::move(kernel), region, std::move(reads), std::move(writes));
   step.macs = macs;
-  step.call = [&program, call] { return dense_call(program, call); };
+  step.shared_call = [&program, call](const Share& share) {
+    return dense_call(program, call, share);
+  };
 }
 
 Result<void> lower_dense_conv(Lowering& lowering, const Region& region, const ConvGeometry& g) {
@@ -247,22 +257,26 @@ Result<void> lower_depthwise(Lowering& lowering, const Region& region, const Con
   Step& step =
       lowering.add_step(fmt::format("depthwise {}", lanes), region, {x.storage}, {y.storage});
   step.macs = g.macs();
-  step.call = [&program, g, x, y, lanes, weights, starts, limits = region_limits(region),
-               clamps = region.low || region.high] {
+  step.shared_call = [&program, g, x, y, lanes, weights, starts, limits = region_limits(region),
+                      clamps = region.low || region.high](const Share& share) -> std::string {
     const auto from = program.strides(x);
     const auto to = program.strides(y);
+    const Range rows = range_of(share, g.out_h);
+    if (rows.count == 0) return "";
     return fmt::format(
         "  constexpr DepthwiseShape kShape = {{.n = {}, .h = {}, .w = {}, .channels = {},\n"
         "      .x_batch = {}, .x_row = {}, .y_batch = {}, .y_row = {}, .x_pixel = {}, .y_pixel = "
         "{},\n"
         "      .stride_h = {}, .stride_w = {}, .taps_h = {}, .taps_w = {}, .step_h = {},\n"
         "      .step_w = {}, .clamps = {}}};\n"
-        "  depthwise<kShape, {}>({} - {}, {}, reinterpret_cast<const float*>(constants + {}),\n"
+        "  depthwise<kShape, {}>({} + {}, {} + {}, reinterpret_cast<const float*>(constants + "
+        "{}),\n"
         "      reinterpret_cast<const float*>(constants + {}), {});\n",
-        g.n, g.out_h, g.out_w, g.out_c, from[0], from[2], to[0], to[2], from[3], to[3], g.stride_h,
-        g.stride_w, g.kernel_h, g.kernel_w, g.dilation_h, g.dilation_w, clamps, lanes,
-        program.pointer(x, false), g.pad_top * from[2] + g.pad_left * from[3],
-        program.pointer(y, true), weights, starts, limits);
+        g.n, rows.count, g.out_w, g.out_c, from[0], from[2], to[0], to[2], from[3], to[3],
+        g.stride_h, g.stride_w, g.kernel_h, g.kernel_w, g.dilation_h, g.dilation_w, clamps, lanes,
+        program.pointer(x, false),
+        rows.first * g.stride_h * from[2] - g.pad_top * from[2] - g.pad_left * from[3],
+        program.pointer(y, true), rows.first * to[2], weights, starts, limits);
   };
   return {};
 }
@@ -367,7 +381,7 @@ Result<void> lower_plain_product(Lowering& lowering, const Region& region) {
   step.macs = inner;
   for (const int64_t size : shape) step.macs *= size;
   const float alpha = gemm ? node.float_of("alpha") : 1, beta = gemm ? node.float_of("beta") : 1;
-  step.call = [&program, a, b, c, y, shape, inner, alpha, beta, region] {
+  step.shared_call = [&program, a, b, c, y, shape, inner, alpha, beta, region](const Share& share) {
     const auto a_own = program.strides(a);
     const auto b_own = program.strides(b);
     auto a_strides = broadcast_strides(program, a, shape);
@@ -384,16 +398,20 @@ Result<void> lower_plain_product(Lowering& lowering, const Region& region) {
       operands.push_back({fmt::format("const float* c = {};", program.pointer(*c, false)), "c",
                           broadcast_strides(program, *c, shape)});
     }
-    return loops(shape, operands, [&](const auto& at) {
-      std::string result = fmt::format("{} * sum", literal(alpha));
-      if (c) result += fmt::format(" + {} * {}", literal(beta), at[3]);
-      if (region.low) result = fmt::format("larger_of({}, {})", result, literal(*region.low));
-      if (region.high) result = fmt::format("smaller_of({}, {})", result, literal(*region.high));
-      return fmt::format(
-          "float sum = 0; const float* p = &{}; const float* q = &{}; "
-          "for (int k = 0; k < {}; ++k) sum += p[k * {}] * q[k * {}]; {} = {};",
-          at[1], at[2], inner, a_own.back(), b_own[b_own.size() - 2], at[0], result);
-    });
+    return loops(
+        shape, operands,
+        [&](const auto& at) {
+          std::string result = fmt::format("{} * sum", literal(alpha));
+          if (c) result += fmt::format(" + {} * {}", literal(beta), at[3]);
+          if (region.low) result = fmt::format("larger_of({}, {})", result, literal(*region.low));
+          if (region.high)
+            result = fmt::format("smaller_of({}, {})", result, literal(*region.high));
+          return fmt::format(
+              "float sum = 0; const float* p = &{}; const float* q = &{}; "
+              "for (int k = 0; k < {}; ++k) sum += p[k * {}] * q[k * {}]; {} = {};",
+              at[1], at[2], inner, a_own.back(), b_own[b_own.size() - 2], at[0], result);
+        },
+        share);
   };
   return {};
 }

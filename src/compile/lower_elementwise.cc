@@ -185,7 +185,7 @@ Result<void> lower_elementwise(Lowering& lowering, const Region& region) {
   step.in_place = in_place;
   step.value_bytes = program.bytes_seen(y);
   for (const View& each : views) *step.value_bytes += program.bytes_seen(each);
-  step.call = [&program, views, y, shape, expression] {
+  step.shared_call = [&program, views, y, shape, expression](const Share& share) {
     const MemoryOrder sorted(y);
     std::vector<Operand> operands = {
         {fmt::format("{}* y = {};", c_type(program.storage(y).type), program.pointer(y, true)), "y",
@@ -196,10 +196,13 @@ Result<void> lower_elementwise(Lowering& lowering, const Region& region) {
                           fmt::format("x{}", i),
                           sorted(broadcast_strides(program, views[i], shape))});
     }
-    return loops(sorted(shape), operands, [&](const auto& at) {
-      const std::string third = at.size() > 3 ? at[3] : "", second = at.size() > 2 ? at[2] : "";
-      return at[0] + " = " + fmt::format(fmt::runtime(expression), at[1], second, third) + ";";
-    });
+    return loops(
+        sorted(shape), operands,
+        [&](const auto& at) {
+          const std::string third = at.size() > 3 ? at[3] : "", second = at.size() > 2 ? at[2] : "";
+          return at[0] + " = " + fmt::format(fmt::runtime(expression), at[1], second, third) + ";";
+        },
+        share);
   };
   return {};
 }

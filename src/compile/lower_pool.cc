@@ -74,18 +74,20 @@ Result<void> lower_softmax(Lowering& lowering, const Region& region) {
   Program& program = lowering.program();
   lowering.set_view(*region.output, y);
   Step& step = lowering.add_step("softmax", region, {x.storage}, {y.storage});
-  step.call = [&program, x, y, axis] {
+  step.shared_call = [&program, x, y, axis](const Share& share) {
     std::vector<int64_t> shape = x.shape;
     const int64_t count = std::exchange(shape[axis], 1);
     const auto from = program.strides(x);
     const auto to = program.strides(y);
-    return loops(shape,
-                 {{fmt::format("float* y = {};", program.pointer(y, true)), "y", to},
-                  {fmt::format("const float* x = {};", program.pointer(x, false)), "x", from}},
-                 [&](const auto& at) {
-                   return fmt::format("softmax_row(&{}, {}, &{}, {}, {});", at[1], from[axis],
-                                      at[0], to[axis], count);
-                 });
+    return loops(
+        shape,
+        {{fmt::format("float* y = {};", program.pointer(y, true)), "y", to},
+         {fmt::format("const float* x = {};", program.pointer(x, false)), "x", from}},
+        [&](const auto& at) {
+          return fmt::format("softmax_row(&{}, {}, &{}, {}, {});", at[1], from[axis], at[0],
+                             to[axis], count);
+        },
+        share);
   };
   return {};
 }
@@ -140,7 +142,8 @@ Result<void> lower_reduce(Lowering& lowering, const Region& region) {
   const Fold& fold = *std::ranges::find(kFolds, node.op(), &Fold::op);
   Step& step = lowering.add_step("plain reduction", region, {x.storage}, {made.storage});
   step.is_reference = true;
-  step.call = [&program, x, made, kept, inner, count, &fold, mean = node.op() == "ReduceMean"] {
+  step.shared_call = [&program, x, made, kept, inner, count, &fold,
+                      mean = node.op() == "ReduceMean"](const Share& share) {
     const auto from = program.strides(x);
     std::string inside;
     std::string at = "0";
@@ -159,7 +162,8 @@ Result<void> lower_reduce(Lowering& lowering, const Region& region) {
                              element[1], fold.start, inside,
                              fmt::format(fmt::runtime(fold.step), "value", each), element[0],
                              mean ? fmt::format(" / {}.0f", count) : "");
-        });
+        },
+        share);
   };
   return {};
 }

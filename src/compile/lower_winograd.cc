@@ -36,25 +36,28 @@ struct WinogradCall {
   bool clamps = false;
 };
 
-std::string winograd_call(const Program& program, const WinogradCall& call) {
+std::string winograd_call(const Program& program, const WinogradCall& call, const Share& share) {
   const ConvGeometry& g = call.geometry;
   const auto x = program.strides(call.x);
   const auto y = program.strides(call.y);
   const auto r = call.added ? program.strides(*call.added) : std::vector<int64_t>(4, 0);
+  const Range rows = range_of(share, g.out_h, 2);
+  if (rows.count == 0) return "";
   return fmt::format(
       "  constexpr WinogradShape kShape = {{.n = {}, .h = {}, .w = {}, .in = {}, .out = {},\n"
       "      .x_batch = {}, .x_row = {}, .y_batch = {}, .y_row = {}, .y_pixel = {}, .r_batch = "
       "{},\n"
       "      .r_row = {}, .r_pixel = {}, .adds = {}, .clamps = {}}};\n"
       "  winograd<kShape, WinogradTile{{.lanes = {}, .vectors = {}, .tiles = {}}}>(\n"
-      "      {} - {}, {}, reinterpret_cast<const float*>(constants + {}),\n"
+      "      {} + {}, {} + {}, reinterpret_cast<const float*>(constants + {}),\n"
       "      reinterpret_cast<const float*>(constants + {}), {}, {}, {});\n",
-      g.n, g.out_h, g.out_w, g.in_c, g.out_c, x[0], x[2], y[0], y[2], y[3], r[0], r[2], r[3],
+      g.n, rows.count, g.out_w, g.in_c, g.out_c, x[0], x[2], y[0], y[2], y[3], r[0], r[2], r[3],
       call.added.has_value(), call.clamps, call.lanes, call.vectors, call.tiles,
-      program.pointer(call.x, false), g.pad_top * x[2] + g.pad_left * x[3],
-      program.pointer(call.y, true), call.weights, call.bias,
-      call.added ? program.pointer(*call.added, false) : "nullptr",
-      program.pointer(call.scratch, true), call.limits);
+      program.pointer(call.x, false), rows.first * x[2] - g.pad_top * x[2] - g.pad_left * x[3],
+      program.pointer(call.y, true), rows.first * y[2], call.weights, call.bias,
+      call.added ? fmt::format("{} + {}", program.pointer(*call.added, false), rows.first * r[2])
+                 : "nullptr",
+      Lowering::scratch_of(program, call.scratch, share), call.limits);
 }
 
 }  // namespace
@@ -105,12 +108,14 @@ Result<void> lower_winograd(Lowering& lowering, const Region& region, const Conv
   }
   call.y = lowering.new_image(*region.output);
   lowering.set_view(*region.output, Lowering::as_value(call.y, region.output->type().rank()));
-  call.scratch = lowering.new_scratch(DataType::kFp32, 16 * call.tiles * (g.in_c + g.out_c));
+  call.scratch = lowering.new_shared_scratch(DataType::kFp32, 16 * call.tiles * (g.in_c + g.out_c));
   Step& step =
       lowering.add_step(fmt::format("winograd {}×{}×{}", call.lanes, call.vectors, call.tiles),
                         region, std::move(reads), {call.y.storage, call.scratch.storage});
   step.macs = g.macs();
-  step.call = [&program, call = std::move(call)] { return winograd_call(program, call); };
+  step.shared_call = [&program, call = std::move(call)](const Share& share) {
+    return winograd_call(program, call, share);
+  };
   return {};
 }
 

@@ -51,6 +51,9 @@ class Lowering {
   View new_row_major(const Value& value, const std::vector<int64_t>& shape);
   // Memory for one step.
   View new_scratch(DataType type, int64_t count);
+  // The same with `count` for each share of the step, and the text for one.
+  View new_shared_scratch(DataType type, int64_t count);
+  static std::string scratch_of(const Program& program, const View& scratch, const Share& share);
   // The same elements under another shape.
   static View reshaped(View view, std::vector<int64_t> shape);
 
@@ -98,8 +101,10 @@ Result<void> lower_gather(Lowering& lowering, const Region& region);
 
 Result<void> lower_qlinear_conv(Lowering& lowering, const Region& region);  // lower_bytes.cc
 Result<void> lower_add_bytes(Lowering& lowering, const Region& region);
-Result<void> lower_average_bytes(Lowering& lowering, const Region& region);
+Result<void> lower_average_bytes(Lowering& lowering, const Region& region);  // lower_pool_bytes.cc
 Result<void> lower_max_pool_bytes(Lowering& lowering, const Region& region);
+// Limits and zero point of a result, as kernels/requantise.h takes them.
+std::string range_text(Limits limits, int64_t zero);
 Result<void> lower_table(Lowering& lowering, const Region& region);  // lower_quantise.cc
 Result<void> lower_quantise(Lowering& lowering, const Region& region);
 Result<void> lower_dequantise(Lowering& lowering, const Region& region);
@@ -112,9 +117,10 @@ struct Operand {
   std::string name;
   std::vector<int64_t> strides;
 };
-// `body` is given each operand's element as text.
+// `body` is given each operand's element as text. A share is one of the outermost loop.
 std::string loops(std::vector<int64_t> shape, std::vector<Operand> operands,
-                  const std::function<std::string(const std::vector<std::string>&)>& body);
+                  const std::function<std::string(const std::vector<std::string>&)>& body,
+                  const Share& share = {});
 // Numbers by dimension of a value, with what lies outermost in memory first: the order in which
 // loops over a result go.
 class MemoryOrder {
@@ -130,7 +136,8 @@ class MemoryOrder {
 // each other in all operands. Absent where they do not.
 std::optional<std::string> row_loops(
     std::vector<int64_t> shape, std::vector<Operand> operands,
-    const std::function<std::string(const std::vector<std::string>&, int64_t count)>& body);
+    const std::function<std::string(const std::vector<std::string>&, int64_t count)>& body,
+    const Share& share = {});
 // Strides of a view as seen from `shape`, to which it is broadcast.
 std::vector<int64_t> broadcast_strides(const Program& program, const View& view,
                                        const std::vector<int64_t>& shape);

@@ -71,6 +71,8 @@ std::vector<Life> lives_of(const Program& program) {
     const Storage& storage = program.storages[i];
     const bool counts = storage.place == Place::kArena && !storage.same_as;
     lives[i].bytes = counts && lives[i].first != SIZE_MAX ? rounded(storage.size_bytes()) : 0;
+    // What one thread reads over the end is not what another one writes.
+    if (program.max_threads > 1 && lives[i].bytes > 0) lives[i].bytes += kSlackBytes;
   }
   return lives;
 }

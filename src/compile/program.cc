@@ -57,6 +57,32 @@ std::vector<int64_t> strides_in_memory(const Storage& storage, const View& view)
 
 }  // namespace
 
+Range range_of(const Share& share, int64_t count, int64_t unit) {
+  const int64_t units = (count + unit - 1) / unit;
+  const int64_t first = std::min(count, units * share.number / share.of * unit);
+  const int64_t end = std::min(count, units * (share.number + 1) / share.of * unit);
+  return {first, end - first};
+}
+
+std::string Step::text(const Share& share) const {
+  return shared_call ? shared_call(share) : call();
+}
+
+bool Program::is_shared() const {
+  return std::ranges::any_of(steps, [](const Step& step) { return step.shares > 1; });
+}
+
+std::vector<std::vector<size_t>> Program::stages() const {
+  std::vector<std::vector<size_t>> stages;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const bool joins =
+        steps[i].shares == 1 && !stages.empty() && steps[stages.back().back()].shares == 1;
+    if (!joins) stages.emplace_back();
+    stages.back().push_back(i);
+  }
+  return stages;
+}
+
 std::vector<int64_t> Program::strides(const View& view) const {
   const auto in_memory = strides_in_memory(storages[view.storage], view);
   std::vector<int64_t> strides(view.axes.size());

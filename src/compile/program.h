@@ -55,6 +55,16 @@ struct View {
   bool reshaped = false;        // dims are not those of the storage
 };
 
+// One of several shares of a step, of nearly equal sizes.
+struct Share {
+  int64_t number = 0, of = 1;
+};
+// What of `count` units is in the share; `unit` at a time but for the last ones.
+struct Range {
+  int64_t first = 0, count = 0;
+};
+Range range_of(const Share& share, int64_t count, int64_t unit = 1);
+
 inline constexpr const char* kQuantiseDynamic = "quantise dynamic";  // a step's kernel
 
 struct Step {
@@ -70,6 +80,12 @@ struct Step {
   bool may_fail = false;  // its call returns with a code
   bool in_place = false;  // may write the first storage into the memory of the first it reads
   std::function<std::string()> call = {};
+  // The same of a step that several threads can share: they write different bytes, and nobody reads
+  // what another one writes. "" where a share is empty.
+  std::function<std::string(const Share&)> shared_call = {};
+  int64_t shares = 1;  // that it is made of
+
+  std::string text(const Share& share = {}) const;
 };
 
 // Numbers of the model in the order in which they are read, each part aligned to 64 bytes.
@@ -89,6 +105,7 @@ class Constants {
 struct Program {
   const Target* target = nullptr;
   bool may_be_sparse = true;  // weights of zero may be left out
+  int64_t max_threads = 1;    // and shares of a step
   std::string name;
   std::vector<Storage> storages;
   std::vector<Step> steps;
@@ -97,8 +114,13 @@ struct Program {
   std::vector<size_t> states;  // as the interface's
   size_t state_bytes = 0;
   Constants constants;
+  size_t stages_at = 0;          // in the arena, where threads meet (kernels/stages.h)
   size_t arena_bytes = 0;        // with room behind for vectors that read over the end
   size_t arena_lower_bound = 0;  // what is alive at once, at the worst step
+
+  bool is_shared() const;  // some step is
+  // Steps that threads go through together: one that is shared, or several that are not.
+  std::vector<std::vector<size_t>> stages() const;
 
   // Steps of the view in memory, in elements, by dimension of the value.
   std::vector<int64_t> strides(const View& view) const;

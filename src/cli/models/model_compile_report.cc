@@ -44,6 +44,7 @@ json report_json(const compile::CompileReport& report, const CompileSummary& sum
                  {"macs", step.macs},
                  {"constantBytes", step.constant_bytes},
                  {"valueBytes", step.value_bytes},
+                 {"shares", step.shares},
                  {"plainLoops", step.is_reference}};
     if (report.profile) {
       each["us"] = report.profile->step_us[i];
@@ -64,6 +65,7 @@ json report_json(const compile::CompileReport& report, const CompileSummary& sum
                  {"stateBytes", report.state_bytes},
                  {"compilerSeconds", report.compiler_seconds},
                  {"checked", report.checked},
+                 {"sharing", report.sharing},
                  {"steps", std::move(steps)}};
   if (report.profile) {
     result["runUs"] = report.profile->run_us;
@@ -148,6 +150,7 @@ void print_compile_report(const Session& session, const CompileSummary& summary,
   table.rows.push_back({"memory", bytes(report.arena_bytes) + "; no plan needs less than " +
                                       bytes(report.arena_lower_bound)});
   if (report.state_bytes > 0) table.rows.push_back({"state", bytes(report.state_bytes)});
+  if (!report.sharing.empty()) table.rows.push_back({"threads", report.sharing});
   table.rows.push_back({"checked", report.checked.empty()
                                        ? "no: too large for the reference executor"
                                        : report.checked});

@@ -1,5 +1,7 @@
-/* Runs a compiled model that is linked to it, twice, for tests under emulators:
- * run_model INPUTS OUTPUTS; each file has one tensor after the other. */
+/* Runs a compiled model that is linked to it, twice, for tests under emulators and sanitizers:
+ * run_model INPUTS OUTPUTS; each file has one tensor after the other. Then it runs it with threads,
+ * as many as the model has use for, and wants the same bytes. */
+#include <pthread.h>
 #include <skerry/compiled_model.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +9,50 @@
 
 static void* memory_for(uint64_t size_bytes) {
   return aligned_alloc(64, (size_bytes + 64) / 64 * 64);
+}
+
+struct Job {
+  void (*task)(void* data, uint32_t i);
+  void* data;
+  uint32_t i;
+};
+
+static void* do_task(void* given) {
+  const struct Job* job = (const struct Job*)given;
+  job->task(job->data, job->i);
+  return NULL;
+}
+
+enum { kMaxThreads = 8, kRuns = 10 };
+
+static void run_tasks(void* context, uint32_t count, void (*task)(void*, uint32_t), void* data) {
+  struct Job jobs[kMaxThreads];
+  pthread_t threads[kMaxThreads];
+  (void)context;
+  for (uint32_t i = 0; i < count; ++i) {
+    jobs[i] = (struct Job){task, data, i};
+    if (i > 0 && pthread_create(&threads[i], NULL, do_task, &jobs[i]) != 0) abort();
+  }
+  do_task(&jobs[0]);
+  for (uint32_t i = 1; i < count; ++i) pthread_join(threads[i], NULL);
+}
+
+/* Whether they come to the same bytes. */
+static int same_with_threads(const SkerryCompiledModel* model, void* arena, void* state,
+                             const void* const* inputs, void* const* want) {
+  const SkerryCompiledPool pool = {sizeof pool, kMaxThreads, NULL, run_tasks};
+  void* outputs[64];
+  for (uint32_t i = 0; i < model->output_count; ++i) {
+    outputs[i] = memory_for(model->outputs[i].size_bytes);
+  }
+  for (int run = 0; run < kRuns; ++run) {
+    model->reset(state);
+    if (model->run_with(arena, state, inputs, outputs, &pool) != SKERRY_COMPILED_OK) return 0;
+    for (uint32_t i = 0; i < model->output_count; ++i) {
+      if (memcmp(outputs[i], want[i], model->outputs[i].size_bytes) != 0) return 0;
+    }
+  }
+  return 1;
 }
 
 int main(int argc, char** argv) {
@@ -37,5 +83,6 @@ int main(int argc, char** argv) {
   for (uint32_t i = 0; i < model->output_count; ++i) {
     fwrite(outputs[i], 1, model->outputs[i].size_bytes, out);
   }
+  if (!same_with_threads(model, arena, state, inputs, outputs)) return 3;
   return fclose(out) == 0 ? 0 : 2;
 }

@@ -6,14 +6,18 @@
 #include <fmt/format.h>
 #include <skerry/compiled_model.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <mutex>
 #include <utility>
 
 #include "runtime/compiled/artifact.h"
+#include "runtime/compiled/faster_way.h"
+#include "runtime/compiled/thread_pool.h"
 
 namespace skerry::runtime {
 namespace {
@@ -21,6 +25,8 @@ namespace {
 constexpr uint64_t kMaxArenaBytes = uint64_t{4} << 30;
 // What models had before they could keep state: the structure ends here.
 constexpr size_t kStatelessSize = offsetof(SkerryCompiledModel, state_count);
+// And before one run could have several threads.
+constexpr size_t kOneThreadSize = offsetof(SkerryCompiledModel, max_threads);
 
 Result<TensorSpec> spec_of(const SkerryCompiledTensor& tensor) {
   const bool has_type =
@@ -68,8 +74,11 @@ Result<std::vector<TensorSpec>> specs_of(const SkerryCompiledTensor* tensors, ui
 class CompiledModel : public Model {
  public:
   CompiledModel(CompiledLibrary library, std::vector<TensorSpec> inputs,
-                std::vector<TensorSpec> outputs)
-      : library_(std::move(library)), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
+                std::vector<TensorSpec> outputs, uint32_t threads)
+      : library_(std::move(library)), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {
+    threads = std::min(threads, max_threads(library_.model()));
+    if (threads > 1) pool_ = std::make_unique<ThreadPool>(threads);
+  }
 
   const std::vector<TensorSpec>& inputs() const override { return inputs_; }
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
@@ -82,6 +91,8 @@ class CompiledModel : public Model {
                                   const std::stop_token& stop) override;
 
  private:
+  int32_t run_once(tensor::Bytes& arena, tensor::Bytes& state, const std::vector<const void*>& from,
+                   const std::vector<void*>& to);
   // One that no other run uses.
   tensor::Bytes take_arena() {
     {
@@ -105,10 +116,34 @@ class CompiledModel : public Model {
   CompiledLibrary library_;
   std::vector<TensorSpec> inputs_;
   std::vector<TensorSpec> outputs_;
+  std::unique_ptr<ThreadPool> pool_;  // where a run has several threads
   std::mutex mutex_;
+  FasterWay with_threads_;
   std::vector<tensor::Bytes> arenas_;
   std::atomic<uint64_t> arena_count_ = 0;
 };
+
+// With threads where that is the faster way here: a small net's run may end before they are awake.
+int32_t CompiledModel::run_once(tensor::Bytes& arena, tensor::Bytes& state,
+                                const std::vector<const void*>& from,
+                                const std::vector<void*>& to) {
+  const SkerryCompiledModel& model = library_.model();
+  if (pool_ == nullptr) return model.run(arena.data(), state.data(), from.data(), to.data());
+  int way = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    way = with_threads_.next();
+  }
+  const SkerryCompiledPool pool = pool_->lend();
+  const auto start = std::chrono::steady_clock::now();
+  const int32_t code =
+      way == 0 ? model.run(arena.data(), state.data(), from.data(), to.data())
+               : model.run_with(arena.data(), state.data(), from.data(), to.data(), &pool);
+  const auto took = std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
+  const std::lock_guard lock(mutex_);
+  with_threads_.took(way, took);
+  return code;
+}
 
 Result<std::vector<Tensor>> CompiledModel::run(std::span<const TensorView> inputs,
                                                std::span<const std::string> wanted,
@@ -141,7 +176,7 @@ Result<std::vector<Tensor>> CompiledModel::run(std::span<const TensorView> input
     std::memcpy(state.data() + part.offset, from[i], part.size_bytes);
   }
   tensor::Bytes arena = take_arena();
-  const int32_t code = model.run(arena.data(), state.data(), from.data(), to.data());
+  const int32_t code = run_once(arena, state, from, to);
   give_back(std::move(arena));
   for (size_t i = model.output_count; i < to.size(); ++i) {
     const SkerryCompiledState& part = model.states[i - model.output_count];
@@ -188,7 +223,8 @@ class CompiledRuntime : public Runtime {
     SKERRY_ASSIGN(auto outputs, specs_of(model.outputs, model.output_count));
     SKERRY_TRY(add_states(model, inputs, outputs));
     return std::make_unique<CompiledModel>(std::move(library), std::move(inputs),
-                                           std::move(outputs));
+                                           std::move(outputs),
+                                           static_cast<uint32_t>(std::max(options.threads, 1)));
   }
 };
 
@@ -214,8 +250,7 @@ Result<CompiledLibrary> CompiledLibrary::load(const MemoryFile& file) {
       reinterpret_cast<decltype(&skerry_compiled_model)>(dlsym(handle, "skerry_compiled_model"));
   library.model_ = entry == nullptr ? nullptr : entry();
   if (library.model_ == nullptr || library.model_->struct_size < kStatelessSize ||
-      (library.model_->state_bytes > 0 &&
-       library.model_->struct_size < sizeof(SkerryCompiledModel)) ||
+      (library.model_->state_bytes > 0 && library.model_->struct_size < kOneThreadSize) ||
       library.model_->abi_version != artifact.abi_version ||
       (artifact.cpu_features & ~library.model_->cpu_features) != 0 ||
       (library.model_->cpu_features & ~cpu_features_here()) != 0 ||
@@ -224,6 +259,10 @@ Result<CompiledLibrary> CompiledLibrary::load(const MemoryFile& file) {
     return fail(Code::kCorrupt, "what it contains is not what its trailer says");
   }
   return library;
+}
+
+uint32_t max_threads(const SkerryCompiledModel& model) {
+  return model.struct_size < sizeof(SkerryCompiledModel) ? 1 : std::max(model.max_threads, 1u);
 }
 
 CompiledLibrary::CompiledLibrary(CompiledLibrary&& other) noexcept

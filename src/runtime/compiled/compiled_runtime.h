@@ -39,6 +39,9 @@ class CompiledLibrary {
   const SkerryCompiledModel* model_ = nullptr;
 };
 
+// That one run has use for; 1 of models that were made before there could be several.
+uint32_t max_threads(const SkerryCompiledModel& model);
+
 // Runs the artifact's check of itself.
 Result<void> self_check(const SkerryCompiledModel& model);
 
