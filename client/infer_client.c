@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +22,7 @@ enum {
   kUsualSlotBytes = 256 << 10,
   kUsualSpinUs = 50,
   kUsualConnectMs = 10000,
-  kMissesUntilItSleeps = 4, /* in a row; then it only tries now and then */
-  kTriesEvery = 32
+  kMaxPenalty = 1023
 };
 
 enum SlotState {
@@ -48,7 +46,7 @@ struct SkerryClient {
   uint32_t slots;
   uint64_t area_bytes;
   int64_t spin_ns;
-  uint32_t waits, misses;
+  uint32_t penalty, skip; /* so many waits without looking, after one in vain */
   struct Slot own[SKERRY_RING_MAX_SLOTS];
 };
 
@@ -88,10 +86,9 @@ static int32_t or_usual(int32_t value, int32_t usual) {
 }
 
 static int64_t spin_ns_of(const SkerryClientOptions* options) {
-  cpu_set_t cores;
   if (options->spin_us < 0) return 0;
   if (options->spin_us > 0) return (int64_t)options->spin_us * 1000;
-  if (sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) < 2) return 0;
+  if (sysconf(_SC_NPROCESSORS_ONLN) < 2) return 0;
   return kUsualSpinUs * 1000;
 }
 
@@ -298,20 +295,24 @@ static void pause_core(void) {
 
 /* With its eyes open, where that has paid of late. */
 static int spin(SkerryClient* client, uint32_t slot) {
-  const uint32_t wait = client->waits++;
   if (client->spin_ns == 0) return 0;
-  if (client->misses >= kMissesUntilItSleeps && wait % kTriesEvery != 0) return 0;
+  if (client->skip > 0) {
+    --client->skip;
+    return 0;
+  }
   const int64_t until = now_ns() + client->spin_ns;
   do {
     for (int i = 0; i < 16; ++i) {
       if (is_answered(client, slot)) {
-        client->misses = 0;
+        client->penalty = 0;
         return 1;
       }
       pause_core();
     }
   } while (now_ns() < until);
-  ++client->misses;
+  client->penalty = 2 * client->penalty + 1;
+  if (client->penalty > kMaxPenalty) client->penalty = kMaxPenalty;
+  client->skip = client->penalty;
   return 0;
 }
 

@@ -37,7 +37,7 @@ class Ring:
     def __init__(self, socket, *, token=None, slot_bytes=256 << 10, spin_us=50, timeout_s=60.0):
         token = os.environ.get("SKERRY_INFER_TOKEN") if token is None else token
         self._timeout_s = timeout_s
-        self._spin_s = spin_us * 1e-6 if len(os.sched_getaffinity(0)) > 1 else 0
+        self._spin_s = spin_us * 1e-6 if (os.cpu_count() or 1) > 1 else 0
         self._lock = threading.Lock()
         self._lock.acquire()
         self._number = 0
