@@ -206,7 +206,38 @@ Result<FlowConfig> read_config(const Node& root) {
   return config;
 }
 
+Result<TopicServiceConfig> read_topic_service(const Node& root) {
+  constexpr std::array<std::string_view, 5> kKnown = {"serve", "model", "version", "answers",
+                                                      "queue"};
+  constexpr std::array<std::string_view, 2> kKnownTopics = {"topic", "iotCore"};
+  SKERRY_TRY(check_known(root, kKnown));
+  SKERRY_ASSIGN(const Node serve, root.require("serve"));
+  SKERRY_TRY(check_known(serve, kKnownTopics));
+  TopicServiceConfig config;
+  SKERRY_ASSIGN(config.source, parse_source(serve));
+  SKERRY_TRY(root.read("model", config.model));
+  SKERRY_TRY(root.read("version", config.version));
+  SKERRY_TRY(root.read("answers", config.answers));
+  if (config.answers == config.source.topic) {
+    return root.wrong("\"answers\" must be another topic than the one of requests");
+  }
+  auto queue = static_cast<int64_t>(config.queue);
+  SKERRY_TRY(read_number(root, "queue", 1, kMaxQueue, queue));
+  config.queue = static_cast<size_t>(queue);
+  return config;
+}
+
 }  // namespace
+
+bool is_topic_service(std::string_view json_text) {
+  const auto document = formats::parse_json(json_text);
+  return document && document->is_object() && document->contains("serve");
+}
+
+Result<TopicServiceConfig> parse_topic_service(std::string_view json_text) {
+  SKERRY_ASSIGN(const auto document, formats::parse_json(json_text));
+  return read_topic_service(Node(document, ""));
+}
 
 Result<FlowConfig> parse_flow_config(std::string_view json_text) {
   SKERRY_ASSIGN(const auto document, formats::parse_json(json_text));

@@ -55,7 +55,19 @@ struct FlowConfig {
       Drop::kNever;  // of windows that the model, and of answers that a sink has no time for
 };
 
+// Requests that come as messages, and whom they ask (topic_service.h).
+struct TopicServiceConfig {
+  SourceConfig source;  // kTopic or kIotCore
+  std::string model;    // "": each request names its own
+  std::string version;
+  std::string answers;  // topic of answers to requests that name none; "": they are ignored
+  size_t queue = 64;    // of requests, and of answers, that wait
+};
+
 // Untrusted. kInvalidArgument names the field.
+Result<TopicServiceConfig> parse_topic_service(std::string_view json_text);
+// Whether the document is one of those: it has "serve".
+bool is_topic_service(std::string_view json_text);
 Result<FlowConfig> parse_flow_config(std::string_view json_text);
 
 }  // namespace skerry::flow

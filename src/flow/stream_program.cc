@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "flow/flow.h"
+#include "flow/topic_service.h"
 
 namespace skerry::flow {
 namespace {
@@ -38,38 +39,70 @@ io::Task<Result<std::string>> ask_nucleus(io::Loop& loop, rpc::NucleusAddress nu
   }
 }
 
-void print(const Flow& flow) {
-  fmt::print("{}\n", flow.report().to_json());
+// A stream, or requests over topics.
+class Job {
+ public:
+  virtual ~Job() = default;
+  virtual io::Task<Result<void>> run() = 0;
+  virtual std::string report() const = 0;
+};
+
+template <class Worker>
+class JobOf : public Job {
+ public:
+  template <class... Arguments>
+  explicit JobOf(Arguments&&... arguments) : worker_(std::forward<Arguments>(arguments)...) {}
+  io::Task<Result<void>> run() override { return worker_.run(); }
+  std::string report() const override { return worker_.report().to_json(); }
+
+ private:
+  Worker worker_;
+};
+
+void print(const Job& job) {
+  fmt::print("{}\n", job.report());
   std::fflush(stdout);
 }
 
-io::Task<void> report(io::Loop* loop, const Flow* flow, int64_t interval_ms) {
+io::Task<void> report(io::Loop* loop, const Job* job, int64_t interval_ms) {
   for (;;) {
     co_await io::sleep(*loop, interval_ms);
-    print(*flow);
+    print(*job);
   }
 }
 
+Result<std::unique_ptr<Job>> make_job(io::Loop& loop, const std::string& text,
+                                      const std::string& service, net::BearerToken token,
+                                      const rpc::NucleusAddress& nucleus) {
+  if (is_topic_service(text)) {
+    SKERRY_ASSIGN(auto config, parse_topic_service(text));
+    return std::make_unique<JobOf<TopicService>>(loop, std::move(config), service, std::move(token),
+                                                 nucleus);
+  }
+  SKERRY_ASSIGN(auto config, parse_flow_config(text));
+  return std::make_unique<JobOf<Flow>>(loop, std::move(config), service, std::move(token), nucleus);
+}
+
 io::Task<Result<void>> play(io::RealLoop& loop, const StreamOptions& options,
-                            std::unique_ptr<Flow>& flow) {
+                            std::unique_ptr<Job>& job) {
   const auto nucleus = rpc::NucleusAddress::of_environment();
   SKERRY_CO_ASSIGN(const std::string text, options.config_file.empty()
                                                ? co_await ask_nucleus(loop, nucleus)
                                                : read_text(options.config_file));
-  auto config = parse_flow_config(text);
-  if (!config) co_return fail(config.error().with_context("stream"));
   const std::string service =
       options.socket.empty() ? options.server : fmt::format("unix:{}:", options.socket);
   SKERRY_CO_ASSIGN(auto token, net::BearerToken::open(options.token_file));
-  flow = std::make_unique<Flow>(loop, std::move(*config), service, std::move(token), nucleus);
+  auto made = make_job(loop, text, service, std::move(token), nucleus);
+  if (!made) co_return fail(made.error().with_context("stream"));
+  job = std::move(*made);
   io::TaskScope reports;
-  if (options.report_ms > 0) reports.spawn(report(&loop, flow.get(), options.report_ms));
-  co_return co_await flow->run();
+  if (options.report_ms > 0) reports.spawn(report(&loop, job.get(), options.report_ms));
+  co_return co_await job->run();
 }
 
-io::Task<void> run(io::RealLoop* loop, const StreamOptions* options, std::unique_ptr<Flow>* flow,
+io::Task<void> run(io::RealLoop* loop, const StreamOptions* options, std::unique_ptr<Job>* job,
                    Result<void>* result) {
-  *result = co_await play(*loop, *options, *flow);
+  *result = co_await play(*loop, *options, *job);
   loop->stop();
 }
 
@@ -77,13 +110,13 @@ io::Task<void> run(io::RealLoop* loop, const StreamOptions* options, std::unique
 
 Result<void> run_stream(io::RealLoop& loop, const StreamOptions& options) {
   // Given up with the process: a thread may wait for a pipe for ever.
-  auto* flow = std::make_unique<std::unique_ptr<Flow>>().release();
+  auto* job = std::make_unique<std::unique_ptr<Job>>().release();
   Result<void> result;
   io::TaskScope scope;
-  scope.spawn(run(&loop, &options, flow, &result));
+  scope.spawn(run(&loop, &options, job, &result));
   loop.on_signals({SIGTERM, SIGINT}, [&loop](int) { loop.stop(); });
   loop.run();
-  if (*flow) print(**flow);
+  if (*job) print(**job);
   return result;
 }
 
