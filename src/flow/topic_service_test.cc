@@ -157,7 +157,7 @@ TEST(TopicServiceConfig, NamesWhatIsWrong) {
   EXPECT_THAT(refusal({{"serve", {{"topic", "a"}}}, {"answers", "a"}}), HasSubstr("another topic"));
   EXPECT_EQ(refusal({{"serve", {{"topic", "a"}}}, {"queue", 0}}), "queue: must be 1 to 65536");
   EXPECT_EQ(refusal({{"serve", {{"topic", "a"}}}, {"window", 1}}), "window: is unknown here");
-  EXPECT_EQ(refusal(json::array()), "must be an object");
+  EXPECT_EQ(refusal(json::array()), "the document must be an object");
   EXPECT_TRUE(is_topic_service(R"({"serve":1})"));
   EXPECT_FALSE(is_topic_service(R"({"source":1})") || is_topic_service("[") ||
                is_topic_service("[]"));
