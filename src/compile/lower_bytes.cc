@@ -425,6 +425,42 @@ Result<View> bytes_in_arena(Lowering& lowering, const Value& value) {
   return made;
 }
 
+// MatMulInteger as its kernel takes it.
+struct ProductCall {
+  View x, y;
+  std::optional<View> zero;
+  int64_t rows = 0, inner = 0, columns = 0;
+  Tiling tiling;
+  int64_t weights = 0, sums = 0;  // constants
+};
+
+std::string product_call(const Program& program, const ProductCall& call, const Share& share) {
+  const Tiling& tiling = call.tiling;
+  const int64_t pixels = pixels_of(tiling, call.rows), fours = (call.inner + 3) / 4;
+  const Dots dots = program.target->dots;
+  const ConvShare part = conv_share(share, {.h = 1,
+                                            .w = call.rows,
+                                            .channels = call.columns,
+                                            .pixels = pixels,
+                                            .wide = int64_t{tiling.lanes} * tiling.vectors,
+                                            .one_group = true,
+                                            .reads_weights = call.columns > call.rows});
+  if (part.is_empty()) return "";
+  const int64_t first = part.channels.first;
+  return fmt::format(
+      "  constexpr ConvU8Shape kShape = {{.n = 1, .h = 1, .w = {}, .channels = {}, .groups = 1,\n"
+      "      .x_pixel = {}, .y_pixel = {}, .stride_h = 1, .stride_w = 1, .fours = {}}};\n"
+      "  product_u8<kShape, ConvU8Tile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
+      "      {} + {}, {} + {}, reinterpret_cast<const int8_t*>(constants + {}),\n"
+      "      reinterpret_cast<const int32_t*>(constants + {}), {} - {});\n",
+      part.columns.count, part.channels.count, call.inner, call.columns, fours, tiling.lanes,
+      tiling.vectors, pixels, program.pointer(call.x, false), part.columns.first * call.inner,
+      program.pointer(call.y, true), part.columns.first * call.columns + first,
+      call.weights + first * fours * bytes_of_four(dots), call.sums + 4 * first,
+      dots == Dots::kSigned ? 128 : 0,
+      call.zero ? fmt::format("int32_t(*({}))", program.pointer(*call.zero, false)) : "0");
+}
+
 }  // namespace
 
 Result<void> lower_product_bytes(Lowering& lowering, const Region& region) {
@@ -480,17 +516,17 @@ Result<void> lower_product_bytes(Lowering& lowering, const Region& region) {
                         region, std::move(reads), {y.storage});
   step.macs = rows * inner * columns;
   step.is_exact = true;
-  step.call = [&program, x, y, of_zero, rows, inner, columns, tiling, pixels, at_w, at_sums, dots] {
-    return fmt::format(
-        "  constexpr ConvU8Shape kShape = {{.n = 1, .h = 1, .w = {}, .channels = {}, .groups = 1,\n"
-        "      .x_pixel = {}, .y_pixel = {}, .stride_h = 1, .stride_w = 1, .fours = {}}};\n"
-        "  product_u8<kShape, ConvU8Tile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
-        "      {}, {}, reinterpret_cast<const int8_t*>(constants + {}),\n"
-        "      reinterpret_cast<const int32_t*>(constants + {}), {} - {});\n",
-        rows, columns, inner, columns, (inner + 3) / 4, tiling.lanes, tiling.vectors, pixels,
-        program.pointer(x, false), program.pointer(y, true), at_w, at_sums,
-        dots == Dots::kSigned ? 128 : 0,
-        of_zero ? fmt::format("int32_t(*({}))", program.pointer(*of_zero, false)) : "0");
+  const ProductCall call{.x = x,
+                         .y = y,
+                         .zero = of_zero,
+                         .rows = rows,
+                         .inner = inner,
+                         .columns = columns,
+                         .tiling = tiling,
+                         .weights = static_cast<int64_t>(at_w),
+                         .sums = static_cast<int64_t>(at_sums)};
+  step.shared_call = [&program, call](const Share& share) {
+    return product_call(program, call, share);
   };
   return {};
 }

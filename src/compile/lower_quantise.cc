@@ -36,7 +36,8 @@ struct Conversion {
       row;  // of one scale: with {y}, {x}, {count}, {scale}, {inverse}, {zero}, {plain}; or ""
 };
 
-std::string conversion_call(const Program& program, const Node& node, const Conversion& call) {
+std::string conversion_call(const Program& program, const Node& node, const Conversion& call,
+                            const Share& share) {
   const MemoryOrder order(call.y);
   std::vector<Operand> operands = {
       {fmt::format("{}* y = {};", c_type(program.storage(call.y).type),
@@ -54,26 +55,36 @@ std::string conversion_call(const Program& program, const Node& node, const Conv
     operands.push_back(
         {fmt::format("const int32_t* zero = (const int32_t*)(constants + {});", call.at_zeros),
          "zero", by_axis});
-    return loops(shape, operands, [&](const auto& at) {
-      return fmt::format(fmt::runtime(call.element), fmt::arg("y", at[0]), fmt::arg("x", at[1]),
-                         fmt::arg("scale", at[2]), fmt::arg("zero", at[3]));
-    });
+    return loops(
+        shape, operands,
+        [&](const auto& at) {
+          return fmt::format(fmt::runtime(call.element), fmt::arg("y", at[0]), fmt::arg("x", at[1]),
+                             fmt::arg("scale", at[2]), fmt::arg("zero", at[3]));
+        },
+        share);
   }
   const std::string scale = literal(call.first_scale);
   const std::string zero = fmt::format("({})", call.zeros[0]);
   if (!call.row.empty()) {
-    const auto rows = row_loops(shape, operands, [&](const auto& at, int64_t count) {
-      return fmt::format(fmt::runtime(call.row), fmt::arg("y", at[0]), fmt::arg("x", at[1]),
-                         fmt::arg("count", count), fmt::arg("scale", scale), fmt::arg("zero", zero),
-                         fmt::arg("inverse", literal(1 / call.first_scale)),
-                         fmt::arg("plain", !has_quotient(call.first_scale)));
-    });
+    const auto rows = row_loops(
+        shape, operands,
+        [&](const auto& at, int64_t count) {
+          return fmt::format(fmt::runtime(call.row), fmt::arg("y", at[0]), fmt::arg("x", at[1]),
+                             fmt::arg("count", count), fmt::arg("scale", scale),
+                             fmt::arg("zero", zero),
+                             fmt::arg("inverse", literal(1 / call.first_scale)),
+                             fmt::arg("plain", !has_quotient(call.first_scale)));
+        },
+        share);
     if (rows) return *rows;
   }
-  return loops(shape, operands, [&](const auto& at) {
-    return fmt::format(fmt::runtime(call.element), fmt::arg("y", at[0]), fmt::arg("x", at[1]),
-                       fmt::arg("scale", scale), fmt::arg("zero", zero));
-  });
+  return loops(
+      shape, operands,
+      [&](const auto& at) {
+        return fmt::format(fmt::runtime(call.element), fmt::arg("y", at[0]), fmt::arg("x", at[1]),
+                           fmt::arg("scale", scale), fmt::arg("zero", zero));
+      },
+      share);
 }
 
 Result<void> add_conversion(Lowering& lowering, const Region& region, Conversion call) {
@@ -106,8 +117,8 @@ Result<void> add_conversion(Lowering& lowering, const Region& region, Conversion
   }
   Step& step = lowering.add_step("loop", region, {call.x.storage}, {call.y.storage});
   step.is_exact = true;
-  step.call = [&program, &node, call = std::move(call)] {
-    return conversion_call(program, node, call);
+  step.shared_call = [&program, &node, call = std::move(call)](const Share& share) {
+    return conversion_call(program, node, call, share);
   };
   return {};
 }

@@ -170,6 +170,18 @@ TEST(Sharing, BytesHaveTheSameBitsForAnyNumberOfThreads) {
               testing::ElementsAre("conv_u", "copy", "depthwise_u"));
 }
 
+TEST(Sharing, WhatIsQuantisedAsItRunsHasTheSameBits) {
+  const std::string text =
+      "graph \"g\" {\ninput %x: FP32[37,67]\ninput %b: UINT8[7,96]\n"
+      "const %scale = FP32[] {0.5}\nconst %at = UINT8[] {3}\n" +
+      integers("w", "INT8", {67, 200}, -127, 127, 1) +
+      "%q, %s, %z = DynamicQuantizeLinear(%x)\n%y1 = MatMulInteger(%q, %w, %z)\n"
+      "%y2 = DequantizeLinear(%b, %scale, %at)\n%y3 = QuantizeLinear(%x, %scale, %at)\n"
+      "return %y1, %y2, %y3\n}";
+  EXPECT_THAT(expect_same_bits(text, **find_target("native"), 3),
+              testing::ElementsAre("loop", "product_u"));
+}
+
 // With GCC's own sanitizer, in a program of its own: the model is GCC's.
 TEST(Sharing, ThreadsOfARunDoNotRace) {
   const auto graph = parse(shareable_reals(3));
