@@ -126,6 +126,8 @@ NucleusInfo info_of(const DeviceConfig& config) {
   info.sandbox = config.sandbox;
   info.healthy_for_ms = config.healthy_for_ms;
   info.metrics_interval_ms = config.metrics_interval_ms;
+  info.statsd_port = config.statsd_port;
+  info.metrics_port = config.metrics_port;
   info.telemetry_aggregate_ms = config.telemetry_aggregate_s * 1'000;
   info.telemetry_publish_ms = config.telemetry_enabled ? config.telemetry_publish_s * 1'000 : 0;
   info.spool = config.spool;

@@ -121,6 +121,15 @@ Result<void> read_fleet(const Node& node, DeviceConfig& config) {
   return {};
 }
 
+Result<void> read_port(const Node& node, const char* key, std::optional<uint16_t>& out) {
+  SKERRY_ASSIGN(const auto found, node.find(key));
+  if (!found) return {};
+  SKERRY_ASSIGN(const int64_t port, found->as_integer());
+  if (port < 0 || port > 65'535) return found->wrong("must be a port, or 0 for a free one");
+  out = static_cast<uint16_t>(port);
+  return {};
+}
+
 Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
   SKERRY_TRY(node.read("awsRegion", config.region));
   SKERRY_ASSIGN(auto run_with, node.find("runWithDefault"));
@@ -141,6 +150,8 @@ Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
     if (config.metrics_interval_ms < 100 || config.metrics_interval_ms > 3'600'000) {
       return own->wrong("metricsIntervalMs must be 100 to 3600000");
     }
+    SKERRY_TRY(read_port(*own, "statsdPort", config.statsd_port));
+    SKERRY_TRY(read_port(*own, "metricsPort", config.metrics_port));
     SKERRY_ASSIGN(auto sandbox, own->find("sandbox"));
     if (sandbox) SKERRY_TRY(read_sandbox_options(*sandbox, config.sandbox));
     SKERRY_TRY(own->read("rebootCommand", config.reboot_command));

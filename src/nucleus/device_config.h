@@ -36,6 +36,9 @@ struct DeviceConfig {
   uint64_t processes_of_one_component = 1024;  // skerry.maxProcesses: threads count as well
   SandboxOptions sandbox;                      // skerry.sandbox
   int64_t metrics_interval_ms = 60'000;        // skerry.metricsIntervalMs
+  // skerry.statsdPort and skerry.metricsPort, on 127.0.0.1: where local programs send metrics and
+  // Prometheus gets them; 0 for a free one, none where nobody listens
+  std::optional<uint16_t> statsd_port, metrics_port;
   // telemetry.enabled and telemetry.periodic{Aggregate,Publish}MetricsIntervalSeconds
   bool telemetry_enabled = true;
   int64_t telemetry_aggregate_s = 3'600;

@@ -1,8 +1,9 @@
 // A minute is closed, kept, and sent; each step waits for the one before.
 #include "nucleus/metrics.h"
 
+#include <algorithm>
 #include <cmath>
-#include <set>
+#include <map>
 
 #include "base/log.h"
 
@@ -23,34 +24,51 @@ std::string lower_case(std::string text) {
 }  // namespace
 
 Result<void> Metrics::put(const std::string& component, const std::vector<Value>& values) {
-  std::set<formats::SeriesId> added;
+  const int64_t now_ms = env_.clock.wall_ms();
+  formats::SeriesMap series;
   for (const Value& value : values) {
-    formats::SeriesId id{component, value.name, value.unit};
-    if (!current_.contains(id)) added.insert(std::move(id));
+    series[{component, value.name, value.unit}].add(value.value, now_ms);
   }
-  size_t own = added.size(), all = added.size();
-  for (const auto& [id, distribution] : current_) {
-    own += id.component == component ? 1 : 0;
+  return merge(series);
+}
+
+Result<void> Metrics::merge(const formats::SeriesMap& series) {
+  std::map<std::string, size_t> names;  // of each component that brings something new
+  size_t all = current_.size();
+  for (const auto& [id, values] : series) {
+    if (current_.contains(id)) continue;
+    ++names[id.component];
     ++all;
   }
-  if (!added.empty() && (own > limits_.series_of_component || all > limits_.series)) {
+  for (const auto& [id, values] : current_) {
+    if (const auto found = names.find(id.component); found != names.end()) ++found->second;
+  }
+  const bool too_many = std::ranges::any_of(
+      names, [&](const auto& each) { return each.second > limits_.series_of_component; });
+  if (too_many || (!names.empty() && all > limits_.series)) {
     return fail(Code::kResourceExhausted,
                 "Too many metrics: a component has " + std::to_string(limits_.series_of_component) +
                     " names, a device " + std::to_string(limits_.series) +
                     ", in a minute. Put what varies into values, not into names");
   }
-  const int64_t now_ms = env_.clock.wall_ms();
-  for (const Value& value : values) {
-    current_[{component, value.name, value.unit}].add(value.value, now_ms);
-  }
+  for (const auto& [id, values] : series) take(id, values);
   return {};
 }
 
+void Metrics::take(const formats::SeriesId& id, const formats::Distribution& values) {
+  current_[id].merge(values);
+  if (keeps_totals_ && (totals_.size() < formats::kMaxSeries || totals_.contains(id))) {
+    totals_[id].merge(values);
+  }
+}
+
 void Metrics::put_own(const char* space, std::string name, const char* unit, double value) {
-  formats::SeriesId id{space, std::move(name), unit};
+  const formats::SeriesId id{space, std::move(name), unit};
   if (std::isnan(value)) return;
   if (current_.size() >= formats::kMaxSeries && !current_.contains(id)) return;
-  current_[std::move(id)].add(value, env_.clock.wall_ms());
+  formats::Distribution one;
+  one.add(value, env_.clock.wall_ms());
+  take(id, one);
 }
 
 void Metrics::start(Sampler sampler) {

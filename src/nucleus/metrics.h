@@ -48,6 +48,8 @@ class Metrics {
     double value;
   };
   Result<void> put(const std::string& component, const std::vector<Value>& values);
+  // The same, of values that are added up already.
+  Result<void> merge(const formats::SeriesMap& series);
   // The nucleus's own.
   void put_own(const char* space, std::string name, const char* unit, double value);
 
@@ -59,8 +61,12 @@ class Metrics {
   void on_connected();
 
   const formats::SeriesMap& current() const { return current_; }
+  // From now on everything is added up for totals(), too: of at most kMaxSeries series.
+  void keep_totals() { keeps_totals_ = true; }
+  const formats::SeriesMap& totals() const { return totals_; }
 
  private:
+  void take(const formats::SeriesId& id, const formats::Distribution& values);
   io::Task<void> run();
   io::Task<Result<void>> open();
   io::Task<void> close_period();
@@ -76,6 +82,8 @@ class Metrics {
   const Limits limits_;
   Sampler sampler_;
   formats::SeriesMap current_;
+  formats::SeriesMap totals_;  // since keep_totals()
+  bool keeps_totals_ = false;
   int64_t since_ms_ = 0;
   std::optional<std::string> unwritten_;  // closed, and the disk has not taken it
   std::shared_ptr<MetricStore> store_;    // shared with the pool's work

@@ -103,8 +103,23 @@ void Nucleus::start() {
   if (info_.has_fleet) spool_.start();
   local_->start();
   jobs_->start();
-  if (info_.metrics_interval_ms == 0) return;
+  if (info_.metrics_interval_ms > 0) start_metrics();
+}
+
+// Who cannot listen does without: a port that is taken is no reason for a device to stand still.
+void Nucleus::start_metrics() {
   metrics_.start([this](Metrics& metrics) { health_.sample(metrics, components()); });
+  if (!info_.statsd_port && !info_.metrics_port) return;
+  intake_ = std::make_unique<MetricIntake>(env_, metrics_);
+  const auto say = [](const char* what, const Result<uint16_t>& port) {
+    if (port) {
+      log::info("metrics", what, {{"port", std::to_string(*port)}});
+    } else {
+      log::error("metrics", "local metrics do not come in", {{"reason", port.error().message()}});
+    }
+  };
+  if (info_.statsd_port) say("StatsD is heard", intake_->listen_statsd(*info_.statsd_port));
+  if (info_.metrics_port) say("OTLP is heard", intake_->listen_http(*info_.metrics_port));
 }
 
 void Nucleus::greet() {

@@ -12,6 +12,7 @@
 #include "nucleus/device_state.h"
 #include "nucleus/fleet_status_reporter.h"
 #include "nucleus/health.h"
+#include "nucleus/intake/intake.h"
 #include "nucleus/ipc/server.h"
 #include "nucleus/jobs_client.h"
 #include "nucleus/local_deployments.h"
@@ -71,12 +72,14 @@ class Nucleus : public IpcHost {
   io::Task<void> reboot();
   // The control plane is to know where we stand.
   void greet();
+  void start_metrics();
 
   io::Env& env_;
   const NucleusInfo& info_;
   MqttRouter mqtt_;
   Spool spool_;
   Metrics metrics_;
+  std::unique_ptr<MetricIntake> intake_;  // null: nobody wants it
   Health health_;
   ShadowFiles shadows_;
   SecretStore secrets_;

@@ -49,6 +49,8 @@ struct NucleusInfo {
   int64_t healthy_for_ms = 500;  // a deployment succeeds after this long without a failure
   int64_t healthy_within_ms = 600'000;
   int64_t metrics_interval_ms = 0;  // of each summary; 0: none are kept
+  // On 127.0.0.1; none: nobody listens (intake/intake.h). 0: a free one.
+  std::optional<uint16_t> statsd_port, metrics_port;
   // System health telemetry as the stock nucleus sends it; 0: never.
   int64_t telemetry_aggregate_ms = 3'600'000;
   int64_t telemetry_publish_ms = 0;
