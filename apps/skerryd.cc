@@ -24,6 +24,7 @@
 #include "net/mqtt.h"
 #include "nucleus/certificate_renewal.h"
 #include "nucleus/component_users.h"
+#include "nucleus/config_reference.h"
 #include "nucleus/device_clock.h"
 #include "nucleus/device_config.h"
 #include "nucleus/ipc/address.h"
@@ -46,6 +47,7 @@ constexpr const char* kFooter = R"(
 Examples:
   skerryd --config /etc/skerry/config.yaml
   skerryd --config /etc/skerry/config.yaml --check-config
+  skerryd --config-reference                     # what may stand in config.yaml, as in docs/configuration.md
   skerry device provision press-7 --out /etc/skerry && skerryd --config /etc/skerry/config.yaml
 
 Exit codes: 0 stopped on request, 1 failed (the reason is the last line of the log),
@@ -248,13 +250,35 @@ struct Uplink {
   std::unique_ptr<Cloud> cloud;
   std::unique_ptr<net::MqttClient> mqtt;
   std::unique_ptr<CertificateRenewal> renewal;
+  std::unique_ptr<ClaimProvisioning> claim;  // of a device without an identity
 };
+
+std::unique_ptr<ClaimProvisioning> claim_of(io::Env& env, const DeviceConfig& config,
+                                            const NucleusInfo& info,
+                                            const std::shared_ptr<DeviceClock>& clock) {
+  const net::TlsFiles identity{config.claim->ca_file, config.claim->certificate_file,
+                               config.claim->key_file};
+  net::MqttOptions broker = broker_of(config, identity, clock);
+  broker.session_expiry_s = 0;
+  const auto connect = [&env, broker](const std::string& client_id) {
+    net::MqttOptions own = broker;
+    own.client_id = client_id;
+    return net::make_mqtt_client(env, own);
+  };
+  return std::make_unique<ClaimProvisioning>(env, *config.claim, ClaimFiles{info.state_directory()},
+                                             connect);
+}
 
 Result<Uplink> uplink_of(io::Env& env, const DeviceConfig& config, const NucleusInfo& info,
                          const std::shared_ptr<DeviceClock>& clock) {
   Uplink uplink;
-  if (!config.has_fleet) {
+  if (!config.has_fleet && config.claim) {
+    log::info("nucleus", "this device has no identity yet, and asks for one by its claim");
+    uplink.claim = claim_of(env, config, info, clock);
+  } else if (!config.has_fleet) {
     log::info("nucleus", "no fleet is configured: this device takes local deployments only");
+  }
+  if (!config.has_fleet) {
     uplink.cloud = make_no_cloud();
     uplink.mqtt = make_no_broker();
     return uplink;
@@ -335,12 +359,13 @@ Result<bool> run(const DeviceConfig& config, io::Files& files, const io::Process
     loop.stop();
   };
   bool is_to_restart = false;
-  hooks.on_restart = [&] {
+  const auto restart = [&] {
     if (stopping.size() > 0) return;
     is_to_restart = true;
     log::info("nucleus", "starts again");
     stopping.spawn(stop(nucleus.get(), &loop));
   };
+  hooks.on_restart = restart;
   hooks.reboot_command = config.reboot_command;
   std::optional<TokenExchange> token_exchange;
   SKERRY_TRY(give_credentials(token_exchange, env, uplink, config, info, nucleus));
@@ -358,6 +383,8 @@ Result<bool> run(const DeviceConfig& config, io::Files& files, const io::Process
   loop.on_signals({SIGCHLD}, [&](int) { processes.reap_adopted(); });
   nucleus->start();
   if (uplink.renewal) uplink.renewal->start();
+  // With an identity it is another device: everything is built anew on it.
+  if (uplink.claim) uplink.claim->start(restart);
   manager.ready(loop);
   loop.run();
   if (fatal) return fail(*fatal);
@@ -370,6 +397,11 @@ Result<void> check(const DeviceConfig& config, io::Files& files) {
   if (config.has_fleet) {
     const net::TlsFiles identity{config.ca_file, config.certificate_file, config.key_file};
     SKERRY_TRY(net::TlsContext::client(identity, nullptr));
+  } else if (config.claim) {
+    const ClaimConfig& claim = *config.claim;
+    SKERRY_TRY(
+        net::TlsContext::client({claim.ca_file, claim.certificate_file, claim.key_file}, nullptr));
+    for (const auto& [name, text] : claim.parameters) SKERRY_TRY(parameter_text(files, text));
   }
   if (!config.default_user.empty()) SKERRY_TRY(find_user(config.default_user));
   const auto root = files.stat(config.root);
@@ -433,16 +465,24 @@ int main_program(int argc, char** argv) {
   std::string config_path;
   LogOptions log_options;
   bool only_check = false;
-  app.add_option("--config", config_path, "The device's config.yaml")->required();
+  auto* config_option = app.add_option("--config", config_path, "The device's config.yaml");
   log_options.add_to(app);
   app.add_flag("--check-config", only_check,
                "Say what is wrong with the configuration, and do not start");
+  bool prints_reference = false;
+  app.add_flag("--config-reference", prints_reference,
+               "Print what may stand in config.yaml, and do not start");
   app.set_version_flag("--version",
                        std::string("skerryd 0.1.0 (Greengrass ") + kNucleusVersion + ")");
   try {
     app.parse(argc, argv);
+    if (!prints_reference && config_option->empty()) throw CLI::RequiredError("--config");
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  if (prints_reference) {
+    std::printf("%s", config_reference(config_keys()).c_str());
+    return 0;
   }
   const Successor successor(argv);
   io::ServiceManager manager = io::ServiceManager::from_environment();
@@ -454,6 +494,10 @@ int main_program(int argc, char** argv) {
   if (!text) return fail_with(kExitUsage, text.error());
   auto config = parse_device_config(*text, io::parent_of(config_path));
   if (!config) return fail_with(kExitUsage, config.error().with_context(config_path));
+  adopt_identity(files, *config);
+  for (const std::string& key : *unknown_config_keys(*text)) {
+    log::warn("nucleus", "config.yaml has a key that nothing reads", {{"key", key}});
+  }
 
   if (only_check) {
     auto checked = check(*config, files);

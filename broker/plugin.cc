@@ -17,6 +17,10 @@
 // - `$skerry/presence` with who came and went since the last one (presence.h). Whoever publishes to
 //   `$skerry/presence/get` causes a list of all who are there.
 //
+// - `$skerry/claims/CLAIM/CLIENT/TOPIC` with what a session of a claim has published to TOPIC. What
+//   the control plane publishes to `$skerry/answers/CLIENT/TOPIC` goes to that session alone, as
+//   TOPIC, whether it has subscribed or not: others of the claim must not hear it.
+//
 // The broker calls everything here from its one thread. `use_identity_as_username` must stay off:
 // with it the broker never asks a plugin about a connection.
 #include <mosquitto.h>
@@ -25,6 +29,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -42,10 +47,13 @@ namespace {
 
 constexpr auto kLookInterval = std::chrono::milliseconds(500);
 constexpr int kMessagesPerTick = 32;
+constexpr std::string_view kAnswers = "$skerry/answers/";
+constexpr uint32_t kMostOfClaim = 16 << 10;  // bytes of a message
 
 struct Session {
   std::string client_id;
   std::string sha256;
+  std::string claim;  // "" where it is a thing's, or the control plane's
 };
 
 std::string subject_entry(X509* certificate, int nid) {
@@ -137,18 +145,19 @@ class Plugin {
     const std::string reason = check_connect(certificate, client_id, registry_);
     if (!reason.empty()) return refuse(client, client_id, reason);
     disconnect(client);  // where the broker's memory for an earlier session serves again
+    std::string claim;
+    if (!is_control_plane(client_id)) claim = claim_of(registry_.find(certificate.sha256)->second);
     // By session and not by client id: when a client id connects anew, the old session's end is
     // reported after the new one's start.
-    sessions_[client] = {client_id, certificate.sha256};
-    if (!is_control_plane(client_id)) presence_.session_began(name_of(client_id));
+    Session& session = sessions_[client] = {client_id, certificate.sha256, std::move(claim)};
+    if (is_thing(session)) presence_.session_began(name_of(client_id));
     return MOSQ_ERR_SUCCESS;
   }
 
   void disconnect(const mosquitto* client) {
     const auto session = sessions_.find(client);
     if (session == sessions_.end()) return;
-    const std::string& client_id = session->second.client_id;
-    if (!is_control_plane(client_id)) presence_.session_ended(name_of(client_id));
+    if (is_thing(session->second)) presence_.session_ended(name_of(session->second.client_id));
     sessions_.erase(session);
   }
 
@@ -156,6 +165,9 @@ class Plugin {
     const char* id = mosquitto_client_id(event.client);
     if (!id) return MOSQ_ERR_ACL_DENIED;
     const std::string_view client_id = id, topic = event.topic;
+    const auto session = sessions_.find(event.client);
+    if (session != sessions_.end() && !session->second.claim.empty())
+      return check_claim_access(session->second, event);
     switch (event.access) {
       case MOSQ_ACL_UNSUBSCRIBE:
         quota_.unsubscribe(client_id, topic);
@@ -189,6 +201,51 @@ class Plugin {
   }
 
  private:
+  static bool is_thing(const Session& session) {
+    return session.claim.empty() && !is_control_plane(session.client_id);
+  }
+
+  int check_claim_access(const Session& session, const mosquitto_evt_acl_check& event) {
+    const std::string_view topic = event.topic;
+    switch (event.access) {
+      case MOSQ_ACL_UNSUBSCRIBE:
+        return MOSQ_ERR_SUCCESS;
+      case MOSQ_ACL_READ:
+        return claim_may_hear(topic) ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
+      case MOSQ_ACL_SUBSCRIBE:
+        if (claim_may_hear(topic)) return MOSQ_ERR_SUCCESS;
+        return deny(session.client_id, "has a claim, and may not subscribe to", event.topic);
+      case MOSQ_ACL_WRITE:
+        break;
+      default:
+        return MOSQ_ERR_ACL_DENIED;
+    }
+    if (!claim_may_publish(topic) || event.retain)
+      return deny(session.client_id, "has a claim, and may not publish to", event.topic);
+    // All of a claim together: a claim that has got about keeps nobody else from the broker.
+    if (event.payloadlen > kMostOfClaim ||
+        !quota_.publish(std::chrono::steady_clock::now(), "*" + session.claim, true,
+                        event.payloadlen)) {
+      return deny(session.client_id, "has a claim that publishes too much; refused", event.topic);
+    }
+    tell_control_plane(
+        "$skerry/claims/" + session.claim + "/" + session.client_id + "/" + std::string(topic),
+        {static_cast<const char*>(event.payload), event.payloadlen});
+    return MOSQ_ERR_SUCCESS;
+  }
+
+  // `to`: "CLIENT/TOPIC".
+  void hand_on(std::string_view to, const mosquitto_evt_acl_check& event) const {
+    const std::string client(to.substr(0, to.find('/')));
+    const std::string topic(to.substr(std::min(to.size(), client.size() + 1)));
+    const bool is_there = std::ranges::any_of(sessions_, [&](const auto& each) {
+      return !each.second.claim.empty() && each.second.client_id == client;
+    });
+    if (!is_there || !claim_may_hear(topic)) return;
+    mosquitto_broker_publish_copy(client.c_str(), topic.c_str(), static_cast<int>(event.payloadlen),
+                                  event.payload, 1, false, nullptr);
+  }
+
   bool complain(const char* what) {
     if (!std::exchange(complained_, true)) {
       mosquitto_log_printf(MOSQ_LOG_ERR, "skerry: registry %s %s; the previous list stays in force",
@@ -213,6 +270,7 @@ class Plugin {
     }
     if (is_control_plane(client_id)) {
       if (topic == "$skerry/presence/get") presence_.ask();
+      if (topic.starts_with(kAnswers)) hand_on(topic.substr(kAnswers.size()), event);
       return MOSQ_ERR_SUCCESS;
     }
     if (!quota_.publish(std::chrono::steady_clock::now(), thing, topic.starts_with('$'),
@@ -251,7 +309,9 @@ class Plugin {
     for (const auto& [client, session] : sessions_) {
       if (is_control_plane(session.client_id)) continue;
       const auto registered = registry_.find(session.sha256);
-      if (registered == registry_.end() || registered->second != name_of(session.client_id)) {
+      const std::string now = registered == registry_.end() ? "" : registered->second;
+      if (now !=
+          (session.claim.empty() ? std::string(name_of(session.client_id)) : "*" + session.claim)) {
         revoked.push_back(session.client_id);
       }
     }

@@ -17,6 +17,10 @@ constexpr std::string_view kThings = "$aws/things/";
 constexpr std::string_view kShare = "$share/";
 constexpr std::string_view kThingVariable = "{thing}";
 constexpr size_t kFingerprintLength = 64;
+// Where AWS IoT answers who provisions by claim.
+constexpr std::string_view kClaimRequests[] = {"$aws/certificates/create/json",
+                                               "$aws/certificates/create-from-csr/json",
+                                               "$aws/provisioning-templates/+/provision/json"};
 
 // The characters AWS IoT allows in a thing name. None of them means anything in a topic filter.
 bool is_thing_name(std::string_view name) {
@@ -30,6 +34,17 @@ bool is_fingerprint(std::string_view line) {
   return line.size() == kFingerprintLength && std::all_of(line.begin(), line.end(), [](char c) {
            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
          });
+}
+
+// Any name that is no thing's: a session of a claim must not take a thing's place.
+std::string check_claim(std::string_view client_id, const Registry& registry) {
+  if (!is_thing_name(client_id)) {
+    return "client id '" + std::string(client_id) +
+           "' of a claim must be letters, digits, - _ and :";
+  }
+  const bool is_taken =
+      std::ranges::any_of(registry, [&](const auto& entry) { return entry.second == client_id; });
+  return is_taken ? "client id '" + std::string(client_id) + "' of a claim is a thing's" : "";
 }
 
 // What stock nuclei put behind the thing's name for a second session. The number of sessions has to
@@ -75,7 +90,9 @@ std::optional<RegistryLine> parse_registry_line(std::string_view line) {
   line.remove_prefix(fingerprint.size());
   if (!is_fingerprint(fingerprint)) return std::nullopt;
   if (is_removal) return line.empty() ? std::optional(RegistryLine{fingerprint, {}}) : std::nullopt;
-  if (!line.starts_with(' ') || !is_thing_name(line.substr(1))) return std::nullopt;
+  if (!line.starts_with(' ')) return std::nullopt;
+  const std::string_view name = line.substr(line.starts_with(" *") ? 2 : 1);
+  if (!is_thing_name(name)) return std::nullopt;
   return RegistryLine{fingerprint, line.substr(1)};
 }
 
@@ -177,6 +194,7 @@ std::string check_connect(const Certificate& certificate, std::string_view clien
            " is revoked, not registered or not attached to a thing";
   }
   const std::string& thing = registered->second;
+  if (!claim_of(thing).empty()) return check_claim(client_id, registry);
   if (name != thing) {
     return "client id '" + std::string(client_id) + "' is not '" + thing + "' or '" + thing +
            "#…', the thing that certificate " + certificate.sha256 + " is attached to";
@@ -186,6 +204,22 @@ std::string check_connect(const Certificate& certificate, std::string_view clien
            "#2' to '" + thing + "#9' and '" + thing + "#endpoint-switch'";
   }
   return {};
+}
+
+std::string_view claim_of(std::string_view registered) {
+  return registered.starts_with('*') ? registered.substr(1) : std::string_view();
+}
+
+bool claim_may_publish(std::string_view topic) {
+  return std::ranges::any_of(kClaimRequests, [&](auto pattern) { return covers(pattern, topic); });
+}
+
+bool claim_may_hear(std::string_view topic_or_filter) {
+  for (const std::string_view answer : {"/accepted", "/rejected"}) {
+    if (!topic_or_filter.ends_with(answer)) continue;
+    return claim_may_publish(topic_or_filter.substr(0, topic_or_filter.size() - answer.size()));
+  }
+  return false;
 }
 
 bool may_subscribe(std::string_view client_id, std::string_view filter, const TopicPolicy& policy) {

@@ -25,13 +25,14 @@ struct Certificate {
   std::string sha256;  // fingerprint of the DER form, lower-case hex
 };
 
-// By the fingerprints of the certificates that may connect: the things that they are attached to.
+// By the fingerprints of the certificates that may connect: the things that they are attached to,
+// or "*CLAIM", where devices that have no certificate of their own share one to ask for it.
 using Registry = std::map<std::string, std::string, std::less<>>;
 
 // Applies the complete lines of `text`: "FINGERPRINT THING" lets a certificate in as that thing,
-// "-FINGERPRINT" takes that back; empty lines and lines that start with '#' are skipped. Returns
-// how many bytes were applied: an unfinished last line waits for its rest. Nothing, and `registry`
-// untouched, when a line is anything else.
+// "FINGERPRINT *CLAIM" as a claim, "-FINGERPRINT" takes that back; empty lines and lines that start
+// with '#' are skipped. Returns how many bytes were applied: an unfinished last line waits for its
+// rest. Nothing, and `registry` untouched, when a line is anything else.
 std::optional<size_t> apply_registry(std::string_view text, Registry& registry);
 
 // Which application topics (those that do not start with '$') things may use, besides THING and
@@ -58,6 +59,13 @@ bool is_control_plane(std::string_view client_id);
 // Empty where the client may connect, else the reason why not.
 std::string check_connect(const Certificate& certificate, std::string_view client_id,
                           const Registry& registry);
+
+// The claim that a certificate with this entry in the registry is of; "" where it is a thing's.
+std::string_view claim_of(std::string_view registered);
+// What sessions of a claim may do, whatever their client id: ask for a certificate and for a thing,
+// and hear the answers.
+bool claim_may_publish(std::string_view topic);
+bool claim_may_hear(std::string_view topic_or_filter);
 
 bool may_publish(std::string_view client_id, std::string_view topic, bool retain,
                  const TopicPolicy& policy);

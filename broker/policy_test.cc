@@ -43,6 +43,43 @@ TEST(Registry, ADamagedLineLeavesTheOldListInForce) {
   EXPECT_EQ(registry, kRegistry);
 }
 
+TEST(Claims, AreLinesOfTheRegistry) {
+  Registry registry;
+  const std::string line = kFingerprint + " *line-a\n";
+  ASSERT_EQ(apply_registry(line, registry), line.size());
+  EXPECT_EQ(claim_of(registry.at(kFingerprint)), "line-a");
+  EXPECT_EQ(claim_of("line-a"), "");
+  EXPECT_FALSE(apply_registry(kFingerprint + " *\n", registry));
+  EXPECT_FALSE(apply_registry(kFingerprint + " **a\n", registry));
+}
+
+TEST(Claims, ConnectUnderAnyNameThatIsNoThings) {
+  const Registry registry = {{kFingerprint, "*line-a"}, {std::string(64, 'b'), "lathe-1"}};
+  EXPECT_EQ(check_connect(kDevice, "2c1f-any", registry), "");
+  EXPECT_EQ(check_connect(kDevice, "line-a", registry), "");
+  for (const char* taken : {"lathe-1", "skerry-fleet", "", "a/b", "lathe-1#2", "a+b"})
+    EXPECT_NE(check_connect(kDevice, taken, registry), "") << taken;
+}
+
+TEST(Claims, MayAskAndHearTheAnswersAndNothingElse) {
+  const std::string provision = "$aws/provisioning-templates/line-a/provision/json";
+  for (const std::string& topic : {std::string("$aws/certificates/create-from-csr/json"),
+                                   std::string("$aws/certificates/create/json"), provision}) {
+    EXPECT_TRUE(claim_may_publish(topic)) << topic;
+    EXPECT_TRUE(claim_may_hear(topic + "/accepted")) << topic;
+    EXPECT_TRUE(claim_may_hear(topic + "/rejected")) << topic;
+    EXPECT_FALSE(claim_may_publish(topic + "/accepted")) << topic;
+    EXPECT_FALSE(claim_may_hear(topic)) << topic;
+  }
+  for (const char* no :
+       {"#", "$aws/#", "a", "$aws/things/lathe-1/jobs/notify", "$skerry/claims/#",
+        "$aws/certificates/create-from-csr/cbor", "$skerry/answers/x/accepted",
+        "$aws/certificates/#", "$share/g/$aws/certificates/create/json/accepted"}) {
+    EXPECT_FALSE(claim_may_publish(no)) << no;
+    EXPECT_FALSE(claim_may_hear(no)) << no;
+  }
+}
+
 TopicPolicy topics(std::string_view text) {
   TopicPolicy policy;
   EXPECT_EQ(parse_topics(text, policy), 0);

@@ -52,6 +52,7 @@ void add_model_commands(CLI::App& app, Session& session);   // model publish|lis
 void add_infer_commands(CLI::App& app, Session& session);   // infer bulk
 void add_top_command(CLI::App& app, Session& session);      // top
 void add_access_commands(CLI::App& app, Session& session);  // key, operator, audit
+void add_claim_commands(CLI::App& app, Session& session);   // claim create|list|revoke
 void add_metric_commands(CLI::App& app, Session& session);  // metrics; device metrics, after device
 void add_alert_commands(CLI::App& app, Session& session);   // alert list|check|silence|test
 void add_stream_commands(CLI::App& app, Session& session);  // stream list|show|tail|export|repair

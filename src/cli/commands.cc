@@ -27,6 +27,7 @@ void add_all_commands(CLI::App& app, Session& session) {
   add_top_command(app, session);
   list_handed_on_learn(app);
   add_access_commands(app, session);
+  add_claim_commands(app, session);
   add_metric_commands(app, session);
   add_alert_commands(app, session);
   add_tune_commands(app, session);

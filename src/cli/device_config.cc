@@ -87,6 +87,33 @@ std::string fleetless_config(const DeviceFiles& device) {
   return text;
 }
 
+std::string claim_config(const json& fleet, const DeviceFiles& device, const std::string& claim,
+                         const std::string& serial) {
+  const std::string data_plane = fleet.value("data_plane_url", "");
+  ordered_json services;
+  if (!device.user.empty()) {
+    services["aws.greengrass.Nucleus"] = {
+        {"configuration", {{"runWithDefault", {{"posixUser", device.user}}}}}};
+  }
+  services["aws.greengrass.FleetProvisioningByClaim"] = {
+      {"configuration",
+       {{"awsRegion", fleet.value("region", "")},
+        {"iotDataEndpoint", fleet.value("broker_host", "")},
+        {"mqttPort", fleet.value("broker_port", 0)},
+        {"iotCredentialEndpoint", authority_of(fleet.value("credentials_url", ""))},
+        {"iotRoleAlias", fleet.value("role_alias", "")},
+        {"greengrassDataPlaneEndpoint", data_plane},
+        {"greengrassDataPlanePort", port_of(data_plane)},
+        {"provisioningTemplate", claim},
+        {"claimCertificatePath", "claim.pem"},
+        {"claimCertificatePrivateKeyPath", "claim.key"},
+        {"rootCaPath", "ca.pem"},
+        {"templateParameters", {{"SerialNumber", serial}}}}}};
+  std::string text = "# For skerryd: it makes a key and gets its identity from the fleet\n";
+  write_yaml({{"system", {{"rootPath", "root"}}}, {"services", services}}, 0, text);
+  return text;
+}
+
 bool is_without_fleet(const std::string& directory) {
   const auto text = read_local_file(directory + "/config.yaml");
   if (!text) return false;

@@ -16,6 +16,10 @@ struct DeviceFiles {
 std::string skerryd_config(const nlohmann::json& fleet, const DeviceFiles& device);
 // Without a fleet: nothing but a folder and a name.
 std::string fleetless_config(const DeviceFiles& device);
+// Of an image whose devices get themselves an identity by the claim `claim`; files are beside it.
+// `serial`: what the device calls itself, with ClaimConfig's variables.
+std::string claim_config(const nlohmann::json& fleet, const DeviceFiles& device,
+                         const std::string& claim, const std::string& serial);
 // Whether the configuration of a device at `directory` is such a one.
 bool is_without_fleet(const std::string& directory);
 std::string lite_config(const nlohmann::json& fleet, const DeviceFiles& device);

@@ -15,8 +15,12 @@ constexpr std::string_view kRegistryModule = "broker";
 constexpr int64_t kRegistryRetryMs = 2'000;
 constexpr size_t kSlack = 1000;  // lines that changes may add before the file is replaced
 
-std::string line_of(const std::string& id, const ThingName& thing) {
-  return thing.empty() ? "-" + id + "\n" : id + " " + thing.str() + "\n";
+std::string line_of(const std::string& id, const std::string& whose) {
+  return whose.empty() ? "-" + id + "\n" : id + " " + whose + "\n";
+}
+
+std::string claim_line(const ClaimChange& change) {
+  return line_of(change.certificate_id, change.claim.empty() ? "" : "*" + change.claim);
 }
 
 }  // namespace
@@ -27,15 +31,20 @@ BrokerRegistry::BrokerRegistry(io::Env& env, const ActiveCertificates& certifica
 
 std::string BrokerRegistry::text() const {
   std::string text = "# Certificates that may connect, and their things; by skerry-fleet.\n";
-  for (const auto& [id, use] : certificates_.all()) text += line_of(id, use.thing);
+  for (const auto& [id, use] : certificates_.all()) text += line_of(id, use.thing.str());
+  for (const auto& [id, claim] : claims_) text += claim_line({id, claim});
   return text;
+}
+
+void BrokerRegistry::set_claims(const std::vector<ClaimChange>& claims) {
+  for (const ClaimChange& each : claims) claims_[each.certificate_id] = each.claim;
 }
 
 io::Task<Result<void>> BrokerRegistry::write() {
   is_replacing_ = true;
   meanwhile_.clear();
   meanwhile_count_ = 0;
-  const size_t count = certificates_.all().size();
+  const size_t count = certificates_.all().size() + claims_.size();
   using Opened = Result<std::unique_ptr<io::File>>;
   auto opened = co_await io::run_on(
       env_.pool, env_.loop, [&files = env_.files, path = path_, text = text()]() -> Opened {
@@ -62,12 +71,20 @@ Result<void> BrokerRegistry::append(const std::string& lines, size_t count) {
 }
 
 void BrokerRegistry::committed(const Effects& effects) {
-  if (effects.certificates.empty()) return;
+  if (effects.certificates.empty() && effects.claims.empty()) return;
   std::string lines;
   for (const CertificateChange& change : effects.certificates) {
-    lines += line_of(change.id, change.thing);
+    lines += line_of(change.id, change.thing.str());
   }
-  const size_t count = effects.certificates.size();
+  for (const ClaimChange& change : effects.claims) {
+    lines += claim_line(change);
+    if (change.claim.empty()) {
+      claims_.erase(change.certificate_id);
+    } else {
+      claims_[change.certificate_id] = change.claim;
+    }
+  }
+  const size_t count = effects.certificates.size() + effects.claims.size();
   if (is_replacing_) {
     meanwhile_ += lines;
     meanwhile_count_ += count;

@@ -209,7 +209,8 @@ Result<net::TlsFiles> CertificateAuthority::client_files() {
   return files;
 }
 
-Result<IssuedCertificate> CertificateAuthority::issue_device(std::string_view csr_pem) {
+Result<IssuedCertificate> CertificateAuthority::issue_device(std::string_view csr_pem,
+                                                             std::optional<int64_t> life_s) {
   if (csr_pem.size() > kMaxCsrBytes) {
     return fail(Code::kInvalidArgument,
                 "the certificate signing request has more than 4096 characters");
@@ -238,15 +239,15 @@ Result<IssuedCertificate> CertificateAuthority::issue_device(std::string_view cs
                 "the common name of the certificate signing request has more than 64 characters: "
                 "leave it out, the registry knows the thing");
   }
-  SKERRY_ASSIGN(
-      auto certificate,
-      make_certificate(env_, x509::end_template(name, kDeviceOrganization, "clientAuth"),
-                       device_life_s_, key, identity_->certificate.get(), identity_->key.get()));
+  const int64_t life = life_s.value_or(device_life_s_);
+  SKERRY_ASSIGN(auto certificate,
+                make_certificate(env_, x509::end_template(name, kDeviceOrganization, "clientAuth"),
+                                 life, key, identity_->certificate.get(), identity_->key.get()));
   IssuedCertificate issued;
   issued.pem = x509::pem_of(certificate.get());
   issued.sha256 = x509::fingerprint(certificate.get());
   issued.common_name = name;
-  issued.expires_ms = (std::max(env_.clock.wall_ms() / 1000, kFloorS) + device_life_s_) * 1000;
+  issued.expires_ms = (std::max(env_.clock.wall_ms() / 1000, kFloorS) + life) * 1000;
   return issued;
 }
 

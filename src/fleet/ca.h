@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,7 +50,9 @@ class CertificateAuthority {
   // request is signed by its own key (EC P-256 or P-384, RSA of 2048 bits or more). Its common name
   // is kept, for people: which thing a certificate speaks for, the registry says (X.509 ends common
   // names at 64 characters, thing names have up to 128).
-  Result<IssuedCertificate> issue_device(std::string_view csr_pem);
+  // `life_s`: of this one, where it is another.
+  Result<IssuedCertificate> issue_device(std::string_view csr_pem,
+                                         std::optional<int64_t> life_s = {});
 
  private:
   struct Identity;

@@ -19,6 +19,12 @@ struct CertificateChange {
   int64_t expires_ms = 0;
 };
 
+// What a certificate that devices share to get one of their own is good for from now on.
+struct ClaimChange {
+  std::string certificate_id;
+  std::string claim;  // empty where it may not be used
+};
+
 struct AccessKey;  // fleet/access/access_store.h
 
 struct AccessKeyChange {
@@ -36,6 +42,8 @@ struct Effects {
   std::vector<ThingName> jobs;
   // These certificates were added, attached, detached, removed, or got another status.
   std::vector<CertificateChange> certificates;
+  // These claims are new or revoked.
+  std::vector<ClaimChange> claims;
   // These devices said something of themselves, came or went.
   std::vector<ThingName> devices;
   // These access keys are new, or another state of them counts from now on.
@@ -45,7 +53,7 @@ struct Effects {
 
   bool empty() const {
     return jobs.empty() && certificates.empty() && devices.empty() && access_keys.empty() &&
-           shadows.empty();
+           shadows.empty() && claims.empty();
   }
 };
 

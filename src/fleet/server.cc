@@ -31,6 +31,7 @@
 #include "fleet/learning/learning_service.h"
 #include "fleet/model_metrics.h"
 #include "fleet/presence.h"
+#include "fleet/provisioning.h"
 #include "fleet/remote_artifacts.h"
 #include "fleet/retention.h"
 #include "fleet/rollout/engine.h"
@@ -170,6 +171,7 @@ struct FleetServer::Parts {
   std::unique_ptr<DeviceLink> link;
   std::optional<JobsService> jobs;
   std::optional<ShadowService> shadows;
+  std::optional<ProvisioningService> provisioning;
   std::optional<PresenceService> presence;
   std::optional<rollout::RolloutEngine> rollout_engine;
   io::ThreadPool learning_pool{"learning", 1};  // combining takes a while
@@ -262,6 +264,9 @@ io::Task<Result<void>> FleetServer::Parts::start_broker() {
   broker_options.topics = path("topics");
   broker.emplace(env, broker_options);
   registry.emplace(env, *certificates, broker->registry_path());
+  SKERRY_CO_ASSIGN(const auto claims,
+                   co_await stores->read([](Store& store) { return usable_claims(store); }));
+  registry->set_claims(claims);
   SKERRY_CO_TRY(co_await registry->write());
   stores->add_listener(*registry);
   co_return co_await broker->start();
@@ -286,6 +291,7 @@ io::Task<Result<void>> FleetServer::Parts::start_link() {
   io::Completion<Result<bool>> connected(env.loop);
   link->on_connected([connected]() mutable { connected.complete(true); });
   shadows.emplace(env, *stores, *link);
+  provisioning.emplace(env, *stores, *authority, *link);
   presence.emplace(env, *stores, *link, options.unreachable_after_s * 1000);
   SKERRY_CO_TRY(co_await presence->load());
   link->start();

@@ -69,6 +69,15 @@ const std::vector<const char*> kDeviceMetrics = {
     "WITHOUT ROWID",
     "CREATE INDEX device_metrics_by_time ON device_metrics (length_ms, at_ms)"};
 
+// Migration 24: claims, and the serial numbers that some of them ask for.
+const std::vector<const char*> kClaims = {
+    "CREATE TABLE claims (name TEXT PRIMARY KEY, certificate_id TEXT NOT NULL UNIQUE, "
+    "names TEXT NOT NULL, group_names TEXT NOT NULL, has_serials BIGINT NOT NULL, "
+    "most BIGINT NOT NULL, used BIGINT NOT NULL, revoked BIGINT NOT NULL, "
+    "created_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL)",
+    "CREATE TABLE claim_serials (claim TEXT NOT NULL, serial TEXT NOT NULL, thing TEXT NOT NULL, "
+    "PRIMARY KEY (claim, serial)) WITHOUT ROWID"};
+
 // Migration 9: what models do on devices. WITHOUT ROWID is SQLite's: rows lie in the order of their
 // key, so that all things of one version are read in one sweep.
 const std::vector<const char*> kModelMetrics = {
@@ -313,6 +322,7 @@ const std::vector<Migration>& migrations() {
       {21, kShadowTable},
       {22, kTrainings},
       {23, kAlerts},
+      {24, kClaims},
   };
   return kMigrations;
 }

@@ -135,7 +135,7 @@ TEST(CertificateRenewal, APowerCutLeavesTheOldIdentityOrTheNewOne) {
     ASSERT_TRUE(machine.renew());  // the second one replaces a file and leaves one key behind
     issuer.expires_s += 1'000;
     const size_t before = issuer.by_key.size();
-    machine.files.crash_at(at);
+    machine.files.crash_at(machine.files.operations().size() + at);
     finished = machine.renew().has_value();
     machine.files.reboot(at % 2 ? io::CrashPolicy::kSeeded : io::CrashPolicy::kDropUnsynced, at);
     const auto tidied = tidy_identity(machine.files, machine.paths);

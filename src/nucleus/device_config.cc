@@ -13,6 +13,9 @@ namespace skerry::nucleus {
 namespace {
 
 using formats::Node;
+using nlohmann::json;
+
+constexpr std::string_view kClaimComponent = "aws.greengrass.FleetProvisioningByClaim";
 
 Result<std::string> required(const Node& node, std::string_view key) {
   SKERRY_ASSIGN(Node value, node.require(key));
@@ -42,6 +45,8 @@ Result<std::optional<Node>> nucleus_configuration(const Node& root) {
     SKERRY_ASSIGN(auto service, services->find(name));
     if (service) return service->find("configuration");
   }
+  SKERRY_ASSIGN(auto claim, services->find(kClaimComponent));
+  if (claim) return std::optional<Node>();
   return fail(
       services->wrong("needs aws.greengrass.Nucleus (or aws.greengrass.NucleusLite)").error());
 }
@@ -130,6 +135,33 @@ Result<void> read_port(const Node& node, const char* key, std::optional<uint16_t
   return {};
 }
 
+// As AWS's plugin has it. The addresses of the fleet are written with it, some under other names.
+Result<void> read_claim(const Node& root, const std::string& directory, DeviceConfig& config) {
+  SKERRY_ASSIGN(const auto services, root.find("services"));
+  if (!services) return {};
+  SKERRY_ASSIGN(const auto component, services->find(kClaimComponent));
+  if (!component) return {};
+  SKERRY_ASSIGN(const Node node, component->require("configuration"));
+  ClaimConfig claim;
+  SKERRY_ASSIGN(claim.template_name, required(node, "provisioningTemplate"));
+  SKERRY_ASSIGN(claim.certificate_file, required_path(node, "claimCertificatePath", directory));
+  SKERRY_ASSIGN(claim.key_file, required_path(node, "claimCertificatePrivateKeyPath", directory));
+  SKERRY_ASSIGN(claim.ca_file, required_path(node, "rootCaPath", directory));
+  SKERRY_ASSIGN(const auto parameters, node.find("templateParameters"));
+  if (parameters) {
+    SKERRY_ASSIGN(claim.parameters, parameters->as_text_map());
+  }
+  config.claim = std::move(claim);
+  json addresses = node.value();
+  std::string credentials;
+  int64_t port = 0;
+  SKERRY_TRY(node.read("iotCredentialEndpoint", credentials));
+  SKERRY_TRY(node.read("mqttPort", port));
+  if (!credentials.empty()) addresses["iotCredEndpoint"] = credentials;
+  if (port != 0 && !addresses.contains("mqtt")) addresses["mqtt"] = {{"port", port}};
+  return read_fleet(Node(addresses, node.path()), config);
+}
+
 Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
   SKERRY_TRY(node.read("awsRegion", config.region));
   SKERRY_ASSIGN(auto run_with, node.find("runWithDefault"));
@@ -180,6 +212,7 @@ Result<DeviceConfig> parse_device_config(std::string_view text, const std::strin
   // An identity without an endpoint is a mistake, not a wish to be without a fleet.
   config.has_fleet = !endpoint.empty() || !key.empty();
   SKERRY_ASSIGN(config.root, required_path(system, "rootPath", directory));
+  if (!config.has_fleet) SKERRY_TRY(read_claim(root, directory, config));
   if (config.has_fleet) {
     SKERRY_TRY(read_identity(system, directory, config));
     if (!nucleus) return fail(root.wrong("services.aws.greengrass.Nucleus is missing").error());
@@ -193,6 +226,17 @@ Result<DeviceConfig> parse_device_config(std::string_view text, const std::strin
   }
   if (nucleus) SKERRY_TRY(read_nucleus(*nucleus, config));
   return config;
+}
+
+void adopt_identity(io::Files& files, DeviceConfig& config) {
+  if (config.has_fleet || !config.claim) return;
+  const ClaimFiles paths{config.root + "/state"};
+  auto thing = provisioned_thing(files, paths);
+  if (!thing) return;
+  config.has_fleet = true;
+  config.thing = *std::move(thing);
+  config.key_file = config.certificate_file = paths.identity();
+  config.ca_file = config.claim->ca_file;
 }
 
 }  // namespace skerry::nucleus

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/named_type.h"
 #include "formats/deployment.h"
+#include "nucleus/claim_provisioning.h"
 #include "nucleus/nucleus_info.h"
 #include "nucleus/spool_options.h"
 
@@ -17,6 +18,10 @@ struct DeviceConfig {
   // iotDataEndpoint or an identity is there. Without both the device lives from local deployments,
   // and needs nothing but a rootPath.
   bool has_fleet = false;
+  // services."aws.greengrass.FleetProvisioningByClaim".configuration: how a device that has no
+  // identity gets one. What the fleet's addresses are is filled in below then, and the identity is
+  // adopt_identity()'s.
+  std::optional<ClaimConfig> claim;
   std::string key_file, certificate_file,
       ca_file;       // system.privateKeyPath, certificateFilePath, rootCaPath
   std::string root;  // system.rootPath
@@ -46,10 +51,15 @@ struct DeviceConfig {
   // skerry.rebootCommand: what a Bootstrap's exit code 101 runs, by /bin/sh
   std::string reboot_command = "systemctl reboot || reboot";
   int64_t healthy_for_ms = 500;  // skerry.healthyForMs: how long a new deployment has to run well
+
+  bool operator==(const DeviceConfig&) const = default;
 };
 
 // Relative paths are resolved against `directory`. kInvalidArgument names the key that is missing
 // or wrong, and what it should be.
 Result<DeviceConfig> parse_device_config(std::string_view text, const std::string& directory);
+
+// A device that was provisioned by claim is one of the fleet.
+void adopt_identity(io::Files& files, DeviceConfig& config);
 
 }  // namespace skerry::nucleus

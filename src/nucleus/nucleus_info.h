@@ -26,6 +26,8 @@ using UserId = std::pair<uint32_t, uint32_t>;  // uid, gid
 struct SandboxOptions {
   bool enabled = true;
   std::vector<std::string> read, write;  // paths, absolute
+
+  bool operator==(const SandboxOptions&) const = default;
 };
 
 struct NucleusInfo {

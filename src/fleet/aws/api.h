@@ -128,5 +128,6 @@ std::span<const Route> rollout_routes();
 std::span<const Route> shadow_routes();
 std::span<const Route> learning_routes();
 std::span<const Route> alert_routes();
+std::span<const Route> claim_routes();
 
 }  // namespace skerry::fleet::aws

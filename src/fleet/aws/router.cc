@@ -188,10 +188,11 @@ std::optional<std::map<std::string, std::string>> match_path(std::string_view pa
 
 std::vector<Route> all_routes() {
   std::vector<Route> routes;
-  for (auto table : {component_routes(), deployment_routes(), device_routes(), tag_routes(),
-                     thing_routes(), group_routes(), certificate_routes(), job_routes(),
-                     access_routes(), overview_routes(), metric_routes(), model_routes(),
-                     rollout_routes(), shadow_routes(), learning_routes(), alert_routes()}) {
+  for (auto table :
+       {component_routes(), deployment_routes(), device_routes(), tag_routes(), thing_routes(),
+        group_routes(), certificate_routes(), job_routes(), access_routes(), overview_routes(),
+        metric_routes(), model_routes(), rollout_routes(), shadow_routes(), learning_routes(),
+        alert_routes(), claim_routes()}) {
     routes.insert(routes.end(), table.begin(), table.end());
   }
   return routes;
