@@ -134,6 +134,8 @@ NucleusInfo info_of(const DeviceConfig& config) {
   info.telemetry_publish_ms = config.telemetry_enabled ? config.telemetry_publish_s * 1'000 : 0;
   info.spool = config.spool;
   info.find_user = find_user;
+  info.boot_id = io::read_group_file("/proc/sys/kernel/random", "boot_id");
+  info.boot_id = info.boot_id.substr(0, info.boot_id.find('\n'));
   info.ipc_address = info.ipc_socket();
   const char* runtime_directory = info.privileged ? "/run" : std::getenv("XDG_RUNTIME_DIR");
   auto address = ipc_address(info.ipc_socket(), runtime_directory ? runtime_directory : "");

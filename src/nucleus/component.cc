@@ -172,6 +172,10 @@ io::Task<Result<void>> Component::take_over_work_folder() {
 }
 
 io::Task<Result<void>> Component::install() {
+  if (spec_.bootstrap && hooks_.awaits_reboot && hooks_.awaits_reboot(*this)) {
+    step_ = "Bootstrap";
+    SKERRY_CO_TRY(co_await wait_for_restart(true));
+  }
   for (const auto& [name, step] :
        {std::pair("Bootstrap", &spec_.bootstrap), std::pair("Install", &spec_.install)}) {
     const bool is_done = step == &spec_.bootstrap && hooks_.is_bootstrapped(*this);
@@ -239,17 +243,22 @@ io::Task<Result<void>> Component::run_to_end(std::string name, Step step, Script
   if (!status) co_return fail(status.error());
   if (name == "Bootstrap" && status->signal == 0 &&
       (status->code == kRestartNucleus || status->code == kRebootDevice)) {
-    restart_.emplace(env_.loop);
-    hooks_.on_restart(*this, status->code == kRebootDevice);
-    const Result<void> failed = co_await *restart_;
-    restart_.reset();
-    // It does not get better by itself.
-    failures_ = kMaxFailures - 1;
-    last_failure_ms_ = env_.clock.monotonic_ms();
-    co_return failed;
+    co_return co_await wait_for_restart(status->code == kRebootDevice);
   }
   if (!status->ok()) co_return fail(Code::kInternal, name + " failed: " + status->text());
   co_return Result<void>();
+}
+
+// Goes on only where there is none.
+io::Task<Result<void>> Component::wait_for_restart(bool of_device) {
+  restart_.emplace(env_.loop);
+  hooks_.on_restart(*this, of_device);
+  const Result<void> failed = co_await *restart_;
+  restart_.reset();
+  // It does not get better by itself.
+  failures_ = kMaxFailures - 1;
+  last_failure_ms_ = env_.clock.monotonic_ms();
+  co_return failed;
 }
 
 void Component::restart_failed(const Error& error) {

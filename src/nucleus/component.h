@@ -65,6 +65,8 @@ class Component {
     std::function<void(const Component&)> on_installed;
     // Whether its Bootstrap has ended, asking for a restart that took place.
     std::function<bool(const Component&)> is_bootstrapped;
+    // Whether the restart of the device that it asked for has not taken place; may be empty.
+    std::function<bool(const Component&)> awaits_reboot;
     // Bootstrap asks for a restart, of the device or of the program: to be remembered, and done.
     // The component waits until the program ends, or until restart_failed().
     std::function<void(Component&, bool of_device)> on_restart;
@@ -116,6 +118,7 @@ class Component {
   io::Task<Result<void>> install();
   io::Task<Result<void>> run();
   io::Task<void> finish();
+  io::Task<Result<void>> wait_for_restart(bool of_device);
   io::Task<void> clean_up_after_failure();
   io::Task<void> shut_down();
   io::Task<Result<void>> run_to_end(std::string name, Step step, Script* script);

@@ -17,8 +17,17 @@ using nlohmann::json;
 // The journal is rewritten as one snapshot when it is above this, and twice as long as the last
 // snapshot: so a large state is not rewritten with every record.
 constexpr uint64_t kCompactAboveBytes = 1 << 20;
-// Behind a package whose Bootstrap has run, among those that are installed.
+// Behind a package whose Bootstrap has run, among those that are installed; "@" and the machine's
+// boot follow where that is to end.
 constexpr std::string_view kBootstrapped = "#bootstrapped";
+
+std::string bootstrapped(const std::string& package, const std::string& boot) {
+  return package + std::string(kBootstrapped) + (boot.empty() ? "" : "@" + boot);
+}
+
+std::string_view without_bootstrap(std::string_view package) {
+  return package.substr(0, package.find(kBootstrapped));
+}
 
 json to_json(const formats::ResourceLimits& limits) {
   json out = json::object();
@@ -304,8 +313,22 @@ Result<void> DeviceState::mark_installed(const ComponentName& name, const std::s
   return change({{"t", "installed"}, {"name", name.str()}, {"package", package}});
 }
 
-Result<void> DeviceState::mark_bootstrapped(const ComponentName& name, const std::string& package) {
-  return change({{"t", "bootstrapped"}, {"name", name.str()}, {"package", package}});
+Result<void> DeviceState::mark_bootstrapped(const ComponentName& name, const std::string& package,
+                                            const std::string& boot) {
+  json record = {{"t", "bootstrapped"}, {"name", name.str()}, {"package", package}};
+  if (!boot.empty()) record["boot"] = boot;
+  return change(record);
+}
+
+bool DeviceState::awaits_reboot(const ComponentName& name, const std::string& package,
+                                const std::string& boot) const {
+  return !boot.empty() && installed_.contains({name.str(), bootstrapped(package, boot)});
+}
+
+void DeviceState::drop_bootstrap(const std::string& name, const std::string& package) {
+  std::erase_if(installed_, [&](const auto& entry) {
+    return entry.first == name && entry.second.starts_with(bootstrapped(package, ""));
+  });
 }
 
 Result<void> DeviceState::forget_bootstrapped(const ComponentName& name,
@@ -314,7 +337,9 @@ Result<void> DeviceState::forget_bootstrapped(const ComponentName& name,
 }
 
 bool DeviceState::is_bootstrapped(const ComponentName& name, const std::string& package) const {
-  return installed_.contains({name.str(), package + std::string(kBootstrapped)});
+  const auto found = installed_.lower_bound({name.str(), bootstrapped(package, "")});
+  return found != installed_.end() && found->first == name.str() &&
+         found->second.starts_with(bootstrapped(package, ""));
 }
 
 Result<void> DeviceState::set_digest(const ComponentName& name, const std::string& version,
@@ -354,12 +379,13 @@ Result<void> DeviceState::apply(const json& record) {
       std::pair installed{record.at("name").get<std::string>(), package.get<std::string>()};
       installed_.insert(std::move(installed));
     } else if (type == "bootstrapped") {
-      installed_.insert({record.at("name").get<std::string>(),
-                         record.at("package").get<std::string>() + std::string(kBootstrapped)});
+      const auto name = record.at("name").get<std::string>();
+      const auto package = record.at("package").get<std::string>();
+      drop_bootstrap(name, package);
+      installed_.insert({name, bootstrapped(package, record.value("boot", ""))});
       boots_ = 0;
     } else if (type == "not_bootstrapped") {
-      installed_.erase({record.at("name").get<std::string>(),
-                        record.at("package").get<std::string>() + std::string(kBootstrapped)});
+      drop_bootstrap(record.at("name"), record.at("package"));
     } else if (type == "digest") {
       adopt_digest(record.at("name"), record.at("version"), record.at("digest"));
     } else if (type == "repair") {
@@ -476,9 +502,8 @@ void DeviceState::drop_stale_installs() {
     auto found = components_.find(ComponentName(entry.first));
     if (found == components_.end()) return true;
     const InstalledComponent& component = found->second;
-    std::string_view package = entry.second;
-    if (package.ends_with(kBootstrapped)) package.remove_suffix(kBootstrapped.size());
-    return package != (component.digest.empty() ? component.version : component.package());
+    return without_bootstrap(entry.second) !=
+           (component.digest.empty() ? component.version : component.package());
   });
 }
 

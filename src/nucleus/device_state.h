@@ -124,7 +124,13 @@ class DeviceState {
   Result<void> mark_installed(const ComponentName& name, const std::string& package);
   // Its Bootstrap has ended and wants a restart, which does not count as one that failed.
   bool is_bootstrapped(const ComponentName& name, const std::string& package) const;
-  Result<void> mark_bootstrapped(const ComponentName& name, const std::string& package);
+  // `boot`: of the machine now, where it is the device that is to be restarted; "": it does not
+  // say.
+  Result<void> mark_bootstrapped(const ComponentName& name, const std::string& package,
+                                 const std::string& boot = "");
+  // Whether the device was to be rebooted and has not been since: it is still in `boot`.
+  bool awaits_reboot(const ComponentName& name, const std::string& package,
+                     const std::string& boot) const;
   // There was no restart: it is to run again.
   Result<void> forget_bootstrapped(const ComponentName& name, const std::string& package);
   // Of a component that an earlier release installed, once its package is there.
@@ -151,6 +157,7 @@ class DeviceState {
   void adopt(Generation generation);
   void finish(JobResult result);
   void keep(JobResult result);
+  void drop_bootstrap(const std::string& name, const std::string& package);
   void drop_stale_installs();
   void drop_stale_configuration();
   void adopt_digest(const std::string& name, const std::string& version, const std::string& digest);

@@ -62,6 +62,9 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
   supervising.is_bootstrapped = [this](const ComponentName& name, const std::string& package) {
     return state_->is_bootstrapped(name, package);
   };
+  supervising.awaits_reboot = [this](const ComponentName& name, const std::string& package) {
+    return state_->awaits_reboot(name, package, info_.boot_id);
+  };
   supervising.restart = [this](const ComponentName& name, const std::string& package,
                                bool of_device) { want_restart(name, package, of_device); };
   supervisor_ = std::make_unique<Supervisor>(env, std::move(supervising));
@@ -134,7 +137,11 @@ void Nucleus::greet() {
 void Nucleus::want_restart(const ComponentName& name, const std::string& package, bool of_device) {
   log::info("nucleus", "a component's Bootstrap wants a restart",
             {{"component", name.str()}, {"of", of_device ? "the device" : "skerryd"}});
-  if (auto marked = state_->mark_bootstrapped(name, package); !marked) {
+  // Not again where skerryd ended before the reboot: its starts are counted.
+  const bool is_known = of_device && state_->awaits_reboot(name, package, info_.boot_id);
+  auto marked = is_known ? Result<void>()
+                         : state_->mark_bootstrapped(name, package, of_device ? info_.boot_id : "");
+  if (!marked) {
     restart_ =
         env_.loop.after(0, [this, error = marked.error()] { supervisor_->restart_failed(error); });
     return;

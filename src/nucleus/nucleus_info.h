@@ -64,6 +64,9 @@ struct NucleusInfo {
 
   // Where components get credentials for AWS SDKs (token_exchange.h); "" where nobody gives any.
   std::string credentials_url;
+  // Another one after each reboot of the machine (random(4)); "": not known, every start may be
+  // one.
+  std::string boot_id;
   std::string ipc_address;  // of the socket, for components (nucleus/ipc/address.h)
 
   std::string ipc_socket() const { return root + "/ipc.socket"; }

@@ -103,6 +103,10 @@ void Supervisor::start_one(const ComponentSpec& spec) {
   hooks.is_bootstrapped = [this](const Component& component) {
     return hooks_.is_bootstrapped(component.spec().name, component.spec().package);
   };
+  hooks.awaits_reboot = [this](const Component& component) {
+    return hooks_.awaits_reboot &&
+           hooks_.awaits_reboot(component.spec().name, component.spec().package);
+  };
   hooks.on_restart = [this](const Component& component, bool of_device) {
     hooks_.restart(component.spec().name, component.spec().package, of_device);
   };
@@ -230,6 +234,7 @@ io::Task<void> Supervisor::uninstall(std::vector<ComponentSpec> leaving) {
     Component::Hooks nothing{.on_state = [](Component&) {},
                              .on_installed = [](const Component&) {},
                              .is_bootstrapped = {},
+                             .awaits_reboot = {},
                              .on_restart = {}};
     leaving_ = std::make_unique<Component>(env_, std::move(spec), true, env_.random.token(16),
                                            std::move(nothing));

@@ -26,6 +26,8 @@ class Supervisor {
     // Whether this package's Bootstrap has ended with a wish for a restart / that it has, and
     // whether of the device: to be remembered, and done when is_installing() says no.
     std::function<bool(const ComponentName&, const std::string& package)> is_bootstrapped;
+    // Whether the device has not been restarted since; may be empty.
+    std::function<bool(const ComponentName&, const std::string& package)> awaits_reboot;
     std::function<void(const ComponentName&, const std::string& package, bool of_device)> restart;
   };
   Supervisor(io::Env& env, Hooks hooks);
