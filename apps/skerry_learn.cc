@@ -22,7 +22,7 @@ Examples:
   skerry-learn --config /etc/skerry/config.yaml --dir /var/lib/skerry-learn \
       --data parts=/data/images.npy,/data/labels.npy --divide 255 --engine onnxruntime=/usr/lib/libonnxruntime.so
   skerry-learn --config config.yaml --dir learn --data parts=images.npy,labels.npy --engine reference \
-      --min-rows 200 --max-load 0.5 --only-on-mains --longest-update 1 --no-counts
+      --min-rows 200 --max-load 0.5 --only-on-mains --longest-update 1 --only-secure --no-counts
 
 Rows and labels are .npy, .npz or IDX files and are read anew for each round; what leaves the device is how the model
 changed, never a row. config.yaml is the device's own (skerry device provision): the control plane is asked with the
@@ -90,7 +90,9 @@ Result<void> run(Options& options) {
   io::ThreadPool pool("train", 1);
   io::Env env{loop, clock, files, processes, random, pool, pool};
   FleetLink fleet(*http, config.data_plane_url);
-  Client client(env, fleet, pool, options.client);
+  auto identity = Identity::read(files, config.ca_file, config.certificate_file, config.key_file);
+  if (!identity) return fail(std::move(identity.error()));
+  Client client(env, fleet, pool, options.client, &*identity);
   log::info("learn", "ready to learn",
             {{"thing", config.thing.str()}, {"control_plane", config.data_plane_url}});
   io::TaskScope tasks;
@@ -113,6 +115,12 @@ void add_policy(CLI::App& app, Options& options) {
   app.add_option("--min-noise", policy.least_noise,
                  "Takes part only where the training promises so much noise")
       ->check(CLI::NonNegativeNumber);
+  app.add_flag("--only-secure", policy.only_secure,
+               "Takes part only where updates are masked: nobody learns this device's alone");
+  app.add_option("--min-peers", policy.fewest_peers,
+                 "With secure aggregation: among fewer other devices it takes no part")
+      ->check(CLI::Range(2, 64))
+      ->capture_default_str();
   app.add_flag("--no-counts", options.no_counts,
                "Never tell how many rows there are, how many steps were done and with which loss");
   app.add_option("--max-model-mb", options.most_model_mb, "Larger models are refused")

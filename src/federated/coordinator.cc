@@ -93,10 +93,6 @@ std::string Coordinator::update_path(const std::string& device) const {
   return updates_path() + "/" + hex_encode(sha256(device));
 }
 
-size_t Coordinator::target() const {
-  return static_cast<size_t>(std::ceil(static_cast<double>(plan_.wanted) * plan_.over_selection));
-}
-
 size_t Coordinator::count(const Parts& parts, Part part) {
   return static_cast<size_t>(
       std::ranges::count_if(parts, [part](const auto& one) { return one.second == part; }));
@@ -118,6 +114,10 @@ std::string Coordinator::file_of_model(size_t round) const {
 
 bool Coordinator::expects(const std::string& device, size_t attempt) const {
   const auto found = devices_.find(device);
+  if (aggregation_ && (aggregation_->phase() != secure::Aggregation::Phase::kUpdates ||
+                       !aggregation_->is_in(device))) {
+    return false;
+  }
   return phase_ == Phase::kTraining && attempt == attempt_ && found != devices_.end() &&
          (found->second == Part::kTraining || found->second == Part::kUploaded);
 }
@@ -132,12 +132,16 @@ void Coordinator::look_at_budget() {
 
 double Coordinator::share() const {
   if (plan_.population == 0) return 1;
-  return std::min(1.0, static_cast<double>(target()) / static_cast<double>(plan_.population));
+  return std::min(1.0,
+                  static_cast<double>(target_of(plan_)) / static_cast<double>(plan_.population));
+}
+
+bool Coordinator::everybody_is_asked() const {
+  return devices_.size() >= (plan_.population > 0 ? plan_.population : target_of(plan_));
 }
 
 bool Coordinator::all_have_ended() const {
-  if (count(devices_, Part::kTraining) > 0) return false;
-  return plan_.population > 0 ? devices_.size() >= plan_.population : devices_.size() >= target();
+  return count(devices_, Part::kTraining) == 0 && everybody_is_asked();
 }
 
 bool Coordinator::gave_up() const {
@@ -159,7 +163,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::open(io::Files& files, std::st
   SKERRY_TRY(check(plan));
   std::unique_ptr<Coordinator> made(
       new Coordinator(files, std::move(directory), std::move(plan), random));
-  if (made->plan_.noise > 0) made->plan_.strategy.equal_weights = true;
+  if (made->plan_.noise > 0 || made->plan_.secure) made->plan_.strategy.equal_weights = true;
   SKERRY_ASSIGN(made->strategy_, make_strategy(made->plan_.strategy, initial.size()));
   SKERRY_TRY(io::make_directories(files, made->directory_));
   const bool known = io::exists(files, made->state_path());
@@ -177,6 +181,7 @@ Result<void> Coordinator::start(const Vector& initial) {
   model_ = initial;
   SKERRY_TRY(write_model(0, model_));
   SKERRY_TRY(io::make_directories(files_, updates_path()));
+  if (plan_.secure) aggregation_.emplace(files_, updates_path());
   return save();
 }
 
@@ -232,6 +237,7 @@ Result<void> Coordinator::save() {
                 {"devices", parts_json(devices_)},
                 {"history", history},
                 {"spent", accountant_.spent()}};
+  if (aggregation_) state["aggregation"] = aggregation_->state();
   if (phase_ == Phase::kEvaluating) {
     state["proposed"] = to_json(report_);
     state["evaluators"] = parts_json(evaluators_);
@@ -267,7 +273,8 @@ Result<void> Coordinator::restore() {
     if (part == Part::kOut || part == Part::kNotDrawn) continue;
     part = io::exists(files_, update_path(name)) ? Part::kUploaded : Part::kTraining;
   }
-  return {};
+  return plan_.secure ? restore_aggregation(state.value("aggregation", json::object()))
+                      : Result<void>();
 }
 
 // What a crash has left of what is over.
@@ -299,7 +306,9 @@ Result<Task> Coordinator::ask(const std::string& device, double now_s) {
 Result<Task> Coordinator::ask_to_train(const std::string& device, double now_s) {
   const auto found = devices_.find(device);
   if (found == devices_.end()) {
-    if (plan_.population == 0 && devices_.size() >= target()) return Task{};
+    // Masks are agreed on once.
+    if (aggregation_ && aggregation_->phase() != secure::Aggregation::Phase::kKeys) return Task{};
+    if (plan_.population == 0 && devices_.size() >= target_of(plan_)) return Task{};
     const bool takes_part = random_.uniform() < share();
     devices_[device] = takes_part ? Part::kTraining : Part::kNotDrawn;
     if (!began_s_) began_s_ = now_s;
@@ -334,23 +343,36 @@ Result<void> Coordinator::upload(const std::string& device, std::string_view byt
       done()) {
     return fail(Code::kFailedPrecondition, "the device takes no part in this round");
   }
-  auto update = decode_update(bytes, model_.size());
-  if (update && update->round != attempt_) {
+  auto update = accept(bytes);
+  if (update && update->attempt != attempt_) {
     return fail(Code::kFailedPrecondition, "the update is of another round");
   }
   if (found->second == Part::kUploaded && update) return {};  // counted already
-  if (phase_ != Phase::kTraining) {
+  if (phase_ != Phase::kTraining || (aggregation_ && !expects(device, attempt_))) {
     return fail(Code::kFailedPrecondition, "the round went on without this device");
   }
   if (!update) {
-    found->second = Part::kOut;
-    SKERRY_TRY(save());
-    SKERRY_TRY(finish_if_due(now_s));
+    SKERRY_TRY(leave_out(device, now_s));
     return fail(std::move(update.error()));
   }
-  clip(update->delta, plan_.clip);
-  SKERRY_TRY(io::write_file_atomic(files_, update_path(device), encode(*update)));
+  SKERRY_TRY(io::write_file_atomic(files_, update_path(device), update->stored));
   found->second = Part::kUploaded;
+  return finish_if_due(now_s);
+}
+
+Result<Coordinator::Accepted> Coordinator::accept(std::string_view bytes) const {
+  if (plan_.secure) {
+    SKERRY_ASSIGN(const auto masked, secure::decode_masked(bytes, model_.size() + 1));
+    return Accepted{masked.attempt, std::string(bytes)};
+  }
+  SKERRY_ASSIGN(Update update, decode_update(bytes, model_.size()));
+  clip(update.delta, plan_.clip);
+  return Accepted{update.round, encode(update)};
+}
+
+Result<void> Coordinator::leave_out(const std::string& device, double now_s) {
+  devices_[device] = Part::kOut;
+  SKERRY_TRY(save());
   return finish_if_due(now_s);
 }
 
@@ -393,16 +415,21 @@ Result<void> Coordinator::finish_if_due(double now_s) {
   return phase_ == Phase::kTraining ? finish_training(now_s) : finish_evaluation(now_s);
 }
 
+RoundReport Coordinator::failed_report() const {
+  return {.asked = asked(),
+          .updates = count(devices_, Part::kUploaded),
+          .refused = count(devices_, Part::kOut),
+          .epsilon = plan_.noise > 0 ? epsilon() : 0};
+}
+
 Result<void> Coordinator::finish_training(double now_s) {
+  if (aggregation_) return finish_secure(now_s);
   const size_t updates = count(devices_, Part::kUploaded);
   const bool late = now_s >= *began_s_ + plan_.deadline_s;
   if (updates >= plan_.wanted) return propose(now_s);
   if (!late && !all_have_ended()) return {};
   if (updates >= plan_.quorum) return propose(now_s);
-  return fail_attempt({.asked = asked(),
-                       .updates = updates,
-                       .refused = count(devices_, Part::kOut),
-                       .epsilon = plan_.noise > 0 ? epsilon() : 0});
+  return fail_attempt(failed_report());
 }
 
 // At its end with as many as have come, be it none: a round does not wait for ever.
@@ -444,6 +471,7 @@ Result<void> Coordinator::next_attempt() {
   accuracies_.clear();
   proposed_ = {};
   SKERRY_TRY(io::make_directories(files_, updates_path()));
+  if (plan_.secure) aggregation_.emplace(files_, updates_path());
   SKERRY_TRY(save());
   return sweep();  // from here on nobody needs what was before
 }
@@ -483,14 +511,21 @@ Result<Coordinator::Combined> Coordinator::combine() {
 // The next model is there and its privacy is spent; commit() makes it the model, or
 // fail_attempt() forgets it.
 Result<void> Coordinator::propose(double now_s) {
-  SKERRY_ASSIGN(Combined combined, combine());
+  auto made = plan_.secure ? combine_masked() : combine();
+  // Devices whose shares are wrong cost the attempt, and no more.
+  if (!made && plan_.secure && made.error().code() == Code::kCorrupt) {
+    return fail_attempt(failed_report());
+  }
+  SKERRY_ASSIGN(Combined combined, std::move(made));
   if (plan_.noise > 0) {
     // The sum over the number that was expected, so that who was there does not show.
     const auto wanted = static_cast<double>(plan_.wanted);
     const auto factor = static_cast<float>(static_cast<double>(combined.updates) / wanted);
     for (float& value : combined.change) value *= factor;
-    add_noise(combined.change, plan_.strategy.server_rate * plan_.noise * plan_.clip / wanted,
-              random_);
+    if (!plan_.secure) {
+      add_noise(combined.change, plan_.strategy.server_rate * plan_.noise * plan_.clip / wanted,
+                random_);
+    }
     accountant_.add(cost_);
     look_at_budget();
   }

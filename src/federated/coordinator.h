@@ -3,6 +3,9 @@
 //
 //   ask ─► train ─► upload (durable, then acknowledged) ─► combine ─► evaluate ─► commit ─► …
 //
+// With secure aggregation devices agree on masks before they train, and take them off the sum
+// afterwards (secure_round.cc); an attempt from which too many vanish fails.
+//
 // On the disk: `state`, one record that says which round is on and who takes part; `model-N`, the
 // model after N rounds, and `memory-N`, what the strategy keeps; `updates-A/`, the updates of
 // attempt A. A round is committed when `state` names its model. What has not been combined for good
@@ -20,6 +23,7 @@
 
 #include "federated/plan.h"
 #include "federated/privacy.h"
+#include "federated/secure/aggregation.h"
 #include "io/files.h"
 #include "io/random.h"
 
@@ -61,6 +65,11 @@ class Coordinator {
   // kFailedPrecondition for a device or attempt that is not on, kInvalidArgument or kCorrupt for an
   // update that is none; the device is out of the round then.
   Result<void> upload(const std::string& device, std::string_view bytes, double now_s);
+  // With secure aggregation: what the device is to do next in an attempt, and what it answers. Of a
+  // device whose answer is none, kInvalidArgument; it is out then.
+  Result<secure::Step> secure_step(const std::string& device, size_t attempt) const;
+  Result<void> hear(const std::string& device, size_t attempt, const secure::Said& said,
+                    double now_s);
   // Whether an update of this device is waited for.
   bool expects(const std::string& device, size_t attempt) const;
   // What a device found of the model that it was asked to evaluate; like an update.
@@ -81,6 +90,7 @@ class Coordinator {
   // What is on now.
   enum class Phase { kTraining, kEvaluating };
   Phase phase() const { return phase_; }
+  std::string_view phase_name() const;
   size_t attempt() const { return attempt_; }
   size_t asked() const;  // of the phase
   size_t answered() const;
@@ -101,7 +111,6 @@ class Coordinator {
   std::string memory_path(size_t round) const;
   std::string updates_path() const;
   std::string update_path(const std::string& device) const;
-  size_t target() const;  // devices to be asked to train
   static size_t count(const Parts& parts, Part part);
   void look_at_budget();
   double share() const;  // with which a device is drawn
@@ -127,6 +136,19 @@ class Coordinator {
     double loss = 0;
   };
   Result<Combined> combine();
+  Result<Combined> combine_masked();
+  struct Accepted {
+    size_t attempt = 0;
+    std::string stored;
+  };
+  Result<Accepted> accept(std::string_view bytes) const;
+  Result<void> leave_out(const std::string& device, double now_s);
+  bool is_waiting_for(const std::string& device) const;
+  bool everybody_is_asked() const;
+  Result<void> restore_aggregation(const nlohmann::json& state);
+  Result<void> finish_secure(double now_s);
+  Result<void> begin_phase(double now_s);
+  RoundReport failed_report() const;
   Result<void> write_model(size_t round, const Vector& model);
   Result<Vector> read_model(size_t round);
   Result<void> read_memory(size_t round);
@@ -146,6 +168,7 @@ class Coordinator {
   // When the first device asked to train; when evaluation began.
   std::optional<double> began_s_;
   Parts devices_;
+  std::optional<secure::Aggregation> aggregation_;  // of the attempt, where the plan wants it
   // While it is evaluated: the next model, what is known of it, who tries it and what came of that.
   Vector proposed_;
   RoundReport report_;

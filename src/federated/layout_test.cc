@@ -81,6 +81,21 @@ TEST(Tasks, OfAHostileServerAreRefused) {
     task[name] = value;
     EXPECT_FALSE(parse_task(task.dump())) << name << " " << value;
   }
+  json masked = good;
+  masked["local"]["clip"] = 1;
+  masked["secure"] = {{"levels", 1000}, {"noise", 0.5}};
+  const auto task = parse_task(masked.dump());
+  ASSERT_TRUE(task);
+  EXPECT_EQ(task->secure->levels, 1000u);
+  EXPECT_EQ(to_json(*task), masked);
+  for (const json& wrong : {json(true), json{{"levels", 0}, {"noise", 0}}, json{{"levels", 9}},
+                            json{{"levels", 1e9}, {"noise", 0}}}) {
+    masked["secure"] = wrong;
+    EXPECT_FALSE(parse_task(masked.dump())) << wrong;
+  }
+  masked["secure"] = {{"levels", 1000}, {"noise", 0.5}};
+  masked["local"]["clip"] = 0;  // in units of what?
+  EXPECT_FALSE(parse_task(masked.dump()));
   EXPECT_FALSE(parse_task("[]"));
   EXPECT_FALSE(parse_task("nonsense"));
 }

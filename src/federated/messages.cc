@@ -65,16 +65,20 @@ json to_json(const TaskMessage& task) {
   if (task.kind == Task::Kind::kWait || task.kind == Task::Kind::kDone) {
     return {{"task", "wait"}, {"retryAfterSeconds", task.retry_after_s}};
   }
-  return {{"task", name_of(task.kind)},
-          {"training", task.training},
-          {"attempt", task.attempt},
-          {"round", task.round},
-          {"data", task.data},
-          {"model", {{"sha256", task.model_sha256}, {"bytes", task.model_bytes}}},
-          {"parameters", task.parameters},
-          {"local", to_json(task.local)},
-          {"coding", task.coding},
-          {"noise", task.noise}};
+  json document = {{"task", name_of(task.kind)},
+                   {"training", task.training},
+                   {"attempt", task.attempt},
+                   {"round", task.round},
+                   {"data", task.data},
+                   {"model", {{"sha256", task.model_sha256}, {"bytes", task.model_bytes}}},
+                   {"parameters", task.parameters},
+                   {"local", to_json(task.local)},
+                   {"coding", task.coding},
+                   {"noise", task.noise}};
+  if (task.secure) {
+    document["secure"] = {{"levels", task.secure->levels}, {"noise", task.secure->noise}};
+  }
+  return document;
 }
 
 Result<TaskMessage> parse_task(std::string_view text) {
@@ -105,6 +109,13 @@ Result<TaskMessage> parse_task(std::string_view text) {
   auto local = parse_local_training(document.value("local", json()));
   if (!local) return fail(local.error().with_context("the control plane's task"));
   task.local = *local;
+  if (!document.contains("secure")) return task;
+  SecureTask& secure = task.secure.emplace();
+  const json& asked = document["secure"];
+  if (!asked.is_object() || !read(asked, "levels", 1 << 22, secure.levels) || secure.levels < 1 ||
+      !read(asked, "noise", 1e6, secure.noise) || !(task.local.clip > 0)) {
+    return wrong();
+  }
   return task;
 }
 

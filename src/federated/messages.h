@@ -3,6 +3,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,13 @@ namespace skerry::federated {
 inline constexpr const char* kLearningPath = "/skerry/v1/learning";
 inline constexpr size_t kChunkBytes = 512 << 10;  // of an update on its way
 inline constexpr size_t kMaxReasonBytes = 500;
+
+// Of a training with secure aggregation (secure/participant.h): how numbers are written, and the
+// noise that each device adds itself, times the longest update.
+struct SecureTask {
+  uint32_t levels = 1;
+  double noise = 0;
+};
 
 // What a device is to do now.
 struct TaskMessage {
@@ -27,7 +35,8 @@ struct TaskMessage {
   size_t parameters = 0;  // how many
   LocalTraining local;
   std::string coding = "none";
-  double noise = 0;           // that the server promises to add to the sum
+  double noise = 0;  // that the sum will have: the server promises, or devices add it
+  std::optional<SecureTask> secure;
   double retry_after_s = 10;  // of a wait
 };
 nlohmann::json to_json(const TaskMessage& task);

@@ -1,10 +1,13 @@
 // One list of fields for reading, printing and limits.
 #include "federated/plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <concepts>
 #include <functional>
 #include <nlohmann/json.hpp>
+
+#include "federated/secure/neighbours.h"
 
 namespace skerry::federated {
 namespace {
@@ -70,11 +73,17 @@ class Reader {
     member = found->get<std::string>();
     document_.erase(found);
   }
+  void flag(const char* name, bool& member) {
+    const auto found = document_.find(name);
+    if (found == document_.end() || !found->is_boolean()) return;
+    member = found->get<bool>();
+    document_.erase(found);
+  }
   Result<void> finish() const {
     if (!wrong_.empty()) return fail(Code::kInvalidArgument, wrong_);
     if (document_.empty()) return {};
     return fail(Code::kInvalidArgument,
-                document_.begin().key() + ": is no field of a plan, or no text");
+                document_.begin().key() + ": is no field of a plan, or of another kind");
   }
 
  private:
@@ -93,7 +102,34 @@ auto writer(json& document) {
   };
 }
 
+Result<void> check_secure(const Plan& plan) {
+  const std::string& name = plan.strategy.name;
+  if (name == "fednova" || name == "median" || name == "trimmed-mean" || name == "krum") {
+    return fail(Code::kInvalidArgument,
+                "with secure aggregation there is a sum and no single update, as " + name +
+                    " needs: choose fedavg, fedprox, fedadam, fedyogi or fedadagrad");
+  }
+  if (plan.clip <= 0 || plan.quorum < secure::kFewestMembers) {
+    return fail(Code::kInvalidArgument,
+                "secure aggregation needs a longest update (clip) and a quorum of at least 3");
+  }
+  return {};
+}
+
 }  // namespace
+
+size_t target_of(const Plan& plan) {
+  return static_cast<size_t>(std::ceil(static_cast<double>(plan.wanted) * plan.over_selection));
+}
+
+double noise_of_each(const Plan& plan) {
+  return plan.noise / std::sqrt(static_cast<double>(plan.quorum));
+}
+
+secure::FixedPoint fixed_point_of(const Plan& plan) {
+  return secure::fixed_point(plan.clip, std::max(target_of(plan), plan.population),
+                             noise_of_each(plan));
+}
 
 Result<void> check(const Plan& plan) {
   const std::string& name = plan.strategy.name;
@@ -104,6 +140,7 @@ Result<void> check(const Plan& plan) {
                 "a round wants at least one device, a quorum of no more than it wants, and a "
                 "deadline");
   }
+  if (plan.secure) SKERRY_TRY(check_secure(plan));
   if (plan.noise <= 0) {
     if (plan.epsilon_limit <= 0) return {};
     return fail(Code::kInvalidArgument,
@@ -130,15 +167,21 @@ Result<TrainingPlan> parse_training_plan(const json& document) {
   local_fields(plan.local, std::ref(read));
   read.text("strategy", plan.rounds.strategy.name);
   read.text("coding", plan.coding);
+  read.flag("secure", plan.rounds.secure);
   SKERRY_TRY(read.finish());
   plan.local.clip = plan.rounds.clip;
   SKERRY_TRY(parse_coding(plan.coding));
+  if (plan.rounds.secure && plan.coding != "none") {
+    return fail(Code::kInvalidArgument, "coding: masked numbers do not get smaller: none");
+  }
   SKERRY_TRY(make_strategy(plan.rounds.strategy, 1));
   return plan;
 }
 
 json to_json(const TrainingPlan& plan) {
-  json document = {{"strategy", plan.rounds.strategy.name}, {"coding", plan.coding}};
+  json document = {{"strategy", plan.rounds.strategy.name},
+                   {"coding", plan.coding},
+                   {"secure", plan.rounds.secure}};
   plan_fields(plan.rounds, writer(document));
   local_fields(plan.local, writer(document));
   return document;

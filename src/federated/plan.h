@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "federated/secure/masked.h"
 #include "federated/strategy.h"
 #include "federated/update.h"
 
@@ -30,7 +31,16 @@ struct Plan {
   size_t population = 0;
   double delta = 1e-5;
   double epsilon_limit = 0;  // training ends before it is spent; 0: none
+  // The server learns the sum of the updates alone (secure/participant.h), and devices add the
+  // noise, each its part.
+  bool secure = false;
 };
+
+// Of a plan with secure aggregation: how devices write their updates, and the deviation of the
+// noise of each, times the longest update, so that a quorum of them has the plan's.
+secure::FixedPoint fixed_point_of(const Plan& plan);
+double noise_of_each(const Plan& plan);
+size_t target_of(const Plan& plan);  // devices to be asked to train
 
 // kInvalidArgument says what does not go together: noise wants a mean, a limit and a population.
 Result<void> check(const Plan& plan);

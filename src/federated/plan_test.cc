@@ -32,6 +32,21 @@ TEST(Plans, ComeBackAsTheyWereWritten) {
   EXPECT_EQ(to_json(*parse_local_training(to_json(plan->local))), to_json(plan->local));
 }
 
+TEST(Plans, OfSecureAggregationGoWithWhatCanBeMasked) {
+  const json given = {{"secure", true}, {"clip", 1}, {"quorum", 3}};
+  const auto plan = parse_training_plan(given);
+  ASSERT_TRUE(plan);
+  EXPECT_TRUE(plan->rounds.secure);
+  EXPECT_EQ(to_json(*plan)["secure"], true);
+  EXPECT_TRUE(check(plan->rounds));
+  json wrong = given;
+  wrong["coding"] = "int8";
+  EXPECT_THAT(refusal(wrong), HasSubstr("coding"));
+  wrong = given;
+  wrong["secure"] = 1;
+  EXPECT_THAT(refusal(wrong), HasSubstr("secure: is no field of a plan, or of another kind"));
+}
+
 TEST(Plans, NameWhatIsWrong) {
   EXPECT_THAT(refusal({{"rounds", 0}}), HasSubstr("rounds: must be a whole number"));
   EXPECT_THAT(refusal({{"rounds", 1.5}}), HasSubstr("rounds"));

@@ -49,13 +49,6 @@ Result<Vector> parameters_in(std::string_view bytes, size_t count) {
 
 }  // namespace
 
-struct Client::Work {
-  TaskMessage task;
-  DataSource data;
-  std::string model_path, update_path;
-  std::shared_ptr<const Vector> parameters;
-};
-
 io::Task<void> Client::run() {
   for (;;) {
     const auto wait_s = co_await work();
@@ -122,7 +115,8 @@ io::Task<Result<Client::Work>> Client::prepare(TaskMessage task) {
     SKERRY_CO_TRY(io::make_directories(env_.files, models, 0700));
     SKERRY_CO_TRY(io::write_file_atomic(env_.files, work.model_path, model));
   }
-  if (task.kind == Task::Kind::kTrain && io::exists(env_.files, work.update_path)) co_return work;
+  const bool is_kept = task.kind == Task::Kind::kTrain && !task.secure;
+  if (is_kept && io::exists(env_.files, work.update_path)) co_return work;
   SKERRY_CO_ASSIGN(
       const std::string bytes,
       co_await fleet_.parameters(task.training, task.round,
@@ -133,6 +127,9 @@ io::Task<Result<Client::Work>> Client::prepare(TaskMessage task) {
 }
 
 io::Task<Result<void>> Client::take_part(Work work) {
+  if (work.task.kind == Task::Kind::kTrain && work.task.secure) {
+    co_return co_await train_securely(std::move(work));
+  }
   if (work.task.kind == Task::Kind::kTrain) co_return co_await train(std::move(work));
   co_return co_await evaluate(std::move(work));
 }
@@ -144,7 +141,7 @@ io::Task<Result<void>> Client::train(Work work) {
     SKERRY_CO_TRY(io::remove_all(env_.files, options_.directory + "/updates"));  // of other rounds
     SKERRY_CO_TRY(io::make_directories(env_.files, options_.directory + "/updates", 0700));
     SKERRY_CO_ASSIGN(update,
-                     co_await io::run_on(pool_, env_.loop, [this, work] { return trained(work); }));
+                     co_await io::run_on(pool_, env_.loop, [this, work] { return encoded(work); }));
     SKERRY_CO_TRY(io::write_file_atomic(env_.files, work.update_path, update));
   } else {
     SKERRY_CO_ASSIGN(update, io::read_file(env_.files, work.update_path,
@@ -198,7 +195,7 @@ Result<std::unique_ptr<Opened>> open(const ClientOptions& options, const TaskMes
 
 }  // namespace
 
-Result<std::string> Client::trained(const Work& work) {
+Result<Update> Client::trained(const Work& work) {
   const TaskMessage& task = work.task;
   SKERRY_ASSIGN(const auto opened, open(options_, task, work.model_path, work.data));
   SKERRY_TRY(check(options_.policy, task, opened->split.training.size()));
@@ -206,7 +203,12 @@ Result<std::string> Client::trained(const Work& work) {
                 opened->learner->train(*work.parameters, *opened->batches, opened->split.training,
                                        task.attempt, env_.random.next()));
   apply(options_.policy, update);
-  SKERRY_ASSIGN(const auto coding, federated::parse_coding(task.coding));
+  return update;
+}
+
+Result<std::string> Client::encoded(const Work& work) {
+  SKERRY_ASSIGN(const Update update, trained(work));
+  SKERRY_ASSIGN(const auto coding, federated::parse_coding(work.task.coding));
   return federated::encode(update, coding, env_.random);
 }
 

@@ -12,6 +12,7 @@
 #include "io/env.h"
 #include "io/pool.h"
 #include "learner/fleet_link.h"
+#include "learner/identity.h"
 #include "learner/learner.h"
 #include "learner/policy.h"
 
@@ -32,11 +33,24 @@ struct ClientOptions {
   LocalPolicy policy;
 };
 
+// A task of a training with secure aggregation, while it is under way.
+struct SecureAttempt;
+
 class Client {
  public:
+  // A task, and where its files are.
+  struct Work {
+    federated::TaskMessage task;
+    DataSource data;
+    std::string model_path, update_path;
+    std::shared_ptr<const Vector> parameters;
+  };
+
   // `pool` trains; it ends before this.
-  Client(io::Env& env, FleetLink& fleet, io::Pool& pool, ClientOptions options)
-      : env_(env), fleet_(fleet), pool_(pool), options_(std::move(options)) {}
+  // `identity`: null for one that takes no part in secure aggregation.
+  Client(io::Env& env, FleetLink& fleet, io::Pool& pool, ClientOptions options,
+         const Identity* identity = nullptr)
+      : env_(env), fleet_(fleet), pool_(pool), options_(std::move(options)), identity_(identity) {}
 
   io::Task<void> run();  // for ever
   // One task, if there is one; how many seconds to wait before the next. An error is one of the
@@ -44,18 +58,25 @@ class Client {
   io::Task<Result<double>> work();
 
  private:
-  struct Work;  // a task, and where its files are
   io::Task<Result<void>> train(Work work);
+  // secure_client.cc
+  io::Task<Result<void>> train_securely(Work work);
+  Result<federated::secure::Said> answer_to(SecureAttempt& attempt,
+                                            const federated::secure::Step& step);
+  io::Task<Result<void>> do_step(SecureAttempt& attempt, const federated::secure::Step& step);
+  Result<std::string> masked(SecureAttempt& attempt);  // blocking
   io::Task<Result<void>> evaluate(Work work);
   io::Task<Result<void>> take_part(Work work);
   io::Task<Result<Work>> prepare(federated::TaskMessage task);
-  Result<std::string> trained(const Work& work);  // blocking: the update, encoded
+  Result<Update> trained(const Work& work);  // blocking
+  Result<std::string> encoded(const Work& work);
   Result<federated::Evaluation> tried(const Work& work);
 
   io::Env& env_;
   FleetLink& fleet_;
   io::Pool& pool_;
   const ClientOptions options_;
+  const Identity* identity_;
 };
 
 }  // namespace skerry::learner

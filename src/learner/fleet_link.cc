@@ -10,7 +10,7 @@ using federated::TaskMessage;
 using nlohmann::json;
 
 constexpr int64_t kTimeoutMs = 300'000;  // the last upload of a round waits for the combining
-constexpr uint64_t kMostAnswerBytes = 64 << 10;
+constexpr uint64_t kMostAnswerBytes = federated::secure::kMostStepBytes;
 constexpr int kTries = 5;  // of a download that breaks
 
 Error error_of(const net::HttpResponse& response) {
@@ -125,6 +125,20 @@ io::Task<Result<void>> FleetLink::evaluated(std::string training, size_t attempt
                                             federated::Evaluation evaluation) {
   SKERRY_CO_TRY(co_await call("POST", path_of(training, "evaluations", attempt),
                               federated::to_json(evaluation).dump()));
+  co_return Result<void>();
+}
+
+io::Task<Result<federated::secure::Step>> FleetLink::secure_step(std::string training,
+                                                                 size_t attempt) {
+  SKERRY_CO_ASSIGN(const std::string answer,
+                   co_await call("GET", path_of(training, "secure", attempt), ""));
+  co_return federated::secure::parse_step(answer);
+}
+
+io::Task<Result<void>> FleetLink::say(std::string training, size_t attempt,
+                                      federated::secure::Said said) {
+  SKERRY_CO_TRY(co_await call("POST", path_of(training, "secure", attempt),
+                              federated::secure::to_json(said).dump()));
   co_return Result<void>();
 }
 

@@ -25,6 +25,9 @@ class FleetLink {
   io::Task<Result<void>> upload(std::string training, size_t attempt, std::string bytes);
   io::Task<Result<void>> evaluated(std::string training, size_t attempt,
                                    federated::Evaluation evaluation);
+  // Secure aggregation: what is wanted next, and what it is answered with.
+  io::Task<Result<federated::secure::Step>> secure_step(std::string training, size_t attempt);
+  io::Task<Result<void>> say(std::string training, size_t attempt, federated::secure::Said said);
   io::Task<Result<void>> refuse(std::string training, size_t attempt);
 
  private:

@@ -57,6 +57,10 @@ Result<void> check(const LocalPolicy& policy, const federated::TaskMessage& task
         Code::kPermissionDenied,
         fmt::format("a model of {} bytes is too large for this device's policy", task.model_bytes));
   }
+  if (policy.only_secure && !task.secure && task.kind == federated::Task::Kind::kTrain) {
+    return fail(Code::kPermissionDenied,
+                "this device's policy wants secure aggregation, the training has none");
+  }
   if (task.noise < policy.least_noise) {
     return fail(Code::kPermissionDenied,
                 fmt::format("this device's policy wants noise {:g} at least, the training has {:g}",
@@ -82,6 +86,9 @@ void apply(const LocalPolicy& policy, federated::Evaluation& evaluation) {
 
 Result<void> check_outgoing(const LocalPolicy& policy, const federated::TaskMessage& task,
                             std::string_view encoded) {
+  if (policy.only_secure) {
+    return fail(Code::kPermissionDenied, "an update without masks is not sent");
+  }
   SKERRY_ASSIGN(const auto update, federated::decode_update(encoded, task.parameters));
   const double limit = limit_of(policy, task);
   if (limit > 0 && !(federated::length_of(update.delta) <= limit * kRoom)) {

@@ -15,6 +15,8 @@ struct LocalPolicy {
   size_t fewest_rows = 1;     // with less data it does not take part
   double longest_update = 0;  // it is clipped to that at least; 0: as asked
   double least_noise = 0;     // that the server has to promise
+  bool only_secure = false;   // no update of this device's alone, whatever is asked
+  size_t fewest_peers = 2;    // with secure aggregation: among fewer it does not hide
   bool tells_counts = true;   // how many rows, how many steps, which loss
   uint64_t most_model_bytes = uint64_t{256} << 20;
   double most_load = 0;  // of the machine (1 minute) for it to train; 0: any

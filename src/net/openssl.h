@@ -15,6 +15,7 @@ namespace skerry::net::openssl {
 using Bio = Owned<BIO, BIO_free_all>;
 using Certificate = Owned<X509, X509_free>;
 using Context = Owned<SSL_CTX, SSL_CTX_free>;
+using Digest = Owned<EVP_MD_CTX, EVP_MD_CTX_free>;
 using Extension = Owned<X509_EXTENSION, X509_EXTENSION_free>;
 using Key = Owned<EVP_PKEY, EVP_PKEY_free>;
 using Name = Owned<X509_NAME, X509_NAME_free>;

@@ -92,6 +92,52 @@ Request parse_request(std::string_view pem) {
   return request;
 }
 
+std::vector<Certificate> parse_certificates(std::string_view pem) {
+  std::vector<Certificate> all;
+  const Bio reader = reader_of(pem);
+  while (Certificate one{PEM_read_bio_X509(reader.get(), nullptr, nullptr, nullptr)}) {
+    all.push_back(std::move(one));
+  }
+  ERR_clear_error();
+  return all;
+}
+
+Result<std::string> sign(EVP_PKEY* key, std::string_view text) {
+  const openssl::Digest digest(EVP_MD_CTX_new());
+  const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
+  size_t size = 0;
+  std::string signature;
+  bool made = digest &&
+              EVP_DigestSignInit(digest.get(), nullptr, EVP_sha256(), nullptr, key) == 1 &&
+              EVP_DigestSign(digest.get(), nullptr, &size, bytes, text.size()) == 1;
+  signature.resize(size);
+  made = made && EVP_DigestSign(digest.get(), reinterpret_cast<unsigned char*>(signature.data()),
+                                &size, bytes, text.size()) == 1;
+  if (!made) return openssl_error("sign");
+  signature.resize(size);
+  return signature;
+}
+
+bool has_signed(X509* certificate, std::string_view text, std::string_view signature) {
+  const openssl::Digest digest(EVP_MD_CTX_new());
+  EVP_PKEY* key = X509_get0_pubkey(certificate);  // of the certificate's
+  const bool verified =
+      digest && key != nullptr &&
+      EVP_DigestVerifyInit(digest.get(), nullptr, EVP_sha256(), nullptr, key) == 1 &&
+      EVP_DigestVerify(digest.get(), reinterpret_cast<const unsigned char*>(signature.data()),
+                       signature.size(), reinterpret_cast<const unsigned char*>(text.data()),
+                       text.size()) == 1;
+  ERR_clear_error();
+  return verified;
+}
+
+bool is_issued_by(X509* certificate, X509* issuer) {
+  const bool issued = X509_check_issued(issuer, certificate) == X509_V_OK &&
+                      X509_verify(certificate, X509_get0_pubkey(issuer)) == 1;
+  ERR_clear_error();
+  return issued;
+}
+
 std::string fingerprint(X509* certificate) {
   unsigned char* der = nullptr;
   const int size = i2d_X509(certificate, &der);

@@ -28,6 +28,15 @@ openssl::Certificate parse_certificate(std::string_view pem);
 openssl::Key parse_key(std::string_view pem);
 openssl::Request parse_request(std::string_view pem);
 
+// All of the text, for one that has the certificates of several authorities.
+std::vector<openssl::Certificate> parse_certificates(std::string_view pem);
+
+// Of a text, with SHA-256: DER of ECDSA, or PKCS #1 of RSA.
+Result<std::string> sign(EVP_PKEY* key, std::string_view text);
+bool has_signed(X509* certificate, std::string_view text, std::string_view signature);
+// Whether `issuer` has signed the certificate; not whether it is good by the clock.
+bool is_issued_by(X509* certificate, X509* issuer);
+
 // SHA-256 of the DER form in lower-case hex: what the registry calls a certificate's id.
 std::string fingerprint(X509* certificate);
 

@@ -119,6 +119,28 @@ class Learning(unittest.TestCase):
         for row in np.load(self.bed.device("dev-0").directory / "images.npy"):
             self.assertNotIn(row.tobytes(), kept)
 
+    def test_the_server_sees_the_sum_alone_whoever_vanishes(self):
+        self.learners = [self.learner(index, "--only-secure") for index in range(5)]
+        training = self.start("--rounds", "4", "--updates", "5", "--quorum", "3", "--evaluators", "2", "--epochs", "2", "--clip", "2",
+                              "--secure")
+        for learner in self.learners:
+            learner.start()
+        self.wait_for_rounds(training, 1)
+        self.learners[0].kill()  # in the middle of a round: what it had agreed on is gone
+        self.wait_for_rounds(training, 2)
+        self.fleet.kill_and_wait()
+        self.learners[0].start()
+        done = self.fleet.cli("learn", "watch", training, timeout_s=240)
+        self.assertEqual("done", done["state"])
+        committed = [one for one in done["progress"]["history"] if one["round"]]
+        self.assertTrue(all(one["updates"] >= 3 for one in committed))
+        self.assertGreater(committed[-1]["accuracy"], 0.4)
+        self.assertTrue(self.learners[1].logged("sent a masked update"))
+        # A training without masks gets nothing of them.
+        plain = self.start("--rounds", "1", "--updates", "2", "--quorum", "1", "--version", "1.2.0")
+        wait_for("a refusal", lambda: self.learners[1].logged("wants secure aggregation"), 60)
+        self.assertEqual(0, self.rounds(plain))
+
     def test_a_policy_is_the_devices_own(self):
         self.learners[0] = self.learner(0, "--min-rows", str(10 * ROWS))
         self.learners[1] = self.learner(1, "--min-noise", "1")

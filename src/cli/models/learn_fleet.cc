@@ -210,6 +210,8 @@ Result<void> stop(const Session& session, const std::string& id, bool publish) {
 }
 
 void add_round_options(CLI::App& command, federated::Plan& plan) {
+  command.add_flag("--secure", plan.secure,
+                   "Updates are masked: the server learns their sum alone; devices add the noise");
   command
       .add_option("--deadline", plan.deadline_s, "Of a round, in seconds, and of its evaluation")
       ->check(CLI::Range(1.0, 2'592'000.0))
@@ -257,7 +259,9 @@ Examples:
   skerry learn start parts.onnx --component com.example.parts --from 1.0.0 --group lab --data parts --rounds 20 --updates 8 \
       --quorum 5 --evaluators 4 --rate 0.05 --wait
   skerry learn start parts.onnx --component com.example.parts --from 1.1.0 --group all --data parts --rounds 50 --updates 100 \
-      --clip 1 --noise 1.1 --epsilon-limit 6 --rollout plan.json)");
+      --clip 1 --noise 1.1 --epsilon-limit 6 --rollout plan.json
+  skerry learn start parts.onnx --component com.example.parts --from 1.1.0 --group lab --data parts --rounds 20 --updates 16 \
+      --quorum 12 --clip 1 --secure)");
   command->callback([&session, options] {
     session.action = [&session, options] { return start(session, *options); };
   });

@@ -9,6 +9,7 @@
 #include "fleet/aws/router.h"
 #include "fleet/learning/outcome.h"
 #include "formats/json_ptr.h"
+#include "net/x509.h"
 
 namespace skerry::fleet::learning {
 namespace {
@@ -20,7 +21,7 @@ using nlohmann::json;
 constexpr int64_t kTickMs = 1000;
 constexpr double kNothingToLearnS = 30;  // until the device asks again
 constexpr size_t kMostDataNames = 32;
-constexpr size_t kMostBodyBytes = 16 << 10;  // of what is no part of an update
+constexpr size_t kMostBodyBytes = 64 << 10;  // of what is no part of an update
 
 net::HttpResponse refusal(const Error& error) {
   switch (error.code()) {
@@ -85,6 +86,21 @@ Result<std::vector<std::string>> data_names(const std::string& body) {
     names.push_back(name.get<std::string>());
   }
   return names;
+}
+
+// Keys are under the certificate that the device shows here, which our CA has signed: what its
+// peers will look at. Others would make them refuse the attempt.
+Result<void> check_announced(const federated::secure::Said& said, const net::Peer& peer,
+                             const std::string& training, size_t attempt) {
+  if (said.kind != federated::secure::StepKind::kKeys) return {};
+  const auto certificate = net::x509::parse_certificate(said.keys.certificate);
+  if (certificate && net::x509::fingerprint(certificate.get()) == peer.certificate_sha256 &&
+      net::x509::has_signed(certificate.get(),
+                            federated::secure::signed_text(said.keys, training, attempt),
+                            said.keys.signature)) {
+    return {};
+  }
+  return fail(Code::kInvalidArgument, "the keys are not signed by this device's certificate");
 }
 
 Result<TrainingRun::Setup> setup_of(const Training& training, const std::string& directory,
@@ -240,6 +256,19 @@ io::Task<Result<net::HttpResponse>> LearningService::of_training(const ThingName
     SKERRY_CO_ASSIGN(const auto evaluation, federated::parse_evaluation(request.body));
     SKERRY_CO_TRY(co_await on(
         run, [=](TrainingRun& one) { return one.evaluated(device, number, evaluation, now); }));
+    co_return json_answer(json::object());
+  }
+  if (what == "secure" && request.method == "GET") {
+    SKERRY_CO_ASSIGN(const auto step, co_await on(run, [=](TrainingRun& one) {
+                       return one.secure_step(device, number);
+                     }));
+    co_return json_answer(federated::secure::to_json(step));
+  }
+  if (what == "secure" && request.method == "POST") {
+    SKERRY_CO_ASSIGN(const auto said, federated::secure::parse_said(request.body));
+    SKERRY_CO_TRY(check_announced(said, request.peer, std::string(id), number));
+    SKERRY_CO_TRY(
+        co_await on(run, [=](TrainingRun& one) { return one.hear(device, number, said, now); }));
     co_return json_answer(json::object());
   }
   if (what == "refusals" && request.method == "POST") {

@@ -19,6 +19,8 @@ constexpr uint64_t kMostModelBytes = uint64_t{4} << 30;
 // A device that waits asks so many times in the time that a round may take.
 constexpr double kAsksInARound = 20;
 constexpr size_t kRoundsShown = 1000;
+// And between the messages of secure aggregation, which are short.
+constexpr double kStepsInARound = 200;
 
 json to_json(const federated::RoundReport& one) {
   json round = {{"round", one.round},     {"asked", one.asked}, {"updates", one.updates},
@@ -82,17 +84,35 @@ Result<TaskMessage> TrainingRun::ask(const std::string& device, double now_s) {
     const double wait_s = setup_.plan.rounds.deadline_s / kAsksInARound;
     return TaskMessage{.retry_after_s = std::clamp(wait_s, 1.0, 60.0)};
   }
-  return TaskMessage{.kind = task.kind,
-                     .training = setup_.id,
-                     .attempt = task.attempt,
-                     .round = task.round,
-                     .data = setup_.data,
-                     .model_sha256 = setup_.model_sha256,
-                     .model_bytes = base_bytes_,
-                     .parameters = federated::size_of(setup_.layout),
-                     .local = setup_.plan.local,
-                     .coding = setup_.plan.coding,
-                     .noise = setup_.plan.rounds.noise};
+  TaskMessage message{.kind = task.kind,
+                      .training = setup_.id,
+                      .attempt = task.attempt,
+                      .round = task.round,
+                      .data = setup_.data,
+                      .model_sha256 = setup_.model_sha256,
+                      .model_bytes = base_bytes_,
+                      .parameters = federated::size_of(setup_.layout),
+                      .local = setup_.plan.local,
+                      .coding = setup_.plan.coding,
+                      .noise = setup_.plan.rounds.noise};
+  if (setup_.plan.rounds.secure) {
+    message.secure = {.levels = federated::fixed_point_of(setup_.plan.rounds).levels,
+                      .noise = federated::noise_of_each(setup_.plan.rounds)};
+  }
+  return message;
+}
+
+Result<federated::secure::Step> TrainingRun::secure_step(const std::string& device,
+                                                         size_t attempt) {
+  SKERRY_ASSIGN(auto step,
+                with([&](Coordinator& rounds) { return rounds.secure_step(device, attempt); }));
+  step.retry_after_s = std::clamp(setup_.plan.rounds.deadline_s / kStepsInARound, 0.2, 10.0);
+  return step;
+}
+
+Result<void> TrainingRun::hear(const std::string& device, size_t attempt,
+                               const federated::secure::Said& said, double now_s) {
+  return with([&](Coordinator& rounds) { return rounds.hear(device, attempt, said, now_s); });
 }
 
 std::string TrainingRun::part_path(const std::string& device, size_t attempt) const {
@@ -207,10 +227,9 @@ Result<json> TrainingRun::progress() {
     const auto& all = rounds.history();
     const size_t first = all.size() > kRoundsShown ? all.size() - kRoundsShown : 0;
     for (size_t i = first; i < all.size(); ++i) history.push_back(to_json(all[i]));
-    const bool is_evaluating = rounds.phase() == Coordinator::Phase::kEvaluating;
     return json{{"rounds", rounds.rounds()},
                 {"attempt", rounds.attempt()},
-                {"phase", is_evaluating ? "evaluating" : "training"},
+                {"phase", rounds.phase_name()},
                 {"asked", rounds.asked()},
                 {"answered", rounds.answered()},
                 {"epsilon", setup_.plan.rounds.noise > 0 ? rounds.epsilon() : 0},

@@ -46,6 +46,10 @@ class TrainingRun {
   Result<void> evaluated(const std::string& device, size_t attempt,
                          const federated::Evaluation& evaluation, double now_s);
   Result<void> give_up(const std::string& device, double now_s);
+  // Of an attempt with secure aggregation.
+  Result<federated::secure::Step> secure_step(const std::string& device, size_t attempt);
+  Result<void> hear(const std::string& device, size_t attempt, const federated::secure::Said& said,
+                    double now_s);
   std::string base_path() const { return setup_.directory + "/base"; }
   // kNotFound where it is of no model that is needed now.
   Result<std::string> parameters_path(size_t round);
