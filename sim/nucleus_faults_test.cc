@@ -229,6 +229,32 @@ TEST_F(NucleusJobs, WithoutTheRebootItsBootstrapRunsAgainAtTheNextStart) {
   EXPECT_EQ(std::ranges::count(started_, "exit 101 after 5"), 2);
 }
 
+TEST_F(NucleusJobs, AStartIsNoReboot) {
+  info_.boot_id = "first";
+  boot();
+  cloud_.publish(
+      test_recipe("firmware", "1.0.0", {}, {{"Bootstrap", "exit 101 after 5"}, {"Run", "run"}}));
+  offer("j1", document("thinggroup/G1", 1, versions({{"firmware", "1.0.0"}})));
+  run(5'000);
+  for (int starts = 1; starts <= 2; ++starts) {
+    EXPECT_EQ(std::ranges::count(started_, "run"), starts) << "the command, each time";
+    files_.crash_now();
+    nucleus_.reset();
+    files_.reboot(io::CrashPolicy::kDropUnsynced);
+    boot();
+    run(5'000);
+    EXPECT_EQ(outcome().find("SUCCEEDED"), std::string::npos);
+  }
+  files_.crash_now();
+  nucleus_.reset();
+  files_.reboot(io::CrashPolicy::kDropUnsynced);
+  info_.boot_id = "second";
+  boot();
+  run(10'000);
+  EXPECT_EQ(outcome(), "SUCCEEDED SUCCESSFUL");
+  EXPECT_EQ(std::ranges::count(started_, "exit 101 after 5"), 1);
+}
+
 TEST_F(NucleusJobs, ADeploymentGoesOnBehindAReboot) {
   cloud_.publish(
       test_recipe("firmware", "1.0.0", {}, {{"Bootstrap", "exit 101 after 5"}, {"Run", "run"}}));
