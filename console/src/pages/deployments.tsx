@@ -40,6 +40,7 @@ const kGates: [metric: string, text: string, tolerance: number][] = [
   ["deploymentFailures", "failed deployments", 0],
   ["unhealthyDevices", "unhealthy devices", 0.01],
   ["componentErrors", "components in error", 0.01],
+  ["firingAlerts", "devices with an alert", 0.01],
   ["componentRestarts", "restarts of components", 0.2],
   ["inferenceErrors", "errors of inference", 0.01],
   ["inferenceLatency", "latency of inference", 0.1],

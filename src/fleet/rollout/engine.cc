@@ -121,6 +121,10 @@ Result<Evidence> Rollouts::evidence(Store& store, const Record& record, Metric m
       return compare(with_errors(store, record, Cohort::kRelease),
                      with_errors(store, record, Cohort::kControl),
                      {record.previous.reporting, record.previous.with_errors});
+    case Metric::kFiringAlerts:
+      return compare(with_alerts(store, record, Cohort::kRelease),
+                     with_alerts(store, record, Cohort::kControl),
+                     {record.previous.reporting, record.previous.with_alerts});
     case Metric::kComponentRestarts:
       return restart_evidence(store, record, now_ms);
     default:

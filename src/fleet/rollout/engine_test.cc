@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "fleet/alerts/alert_store.h"
 #include "fleet/endings.h"
 #include "fleet/rollout/cohort.h"
 #include "fleet/rollout/rollout_fixture.h"
@@ -175,6 +176,29 @@ TEST_F(Engine, SilentAndHungDevicesCountAsFailed) {
   const auto next = fleet_.store->next_pending(ThingName(in_order_[1]));
   ASSERT_TRUE(next && *next);
   EXPECT_EQ((*next)->job_id, over.rollback_job_id);
+}
+
+// What the fleet's alert rules call wrong takes a release back.
+TEST_F(Engine, AlertsOfDevicesWithTheReleaseAreEvidence) {
+  const auto alert = [&](size_t device, bool is_firing) {
+    monitor::AlertBook::Changes changes;
+    changes.changed.push_back({.key = {"Hot", in_order_[device]}, .is_firing = is_firing});
+    ASSERT_TRUE(change_alerts(*fleet_.store, changes, {}));
+  };
+  for (const std::string& name : in_order_) {
+    ASSERT_TRUE(fleet_.store->upsert_core_device({.thing = ThingName(name), .healthy = true}));
+  }
+  alert(39, true);  // not of the release
+  const auto release = start(R"({"stages": [{"percent": 50, "bakeSeconds": 60,
+      "gates": [{"metric": "firingAlerts", "tolerance": 0.01}]}, {"percent": 100}]})");
+  tick(release);
+  answer_all(release.job_id, ExecutionStatus::kSucceeded);
+  for (size_t device = 0; device < 20; ++device) alert(device, false);  // pending
+  tick(release, 10);
+  EXPECT_EQ(record(release).state.phase, Phase::kBaking);
+  for (size_t device = 0; device < 20; ++device) alert(device, true);
+  tick(release, 10);
+  EXPECT_EQ(record(release).state.phase, Phase::kRollingBack);
 }
 
 TEST_F(Engine, AJumpOfTheClockMakesNobodyLate) {

@@ -261,6 +261,7 @@ Finding judge(const Gate& gate, const Evidence& evidence, double alpha) {
     case Metric::kDeploymentFailures:
     case Metric::kUnhealthyDevices:
     case Metric::kComponentErrors:
+    case Metric::kFiringAlerts:
       judge_share(gate, evidence, alpha, finding);
       break;
     case Metric::kComponentRestarts:

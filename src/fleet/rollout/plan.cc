@@ -17,10 +17,11 @@ namespace {
 using formats::Node;
 using nlohmann::json;
 
-constexpr formats::EnumNames<Metric, 9> kMetrics = {
+constexpr formats::EnumNames<Metric, 10> kMetrics = {
     {{Metric::kDeploymentFailures, "deploymentFailures"},
      {Metric::kUnhealthyDevices, "unhealthyDevices"},
      {Metric::kComponentErrors, "componentErrors"},
+     {Metric::kFiringAlerts, "firingAlerts"},
      {Metric::kComponentRestarts, "componentRestarts"},
      {Metric::kInferenceErrors, "inferenceErrors"},
      {Metric::kInferenceLatency, "inferenceLatency"},

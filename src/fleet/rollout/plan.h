@@ -21,6 +21,7 @@ enum class Metric {
   kDeploymentFailures,  // share of devices that were asked and failed, hung or kept silent
   kUnhealthyDevices,    // share of devices whose fleet status is UNHEALTHY
   kComponentErrors,     // share of devices with a component that is ERRORED or BROKEN
+  kFiringAlerts,        // share of devices of which an alert fires (alerts/alert_store.h)
   kComponentRestarts,   // restarts per device and hour
   kInferenceErrors,     // share of failed requests, device by device
   kInferenceLatency,    // mean, device by device

@@ -42,15 +42,18 @@ std::string listed(std::span<const ExecutionStatus> statuses) {
 const std::string kInError =
     "EXISTS (SELECT 1 FROM installed_components i WHERE i.thing = core.thing AND i.state IN "
     "('ERRORED', 'BROKEN'))";
+const std::string kWithAlert =
+    "EXISTS (SELECT 1 FROM alerts a WHERE a.subject = core.thing AND a.is_firing = 1)";
 
 json to_json(const Previous& previous) {
   json unproven = json::array();
   for (const JobId& job : previous.unproven_jobs) unproven.push_back(job.str());
-  return {{"unprovenJobs", unproven},        {"deploymentId", previous.id.str()},
-          {"jobId", previous.job_id.str()},  {"request", previous.request_json},
-          {"devices", previous.devices},     {"failures", previous.failures},
-          {"models", previous.models},       {"reporting", previous.reporting},
-          {"unhealthy", previous.unhealthy}, {"withErrors", previous.with_errors}};
+  return {{"unprovenJobs", unproven},          {"deploymentId", previous.id.str()},
+          {"jobId", previous.job_id.str()},    {"request", previous.request_json},
+          {"devices", previous.devices},       {"failures", previous.failures},
+          {"models", previous.models},         {"reporting", previous.reporting},
+          {"unhealthy", previous.unhealthy},   {"withErrors", previous.with_errors},
+          {"withAlerts", previous.with_alerts}};
 }
 
 Result<Record> read_record(const Row& row) {
@@ -73,6 +76,7 @@ Result<Record> read_record(const Row& row) {
   record.previous.reporting = previous.value("reporting", int64_t{0});
   record.previous.unhealthy = previous.value("unhealthy", int64_t{0});
   record.previous.with_errors = previous.value("withErrors", int64_t{0});
+  record.previous.with_alerts = previous.value("withAlerts", int64_t{0});
   record.previous.models = previous.value("models", ModelVersions());
   for (const std::string& job : previous.value("unprovenJobs", std::vector<std::string>())) {
     record.previous.unproven_jobs.emplace_back(job);
@@ -481,13 +485,14 @@ Result<void> count_sick(Store& store, const Record& record, const ThingName& onl
       "",
       "SELECT count(*) AS devices, sum(CASE WHEN core.healthy = 0 THEN 1 ELSE 0 END) AS "
       "unhealthy, sum(CASE WHEN " +
-          kInError +
-          " THEN 1 ELSE 0 END) AS with_errors FROM core_devices core WHERE core.thing IN (SELECT "
+          kInError + " THEN 1 ELSE 0 END) AS with_errors, sum(CASE WHEN " + kWithAlert +
+          " THEN 1 ELSE 0 END) AS with_alerts FROM core_devices core WHERE core.thing IN (SELECT "
           "thing FROM memberships WHERE group_name = :group_name UNION SELECT :only)",
       [&](const Row& row) {
         previous.reporting = row.number("devices");
         previous.unhealthy = row.number("unhealthy");
         previous.with_errors = row.number("with_errors");
+        previous.with_alerts = row.number("with_alerts");
         return 0;
       },
       record.group, only.str()));
@@ -496,6 +501,13 @@ Result<void> count_sick(Store& store, const Record& record, const ThingName& onl
 
 Result<Share> with_errors(Store& store, const Record& record, Cohort cohort) {
   const std::string sql = "SELECT count(*) AS devices, sum(CASE WHEN " + kInError +
+                          " THEN 1 ELSE 0 END) AS events FROM " + devices_of(cohort);
+  if (cohort == Cohort::kRelease) return share(store, sql, record.job_id.str(), "");
+  return share(store, sql, record.group, record.job_id.str());
+}
+
+Result<Share> with_alerts(Store& store, const Record& record, Cohort cohort) {
+  const std::string sql = "SELECT count(*) AS devices, sum(CASE WHEN " + kWithAlert +
                           " THEN 1 ELSE 0 END) AS events FROM " + devices_of(cohort);
   if (cohort == Cohort::kRelease) return share(store, sql, record.job_id.str(), "");
   return share(store, sql, record.group, record.job_id.str());

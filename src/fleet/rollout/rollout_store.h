@@ -29,7 +29,8 @@ struct Previous {
   int64_t failures = 0;      // that failed or never answered
   int64_t reporting = 0;     // devices of the target that had ever said how they were, and
   int64_t unhealthy = 0;     // that were not well, or
-  int64_t with_errors = 0;   // had a component in error, when the rollout began
+  int64_t with_errors = 0;   // had a component in error, or
+  int64_t with_alerts = 0;   // an alert, when the rollout began
   ModelVersions models;      // that devices ran
   // Of releases after it that were superseded before they were proven: who has one of them goes
   // back as well.
@@ -135,6 +136,7 @@ struct Share {
 enum class Cohort { kRelease, kControl };
 Result<Share> unhealthy(Store& store, const Record& record, Cohort cohort);
 Result<Share> with_errors(Store& store, const Record& record, Cohort cohort);
+Result<Share> with_alerts(Store& store, const Record& record, Cohort cohort);
 // The members of a target, or its only device, as they are now: into `previous`.
 Result<void> count_sick(Store& store, const Record& record, const ThingName& only,
                         Previous& previous);
