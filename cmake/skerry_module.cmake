@@ -1,6 +1,7 @@
-# skerry_module(NAME SRCS … DEPS … [TESTS …] [TEST_DEPS …] [PCH <header> …])
+# skerry_module(NAME SRCS … DEPS … [TESTS …] [TEST_DEPS …] [PCH <header> …] [PLAIN])
 #   library skerry_NAME from SRCS, and one test program NAME_test from TESTS, its cases run by ctest.
 #   PCH: a heavy header that most of its files include, precompiled for this module.
+#   PLAIN: compiled without optimisation, in a third of the time: what waits for people gains nothing by it. Needs PCH.
 #   DEPS are skerry_* modules and third-party targets; a module's own include arrows are checked by tools/tidy.py.
 # skerry_program(NAME SRCS … DEPS …): the program bin/NAME.
 # skerry_test(NAME SRCS … DEPS …): one more test program.
@@ -96,7 +97,7 @@ function(skerry_together OUT NAME AT_ONCE)
 endfunction()
 
 function(skerry_module NAME)
-  cmake_parse_arguments(ARG "" "" "SRCS;DEPS;TESTS;TEST_DEPS;PCH" ${ARGN})
+  cmake_parse_arguments(ARG "PLAIN" "" "SRCS;DEPS;TESTS;TEST_DEPS;PCH" ${ARGN})
   set(libraries skerry_${NAME})
   if(SKERRY_TOGETHER GREATER 1)
     skerry_together(together ${NAME} ${SKERRY_TOGETHER} ${ARG_SRCS})
@@ -110,6 +111,9 @@ function(skerry_module NAME)
   endif()
   foreach(library ${libraries})
     target_link_libraries(${library} PUBLIC skerry_options Threads::Threads ${ARG_DEPS})
+    if(ARG_PLAIN)
+      target_compile_options(${library} PRIVATE -O0)
+    endif()
   endforeach()
   # GCC 12 cannot map a precompiled header of that size ("PCH allocation failure").
   if(ARG_PCH AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
