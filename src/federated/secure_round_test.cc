@@ -239,6 +239,23 @@ TEST_F(SecureRounds, GoThroughTheirPhases) {
   EXPECT_EQ(coordinator_->history().back().refused, 1u);
 }
 
+// Power goes after each request: what was answered is known again, and the same attempt comes to
+// its end.
+TEST_F(SecureRounds, GoOnWhereTheServerWasCutOff) {
+  open();
+  for (size_t i = 0; i < 24 && !coordinator_->done(); ++i) {
+    EXPECT_TRUE(devices_[i % 4].act(*coordinator_, plan_, 0)) << i;
+    const std::string phase(coordinator_->phase_name());
+    files_.crash_now();
+    files_.reboot(io::CrashPolicy::kDropUnsynced);
+    open();
+    EXPECT_EQ(coordinator_->phase_name(), phase) << i;
+  }
+  ASSERT_EQ(coordinator_->rounds(), 1u);
+  EXPECT_EQ(coordinator_->history().size(), 1u);  // no attempt failed
+  EXPECT_EQ(coordinator_->history().back().updates, 4u);
+}
+
 TEST_F(SecureRounds, FailWhereTooFewAreLeftAndAnotherBegins) {
   open();
   act(3);
