@@ -1,5 +1,5 @@
-// Messages of secure aggregation, from devices and from servers: whatever the bytes, an answer; what
-// is read is written as what reads the same.
+// Messages of secure aggregation, from devices and from servers: whatever the bytes, an answer;
+// what is read is written as what reads the same.
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 

@@ -130,7 +130,9 @@ int main(int argc, char** argv) {
   const auto at = [&](double q) {
     return all.empty() ? 0.0 : all[static_cast<size_t>(q * static_cast<double>(all.size() - 1))];
   };
-  fmt::print("{{\"p50_us\":{:.1f},\"min_us\":{:.1f},\"p99_us\":{:.1f},\"requests_per_s\":{:.0f},\"failures\":{}}}\n",
-             at(0.5), at(0), at(0.99), static_cast<double>(all.size()) * 1.1 / took.count(), failures);
+  fmt::print(
+      "{{\"p50_us\":{:.1f},\"min_us\":{:.1f},\"p99_us\":{:.1f},\"requests_per_s\":{:.0f},"
+      "\"failures\":{}}}\n",
+      at(0.5), at(0), at(0.99), static_cast<double>(all.size()) * 1.1 / took.count(), failures);
   return failures == 0 ? 0 : 1;
 }
