@@ -417,9 +417,9 @@ std::optional<std::vector<int8_t>> product_weights(const Node& node) {
 
 // Bytes where reads over their end meet memory.
 Result<View> bytes_in_arena(Lowering& lowering, const Value& value) {
-  SKERRY_ASSIGN(const View x, lowering.row_major(value));
+  SKERRY_ASSIGN(View x, lowering.row_major(value));
   if (lowering.program().storage(x).place == Place::kArena) return x;
-  const View made = lowering.new_row_major(value, x.shape);
+  View made = lowering.new_row_major(value, x.shape);
   lowering.program().storages[made.storage].is_dense = true;
   SKERRY_TRY(lowering.copy(x, made, value.name()));
   return made;

@@ -164,7 +164,7 @@ Result<ThingName> provision_thing(Store& store, io::Random& random, const std::s
   const std::string wanted = parameter(parameters, "ThingName");
   auto parsed = formats::parse_thing_name(wanted.empty() ? serial : wanted);
   if (!parsed) return fail(parsed.error().with_context("parameters ThingName or SerialNumber"));
-  const ThingName thing = *std::move(parsed);
+  ThingName thing = *std::move(parsed);
   SKERRY_TRY(store.transaction([&]() -> Result<void> {
     SKERRY_ASSIGN(const Claim claim, usable_claim(store, claim_name, now_ms));
     if (thing.str() == kControlPlaneName || !fits_names(claim.names, thing.str())) {

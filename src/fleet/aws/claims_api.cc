@@ -57,7 +57,7 @@ json claim_answer(const Claim& claim, int64_t now_ms) {
 
 Result<json> create_claim(ApiContext& context, const CreateClaim& request) {
   SKERRY_ASSIGN(const IssuedCertificate issued,
-                context.authority.issue_device(request.csr, *request.seconds));
+                context.authority.issue_device(request.csr, request.seconds));
   const int64_t now_ms = context.env.clock.wall_ms();
   Claim claim{.name = request.name,
               .certificate_id = issued.sha256,
