@@ -1,6 +1,6 @@
 /* One HTTP request over a Unix socket, whose answer 101 makes the connection a ring, followed by
  * the descriptor of its memory. */
-#define _GNU_SOURCE
+#define _GNU_SOURCE /* NOLINT(bugprone-reserved-identifier): the C library's own switch */
 #include "connect.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* The client of skerry/infer_client.h: a connection that is opened by HTTP, the memory that comes
  * with it (docs/data/ring.md), and waiting. */
-#define _GNU_SOURCE
+#define _GNU_SOURCE /* NOLINT(bugprone-reserved-identifier): the C library's own switch */
 #include <skerry/infer_client.h>
 
 #include <errno.h>
@@ -61,7 +61,7 @@ static uint64_t aligned(uint64_t at, uint64_t to) {
 }
 
 static uint32_t* word(unsigned char* at) {
-  return (uint32_t*)(void*)at;
+  return (uint32_t*)(void*)at; /* NOLINT(bugprone-casting-through-void): aligned */
 }
 
 static unsigned char* slot_at(const SkerryClient* client, uint32_t slot) {
@@ -431,8 +431,10 @@ static int read_answer(SkerryClient* client, uint32_t slot, SkerryClientAnswer* 
   if (in.is_short || !reserve(own, tensors_bytes + shapes_bytes + head_bytes + outputs + 2u)) {
     return 0;
   }
-  SkerryClientTensor* tensors = (SkerryClientTensor*)(void*)own->storage;
-  int64_t* shapes = (int64_t*)(void*)(own->storage + tensors_bytes);
+  void* first = own->storage; /* aligned, as malloc gives it, and so is what lies behind */
+  SkerryClientTensor* tensors = first;
+  void* behind = own->storage + tensors_bytes;
+  int64_t* shapes = behind;
   char* texts = own->storage + tensors_bytes + shapes_bytes;
   answer->status = (int)status;
   answer->version = get_text(&in, &texts, version_bytes);

@@ -1,11 +1,11 @@
 // skerry alert: what fires in the fleet, who is told of it, and whether a file of rules is right.
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <ctime>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/iso_time.h"
 #include "cli/command.h"
 #include "cli/local_files.h"
 #include "cli/metric_commands.h"
@@ -25,14 +25,6 @@ struct AlertOptions {
 
 double wall_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-std::string utc_text(int64_t time_ms) {
-  const std::time_t seconds = time_ms / 1'000;
-  std::tm parts{};
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", gmtime_r(&seconds, &parts));
-  return text;
 }
 
 Result<json> ask_alerts(const Session& session) {
@@ -65,7 +57,7 @@ Result<void> list_alerts(const Session& session) {
     };
     output.hint("silence " + silence.value("silenceId", "") + ": rule " + or_all("rule") + ", " +
                 or_all("subject") + ", until " +
-                utc_text(static_cast<int64_t>(silence.value("until", 0.0) * 1'000)) + " UTC");
+                iso_time(static_cast<int64_t>(silence.value("until", 0.0) * 1'000)));
   }
   for (const json& notice : answer.at("waiting")) {
     if (notice.value("error", "").empty()) continue;
@@ -130,9 +122,9 @@ Result<void> check_rules(const Session& session, const AlertOptions& options) {
   }
   if (session.output.json) return {};
   if (answer.contains("events")) {
-    Table table{{"TIME (UTC)", "RULE", "STATE", "VALUE"}, {}};
+    Table table{{"TIME", "RULE", "STATE", "VALUE"}, {}};
     for (const json& event : answer.at("events")) {
-      table.rows.push_back({utc_text(event.value("atMs", int64_t{0})), event.value("rule", ""),
+      table.rows.push_back({iso_time(event.value("atMs", int64_t{0})), event.value("rule", ""),
                             event.value("state", ""), event.at("value").dump()});
     }
     session.output.print_table(table);

@@ -116,11 +116,10 @@ ConvShare conv_share(const Share& share, const ConvWork& work) {
     return most * share.of * 10 <= units * 11;
   };
   const int64_t blocks = (work.w + work.pixels - 1) / work.pixels;
-  if (work.one_group && work.reads_weights && is_even(tiles)) {
-    result.channels = range_of(share, work.channels, work.wide);
-  } else if (work.h >= share.of) {
+  const bool by_weights = work.one_group && work.reads_weights && is_even(tiles);
+  if (!by_weights && work.h >= share.of) {
     result.rows = range_of(share, work.h);
-  } else if (is_even(blocks) || !work.one_group || blocks >= tiles) {
+  } else if (!by_weights && (is_even(blocks) || !work.one_group || blocks >= tiles)) {
     result.columns = range_of(share, work.w, work.pixels);
   } else {
     result.channels = range_of(share, work.channels, work.wide);

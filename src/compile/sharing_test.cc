@@ -195,9 +195,10 @@ TEST(Sharing, ThreadsOfARunDoNotRace) {
   ASSERT_TRUE(compiled) << compiled.error().message();
   std::ofstream(folder.path() + "/inputs") << std::string(1 << 20, '\1');
   for (const auto& words :
-       {std::vector<std::string>{"g++", "-w", "-O1", "-g", "-fsanitize=thread", "-I.",
-                                 SKERRY_SOURCE_DIR "/src/compile/testdata/run_model.c", "model.o",
-                                 "-o", "run_model"},
+       {std::vector<std::string>{
+            "g++", "-w", "-O1", "-g", "-fsanitize=thread", "-I.",
+            std::string(SKERRY_SOURCE_DIR) + "/src/compile/testdata/run_model.c", "model.o", "-o",
+            "run_model"},
         {"./run_model", "inputs", "outputs"}}) {
     const auto done = io::run_process({.argv = words,
                                        .environment = {{"PATH", std::getenv("PATH")}},

@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "federated/test_life.h"
 #include "io/fault_files.h"
 #include "io/test_directory.h"
 
@@ -311,37 +312,20 @@ TEST_F(Rounds, ANameIsNeverAPath) {
 
 // Every seed is a life with crashes, liars, repeats and clock jumps. Device i always adds 1 to
 // coordinate i, so that the model says how often each has counted.
-class Life {
+class Life : public CoordinatorLife {
  public:
-  static constexpr size_t kDevices = 8;
-
-  explicit Life(uint64_t seed) : seed_(seed), choice_(seed), random_(seed + 1000) {
-    plan_ = {.strategy = {.name = seed % 2 == 0 ? "fedavg" : "fedadam", .equal_weights = true},
+  explicit Life(uint64_t seed)
+      : CoordinatorLife(
+            seed,
+            {.strategy = {.name = seed % 2 == 0 ? "fedavg" : "fedadam", .equal_weights = true},
              .rounds = 5,
              .wanted = 3,
              .over_selection = 1.4,
              .quorum = 2,
              .deadline_s = 50,
              .most_failures = 1000,
-             .evaluators = seed % 3 == 0 ? size_t{2} : size_t{0}};
-    open();
-  }
-
-  void live() {
-    for (size_t step = 0; step < 3000 && !coordinator_->done(); ++step) {
-      now_ += static_cast<double>(choice_.below(10)) - (choice_.below(50) == 0 ? 100 : 0);
-      if (choice_.below(20) == 0) files_.crash_at(files_.operations().size() + choice_.below(8));
-      act();
-      if (files_.crashed()) {
-        ++crashes;
-        files_.reboot(io::CrashPolicy::kSeeded, seed_ * 7919 + step);
-        open();
-      }
-      look();
-      if (testing::Test::HasFailure()) return;
-    }
-    EXPECT_TRUE(coordinator_->done()) << "seed " << seed_ << " did not end";
-  }
+             .evaluators = seed % 3 == 0 ? size_t{2} : size_t{0}},
+            {.steps = 3000, .seconds = 10, .jump_in = 50, .crash_in = 20}) {}
 
   // Each committed round adds up to 1: so many updates, each once, over their number.
   void check_sum() {
@@ -358,16 +342,8 @@ class Life {
     EXPECT_LE(left->size(), 5u) << "seed " << seed_;
   }
 
-  size_t crashes = 0;
-
  private:
-  void open() {
-    auto opened = Coordinator::open(files_, "/learn", plan_, Vector(kDevices, 0), random_);
-    ASSERT_TRUE(opened) << "seed " << seed_ << ": " << opened.error().message();
-    coordinator_ = std::move(*opened);
-  }
-
-  void act() {
+  void act() override {
     const size_t index = choice_.below(kDevices);
     const std::string device = "device" + std::to_string(index);
     const uint64_t what = choice_.below(5);
@@ -391,23 +367,15 @@ class Life {
     }
   }
 
-  void look() {
+  void look() override {
     ASSERT_GE(coordinator_->rounds(), committed_) << "seed " << seed_ << " lost a round";
-    if (coordinator_->rounds() == committed_ && !model_.empty()) {
+    if (coordinator_->rounds() == committed_) {
       ASSERT_EQ(coordinator_->model(), model_) << "seed " << seed_ << ": a round changed";
     }
     committed_ = coordinator_->rounds();
     model_ = coordinator_->model();
   }
 
-  uint64_t seed_;
-  io::SeededRandom choice_, random_;
-  io::FaultFiles files_;
-  Plan plan_;
-  std::unique_ptr<Coordinator> coordinator_;
-  double now_ = 0;
-  size_t committed_ = 0;
-  Vector model_;
   std::map<std::string, size_t> attempts_;
 };
 

@@ -8,7 +8,7 @@
 
 #include "federated/coordinator.h"
 #include "federated/secure/participant.h"
-#include "io/fault_files.h"
+#include "federated/test_life.h"
 
 namespace skerry::federated {
 namespace {
@@ -89,50 +89,25 @@ class MaskedDevice {
   std::string upload_;
 };
 
-class SecureLife {
+class SecureLife : public CoordinatorLife {
  public:
-  static constexpr size_t kDevices = 8;
-
-  explicit SecureLife(uint64_t seed) : seed_(seed), choice_(seed), random_(seed + 1000) {
-    plan_ = {.rounds = 3,
-             .wanted = 5,
-             .over_selection = 1.2,
-             .quorum = 3,
-             .deadline_s = 80,
-             .most_failures = 1000,
-             .evaluators = seed % 3 == 0 ? size_t{1} : size_t{0},
-             .clip = 1,
-             .secure = true};
+  explicit SecureLife(uint64_t seed)
+      : CoordinatorLife(seed,
+                        {.rounds = 3,
+                         .wanted = 5,
+                         .over_selection = 1.2,
+                         .quorum = 3,
+                         .deadline_s = 80,
+                         .most_failures = 1000,
+                         .evaluators = seed % 3 == 0 ? size_t{1} : size_t{0},
+                         .clip = 1,
+                         .secure = true},
+                        {.steps = 6000, .seconds = 4, .jump_in = 300, .crash_in = 60}) {
     for (size_t i = 0; i < kDevices; ++i) devices_.emplace_back(i, random_);
-    open();
   }
-
-  void live() {
-    for (size_t step = 0; step < 6000 && !coordinator_->done(); ++step) {
-      now_ += static_cast<double>(choice_.below(4)) - (choice_.below(300) == 0 ? 100 : 0);
-      if (choice_.below(60) == 0) files_.crash_at(files_.operations().size() + choice_.below(8));
-      act();
-      if (files_.crashed()) {
-        ++crashes;
-        files_.reboot(io::CrashPolicy::kSeeded, seed_ * 7919 + step);
-        open();
-      }
-      look();
-      if (testing::Test::HasFailure()) return;
-    }
-    EXPECT_TRUE(coordinator_->done()) << "seed " << seed_ << " did not end";
-  }
-
-  size_t crashes = 0;
 
  private:
-  void open() {
-    auto opened = Coordinator::open(files_, "/learn", plan_, Vector(kDevices, 0), random_);
-    ASSERT_TRUE(opened) << "seed " << seed_ << ": " << opened.error().message();
-    coordinator_ = std::move(*opened);
-  }
-
-  void act() {
+  void act() override {
     MaskedDevice& device = devices_[choice_.below(kDevices)];
     if (choice_.below(80) == 0) device.forget();  // killed
     if (coordinator_->phase() == Coordinator::Phase::kEvaluating) {
@@ -146,7 +121,7 @@ class SecureLife {
   }
 
   // Each committed round is the mean of so many devices as the history says, each once.
-  void look() {
+  void look() override {
     const size_t rounds = coordinator_->rounds();
     ASSERT_GE(rounds, committed_) << "seed " << seed_ << " lost a round";
     const Vector& model = coordinator_->model();
@@ -171,15 +146,7 @@ class SecureLife {
     model_ = model;
   }
 
-  uint64_t seed_;
-  io::SeededRandom choice_, random_;
-  io::FaultFiles files_;
-  Plan plan_;
-  std::unique_ptr<Coordinator> coordinator_;
   std::vector<MaskedDevice> devices_;
-  double now_ = 0;
-  size_t committed_ = 0;
-  Vector model_ = Vector(kDevices, 0);
 };
 
 TEST(SecureRoundsSimulated, AddUpExactlyAndEndWhateverVanishes) {

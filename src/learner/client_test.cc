@@ -13,7 +13,7 @@
 #include "base/encoding.h"
 #include "base/sha256.h"
 #include "formats/checkpoint.h"
-#include "net/test_http_server.h"
+#include "learner/test_device.h"
 #include "tensor/npy.h"
 
 namespace skerry::learner {
@@ -41,7 +41,7 @@ tensor::Tensor numbers(std::vector<int64_t> shape, const std::vector<float>& val
   return tensor;
 }
 
-class Device : public net::HttpServerTest {
+class Device : public DeviceTest {
  protected:
   Device() {
     task_ = {.kind = Task::Kind::kTrain,
@@ -66,14 +66,7 @@ class Device : public net::HttpServerTest {
     classes.bytes.resize(kRows * sizeof(int64_t));
     std::memcpy(classes.bytes.data(), whole.data(), classes.bytes.size());
     write_file("labels.npy", *tensor::to_npy(classes.view()));
-    serve([this](net::HttpRequest request) { return answer_to(std::move(request)); });
-    http_ = net::make_http_client(loop_, nullptr);
-    fleet_.emplace(*http_, "http://127.0.0.1:" + std::to_string(port_));
-  }
-
-  std::string path(const std::string& name) { return scratch_.path() + "/" + name; }
-  void write_file(const std::string& name, const std::string& bytes) {
-    std::ofstream(path(name), std::ios::binary) << bytes;
+    start([this](net::HttpRequest request) { return answer_to(std::move(request)); });
   }
 
   io::Task<net::HttpResponse> answer_to(net::HttpRequest request) {
@@ -99,20 +92,7 @@ class Device : public net::HttpServerTest {
     co_return net::json_response(200, "{}");
   }
 
-  Result<double> work(LocalPolicy policy = {}) {
-    Client client(env_, *fleet_, pool_,
-                  {.directory = path("learn"),
-                   .data = {{"parts", path("rows.npy"), path("labels.npy")}},
-                   .preprocess = {},
-                   .engine = {"reference", ""},
-                   .policy = policy});
-    std::optional<Result<double>> done;
-    io::TaskScope scope;
-    scope.spawn([](Client& one, auto& into) -> io::Task<void> { into = co_await one.work(); }(
-                                                client, done));
-    while (!done) loop_.run_for(10);
-    return *done;
-  }
+  Result<double> work(LocalPolicy policy = {}) { return work_with(options_of(policy)); }
   federated::Update sent_update() {
     EXPECT_EQ(uploads_.size(), 1u);
     auto update = federated::decode_update(uploads_.empty() ? "" : uploads_[0], kParameters);
@@ -120,19 +100,11 @@ class Device : public net::HttpServerTest {
     return update.value_or(federated::Update{});
   }
 
-  io::RealClock clock_;
-  io::RealFiles files_;
-  io::RealProcesses processes_{loop_};
-  io::SeededRandom random_{1};
-  io::InlinePool pool_;
-  io::Env env_{loop_, clock_, files_, processes_, random_, pool_, pool_};
   TaskMessage task_;
   std::vector<float> rows_;
   std::string model_ = kNet;
   std::string parameters_ = formats::encode(
       {.document = "{}", .tensors = {numbers({kParameters}, std::vector<float>(kParameters, 0))}});
-  std::unique_ptr<net::HttpClient> http_;
-  std::optional<FleetLink> fleet_;
   std::string sent_;  // every byte of every request
   std::vector<std::string> uploads_;
   int refusals_ = 0, breaks_ = 0;

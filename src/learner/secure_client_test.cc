@@ -15,8 +15,7 @@
 #include "federated/secure/participant.h"
 #include "formats/checkpoint.h"
 #include "io/fault_files.h"
-#include "learner/client.h"
-#include "net/test_http_server.h"
+#include "learner/test_device.h"
 #include "net/x509.h"
 #include "tensor/npy.h"
 
@@ -73,7 +72,7 @@ struct Authority {
   net::openssl::Certificate certificate;
 };
 
-class SecureDevice : public net::HttpServerTest {
+class SecureDevice : public DeviceTest {
  protected:
   static constexpr size_t kOthers = 3;
 
@@ -102,9 +101,7 @@ class SecureDevice : public net::HttpServerTest {
       identities_.push_back(fleet_ca_.identity(name(i)));
       others_.emplace_back(random_);
     }
-    serve([this](net::HttpRequest request) { return answer_to(std::move(request)); });
-    http_ = net::make_http_client(loop_, nullptr);
-    fleet_.emplace(*http_, "http://127.0.0.1:" + std::to_string(port_));
+    start([this](net::HttpRequest request) { return answer_to(std::move(request)); });
   }
   static void append(tensor::Tensor& tensor, const void* bytes, size_t size) {
     const size_t at = tensor.bytes.size();
@@ -112,7 +109,6 @@ class SecureDevice : public net::HttpServerTest {
     std::memcpy(tensor.bytes.data() + at, bytes, size);
   }
   static std::string name(size_t other) { return "other" + std::to_string(other); }
-  std::string path(const std::string& file) { return scratch_.path() + "/" + file; }
 
   io::Task<net::HttpResponse> answer_to(net::HttpRequest request) {
     const std::string target(net::split_target(request.target).first);
@@ -181,20 +177,9 @@ class SecureDevice : public net::HttpServerTest {
   }
 
   Result<double> work(LocalPolicy policy = {}) {
-    Client client(env_, *fleet_, pool_,
-                  {.directory = path("learn"),
-                   .data = {{"parts", path("rows.npy"), path("labels.npy")}},
-                   .preprocess = {},
-                   .engine = {"reference", ""},
-                   .validation = 0,
-                   .policy = policy},
-                  &own_);
-    std::optional<Result<double>> done;
-    io::TaskScope scope;
-    scope.spawn([](Client& one, auto& into) -> io::Task<void> { into = co_await one.work(); }(
-                                                client, done));
-    while (!done) loop_.run_for(10);
-    return *done;
+    ClientOptions options = options_of(policy);
+    options.validation = 0;
+    return work_with(std::move(options), &own_);
   }
   // The update alone, as all others have sent noughts.
   federated::Vector unmasked() {
@@ -210,12 +195,6 @@ class SecureDevice : public net::HttpServerTest {
     EXPECT_EQ(upload_, "");
   }
 
-  io::RealClock clock_;
-  io::RealFiles files_;
-  io::RealProcesses processes_{loop_};
-  io::SeededRandom random_{1};
-  io::InlinePool pool_;
-  io::Env env_{loop_, clock_, files_, processes_, random_, pool_, pool_};
   Authority fleet_ca_;
   Identity own_;
   federated::TaskMessage task_;
@@ -224,8 +203,6 @@ class SecureDevice : public net::HttpServerTest {
   std::vector<Identity> identities_;
   std::vector<secure::Participant> others_;
   std::function<void(secure::Step&)> tamper_;
-  std::unique_ptr<net::HttpClient> http_;
-  std::optional<FleetLink> fleet_;
   secure::Numbers sum_ = secure::Numbers(kNumbers + 1, 0);
   std::string upload_;
   int refusals_ = 0;

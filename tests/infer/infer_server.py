@@ -74,3 +74,9 @@ class Server:
 
     def load(self, name, package):
         return self.command("load", name, package)
+
+    def load_examples(self, directory):
+        """`affine`, and models called like a type that answer with what they are given."""
+        self.load("affine", affine_package(directory / "affine", "1", "double.onnx"))
+        for kind in ("BYTES", "BOOL", "INT8", "UINT64", "FP16", "FP64"):
+            self.load(kind, null_package(directory / kind, kind, kind, [-1, -1]))

@@ -12,7 +12,7 @@ import unittest
 
 import numpy as np
 
-from infer_server import SOURCE, Server, affine_package, null_package
+from infer_server import SOURCE, Server, null_package
 
 
 class PythonClient(unittest.TestCase):
@@ -31,9 +31,7 @@ class PythonClient(unittest.TestCase):
         cls.skerry = skerry
         cls.server = Server(cls.directory)
         cls.addClassCleanup(lambda: cls.server.stop())
-        cls.server.load("affine", affine_package(cls.directory / "affine", "1", "double.onnx"))
-        for kind in ("BYTES", "BOOL", "INT8", "UINT64", "FP16", "FP64"):
-            cls.server.load(kind, null_package(cls.directory / kind, kind, kind, [-1, -1]))
+        cls.server.load_examples(cls.directory)
 
     def client(self, **options):
         client = self.skerry.Inference(**(options or {"socket": self.server.socket}))

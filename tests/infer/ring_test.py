@@ -15,7 +15,7 @@ import urllib.request
 
 import numpy as np
 
-from infer_server import DEADLINE_S, PROGRAM, SOURCE, Server, affine_package, null_package
+from infer_server import DEADLINE_S, PROGRAM, SOURCE, Server
 
 sys.path.insert(0, str(SOURCE / "python"))
 import skerry  # noqa: E402
@@ -31,9 +31,7 @@ class Ring(unittest.TestCase):
         cls.directory = pathlib.Path(scratch.name)
         cls.server = Server(cls.directory)
         cls.addClassCleanup(lambda: cls.server.stop())
-        cls.server.load("affine", affine_package(cls.directory / "affine", "1", "double.onnx"))
-        for kind in ("BYTES", "BOOL", "INT8", "UINT64", "FP16", "FP64"):
-            cls.server.load(kind, null_package(cls.directory / kind, kind, kind, [-1, -1]))
+        cls.server.load_examples(cls.directory)
 
     def ring(self, **options):
         ring = skerry.Ring(self.server.socket, **options)

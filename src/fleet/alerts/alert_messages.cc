@@ -3,11 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <ctime>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/encoding.h"
+#include "base/iso_time.h"
 #include "formats/json_ptr.h"
 
 namespace skerry::fleet {
@@ -21,12 +21,7 @@ constexpr size_t kSubjectsInLine = 3;
 
 // RFC 3339, UTC; 0 as Alertmanager has it.
 std::string alert_time(int64_t time_ms) {
-  if (time_ms == 0) return "0001-01-01T00:00:00Z";
-  const std::time_t seconds = time_ms / 1'000;
-  std::tm parts{};
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", gmtime_r(&seconds, &parts));
-  return fmt::format("{}.{:03}Z", text, time_ms % 1'000);
+  return time_ms == 0 ? "0001-01-01T00:00:00Z" : iso_time(time_ms);
 }
 
 // FNV-1a, 64 bits: which alert it is, over restarts.
