@@ -44,24 +44,18 @@ io::Task<Result<void>> Client::train_securely(Work work) {
   SecureAttempt attempt{.work = std::move(work), .participant = secure::Participant(env_.random)};
   for (int failures = 0;;) {
     auto step = co_await fleet_.secure_step(task.training, task.attempt);
-    if (step && step->kind == secure::StepKind::kDone) break;
+    const bool is_over = step ? step->kind == secure::StepKind::kDone : has_gone_on(step.error());
+    if (is_over) break;
     auto done = step ? co_await do_step(attempt, *step) : Result<void>(fail(step.error()));
     if (done) {
       failures = 0;
       continue;
     }
-    if (!step && has_gone_on(done.error())) {
-      log::info("learn", "the attempt is over",
-                {{"training", task.training}, {"attempt", std::to_string(task.attempt)}});
-      co_return Result<void>();
-    }
     if (!is_passing(done.error()) || ++failures > kMostFailures) co_return done;
     co_await io::sleep(env_.loop, kAfterFailureMs);
   }
-  log::info("learn", "sent a masked update",
-            {{"training", task.training},
-             {"attempt", std::to_string(task.attempt)},
-             {"peers", std::to_string(attempt.participant.peers())}});
+  log::info("learn", "the attempt is over",
+            {{"training", task.training}, {"attempt", std::to_string(task.attempt)}});
   co_return Result<void>();
 }
 
@@ -102,7 +96,14 @@ io::Task<Result<void>> Client::do_step(SecureAttempt& attempt, const secure::Ste
                          return masked(attempt);
                        }));
     }
-    co_return asking_again(co_await fleet_.upload(task.training, task.attempt, attempt.upload));
+    auto sent = co_await fleet_.upload(task.training, task.attempt, attempt.upload);
+    if (sent) {
+      log::info("learn", "sent a masked update",
+                {{"training", task.training},
+                 {"attempt", std::to_string(task.attempt)},
+                 {"peers", std::to_string(attempt.participant.peers())}});
+    }
+    co_return asking_again(std::move(sent));
   }
   SKERRY_CO_ASSIGN(secure::Said said, answer_to(attempt, step));
   co_return asking_again(co_await fleet_.say(task.training, task.attempt, std::move(said)));

@@ -135,7 +135,8 @@ class Learning(unittest.TestCase):
         committed = [one for one in done["progress"]["history"] if one["round"]]
         self.assertTrue(all(one["updates"] >= 3 for one in committed))
         self.assertGreater(committed[-1]["accuracy"], 0.4)
-        self.assertTrue(self.learners[1].logged("sent a masked update"))
+        sent = [learner for learner in self.learners if learner.logged("sent a masked update")]
+        self.assertGreaterEqual(len(sent), max(one["updates"] for one in committed))
         # A training without masks gets nothing of them.
         plain = self.start("--rounds", "1", "--updates", "2", "--quorum", "1", "--version", "1.2.0")
         wait_for("a refusal", lambda: self.learners[1].logged("wants secure aggregation"), 60)
