@@ -1,10 +1,13 @@
-/* One HTTP request over a Unix socket, whose answer 101 makes the connection a ring, followed by
- * the descriptor of its memory. */
+/* Connections, and one HTTP request over a Unix socket, whose answer 101 makes the connection a
+ * ring, followed by the descriptor of its memory. */
 #define _GNU_SOURCE /* NOLINT(bugprone-reserved-identifier): the C library's own switch */
 #include "connect.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <skerry/ring_layout.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,25 +45,61 @@ static int address_of(const char* path, struct sockaddr_un* address, int* folder
   return *folder >= 0 && length > 0 && (size_t)length < sizeof address->sun_path;
 }
 
+/* Waits that long for the connection, and as long for what is received on it while a ring opens. */
+static void limit_waits(int fd, int32_t timeout_ms) {
+  const struct timeval limit = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+}
+
+/* Closes it where there is no connection, and keeps the reason. */
+static int connected(int fd, const struct sockaddr* address, socklen_t size, int32_t timeout_ms) {
+  if (fd < 0) return -1;
+  limit_waits(fd, timeout_ms);
+  if (connect(fd, address, size) == 0) return fd;
+  const int error = errno == EINPROGRESS ? ETIMEDOUT : errno;
+  close(fd);
+  errno = error;
+  return -1;
+}
+
 static int connect_to(const char* path, int32_t timeout_ms) {
   struct sockaddr_un address;
   int folder = -1;
   const int is_path = address_of(path, &address, &folder);
-  int fd = is_path ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
-  const struct timeval limit = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
-  if (fd >= 0) {
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (connect(fd, (const struct sockaddr*)&address, sizeof address) != 0) {
-      const int error = errno;
-      close(fd);
-      fd = -1;
-      errno = error;
-    }
-  }
+  const int fd = connected(is_path ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1,
+                           (const struct sockaddr*)&address, sizeof address, timeout_ms);
   const int error = errno;
   if (folder >= 0) close(folder);
   errno = error;
+  return fd;
+}
+
+int skerry_connect_unix(const char* path, int32_t timeout_ms) {
+  const int fd = connect_to(path, timeout_ms);
+  if (fd >= 0) limit_waits(fd, 0);
+  return fd;
+}
+
+int skerry_connect_tcp(const char* host, const char* port, int32_t timeout_ms) {
+  const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM};
+  struct addrinfo* found = NULL;
+  if (getaddrinfo(host, port, &wanted, &found) != 0) {
+    errno = EHOSTUNREACH;
+    return -1;
+  }
+  int fd = -1;
+  for (const struct addrinfo* each = found; each && fd < 0; each = each->ai_next) {
+    fd = connected(socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), each->ai_addr,
+                   each->ai_addrlen, timeout_ms);
+  }
+  const int error = errno;
+  freeaddrinfo(found);
+  errno = error;
+  if (fd < 0) return -1;
+  const int yes = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  limit_waits(fd, 0);
   return fd;
 }
 
@@ -148,7 +187,12 @@ static int read_answer(int fd, int* descriptor, char* reason, size_t reason_byte
                   "what answers there is no inference service", "");
 }
 
-static int is_token(const char* token) {
+const char* skerry_token(const char* token) {
+  if (!token) token = getenv("SKERRY_INFER_TOKEN");
+  return token && token[0] ? token : NULL;
+}
+
+int skerry_is_token(const char* token) {
   for (; *token; ++token) {
     if (*token <= ' ' || *token >= 127) return 0;
   }
@@ -163,7 +207,7 @@ static int ask(int fd, const char* token, const char* target, int* descriptor, c
                             "%s\r\n%s%s%s\r\n",
                             target, SKERRY_RING_PROTOCOL, token ? "Authorization: Bearer " : "",
                             token ? token : "", token ? "\r\n" : "");
-  if (size < 0 || (size_t)size >= sizeof request || (token && !is_token(token))) {
+  if (size < 0 || (size_t)size >= sizeof request || (token && !skerry_is_token(token))) {
     return complain(reason, reason_bytes, SKERRY_STATUS_INVALID_ARGUMENT,
                     "a token is one line of printable ASCII", "");
   }
@@ -183,9 +227,8 @@ int skerry_connect(const char* socket_path, const char* token, const char* targe
                     "the inference service cannot be reached",
                     socket_path ? strerror(errno) : "options name no socket");
   }
-  if (!token) token = getenv("SKERRY_INFER_TOKEN");
-  if (token && !token[0]) token = NULL;
-  const int status = ask(opened->socket, token, target, &opened->descriptor, reason, reason_bytes);
+  const int status =
+      ask(opened->socket, skerry_token(token), target, &opened->descriptor, reason, reason_bytes);
   const struct timeval never = {0, 0};
   setsockopt(opened->socket, SOL_SOCKET, SO_RCVTIMEO, &never, sizeof never);
   if (status != SKERRY_STATUS_OK && opened->descriptor >= 0) close(opened->descriptor);

@@ -1,6 +1,7 @@
-/* Models of a skerry-infer on this machine from C, through memory that both share: a request costs
- * microseconds and no copy through a socket. The library is client/ (libskerry_client.a), needs
- * nothing but libc, and is for Linux.
+/* Models of a skerry-infer from C: on this machine through memory that both share, where a request
+ * costs microseconds and no copy through a socket, or by HTTP over the Unix socket or TCP. Which of
+ * them is a matter of options; all else is the same. The library is client/ (libskerry_client.a),
+ * needs nothing but libc, and is for Linux.
  *
  *   SkerryClientOptions options = {sizeof options, "/run/infer.sock"};
  *   SkerryClient* client = NULL;
@@ -33,8 +34,16 @@ extern "C" {
 
 #define SKERRY_CLIENT_ABI 1u
 
-/* A connection, and the memory that came with it. */
+/* A connection and the memory that came with it; or connections of HTTP. */
 typedef struct SkerryClient SkerryClient;
+
+/* SkerryClientOptions.transport */
+enum {
+  SKERRY_TRANSPORT_ANY =
+      0, /* the ring where there is a socket_path, HTTP where there is a server */
+  SKERRY_TRANSPORT_RING = 1, /* through socket_path alone */
+  SKERRY_TRANSPORT_HTTP = 2  /* where no memory is to be set aside, or tensors are of any size */
+};
 
 typedef struct SkerryClientOptions {
   size_t size;             /* sizeof(SkerryClientOptions) */
@@ -42,10 +51,13 @@ typedef struct SkerryClientOptions {
   const char* token;       /* for a service with access rules; NULL: what the environment variable
                               SKERRY_INFER_TOKEN says, or none */
   uint32_t slots;          /* requests at once, 1 to 64; 0: 4 */
-  uint32_t slot_bytes;     /* for the tensors of a request, and of an answer; 0: 256 KiB */
+  uint32_t slot_bytes;     /* for the tensors of a request, and of an answer; 0: 256 KiB. By HTTP
+                              for an answer alone; 0: 64 MiB */
   int32_t spin_us;         /* waits so long with its eyes open before it sleeps: faster, and costs
                               that much of a core; 0: 50 where there is more than one, -1: never */
   int32_t connect_ms;      /* for opening; 0: 10 s */
+  const char* server;      /* instead of socket_path: "http://HOST:PORT", without TLS */
+  uint32_t transport;      /* SKERRY_TRANSPORT_… */
 } SkerryClientOptions;
 
 /* Dense, row-major, little-endian. */
@@ -97,7 +109,8 @@ int skerry_client_infer(SkerryClient* client, const SkerryClientRequest* request
 int skerry_client_begin(SkerryClient* client, const SkerryClientRequest* request, uint32_t* ticket);
 /* Returns answer->status, once for each ticket. `timeout_ms` -1: waits for as long as it takes.
  * SKERRY_STATUS_TIMEOUT in that time: the answer is dropped when it comes.
- * SKERRY_STATUS_UNAVAILABLE: the service is gone; close the client and open another. */
+ * SKERRY_STATUS_UNAVAILABLE: the service is gone; close the client and open another (by HTTP it
+ * connects again by itself, and does not send again what may have been asked). */
 int skerry_client_wait(SkerryClient* client, uint32_t ticket, int32_t timeout_ms,
                        SkerryClientAnswer* answer);
 /* The slot is free again. Nothing happens for an answer that has none. */

@@ -96,10 +96,12 @@ class Answer {
 
 class Client {
  public:
-  explicit Client(const std::string& socket_path, SkerryClientOptions options = {}) {
+  explicit Client(const std::string& socket_path, SkerryClientOptions options = {})
+      : Client(with_socket(options, socket_path)) {}
+  // As they are, but for their size: with a server, by HTTP.
+  explicit Client(SkerryClientOptions options) {
     char reason[512] = "";
     options.size = sizeof options;
-    options.socket_path = socket_path.c_str();
     const int status = skerry_client_open(&options, &client_, reason, sizeof reason);
     if (status != SKERRY_STATUS_OK) throw Error(status, 0, reason);
   }
@@ -129,6 +131,11 @@ class Client {
   SkerryClient* get() { return client_; }
 
  private:
+  static SkerryClientOptions with_socket(SkerryClientOptions options, const std::string& path) {
+    options.socket_path = path.c_str();
+    return options;
+  }
+
   SkerryClient* client_ = nullptr;
 };
 

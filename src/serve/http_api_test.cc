@@ -320,7 +320,7 @@ TEST_F(HttpApiTest, TensorsLieInSharedMemory) {
   const json row = {{"name", "r"}, {"key", name}, {"offset", 8}, {"byte_size", 16}};
   EXPECT_EQ(json::parse(local("GET", "/status", "").body), json::array({row}));
   EXPECT_EQ(json::parse(local("GET", "/region/r/status", "").body), json::array({row}));
-  EXPECT_EQ(local("GET", "/region/other/status", "").status, 400);
+  EXPECT_EQ(local("GET", "/region/other/status", "").status, 404);
 
   const auto infer = [&](int output_bytes) {
     return post(

@@ -1,5 +1,5 @@
 // Rings over a real Unix socket, asked by the C client: answers, limits, rights, clients that die
-// or mean no good, and the orderly end.
+// or mean no good, and the orderly end. The same client by HTTP.
 #include "serve/rings.h"
 
 #include <fmt/format.h>
@@ -334,6 +334,138 @@ TEST_F(RingsTest, AClientThatScribblesHarmsNobodyElse) {
   ends = true;
   scribbler.join();
   ::munmap(mapping, size);
+}
+
+class CClientTest : public RingsTest {
+ protected:
+  CClientTest() {
+    const auto port = http_.listen_tcp("127.0.0.1", 0, nullptr);
+    EXPECT_TRUE(port);
+    server_ = "http://127.0.0.1:" + std::to_string(*port);
+  }
+  skerry::client::Client over_tcp(SkerryClientOptions options = {}) {
+    options.server = server_.c_str();
+    return skerry::client::Client(options);
+  }
+  skerry::client::Client over_socket(SkerryClientOptions options = {}) {
+    options.transport = SKERRY_TRANSPORT_HTTP;
+    return skerry::client::Client(socket(), options);
+  }
+
+  std::string server_;
+};
+
+TEST_F(CClientTest, AnswersAreTheRings) {
+  serve(Package().shape({-1, -1}));
+  auto ring = connect({.slots = 1, .slot_bytes = 600'000});
+  auto tcp = over_tcp();
+  auto unix_socket = over_socket();
+  const std::vector<float> many(100'000, 0.5);
+  for (skerry::client::Client* client : {&ring, &tcp, &unix_socket}) {
+    EXPECT_EQ(beside_loop([&] { return ask(*client, "echo", {1.5, -2}); }), "1.5 -2");
+    EXPECT_EQ(beside_loop([&] { return ask(*client, "echo", many); }).size(), 399'999u);
+    EXPECT_EQ(beside_loop([&] { return ask(*client, "echo", {}); }), "");
+    EXPECT_THAT(beside_loop([&] { return ask(*client, "other \"&/1", {1, 2}); }),
+                HasSubstr("2 0: model 'other \"&/1' is not loaded"));
+    EXPECT_THAT(beside_loop([&] {
+                  SkerryClientRequest request{.size = sizeof request, .model = "echo"};
+                  SkerryClientAnswer answer{.size = sizeof answer};
+                  const int status = skerry_client_infer(client->get(), &request, &answer);
+                  EXPECT_EQ(status, SKERRY_STATUS_INVALID_ARGUMENT);
+                  std::string message = answer.message;
+                  skerry_client_release(client->get(), &answer);
+                  return message;
+                }),
+                HasSubstr("input"));
+    EXPECT_EQ(beside_loop([&] { return ask(*client, "echo", {7}); }), "7");
+  }
+  // More than the client wants to take is refused by it, and the next answer is a right one.
+  auto small = over_tcp({.slot_bytes = 1000});
+  EXPECT_THAT(beside_loop([&] { return ask(small, "echo", many); }), HasSubstr("8 0: "));
+  EXPECT_EQ(beside_loop([&] { return ask(small, "echo", {1}); }), "1");
+}
+
+TEST_F(CClientTest, SeveralRequestsAreUnderWayAndTimeOut) {
+  serve_gated();
+  auto client = over_tcp({.slots = 3});
+  const std::array<float, 2> values{3, 4};
+  const auto input = skerry::client::tensor<float>("x", kRow, std::span<const float>(values));
+  const char* const wanted = "y";
+  SkerryClientRequest request{.size = sizeof request,
+                              .model = "echo",
+                              .version = "1",
+                              .inputs = &input,
+                              .input_count = 1,
+                              .outputs = &wanted,
+                              .output_count = 1,
+                              .priority = 1};
+  std::array<uint32_t, 4> tickets{};
+  for (size_t i = 0; i < 3; ++i) {
+    request.timeout_us = i == 1 ? 1 : 0;
+    EXPECT_EQ(skerry_client_begin(client.get(), &request, &tickets.at(i)), SKERRY_STATUS_OK);
+  }
+  EXPECT_EQ(skerry_client_begin(client.get(), &request, &tickets[3]),
+            SKERRY_STATUS_RESOURCE_EXHAUSTED);
+  const auto wait = [&](uint32_t ticket, int32_t timeout_ms) {
+    return beside_loop([&, ticket, timeout_ms] {
+      SkerryClientAnswer answer{.size = sizeof answer};
+      const int status = skerry_client_wait(client.get(), ticket, timeout_ms, &answer);
+      if (status == SKERRY_STATUS_OK) {
+        EXPECT_STREQ(answer.version, "1");
+        EXPECT_EQ(static_cast<const float*>(answer.outputs[0].data)[1], 4);
+        EXPECT_EQ(reinterpret_cast<uintptr_t>(answer.outputs[0].data) % 64, 0u);
+      }
+      skerry_client_release(client.get(), &answer);
+      return status;
+    });
+  };
+  EXPECT_EQ(wait(tickets[1], -1), SKERRY_STATUS_TIMEOUT);  // the service's
+  EXPECT_EQ(wait(tickets[2], 1), SKERRY_STATUS_TIMEOUT);   // the caller's
+  EXPECT_EQ(wait(tickets[2], 1), SKERRY_STATUS_INVALID_ARGUMENT);
+  gate_->open();
+  EXPECT_EQ(wait(tickets[0], -1), SKERRY_STATUS_OK);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(skerry_client_begin(client.get(), &request, &tickets.at(i)), SKERRY_STATUS_OK);
+  }
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(wait(tickets.at(i), -1), SKERRY_STATUS_OK);
+}
+
+TEST_F(CClientTest, CausesAreTheServices) {
+  serve(Package());
+  const json mine = {{"name", "camera"},
+                     {"token_sha256", hex_encode(sha256("secret"))},
+                     {"allow", {"infer"}},
+                     {"requests_per_s", 0.001},
+                     {"burst", 1}};
+  set_rules({{"format", 1}, {"clients", {mine}}});
+  auto client = over_tcp({.token = "secret"});
+  EXPECT_EQ(beside_loop([&] { return ask(client, "echo", {1, 2}); }), "1 2");
+  EXPECT_THAT(beside_loop([&] { return ask(client, "echo", {1, 2}); }),
+              HasSubstr("8 1000: 'camera' asks more than it may"));
+  auto other = over_tcp({.token = "other"});
+  EXPECT_THAT(beside_loop([&] { return ask(other, "echo", {1, 2}); }), HasSubstr("13 0: "));
+}
+
+TEST_F(CClientTest, OptionsThatDoNotFitAreRefused) {
+  const auto refusal = [&](SkerryClientOptions options) {
+    try {
+      const skerry::client::Client client(options);
+      return std::string("accepted");
+    } catch (const skerry::client::Error& error) {
+      return fmt::format("{}: {}", error.status(), error.what());
+    }
+  };
+  EXPECT_THAT(refusal({.server = "https://a"}), HasSubstr("1: 'https://a' is no server"));
+  EXPECT_THAT(refusal({.server = "http://a:b"}), HasSubstr("1: "));
+  EXPECT_THAT(refusal({.server = "http://a/b"}), HasSubstr("1: "));
+  EXPECT_THAT(refusal({.server = ""}), HasSubstr("1: "));
+  EXPECT_THAT(refusal({.socket_path = "/a", .server = "http://b"}), HasSubstr("1: "));
+  EXPECT_THAT(refusal({.server = "http://b", .transport = SKERRY_TRANSPORT_RING}),
+              HasSubstr("1: "));
+  EXPECT_THAT(refusal({.token = "two\nlines", .server = server_.c_str()}), HasSubstr("1: a token"));
+  EXPECT_THAT(refusal({.socket_path = "/nowhere", .transport = SKERRY_TRANSPORT_HTTP}),
+              HasSubstr("9: the inference service cannot be reached"));
+  EXPECT_EQ(refusal({.server = server_.c_str()}), "accepted");
 }
 
 TEST(SpinRule, LooksWhereItHasPaidAndEverMoreSeldomElsewhere) {

@@ -153,7 +153,7 @@ void SharedMemory::remove(std::string_view name) {
 Result<SharedRegionPtr> SharedMemory::find(std::string_view name) const {
   const auto found = regions_.find(name);
   if (found != regions_.end()) return found->second;
-  return invalid_region(fmt::format("shared memory region '{}' is not registered", name));
+  return fail(Code::kNotFound, fmt::format("shared memory region '{}' is not registered", name));
 }
 
 Result<std::shared_ptr<void>> SharedMemory::reserve(uint64_t bytes) {

@@ -3,6 +3,7 @@
     sandbox_test.py BIN_DIR
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import e2e
 import testbed
+import yaml
 
 APP, OTHER = "com.example.App", "com.example.Other"
 QUIET = "exec sleep infinity"
@@ -54,14 +56,21 @@ class Sandbox(unittest.TestCase):
             alive=[self.device])
 
     def deploy(self, *components):
-        """(name, Run, recipe's other keys) of each."""
+        """(name, Run, recipe's other keys[, {artifact: file or text}]) of each."""
         home = Path(tempfile.mkdtemp(dir=self.bed.directory))
-        for name, run, more in components:
+        artifacts = home / "artifacts"
+        for name, run, more, *files in components:
+            folder = artifacts / name / "1.0.0"
+            folder.mkdir(parents=True)
+            for file, content in dict(*files).items():
+                shutil.copy(content, folder / file) if isinstance(content, Path) else (folder / file).write_text(content)
             (home / f"{name}-1.0.0.json").write_text(json.dumps({
                 "RecipeFormatVersion": "2020-01-25", "ComponentName": name, "ComponentVersion": "1.0.0", **more,
-                "Manifests": [{"Lifecycle": run if isinstance(run, dict) else {"Run": run}}]}))
+                "Manifests": [{"Lifecycle": run if isinstance(run, dict) else {"Run": run},
+                               "Artifacts": [{"URI": f"s3://BUCKET/COMPONENT/{file}", "Permission": {"Read": "ALL", "Execute": "ALL"}}
+                                             for file in dict(*files)]}]}))
         merge = [word for name, *_ in components for word in ("--merge", f"{name}=1.0.0")]
-        self.skerry("device", "deploy", self.device.directory, "--recipe-dir", home, *merge)
+        self.skerry("device", "deploy", self.device.directory, "--recipe-dir", home, "--artifact-dir", artifacts, *merge)
 
     def asks(self, *commands):
         """A script that says for each command, by its number, whether it succeeds."""
@@ -109,6 +118,30 @@ class Sandbox(unittest.TestCase):
         self.assertEqual(self.answers(OTHER), [True, True])
         self.assertEqual(self.answers("com.example.Plain"), [False, False])
         self.assertEqual(self.answers("com.example.Privileged"), [True, True])
+
+    def test_components_share_memory_with_the_inference_service(self):
+        """The example's recipe, a model, and the example client: three users, three sandboxes, a ring and a region in /dev/shm."""
+        self.start()
+        infer, model = "skerry.Infer", "com.example.Same"
+        recipe = yaml.safe_load((Path(__file__).resolve().parents[2] / "examples/infer/recipe.yaml").read_text())
+        serve = recipe["Manifests"][0]["Lifecycle"]["Run"].partition("--http-port")[0] + "--runtime null"
+        tensor = {"datatype": "FP32", "shape": [-1, 2]}
+        same = {"inputs": [{"name": "x", **tensor}], "outputs": [{"name": "y", **tensor}]}
+        code = json.dumps({"null_model": 1, "behaviour": "identity", **same})
+        package = json.dumps({"format": 1, "name": "same", "version": "1", "runtime": "null", "file": "model.bin",
+                              "sha256": hashlib.sha256(code.encode()).hexdigest(), **same})
+        needs = {"ComponentDependencies": {name: {"VersionRequirement": ">=0.1.0", "DependencyType": "HARD"} for name in (infer, model)}}
+        at = f"{{{infer}:work:path}}/infer.sock"
+        region = f"python3 {{artifacts:path}}/region.py {at} skerry-sandbox-{os.getpid()}"
+        self.deploy(
+            (infer, serve, {"ComponentConfiguration": recipe["ComponentConfiguration"]}, {"skerry-infer": self.bed.program("skerry-infer")}),
+            (model, {"Startup": f"exec {{{infer}:artifacts:path}}/skerry-infer load --socket {at} same {{artifacts:path}}"},
+             {"ComponentDependencies": {infer: needs["ComponentDependencies"][infer]}}, {"model.bin": code, "model.json": package}),
+            (APP, self.asks(f'test "$({{artifacts:path}}/infer_client {at} same x 1.5 -2)" = "y 1.5 -2"',
+                            f"{region} 0660", f"{region} 0600"), needs,
+             {"infer_client": self.bed.program("infer_client"), "region.py": Path(__file__).parent / "components/region.py"}))
+        # What belongs to one user alone, the service cannot open.
+        self.assertEqual(self.answers(), [True, True, False])
 
     def test_the_device_switches_it_off(self):
         self.start(sandbox={"enabled": False})

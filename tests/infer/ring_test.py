@@ -20,7 +20,7 @@ from infer_server import DEADLINE_S, PROGRAM, SOURCE, Server
 sys.path.insert(0, str(SOURCE / "python"))
 import skerry  # noqa: E402
 
-EXAMPLE = pathlib.Path(PROGRAM).parent / "ring_client"
+EXAMPLE = pathlib.Path(PROGRAM).parent / "infer_client"
 
 
 class Ring(unittest.TestCase):
@@ -72,12 +72,13 @@ class Ring(unittest.TestCase):
             self.ring(slot_bytes=1 << 40)
 
     def test_the_example_in_c(self):
-        done = subprocess.run([EXAMPLE, self.server.socket, "affine", "x", "1", "-2"], capture_output=True, text=True,
-                              timeout=DEADLINE_S, check=False)
-        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "y 3 -3\n", ""))
-        done = subprocess.run([EXAMPLE, self.server.socket, "other", "x", "1"], capture_output=True, text=True,
-                              timeout=DEADLINE_S, check=False)
-        self.assertEqual(done.returncode, 1)
+        for where in ([self.server.socket], ["--http", self.server.socket], [f"http://{self.server.url}"]):
+            ask = lambda *words: subprocess.run([EXAMPLE, *where, *words], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+            done = ask("affine", "x", "1", "-2")
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "y 3 -3\n", ""), where)
+            done = ask("other", "x", "1")
+            self.assertIn("model 'other' is not loaded", done.stderr)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("model 'other' is not loaded", done.stderr)
 
     def test_requests_are_in_the_metrics(self):

@@ -1,11 +1,15 @@
-/* Asks a model of a skerry-infer on this machine, through shared memory:
+/* Asks a model of a skerry-infer: through memory that both share, by HTTP over the same socket, or
+ * by HTTP over TCP.
  *
- *   ring_client SOCKET MODEL INPUT VALUE…
+ *   infer_client SOCKET MODEL INPUT VALUE…
+ *   infer_client --http SOCKET MODEL INPUT VALUE…
+ *   infer_client http://HOST:PORT MODEL INPUT VALUE…
  *
  * VALUEs are the one row of the FP32 input INPUT. Prints each output's name and its numbers. */
 #include <skerry/infer_client.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { kMaxValues = 1024 };
 
@@ -19,21 +23,31 @@ static void print_output(const SkerryClientTensor* output) {
 }
 
 int main(int argc, char** argv) {
+  SkerryClientOptions options = {0};
+  options.size = sizeof options;
+  if (argc > 1 && strcmp(argv[1], "--http") == 0) {
+    options.transport = SKERRY_TRANSPORT_HTTP;
+    --argc;
+    ++argv;
+  }
   if (argc < 5 || argc > 4 + kMaxValues) {
-    fprintf(stderr, "usage: ring_client SOCKET MODEL INPUT VALUE...\n");
+    fprintf(stderr,
+            "usage: infer_client [--http] SOCKET | http://HOST:PORT MODEL INPUT VALUE...\n");
     return 2;
   }
   float values[kMaxValues];
   const int64_t shape[] = {1, argc - 4};
   for (int i = 4; i < argc; ++i) values[i - 4] = strtof(argv[i], NULL);
 
-  SkerryClientOptions options = {0};
-  options.size = sizeof options;
-  options.socket_path = argv[1];
+  if (strncmp(argv[1], "http://", 7) == 0) {
+    options.server = argv[1];
+  } else {
+    options.socket_path = argv[1];
+  }
   SkerryClient* client = NULL;
   char reason[256];
   if (skerry_client_open(&options, &client, reason, sizeof reason) != SKERRY_STATUS_OK) {
-    fprintf(stderr, "ring_client: %s\n", reason);
+    fprintf(stderr, "infer_client: %s\n", reason);
     return 3;
   }
   const SkerryClientTensor input = {argv[3], SKERRY_FP32, 2,
@@ -46,7 +60,7 @@ int main(int argc, char** argv) {
   SkerryClientAnswer answer = {0};
   answer.size = sizeof answer;
   const int status = skerry_client_infer(client, &request, &answer);
-  if (status != SKERRY_STATUS_OK) fprintf(stderr, "ring_client: %s\n", answer.message);
+  if (status != SKERRY_STATUS_OK) fprintf(stderr, "infer_client: %s\n", answer.message);
   for (size_t i = 0; i < answer.output_count; ++i) print_output(&answer.outputs[i]);
   skerry_client_release(client, &answer);
   skerry_client_close(client);
