@@ -6,22 +6,22 @@
 #include <string_view>
 #include <vector>
 
-#include "flow/source.h"
+#include "flow/cutter.h"
 #include "flow/windows.h"
 
 namespace skerry::flow {
 
-class AudioCutter {
+class AudioCutter : public Cutter {
  public:
   // `format`: of samples without a header; otherwise it is WAV.
   AudioCutter(const WindowConfig& window, std::optional<pipeline::AudioFormat> format)
       : config_(window), windows_(window), raw_format_(format) {}
 
-  void begin(std::string source);
+  void begin(std::string source) override;
   // The windows that are whole now. kInvalidArgument or kUnsupported where it is no such audio.
-  Result<std::vector<Item>> push(std::string_view bytes);
+  Result<std::vector<Item>> push(std::string_view bytes) override;
   // What the resampler still held.
-  std::vector<Item> finish();
+  std::vector<Item> finish() override;
 
  private:
   Result<void> find_format();

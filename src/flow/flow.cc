@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -39,6 +38,22 @@ std::vector<int64_t> shape_for(const TensorSpec& spec, int64_t last) {
   for (int64_t& dimension : shape) dimension = dimension == -1 ? 1 : dimension;
   if (!shape.empty() && spec.shape.back() == -1) shape.back() = last;
   return shape;
+}
+
+// The shape that the input gets from an item of `shape`; nothing where they do not go together. One
+// dimension is the input's last, or its open one; several are its own, with ones before them.
+std::optional<std::vector<int64_t>> shape_from(const TensorSpec& spec,
+                                               const std::vector<int64_t>& shape) {
+  if (shape.size() == 1) {
+    const std::vector<int64_t> filled = shape_for(spec, shape[0]);
+    const auto count = tensor::element_count(filled);
+    return count && *count == static_cast<size_t>(shape[0]) ? std::optional(filled) : std::nullopt;
+  }
+  if (spec.shape.size() < shape.size()) return std::nullopt;
+  std::vector<int64_t> padded(spec.shape.size() - shape.size(), 1);
+  padded.insert(padded.end(), shape.begin(), shape.end());
+  const auto fits = [](int64_t want, int64_t has) { return want == -1 || want == has; };
+  return std::ranges::equal(spec.shape, padded, fits) ? std::optional(padded) : std::nullopt;
 }
 
 Value value_of(const Tensor& tensor) {
@@ -156,15 +171,14 @@ io::Task<Result<void>> Flow::wait_for_model() {
 Result<std::vector<Tensor>> Flow::inputs_of(Item item) {
   SKERRY_ASSIGN(const TensorSpec* spec, model_.input(config_.input));
   item.content.name = spec->name;
-  const int64_t last = item.content.shape.back();
-  item.content.shape = shape_for(*spec, last);
-  SKERRY_ASSIGN(const size_t count, tensor::element_count(item.content.shape));
-  if (item.content.type != spec->type || count != static_cast<size_t>(last)) {
+  auto shape = shape_from(*spec, item.content.shape);
+  if (item.content.type != spec->type || !shape) {
     return fail(Code::kInvalidArgument,
                 fmt::format("input '{}' of model '{}' is {}; the stream has {}", spec->name,
                             config_.model, tensor::describe(spec->type, spec->shape),
-                            tensor::describe(item.content.type, std::array{last})));
+                            tensor::describe(item.content.type, item.content.shape)));
   }
+  item.content.shape = *std::move(shape);
   if (item.begins || state_.empty()) {
     state_.clear();
     for (const auto& [output, input] : config_.state) {
@@ -180,7 +194,8 @@ Result<std::vector<Tensor>> Flow::inputs_of(Item item) {
 }
 
 io::Task<void> Flow::infer(Item item) {
-  const Item about{item.source, item.number, item.start_s, item.begins, {}};
+  const Item about{
+      .source = item.source, .number = item.number, .start_s = item.start_s, .begins = item.begins};
   const auto failed = [&](const Error& error) {
     if (counts_.failed++ == 0) {
       log::warn(kModule, "the model refuses a window; later ones are counted only",
@@ -238,7 +253,7 @@ io::Task<void> Flow::tell(const Item& item, const ModelClient::Answer& answer) {
                {"model", config_.model},
                {"version", answer.version},
                {"outputs", std::move(outputs)}};
-  if (config_.window) line["start_s"] = std::round(item.start_s * 1e4) / 1e4;
+  if (item.start_s) line["start_s"] = std::round(*item.start_s * 1e4) / 1e4;
   ++counts_.told;
   const std::string text = formats::json_text(line);
   for (Outlet& outlet : outlets_) co_await outlet.lines.push(text);

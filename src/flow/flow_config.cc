@@ -18,12 +18,17 @@ using formats::Node;
 
 constexpr int64_t kMaxWindow = 1 << 24;
 constexpr int64_t kMaxRate = 768'000;
+constexpr int64_t kMaxSide = 1 << 14;  // of a frame
+constexpr int64_t kMaxFrames = 1 << 10;
+constexpr size_t kMaxWindowBytes = 64 << 20;
+constexpr double kMaxFrameRate = 10'000;
 constexpr int64_t kMaxQueue = 1 << 16;
 constexpr size_t kMaxSinks = 16;
 
-constexpr EnumNames<SourceConfig::Kind, 4> kSources = {
+constexpr EnumNames<SourceConfig::Kind, 5> kSources = {
     {{SourceConfig::Kind::kDirectory, "directory"},
      {SourceConfig::Kind::kPipe, "pipe"},
+     {SourceConfig::Kind::kCamera, "camera"},
      {SourceConfig::Kind::kTopic, "topic"},
      {SourceConfig::Kind::kIotCore, "iotCore"}}};
 constexpr EnumNames<SourceConfig::Then, 3> kThen = {{{SourceConfig::Then::kEnd, "end"},
@@ -35,6 +40,12 @@ constexpr EnumNames<SinkConfig::Kind, 4> kSinks = {{{SinkConfig::Kind::kTopic, "
                                                     {SinkConfig::Kind::kHttp, "http"}}};
 constexpr EnumNames<Drop, 3> kDrops = {
     {{Drop::kNever, "never"}, {Drop::kOldest, "oldest"}, {Drop::kNewest, "newest"}}};
+constexpr EnumNames<FrameFormat::Pixels, 6> kPixels = {{{FrameFormat::Pixels::kGrey, "GREY"},
+                                                        {FrameFormat::Pixels::kRgb, "RGB"},
+                                                        {FrameFormat::Pixels::kBgr, "BGR"},
+                                                        {FrameFormat::Pixels::kYuyv, "YUYV"},
+                                                        {FrameFormat::Pixels::kNv12, "NV12"},
+                                                        {FrameFormat::Pixels::kMjpeg, "MJPEG"}}};
 constexpr EnumNames<pipeline::SampleType, 5> kSamples = {
     {{pipeline::SampleType::kInt16, "INT16"},
      {pipeline::SampleType::kUint8, "UINT8"},
@@ -83,9 +94,38 @@ Result<E> kind_of(const Node& node, const EnumNames<E, N>& kinds) {
   return node.wrong(fmt::format("must have one of: {}", names));
 }
 
+Result<FrameFormat> parse_frames(const Node& node, bool is_camera) {
+  FrameFormat format;
+  SKERRY_ASSIGN(const Node pixels, node.require("pixels"));
+  SKERRY_ASSIGN(format.pixels, pixels.as_enum(kPixels));
+  const bool says_its_size = format.pixels == FrameFormat::Pixels::kMjpeg && !is_camera;
+  for (const std::string_view key : {"width", "height"}) {
+    SKERRY_ASSIGN(const auto found, node.find(key));
+    if (says_its_size && found) return found->wrong("a JPEG says its size itself");
+    if (!says_its_size) SKERRY_TRY(node.require(key));
+  }
+  SKERRY_TRY(read_number(node, "width", 1, kMaxSide, format.width));
+  SKERRY_TRY(read_number(node, "height", 1, kMaxSide, format.height));
+  // Two pixels share their colours.
+  const bool is_yuyv = format.pixels == FrameFormat::Pixels::kYuyv;
+  const bool is_nv12 = format.pixels == FrameFormat::Pixels::kNv12;
+  if (((is_yuyv || is_nv12) && format.width % 2 != 0) || (is_nv12 && format.height % 2 != 0)) {
+    return node.wrong("has an odd size, which YUYV and NV12 do not have");
+  }
+  SKERRY_ASSIGN(const auto rate, node.find("rate"));
+  if (rate) {
+    SKERRY_ASSIGN(format.rate, rate->as_number());
+    if (format.rate <= 0 || format.rate > kMaxFrameRate) {
+      return rate->wrong(fmt::format("must be above 0, and at most {}", kMaxFrameRate));
+    }
+  }
+  return format;
+}
+
 Result<SourceConfig> parse_source(const Node& node) {
-  constexpr std::array<std::string_view, 9> kKnown = {
-      "directory", "pipe", "topic", "iotCore", "suffix", "then", "rate", "channels", "samples"};
+  constexpr std::array<std::string_view, 13> kKnown = {
+      "directory", "pipe",     "camera",  "topic",  "iotCore", "suffix", "then",
+      "rate",      "channels", "samples", "pixels", "width",   "height"};
   SKERRY_TRY(check_known(node, kKnown));
   SourceConfig source;
   SKERRY_ASSIGN(source.kind, kind_of(node, kSources));
@@ -97,6 +137,12 @@ Result<SourceConfig> parse_source(const Node& node) {
   SKERRY_TRY(node.read("suffix", source.suffix));
   SKERRY_TRY(node.read("then", kThen, source.then));
   SKERRY_ASSIGN(const auto samples, node.find("samples"));
+  SKERRY_ASSIGN(const auto pixels, node.find("pixels"));
+  const bool is_camera = source.kind == SourceConfig::Kind::kCamera;
+  if (samples && pixels) return node.wrong("has samples or pixels, not both");
+  if (pixels || is_camera) {
+    SKERRY_ASSIGN(source.frames, parse_frames(node, is_camera));
+  }
   if (!samples) return source;
   pipeline::AudioFormat format;
   SKERRY_ASSIGN(format.type, samples->as_enum(kSamples));
@@ -117,6 +163,23 @@ Result<WindowConfig> parse_window(const Node& node) {
   SKERRY_TRY(read_number(node, "stride", 1, kMaxWindow, window.stride));
   SKERRY_TRY(read_number(node, "before", 0, window.size - 1, window.before));
   SKERRY_TRY(read_number(node, "rate", 1, kMaxRate, window.rate));
+  return window;
+}
+
+// A window of frames has at most as many bytes as a file that is an input whole.
+Result<FrameWindow> parse_frame_window(const Node& node, const FrameFormat& format) {
+  constexpr std::array<std::string_view, 2> kKnown = {"frames", "stride"};
+  SKERRY_TRY(check_known(node, kKnown));
+  FrameWindow window;
+  SKERRY_ASSIGN(const auto frames, node.find("frames"));
+  window.is_clip = frames.has_value();
+  SKERRY_TRY(read_number(node, "frames", 1, kMaxFrames, window.frames));
+  window.stride = window.frames;
+  SKERRY_TRY(read_number(node, "stride", 1, kMaxWindow, window.stride));
+  const auto pixels = static_cast<size_t>(3 * format.width * format.height);
+  if (pixels * static_cast<size_t>(window.frames) > kMaxWindowBytes) {
+    return node.wrong("has more than 64 MiB");
+  }
   return window;
 }
 
@@ -169,15 +232,26 @@ Result<FlowConfig> read_config(const Node& root) {
   SKERRY_ASSIGN(const Node source, root.require("source"));
   SKERRY_ASSIGN(config.source, parse_source(source));
   SKERRY_ASSIGN(const auto window, root.find("window"));
-  if (window) {
+  const bool is_pipe = config.source.kind == SourceConfig::Kind::kPipe;
+  const bool is_camera = config.source.kind == SourceConfig::Kind::kCamera;
+  const bool is_directory = config.source.kind == SourceConfig::Kind::kDirectory;
+  const std::optional<FrameFormat>& frames = config.source.frames;
+  if (frames && !is_pipe && !is_camera && !is_directory) {
+    return source.wrong("messages go to the model whole");
+  }
+  if (window && frames) {
+    SKERRY_ASSIGN(config.frames, parse_frame_window(*window, *frames));
+  } else if (window) {
     SKERRY_ASSIGN(config.window, parse_window(*window));
   }
-  const bool is_pipe = config.source.kind == SourceConfig::Kind::kPipe;
-  if (is_pipe && !window)
-    return source.wrong("a pipe has samples: say in \"window\" how to cut them");
+  if (is_pipe && !window && !frames) {
+    return source.wrong(
+        "a pipe has samples: say in \"window\" how to cut them; or frames: say in \"pixels\" "
+        "which");
+  }
   const bool has_raw_samples = config.source.format.has_value();
   if (has_raw_samples && !is_pipe) return source.wrong("\"samples\" are for pipes");
-  if (window && !is_pipe && config.source.kind != SourceConfig::Kind::kDirectory) {
+  if (config.window && !is_pipe && !is_directory) {
     return window->wrong("messages go to the model whole");
   }
   SKERRY_TRY(parse_model(root, config));
@@ -196,12 +270,13 @@ Result<FlowConfig> read_config(const Node& root) {
   auto queue = static_cast<int64_t>(config.queue);
   SKERRY_TRY(read_number(root, "queue", 1, kMaxQueue, queue));
   config.queue = static_cast<size_t>(queue);
-  // Nobody can hold back who sends messages.
-  const bool can_wait = is_pipe || config.source.kind == SourceConfig::Kind::kDirectory;
+  // Nobody can hold back who sends messages, or what a camera sees.
+  const bool can_wait = is_pipe || is_directory;
   if (!can_wait) config.drop = Drop::kOldest;
   SKERRY_TRY(root.read("drop", kDrops, config.drop));
   if (!can_wait && config.drop == Drop::kNever) {
-    return fail(Code::kInvalidArgument, "drop: messages cannot wait; choose oldest or newest");
+    return fail(Code::kInvalidArgument,
+                "drop: messages and cameras cannot wait; choose oldest or newest");
   }
   return config;
 }

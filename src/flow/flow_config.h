@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "flow/frame_format.h"
 #include "flow/queue.h"
 #include "flow/windows.h"
 #include "pipeline/audio.h"
@@ -17,7 +18,7 @@
 namespace skerry::flow {
 
 struct SourceConfig {
-  enum class Kind { kDirectory, kPipe, kTopic, kIotCore };
+  enum class Kind { kDirectory, kPipe, kCamera, kTopic, kIotCore };
   enum class Then { kEnd, kRepeat, kWatch };
   Kind kind = Kind::kDirectory;
   std::string path;    // of a folder, or a pipe, file or device; "-": standard input
@@ -25,6 +26,7 @@ struct SourceConfig {
   Then then = Then::kEnd;
   std::string topic;                            // or filter
   std::optional<pipeline::AudioFormat> format;  // of samples without a WAV header
+  std::optional<FrameFormat> frames;            // it is video
 };
 
 struct SinkConfig {
@@ -42,6 +44,7 @@ struct Condition {
 struct FlowConfig {
   SourceConfig source;
   std::optional<WindowConfig> window;  // of audio; without: each file or message is the input whole
+  FrameWindow frames;                  // of video
   std::string model;
   std::string version;
   std::string input;

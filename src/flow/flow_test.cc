@@ -251,7 +251,7 @@ TEST(FlowConfig, NamesWhatIsWrong) {
   EXPECT_EQ(refusal({{"sauce", 1}}), "sauce: is unknown here");
   EXPECT_EQ(refusal({{"source", {{"topic", "a"}}}}), "source: must be one thing, not several");
   EXPECT_EQ(refusal({{"source", {{"directory", nullptr}}}}),
-            "source: must have one of: directory, pipe, topic, iotCore");
+            "source: must have one of: directory, pipe, camera, topic, iotCore");
   EXPECT_EQ(refusal({{"window", {{"before", 576}}}}), "window.before: must be 0 to 575");
   EXPECT_EQ(refusal({{"window", {{"rate", nullptr}}}}), "window.rate: is missing");
   EXPECT_EQ(refusal({{"source", {{"directory", nullptr}, {"topic", "a"}}}}),
@@ -259,7 +259,7 @@ TEST(FlowConfig, NamesWhatIsWrong) {
   EXPECT_EQ(refusal({{"source", {{"directory", nullptr}, {"topic", "a"}}},
                      {"window", nullptr},
                      {"drop", "never"}}),
-            "drop: messages cannot wait; choose oldest or newest");
+            "drop: messages and cameras cannot wait; choose oldest or newest");
   EXPECT_THAT(refusal({{"drop", "some"}}), HasSubstr("never, oldest, newest"));
   EXPECT_EQ(refusal({{"queue", 0}}), "queue: must be 1 to 65536");
   EXPECT_EQ(refusal({{"sinks", {{{"file", ""}}}}}), "sinks[0].file: is empty");

@@ -1,4 +1,4 @@
-// Folders, pipes, topics.
+// Folders, pipes, cameras, topics.
 #include "flow/source.h"
 
 #include <fcntl.h>
@@ -12,6 +12,8 @@
 
 #include "base/log.h"
 #include "flow/audio_cutter.h"
+#include "flow/camera.h"
+#include "flow/frames.h"
 #include "io/fd.h"
 #include "io/regular_file.h"
 
@@ -33,12 +35,20 @@ Item whole(std::string source, std::string_view content) {
   return item;
 }
 
+// Nothing where files and messages go to the model whole.
+std::unique_ptr<Cutter> make_cutter(const FlowConfig& config) {
+  if (config.source.frames) {
+    return std::make_unique<FrameCutter>(*config.source.frames, config.frames);
+  }
+  if (!config.window) return nullptr;
+  return std::make_unique<AudioCutter>(*config.window, config.source.format);
+}
+
 class DirectorySource : public Source {
  public:
   DirectorySource(io::Loop& loop, io::Pool& pool, const FlowConfig& config)
-      : loop_(loop), pool_(pool), config_(config.source) {
-    if (config.window) cutter_.emplace(*config.window, std::nullopt);
-    if (config_.suffix.empty() && cutter_) config_.suffix = ".wav";
+      : loop_(loop), pool_(pool), config_(config.source), cutter_(make_cutter(config)) {
+    if (config_.suffix.empty() && config.window) config_.suffix = ".wav";
   }
 
   io::Task<Result<void>> run(Queue<Item>& items) override {
@@ -109,19 +119,16 @@ class DirectorySource : public Source {
   io::Loop& loop_;
   io::Pool& pool_;
   SourceConfig config_;
-  std::optional<AudioCutter> cutter_;  // where the files are recordings
+  std::unique_ptr<Cutter> cutter_;  // where the files are recordings
 };
 
 class PipeSource : public Source {
  public:
   PipeSource(io::Loop& loop, io::Pool& pool, const FlowConfig& config)
-      : loop_(loop),
-        pool_(pool),
-        path_(config.source.path),
-        cutter_(*config.window, config.source.format) {}
+      : loop_(loop), pool_(pool), path_(config.source.path), cutter_(make_cutter(config)) {}
 
   io::Task<Result<void>> run(Queue<Item>& items) override {
-    cutter_.begin(path_ == "-" ? "standard input" : path_);
+    cutter_->begin(path_ == "-" ? "standard input" : path_);
     // Opening a pipe waits for its writer.
     auto opened = co_await io::run_on(pool_, loop_, [path = path_]() -> Result<int> {
       const int fd = path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -142,10 +149,10 @@ class PipeSource : public Source {
         return read;
       });
       if (bytes.empty()) break;
-      SKERRY_CO_ASSIGN(auto cut, cutter_.push(bytes));
+      SKERRY_CO_ASSIGN(auto cut, cutter_->push(bytes));
       for (Item& item : cut) co_await items.push(std::move(item));
     }
-    for (Item& item : cutter_.finish()) co_await items.push(std::move(item));
+    for (Item& item : cutter_->finish()) co_await items.push(std::move(item));
     co_return Result<void>();
   }
 
@@ -153,7 +160,45 @@ class PipeSource : public Source {
   io::Loop& loop_;
   io::Pool& pool_;
   const std::string path_;
-  AudioCutter cutter_;
+  const std::unique_ptr<Cutter> cutter_;
+};
+
+class CameraSource : public Source {
+ public:
+  CameraSource(io::Loop& loop, io::Pool& pool, const FlowConfig& config)
+      : loop_(loop),
+        pool_(pool),
+        path_(config.source.path),
+        format_(*config.source.frames),
+        window_(config.frames) {}
+
+  // Frames that come faster than they are taken are dropped, by the queue or by the driver.
+  io::Task<Result<void>> run(Queue<Item>& items) override {
+    const auto format = std::make_shared<FrameFormat>(format_);
+    auto opened = co_await io::run_on(pool_, loop_, [path = path_, format]() -> Result<Camera> {
+      return Camera::open(path, *format);
+    });
+    if (!opened) co_return fail(std::move(opened.error()));
+    const auto camera = std::make_shared<Camera>(*std::move(opened));
+    log::info(kSourceModule, "the camera runs",
+              {{"path", path_}, {"frames_per_s", fmt::format("{:.1f}", format->rate)}});
+    FrameCutter cutter(*format, window_);
+    cutter.begin(path_);
+    const size_t size = bytes_of_frame(*format);
+    for (;;) {
+      auto frame = co_await io::run_on(pool_, loop_, [camera] { return camera->read(); });
+      if (!frame) co_return fail(std::move(frame.error()));
+      if (frame->empty() || (size != 0 && frame->size() != size)) continue;  // damaged on its way
+      if (auto item = cutter.push_frame(*frame)) items.offer(*std::move(item));
+    }
+  }
+
+ private:
+  io::Loop& loop_;
+  io::Pool& pool_;
+  const std::string path_;
+  const FrameFormat format_;
+  const FrameWindow window_;
 };
 
 class TopicSource : public Source {
@@ -182,8 +227,11 @@ class TopicSource : public Source {
   // Until the connection ends.
   io::Task<Result<void>> listen(Queue<Item>& items) {
     SKERRY_CO_ASSIGN(const auto client, co_await rpc::NucleusClient::connect(loop_, nucleus_));
-    const auto offer = [&items, topic = config_.topic](std::string payload) {
-      items.offer(whole(topic, payload));
+    const auto offer = [&items, topic = config_.topic](rpc::NucleusMessage message) {
+      Item item = whole(topic, message.payload);
+      item.response_topic = std::move(message.response_topic);
+      item.correlation_data = std::move(message.correlation_data);
+      items.offer(std::move(item));
     };
     if (config_.kind == SourceConfig::Kind::kTopic) {
       SKERRY_CO_TRY(co_await client->subscribe_to_topic(config_.topic, offer));
@@ -208,6 +256,9 @@ std::unique_ptr<Source> make_source(io::Loop& loop, io::Pool& pool, rpc::Nucleus
   }
   if (config.source.kind == SourceConfig::Kind::kPipe) {
     return std::make_unique<PipeSource>(loop, pool, config);
+  }
+  if (config.source.kind == SourceConfig::Kind::kCamera) {
+    return std::make_unique<CameraSource>(loop, pool, config);
   }
   return std::make_unique<TopicSource>(loop, std::move(nucleus), config.source);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "flow/flow_config.h"
@@ -13,13 +14,18 @@
 
 namespace skerry::flow {
 
-// A window of samples (FP32 [n]), or the whole content of a file or message (one element of BYTES).
+// A window of samples (FP32 [n]) or of frames (flow/frames.h), or the whole content of a file or
+// message (one element of BYTES).
 struct Item {
-  std::string source;   // file's name, or topic
-  int64_t number = 0;   // of the window in it
-  double start_s = 0;   // of the window in it
-  bool begins = false;  // nothing before it belongs to it: state starts anew
+  std::string source;             // file's name, or topic
+  int64_t number = 0;             // of the window in it
+  std::optional<double> start_s;  // of the window in it, where there is a rate
+  bool begins = false;            // nothing before it belongs to it: state starts anew
   tensor::Tensor content;
+  // Of a message that came with MQTT 5's properties: where its answer is wanted, and what goes with
+  // that.
+  std::string response_topic;
+  std::string correlation_data;
 };
 
 class Source {

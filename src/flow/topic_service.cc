@@ -79,11 +79,9 @@ io::Task<Result<void>> TopicService::run() {
       room_.emplace(loop_);
       co_await *room_;
     }
-    const auto elements = tensor::split_bytes(item->content.bytes, 1);
-    if (!elements) co_return fail(elements.error());
     ++counts_.requests;
     ++running_;
-    tasks_.spawn(answer(std::string((*elements)[0])));
+    tasks_.spawn(answer(std::move(*item)));
   }
   co_return source_ended_;
 }
@@ -99,7 +97,7 @@ void TopicService::ignore(std::string_view why) {
             {{"topic", config_.source.topic}, {"why", std::string(why)}});
 }
 
-io::Task<void> TopicService::answer(std::string payload) {
+io::Task<void> TopicService::answer(Item item) {
   struct Leave {
     TopicService& service;
     ~Leave() {
@@ -107,13 +105,15 @@ io::Task<void> TopicService::answer(std::string payload) {
       if (service.room_) service.room_->complete(true);
     }
   } leave{*this};
-  auto request = formats::parse_json(payload);
+  const auto elements = tensor::split_bytes(item.content.bytes, 1);
+  auto request = elements ? formats::parse_json((*elements)[0]) : fail(elements.error());
   if (!request || !request->is_object()) co_return ignore("it is no JSON object");
   // Answers may come here, too, where filters and topics overlap: two services would go on for
   // ever.
   if (request->contains("outputs") && !request->contains("inputs")) co_return ignore("an answer");
   if (request->contains("error")) co_return ignore("an answer");
-  const auto envelope = open_envelope(*request);
+  auto envelope = open_envelope(*request);
+  if (envelope && envelope->response_topic.empty()) envelope->response_topic = item.response_topic;
   if (!envelope) co_return ignore("responseTopic, model and version are texts");
   const std::string& topic =
       envelope->response_topic.empty() ? config_.answers : envelope->response_topic;
@@ -129,7 +129,7 @@ io::Task<void> TopicService::answer(std::string payload) {
       answered ? json::parse(*answered, nullptr, false) : refusal_letter(answered.error());
   ++(answered ? counts_.answered : counts_.refused);
   if (!envelope->correlation.is_null()) letter["correlationData"] = envelope->correlation;
-  letters_.offer({topic, formats::json_text(letter)});
+  letters_.offer({topic, formats::json_text(letter), item.correlation_data});
 }
 
 // The answer's document. An error is the caller's to see, also where it may pass: it waits.
@@ -157,7 +157,8 @@ io::Task<Result<void>> TopicService::send(const Letter& letter) {
   }
   auto sent = config_.source.kind == SourceConfig::Kind::kTopic
                   ? co_await publisher_->publish_to_topic(letter.topic, letter.text)
-                  : co_await publisher_->publish_to_iot_core(letter.topic, letter.text);
+                  : co_await publisher_->publish_to_iot_core(letter.topic, letter.text,
+                                                             letter.correlation_data);
   if (!sent && sent.error().retryable()) publisher_.reset();
   co_return sent;
 }

@@ -41,10 +41,11 @@ class TopicService {
   struct Letter {
     std::string topic;
     std::string text;
+    std::string correlation_data;  // a property of the message, where the request's was one
   };
 
   io::Task<void> feed();
-  io::Task<void> answer(std::string payload);
+  io::Task<void> answer(Item item);
   io::Task<Result<std::string>> infer(std::string model, std::string version, std::string body);
   io::Task<Result<void>> send(const Letter& letter);
   io::Task<void> send_letters();

@@ -39,13 +39,14 @@ class TopicServiceTest : public testing::Test {
           letters_[published["topic"]].push_back(json::parse(*base64_decode(text)));
           stream.respond("aws.greengrass#PublishToTopicResponse", "{}");
         });
-    nucleus_.answer("PublishToIoTCore",
-                    [this](const rpc::ServerStream& stream, std::string_view request) {
-                      const json published = json::parse(request);
-                      letters_[published["topicName"]].push_back(
-                          json::parse(*base64_decode(published["payload"].get<std::string>())));
-                      stream.respond("aws.greengrass#PublishToIoTCoreResponse", "{}");
-                    });
+    nucleus_.answer(
+        "PublishToIoTCore", [this](const rpc::ServerStream& stream, std::string_view request) {
+          const json published = json::parse(request);
+          letters_[published["topicName"]].push_back(
+              json::parse(*base64_decode(published["payload"].get<std::string>())));
+          correlations_.push_back(*base64_decode(published.value("correlationData", "")));
+          stream.respond("aws.greengrass#PublishToIoTCoreResponse", "{}");
+        });
     nucleus_.start();
     const auto port = http_.listen_tcp("127.0.0.1", 0, nullptr);
     EXPECT_TRUE(port);
@@ -87,6 +88,7 @@ class TopicServiceTest : public testing::Test {
   std::string service_;
   std::vector<json> events_;
   std::map<std::string, std::vector<json>> letters_;
+  std::vector<std::string> correlations_;  // properties of the messages to the broker
 };
 
 TEST_F(TopicServiceTest, AnswersGoWhereTheRequestSays) {
@@ -114,6 +116,29 @@ TEST_F(TopicServiceTest, ARequestNamesItsModelWhereTheDocumentDoesNot) {
                      json{{"model", "m"}, {"version", "canary"}, {"inputs", kInputs}}.dump())}}}}};
   serve({{"serve", {{"iotCore", "a/+"}}}, {"answers", "answers"}}, 1);
   EXPECT_EQ(letters_["answers"][0]["target"], "/v2/models/m/versions/canary/infer");
+}
+
+TEST_F(TopicServiceTest, PropertiesOfMqttSayWhereAnswersGo) {
+  const auto event = [](const json& payload, const json& properties) {
+    json message = {{"topicName", "ask"}, {"payload", base64_encode(payload.dump())}};
+    message.update(properties);
+    return json{{"message", message}};
+  };
+  const std::string data("\0\xff", 2);
+  events_ = {event({{"inputs", kInputs}},
+                   {{"responseTopic", "a/1"}, {"correlationData", base64_encode(data)}}),
+             event({{"inputs", kInputs}, {"responseTopic", "a/2"}, {"correlationData", 7}},
+                   {{"responseTopic", "a/1"}}),
+             event({{"inputs", kInputs}}, {{"responseTopic", 5}, {"correlationData", "!"}})};
+  serve({{"serve", {{"iotCore", "ask"}}}, {"model", "m"}, {"answers", "all"}}, 3);
+  ASSERT_EQ(letters_["a/1"].size(), 1u);
+  EXPECT_FALSE(letters_["a/1"][0].contains("correlationData"));
+  // What the document says itself goes before.
+  ASSERT_EQ(letters_["a/2"].size(), 1u);
+  EXPECT_EQ(letters_["a/2"][0]["correlationData"], 7);
+  EXPECT_EQ(letters_["all"].size(), 1u);
+  EXPECT_EQ(std::multiset<std::string>(correlations_.begin(), correlations_.end()),
+            (std::multiset<std::string>{data, "", ""}));
 }
 
 TEST_F(TopicServiceTest, RefusalsAreAnswersToo) {

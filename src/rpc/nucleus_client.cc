@@ -19,27 +19,34 @@ std::string environment(const char* name) {
 
 constexpr const char* kUnauthorized = "aws.greengrass#UnauthorizedError";
 
+std::optional<std::string> bytes_at(const nlohmann::json& map, const char* pointer) {
+  const nlohmann::json::json_pointer where(pointer);
+  if (!map.contains(where) || !map.at(where).is_string()) return std::nullopt;
+  auto bytes = base64_decode(map.at(where).get_ref<const std::string&>());
+  return bytes ? std::optional(*std::move(bytes)) : std::nullopt;
+}
+
 // Of an IoTCoreMessage.
-std::optional<std::string> payload_of(std::string_view event) {
+std::optional<NucleusMessage> message_of(std::string_view event) {
   const nlohmann::json map = nlohmann::json::parse(event, nullptr, false);
-  const nlohmann::json::json_pointer kPayload("/message/payload");
-  if (!map.is_object() || !map.contains(kPayload) || !map.at(kPayload).is_string()) {
-    return std::nullopt;
-  }
-  auto payload = base64_decode(map.at(kPayload).get<std::string>());
-  return payload ? std::optional(*std::move(payload)) : std::nullopt;
+  if (!map.is_object()) return std::nullopt;
+  auto payload = bytes_at(map, "/message/payload");
+  if (!payload) return std::nullopt;
+  NucleusMessage message{.payload = *std::move(payload)};
+  const nlohmann::json::json_pointer kTopic("/message/responseTopic");
+  if (map.contains(kTopic) && map.at(kTopic).is_string()) message.response_topic = map.at(kTopic);
+  message.correlation_data = bytes_at(map, "/message/correlationData").value_or("");
+  return message;
 }
 
 // Of a SubscriptionResponseMessage: bytes, or the text of a JSON document.
-std::optional<std::string> local_payload_of(std::string_view event) {
+std::optional<NucleusMessage> local_message_of(std::string_view event) {
   const nlohmann::json map = nlohmann::json::parse(event, nullptr, false);
   if (!map.is_object()) return std::nullopt;
   const nlohmann::json::json_pointer kDocument("/jsonMessage/message");
-  if (map.contains(kDocument)) return map.at(kDocument).dump();
-  const nlohmann::json::json_pointer kBytes("/binaryMessage/message");
-  if (!map.contains(kBytes) || !map.at(kBytes).is_string()) return std::nullopt;
-  auto payload = base64_decode(map.at(kBytes).get<std::string>());
-  return payload ? std::optional(*std::move(payload)) : std::nullopt;
+  if (map.contains(kDocument)) return NucleusMessage{.payload = map.at(kDocument).dump()};
+  auto payload = bytes_at(map, "/binaryMessage/message");
+  return payload ? std::optional(NucleusMessage{.payload = *std::move(payload)}) : std::nullopt;
 }
 
 // What the nucleus's answer means for who wanted it to do `what`.
@@ -83,9 +90,11 @@ io::Task<Result<NucleusClient::Answer>> NucleusClient::call(std::string operatio
   co_return std::move(**answer);
 }
 
-io::Task<Result<void>> NucleusClient::publish_to_iot_core(std::string topic, std::string payload) {
-  const nlohmann::json request = {
+io::Task<Result<void>> NucleusClient::publish_to_iot_core(std::string topic, std::string payload,
+                                                          std::string correlation_data) {
+  nlohmann::json request = {
       {"topicName", topic}, {"qos", "1"}, {"payload", base64_encode(payload)}};
+  if (!correlation_data.empty()) request["correlationData"] = base64_encode(correlation_data);
   SKERRY_CO_ASSIGN(const Answer answer,
                    co_await call("aws.greengrass#PublishToIoTCore", request.dump()));
   co_return check(answer, "take a message to " + topic);
@@ -122,16 +131,16 @@ io::Task<Result<std::string>> NucleusClient::configuration(std::string key) {
       .dump();
 }
 
-io::Task<Result<void>> NucleusClient::subscribe(
-    std::string operation, std::string request, std::string topic, Decode decode,
-    std::function<void(std::string payload)> on_message) {
+io::Task<Result<void>> NucleusClient::subscribe(std::string operation, std::string request,
+                                                std::string topic, Decode decode,
+                                                OnMessage on_message) {
   const auto answer = std::make_shared<std::optional<Answer>>();
   SKERRY_CO_TRY(rpc_.call(
       operation, request, [answer, decode, on_message = std::move(on_message)](const Reply& reply) {
         if (!*answer) {
           *answer = Answer{reply.is_error, std::string(reply.shape), std::string(reply.payload)};
-        } else if (auto payload = decode(reply.payload)) {
-          on_message(*std::move(payload));
+        } else if (auto message = decode(reply.payload)) {
+          on_message(*std::move(message));
         }
       }));
   guard_.set_mode(net::IdleGuard::Mode::kProgress);
@@ -140,17 +149,16 @@ io::Task<Result<void>> NucleusClient::subscribe(
   co_return check(**answer, "listen to " + topic);
 }
 
-io::Task<Result<void>> NucleusClient::subscribe_to_iot_core(
-    std::string topic, std::function<void(std::string payload)> on_message) {
+io::Task<Result<void>> NucleusClient::subscribe_to_iot_core(std::string topic,
+                                                            OnMessage on_message) {
   const nlohmann::json request = {{"topicName", topic}, {"qos", "1"}};
-  return subscribe("aws.greengrass#SubscribeToIoTCore", request.dump(), topic, payload_of,
+  return subscribe("aws.greengrass#SubscribeToIoTCore", request.dump(), topic, message_of,
                    std::move(on_message));
 }
 
-io::Task<Result<void>> NucleusClient::subscribe_to_topic(
-    std::string topic, std::function<void(std::string payload)> on_message) {
+io::Task<Result<void>> NucleusClient::subscribe_to_topic(std::string topic, OnMessage on_message) {
   const nlohmann::json request = {{"topic", topic}};
-  return subscribe("aws.greengrass#SubscribeToTopic", request.dump(), topic, local_payload_of,
+  return subscribe("aws.greengrass#SubscribeToTopic", request.dump(), topic, local_message_of,
                    std::move(on_message));
 }
 

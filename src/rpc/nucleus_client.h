@@ -29,6 +29,13 @@ struct NucleusAddress {
   bool empty() const { return socket_path.empty(); }
 };
 
+// What a component hears of a topic. The last two are MQTT 5's, which local topics do not have.
+struct NucleusMessage {
+  std::string payload;
+  std::string response_topic;    // where its sender wants the answer; "": it says nothing
+  std::string correlation_data;  // to go with the answer, bytes of any kind
+};
+
 class NucleusClient {
  public:
   struct Answer {
@@ -45,20 +52,21 @@ class NucleusClient {
   // of another kind the connection is over.
   io::Task<Result<Answer>> call(std::string operation, std::string request);
   // Has the nucleus send a message to the broker with QoS 1; returns once it has taken it.
-  io::Task<Result<void>> publish_to_iot_core(std::string topic, std::string payload);
+  // `correlation_data` of the message that it answers, if that has some.
+  io::Task<Result<void>> publish_to_iot_core(std::string topic, std::string payload,
+                                             std::string correlation_data = {});
   // To the components of this device.
   io::Task<Result<void>> publish_to_topic(std::string topic, std::string payload);
   // Says that this component is "RUNNING", as a Startup script may that goes on, or "ERRORED".
   io::Task<Result<void>> update_state(std::string state);
   // What the nucleus has of this component's configuration below `key`, as JSON.
   io::Task<Result<std::string>> configuration(std::string key);
-  // Has the nucleus subscribe; returns once the broker knows of it. `on_message` hears payloads
+  // Has the nucleus subscribe; returns once the broker knows of it. `on_message` hears messages
   // while a call or wait() is awaited.
-  io::Task<Result<void>> subscribe_to_iot_core(std::string topic,
-                                               std::function<void(std::string payload)> on_message);
+  using OnMessage = std::function<void(NucleusMessage message)>;
+  io::Task<Result<void>> subscribe_to_iot_core(std::string topic, OnMessage on_message);
   // The same for messages of this device's components.
-  io::Task<Result<void>> subscribe_to_topic(std::string topic,
-                                            std::function<void(std::string payload)> on_message);
+  io::Task<Result<void>> subscribe_to_topic(std::string topic, OnMessage on_message);
   // Until something has come, however long that takes.
   io::Task<Result<void>> wait_for_ever() { return exchange(); }
   // Until something has come; kTimeout or kUnavailable after some seconds of silence, and then the
@@ -68,11 +76,10 @@ class NucleusClient {
  private:
   NucleusClient(io::Loop& loop, std::unique_ptr<net::Stream> stream)
       : stream_(std::move(stream)), guard_(loop, *stream_, kSilenceMs) {}
-  using Decode = std::optional<std::string> (*)(std::string_view event);
+  using Decode = std::optional<NucleusMessage> (*)(std::string_view event);
   io::Task<Result<void>> exchange();
   io::Task<Result<void>> subscribe(std::string operation, std::string request, std::string topic,
-                                   Decode decode,
-                                   std::function<void(std::string payload)> on_message);
+                                   Decode decode, OnMessage on_message);
 
   // The nucleus waits 5 s for the broker's answer before it takes a message over.
   static constexpr int64_t kSilenceMs = 8'000;

@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import os
 import runpy
 import sys
 import urllib.error
@@ -20,6 +21,13 @@ import packages
 
 MODEL = packages.MODEL
 REQUESTS = 25
+HERE = Path(__file__).resolve().parent
+ASKED, ASKED_FROM_AFAR, ASKER = "com.example.Asked", "com.example.AskedFromAfar", "com.example.Asker"
+
+
+def may(component, service, operation, *topics):
+    return {f"{component}:{service}:{operation}": {"policyDescription": "For the test.", "operations": [f"aws.greengrass#{operation}"],
+                                                   "resources": list(topics)}}
 
 
 class Models(e2e.EndToEnd):
@@ -102,6 +110,40 @@ class Models(e2e.EndToEnd):
         self.predict()
         self.assertEqual(self.wait_for_use("1.0.0", REQUESTS + 1)["requests"], REQUESTS + 1)
 
+    def publish_topic_services(self):
+        """Requests over topics, answered by recipes alone, and a component with the stock SDK that asks."""
+        ours = f"{e2e.THING}/infer"
+        for name, service, operation, stream, asks in (
+                (ASKED, "pubsub", "Topic", {"serve": {"topic": "infer/double"}, "model": "double"}, "infer/double"),
+                (ASKED_FROM_AFAR, "mqttproxy", "IoTCore", {"serve": {"iotCore": ours}}, ours)):
+            answers = "asker/answers" if service == "pubsub" else f"{e2e.THING}/asker/answers"
+            control = {**may(name, service, f"SubscribeTo{operation}", asks), **may(name, service, f"PublishTo{operation}", answers)}
+            self.publish(name, "1.0.0", f"exec {{{packages.INFER}:artifacts:path}}/skerry-infer stream "
+                                        f"--socket {{{packages.INFER}:work:path}}/infer.sock --report-interval 1",
+                         ComponentDependencies={packages.INFER: {"VersionRequirement": ">=0.1.0", "DependencyType": "HARD"}},
+                         ComponentConfiguration={"DefaultConfiguration": {
+                             "stream": stream, "accessControl": {f"aws.greengrass.ipc.{service}": control}}})
+        control = {f"aws.greengrass.ipc.{service}": {**may(ASKER, service, f"PublishTo{operation}", asks),
+                                                     **may(ASKER, service, f"SubscribeTo{operation}", answers)}
+                   for service, operation, asks, answers in (("pubsub", "Topic", "infer/double", "asker/answers"),
+                                                             ("mqttproxy", "IoTCore", ours, f"{e2e.THING}/asker/answers"))}
+        # The SDK is in the invoking user's cache, which users of components could not read.
+        self.publish(ASKER, "1.0.0", {"RequiresPrivilege": os.geteuid() == 0, "Script": f"exec {sys.executable} {{artifacts:path}}/asker.py"},
+                     {"asker.py": (HERE / "components/asker.py").read_bytes()},
+                     ComponentConfiguration={"DefaultConfiguration": {"accessControl": control}})
+
+    def check_what_was_heard_over_topics(self):
+        self.wait_for_output(ASKER, "asked")
+        lines = self.device.component_log(ASKER).read_text().splitlines()
+        heard = {kind: next(line.split(f"{kind} ", 1)[1] for line in lines if f"{kind} " in line) for kind in ("local", "refused", "afar")}
+        doubled = [{"name": "y", "datatype": "FP32", "shape": [1, 2], "data": [4, -3]}]  # and one more: the model is 2x + 1
+        local = json.loads(heard["local"])
+        self.assertEqual((local["model_version"], local["outputs"], local["correlationData"]), ("1.0.0", doubled, {"call": 1}))
+        self.assertEqual(json.loads(heard["refused"])["code"], "invalid_argument")
+        data, _, answer = heard["afar"].partition(" ")
+        self.assertEqual((data, json.loads(answer)["outputs"]), ("00ff", doubled))
+        self.assertNotIn("correlationData", json.loads(answer))
+
     def test_a_model_that_goes_wrong_is_its_components_error(self):
         """Its component is ERRORED with the reason, and started again; the fleet's numbers have it; others are left alone."""
         for make in (packages.onnxruntime, lambda folder: packages.infer(folder, self.bed.bin_dir)):
@@ -113,9 +155,12 @@ class Models(e2e.EndToEnd):
         contract.write_text(json.dumps({**tensors, "finite": ["y"]}))
         self.fleet.cli("model", "publish", model, "--name", "double", "--version", "1.0.0", "--contract", contract)
         self.publish_model("1.0.0")
-        self.fleet.deploy(e2e.GROUP, {packages.INFER: "0.1.0", MODEL: "1.0.0", "com.example.double": "1.0.0"},
+        self.publish_topic_services()
+        self.fleet.deploy(e2e.GROUP, {packages.INFER: "0.1.0", MODEL: "1.0.0", "com.example.double": "1.0.0",
+                                      **dict.fromkeys((ASKED, ASKED_FROM_AFAR, ASKER), "1.0.0")},
                           {packages.INFER: {"merge": {"httpPort": self.port, "summaryInterval": 1}}})
         self.assertEqual(self.device.components()["com.example.double"], ("1.0.0", "RUNNING"))
+        self.check_what_was_heard_over_topics()
 
         def double(value):
             ask = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [value, 1]}]}

@@ -19,7 +19,7 @@ import onnxruntime
 
 import infer_server
 from infer_server import CACHE, Server, tensor, write_package
-from media import pipeline_package, png, resampled, wav
+from media import jpeg, pipeline_package, png, resampled, wav
 
 RECORDING = pathlib.Path("/usr/share/sounds/alsa/Front_Center.wav")
 MODEL = CACHE / "silero-vad/silero_vad.onnx"
@@ -143,6 +143,55 @@ class Streams(unittest.TestCase):
                                          "sinks": [{"file": str(self.out)}]})
         self.assertEqual([line["outputs"] for line in lines], [{"brightest": [i]} for i in range(8)])
         self.assertEqual((report["windows"], report["inferred"], report["failed"]), (9, 8, 1))
+
+    def write_frames(self, stream, pipe, frames):
+        with pipe.open("wb", buffering=0) as to:
+            for first in range(0, len(frames), 7001):  # cut anywhere
+                to.write(frames[first:first + 7001])
+        output, _ = stream.communicate(timeout=DEADLINE_S)
+        self.assertEqual(stream.returncode, 0, output)
+        return json.loads(output.splitlines()[-1]), [json.loads(line) for line in self.out.read_text().splitlines()]
+
+    def test_raw_frames_through_a_pipe(self):
+        """YUYV, every other frame, as red, green and blue: BT.601 in floats is the oracle."""
+        same = infer_server.null_package(self.directory / "same", "same", "UINT8", [1, -1, -1, 3])
+        self.assertEqual(self.server.load("same", same).returncode, 0)
+        width, height, count = 16, 6, 9
+        frames = np.random.default_rng(5).integers(0, 256, (count, height, width // 2, 4), np.uint8)  # Y U Y V
+        pipe = self.directory / "camera"
+        os.mkfifo(pipe)
+        stream = self.start({"source": {"pipe": str(pipe), "pixels": "YUYV", "width": width, "height": height, "rate": 10}, "model": "same",
+                             "window": {"stride": 2}, "input": "x", "sinks": [{"file": str(self.out)}]})
+        report, lines = self.write_frames(stream, pipe, frames.tobytes())
+        luma = 255 / 219 * (frames[:, :, :, [0, 2]].astype(float) - 16)
+        u, v = ((frames[:, :, :, [i]].astype(float) - 128) * 255 / 224 for i in (1, 3))
+        rgb = np.stack([luma + 1.402 * v, luma - .344136 * u - .714136 * v, luma + 1.772 * u], axis=-1)
+        want = np.clip(rgb, 0, 255).reshape(count, -1)[::2]
+        self.assertEqual([(line["window"], line["start_s"]) for line in lines], [(i, round(i / 5, 4)) for i in range(5)])
+        np.testing.assert_allclose([line["outputs"]["y"] for line in lines], want, atol=2)
+        self.assertEqual((report["windows"], report["inferred"]), (5, 5))
+
+    def test_jpegs_of_a_camera_through_a_pipeline(self):
+        """Motion JPEG as cameras send it over HTTP, in a FIFO, with text between the frames."""
+        steps = [{"step": "decode_image", "in": "file", "out": "pixels", "channels": 1}, {"step": "reshape", "in": "pixels", "out": "row", "shape": [-1]},
+                 {"step": "argmax", "in": "row", "out": "brightest"}]
+        pictures = []
+        for i in range(6):
+            blocks = np.full((2, 3), 100)
+            blocks.flat[i] = 200
+            pictures.append(jpeg(blocks))
+        images = pipeline_package(self.directory / "images", "images", [tensor("file", "BYTES", [1])], steps,
+                                  [tensor("brightest", "INT64", [])], {"sample.jpg": pictures[0]}, warmup={"file": {"file": "sample.jpg"}})
+        self.assertEqual(self.server.load("images", images).returncode, 0)
+        pipe = self.directory / "camera"
+        os.mkfifo(pipe)
+        stream = self.start({"source": {"pipe": str(pipe), "pixels": "MJPEG"}, "model": "images", "input": "file",
+                             "sinks": [{"file": str(self.out)}]})
+        parts = [b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + picture + b"\r\n" for picture in pictures]
+        report, lines = self.write_frames(stream, pipe, b"".join([*parts[:5], parts[5][:60], parts[5]]))  # one is cut
+        first_pixels = [[8 * (i // 3) * 24 + 8 * (i % 3)] for i in range(6)]
+        self.assertEqual([line["outputs"]["brightest"] for line in lines], first_pixels)
+        self.assertEqual(report["inferred"], 6)
 
     def test_nothing_is_lost_while_service_and_sink_are_away(self):
         """The service is restarted in the middle, and the sink answers with errors now and then."""

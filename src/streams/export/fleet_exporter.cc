@@ -41,7 +41,7 @@ io::Task<Result<void>> FleetExporter::connect() {
   SKERRY_CO_ASSIGN(client_, co_await rpc::NucleusClient::connect(loop_, nucleus_));
   co_return co_await client_->subscribe_to_iot_core(
       formats::stream_answer_topic(ThingName(nucleus_.thing)),
-      [this](std::string payload) { answers_.push_back(std::move(payload)); });
+      [this](rpc::NucleusMessage message) { answers_.push_back(std::move(message.payload)); });
 }
 
 io::Task<Result<size_t>> FleetExporter::talk(const ExportBatch& batch, Uplink::Transfer& line) {
