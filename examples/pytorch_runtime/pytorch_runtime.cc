@@ -1,9 +1,9 @@
-// TorchScript models for skerry-infer, each in a process of its own: this plugin has none of
-// PyTorch in it, starts skerry-torch-worker, which has, and talks with it (wire.h). What a model
-// does to that process it does to no other: a run whose process ends fails, and the next one starts
-// another.
+// TorchScript models and ExecuTorch programs for skerry-infer, each in a process of its own: this
+// plugin has none of PyTorch in it, starts skerry-torch-worker, which loads what runs the model,
+// and talks with it (wire.h). What a model does to that process it does to no other: a run whose
+// process ends fails, and the next one starts another.
 //
-// A package has the model and the file tensors.txt, as TorchScript knows neither names nor shapes:
+// A package has the model and the file tensors.txt, as neither kind knows names and shapes:
 //
 //   input x FP32 -1 512
 //   output y FP32 -1 1
@@ -136,11 +136,18 @@ std::string serve_here(const std::string& library, int socket) {
   return "";
 }
 
+// By the identifier of its FlatBuffer, "ET12" and those to come; TorchScript's files are ZIP
+// archives.
+bool is_executorch(std::string_view file) {
+  return file.size() > 8 && file.substr(4, 2) == "ET";
+}
+
 std::string start(SkerryModel& model) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return std::strerror(errno);
   std::string program = beside("skerry-torch-worker");
-  std::string library = beside("libskerry_torch_worker.so");
+  std::string library = beside(is_executorch(model.file) ? "libskerry_executorch_worker.so"
+                                                         : "libskerry_torch_worker.so");
   std::string number = std::to_string(kWorkerSocket);
   std::array<char*, 4> arguments = {program.data(), library.data(), number.data(), nullptr};
   posix_spawn_file_actions_t files;
