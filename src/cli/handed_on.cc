@@ -30,6 +30,7 @@ constexpr struct {
      "Train a model further: on labelled rows, for other classes, or as another's pupil"},
     {"compile",
      "Compile a model to a shared object that needs no runtime, for one kind of machine"},
+    {"tune", "Measure which way each layer of a model is fastest in, for skerry model compile"},
 };
 
 }  // namespace

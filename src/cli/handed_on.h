@@ -19,7 +19,7 @@ bool is_handed_on(const std::vector<std::string>& words);
 // Starts it in place of this program, with the same command line; returns only if that fails.
 Error hand_on(const char* const* argv);
 
-// For the help: model inspect|run|diff|convert|bench|optimise|train|finetune|compile; learn.
+// For the help: model inspect|run|diff|convert|bench|optimise|train|finetune|compile|tune; learn.
 void list_handed_on_model_commands(CLI::App& model);
 void list_handed_on_learn(CLI::App& app);
 

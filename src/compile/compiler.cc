@@ -82,6 +82,23 @@ bool quantises_what_it_computes(const Program& program) {
   return false;
 }
 
+Result<void> check_tunings(const CompileOptions& options) {
+  for (const Tuning& tuning : options.tunings) {
+    const auto is_its = [&](const auto& each) { return each.target == tuning.target; };
+    if (std::ranges::count_if(options.tunings, is_its) > 1) {
+      return fail(Code::kInvalidArgument, "there are two tunings for " + tuning.target);
+    }
+    std::string names;
+    for (const Target* target : options.targets) {
+      names.append(names.empty() ? "" : ", ").append(target->name);
+    }
+    if (std::ranges::count(options.targets, tuning.target, &Target::name) > 0) continue;
+    return fail(Code::kInvalidArgument,
+                fmt::format("the tuning is for {}, and the model for {}", tuning.target, names));
+  }
+  return {};
+}
+
 Result<void> check_targets(const std::vector<const Target*>& targets) {
   SKERRY_CHECK(!targets.empty(), "a model is compiled for some target");
   for (const Target* target : targets) {
@@ -201,9 +218,13 @@ bool runs_here(const Target& target) {
 }
 
 Result<std::unique_ptr<Program>> Build::lowered(const Target& target, int max_threads) {
-  SKERRY_ASSIGN(auto program,
-                lower(graph_, prepared_.interface, target,
-                      {.may_be_sparse = options_.may_be_sparse, .max_threads = max_threads}));
+  const auto tuning =
+      std::ranges::find(options_.tunings, std::string(target.name), &Tuning::target);
+  const WaysByLayer ways = tuning == options_.tunings.end() ? WaysByLayer{} : tuning->ways();
+  SKERRY_ASSIGN(
+      auto program,
+      lower(graph_, prepared_.interface, target,
+            {.may_be_sparse = options_.may_be_sparse, .max_threads = max_threads, .ways = &ways}));
   SKERRY_TRY(plan(*program, options_.max_arena_bytes));
   return program;
 }
@@ -275,10 +296,13 @@ Result<void> Build::judge_sharing(Program& program, const std::string& object, b
   SKERRY_ASSIGN(const auto memory, runtime::MemoryFile::copy_of(artifact));
   SKERRY_ASSIGN(const auto library, runtime::CompiledLibrary::load(memory));
   SKERRY_ASSIGN(const auto inputs, given_inputs());
-  const RunTimes times = run_times(library.model(), inputs);
-  is_worth_it = times.pays();
-  const std::string measured = fmt::format("{:.1f} µs with one thread, {:.1f} with {}",
-                                           times.alone_us, times.shared_us, program.max_threads);
+  const auto starts = run_times(library.model(), inputs);
+  is_worth_it = threads_pay(starts);
+  const auto least = [&](double TurnTimes::* us) { return std::ranges::min(starts, {}, us).*us; };
+  const std::string measured =
+      fmt::format("{:.1f} µs with one thread, {:.1f} with {} (half of the runs {:.1f} and {:.1f})",
+                  least(&TurnTimes::alone_us), least(&TurnTimes::shared_us), program.max_threads,
+                  least(&TurnTimes::alone_median_us), least(&TurnTimes::shared_median_us));
   report_.sharing =
       is_worth_it ? report_.sharing + ": " + measured : "a second thread does not pay: " + measured;
   return {};
@@ -289,6 +313,22 @@ void Build::report_on(const Program& program) {
   for (const Step& step : program.steps) {
     report_.steps.push_back(report_of(program, step));
     report_.weight_bytes += static_cast<size_t>(step.constant_bytes);
+  }
+  size_t tuned = 0;
+  for (const Choice& choice : program.choices) {
+    tuned += choice.is_tuned ? 1 : 0;
+    if (choice.ways.size() < 2 || choice.end_step == choice.first_step) continue;
+    StepReport& step = report_.steps[choice.end_step - 1];  // those before bring its inputs
+    step.way = choice.ways[choice.chosen].text();
+    step.is_tuned = choice.is_tuned;
+  }
+  const auto tuning =
+      std::ranges::find(options_.tunings, std::string(program.target->name), &Tuning::target);
+  if (tuning != options_.tunings.end()) {
+    report_.tuning += fmt::format(
+        "{}{}: {} of {} layers as measured on {}{}", report_.tuning.empty() ? "" : "; ",
+        tuning->target, tuned, program.choices.size(), tuning->machine,
+        tuning->kernels == kernels_version() ? "" : " with other kernels than these: tune again");
   }
   for (const Storage& storage : program.storages) {
     if (storage.place != Place::kConstant) continue;
@@ -442,6 +482,7 @@ Result<Prepared> prepare(const graph::Graph& graph, const InterfaceOptions& opti
 
 Result<Compiled> compile(const graph::Graph& graph, const CompileOptions& options) {
   SKERRY_TRY(check_targets(options.targets));
+  SKERRY_TRY(check_tunings(options));
   if (options.for_dlr && options.is_static) {
     return fail(Code::kInvalidArgument, "a folder for libdlr is no static library");
   }

@@ -11,6 +11,7 @@
 #include "compile/object_sizes.h"
 #include "compile/profile.h"
 #include "compile/target.h"
+#include "compile/tuning.h"
 #include "graph/graph.h"
 
 namespace skerry::compile {
@@ -31,6 +32,7 @@ struct CompileOptions {
   bool is_static = false;        // a static library and a header instead of a shared object
   bool is_freestanding = false;  // wants no function of others, not even memcpy
   bool for_dlr = false;          // with what libdlr calls (dlr.h)
+  std::vector<Tuning> tunings;   // at most one for each target
   bool profile = false;          // measure each step, where this machine runs the (last) target
 };
 
@@ -43,6 +45,8 @@ struct StepReport {
   bool is_reference = false;   // plain loops, no kernel
   bool is_bytes = false;       // its products are of bytes
   int64_t shares = 1;          // for several threads
+  std::string way = {};        // of its layer, where it has several: "rows 16x4x6x0"
+  bool is_tuned = false;       // and a tuning has named it
   int64_t constant_bytes = 0;  // that it reads of the model, and
   int64_t value_bytes = 0;     // that it reads and writes besides
 };
@@ -51,6 +55,7 @@ struct CompileReport {
   std::vector<StepReport> steps;   // of the last target
   std::optional<Profile> profile;  // of these steps
   std::string not_measured;        // why there is none, where one was asked for
+  std::string tuning;              // what became of the tunings, for people; "" without any
   std::string sharing;             // what became of max_threads, for people; "" of one
   ObjectSizes sizes;               // of all targets' code
   size_t weight_bytes = 0;         // of the constants, those that steps read; of all targets

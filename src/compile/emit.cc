@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <unordered_set>
 
 #include "compile/lowering.h"
@@ -94,7 +95,8 @@ std::string step_text(const Program& program, size_t index, const std::string& b
   return text + "  }\n}\n";
 }
 
-std::string steps_text(const Program& program) {
+// Of those steps that `takes` names.
+std::string steps_text(const Program& program, const std::function<bool(size_t)>& takes) {
   std::string text;
   std::unordered_set<size_t> bordered;
   for (size_t i = 0; i < program.steps.size(); ++i) {
@@ -105,7 +107,7 @@ std::string steps_text(const Program& program) {
         borders += border(storage);
       }
     }
-    text += "\n" + step_text(program, i, borders);
+    if (takes(i)) text += "\n" + step_text(program, i, borders);
   }
   return text;
 }
@@ -380,6 +382,41 @@ std::string profile_text(const Program& program) {
 
 }  // namespace
 
+std::string emit_layers(const Program& program, const std::vector<std::vector<size_t>>& layers) {
+  std::unordered_set<size_t> taken;
+  for (const auto& layer : layers) taken.insert(layer.begin(), layer.end());
+  std::string text = std::string(kHead) + "}\n#include \"layers.h\"\nnamespace {\n";
+  text += steps_text(program, [&](size_t step) { return taken.contains(step); });
+  text +=
+      "\nvoid run_layer(uint32_t layer, void* memory, void* kept, const void* const* inputs,\n"
+      "               void* const* outputs) {\n"
+      "  uint8_t* arena = static_cast<uint8_t*>(memory);\n"
+      "  uint8_t* state = static_cast<uint8_t*>(kept);\n  switch (layer) {\n";
+  for (size_t i = 0; i < layers.size(); ++i) {
+    text += fmt::format("    case {}:\n", i);
+    for (const size_t step : layers[i]) {
+      text += fmt::format("      step_{}(arena, state, inputs, outputs);\n", step);
+    }
+    text += "      break;\n";
+  }
+  text += "  }\n}\n";
+  const auto sizes = [&](const char* name, const std::vector<size_t>& storages) {
+    std::string list;
+    for (const size_t each : storages) {
+      list += fmt::format("{}, ", program.storages[each].size_bytes());
+    }
+    text += fmt::format("const uint64_t {}[] = {{{}0}};\n", name, list);
+  };
+  sizes("input_bytes", program.inputs);
+  sizes("output_bytes", program.outputs);
+  return text + fmt::format(
+                    "}}  // namespace\n\n"
+                    "extern \"C\" const SkerryLayers skerry_layers = {{\n"
+                    "    {}, {}, {}, {}, {}, input_bytes, output_bytes, run_layer}};\n",
+                    program.arena_bytes, program.state_bytes, program.inputs.size(),
+                    program.outputs.size(), layers.size());
+}
+
 int fill_kind(DataType type) {
   if (type == DataType::kFp32) return 0;
   return type == DataType::kInt8 || type == DataType::kUint8 ? 1 : 2;
@@ -398,7 +435,7 @@ Emitted emit(Program& program, const graph::Graph& graph, const Interface& inter
   text += specs_text(inputs, "input_specs");
   text += specs_text(outputs, "output_specs");
   text += states_text(program, graph, interface);
-  text += steps_text(program);
+  text += steps_text(program, [](size_t) { return true; });
   const std::string checks = fixed_text(program, graph, interface);
   text +=
       "\nint32_t run(void* memory, void* kept, const void* const* inputs, void* const* outputs) {\n"

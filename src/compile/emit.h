@@ -32,4 +32,8 @@ Emitted emit(Program& program, const graph::Graph& graph, const Interface& inter
 // How check.h fills an input of this type.
 int fill_kind(DataType type);
 
+// Code that has some steps alone, to be measured: layer i is all of `layers[i]`, in their order
+// (kernels/layers.h).
+std::string emit_layers(const Program& program, const std::vector<std::vector<size_t>>& layers);
+
 }  // namespace skerry::compile

@@ -1,6 +1,8 @@
 // Geometry from attributes; tiles from the registers of the target.
 #include "compile/geometry.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -88,11 +90,113 @@ int64_t pixels_of(const Tiling& tiling, int64_t width) {
   return (width + tiles - 1) / tiles;
 }
 
+std::string tile_text(const Tiling& tiling, int64_t pixels) {
+  return fmt::format("{{.lanes = {}, .vectors = {}, .pixels = {}, .chains = {}}}", tiling.lanes,
+                     tiling.vectors, pixels, tiling.chains);
+}
+
+std::string tiling_text(const Tiling& tiling, int64_t width) {
+  const std::string chains = tiling.chains > 0 ? fmt::format(", chains of {}", tiling.chains) : "";
+  return fmt::format("{}×{}×{}{}", tiling.lanes, tiling.vectors, pixels_of(tiling, width), chains);
+}
+
 int depthwise_lanes(int most, const ConvGeometry& g) {
   if (g.out_c >= most || (g.stride_w == 1 && most % g.out_c == 0)) return most;
   int lanes = most;
   while (lanes > 4 && lanes / 2 >= g.out_c) lanes /= 2;
   return lanes;
+}
+
+namespace {
+
+// Chains that the kernels take by themselves (chains_of() in kernels/isa.h).
+int usual_chains(int sums) {
+  return sums <= 2 ? 4 : sums <= 5 ? 2 : 1;
+}
+
+std::vector<int64_t> cut_of(const Tiling& tiling, const TileSpace& space) {
+  std::vector<int64_t> cut;
+  for (const int64_t width : space.widths) cut.push_back(pixels_of(tiling, width));
+  return cut;
+}
+
+// Pixels of a tile that cut some width differently from fewer ones.
+std::vector<int> pixels_to_try(const Tiling& tile, const TileSpace& space, int most) {
+  std::vector<int> result;
+  std::vector<int64_t> last;
+  for (int pixels = 1; pixels <= most; ++pixels) {
+    Tiling tiling = tile;
+    tiling.most_pixels = pixels;
+    auto cut = cut_of(tiling, space);
+    if (cut != std::exchange(last, cut)) result.push_back(pixels);
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<Way> tile_ways(const Target& target, const Tiling& usual, const TileSpace& space) {
+  std::vector<Way> ways = {
+      {space.names[0], {usual.lanes, usual.vectors, usual.most_pixels, usual.chains}}};
+  const auto usual_cut = cut_of(usual, space);
+  const auto add = [&](const std::string& name, const Tiling& tiling) {
+    const bool is_usual = name == space.names[0] && tiling.chains == 0 &&
+                          tiling.lanes == usual.lanes && tiling.vectors == usual.vectors &&
+                          cut_of(tiling, space) == usual_cut;
+    Way way{name, {tiling.lanes, tiling.vectors, tiling.most_pixels, tiling.chains}};
+    if (!is_usual && std::ranges::count(ways, way) == 0) ways.push_back(std::move(way));
+  };
+  const int most_vectors = target.registers >= 32 ? 8 : 6;
+  for (const int lanes : {target.lanes, target.lanes / 2, usual.lanes}) {
+    const int64_t vectors = (space.channels + lanes - 1) / std::max(lanes, 1);
+    for (int v = 1; lanes >= 4 && v <= std::min<int64_t>(vectors, most_vectors); ++v) {
+      const int most_sums = target.registers - v - 1;  // with weights, and an input at a time
+      const Tiling tile{.lanes = lanes, .vectors = v};
+      for (const int pixels : pixels_to_try(tile, space, most_sums / v)) {
+        for (const int chains : {0, 1, 2, 4}) {
+          const bool fits = v * pixels * chains <= most_sums && chains <= space.run;
+          if (!fits || chains == usual_chains(v * pixels)) continue;
+          for (const std::string& name : space.names) add(name, {lanes, v, pixels, chains});
+        }
+      }
+    }
+  }
+  return ways;
+}
+
+Tiling tiling_of(const Way& way) {
+  return {.lanes = way.sizes[0],
+          .vectors = way.sizes[1],
+          .most_pixels = way.sizes[2],
+          .chains = way.sizes[3]};
+}
+
+std::vector<Way> depthwise_ways(const Target& target, int usual_lanes, const ConvGeometry& g) {
+  std::vector<Way> ways = {{"depthwise", {usual_lanes}}};
+  for (int lanes = target.lanes; lanes >= 4; lanes /= 2) {
+    Way way{"depthwise", {depthwise_lanes(lanes, g)}};
+    if (std::ranges::count(ways, way) == 0) ways.push_back(std::move(way));
+  }
+  return ways;
+}
+
+LayerSizes layer_sizes(const ConvGeometry& g, bool of_bytes) {
+  return {.rows = g.n * g.out_h,
+          .width = g.out_w,
+          .channels = g.out_c / g.groups,
+          .groups = g.groups,
+          .inputs = g.in_c / g.groups,
+          .taps_h = g.kernel_h,
+          .taps_w = g.kernel_w,
+          .of_bytes = of_bytes};
+}
+
+std::string layer_text(std::string_view kind, const ConvGeometry& g) {
+  return fmt::format(
+      "{} n{} in {}x{}x{} out {}x{}x{} window {}x{} stride {}x{} dilation {}x{} "
+      "groups {}",
+      kind, g.n, g.in_h, g.in_w, g.in_c, g.out_h, g.out_w, g.out_c, g.kernel_h, g.kernel_w,
+      g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.groups);
 }
 
 OutputRows output_rows(const ConvGeometry& g, const std::vector<std::vector<int64_t>>& strides) {

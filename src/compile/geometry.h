@@ -23,15 +23,22 @@ Result<ConvGeometry> conv_geometry(const Node& node, const std::vector<int64_t>&
 // The same of pools over everything.
 Result<ConvGeometry> pool_geometry(const Node& node);
 
-// Whether lower_winograd() (lower_winograd.cc) is for it.
+// Whether lower_winograd() (lower_winograd.cc) is for it, where nobody has measured.
 bool is_winograd(const Target& target, const ConvGeometry& geometry);
+// Those that it can have; of them `usual` is the one without a tuning.
+struct WinogradWays {
+  std::vector<Way> ways;
+  Way usual;
+};
+std::optional<WinogradWays> winograd_ways(const Target& target, const ConvGeometry& geometry);
 Result<void> lower_winograd(Lowering& lowering, const Region& region, const ConvGeometry& geometry,
-                            const std::string& limits);
+                            const Way& way, const std::string& limits);
 
 // How output channels are cut into tiles of vectors.
 struct Tiling {
   int lanes = 4, vectors = 1;
   int most_pixels = 1;  // that fit into registers with them
+  int chains = 0;       // of sums side by side; 0: by how many sums a tile has
 };
 struct Tile {
   int64_t first, lanes;  // channels, with those behind the last one
@@ -44,7 +51,27 @@ Tiling tiling_of(const Target& target, int64_t channels, const TileLimits& limit
 Tiling tiling_of(const Target& target, int64_t channels, bool one_pixel);
 std::vector<Tile> tiles_of(const Tiling& tiling, int64_t channels);
 int64_t pixels_of(const Tiling& tiling, int64_t width);
+// As the kernels' ConvTile and ConvU8Tile.
+std::string tile_text(const Tiling& tiling, int64_t pixels);
+// For people: "16×4×6, 2 chains".
+std::string tiling_text(const Tiling& tiling, int64_t width);
 int depthwise_lanes(int most, const ConvGeometry& geometry);
+
+// The tiles that the target's registers have room for, `usual` first.
+struct TileSpace {
+  int64_t channels = 1;
+  std::vector<int64_t> widths;     // that an output row may have
+  int64_t run = 1;                 // elements of a tap
+  std::vector<std::string> names;  // of Way, the usual one first
+};
+std::vector<Way> tile_ways(const Target& target, const Tiling& usual, const TileSpace& space);
+Tiling tiling_of(const Way& way);
+std::vector<Way> depthwise_ways(const Target& target, int usual_lanes,
+                                const ConvGeometry& geometry);
+
+LayerSizes layer_sizes(const ConvGeometry& geometry, bool of_bytes);
+// What decides about a layer's speed, as text.
+std::string layer_text(std::string_view kind, const ConvGeometry& geometry);
 
 // An output's rows, by the strides of the images that are gone through together: where rows of a
 // product follow each other without a gap, they are one row.

@@ -263,6 +263,19 @@ Step& Lowering::add_step(std::string kernel, const Region& region, std::vector<s
   return program_.steps.back();
 }
 
+Way Lowering::choose(std::string layer, std::vector<Way> ways, const LayerSizes& sizes) {
+  Choice choice{.layer = std::move(layer), .ways = std::move(ways), .sizes = sizes};
+  if (tuned_ != nullptr) {
+    const auto tuned = tuned_->find(choice.layer);
+    const auto way =
+        tuned == tuned_->end() ? choice.ways.end() : std::ranges::find(choice.ways, tuned->second);
+    choice.is_tuned = way != choice.ways.end();
+    if (choice.is_tuned) choice.chosen = static_cast<size_t>(way - choice.ways.begin());
+  }
+  program_.choices.push_back(std::move(choice));
+  return program_.choices.back().ways[program_.choices.back().chosen];
+}
+
 Result<void> Lowering::copy(const View& from, const View& to, const std::string& why) {
   Step& step = add_step("copy", {}, {from.storage}, {to.storage});
   step.nodes.push_back("layout of '" + why + "'");
@@ -385,7 +398,12 @@ Result<void> Lowering::run() {
       return refuse(*region->second.main,
                     "the compiler has neither a kernel nor plain loops for this operator");
     }
+    const size_t first_step = program_.steps.size(), first_choice = program_.choices.size();
     SKERRY_TRY(lower(*this, region->second));
+    for (size_t i = first_choice; i < program_.choices.size(); ++i) {
+      program_.choices[i].first_step = first_step;
+      program_.choices[i].end_step = program_.steps.size();
+    }
   }
   return lower_outputs();
 }
@@ -397,7 +415,7 @@ Result<std::unique_ptr<Program>> lower(const Graph& graph, const Interface& inte
   program->may_be_sparse = options.may_be_sparse;
   program->max_threads = options.max_threads;
   program->name = graph.name;
-  SKERRY_TRY(Lowering(graph, interface, *program).run());
+  SKERRY_TRY(Lowering(graph, interface, *program, options.ways).run());
   return program;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "compile/dots.h"
 #include "compile/geometry.h"
 #include "compile/lowering.h"
 #include "compile/sparse_pattern.h"
@@ -80,27 +81,6 @@ Result<ByteConv> byte_conv(const Node& node, int64_t shift) {
   return conv;
 }
 
-// The four weights of each lane, in the order of Dot<L> (kernels/dot.h).
-void append_dot(std::vector<int8_t>& packed, Dots dots, int64_t lanes,
-                const std::function<int8_t(int64_t lane, int64_t i)>& at) {
-  const auto append = [&](int8_t value, bool word) {
-    packed.push_back(value);
-    if (word) packed.push_back(static_cast<int8_t>(value < 0 ? -1 : 0));
-  };
-  // What lies together: all four of a lane, the first and third of it, or one of each lane.
-  const int64_t parts = dots == Dots::kPairs ? 2 : dots == Dots::kWords ? 4 : 1;
-  for (int64_t part = 0; part < parts; ++part) {
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      for (int64_t i = part; i < 4; i += parts) append(at(lane, i), parts > 1);
-    }
-  }
-}
-
-// Of one lane, as append_dot() packs them.
-int64_t bytes_of_four(Dots dots) {
-  return dots == Dots::kPairs || dots == Dots::kWords ? 8 : 4;
-}
-
 // Fours of weights of which some are not zero, where that is the faster way (kernels/sparse_u8.h).
 struct SparseBytes {
   SparsePattern pattern;
@@ -118,22 +98,6 @@ struct ByteCall {
   size_t weights = 0, bias = 0, factors = 0;
   std::string range, addition;
 };
-
-// Values by output channel, with those behind the last one of each group as zeros.
-template <class T>
-std::vector<T> by_lane(const Tiling& tiling, int64_t channels, int64_t groups,
-                       const std::vector<T>& values) {
-  std::vector<T> result;
-  for (int64_t group = 0; group < groups; ++group) {
-    for (const Tile& tile : tiles_of(tiling, channels)) {
-      for (int64_t lane = 0; lane < tile.lanes; ++lane) {
-        const int64_t c = tile.first + lane;
-        result.push_back(c < channels ? values[static_cast<size_t>(group * channels + c)] : T(0));
-      }
-    }
-  }
-  return result;
-}
 
 std::string byte_call(const Program& program, const ByteCall& call, const Share& share) {
   const ConvGeometry& g = call.conv.geometry;
@@ -155,7 +119,7 @@ std::string byte_call(const Program& program, const ByteCall& call, const Share&
                          .reads_weights = 4 * fours * g.out_c > n * g.in_c * g.in_h * g.in_w});
   if (part.is_empty()) return "";
   const int64_t weights =
-      call.weights + part.channels.first * fours * bytes_of_four(program.target->dots);
+      call.weights + bytes_of_four(program.target->dots) * part.channels.first * fours;
   h = part.rows.count, w = part.columns.count;
   std::string text = fmt::format(
       "  constexpr ConvU8Shape kShape = {{.n = {}, .h = {}, .w = {}, .channels = {}, .groups = "
@@ -184,11 +148,11 @@ std::string byte_call(const Program& program, const ByteCall& call, const Share&
                       Lowering::scratch_of(program, call.sparse->turned, share), call.range);
   }
   return text + fmt::format(
-                    "  conv_u8<kShape, ConvU8Tile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
+                    "  conv_u8<kShape, ConvU8Tile{}>(\n"
                     "      {} + {}, {} + {}, reinterpret_cast<const int8_t*>(constants + {}),\n"
                     "      reinterpret_cast<const int32_t*>(constants + {}),\n"
                     "      reinterpret_cast<const float*>(constants + {}), {}, {}, {});\n",
-                    call.tiling.lanes, call.tiling.vectors, pixels, program.pointer(call.x, false),
+                    tile_text(call.tiling, pixels), program.pointer(call.x, false),
                     part.in_input(g, x) - g.pad_top * x[2] - g.pad_left * x[3],
                     program.pointer(call.y, true), part.in_output(y), weights,
                     call.bias + 4 * part.channels.first, call.factors + 4 * part.channels.first,
@@ -227,43 +191,40 @@ std::vector<int8_t> packed_weights(const ByteCall& call, Dots dots, bool rows) {
   return packed;
 }
 
-// Numbers of 16 bits take more registers than bytes; weights do where pixels pass by them, pixels
-// do where weights pass by (kInputsStay in kernels/dot.h).
-Tiling byte_tiling(const Target& target, int64_t channels, bool one_pixel) {
-  if (target.dots == Dots::kPairs && !one_pixel) return tiling_of(target, channels, {4, 8});
-  Tiling tiling = tiling_of(target, channels, one_pixel);
-  if (target.dots == Dots::kPairs || target.dots == Dots::kWords) {
-    tiling.most_pixels = std::max(1, tiling.most_pixels * 2 / 3);
-  }
-  return tiling;
+// The weight of an output channel, or zero behind the last one and the last input.
+int8_t product_weight(const ByteConv& conv, int64_t channel, int64_t i) {
+  const ConvGeometry& g = conv.geometry;
+  if (channel >= g.out_c || i >= g.in_c) return 0;
+  return conv.weights[static_cast<size_t>(channel * g.in_c + i)];
 }
 
-std::optional<SparseBytes> sparse_bytes(Lowering& lowering, const ByteConv& conv) {
+// By fours of inputs; absent where it is no product.
+std::optional<SparseProduct> sparse_product(const Lowering& lowering, const Region& region,
+                                            const ByteConv& conv) {
   const ConvGeometry& g = conv.geometry;
   const bool is_product = g.groups == 1 && g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 &&
-                          g.stride_w == 1 && g.padding().is_none();
-  if (!lowering.program().may_be_sparse || !is_product) return {};
-  const auto at = [&](int64_t channel, int64_t i) -> int8_t {
-    if (channel >= g.out_c || i >= g.in_c) return 0;
-    return conv.weights[static_cast<size_t>(channel * g.in_c + i)];
-  };
-  const int64_t fours = (g.in_c + 3) / 4;
-  auto pattern = sparse_pattern(lowering.target(), {.channels = g.out_c,
-                                                    .columns = fours,
-                                                    .pixels = g.n * g.out_h * g.out_w,
-                                                    .of_bytes = true,
-                                                    .is_zero = [&](int64_t channel, int64_t four) {
-                                                      return at(channel, 4 * four) == 0 &&
-                                                             at(channel, 4 * four + 1) == 0 &&
-                                                             at(channel, 4 * four + 2) == 0 &&
-                                                             at(channel, 4 * four + 3) == 0;
-                                                    }});
-  if (!pattern) return {};
-  SparseBytes sparse{.pattern = std::move(*pattern)};
+                          g.stride_w == 1 && g.padding().is_none() && !region.sum;
+  if (!lowering.may_be_sparse() || !is_product) return {};
+  return SparseProduct{.channels = g.out_c,
+                       .columns = (g.in_c + 3) / 4,
+                       .pixels = g.n * g.out_h * g.out_w,
+                       .of_bytes = true,
+                       .is_zero = [&conv](int64_t channel, int64_t four) {
+                         bool is_zero = true;
+                         for (int64_t i = 4 * four; i < 4 * four + 4; ++i) {
+                           is_zero = is_zero && product_weight(conv, channel, i) == 0;
+                         }
+                         return is_zero;
+                       }};
+}
+
+SparseBytes sparse_bytes(Lowering& lowering, const ByteConv& conv, const SparseProduct& product,
+                         const Way& way) {
+  SparseBytes sparse{.pattern = sparse_pattern(lowering.target(), product, way)};
   std::vector<int8_t> values;
   sparse.pattern.for_all([&](int64_t channel, int64_t four) {
     append_dot(values, lowering.target().dots, 1,
-               [&](int64_t, int64_t i) { return at(channel, 4 * four + i); });
+               [&](int64_t, int64_t i) { return product_weight(conv, channel, 4 * four + i); });
   });
   Constants& constants = lowering.program().constants;
   sparse.values_at = constants.add_all(values);
@@ -273,25 +234,58 @@ std::optional<SparseBytes> sparse_bytes(Lowering& lowering, const ByteConv& conv
   // Fours of the inputs, sixteen rows of results, and bytes of all channels.
   constexpr int64_t kResultRows = 16;  // of kernels/sparse_u8.h
   const int64_t block = int64_t{sparse.pattern.lanes} * sparse.pattern.vectors;
-  const int64_t bytes = (g.out_c + sparse.pattern.together + 3) / 4;
-  sparse.turned =
-      lowering.new_shared_scratch(DataType::kInt32, (fours + kResultRows + bytes) * block);
+  const int64_t bytes = (conv.geometry.out_c + sparse.pattern.together + 3) / 4;
+  sparse.turned = lowering.new_shared_scratch(DataType::kInt32,
+                                              (product.columns + kResultRows + bytes) * block);
   return sparse;
+}
+
+// The tile, or the sparse form, and the order of the weights that goes with it.
+void choose_bytes(Lowering& lowering, const Region& region, ByteCall& call) {
+  const ConvGeometry& g = call.conv.geometry;
+  const bool has_rows = g.dilation_w == 1 && g.groups == 1;
+  const int64_t in_c = g.in_c / g.groups, out_c = g.out_c / g.groups;
+  call.tiling = byte_tiling(lowering.target(), out_c, g.out_h * g.out_w * g.n == 1);
+  TileSpace space{
+      .channels = out_c, .widths = {g.out_w, g.n * g.out_h * g.out_w}, .run = (in_c + 3) / 4};
+  if (has_rows) space.names.emplace_back("rows");
+  if (!has_rows || g.kernel_w > 1) space.names.emplace_back("taps");
+  std::vector<Way> ways = tile_ways(lowering.target(), call.tiling, space);
+  std::string layer = layer_text("conv u8", g);
+  if (region.sum) layer += " adds";
+  if (call.conv.wide) layer += " wide";
+  const auto product = sparse_product(lowering, region, call.conv);
+  if (product) {
+    const SparseWays sparse = sparse_ways(lowering.target(), *product);
+    ways.insert(ways.end(), sparse.ways.begin(), sparse.ways.end());
+    if (sparse.usual) {
+      std::erase(ways, *sparse.usual);
+      ways.insert(ways.begin(), *sparse.usual);
+    }
+    if (sparse.zeros_percent > 0) layer += fmt::format(" zeros {}%", sparse.zeros_percent);
+  }
+  const Way way = lowering.choose(std::move(layer), std::move(ways), layer_sizes(g, true));
+  const bool rows = way.name == "rows" || (way.name == "sparse" && has_rows);
+  call.run = rows ? g.kernel_w * in_c : in_c;
+  call.taps_w = rows ? 1 : g.kernel_w;
+  if (way.name == "sparse") {
+    call.sparse = sparse_bytes(lowering, call.conv, *product, way);
+  } else {
+    call.tiling = tiling_of(way);
+  }
 }
 
 Result<void> lower_dense_bytes(Lowering& lowering, const Region& region, ByteConv conv) {
   const ConvGeometry& g = conv.geometry;
-  const bool rows = g.dilation_w == 1 && g.groups == 1;
-  const int64_t in_c = g.in_c / g.groups, out_c = g.out_c / g.groups;
+  const int64_t out_c = g.out_c / g.groups;
   Program& program = lowering.program();
-  ByteCall call{.conv = conv,
-                .tiling = byte_tiling(lowering.target(), out_c, g.out_h * g.out_w * g.n == 1)};
-  const Dots dots = lowering.target().dots;
-  call.run = rows ? g.kernel_w * in_c : in_c;
-  call.taps_w = rows ? 1 : g.kernel_w;
+  ByteCall call{.conv = conv};
   SKERRY_ASSIGN(call.x, lowering.image(*region.main->input(0), g.padding(), conv.x_zero, true));
-  if (!region.sum) call.sparse = sparse_bytes(lowering, conv);
-  if (!call.sparse) call.weights = program.constants.add_all(packed_weights(call, dots, rows));
+  choose_bytes(lowering, region, call);
+  if (!call.sparse) {
+    const bool rows = call.taps_w != g.kernel_w || g.kernel_w == 1;
+    call.weights = program.constants.add_all(packed_weights(call, lowering.target().dots, rows));
+  }
   call.bias = program.constants.add_all(by_lane(call.tiling, out_c, g.groups, conv.bias));
   call.factors = program.constants.add_all(by_lane(call.tiling, out_c, g.groups, conv.factors));
   call.range = range_text(region.limits.value_or(limits_of(DataType::kUint8)), conv.y_zero);
@@ -304,8 +298,7 @@ Result<void> lower_dense_bytes(Lowering& lowering, const Region& region, ByteCon
   call.y = lowering.new_image(*region.output);
   lowering.set_view(*region.output, Lowering::as_value(call.y, region.output->type().rank()));
   std::vector<size_t> writes = {call.y.storage};
-  std::string kernel = fmt::format("conv_u8 {}×{}×{}", call.tiling.lanes, call.tiling.vectors,
-                                   pixels_of(call.tiling, g.out_w));
+  std::string kernel = "conv_u8 " + tiling_text(call.tiling, g.out_w);
   int64_t macs = g.macs();
   if (call.sparse) {
     writes.push_back(call.sparse->turned.storage);
@@ -324,22 +317,25 @@ Result<void> lower_dense_bytes(Lowering& lowering, const Region& region, ByteCon
   return {};
 }
 
-Result<void> lower_depthwise_bytes(Lowering& lowering, const Region& region, const ByteConv& conv) {
-  const ConvGeometry& g = conv.geometry;
-  Program& program = lowering.program();
-  const int lanes = depthwise_lanes(lowering.target().lanes, g);
-  const bool repeats = lanes % g.out_c == 0;  // several pixels in a vector
-  const int64_t blocks = (g.out_c + lanes - 1) / lanes, fours = (g.kernel_h + 3) / 4;
-  std::vector<int8_t> packed;
+// By blocks of lanes, those behind the last channel zero.
+struct DepthwiseConstants {
+  std::vector<int8_t> weights;
   std::vector<int32_t> bias;
   std::vector<float> factors;
+};
+
+DepthwiseConstants depthwise_constants(const ByteConv& conv, Dots dots, int lanes) {
+  const ConvGeometry& g = conv.geometry;
+  const bool repeats = lanes % g.out_c == 0;  // several pixels in a vector
+  const int64_t blocks = (g.out_c + lanes - 1) / lanes, fours = (g.kernel_h + 3) / 4;
+  DepthwiseConstants packed;
   for (int64_t block = 0; block < blocks; ++block) {
     const auto channel_of = [&](int64_t lane) {
       return repeats ? lane % g.out_c : block * lanes + lane;
     };
     for (int64_t four = 0; four < fours; ++four) {
       for (int64_t kx = 0; kx < g.kernel_w; ++kx) {
-        append_dot(packed, lowering.target().dots, lanes, [&](int64_t lane, int64_t i) -> int8_t {
+        append_dot(packed.weights, dots, lanes, [&](int64_t lane, int64_t i) -> int8_t {
           const int64_t c = channel_of(lane), ky = 4 * four + i;
           if (c >= g.out_c || ky >= g.kernel_h) return 0;
           return conv.weights[static_cast<size_t>((c * g.kernel_h + ky) * g.kernel_w + kx)];
@@ -348,10 +344,22 @@ Result<void> lower_depthwise_bytes(Lowering& lowering, const Region& region, con
     }
     for (int64_t lane = 0; lane < lanes; ++lane) {
       const int64_t c = channel_of(lane);
-      bias.push_back(c < g.out_c ? conv.bias[static_cast<size_t>(c)] : 0);
-      factors.push_back(c < g.out_c ? conv.factors[static_cast<size_t>(c)] : 0);
+      packed.bias.push_back(c < g.out_c ? conv.bias[static_cast<size_t>(c)] : 0);
+      packed.factors.push_back(c < g.out_c ? conv.factors[static_cast<size_t>(c)] : 0);
     }
   }
+  return packed;
+}
+
+Result<void> lower_depthwise_bytes(Lowering& lowering, const Region& region, const ByteConv& conv) {
+  const ConvGeometry& g = conv.geometry;
+  Program& program = lowering.program();
+  const int usual = depthwise_lanes(lowering.target().lanes, g);
+  const int lanes = lowering
+                        .choose(layer_text("depthwise u8", g) + (conv.wide ? " wide" : ""),
+                                depthwise_ways(lowering.target(), usual, g))
+                        .sizes[0];
+  const DepthwiseConstants packed = depthwise_constants(conv, lowering.target().dots, lanes);
   SKERRY_ASSIGN(const View x,
                 lowering.image(*region.main->input(0), g.padding(), conv.x_zero, true));
   const View y = lowering.new_image(*region.output);
@@ -359,9 +367,11 @@ Result<void> lower_depthwise_bytes(Lowering& lowering, const Region& region, con
   const int64_t reach =
       ((g.out_w - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1) * g.out_c;
   const int64_t line = (reach + 63) / 64 * 64;
-  const View lines = lowering.new_shared_scratch(DataType::kInt32, fours * line + 64);
-  const size_t at_w = program.constants.add_all(packed), at_bias = program.constants.add_all(bias);
-  const size_t at_factors = program.constants.add_all(factors);
+  const View lines =
+      lowering.new_shared_scratch(DataType::kInt32, (g.kernel_h + 3) / 4 * line + 64);
+  const size_t at_w = program.constants.add_all(packed.weights);
+  const size_t at_bias = program.constants.add_all(packed.bias);
+  const size_t at_factors = program.constants.add_all(packed.factors);
   Step& step = lowering.add_step(fmt::format("depthwise_u8 {}{}", lanes, conv.wide ? " wide" : ""),
                                  region, {x.storage}, {y.storage, lines.storage});
   step.macs = g.macs();
@@ -394,142 +404,7 @@ Result<void> lower_depthwise_bytes(Lowering& lowering, const Region& region, con
   return {};
 }
 
-// INT8 weights without a zero point, [inner, columns]; absent where they are others.
-std::optional<std::vector<int8_t>> product_weights(const Node& node) {
-  const graph::Constant* w = Lowering::constant(node.input(1));
-  const graph::Constant* zero = Lowering::constant(node.input(3));
-  if (w == nullptr || w->shape().size() != 2 || (node.input(3) != nullptr && zero == nullptr)) {
-    return {};
-  }
-  const auto values = graph::Array::from(w->view()).to_ints();
-  std::vector<int64_t> zeros = {0};
-  if (zero != nullptr) zeros = graph::Array::from(zero->view()).to_ints();
-  const auto columns = static_cast<size_t>(w->shape()[1]);
-  if (zeros.size() != 1 && zeros.size() != columns) return {};
-  std::vector<int8_t> weights;
-  for (size_t i = 0; i < values.size(); ++i) {
-    const int64_t value = values[i] - zeros[zeros.size() == 1 ? 0 : i % columns];
-    if (value < INT8_MIN || value > INT8_MAX) return {};
-    weights.push_back(static_cast<int8_t>(value));
-  }
-  return weights;
-}
-
-// Bytes where reads over their end meet memory.
-Result<View> bytes_in_arena(Lowering& lowering, const Value& value) {
-  SKERRY_ASSIGN(View x, lowering.row_major(value));
-  if (lowering.program().storage(x).place == Place::kArena) return x;
-  View made = lowering.new_row_major(value, x.shape);
-  lowering.program().storages[made.storage].is_dense = true;
-  SKERRY_TRY(lowering.copy(x, made, value.name()));
-  return made;
-}
-
-// MatMulInteger as its kernel takes it.
-struct ProductCall {
-  View x, y;
-  std::optional<View> zero;
-  int64_t rows = 0, inner = 0, columns = 0;
-  Tiling tiling;
-  int64_t weights = 0, sums = 0;  // constants
-};
-
-std::string product_call(const Program& program, const ProductCall& call, const Share& share) {
-  const Tiling& tiling = call.tiling;
-  const int64_t pixels = pixels_of(tiling, call.rows), fours = (call.inner + 3) / 4;
-  const Dots dots = program.target->dots;
-  const ConvShare part = conv_share(share, {.h = 1,
-                                            .w = call.rows,
-                                            .channels = call.columns,
-                                            .pixels = pixels,
-                                            .wide = int64_t{tiling.lanes} * tiling.vectors,
-                                            .one_group = true,
-                                            .reads_weights = call.columns > call.rows});
-  if (part.is_empty()) return "";
-  const int64_t first = part.channels.first;
-  return fmt::format(
-      "  constexpr ConvU8Shape kShape = {{.n = 1, .h = 1, .w = {}, .channels = {}, .groups = 1,\n"
-      "      .x_pixel = {}, .y_pixel = {}, .stride_h = 1, .stride_w = 1, .fours = {}}};\n"
-      "  product_u8<kShape, ConvU8Tile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
-      "      {} + {}, {} + {}, reinterpret_cast<const int8_t*>(constants + {}),\n"
-      "      reinterpret_cast<const int32_t*>(constants + {}), {} - {});\n",
-      part.columns.count, part.channels.count, call.inner, call.columns, fours, tiling.lanes,
-      tiling.vectors, pixels, program.pointer(call.x, false), part.columns.first * call.inner,
-      program.pointer(call.y, true), part.columns.first * call.columns + first,
-      call.weights + first * fours * bytes_of_four(dots), call.sums + 4 * first,
-      dots == Dots::kSigned ? 128 : 0,
-      call.zero ? fmt::format("int32_t(*({}))", program.pointer(*call.zero, false)) : "0");
-}
-
 }  // namespace
-
-Result<void> lower_product_bytes(Lowering& lowering, const Region& region) {
-  const Node& node = *region.main;
-  Program& program = lowering.program();
-  const auto weights = product_weights(node);
-  if (!weights || node.input(0)->type().element != DataType::kUint8) {
-    return refuse(node, "there is code for UINT8 values times a constant matrix of INT8 only");
-  }
-  const Value* zero = node.input(2);
-  if (zero != nullptr && graph::sizes_of(zero->type()) != std::vector<int64_t>{} &&
-      graph::sizes_of(zero->type()) != std::vector<int64_t>{1}) {
-    return refuse(node, "a zero point for each row has no code");
-  }
-  const auto& shape = Lowering::constant(node.input(1))->shape();
-  const int64_t inner = shape[0], columns = shape[1];
-  const auto out_shape = shape_of(*region.output);
-  int64_t rows = 1;
-  for (const int64_t size : out_shape) rows *= size;
-  rows /= columns;
-  const Dots dots = lowering.target().dots;
-  const Tiling tiling = byte_tiling(lowering.target(), columns, rows == 1);
-  std::vector<int8_t> packed;
-  std::vector<int32_t> sums(static_cast<size_t>(columns), 0);
-  const auto at = [&](int64_t column, int64_t i) -> int8_t {
-    return column < columns && i < inner ? (*weights)[static_cast<size_t>(i * columns + column)]
-                                         : int8_t{0};
-  };
-  for (int64_t c = 0; c < columns; ++c) {
-    for (int64_t i = 0; i < inner; ++i) sums[static_cast<size_t>(c)] += at(c, i);
-  }
-  for (const Tile& tile : tiles_of(tiling, columns)) {
-    for (int64_t four = 0; four < (inner + 3) / 4; ++four) {
-      for (int64_t first = 0; first < tile.lanes; first += tiling.lanes) {
-        append_dot(packed, dots, tiling.lanes, [&](int64_t lane, int64_t i) {
-          return at(tile.first + first + lane, 4 * four + i);
-        });
-      }
-    }
-  }
-  SKERRY_ASSIGN(const View x, bytes_in_arena(lowering, *node.input(0)));
-  std::optional<View> of_zero;
-  if (zero != nullptr) of_zero = lowering.view(*zero);
-  const View y = lowering.new_row_major(*region.output, out_shape);
-  lowering.set_view(*region.output, y);
-  const size_t at_w = program.constants.add_all(packed);
-  const size_t at_sums = program.constants.add_all(by_lane(tiling, columns, 1, sums));
-  std::vector<size_t> reads = {x.storage};
-  if (of_zero) reads.push_back(of_zero->storage);
-  const int64_t pixels = pixels_of(tiling, rows);
-  Step& step =
-      lowering.add_step(fmt::format("product_u8 {}×{}×{}", tiling.lanes, tiling.vectors, pixels),
-                        region, std::move(reads), {y.storage});
-  step.macs = rows * inner * columns;
-  step.is_exact = true;
-  const ProductCall call{.x = x,
-                         .y = y,
-                         .zero = of_zero,
-                         .rows = rows,
-                         .inner = inner,
-                         .columns = columns,
-                         .tiling = tiling,
-                         .weights = static_cast<int64_t>(at_w),
-                         .sums = static_cast<int64_t>(at_sums)};
-  step.shared_call = [&program, call](const Share& share) {
-    return product_call(program, call, share);
-  };
-  return {};
-}
 
 Result<void> lower_qlinear_conv(Lowering& lowering, const Region& region) {
   const bool is_shifted = lowering.target().dots == Dots::kSigned;

@@ -61,19 +61,12 @@ struct SparseWeights {
 
 // at(channel, input).
 template <class At>
-std::optional<SparseWeights> sparse_weights(Lowering& lowering, int64_t channels, int64_t inputs,
-                                            int64_t pixels, At&& at) {
-  if (!lowering.program().may_be_sparse) return {};
-  auto pattern = sparse_pattern(lowering.target(),
-                                {.channels = channels,
-                                 .columns = inputs,
-                                 .pixels = pixels,
-                                 .is_zero = [&](int64_t c, int64_t i) { return at(c, i) == 0; }});
-  if (!pattern) return {};
-  SparseWeights sparse{.pattern = std::move(*pattern)};
+SparseWeights sparse_weights(Lowering& lowering, const SparseProduct& product, const Way& way,
+                             At&& at) {
+  SparseWeights sparse{.pattern = sparse_pattern(lowering.target(), product, way)};
   std::vector<float> values;
   sparse.pattern.for_all([&](int64_t channel, int64_t input) {
-    values.push_back(channel < channels ? at(channel, input) : 0);
+    values.push_back(channel < product.channels ? at(channel, input) : 0);
   });
   Constants& constants = lowering.program().constants;
   sparse.values_at = constants.add_all(values);
@@ -82,7 +75,7 @@ std::optional<SparseWeights> sparse_weights(Lowering& lowering, int64_t channels
   sparse.ends_at = constants.add_all(sparse.pattern.ends);
   const int64_t block = int64_t{sparse.pattern.lanes} * sparse.pattern.vectors;
   sparse.turned = lowering.new_shared_scratch(
-      DataType::kFp32, (inputs + channels + sparse.pattern.together) * block);
+      DataType::kFp32, (product.columns + product.channels + sparse.pattern.together) * block);
   return sparse;
 }
 
@@ -145,10 +138,10 @@ std::string dense_call(const Program& program, const DenseCall& call, const Shar
                       Lowering::scratch_of(program, call.sparse->turned, share), call.limits);
   }
   return text + fmt::format(
-                    "  conv<kShape, ConvTile{{.lanes = {}, .vectors = {}, .pixels = {}}}>(\n"
+                    "  conv<kShape, ConvTile{}>(\n"
                     "      {} + {}, {} + {}, reinterpret_cast<const float*>(constants + {}),\n"
                     "      reinterpret_cast<const float*>(constants + {}), {}, {});\n",
-                    call.tiling.lanes, call.tiling.vectors, pixels, program.pointer(call.x, false),
+                    tile_text(call.tiling, pixels), program.pointer(call.x, false),
                     part.in_input(g, x) - g.pad_top * x[2] - g.pad_left * x[3],
                     program.pointer(call.y, true), part.in_output(y), weights,
                     call.bias + 4 * part.channels.first,
@@ -165,8 +158,7 @@ void add_dense(Lowering& lowering, const Region& region, DenseCall call, int64_t
   call.limits = region_limits(region);
   call.clamps = region.low || region.high;
   std::vector<size_t> writes = {call.y.storage};
-  std::string kernel = fmt::format("conv {}×{}×{}", call.tiling.lanes, call.tiling.vectors,
-                                   pixels_of(call.tiling, call.geometry.out_w));
+  std::string kernel = "conv " + tiling_text(call.tiling, call.geometry.out_w);
   if (call.sparse) {
     writes.push_back(call.sparse->turned.storage);
     const int64_t all = call.geometry.out_c * call.run;
@@ -180,22 +172,78 @@ void add_dense(Lowering& lowering, const Region& region, DenseCall call, int64_t
   };
 }
 
-Result<void> lower_dense_conv(Lowering& lowering, const Region& region, const ConvGeometry& g) {
+// A row of the window is one run of memory where nothing lies between its pixels.
+bool has_rows(const ConvGeometry& g) {
+  return g.dilation_w == 1 && g.groups == 1;
+}
+
+// What a layer may be computed with, the usual way first.
+struct DenseWays {
+  std::vector<Way> ways;
+  std::optional<SparseProduct> sparse;
+  int zeros_percent = 0;
+};
+
+void add_first(std::vector<Way>& ways, const Way& first) {
+  std::erase(ways, first);
+  ways.insert(ways.begin(), first);
+}
+
+void add_sparse(const Lowering& lowering, DenseWays& dense, SparseProduct product) {
+  const SparseWays sparse = sparse_ways(lowering.target(), product);
+  dense.ways.insert(dense.ways.end(), sparse.ways.begin(), sparse.ways.end());
+  if (sparse.usual) add_first(dense.ways, *sparse.usual);
+  dense.zeros_percent = sparse.zeros_percent;
+  dense.sparse = std::move(product);
+}
+
+std::string with_zeros(std::string layer, const DenseWays& dense) {
+  if (dense.zeros_percent > 0) layer += fmt::format(" zeros {}%", dense.zeros_percent);
+  return layer;
+}
+
+DenseWays conv_ways(Lowering& lowering, const Region& region, const ConvGeometry& g) {
+  const int64_t in_c = g.in_c / g.groups, out_c = g.out_c / g.groups;
+  TileSpace space{.channels = out_c, .widths = {g.out_w, g.n * g.out_h * g.out_w}, .run = in_c};
+  if (has_rows(g)) space.names.emplace_back("rows");
+  if (!has_rows(g) || g.kernel_w > 1) space.names.emplace_back("taps");
+  const Tiling usual = tiling_of(lowering.target(), out_c, g.out_h * g.out_w * g.n == 1);
+  DenseWays dense{.ways = tile_ways(lowering.target(), usual, space)};
+  if (const auto winograd = winograd_ways(lowering.target(), g)) {
+    dense.ways.insert(dense.ways.end(), winograd->ways.begin(), winograd->ways.end());
+    if (is_winograd(lowering.target(), g)) add_first(dense.ways, winograd->usual);
+  }
+  const bool is_product = g.groups == 1 && g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 &&
+                          g.stride_w == 1 && g.padding().is_none() && region.added == nullptr;
+  if (is_product && lowering.may_be_sparse()) {
+    const auto w = Lowering::constant(region.main->input(1))->as<float>();
+    add_sparse(lowering, dense,
+               {.channels = out_c,
+                .columns = in_c,
+                .pixels = g.n * g.out_h * g.out_w,
+                .is_zero = [w, in_c](int64_t channel, int64_t i) {
+                  return w[static_cast<size_t>(channel * in_c + i)] == 0;
+                }});
+  }
+  return dense;
+}
+
+Result<void> lower_dense_conv(Lowering& lowering, const Region& region, const ConvGeometry& g,
+                              const DenseWays& dense, const Way& way) {
   DenseCall call{.geometry = g};
   const int64_t in_c = g.in_c / g.groups, out_c = g.out_c / g.groups;
-  // A row of the window is one run of memory where nothing lies between its pixels.
-  const bool rows = g.dilation_w == 1 && g.groups == 1;
+  const bool rows = way.name == "rows" || (way.name == "sparse" && has_rows(g));
   call.run = rows ? g.kernel_w * in_c : in_c;
   call.taps_h = g.kernel_h;
   call.taps_w = rows ? 1 : g.kernel_w;
-  call.tiling = tiling_of(lowering.target(), out_c, g.out_h * g.out_w * g.n == 1);
   const auto w = Lowering::constant(region.main->input(1))->as<float>();
-  const bool is_product = g.groups == 1 && g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 &&
-                          g.stride_w == 1 && g.padding().is_none() && region.added == nullptr;
-  if (is_product) {
-    call.sparse = sparse_weights(
-        lowering, out_c, in_c, g.n * g.out_h * g.out_w,
-        [&](int64_t channel, int64_t i) { return w[static_cast<size_t>(channel * in_c + i)]; });
+  if (way.name == "sparse") {
+    call.tiling = tiling_of(lowering.target(), out_c, false);
+    call.sparse = sparse_weights(lowering, *dense.sparse, way, [&](int64_t channel, int64_t i) {
+      return w[static_cast<size_t>(channel * in_c + i)];
+    });
+  } else {
+    call.tiling = tiling_of(way);
   }
   std::vector<float> packed;
   for (int64_t group = 0; group < g.groups && !call.sparse; ++group) {
@@ -225,7 +273,10 @@ Result<void> lower_dense_conv(Lowering& lowering, const Region& region, const Co
 
 Result<void> lower_depthwise(Lowering& lowering, const Region& region, const ConvGeometry& g) {
   // Each number is used once for each load, and loads of half a cache line are the faster ones.
-  const int lanes = depthwise_lanes(std::min(lowering.target().lanes, 8), g);
+  const int usual = depthwise_lanes(std::min(lowering.target().lanes, 8), g);
+  const int lanes =
+      lowering.choose(layer_text("depthwise fp32", g), depthwise_ways(lowering.target(), usual, g))
+          .sizes[0];
   const int64_t taps = g.kernel_h * g.kernel_w;
   const int64_t blocks = (g.out_c + lanes - 1) / lanes;
   const bool repeats = lanes % g.out_c == 0;  // several pixels in a vector
@@ -294,10 +345,15 @@ Result<void> lower_conv(Lowering& lowering, const Region& region) {
   }
   SKERRY_ASSIGN(const ConvGeometry geometry, conv_geometry(node, w->shape()));
   if (is_depthwise(node)) return lower_depthwise(lowering, region, geometry);
-  if (is_winograd(lowering.target(), geometry)) {
-    return lower_winograd(lowering, region, geometry, region_limits(region));
+  const DenseWays dense = conv_ways(lowering, region, geometry);
+  std::string layer = layer_text("conv fp32", geometry);
+  if (region.added != nullptr) layer += " adds";
+  const Way way = lowering.choose(with_zeros(std::move(layer), dense), dense.ways,
+                                  layer_sizes(geometry, false));
+  if (way.name == "winograd") {
+    return lower_winograd(lowering, region, geometry, way, region_limits(region));
   }
-  return lower_dense_conv(lowering, region, geometry);
+  return lower_dense_conv(lowering, region, geometry, dense, way);
 }
 
 namespace {
@@ -328,7 +384,24 @@ Result<void> lower_dense_product(Lowering& lowering, const Region& region, bool 
   const auto at = [&](int64_t column, int64_t i) {
     return alpha * w[static_cast<size_t>(transposed ? column * inner + i : i * columns + column)];
   };
-  call.sparse = sparse_weights(lowering, columns, inner, rows, at);
+  DenseWays dense{
+      .ways = tile_ways(lowering.target(), call.tiling,
+                        {.channels = columns, .widths = {rows}, .run = inner, .names = {"rows"}})};
+  if (lowering.may_be_sparse()) {
+    add_sparse(lowering, dense,
+               {.channels = columns,
+                .columns = inner,
+                .pixels = rows,
+                .is_zero = [&](int64_t c, int64_t i) { return at(c, i) == 0; }});
+  }
+  const Way way =
+      lowering.choose(with_zeros(fmt::format("product fp32 {}x{}x{}", rows, inner, columns), dense),
+                      dense.ways, layer_sizes(call.geometry, false));
+  if (way.name == "sparse") {
+    call.sparse = sparse_weights(lowering, *dense.sparse, way, at);
+  } else {
+    call.tiling = tiling_of(way);
+  }
   std::vector<float> start(bias.begin(), bias.end());
   for (float& each : start) each *= beta;
   const View made = lowering.new_row_major(*region.output, out_shape);

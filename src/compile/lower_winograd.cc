@@ -11,6 +11,8 @@ namespace {
 
 // What the weights may take once transformed, so that a core's second cache holds them.
 constexpr int64_t kMaxWeightBytes = 512 << 10;
+// And what is not worth trying.
+constexpr int64_t kMostWeightBytes = 4 << 20;
 
 // G g Gᵀ of one 3×3 window.
 std::array<double, 16> transformed(std::span<const float> g) {
@@ -63,21 +65,42 @@ std::string winograd_call(const Program& program, const WinogradCall& call, cons
 }  // namespace
 
 bool is_winograd(const Target& target, const ConvGeometry& g) {
+  return winograd_ways(target, g) && 16 * g.in_c * g.out_c * 4 <= kMaxWeightBytes &&
+         g.n * g.out_h * g.out_w >= 64;
+}
+
+std::optional<WinogradWays> winograd_ways(const Target& target, const ConvGeometry& g) {
   const bool window = g.kernel_h == 3 && g.kernel_w == 3 && g.stride_h == 1 && g.stride_w == 1 &&
                       g.dilation_h == 1 && g.dilation_w == 1 && g.groups == 1;
-  return window && g.in_c % target.lanes == 0 && g.out_c % target.lanes == 0 &&
-         16 * g.in_c * g.out_c * 4 <= kMaxWeightBytes && g.n * g.out_h * g.out_w >= 64;
+  if (!window || g.in_c % target.lanes != 0 || g.out_c % target.lanes != 0 ||
+      16 * g.in_c * g.out_c * 4 > kMostWeightBytes || g.n * g.out_h * g.out_w < 16) {
+    return {};
+  }
+  const bool many = target.registers >= 32;
+  const int64_t blocks = g.out_c / target.lanes;
+  int vectors = many ? 4 : 2;
+  while (blocks % vectors != 0) --vectors;
+  WinogradWays result{.ways = {}, .usual = {"winograd", {vectors, (many ? 16 : 8) / vectors}}};
+  for (vectors = 1; vectors <= (many ? 4 : 2); ++vectors) {
+    if (blocks % vectors != 0) continue;
+    for (const int tiles : {2, 3, 4, 6, 8, 12, 16, 24}) {
+      const bool fits = vectors * tiles + vectors < target.registers;
+      if (fits && tiles <= g.n * g.out_h * g.out_w / 4) {
+        result.ways.push_back({"winograd", {vectors, tiles}});
+      }
+    }
+  }
+  return result;
 }
 
 Result<void> lower_winograd(Lowering& lowering, const Region& region, const ConvGeometry& g,
-                            const std::string& limits) {
+                            const Way& way, const std::string& limits) {
   Program& program = lowering.program();
-  WinogradCall call{.geometry = g, .lanes = lowering.target().lanes, .limits = limits};
-  const int64_t blocks = g.out_c / call.lanes;
-  const int most = lowering.target().registers >= 32 ? 4 : 2;
-  call.vectors = most;
-  while (blocks % call.vectors != 0) --call.vectors;
-  call.tiles = (lowering.target().registers >= 32 ? 16 : 8) / call.vectors;
+  WinogradCall call{.geometry = g,
+                    .lanes = lowering.target().lanes,
+                    .vectors = way.sizes[0],
+                    .tiles = way.sizes[1],
+                    .limits = limits};
   const auto w = Lowering::constant(region.main->input(1))->as<float>();
   std::vector<float> packed(static_cast<size_t>(16 * g.in_c * g.out_c));
   const int64_t wide = int64_t{call.lanes} * call.vectors;

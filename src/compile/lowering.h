@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "compile/interface.h"
+#include "compile/lower.h"
 #include "compile/program.h"
 #include "compile/regions.h"
 #include "graph/graph.h"
@@ -22,12 +23,14 @@ struct Padding {
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, const Interface& interface, Program& program)
-      : graph_(graph), interface_(interface), program_(program) {}
+  Lowering(const Graph& graph, const Interface& interface, Program& program,
+           const WaysByLayer* ways)
+      : graph_(graph), interface_(interface), program_(program), tuned_(ways) {}
   Result<void> run();
 
   Program& program() { return program_; }
   const Target& target() const { return *program_.target; }
+  bool may_be_sparse() const { return program_.may_be_sparse; }
 
   // The view of a value that is lowered or constant.
   const View& view(const Value& value);
@@ -57,6 +60,9 @@ class Lowering {
   // The same elements under another shape.
   static View reshaped(View view, std::vector<int64_t> shape);
 
+  // The way in which a layer is computed: the first, if the caller has named no other of them.
+  Way choose(std::string layer, std::vector<Way> ways, const LayerSizes& sizes = {});
+
   Step& add_step(std::string kernel, const Region& region, std::vector<size_t> reads,
                  std::vector<size_t> writes);
   Result<void> copy(const View& from, const View& to, const std::string& why);
@@ -72,6 +78,7 @@ class Lowering {
   const Graph& graph_;
   const Interface& interface_;
   Program& program_;
+  const WaysByLayer* tuned_;
   std::unordered_map<const Value*, View> views_;
   size_t counted_constants_ = 0;  // bytes of those that steps have, or that are values
   size_t value_constants_ = 0;    // of those that are values, since the last step

@@ -52,7 +52,7 @@ double rate_of(LimitFunction limit, int32_t kind, const tensor::Bytes& memory, s
   return rate;
 }
 
-MachineLimits limits_of(LimitFunction limit) {
+MachineLimits machine_limits(LimitFunction limit) {
   // Dense about what second-level caches have today.
   constexpr size_t kSizesKib[] = {16,   32,   64,   128,  256,  384,  512,  768,
                                   1024, 1280, 1536, 2048, 4096, 8192, 32768};
@@ -91,7 +91,7 @@ Result<Profile> profile(const runtime::CompiledLibrary& library, const std::vect
     outputs.push_back(results.back().data());
   }
   constexpr double kNever = std::numeric_limits<double>::infinity();
-  Profile profile{.limits = limits_of(limit)};
+  Profile profile{.limits = machine_limits(limit)};
   profile.step_us.assign(steps.size(), kNever);
   profile.run_us = kNever;
   const double overhead = clock_us();

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "compile/target.h"
+#include "compile/way.h"
 #include "graph/constant.h"
 #include "graph/graph.h"
 
@@ -109,7 +110,8 @@ struct Program {
   std::string name;
   std::vector<Storage> storages;
   std::vector<Step> steps;
-  std::vector<size_t> inputs;  // storages
+  std::vector<Choice> choices;  // in the order of the steps
+  std::vector<size_t> inputs;   // storages
   std::vector<size_t> outputs;
   std::vector<size_t> states;  // as the interface's
   size_t state_bytes = 0;

@@ -7,7 +7,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <limits>
+#include <cstddef>
 #include <thread>
 
 #include "runtime/compiled/thread_pool.h"
@@ -18,11 +18,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kTime(250);
-constexpr int kFewestPasses = 5, kMostPasses = 2000;
-// A step takes at most this share of its time alone: one that is left to a single thread fetches
-// what others have computed.
-constexpr double kGain = 1.0;
+constexpr int kStarts = 8;
+constexpr std::chrono::milliseconds kStartTime(40);
+constexpr int kFewestRuns = 5, kMostRuns = 1000;
+// What shared work takes at most of its time alone, and in how many of the starts.
+constexpr double kGain = 0.97;
+constexpr size_t kStartsThatMaySayNo = 1;
 
 // What a step takes at least on a fast machine of its kind.
 double least_us(const Program& program, const Step& step) {
@@ -66,19 +67,19 @@ class Measured {
 };
 
 template <class Work>
-void keep_least(double& least_us, Work&& work) {
+void time_of(std::vector<double>& us, Work&& work) {
   const auto start = Clock::now();
   work();
   const std::chrono::duration<double, std::micro> took = Clock::now() - start;
-  least_us = std::min(least_us, took.count());
+  us.push_back(took.count());
 }
 
 // Until it has taken long enough.
 template <class Pass>
 void repeat(Pass&& pass) {
   const auto start = Clock::now();
-  for (int i = 0; i < kMostPasses; ++i) {
-    if (i >= kFewestPasses && Clock::now() - start > kTime) break;
+  for (int i = 0; i < kMostRuns; ++i) {
+    if (i >= kFewestRuns && Clock::now() - start > kStartTime) break;
     pass();
   }
 }
@@ -101,6 +102,19 @@ void wake_up(runtime::ThreadPool& pool) {
   }
 }
 
+// The least and the median of each.
+TurnTimes turn_times(std::vector<double> alone, std::vector<double> shared) {
+  const auto half = [](std::vector<double>& times) {
+    const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+    std::ranges::nth_element(times, middle);
+    return *middle;
+  };
+  return {.alone_us = std::ranges::min(alone),
+          .shared_us = std::ranges::min(shared),
+          .alone_median_us = half(alone),
+          .shared_median_us = half(shared)};
+}
+
 using StagesFunction = void (*)(void*, void*, const void* const*, void* const*,
                                 const SkerryCompiledPool*, uint32_t, uint64_t*);
 
@@ -120,55 +134,73 @@ void share_all(Program& program) {
   for (Step& step : program.steps) step.shares = step.shared_call ? program.max_threads : 1;
 }
 
+bool threads_pay(const std::vector<TurnTimes>& starts) {
+  const auto pays = [](const TurnTimes& start) {
+    return start.shared_us < kGain * start.alone_us &&
+           start.shared_median_us < kGain * start.alone_median_us;
+  };
+  const auto yes = static_cast<size_t>(std::ranges::count_if(starts, pays));
+  return !starts.empty() && yes + kStartsThatMaySayNo >= starts.size();
+}
+
 Result<void> keep_what_pays(Program& program, const runtime::CompiledLibrary& library,
                             const std::vector<const void*>& inputs) {
   const auto run = reinterpret_cast<StagesFunction>(library.symbol("skerry_profile_stages"));
   if (run == nullptr) return fail(Code::kInternal, "the object is not built to be measured");
   const auto stages = program.stages();
-  // In the processor's ticks: alone, and with threads.
-  std::vector<std::array<uint64_t, 2>> least(stages.size(), {UINT64_MAX, UINT64_MAX});
-  std::vector<uint64_t> ticks(stages.size() + 1);
-  Measured model(library.model(), inputs);
-  runtime::ThreadPool threads(static_cast<uint32_t>(program.max_threads));
-  const SkerryCompiledPool pool = threads.lend();
-  repeat([&] {
-    for (const uint32_t with : {0u, 1u}) {
-      model.reset();
-      if (with == 1) wake_up(threads);
-      run(model.arena(), model.state(), model.inputs(), model.outputs(), &pool,
-          with == 1 ? pool.threads : 1, ticks.data());
-      for (size_t i = 0; i < stages.size(); ++i) {
-        least[i][with] = std::min(least[i][with], ticks[i + 1] - ticks[i]);
+  std::vector<std::vector<TurnTimes>> starts(stages.size());
+  for (int start = 0; start < kStarts; ++start) {
+    // In the processor's ticks: alone, and with threads.
+    std::vector<std::array<std::vector<double>, 2>> took(stages.size());
+    std::vector<uint64_t> ticks(stages.size() + 1);
+    Measured model(library.model(), inputs);
+    runtime::ThreadPool threads(static_cast<uint32_t>(program.max_threads));
+    const SkerryCompiledPool pool = threads.lend();
+    repeat([&] {
+      for (const uint32_t with : {0u, 1u}) {
+        model.reset();
+        if (with == 1) wake_up(threads);
+        run(model.arena(), model.state(), model.inputs(), model.outputs(), &pool,
+            with == 1 ? pool.threads : 1, ticks.data());
+        for (size_t i = 0; i < stages.size(); ++i) {
+          took[i][with].push_back(static_cast<double>(ticks[i + 1] - ticks[i]));
+        }
       }
+    });
+    for (size_t i = 0; i < stages.size(); ++i) {
+      starts[i].push_back(turn_times(std::move(took[i][0]), std::move(took[i][1])));
     }
-  });
+  }
   for (size_t i = 0; i < stages.size(); ++i) {
     Step& first = program.steps[stages[i][0]];
-    const auto [alone, shared] = least[i];
-    if (static_cast<double>(shared) > kGain * static_cast<double>(alone)) first.shares = 1;
+    if (first.shares > 1 && !threads_pay(starts[i])) first.shares = 1;
   }
   return {};
 }
 
-RunTimes run_times(const SkerryCompiledModel& model, const std::vector<const void*>& inputs) {
-  constexpr double kNever = std::numeric_limits<double>::infinity();
-  RunTimes times{kNever, kNever};
-  Measured measured(model, inputs);
-  runtime::ThreadPool threads(model.max_threads);
-  const SkerryCompiledPool pool = threads.lend();
-  repeat([&] {
-    measured.reset();
-    keep_least(times.alone_us, [&] {
-      model.run(measured.arena(), measured.state(), measured.inputs(), measured.outputs());
+std::vector<TurnTimes> run_times(const SkerryCompiledModel& model,
+                                 const std::vector<const void*>& inputs) {
+  std::vector<TurnTimes> starts;
+  for (int start = 0; start < kStarts; ++start) {
+    std::vector<double> alone, shared;
+    Measured measured(model, inputs);
+    runtime::ThreadPool threads(model.max_threads);
+    const SkerryCompiledPool pool = threads.lend();
+    repeat([&] {
+      measured.reset();
+      time_of(alone, [&] {
+        model.run(measured.arena(), measured.state(), measured.inputs(), measured.outputs());
+      });
+      measured.reset();
+      wake_up(threads);
+      time_of(shared, [&] {
+        model.run_with(measured.arena(), measured.state(), measured.inputs(), measured.outputs(),
+                       &pool);
+      });
     });
-    measured.reset();
-    wake_up(threads);
-    keep_least(times.shared_us, [&] {
-      model.run_with(measured.arena(), measured.state(), measured.inputs(), measured.outputs(),
-                     &pool);
-    });
-  });
-  return times;
+    starts.push_back(turn_times(std::move(alone), std::move(shared)));
+  }
+  return starts;
 }
 
 }  // namespace skerry::compile

@@ -20,11 +20,18 @@ void share_all(Program& program);  // every step that can be
 Result<void> keep_what_pays(Program& program, const runtime::CompiledLibrary& library,
                             const std::vector<const void*>& inputs);
 
-// Microseconds of a run without and with threads, the least of some in turns.
-struct RunTimes {
+// Microseconds, of turns without and with threads: the least, and what half of them take at most.
+struct TurnTimes {
   double alone_us = 0, shared_us = 0;
-  bool pays() const { return shared_us < 0.97 * alone_us; }
+  double alone_median_us = 0, shared_median_us = 0;
 };
-RunTimes run_times(const SkerryCompiledModel& model, const std::vector<const void*>& inputs);
+// Of starts, each with threads and memory of its own. Threads pay where nearly every start says so,
+// by its least as well as by its median: on a machine at work a second thread may be fast once and
+// late as a rule.
+bool threads_pay(const std::vector<TurnTimes>& starts);
+
+// A whole run, in several starts.
+std::vector<TurnTimes> run_times(const SkerryCompiledModel& model,
+                                 const std::vector<const void*>& inputs);
 
 }  // namespace skerry::compile

@@ -44,17 +44,17 @@ double cost_of(const Target& target, const SparseProduct& product, const Form& f
                int64_t entries) {
   const double v = form.vectors, h = form.together;
   const int64_t block = int64_t{target.lanes} * form.vectors;
-  const auto blocks = static_cast<double>((product.pixels + block - 1) / block);
+  const int64_t blocks = (product.pixels + block - 1) / block;
   const double each = std::max((v + h + 1) / 2, v * h / 2) * unit_of(target, product.of_bytes);
-  const auto groups = static_cast<double>((product.channels + form.together - 1) / form.together);
+  const int64_t groups = (product.channels + form.together - 1) / form.together;
   // To begin and end the sums of a group, and to keep them from panel to panel.
-  const double ends = groups * form.panels * (4 + v * h);
+  const double ends = static_cast<double>(groups * form.panels) * (4 + v * h);
   // Squares of as many rows as there are lanes take two steps for each row and each doubling.
   const double turning = static_cast<double>((product.columns + product.channels) * block) *
                          (target.lanes == 16  ? 0.35
                           : target.lanes == 8 ? 0.5
                                               : 0.75);
-  return blocks * (static_cast<double>(entries) * each + ends + turning);
+  return static_cast<double>(blocks) * (static_cast<double>(entries) * each + ends + turning);
 }
 
 int panels_of(const SparseProduct& product, int64_t block) {
@@ -111,30 +111,42 @@ void SparsePattern::for_all(
   }
 }
 
-std::optional<SparsePattern> sparse_pattern(const Target& target, const SparseProduct& product) {
-  if (std::max(product.columns, product.channels) > UINT16_MAX) return {};
-  if (product.pixels < target.lanes) return {};
-  const auto all = static_cast<double>(product.pixels * product.channels * product.columns);
+SparseWays sparse_ways(const Target& target, const SparseProduct& product) {
+  SparseWays result;
+  if (std::max(product.columns, product.channels) > UINT16_MAX) return result;
+  if (product.pixels < target.lanes) return result;
+  const int64_t elements = product.channels * product.columns;
+  const auto all = static_cast<double>(product.pixels * elements);
   double least = all / (2.0 * target.lanes) /
                  (product.of_bytes ? kByteMargin : kMargin);  // taking all of them
-  std::optional<SparsePattern> best;
   const int most_sums = target.registers >= 32 ? 16 : 8;
   for (const int together : {1, 2, 4, 8}) {
     const int64_t entries = entries_of(product, together);
+    if (together == 1) {
+      const int64_t zeros = elements - entries;
+      if (zeros * 4 < elements) return result;
+      result.zeros_percent = static_cast<int>(zeros * 10 / elements * 10);
+    }
     for (const int vectors : {1, 2, 4}) {
       const int64_t block = int64_t{target.lanes} * vectors;
       // Lanes behind the last pixel are work for nothing.
       if (vectors * together > most_sums || (vectors > 1 && block >= 2 * product.pixels)) continue;
+      result.ways.push_back({"sparse", {vectors, together}});
       const Form form{vectors, together, panels_of(product, block)};
       const double cost = cost_of(target, product, form, entries);
       if (cost >= least) continue;
       least = cost;
-      best = SparsePattern{
-          .lanes = target.lanes, .vectors = vectors, .together = together, .panels = form.panels};
+      result.usual = result.ways.back();
     }
   }
-  if (best) write_streams(product, *best);
-  return best;
+  return result;
+}
+
+SparsePattern sparse_pattern(const Target& target, const SparseProduct& product, const Way& way) {
+  SparsePattern pattern{.lanes = target.lanes, .vectors = way.sizes[0], .together = way.sizes[1]};
+  pattern.panels = panels_of(product, int64_t{pattern.lanes} * pattern.vectors);
+  write_streams(product, pattern);
+  return pattern;
 }
 
 std::string sparse_tile(const SparsePattern& pattern) {

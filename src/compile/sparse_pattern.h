@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "compile/target.h"
+#include "compile/way.h"
 
 namespace skerry::compile {
 
@@ -37,8 +38,15 @@ struct SparsePattern {
   void for_all(const std::function<void(int64_t channel, int64_t column)>& take) const;
 };
 
-// The way that costs least, where it costs less than taking all of them, by what both load.
-std::optional<SparsePattern> sparse_pattern(const Target& target, const SparseProduct& product);
+// The ways for matrices of which a fourth or more is zero; none for others.
+struct SparseWays {
+  std::vector<Way> ways;
+  // The one that costs least, where it costs less than taking all of them, by what both load.
+  std::optional<Way> usual;
+  int zeros_percent = 0;  // in steps of 10
+};
+SparseWays sparse_ways(const Target& target, const SparseProduct& product);
+SparsePattern sparse_pattern(const Target& target, const SparseProduct& product, const Way& way);
 
 // As C++ text, and for people: "16×2, blocks of 4, 10 % of 4096".
 std::string sparse_tile(const SparsePattern& pattern);

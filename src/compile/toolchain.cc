@@ -205,6 +205,33 @@ Result<std::string> Workshop::link(const Target& target, const std::vector<std::
   return io::read_file(files, (path_ / "model.so").string(), kMaxObjectBytes);
 }
 
+Result<std::string> Workshop::link_program(const Target& target, const std::string& name,
+                                           const std::vector<std::string>& sources,
+                                           const std::vector<std::string>& objects) {
+  std::vector<std::string> words;
+  append_words(words, "-O2 -w -I. -static");
+  // g++ takes the second file of a list for C++ again.
+  for (const std::string& source : sources) {
+    for (const std::string& word : {std::string("-x"), std::string("c"), source}) {
+      words.push_back(word);
+    }
+  }
+  append_words(words, "-x none");
+  words.insert(words.end(), objects.begin(), objects.end());
+  for (const std::string& word : {std::string("-o"), name}) words.push_back(word);
+  SKERRY_TRY(run_compiler(target, "", words));
+  return fs::absolute(path_ / name).string();
+}
+
+Result<void> Workshop::write(const std::string& path, std::string_view content) {
+  return write_file(path_ / path, content);
+}
+
+void Workshop::remove(const std::string& path) {
+  std::error_code ignored;
+  fs::remove_all(path_ / path, ignored);
+}
+
 Result<ObjectSizes> Workshop::sizes_of(const std::string& object) {
   io::RealFiles files;
   SKERRY_ASSIGN(const std::string bytes,

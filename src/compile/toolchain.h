@@ -46,6 +46,13 @@ class Workshop {
   Result<std::string> link(const Target& target, const std::vector<std::string>& objects,
                            const std::vector<std::string>& exports,
                            const std::vector<std::string>& more_flags, bool with_libc = true);
+  // A static program of C files that are here, or come with this program, and objects: its path.
+  Result<std::string> link_program(const Target& target, const std::string& name,
+                                   const std::vector<std::string>& sources,
+                                   const std::vector<std::string>& objects);
+  // A file more, or a folder less. Paths are below this folder.
+  Result<void> write(const std::string& path, std::string_view content);
+  void remove(const std::string& path);
   // What one of the objects is made of.
   Result<ObjectSizes> sizes_of(const std::string& object);
   // A static library's bytes.

@@ -177,6 +177,38 @@ class Compile(unittest.TestCase):
         self.assertIn("Limits of one core here, measured:", done.stdout)
         self.assertIn("step_0", (source / "model.cc").read_text())
 
+    def test_tunes_on_another_machine_and_compiles_as_measured(self):
+        """The other machine is this one, by an `ssh` that runs what it is given."""
+        model = next(path for path in self.networks if path.stem == "fc_autoencoder_fp32")
+        programs, log, tuning = self.directory / "programs", self.directory / "ssh.log", self.directory / "here.tuning"
+        programs.mkdir()
+        (programs / "ssh").write_text(f'#!/bin/sh\necho "$@" >>{log}\nfor last; do :; done\nexec sh -c "$last"\n')
+        (programs / "ssh").chmod(0o755)
+        path = {"PATH": f"{programs}:{os.environ['PATH']}"}
+        report = json.loads(skerry("tune", model, "-o", tuning, "--seconds", "1", "--ssh", "pi@board", "--json",
+                                   **path).stdout)
+        self.assertIn("-o BatchMode=yes", log.read_text())
+        self.assertIn("-- pi@board f=$(mktemp)", log.read_text())
+        self.assertTrue(all(0 < layer["us"] <= layer["usualUs"] and layer["tried"] > 1 for layer in report["layers"]))
+        lines = tuning.read_text().splitlines()
+        self.assertEqual(lines[0], "skerry tuning 1")
+        self.assertEqual(len(lines), 5 + len(report["layers"]))
+        artifact = self.directory / "tuned.so"
+        compiled = json.loads(skerry("compile", model, "--tuning", tuning, "-o", artifact, "--json").stdout)
+        self.assertEqual(compiled["checked"], "equal to the reference executor's results")
+        ways = {layer["way"] for layer in report["layers"]}
+        self.assertEqual({step["way"] for step in compiled["steps"] if step.get("tuned")}, ways)
+        # Nothing is kept or taken that is not what it should be.
+        tuning.write_text(tuning.read_text().replace("rows", "taps", 1))
+        for command in (["compile", model, "--tuning", tuning, "-o", artifact], ["tune", model, "-o", tuning]):
+            self.assertIn("not the digest", skerry(*command, code=1).stderr)
+        (programs / "ssh").write_text("#!/bin/sh\necho 'Connection refused' >&2\nexit 255\n")
+        done = skerry("tune", model, "-o", self.directory / "no.tuning", "--ssh", "board", code=3, **path)
+        self.assertIn("measuring on board ended with exit code 255: Connection refused", done.stderr)
+        self.assertFalse((self.directory / "no.tuning").exists())
+        done = skerry("tune", model, "-o", self.directory / "no.tuning", "--target", "riscv64", code=1)
+        self.assertIn("name one that runs it (--ssh)", done.stderr)
+
     def test_measures_each_step_and_says_where_the_bytes_are(self):
         model = next(path for path in self.networks if path.stem == "ds_cnn_int8")
         artifact, picture = self.directory / "measured.so", self.directory / "measured.svg"

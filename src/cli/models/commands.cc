@@ -19,6 +19,7 @@ Examples:
   add_model_optimise(*model, session);
   add_model_train(*model, session);
   add_model_compile(*model, session);
+  add_model_tune(*model, session);
   add_learn_commands(app, session);
 }
 

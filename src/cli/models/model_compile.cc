@@ -2,10 +2,10 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "cli/models/model_compile_report.h"
 #include "cli/models/model_graph.h"
+#include "cli/models/model_interface.h"
 #include "cli/models/model_tools.h"
 #include "compile/compiler.h"
 #include "compile/toolchain.h"
@@ -22,7 +22,8 @@ struct CompileCommand {
   std::string keep_source;
   std::string roofline;
   uint64_t max_memory = uint64_t{1} << 30;
-  std::vector<std::string> shapes, values, states;
+  InterfaceWords interface;
+  std::vector<std::string> tunings;
   bool explain = false;
   bool dense = false;
   bool freestanding = false;
@@ -88,42 +89,6 @@ Result<void> write_compiled(const std::string& path, const std::string& format,
   return write_folder(path, files);
 }
 
-// "NAME=VALUE", at the first '=' behind which there is something.
-Result<std::pair<std::string, std::string>> pair_of(const std::string& text, const char* form) {
-  const size_t at = text.find('=');
-  if (at != text.npos && at > 0 && at + 1 < text.size()) {
-    return std::pair(text.substr(0, at), text.substr(at + 1));
-  }
-  return fail(Code::kInvalidArgument, "'" + text + "' is not " + form);
-}
-
-Result<compile::InterfaceOptions> interface_of(const CompileCommand& options) {
-  compile::InterfaceOptions interface;
-  for (const std::string& text : options.shapes) {
-    SKERRY_ASSIGN(const auto pair, pair_of(text, "INPUT=SIZE,SIZE…"));
-    auto& sizes = interface.shapes[pair.first];
-    std::istringstream rest(pair.second);
-    for (std::string word; std::getline(rest, word, ',');) {
-      int64_t size = 0;
-      if (!CLI::detail::lexical_cast(word, size)) {
-        return fail(Code::kInvalidArgument, "'" + text + "' is not INPUT=SIZE,SIZE…");
-      }
-      sizes.push_back(size);
-    }
-  }
-  for (const std::string& text : options.values) {
-    SKERRY_ASSIGN(const auto pair, pair_of(text, "INPUT=NUMBER"));
-    if (!CLI::detail::lexical_cast(pair.second, interface.values[pair.first])) {
-      return fail(Code::kInvalidArgument, "'" + text + "' is not INPUT=NUMBER");
-    }
-  }
-  for (const std::string& text : options.states) {
-    SKERRY_ASSIGN(auto pair, pair_of(text, "INPUT=OUTPUT"));
-    interface.states.push_back(std::move(pair));
-  }
-  return interface;
-}
-
 Result<void> run_compile(const Session& session, const CompileCommand& options) {
   std::vector<const compile::Target*> targets;
   for (const std::string& name : options.targets) {
@@ -133,7 +98,11 @@ Result<void> run_compile(const Session& session, const CompileCommand& options) 
     return fail(Code::kInvalidArgument, options.out + " exists: name a folder that does not");
   }
   SKERRY_ASSIGN(const auto model, graph::read_model_file(options.model));
-  SKERRY_ASSIGN(auto interface, interface_of(options));
+  SKERRY_ASSIGN(auto interface, interface_of(options.interface));
+  std::vector<compile::Tuning> tunings;
+  for (const std::string& path : options.tunings) {
+    SKERRY_ASSIGN(tunings.emplace_back(), compile::read_tuning(path));
+  }
   auto compiled =
       compile::compile(*model.graph, {.targets = targets,
                                       .interface = std::move(interface),
@@ -144,6 +113,7 @@ Result<void> run_compile(const Session& session, const CompileCommand& options) 
                                       .is_static = options.format == "static",
                                       .is_freestanding = options.freestanding,
                                       .for_dlr = options.format == "dlr",
+                                      .tunings = std::move(tunings),
                                       .profile = options.explain || !options.roofline.empty()});
   if (!compiled) return fail(compiled.error().with_context(options.model));
   SKERRY_TRY(write_compiled(options.out, options.format, *compiled));
@@ -201,12 +171,10 @@ void add_model_compile(CLI::App& model, Session& session) {
       ->add_option("--max-memory", options->max_memory,
                    "Bytes that the target has for a run; a model that needs more is refused")
       ->capture_default_str();
-  command->add_option("--shape", options->shapes, "INPUT=SIZE,SIZE…: an input's shape");
-  command->add_option(
-      "--value", options->values,
-      "INPUT=NUMBER: an input that always has this value, and is refused otherwise");
-  command->add_option("--state", options->states,
-                      "INPUT=OUTPUT: the input is, in each run, that output of the run before");
+  add_interface_options(*command, options->interface);
+  command->add_option("--tuning", options->tunings,
+                      "What skerry model tune has written for a target: the ways of its layers are "
+                      "taken where this model has them");
   command->footer(R"(
 The file is loaded by skerry-infer (runtime "compiled"), or by any program with skerry/compiled_model.h.
 Open dimensions of the inputs become 1, or what --shape says. It needs g++ on this machine (for others than x86-64: Debian's
@@ -216,6 +184,7 @@ Examples:
   skerry model compile keywords.onnx -o keywords.so --explain
   skerry model compile keywords.onnx -o keywords.so --roofline keywords.svg
   skerry model compile detector.onnx --threads 2 -o detector.so
+  skerry model compile keywords.onnx --tuning here.tuning -o keywords.so
   skerry model compile keywords.onnx --target cortex-a72 -o keywords.arm.so
   skerry model compile keywords.onnx --target x86-64-v2,x86-64-v3,x86-64-v4-vnni -o keywords.so
   skerry model compile keywords.onnx --format dlr -o keywords-neo

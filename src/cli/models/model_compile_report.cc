@@ -46,6 +46,10 @@ json report_json(const compile::CompileReport& report, const CompileSummary& sum
                  {"valueBytes", step.value_bytes},
                  {"shares", step.shares},
                  {"plainLoops", step.is_reference}};
+    if (!step.way.empty()) {
+      each["way"] = step.way;
+      each["tuned"] = step.is_tuned;
+    }
     if (report.profile) {
       each["us"] = report.profile->step_us[i];
       each["limitUs"] = report.profile->limit_us[i];
@@ -66,6 +70,7 @@ json report_json(const compile::CompileReport& report, const CompileSummary& sum
                  {"compilerSeconds", report.compiler_seconds},
                  {"checked", report.checked},
                  {"sharing", report.sharing},
+                 {"tuning", report.tuning},
                  {"steps", std::move(steps)}};
   if (report.profile) {
     result["runUs"] = report.profile->run_us;
@@ -89,12 +94,12 @@ void print_steps(const Session& session, const compile::CompileReport& report) {
   for (size_t i = 0; i < report.steps.size(); ++i) {
     const compile::StepReport& step = report.steps[i];
     const bool is_loop = step.is_reference || step.kernel == "loop" || step.kernel == "copy";
-    std::vector<std::string> row = {std::to_string(i), step.kernel,
-                                    step.is_reference ? "FALLBACK: plain loops"
-                                    : is_loop         ? "loops"
-                                                      : step.instructions,
-                                    count_text(step.macs),
-                                    bytes_text(step.constant_bytes + step.value_bytes)};
+    std::vector<std::string> row = {
+        std::to_string(i), step.kernel + (step.is_tuned ? " (tuned)" : ""),
+        step.is_reference ? "FALLBACK: plain loops"
+        : is_loop         ? "loops"
+                          : step.instructions,
+        count_text(step.macs), bytes_text(step.constant_bytes + step.value_bytes)};
     if (profile) {
       limits += profile->limit_us[i];
       row.push_back(fmt::format("{:.2f}", profile->step_us[i]));
@@ -150,6 +155,7 @@ void print_compile_report(const Session& session, const CompileSummary& summary,
   table.rows.push_back({"memory", bytes(report.arena_bytes) + "; no plan needs less than " +
                                       bytes(report.arena_lower_bound)});
   if (report.state_bytes > 0) table.rows.push_back({"state", bytes(report.state_bytes)});
+  if (!report.tuning.empty()) table.rows.push_back({"tuning", report.tuning});
   if (!report.sharing.empty()) table.rows.push_back({"threads", report.sharing});
   table.rows.push_back({"checked", report.checked.empty()
                                        ? "no: too large for the reference executor"

@@ -28,16 +28,14 @@ struct ConvShape {
   bool adds, clamps;
 };
 
-// How it is cut: `vectors` of `lanes` channels times `pixels`.
+// How it is cut: `vectors` of `lanes` channels times `pixels`. `chains`: of whole tiles, or 0.
 struct ConvTile {
-  int lanes, vectors, pixels;
+  int lanes, vectors, pixels, chains;
 };
 
-template <ConvShape S, int L, int V, int P, int N>
+template <ConvShape S, int L, int V, int P, int N, int K>
 SKERRY_INLINE void conv_tile(const float* x, const float* w, const float* bias, const float* r,
                              float* y, float low, float high) {
-  // Few accumulators would wait for each other: then each has several that are added in the end.
-  constexpr int K = P * V <= 2 ? 4 : P * V <= 5 ? 2 : 1;
   Floats<L> sums[K][P][V] = {};
   SKERRY_UNROLL for (int v = 0; v < V; ++v) {
     const auto start = load<Floats<L>>(bias + v * L);
@@ -83,7 +81,7 @@ SKERRY_INLINE void conv_tile(const float* x, const float* w, const float* bias, 
 }
 
 // One tile of channels over the whole image.
-template <ConvShape S, int L, int V, int P, int N>
+template <ConvShape S, int L, int V, int P, int N, int K>
 SKERRY_INLINE void conv_plane(const float* x, const float* w, const float* bias, const float* r,
                               float* y, float low, float high) {
   constexpr int kRest = S.w % P;
@@ -92,12 +90,14 @@ SKERRY_INLINE void conv_plane(const float* x, const float* w, const float* bias,
     const float* add = S.adds ? r + row * S.r_row : nullptr;
     float* to = y + row * S.y_row;
     for (int at = 0; at + P <= S.w; at += P) {
-      conv_tile<S, L, V, P, N>(from, w, bias, add, to, low, high);
+      conv_tile<S, L, V, P, N, K>(from, w, bias, add, to, low, high);
       from += P * S.stride_w * S.x_pixel;
       if constexpr (S.adds) add += P * S.r_pixel;
       to += P * S.y_pixel;
     }
-    if constexpr (kRest > 0) conv_tile<S, L, V, kRest, N>(from, w, bias, add, to, low, high);
+    if constexpr (kRest > 0) {
+      conv_tile<S, L, V, kRest, N, chains_of(kRest * V)>(from, w, bias, add, to, low, high);
+    }
   }
 }
 
@@ -109,6 +109,7 @@ __attribute__((noinline)) void conv(const float* x, float* y, const float* w, co
   constexpr int kRest = S.channels % kWide;
   constexpr int kRestVectors = (kRest + L - 1) / L;
   constexpr int kWeights = S.taps_h * S.taps_w * S.run;
+  constexpr int kChains = chains_of(T.vectors * T.pixels, T.chains);
   for (int n = 0; n < S.n; ++n, x += S.x_batch, y += S.y_batch) {
     const float* weights = w;
     const float* start = bias;
@@ -117,13 +118,13 @@ __attribute__((noinline)) void conv(const float* x, float* y, const float* w, co
       const int first = g * S.channels;
       int c = 0;
       for (; c + kWide <= S.channels; c += kWide) {
-        conv_plane<S, L, T.vectors, T.pixels, kWide>(
+        conv_plane<S, L, T.vectors, T.pixels, kWide, kChains>(
             from, weights, start, S.adds ? r + first + c : nullptr, y + first + c, low, high);
         weights += kWeights * kWide;
         start += kWide;
       }
       if constexpr (kRest > 0) {
-        conv_plane<S, L, kRestVectors, T.pixels, kRest>(
+        conv_plane<S, L, kRestVectors, T.pixels, kRest, chains_of(kRestVectors * T.pixels)>(
             from, weights, start, S.adds ? r + first + c : nullptr, y + first + c, low, high);
         weights += kWeights * kRestVectors * L;
         start += kRestVectors * L;

@@ -26,7 +26,7 @@ struct ConvU8Shape {
 };
 
 struct ConvU8Tile {
-  int lanes, vectors, pixels;
+  int lanes, vectors, pixels, chains;
 };
 
 // Four bytes of the run more.
@@ -57,11 +57,10 @@ SKERRY_INLINE void conv_u8_step(const uint8_t* at, const int8_t* weights, Ints<L
   }
 }
 
-template <ConvU8Shape S, int L, int V, int P, int N>
+template <ConvU8Shape S, int L, int V, int P, int N, int K>
 SKERRY_INLINE void conv_u8_tile(const uint8_t* x, const int8_t* w, const int32_t* bias,
                                 const float* scale, const uint8_t* r, uint8_t* y, Range range,
                                 Addition addition) {
-  constexpr int K = P * V <= 2 ? 4 : P * V <= 5 ? 2 : 1;
   constexpr int kStep = V * Dot<L>::kWeightBytes;
   Ints<L> sums[K][P][V] = {};
   SKERRY_UNROLL for (int v = 0; v < V; ++v) {
@@ -105,7 +104,7 @@ SKERRY_INLINE void conv_u8_tile(const uint8_t* x, const int8_t* w, const int32_t
   }
 }
 
-template <ConvU8Shape S, int L, int V, int P, int N>
+template <ConvU8Shape S, int L, int V, int P, int N, int K>
 SKERRY_INLINE void conv_u8_plane(const uint8_t* x, const int8_t* w, const int32_t* bias,
                                  const float* scale, const uint8_t* r, uint8_t* y, Range range,
                                  Addition addition) {
@@ -115,13 +114,14 @@ SKERRY_INLINE void conv_u8_plane(const uint8_t* x, const int8_t* w, const int32_
     const uint8_t* add = S.adds ? r + row * S.r_row : nullptr;
     uint8_t* to = y + row * S.y_row;
     for (int at = 0; at + P <= S.w; at += P) {
-      conv_u8_tile<S, L, V, P, N>(from, w, bias, scale, add, to, range, addition);
+      conv_u8_tile<S, L, V, P, N, K>(from, w, bias, scale, add, to, range, addition);
       from += P * S.stride_w * S.x_pixel;
       if constexpr (S.adds) add += P * S.r_pixel;
       to += P * S.y_pixel;
     }
     if constexpr (kRest > 0) {
-      conv_u8_tile<S, L, V, kRest, N>(from, w, bias, scale, add, to, range, addition);
+      conv_u8_tile<S, L, V, kRest, N, chains_of(kRest * V)>(from, w, bias, scale, add, to, range,
+                                                            addition);
     }
   }
 }
@@ -135,6 +135,7 @@ __attribute__((noinline)) void conv_u8(const uint8_t* x, uint8_t* y, const int8_
   constexpr int kRest = S.channels % kWide;
   constexpr int kRestVectors = (kRest + L - 1) / L;
   constexpr int kFours = S.taps_h * S.taps_w * S.fours;
+  constexpr int kChains = chains_of(T.vectors * T.pixels, T.chains);
   for (int n = 0; n < S.n; ++n, x += S.x_batch, y += S.y_batch) {
     const int8_t* weights = w;
     int channel = 0;  // with those behind the last of each group
@@ -143,14 +144,14 @@ __attribute__((noinline)) void conv_u8(const uint8_t* x, uint8_t* y, const int8_
       const int first = g * S.channels;
       int c = 0;
       for (; c + kWide <= S.channels; c += kWide) {
-        conv_u8_plane<S, L, T.vectors, T.pixels, kWide>(
+        conv_u8_plane<S, L, T.vectors, T.pixels, kWide, kChains>(
             from, weights, bias + channel, scale + channel, S.adds ? r + first + c : nullptr,
             y + first + c, range, addition);
         weights += kFours * T.vectors * Dot<L>::kWeightBytes;
         channel += kWide;
       }
       if constexpr (kRest > 0) {
-        conv_u8_plane<S, L, kRestVectors, T.pixels, kRest>(
+        conv_u8_plane<S, L, kRestVectors, T.pixels, kRest, chains_of(kRestVectors * T.pixels)>(
             from, weights, bias + channel, scale + channel, S.adds ? r + first + c : nullptr,
             y + first + c, range, addition);
         weights += kFours * kRestVectors * Dot<L>::kWeightBytes;

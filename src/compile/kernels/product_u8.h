@@ -10,10 +10,9 @@ namespace skerry_kernels {
 // y = x · w - zero · (sums of w's columns). Of the shape: w rows of x_pixel bytes and of y_pixel
 // results, `channels` columns, `fours` of the inner dimension. Weights lie as in conv_u8.h.
 // `correction`: what each column's sum counts besides; Dot's shift less the zero point.
-template <ConvU8Shape S, int L, int V, int P, int N>
+template <ConvU8Shape S, int L, int V, int P, int N, int K>
 SKERRY_INLINE void product_u8_tile(const uint8_t* x, const int8_t* w, const int32_t* columns,
                                    int32_t* y, int32_t correction) {
-  constexpr int K = P * V <= 2 ? 4 : P * V <= 5 ? 2 : 1;
   constexpr int kStep = V * Dot<L>::kWeightBytes;
   Ints<L> sums[K][P][V] = {};
   int i = 0;
@@ -39,18 +38,18 @@ SKERRY_INLINE void product_u8_tile(const uint8_t* x, const int8_t* w, const int3
   }
 }
 
-template <ConvU8Shape S, int L, int V, int P, int N>
+template <ConvU8Shape S, int L, int V, int P, int N, int K>
 SKERRY_INLINE void product_u8_columns(const uint8_t* x, const int8_t* w, const int32_t* columns,
                                       int32_t* y, int32_t correction) {
   constexpr int kRest = S.w % P;
   int row = 0;
   for (; row + P <= S.w; row += P) {
-    product_u8_tile<S, L, V, P, N>(x + row * S.x_pixel, w, columns, y + row * S.y_pixel,
-                                   correction);
+    product_u8_tile<S, L, V, P, N, K>(x + row * S.x_pixel, w, columns, y + row * S.y_pixel,
+                                      correction);
   }
   if constexpr (kRest > 0) {
-    product_u8_tile<S, L, V, kRest, N>(x + row * S.x_pixel, w, columns, y + row * S.y_pixel,
-                                       correction);
+    product_u8_tile<S, L, V, kRest, N, chains_of(kRest * V)>(x + row * S.x_pixel, w, columns,
+                                                             y + row * S.y_pixel, correction);
   }
 }
 
@@ -63,11 +62,13 @@ __attribute__((noinline)) void product_u8(const uint8_t* x, int32_t* y, const in
   constexpr int kRestVectors = (kRest + L - 1) / L;
   int c = 0;
   for (; c + kWide <= S.channels; c += kWide) {
-    product_u8_columns<S, L, T.vectors, T.pixels, kWide>(x, w, columns + c, y + c, correction);
+    product_u8_columns<S, L, T.vectors, T.pixels, kWide, chains_of(T.vectors * T.pixels, T.chains)>(
+        x, w, columns + c, y + c, correction);
     w += S.fours * T.vectors * Dot<L>::kWeightBytes;
   }
   if constexpr (kRest > 0) {
-    product_u8_columns<S, L, kRestVectors, T.pixels, kRest>(x, w, columns + c, y + c, correction);
+    product_u8_columns<S, L, kRestVectors, T.pixels, kRest, chains_of(kRestVectors * T.pixels)>(
+        x, w, columns + c, y + c, correction);
   }
 }
 

@@ -72,5 +72,32 @@ TEST(FasterWay, IsWhatTookLessTimeInTurns) {
   }
 }
 
+// Threads that are fast now and then, but late as a rule, or hardly faster, are left alone.
+TEST(FasterWay, IsOneThreadWhereTheOtherIsNotClearlyFaster) {
+  for (const bool is_late : {true, false}) {
+    FasterWay ways;
+    for (int i = 0; i < 32; ++i) {
+      const int way = ways.next();
+      ways.took(way, way == 0 ? 100 : is_late ? (i < 4 ? 50 : 130) : 98);
+    }
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(ways.next(), 0) << is_late;
+  }
+}
+
+// A machine that has become busy, or idle, is noticed.
+TEST(FasterWay, IsTriedAgain) {
+  FasterWay ways;
+  std::array<int, 3> taken{};
+  for (int i = 0; i < 3 * 4128; ++i) {
+    const int way = ways.next();
+    const int part = i / 4128;
+    ways.took(way, way == part % 2 ? 100 : 200);
+    taken[static_cast<size_t>(part)] += way;
+  }
+  EXPECT_LT(taken[0], 20 + 16);
+  EXPECT_GT(taken[1], 4096 - 16);
+  EXPECT_LT(taken[2], 20 + 16);
+}
+
 }  // namespace
 }  // namespace skerry::runtime
