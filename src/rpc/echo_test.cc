@@ -4,46 +4,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "rpc/test_echo_service.h"
 #include "rpc/test_wire.h"
 
 namespace skerry::rpc {
 namespace {
 
 using nlohmann::json;
-
-Service echo_service() {
-  Service service;
-  service.authenticate = [](const Frame& connect) -> Result<std::string> {
-    const auto name = connect.text("client-name");
-    if (!name || !name->starts_with("accepted.")) {
-      return fail(Code::kPermissionDenied, "client-name does not start with accepted.");
-    }
-    return std::string(*name);
-  };
-  service.operations["awstest#EchoMessage"] = [](const ServerStream& s, std::string_view payload) {
-    s.respond("awstest#EchoMessageResponse", payload);
-  };
-  service.operations["awstest#GetAllProducts"] = [](const ServerStream& s, std::string_view) {
-    s.respond("awstest#GetAllProductsResponse",
-              R"({"products":{"A0001":{"name":"Milk","price":1.5}}})");
-  };
-  service.operations["awstest#CauseServiceError"] = [](const ServerStream& s, std::string_view) {
-    s.fail("awstest#ServiceError", R"({"message":"Intentionally caused ServiceError"})");
-  };
-  service.operations["awstest#EchoStreamMessages"] = [](const ServerStream& s, std::string_view) {
-    s.start("awstest#EchoStreamingResponse", "{}");
-    s.on_message([s](std::string_view m) { s.send("awstest#EchoStreamingMessage", m); });
-  };
-  service.operations["awstest#CauseStreamServiceToError"] = [](const ServerStream& s,
-                                                               std::string_view) {
-    s.start("awstest#EchoStreamingResponse", "{}");
-    s.on_message([s](std::string_view) {
-      s.fail("awstest#ServiceError",
-             R"({"message":"Intentionally caused ServiceError on stream"})");
-    });
-  };
-  return service;
-}
 
 class EchoTest : public testing::Test {
  protected:
@@ -72,6 +39,7 @@ class EchoTest : public testing::Test {
   std::vector<Got> got_;
 };
 
+// IPC-23
 TEST_F(EchoTest, EchoesEveryKindOfMember) {
   const std::string message =
       json{{"message",
