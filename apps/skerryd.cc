@@ -33,6 +33,7 @@
 #include "nucleus/no_fleet.h"
 #include "nucleus/nucleus.h"
 #include "nucleus/run_with.h"
+#include "nucleus/s3_source.h"
 #include "nucleus/token_exchange.h"
 
 namespace skerry::nucleus {
@@ -249,6 +250,8 @@ RenewalFiles renewal_files(const DeviceConfig& config, const NucleusInfo& info) 
 // The ways to the fleet.
 struct Uplink {
   std::unique_ptr<net::HttpClient> http;
+  std::unique_ptr<RoleCredentials> role;  // where the device has one
+  std::unique_ptr<S3Source> s3;           // likewise
   std::unique_ptr<Cloud> cloud;
   std::unique_ptr<net::MqttClient> mqtt;
   std::unique_ptr<CertificateRenewal> renewal;
@@ -269,6 +272,15 @@ std::unique_ptr<ClaimProvisioning> claim_of(io::Env& env, const DeviceConfig& co
   };
   return std::make_unique<ClaimProvisioning>(env, *config.claim, ClaimFiles{info.state_directory()},
                                              connect);
+}
+
+// As AWS's own programs, and the stock nuclei, are led to a service that is not AWS's.
+std::string s3_endpoint(const DeviceConfig& config) {
+  if (!config.s3_endpoint.empty()) return config.s3_endpoint;
+  const char* named = std::getenv("AWS_ENDPOINT_URL_S3");
+  std::string url = named ? named : "";
+  while (url.ends_with('/')) url.pop_back();
+  return url.find("://") == std::string::npos ? "" : url;
 }
 
 Result<Uplink> uplink_of(io::Env& env, const DeviceConfig& config, const NucleusInfo& info,
@@ -295,8 +307,14 @@ Result<Uplink> uplink_of(io::Env& env, const DeviceConfig& config, const Nucleus
                                renewed.renewed()};
   SKERRY_ASSIGN(auto tls, net::TlsContext::client(identity, clock));
   uplink.http = net::make_http_client(env.loop, tls);
-  uplink.cloud =
-      make_http_cloud(*uplink.http, {config.data_plane_url, config.thing, info.platform});
+  if (!config.credentials_url.empty()) {
+    uplink.role = std::make_unique<RoleCredentials>(
+        env, *uplink.http, RoleCredentialsOptions{config.credentials_url, config.thing});
+    uplink.s3 = std::make_unique<S3Source>(env.clock, *uplink.http, *uplink.role,
+                                           S3Options{config.region, s3_endpoint(config)});
+  }
+  uplink.cloud = make_http_cloud(
+      *uplink.http, {config.data_plane_url, config.thing, info.platform, uplink.s3.get()});
   SKERRY_ASSIGN(uplink.mqtt, net::make_mqtt_client(env, broker_of(config, identity, clock)));
   uplink.renewal = std::make_unique<CertificateRenewal>(
       env, renewed, config.thing, ask_data_plane(*uplink.http, config.data_plane_url));
@@ -309,14 +327,13 @@ io::Task<void> stop(Nucleus* nucleus, io::RealLoop* loop) {
 }
 
 // Before the components start, whose environment says where.
-Result<void> give_credentials(std::optional<TokenExchange>& exchange, io::Env& env,
-                              const Uplink& uplink, const DeviceConfig& config, NucleusInfo& info,
+Result<void> give_credentials(std::optional<TokenExchange>& exchange, io::Loop& loop,
+                              const Uplink& uplink, NucleusInfo& info,
                               const std::unique_ptr<Nucleus>& nucleus) {
-  if (!uplink.http || config.credentials_url.empty()) return {};
-  exchange.emplace(env, *uplink.http, TokenExchangeOptions{config.credentials_url, config.thing},
-                   [&nucleus](std::string_view token) {
-                     return nucleus && nucleus->component_of_token(token).has_value();
-                   });
+  if (!uplink.role) return {};
+  exchange.emplace(loop, *uplink.role, [&nucleus](std::string_view token) {
+    return nucleus && nucleus->component_of_token(token).has_value();
+  });
   SKERRY_ASSIGN(info.credentials_url, exchange->listen());
   return {};
 }
@@ -370,7 +387,7 @@ Result<bool> run(const DeviceConfig& config, io::Files& files, const io::Process
   hooks.on_restart = restart;
   hooks.reboot_command = config.reboot_command;
   std::optional<TokenExchange> token_exchange;
-  SKERRY_TRY(give_credentials(token_exchange, env, uplink, config, info, nucleus));
+  SKERRY_TRY(give_credentials(token_exchange, loop, uplink, info, nucleus));
   SKERRY_ASSIGN(nucleus, Nucleus::open(env, info, *uplink.cloud, *uplink.mqtt, std::move(hooks)));
   ipc.emplace(loop, *nucleus, nucleus->state().config());
   SKERRY_TRY(ipc->listen(info.ipc_socket(), info.privileged ? 0666 : 0600));

@@ -83,6 +83,7 @@ void crash_everywhere(Kind second, const std::string& version_after,
   }
 }
 
+// DEP-6, DEP-8
 TEST(DeploymentCrash, EveryOperationOfADeployment) {
   crash_everywhere(Kind::kGood, "2.0.0", fleet::ExecutionStatus::kSucceeded);
 }

@@ -69,6 +69,7 @@ TEST_F(Faults, OfWhatWasPlanned) {
   EXPECT_EQ(running(), "");
 }
 
+// DEP-15
 TEST_F(Faults, OfTheDocument) {
   auto wanted = document("thinggroup/G1", 5, versions({{"a", "1.0.0"}}));
   wanted["requiredCapabilities"] = {"SUB_DEPLOYMENTS"};
@@ -178,6 +179,7 @@ TEST_F(Faults, AreRememberedOverACrash) {
             "DEPLOYMENT_FAILURE/COMPONENT_UPDATE_ERROR/COMPONENT_BROKEN USER_COMPONENT_ERROR");
 }
 
+// DEP-16
 TEST_F(NucleusJobs, ADeploymentGoesOnBehindTheRestartThatABootstrapWants) {
   cloud_.publish(
       test_recipe("first", "1.0.0", {}, {{"Bootstrap", "exit 100 after 5"}, {"Run", "run"}}));
@@ -255,6 +257,7 @@ TEST_F(NucleusJobs, AStartIsNoReboot) {
   EXPECT_EQ(std::ranges::count(started_, "exit 101 after 5"), 1);
 }
 
+// DEP-16
 TEST_F(NucleusJobs, ADeploymentGoesOnBehindAReboot) {
   cloud_.publish(
       test_recipe("firmware", "1.0.0", {}, {{"Bootstrap", "exit 101 after 5"}, {"Run", "run"}}));

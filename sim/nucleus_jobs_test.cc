@@ -4,6 +4,7 @@
 namespace skerry::sim {
 namespace {
 
+// DEP-1, DEP-2
 TEST_F(NucleusJobs, ADeviceRunsWhatAllItsGroupsAndItselfWant) {
   deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
   deploy("j2", document("thinggroup/G2", 1, versions({{"b", "1.0.0"}})));
@@ -18,6 +19,7 @@ TEST_F(NucleusJobs, ADeviceRunsWhatAllItsGroupsAndItselfWant) {
   EXPECT_EQ(running(), "a=1.0.0 b=1.0.0");
 }
 
+// DEP-3
 TEST_F(NucleusJobs, AGroupThatItLeftNoLongerCounts) {
   deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
   cloud_.groups = std::vector<std::string>{"thinggroup/G2"};
@@ -42,6 +44,7 @@ TEST_F(NucleusJobs, GroupsThatItMayNotKnowAreKept) {
   EXPECT_EQ(running(), "a=1.0.0 b=1.0.0");
 }
 
+// DEP-4
 TEST_F(NucleusJobs, AnOlderRevisionIsRejected) {
   deploy("j1", document("thinggroup/G1", 5, versions({{"a", "2.0.0"}})));
   deploy("j2", document("thinggroup/G1", 4, versions({{"a", "1.0.0"}})));
@@ -50,6 +53,7 @@ TEST_F(NucleusJobs, AnOlderRevisionIsRejected) {
   EXPECT_EQ(running(), "a=2.0.0");
 }
 
+// DEP-7
 TEST_F(NucleusJobs, DoNothingKeepsTheBrokenVersion) {
   deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
   auto failing = document("thinggroup/G1", 2, versions({{"a", "2.0.0"}, {"broken", "1.0.0"}}));
@@ -67,6 +71,7 @@ TEST_F(NucleusJobs, DoNothingKeepsTheBrokenVersion) {
   EXPECT_EQ(running(), "a=1.0.0");
 }
 
+// DEP-5
 TEST_F(NucleusJobs, ConfigurationIsResetThenDefaultsThenMerged) {
   auto recipe = test_recipe("c", "1.0.0");
   recipe["ComponentConfiguration"]["DefaultConfiguration"] = {{"x", "default"}, {"y", "default"}};
@@ -81,6 +86,7 @@ TEST_F(NucleusJobs, ConfigurationIsResetThenDefaultsThenMerged) {
   EXPECT_EQ(config("c"), (json{{"x", "default"}, {"y", "late"}}));
 }
 
+// DEP-18
 TEST_F(NucleusJobs, WhatAComponentConfiguresDuringTheDownloadIsNotLost) {
   deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
   auto large = test_recipe("large", "1.0.0");
@@ -95,6 +101,7 @@ TEST_F(NucleusJobs, WhatAComponentConfiguresDuringTheDownloadIsNotLost) {
   EXPECT_EQ(config("a"), (json{{"count", 7}}));
 }
 
+// DEP-12
 TEST_F(NucleusJobs, CancelledBeforeTheSwitchChangesNothing) {
   cloud_.unreachable = Error(Code::kUnavailable, "no route to host");
   deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
@@ -134,6 +141,7 @@ TEST_F(NucleusJobs, ABadDocumentIsRejectedWithItsPlace) {
   EXPECT_EQ(questions(), 2u);  // after the connection, and for the one behind it
 }
 
+// DEP-14
 TEST_F(NucleusJobs, AResultIsReportedUntilItIsTaken) {
   deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
   const auto first = updates();
@@ -180,6 +188,7 @@ TEST_F(NucleusJobs, AFullDiskDoesNotEndTheProgram) {
   EXPECT_EQ(running(), "a=1.0.0");
 }
 
+// DEP-17
 TEST_F(NucleusJobs, ADownloadContinuesAfterARestart) {
   const std::string bytes(100, 'x');
   auto large = test_recipe("large", "1.0.0");

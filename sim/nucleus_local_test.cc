@@ -58,6 +58,7 @@ class NucleusLocal : public NucleusJobs {
   std::string reason(const std::string& id) { return find(id)->result->reason; }
 };
 
+// DEP-22
 TEST_F(NucleusLocal, FoldersBecomeComponentsThatOutliveThem) {
   write("app", "1.0.0", "first", {{"Run", "run {artifacts:path}/data"}}, {{"lib", ">=1.0.0"}});
   write("lib", "1.1.0");

@@ -160,6 +160,7 @@ class Hanging : public NucleusJobs {
   }
 };
 
+// DEP-12
 TEST_F(Hanging, ACancelEndsItInWhateverStepItIs) {
   int revision = 10;
   for (const char* step : {"Bootstrap", "Install", "Startup"}) {
@@ -183,6 +184,7 @@ TEST_F(Hanging, ACancelEndsItInWhateverStepItIs) {
   }
 }
 
+// DEP-13
 TEST_F(Hanging, ANewerDeploymentReplacesIt) {
   hang_in("Install");
   offer("j3", document("thinggroup/G1", 3, versions({{"b", "1.0.0"}})));
@@ -249,6 +251,7 @@ TEST_F(NucleusJobs, WorkFoldersOfRemovedComponentsGoAndTheirLogsAreCapped) {
   EXPECT_TRUE(io::exists(files_, info_.root + "/logs/gone29.log.1"));
 }
 
+// DEP-11
 TEST_F(NucleusJobs, ACapabilityThatItLacksIsRefusedBeforeAnythingIsDone) {
   auto wanted = document("thinggroup/G1", 1, versions({{"a", "1.0.0"}}));
   wanted["requiredCapabilities"] = {"LARGE_CONFIGURATION", "SUB_DEPLOYMENTS"};

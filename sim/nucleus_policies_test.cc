@@ -54,6 +54,7 @@ class Policies : public NucleusJobs {
   std::vector<nucleus::UpdateConsent::Subscription> subscriptions_;
 };
 
+// DEP-9
 TEST_F(Policies, AComponentDefersAnUpdateAndIsAskedAgain) {
   deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
   listen("a", Topic::kUpdates);
@@ -89,6 +90,7 @@ TEST_F(Policies, WhatIsConfiguredWhileTheUpdateIsDeferredIsKept) {
   EXPECT_EQ(config("a").value("count", 0), 7);
 }
 
+// DEP-9
 TEST_F(Policies, WhoDoesNotAnswerInTimeOrHasGoneDoesNotHoldTheUpdateUp) {
   deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
   listen("a", Topic::kUpdates);
@@ -109,6 +111,7 @@ TEST_F(Policies, WhoDoesNotAnswerInTimeOrHasGoneDoesNotHoldTheUpdateUp) {
   EXPECT_EQ(running(), "a=1.0.0");
 }
 
+// DEP-9
 TEST_F(Policies, NobodyIsAskedWhereTheDeploymentSaysSo) {
   deploy("j1", document("thinggroup/G1", 1, versions({{"a", "1.0.0"}})));
   listen("a", Topic::kUpdates);
@@ -141,6 +144,7 @@ TEST_F(Policies, PostUpdateIsToldAfterARollBackToo) {
   EXPECT_EQ(heard_, (std::vector{pre_update(2), post_update(2)}));
 }
 
+// DEP-10
 TEST_F(Policies, AComponentRejectsItsNewConfigurationBeforeTheSwitch) {
   deploy("j1", configured(1, {{"rate", 1}}));
   listen("a", Topic::kValidation);
@@ -164,6 +168,7 @@ TEST_F(Policies, AComponentRejectsItsNewConfigurationBeforeTheSwitch) {
   EXPECT_EQ(config("a"), (json{{"rate", 2}}));
 }
 
+// DEP-10
 TEST_F(Policies, AComponentThatDoesNotValidateInTimeFailsTheDeployment) {
   deploy("j1", configured(1, {{"rate", 1}}));
   listen("a", Topic::kValidation);
@@ -250,6 +255,7 @@ TEST_F(Uninstalls, ItRunsWithoutARollBackToo) {
   EXPECT_EQ(uninstalls("guest"), 1);
 }
 
+// REC-17
 TEST_F(Uninstalls, ItHasAnIdentityAndItsConfigurationUntilItHasRun) {
   deploy("j1", document("thinggroup/G1", 1, versions({{"guest", "1.0.0"}})));
   offer("j2", document("thinggroup/G1", 2, versions({{"a", "1.0.0"}})));

@@ -11,6 +11,7 @@
 #include "fleet/device_link.h"
 #include "fleet/fleet_status.h"
 #include "fleet/jobs.h"
+#include "fleet/shadows.h"
 
 namespace skerry::sim {
 namespace {
@@ -51,6 +52,7 @@ struct SimFleet::Services {
         link(fleet.broker_.client(client_options(kControlId))),
         jobs(fleet.env_, stores, fleet.deployments_, link),
         status(fleet.env_, stores, link),
+        shadows(fleet.env_, stores, link),
         certificates(stores),
         credentials(fleet.env_, certificates, std::string(32, 'k')),
         data_plane(fleet.clock_, stores, {}, certificates, credentials, "SkerryRole",
@@ -68,6 +70,7 @@ struct SimFleet::Services {
   fleet::DeviceLink link;
   fleet::JobsService jobs;
   fleet::FleetStatusService status;
+  fleet::ShadowService shadows;
   fleet::ActiveCertificates certificates;
   fleet::TemporaryCredentials credentials;
   fleet::DataPlane data_plane;
@@ -246,6 +249,14 @@ std::string SimFleet::not_given(const ThingName& thing) {
     }
   }
   return "";
+}
+
+std::vector<std::string> SimFleet::arrived(const std::string& topic) const {
+  std::vector<std::string> payloads;
+  for (const net::MqttMessage& message : broker_.published) {
+    if (message.topic == topic) payloads.push_back(message.payload);
+  }
+  return payloads;
 }
 
 std::map<std::string, std::string> SimFleet::reported(const ThingName& thing) {

@@ -68,6 +68,8 @@ class SimFleet {
   std::vector<SimJob> jobs(const ThingName& thing);
   // What its groups have that it was never given.
   std::string not_given(const ThingName& thing);
+  // The payloads that were ever published to a topic, as they came.
+  std::vector<std::string> arrived(const std::string& topic) const;
   // {name: version} of what it last reported.
   std::map<std::string, std::string> reported(const ThingName& thing);
 

@@ -14,6 +14,7 @@
 #include "formats/names.h"
 #include "io/files.h"
 #include "io/journal.h"
+#include "net/private_key.h"
 #include "net/x509.h"
 
 namespace skerry::cli {
@@ -26,8 +27,21 @@ struct ProvisionOptions {
   std::string out;
   std::string group;
   std::string user;
+  std::string key;  // the name of one in a token; "": one is made, in a file
   bool replace = false;
 };
+
+// The private key, which in a token stays there, and the request for its certificate.
+Result<net::x509::KeyRequest> identity_of(const ProvisionOptions& options) {
+  if (options.key.empty()) return net::x509::make_key_request(options.thing);
+  if (!net::is_in_token(options.key)) {
+    return fail(Code::kInvalidArgument,
+                "--key names a key in a token, pkcs11:…?module-path=…&pin-source=file:…");
+  }
+  SKERRY_ASSIGN(const auto key, net::load_private_key(options.key));
+  SKERRY_ASSIGN(std::string request, net::x509::make_request(key.get(), options.thing));
+  return net::x509::KeyRequest{"", std::move(request)};
+}
 
 // Nothing of an earlier provisioning is overwritten: a lost key is a lost device.
 Result<void> check_is_new(const std::string& directory) {
@@ -115,7 +129,7 @@ Result<void> provision(const Session& session, const ProvisionOptions& options) 
   SKERRY_ASSIGN(auto fleet, session.connect());
   SKERRY_ASSIGN(const std::string ca, read_local_file(description.value("ca_file", "")));
   SKERRY_ASSIGN(const auto former, former_certificates(fleet, options));
-  SKERRY_ASSIGN(const auto identity, net::x509::make_key_request(options.thing));
+  SKERRY_ASSIGN(const auto identity, identity_of(options));
   SKERRY_ASSIGN(const std::string certificate,
                 register_device(fleet, options, identity.request_pem));
 
@@ -123,20 +137,26 @@ Result<void> provision(const Session& session, const ProvisionOptions& options) 
   // The key last of the identity: a directory with a key is complete enough to be used.
   SKERRY_TRY(write_new_file(directory + "/ca.pem", ca, 0644));
   SKERRY_TRY(write_new_file(directory + "/device.pem", certificate, 0644));
-  SKERRY_TRY(write_new_file(directory + "/device.key", identity.key_pem, 0600));
-  const DeviceFiles device{directory, options.thing, options.user};
-  SKERRY_TRY(
-      write_new_file(directory + "/lite/config.yaml", lite_config(description, device), 0644));
-  SKERRY_TRY(
-      write_new_file(directory + "/java/config.yaml", java_config(description, device), 0644));
+  const DeviceFiles device{directory, options.thing, options.user, options.key};
+  // Stock nuclei reach tokens by ways of their own.
+  const bool is_for_all = options.key.empty();
+  if (is_for_all) {
+    SKERRY_TRY(write_new_file(directory + "/device.key", identity.key_pem, 0600));
+    SKERRY_TRY(
+        write_new_file(directory + "/lite/config.yaml", lite_config(description, device), 0644));
+    SKERRY_TRY(
+        write_new_file(directory + "/java/config.yaml", java_config(description, device), 0644));
+  }
   SKERRY_TRY(io::write_file_atomic(files, directory + "/config.yaml",
                                    skerryd_config(description, device), 0644));
   if (session.output.json) {
-    session.output.print_json(json{{"thing", options.thing},
-                                   {"directory", directory},
-                                   {"config", directory + "/config.yaml"},
-                                   {"lite_config", directory + "/lite/config.yaml"},
-                                   {"java_config", directory + "/java/config.yaml"}});
+    json made = {
+        {"thing", options.thing}, {"directory", directory}, {"config", directory + "/config.yaml"}};
+    if (is_for_all) {
+      made["lite_config"] = directory + "/lite/config.yaml";
+      made["java_config"] = directory + "/java/config.yaml";
+    }
+    session.output.print_json(made);
   } else {
     session.output.print_line("provisioned " + options.thing + " in " + directory);
     session.output.hint("Next: skerry device run " + options.out + "; skerry group add GROUP " +
@@ -227,6 +247,8 @@ Examples:
   provision_command->add_option("--user", options->user,
                                 "USER[:GROUP] that components run as (default: the one who runs "
                                 "the nucleus; ggc_user for stock nuclei run as root)");
+  provision_command->add_option("--key", options->key,
+                                "Use this private key in a token (PKCS#11) instead of making one");
   provision_command->add_flag("--replace", options->replace,
                               "A device of this name exists: revoke its certificates");
   provision_command->footer(R"(
@@ -235,7 +257,9 @@ skerryd, lite/config.yaml for the stock nucleus lite (as /etc/greengrass/config.
 stock Java nucleus (as --init-config).
 Examples:
   skerry device provision press-7 --out ./press-7
-  skerry device provision press-8 --out ./press-8 --group plant --user nobody)");
+  skerry device provision press-8 --out ./press-8 --group plant --user nobody
+  skerry device provision press-9 --out ./press-9 \
+      --key 'pkcs11:token=dev;object=press-9?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/pin')");
   provision_command->callback([&session, options] {
     session.action = [&session, options] { return provision(session, *options); };
   });

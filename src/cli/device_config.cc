@@ -46,7 +46,7 @@ std::string document(const std::string& comment, const ordered_json& system,
 }
 
 ordered_json system_section(const DeviceFiles& device, const std::string& root) {
-  return {{"privateKeyPath", device.directory + "/device.key"},
+  return {{"privateKeyPath", device.key.empty() ? device.directory + "/device.key" : device.key},
           {"certificateFilePath", device.directory + "/device.pem"},
           {"rootCaPath", device.directory + "/ca.pem"},
           {"rootPath", root},
@@ -69,6 +69,7 @@ ordered_json configuration(const json& fleet) {
 std::string skerryd_config(const json& fleet, const DeviceFiles& device) {
   ordered_json settings = configuration(fleet);
   if (!device.user.empty()) settings["runWithDefault"] = {{"posixUser", device.user}};
+  settings["skerry"] = {{"s3Endpoint", fleet.value("api_url", "") + "/artifacts"}};
   return document("For skerryd: skerry device run " + device.directory,
                   system_section(device, device.directory + "/root"), "aws.greengrass.Nucleus",
                   {{"configuration", settings}});

@@ -9,7 +9,8 @@ namespace skerry::cli {
 struct DeviceFiles {
   std::string directory;  // absolute; holds device.key, device.pem, ca.pem
   std::string thing;
-  std::string user;  // that components run as; "": the nucleus decides
+  std::string user;      // that components run as; "": the nucleus decides
+  std::string key = {};  // the name of its key where that is in a token
 };
 
 // `fleet`: what fleet.json holds. YAML.

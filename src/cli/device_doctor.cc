@@ -18,6 +18,7 @@
 #include "io/files.h"
 #include "io/sandbox.h"
 #include "net/http_client.h"
+#include "net/private_key.h"
 
 namespace skerry::cli {
 namespace {
@@ -114,6 +115,29 @@ io::Task<void> fetch_groups(net::HttpClient* client, std::string url,
   loop->stop();
 }
 
+// As skerryd reads it; what is wrong with the rest is skerryd's to say (--check-config).
+std::string key_name_of(const json& config, const std::string& directory) {
+  const auto absolute = [&](std::string path) {
+    return path.empty() || path.starts_with('/') ? path : directory + "/" + path;
+  };
+  const std::string key = text_of(config, "/system/privateKeyPath");
+  if (!net::is_in_token(key)) return absolute(key);
+  constexpr const char* kToken = "/services/aws.greengrass.crypto.Pkcs11Provider/configuration/";
+  const auto setting = [&](const char* name) {
+    const auto found = config.value(json::json_pointer(kToken + std::string(name)), json());
+    return found.is_number() ? found.dump() : text_of(config, (kToken + std::string(name)).c_str());
+  };
+  return net::key_name_with(key, {absolute(setting("library")), setting("userPin"),
+                                  absolute(setting("userPinFile")), setting("slot")});
+}
+
+// Whether the key that the device is to have is there, and what is missing where it is not.
+Finding token_of(const std::string& key_name) {
+  const auto key = net::load_private_key(key_name);
+  return {"key in a token", key.has_value(), true,
+          key ? net::shown_key_name(key_name) : key.error().message()};
+}
+
 // The fleet is asked for the device's groups, with its certificate.
 Finding fleet_of(const json& config, const std::string& directory) {
   constexpr const char* kSettings = "/services/aws.greengrass.Nucleus/configuration/";
@@ -129,7 +153,7 @@ Finding fleet_of(const json& config, const std::string& directory) {
     return text.starts_with('/') ? text : directory + "/" + text;
   };
   const net::TlsFiles identity{path("/system/rootCaPath"), path("/system/certificateFilePath"),
-                               path("/system/privateKeyPath"),
+                               key_name_of(config, directory),
                                path("/system/rootPath") + "/state/identity.pem"};
   const auto tls = net::TlsContext::client(identity);
   if (!tls) return {"fleet", false, true, tls.error().message()};
@@ -159,6 +183,8 @@ Result<void> look_at_device(const std::string& directory, std::vector<Finding>& 
     return fail(Code::kInvalidArgument, directory + "/config.yaml is no configuration of a device");
   const std::string root = text_of(config, "/system/rootPath");
   findings.push_back(disk(root.starts_with('/') ? root : directory + "/" + root));
+  if (const std::string key = key_name_of(config, directory); net::is_in_token(key))
+    findings.push_back(token_of(key));
   findings.push_back(fleet_of(config, directory));
   return {};
 }

@@ -16,21 +16,26 @@ bool is_of_key(const Certificate& certificate, EVP_PKEY* key) {
 
 Result<std::string> renew_certificate(Store& store, CertificateAuthority& authority,
                                       io::Clock& clock, const ThingName& thing,
-                                      std::string_view csr_pem) {
+                                      std::string_view csr_pem, const std::string& caller) {
   const int64_t now_ms = clock.wall_ms();
   const auto request = net::x509::parse_request(csr_pem);
   EVP_PKEY* key = request ? X509_REQ_get0_pubkey(request.get()) : nullptr;
   SKERRY_ASSIGN(const auto certificates, store.certificates_of_thing(thing));
   size_t count = 0;
+  const Certificate* newest = nullptr;  // of that key
   for (const Certificate& one : certificates) {
     if (one.expires_ms + kRenewalGraceS * 1000 < now_ms) {
       SKERRY_TRY(store.delete_certificate(one.id));
       continue;
     }
     if (one.expires_ms <= now_ms) continue;
-    if (one.status == CertificateStatus::kActive && key && is_of_key(one, key)) return one.pem;
     ++count;
+    if (one.status == CertificateStatus::kActive && key && is_of_key(one, key) &&
+        (!newest || newest->expires_ms < one.expires_ms)) {
+      newest = &one;
+    }
   }
+  if (newest && newest->id != caller) return newest->pem;
   if (count >= kCertificatesOfThing) {
     return fail(Code::kResourceExhausted, "thing " + thing.str() + " has " + std::to_string(count) +
                                               " certificates: detach those that it does not need");

@@ -20,11 +20,13 @@ inline constexpr int64_t kRenewalGraceS = 30 * 86'400;
 inline constexpr size_t kCertificatesOfThing = 8;
 
 // The certificate, in PEM, of `csr_pem` for `thing`; the same one where it has been issued before,
-// to an answer that was lost. Certificates of the thing whose grace is over are forgotten.
+// to an answer that was lost. `caller` is the id of the certificate that asks, which is the one to
+// be replaced: a key in a token is kept. Certificates of the thing whose grace is over are
+// forgotten.
 // kResourceExhausted where it has too many.
 Result<std::string> renew_certificate(Store& store, CertificateAuthority& authority,
                                       io::Clock& clock, const ThingName& thing,
-                                      std::string_view csr_pem);
+                                      std::string_view csr_pem, const std::string& caller);
 
 // Lets certificates in that have ended so little ago; what they are good for is the data plane's
 // matter.

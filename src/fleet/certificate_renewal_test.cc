@@ -20,9 +20,9 @@ struct CertificateRenewalTest : testing::Test {
     ca = std::move(*opened);
   }
   std::string request() { return net::x509::make_key_request("press")->request_pem; }
-  Result<std::string> renew(const std::string& csr) {
+  Result<std::string> renew(const std::string& csr, const std::string& caller = "") {
     return fleet.write([&](Store& store) {
-      return renew_certificate(store, *ca, fleet.clock, ThingName("press"), csr);
+      return renew_certificate(store, *ca, fleet.clock, ThingName("press"), csr, caller);
     });
   }
   std::vector<Certificate> certificates() {
@@ -32,6 +32,23 @@ struct CertificateRenewalTest : testing::Test {
   TestFleet fleet;
   std::unique_ptr<CertificateAuthority> ca;
 };
+
+TEST_F(CertificateRenewalTest, AKeyThatStaysGetsANewCertificateForTheOneThatAsks) {
+  const std::string csr = request();
+  const std::string first = *renew(csr);
+  const auto id_of = [](const std::string& pem) {
+    return net::x509::fingerprint(net::x509::parse_certificate(pem).get());
+  };
+  fleet.clock.wall += 1'000'000;
+  const auto second = renew(csr, id_of(first));
+  ASSERT_TRUE(second) << second.error().message();
+  EXPECT_NE(*second, first);
+  EXPECT_EQ(*renew(csr, id_of(first)), *second);  // its answer was lost
+  fleet.clock.wall += 1'000'000;
+  const auto third = renew(csr, id_of(*second));
+  EXPECT_NE(*third, first);
+  EXPECT_NE(*third, *second);
+}
 
 TEST_F(CertificateRenewalTest, TheSameRequestHasTheSameAnswer) {
   const std::string csr = request();

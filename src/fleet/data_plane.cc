@@ -219,8 +219,9 @@ io::Task<net::HttpResponse> DataPlane::renew(ThingName thing, net::HttpRequest r
                              "certificateSigningRequest is required and must be a string"));
   }
   auto renewed = co_await stores_.write(
-      [renew = renew_, thing, csr = csr.get<std::string>()](Store& store) -> Result<std::string> {
-        return renew(store, thing, csr);
+      [renew = renew_, thing, csr = csr.get<std::string>(),
+       caller = request.peer.certificate_sha256](Store& store) -> Result<std::string> {
+        return renew(store, thing, csr, caller);
       });
   if (!renewed) co_return error_of(renewed.error());
   log::info("data-plane", "a device has a new certificate", {{"thing", thing.str()}});

@@ -47,7 +47,9 @@ class DataPlane {
   void set_learning(Learning learning) { learning_ = std::move(learning); }
 
   // The certificate of a request, for the thing: one unit of work of the writer.
-  using Renew = std::function<Result<std::string>(Store&, const ThingName&, std::string_view csr)>;
+  // `caller`: the id of the certificate that asks.
+  using Renew = std::function<Result<std::string>(Store&, const ThingName&, std::string_view csr,
+                                                  const std::string& caller)>;
   void set_renew(Renew renew) { renew_ = std::move(renew); }
 
   // A device may ask for itself only, only while its certificate is active and attached, and only

@@ -13,6 +13,7 @@
 #include "formats/json_ptr.h"
 #include "formats/node.h"
 #include "formats/recipe.h"
+#include "net/s3_error.h"
 
 namespace skerry::fleet {
 namespace {
@@ -43,26 +44,14 @@ std::pair<std::string, std::string> split_endpoint(std::string_view endpoint) {
   return {std::string(rest.substr(0, slash)), std::string(rest.substr(slash))};
 }
 
-// What an S3 error says in <tag>, as far as it can stand in a message; "" where it does not.
-std::string said_in(std::string_view xml, const std::string& tag) {
-  constexpr size_t kMostCharacters = 200;
-  const std::string begin = "<" + tag + ">";
-  const size_t from = xml.find(begin);
-  if (from == std::string_view::npos) return {};
-  xml.remove_prefix(from + begin.size());
-  std::string text(xml.substr(0, std::min(xml.find('<'), kMostCharacters)));
-  std::erase_if(text, [](unsigned char c) { return c < ' ' || c > '~'; });
-  return text;
-}
-
 // Why the service did not give the object, and what the operator can do.
 std::unexpected<Error> refused(const S3Service& service, const std::string& name,
                                const net::HttpResponse& answer) {
-  const std::string code = said_in(answer.body, "Code");
+  const std::string code = net::said_by_s3(answer.body, "Code");
   std::string why = "HTTP status " + std::to_string(answer.status);
-  if (!code.empty()) why += ", " + code + ": " + said_in(answer.body, "Message");
+  if (!code.empty()) why += ", " + code + ": " + net::said_by_s3(answer.body, "Message");
   std::string region(answer.headers.get("x-amz-bucket-region"));
-  if (region.empty()) region = said_in(answer.body, "Region");
+  if (region.empty()) region = net::said_by_s3(answer.body, "Region");
   if (!region.empty() && region != service.region) {
     return fail(Code::kFailedPrecondition,
                 name + " is in the region " + region + ", and " + service.endpoint +

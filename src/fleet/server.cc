@@ -407,8 +407,9 @@ Result<void> FleetServer::Parts::listen() {
   if (options.api_tls) {
     SKERRY_ASSIGN(api_tls, net::TlsContext::server(server_files, false));
   }
-  data_plane->set_renew([this](Store& session, const ThingName& thing, std::string_view csr) {
-    return renew_certificate(session, *authority, env.clock, thing, csr);
+  data_plane->set_renew([this](Store& session, const ThingName& thing, std::string_view csr,
+                               const std::string& caller) {
+    return renew_certificate(session, *authority, env.clock, thing, csr, caller);
   });
   SKERRY_ASSIGN(
       auto device_tls,

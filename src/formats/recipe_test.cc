@@ -79,6 +79,7 @@ TEST(RecipeFilesTest, ValidOnesParseAndSurvivePrinting) {
   }
 }
 
+// REC-1
 TEST(RecipeFilesTest, YamlAndJsonOfOneRecipeAreTheSameDocument) {
   for (const char* name : {"sample-recipe-with-all-fields", "wrapper-component-recipe"}) {
     EXPECT_EQ(*recipe_to_json(read(kData / "valid" / (std::string(name) + ".yaml"))),
@@ -145,6 +146,7 @@ TEST(RecipeFilesTest, AllFields) {
   EXPECT_TRUE(recipe.manifests.at(1).lifecycle.steps.empty());
 }
 
+// REC-18
 TEST(RecipeFilesTest, PermissionsDefaultToTheOwnerReading) {
   const Recipe recipe = parse(read(kData / "valid/sample-recipe-missing-permission-fields.yaml"));
   EXPECT_EQ(recipe.manifests.at(0).artifacts.at(0).read, Access::kOwner);
@@ -167,6 +169,7 @@ TEST(RecipeFilesTest, RealMlComponentWithLowerCaseKeysAndStringScalars) {
             &recipe.manifests[3]);
 }
 
+// REC-1
 TEST(RecipeTest, UnknownKeysAreIgnoredAndKept) {
   const std::string text =
       yaml("Future: {a: 1}\nManifests: [{Later: 2, Lifecycle: {Start: x, run: y}}]\n");
@@ -177,6 +180,7 @@ TEST(RecipeTest, UnknownKeysAreIgnoredAndKept) {
   EXPECT_EQ(printed["Manifests"][0]["Lifecycle"]["Start"], "x");
 }
 
+// REC-1
 TEST(RecipeTest, KeysAndEnumsHaveNoCase) {
   const Recipe recipe = parse(
       "recipeformatversion: '2020-01-25'\ncomponentname: a\ncomponentversion: 1.0.0\n"
@@ -196,6 +200,7 @@ TEST(RecipeTest, ManifestsWithoutArtifactsOrLifecycle) {
   EXPECT_EQ(recipe.default_configuration, nullptr);
 }
 
+// REC-2
 TEST(RecipeTest, ErrorsNameThePlace) {
   const std::string manifest = "Manifests: [{}]\n";
   const std::map<std::string, std::string> cases = {
@@ -289,6 +294,7 @@ TEST(RecipeTest, LimitsOnWhatASmallRecipeCanAskFor) {
             std::string::npos);
 }
 
+// REC-5
 TEST(LifecycleTest, DefaultTimeouts) {
   const Recipe recipe =
       parse(yaml("Manifests: [{Lifecycle: {Bootstrap: a, Install: b, Startup: c, Shutdown: d, "
@@ -302,6 +308,7 @@ TEST(LifecycleTest, DefaultTimeouts) {
   EXPECT_EQ(step("Manifests: [{Lifecycle: {Run: a}}]", StepKind::kRun).timeout, std::nullopt);
 }
 
+// REC-6
 TEST(LifecycleTest, StartupWinsOverRun) {
   const Recipe recipe = parse(yaml("Manifests: [{Lifecycle: {Run: a, Startup: b}}]"));
   EXPECT_NE(recipe.manifests[0].lifecycle.find(StepKind::kStartup), nullptr);
@@ -313,6 +320,7 @@ TEST(LifecycleTest, AStepWithoutAScriptIsNotThere) {
   EXPECT_TRUE(recipe.manifests[0].lifecycle.steps.empty());
 }
 
+// REC-8
 TEST(LifecycleTest, StepsOverrideTheSharedEnvironment) {
   const Step run = step(
       "Manifests: [{Lifecycle: {setEnv: {A: 1, B: shared}, Run: {Script: x, Setenv: {B: own, C: "
@@ -322,6 +330,7 @@ TEST(LifecycleTest, StepsOverrideTheSharedEnvironment) {
             (std::map<std::string, std::string>{{"A", "1"}, {"B", "own"}, {"C", "true"}}));
 }
 
+// REC-7
 TEST(LifecycleTest, SkipIf) {
   const auto skip_if = [](const std::string& text) {
     return *step("Manifests: [{Lifecycle: {Install: {Script: x, Skipif: '" + text + "'}}}]",
@@ -336,6 +345,7 @@ TEST(LifecycleTest, SkipIf) {
   EXPECT_TRUE(skip_if(" ! exists /a").negated);
 }
 
+// REC-4
 TEST(LifecycleTest, TheManifestsOwnLifecycleHidesTheSharedOne) {
   const std::string shared = "Lifecycle: {Install: shared, Run: shared}\n";
   const Recipe own =
@@ -346,6 +356,7 @@ TEST(LifecycleTest, TheManifestsOwnLifecycleHidesTheSharedOne) {
   EXPECT_EQ(own.manifests[2].lifecycle.find(StepKind::kRun)->script, "shared");
 }
 
+// REC-4
 TEST(LifecycleTest, SelectionsAtEveryLevelInTheirOrder) {
   const Recipe recipe = parse(yaml(R"(
 Lifecycle:
@@ -380,6 +391,7 @@ bool fits(const std::string& label, const PlatformAttributes& platform) {
   return choose_manifest(recipe, platform) != nullptr;
 }
 
+// REC-3
 TEST(PlatformTest, Labels) {
   const PlatformAttributes device = {{"os", "linux"}, {"kind", "armv7l"}};
   EXPECT_TRUE(fits("armv7l", device));

@@ -59,6 +59,7 @@ TEST(VersionTest, RefusesWhatIsNoVersion) {
   }
 }
 
+// REC-10
 TEST(VersionTest, HasAtMost64Characters) {
   const std::string longest = "1.0.0-" + std::string(58, 'a');
   EXPECT_TRUE(Version::parse(longest));
@@ -86,6 +87,7 @@ TEST(VersionTest, BuildMetadataOrdersButHasNoPrecedence) {
   EXPECT_TRUE(range("=1.0.0").matches(version("1.0.0+a")));
 }
 
+// REC-10
 TEST(VersionRangeTest, AgreesWithNpm) {
   const auto versions = versions_in_order();
   std::ifstream file(kSemverData + "ranges.tsv");

@@ -14,6 +14,7 @@
 #include <ctime>
 
 #include "net/openssl.h"
+#include "net/private_key.h"
 #include "net/tls_error.h"
 
 namespace skerry::net {
@@ -86,12 +87,10 @@ Result<void> load_certificate(SSL_CTX* context, const std::string& path) {
 // PEM may also hold a reference to a key in a token: OpenSSL's decoders resolve it through the
 // providers that its configuration names.
 Result<void> load_key(SSL_CTX* context, const TlsFiles& files) {
-  SKERRY_ASSIGN(Bio bio, open_file("key file", files.key_file));
-  Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
-  if (!key) return fail(bad_file("key file", files.key_file));
+  SKERRY_ASSIGN(const Key key, load_private_key(files.key_file));
   if (SSL_CTX_use_PrivateKey(context, key.get()) != 1 || SSL_CTX_check_private_key(context) != 1) {
     ERR_clear_error();
-    return fail(Code::kInvalidArgument, "key file " + files.key_file +
+    return fail(Code::kInvalidArgument, "key file " + shown_key_name(files.key_file) +
                                             " does not belong to the certificate " +
                                             files.certificate_file);
   }
@@ -123,6 +122,7 @@ Result<Context> make_context(const TlsFiles& files, const SSL_METHOD* method) {
 // The file is another one where any of these differs.
 struct TlsContext::Renewal {
   std::string path;
+  bool is_in_token = false;  // the key stays, and is not in the file
   ino_t number = 0;
   timespec changed{};
 
@@ -140,9 +140,14 @@ struct TlsContext::Renewal {
     const Bio bio(BIO_new_file(path.c_str(), "r"));
     const Certificate certificate(bio ? PEM_read_bio_X509(bio.get(), nullptr, no_password, nullptr)
                                       : nullptr);
-    const Key key(bio && BIO_reset(bio.get()) == 0
-                      ? PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr)
-                      : nullptr);
+    Key key(bio && BIO_reset(bio.get()) == 0
+                ? PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr)
+                : nullptr);
+    if (EVP_PKEY* in_use =
+            key || !is_in_token ? nullptr : SSL_CTX_get0_privatekey(SSL_get_SSL_CTX(ssl));
+        in_use && EVP_PKEY_up_ref(in_use) == 1) {
+      key.reset(in_use);
+    }
     const bool fits =
         certificate && key && X509_check_private_key(certificate.get(), key.get()) == 1;
     if (fits &&
@@ -184,6 +189,7 @@ Result<std::shared_ptr<TlsContext>> TlsContext::client(
   if (!files.renewed_file.empty()) {
     made->renewal_ = std::make_unique<Renewal>();
     made->renewal_->path = files.renewed_file;
+    made->renewal_->is_in_token = is_in_token(files.key_file);
     SSL_CTX_set_cert_cb(made->context_, Renewal::before_handshake, made->renewal_.get());
   }
   return made;

@@ -12,6 +12,7 @@
 #include "base/sha256.h"
 #include "formats/renewal.h"
 #include "io/pool.h"
+#include "net/private_key.h"
 #include "net/x509.h"
 
 namespace skerry::nucleus {
@@ -55,6 +56,15 @@ IdentityInUse read_renewed(io::Files& files, const RenewalFiles& paths) {
   read.key = x509::parse_key(*text);
   const std::string_view issued = after_word(*text, kIssued);
   std::from_chars(issued.data(), issued.data() + issued.size(), read.issued_ms);
+  if (net::is_in_token(paths.key_file)) {
+    // The key is never read here, and stays what it is: the certificates have it in common.
+    const auto provisioned =
+        x509::parse_certificate(io::read_file(files, paths.certificate_file).value_or(""));
+    read.is_renewed = read.certificate && provisioned &&
+                      EVP_PKEY_eq(X509_get0_pubkey(read.certificate.get()),
+                                  X509_get0_pubkey(provisioned.get())) == 1;
+    return read;
+  }
   read.is_renewed = read.certificate && read.key &&
                     X509_check_private_key(read.certificate.get(), read.key.get()) == 1;
   return read;
@@ -64,12 +74,18 @@ Result<IdentityInUse> read_identity_in_use(io::Files& files, const RenewalFiles&
   IdentityInUse read = read_renewed(files, paths);
   if (read.is_renewed) return read;
   SKERRY_ASSIGN(const std::string certificate, io::read_file(files, paths.certificate_file));
+  if (net::is_in_token(paths.key_file)) {
+    read = {x509::parse_certificate(certificate), {}, 0, false};
+    if (read.certificate) return read;
+    return fail(Code::kUnsupported, paths.certificate_file + " is not to be renewed: no PEM");
+  }
   SKERRY_ASSIGN(const std::string key, io::read_file(files, paths.key_file));
   // Of a key in a token there is only a name here. A key on the disk must not take its place.
   if (key.find("PRIVATE KEY-----") == std::string::npos) {
     return fail(Code::kUnsupported,
-                "the device's key is in a token: its certificate is renewed by "
-                "whoever provisions the device");
+                "the device's key is in a token that only OpenSSL's configuration names: its "
+                "certificate is renewed by whoever provisions the device, or by the device where "
+                "privateKeyPath is a pkcs11: name");
   }
   read = {x509::parse_certificate(certificate), x509::parse_key(key), 0, false};
   if (!read.certificate || !read.key) {
@@ -94,24 +110,32 @@ Result<net::openssl::Key> next_key(io::Files& files, const RenewalFiles& paths,
 }
 
 struct PendingRenewal {
-  std::string request_pem, key_pem;
-  int64_t expires_ms = 0;  // of the identity in use
+  std::string request_pem, key_pem;  // no key where it is in a token
+  int64_t expires_ms = 0;            // of the identity in use
+  std::string public_pem;            // of the key
 };
 
 Result<PendingRenewal> prepare_renewal(io::Files& files, const RenewalFiles& paths,
                                        const std::string& thing) {
   SKERRY_ASSIGN(const IdentityInUse current, read_identity_in_use(files, paths));
+  if (net::is_in_token(paths.key_file)) {
+    SKERRY_ASSIGN(const net::openssl::Key in_token, net::load_private_key(paths.key_file));
+    SKERRY_ASSIGN(std::string request, x509::make_request(in_token.get(), thing));
+    return PendingRenewal{std::move(request), "", current.expires_ms(),
+                          x509::public_pem_of(in_token.get())};
+  }
   SKERRY_ASSIGN(const net::openssl::Key key, next_key(files, paths, current));
   SKERRY_ASSIGN(std::string request, x509::make_request(key.get(), thing));
-  return PendingRenewal{std::move(request), x509::pem_of(key.get()), current.expires_ms()};
+  return PendingRenewal{std::move(request), x509::pem_of(key.get()), current.expires_ms(),
+                        x509::public_pem_of(key.get())};
 }
 
 Result<void> switch_identity(io::Files& files, const RenewalFiles& paths,
                              const PendingRenewal& pending, const std::string& certificate_pem,
                              int64_t now_ms) {
   const auto certificate = x509::parse_certificate(certificate_pem);
-  const auto key = x509::parse_key(pending.key_pem);
-  if (!certificate || !key || X509_check_private_key(certificate.get(), key.get()) != 1)
+  if (!certificate ||
+      x509::public_pem_of(X509_get0_pubkey(certificate.get())) != pending.public_pem)
     return fail(Code::kCorrupt, "what was issued is no certificate of the device's new key");
   if (x509::not_after_s(certificate.get()) * 1000 <= pending.expires_ms) {
     // Of an earlier request, and too old by now.

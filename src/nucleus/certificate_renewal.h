@@ -1,5 +1,6 @@
 // The device gets itself a new certificate before the one it has ends, or for some weeks after: a
-// new key, which never leaves it, and a request to the fleet's data plane (formats/renewal.h). The
+// new key, which never leaves it, and a request to the fleet's data plane (formats/renewal.h). A
+// key in a token stays, and gets a new certificate. The
 // switch is one rename: whenever the power goes the device has the old identity or the new one, and
 // both are good. TLS takes the new one with the next handshake (net::TlsFiles::renewed_file);
 // nothing that runs is touched. Files: docs/data/identity.md.

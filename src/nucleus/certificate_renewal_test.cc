@@ -6,6 +6,8 @@
 #include <map>
 
 #include "io/test_env.h"
+#include "net/private_key.h"
+#include "net/test_token.h"
 #include "net/x509.h"
 
 namespace skerry::nucleus {
@@ -114,6 +116,38 @@ TEST(CertificateRenewal, ItHasANewKeyAndTheOldOneStays) {
   EXPECT_NE(machine.read(machine.paths.renewed()), first);
   EXPECT_TRUE(machine.has_good_identity());
   EXPECT_EQ(issuer.by_key.size(), 2u);
+}
+
+TEST(CertificateRenewal, AKeyInATokenStaysThereAndGetsANewCertificate) {
+  const auto& token = net::test_token();
+  ASSERT_NE(token.key_name, "") << "softhsm2-util or pkcs11-tool is missing: ./dev setup";
+  const auto key = net::load_private_key(token.key_name);
+  ASSERT_TRUE(key) << key.error().message();
+  Issuer issuer;
+  Machine machine(issuer);
+  ASSERT_TRUE(io::write_file_atomic(machine.files, kCertificate,
+                                    issuer.certificate_of(key->get(), 2'000'000'000), 0644));
+  machine.paths.key_file = token.key_name;
+  ASSERT_TRUE(machine.renew());
+  const std::string renewed = machine.read(machine.paths.renewed());
+  EXPECT_EQ(renewed.find("PRIVATE KEY"), std::string::npos);
+  EXPECT_TRUE(issuer.is_good(renewed));
+  EXPECT_EQ(machine.read(machine.paths.next_key()), "");
+  EXPECT_EQ(X509_check_private_key(x509::parse_certificate(renewed).get(), key->get()), 1);
+  EXPECT_FALSE(*tidy_identity(machine.files, machine.paths)) << "it is whole";
+  EXPECT_EQ(machine.read(machine.paths.renewed()), renewed);
+  // The fleet gives what it has until something newer is to be had.
+  EXPECT_FALSE(machine.renew());
+  issuer.by_key.clear();
+  issuer.expires_s += 1'000;
+  ASSERT_TRUE(machine.renew());
+  EXPECT_NE(machine.read(machine.paths.renewed()), renewed);
+  // One of another key does not take its place.
+  const auto other = *x509::make_key();
+  ASSERT_TRUE(io::write_file_atomic(machine.files, machine.paths.renewed(),
+                                    issuer.certificate_of(other.get(), 3'100'000'000), 0600));
+  EXPECT_TRUE(*tidy_identity(machine.files, machine.paths));
+  EXPECT_EQ(machine.read(machine.paths.renewed()), "");
 }
 
 TEST(CertificateRenewal, ALostAnswerIsAskedForAgainWithTheSameKey) {

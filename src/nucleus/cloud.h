@@ -16,6 +16,8 @@
 
 namespace skerry::nucleus {
 
+class S3Source;
+
 struct Platform {
   std::string os = "linux";
   std::string architecture;  // "amd64", "aarch64", "arm", "x86"
@@ -56,6 +58,7 @@ class Cloud {
   // Where to download an artifact of a component version now.
   virtual io::Task<Result<std::string>> artifact_url(std::string component_arn,
                                                      std::string artifact) = 0;
+  // `url` is one of those, or s3://BUCKET/KEY.
   virtual io::Task<Result<void>> download(std::string url, uint64_t offset, DownloadSink* sink) = 0;
 };
 
@@ -63,6 +66,7 @@ struct HttpCloudOptions {
   std::string data_plane_url;  // "https://host:port"
   ThingName thing;
   Platform platform;
+  S3Source* s3 = nullptr;  // must outlive the cloud; null: the device has no role
 };
 
 // `client` must outlive it.

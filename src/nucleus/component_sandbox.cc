@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "net/private_key.h"
+
 namespace skerry::nucleus {
 namespace {
 
@@ -78,7 +80,12 @@ Result<std::optional<io::Sandbox>> sandbox_of(const SandboxQuestion& question) {
   io::Sandbox sandbox;
   // Homes are people's; the device's own folder holds its secrets and other components'.
   sandbox.hidden = {"/home", "/root", info.root};
-  if (!info.key_file.empty()) sandbox.hidden.push_back(info.key_file);
+  if (net::is_in_token(info.key_file)) {
+    const std::string pin_file = net::pin_file_of(info.key_file);
+    if (!pin_file.empty()) sandbox.hidden.push_back(pin_file);
+  } else if (!info.key_file.empty()) {
+    sandbox.hidden.push_back(info.key_file);
+  }
   sandbox.readable = {"/"};
   if (!info.ca_file.empty()) sandbox.readable.push_back(info.ca_file);
   add_neighbour(question, name, sandbox);

@@ -49,6 +49,7 @@ class ComponentSpecTest : public ::testing::Test, protected io::TestEnv {
   ConfigTree config_;
 };
 
+// REC-9
 TEST_F(ComponentSpecTest, Variables) {
   ASSERT_TRUE(config_.merge(ComponentName("app"), {},
                             {{"port", 80}, {"name", "a b"}, {"list", {1, "x"}}}, 5));
@@ -59,6 +60,7 @@ TEST_F(ComponentSpecTest, Variables) {
             R"(80 'a b' [1,"x"])");
 }
 
+// REC-9
 TEST_F(ComponentSpecTest, VariablesOfDirectDependenciesOnly) {
   components_[ComponentName("lib")].version = "2.0.0";
   components_[ComponentName("stranger")].version = "3.0.0";
@@ -70,6 +72,7 @@ TEST_F(ComponentSpecTest, VariablesOfDirectDependenciesOnly) {
   EXPECT_EQ(filled("{stranger:artifacts:path}", lib), "{stranger:artifacts:path}");
 }
 
+// REC-9
 TEST_F(ComponentSpecTest, WhatHasNoValueStaysAsItIsWritten) {
   EXPECT_EQ(filled("${HOME} {configuration:/absent} {artifacts:other} {x} {lib:artifacts:path}"),
             "${HOME} {configuration:/absent} {artifacts:other} {x} {lib:artifacts:path}");
@@ -77,6 +80,7 @@ TEST_F(ComponentSpecTest, WhatHasNoValueStaysAsItIsWritten) {
   EXPECT_EQ(filled("{gone:artifacts:path}", {{"gone", "!*"}}), "{gone:artifacts:path}");
 }
 
+// REC-19
 TEST_F(ComponentSpecTest, TheEnvironmentThatComponentsRelyOn) {
   auto made = spec(test_recipe("app", "1.0.0", {},
                                {{"Run", {{"Script", "x"}, {"Setenv", {{"AT", "{work:path}"}}}}}}));
@@ -131,6 +135,7 @@ TEST_F(ComponentSpecTest, EveryStepWithItsConditionAndTimeout) {
   EXPECT_EQ(made->uninstall->timeout_ms, 120'000);
 }
 
+// REC-11
 TEST_F(ComponentSpecTest, OnlyHardDependenciesThatAreThereHoldItBack) {
   components_[ComponentName("hard")].version = "1.0.0";
   components_[ComponentName("soft")].version = "1.0.0";
@@ -161,6 +166,7 @@ TEST_F(ComponentSpecTest, UnprivilegedComponentsRunAsTheNucleusOrNotAtAll) {
   EXPECT_FALSE(spec(test_recipe("app", "1.0.0")));
 }
 
+// REC-16
 TEST_F(ComponentSpecTest, LimitsAreSetOrRefused) {
   components_[ComponentName("app")].limits = {.memory_kb = 2048, .cpus = {}};
   auto refused = spec(test_recipe("app", "1.0.0"));
@@ -191,6 +197,7 @@ TEST(LimitsOfAll, LeaveSomethingForTheNucleus) {
   EXPECT_FALSE(limits_of_all({48ULL << 20, 32'768}).memory_bytes);  // too small to share
 }
 
+// REC-16
 TEST_F(ComponentSpecTest, PrivilegeThatIsNotThereIsRefused) {
   const json lifecycle = {{"Install", {{"Script", "apt"}, {"RequiresPrivilege", true}}}};
   auto refused = spec(test_recipe("app", "1.0.0", {}, lifecycle));

@@ -14,6 +14,7 @@ namespace {
 using nlohmann::json;
 
 #define NUCLEUS "services.NUCLEUS.configuration."
+#define TOKEN "services.aws.greengrass.crypto.Pkcs11Provider.configuration."
 #define CLAIM "services.aws.greengrass.FleetProvisioningByClaim.configuration."
 constexpr ConfigKey kKeys[] = {
     {"system.rootPath", "path", "", "The folder that everything of the device is below. Needed."},
@@ -21,7 +22,8 @@ constexpr ConfigKey kKeys[] = {
      "The device's name at its fleet: 1 to 128 letters, digits, - _ :. Needed with an identity; "
      "without a fleet it is the machine's name."},
     {"system.privateKeyPath", "path", "",
-     "The device's private key, PEM. With it the device has a fleet."},
+     "The device's private key, PEM, or `pkcs11:…` of one in a token "
+     "([identity.md](data/identity.md)). With it the device has a fleet."},
     {"system.certificateFilePath", "path", "", "The certificate of that key, PEM."},
     {"system.rootCaPath", "path", "", "Whose certificates the fleet's servers show, PEM."},
     {NUCLEUS "awsRegion", "text", "", "The fleet's region. Needed with a fleet."},
@@ -64,6 +66,10 @@ constexpr ConfigKey kKeys[] = {
     {NUCLEUS "skerry.metricsPort", "integer", "", "Where Prometheus gets them, likewise."},
     {NUCLEUS "skerry.maxProcesses", "integer", "1024",
      "Processes and threads of each component, 16 to 1000000."},
+    {NUCLEUS "skerry.s3Endpoint", "URL", "",
+     "`https://HOST:PORT` of an S3 service that `s3://` artifacts are read from, as "
+     "URL/BUCKET/KEY. "
+     "By default the environment's `AWS_ENDPOINT_URL_S3`, else AWS itself."},
     {NUCLEUS "skerry.rebootCommand", "text", "systemctl reboot || reboot",
      "What a Bootstrap that ends with 101 has run, by /bin/sh."},
     {NUCLEUS "skerry.sandbox.enabled", "yes or no", "true",
@@ -71,6 +77,10 @@ constexpr ConfigKey kKeys[] = {
     {NUCLEUS "skerry.sandbox.read", "list of paths", "[]", "What all components may read besides."},
     {NUCLEUS "skerry.sandbox.write", "list of paths", "[]",
      "What all components may write to besides."},
+    {TOKEN "library", "path", "", "The PKCS#11 module of the token that privateKeyPath means."},
+    {TOKEN "slot", "integer", "", "Its slot, where the key's name has no `token=`."},
+    {TOKEN "userPin", "text", "", "Its PIN, for tests."},
+    {TOKEN "userPinFile", "path", "", "A file whose first line is the PIN."},
     {CLAIM "provisioningTemplate", "text", "",
      "The claim's template: a device without an identity gets one by it "
      "([provisioning.md](provisioning.md)). The fleet's addresses stand beside it, under the names "
@@ -86,10 +96,12 @@ constexpr ConfigKey kKeys[] = {
 };
 #undef NUCLEUS
 #undef CLAIM
+#undef TOKEN
 
 // Of stock nuclei, and without meaning here: a file that serves them as well is no mistake.
 constexpr std::string_view kOthers[] = {
     "services.NUCLEUS.componentType",
+    "services.aws.greengrass.crypto.Pkcs11Provider.configuration.name",
     "services.NUCLEUS.version",
     "services.NUCLEUS.dependencies",
     "services.NUCLEUS.configuration.componentStoreMaxSizeBytes",
@@ -121,6 +133,7 @@ constexpr std::string_view kOthers[] = {
 constexpr std::string_view kNucleusNames[] = {"aws.greengrass.Nucleus",
                                               "aws.greengrass.NucleusLite"};
 constexpr std::string_view kClaimName = "aws.greengrass.FleetProvisioningByClaim";
+constexpr std::string_view kTokenName = "aws.greengrass.crypto.Pkcs11Provider";
 constexpr size_t kNearEnough = 2;  // letters that are wrong, left out or too many
 
 std::string lower(std::string_view text) {
@@ -276,7 +289,10 @@ Result<std::vector<std::string>> unknown_config_keys(std::string_view text) {
       const bool is_nucleus = std::ranges::any_of(
           kNucleusNames, [&](auto each) { return formats::equal_ignoring_case(name, each); });
       // Other components' are theirs.
-      if (!is_nucleus && !formats::equal_ignoring_case(name, kClaimName)) continue;
+      if (!is_nucleus && !formats::equal_ignoring_case(name, kClaimName) &&
+          !formats::equal_ignoring_case(name, kTokenName)) {
+        continue;
+      }
       if (!service.is_object()) continue;
       collect_unknown(known, service, "services." + (is_nucleus ? "NUCLEUS" : name),
                       "services." + name, unknown);

@@ -31,12 +31,13 @@ json whole_config(bool with_claim) {
   json nucleus = {{"awsRegion", "r"}};
   if (!with_claim) {
     system.update({{"thingName", "t"},
-                   {"privateKeyPath", "k"},
+                   {"privateKeyPath", "pkcs11:object=k"},
                    {"certificateFilePath", "c"},
                    {"rootCaPath", "a"}});
     nucleus["iotDataEndpoint"] = "h";
   }
   json services = {{"aws.greengrass.Nucleus", {{"configuration", nucleus}}}};
+  services["aws.greengrass.crypto.Pkcs11Provider"] = {{"configuration", {{"library", "/m.so"}}}};
   if (with_claim) services["aws.greengrass.FleetProvisioningByClaim"] = {{"configuration", claim}};
   return {{"system", system}, {"services", services}};
 }
@@ -45,7 +46,8 @@ json whole_config(bool with_claim) {
 json::json_pointer pointer_of(std::string_view path) {
   json::json_pointer pointer;
   for (const std::string_view name :
-       {"services.NUCLEUS", "services.aws.greengrass.FleetProvisioningByClaim"}) {
+       {"services.NUCLEUS", "services.aws.greengrass.FleetProvisioningByClaim",
+        "services.aws.greengrass.crypto.Pkcs11Provider"}) {
     if (!path.starts_with(name)) continue;
     pointer /= "services";
     pointer /= name == "services.NUCLEUS" ? "aws.greengrass.Nucleus" : std::string(name.substr(9));

@@ -236,6 +236,7 @@ io::Task<Result<void>> DeploymentEngine::resume() {
 io::Task<Result<void>> DeploymentEngine::fetch(const DeploymentOrder* order,
                                                const Resolution* resolution) {
   const int attempts = order->local ? kLocalFetchAttempts : kMaxFetchAttempts;
+  if (order->local) order->local->inbox->read_beyond(&cloud_);
   for (const auto& [name, component] : *resolution) {
     Cloud* source = &cloud_;
     if (LocalInbox::brought(component.candidate)) source = order->local->inbox;

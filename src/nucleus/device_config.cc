@@ -7,6 +7,7 @@
 #include "formats/names.h"
 #include "formats/node.h"
 #include "net/http.h"
+#include "net/private_key.h"
 #include "nucleus/component_sandbox.h"
 
 namespace skerry::nucleus {
@@ -15,6 +16,8 @@ namespace {
 using formats::Node;
 using nlohmann::json;
 
+constexpr std::string_view kFileUrl = "file://";
+constexpr std::string_view kTokenComponent = "aws.greengrass.crypto.Pkcs11Provider";
 constexpr std::string_view kClaimComponent = "aws.greengrass.FleetProvisioningByClaim";
 
 Result<std::string> required(const Node& node, std::string_view key) {
@@ -27,7 +30,35 @@ Result<std::string> required(const Node& node, std::string_view key) {
 Result<std::string> required_path(const Node& node, std::string_view key,
                                   const std::string& directory) {
   SKERRY_ASSIGN(std::string path, required(node, key));
+  // As the stock nucleus has it where a key is in a token.
+  if (path.starts_with(kFileUrl)) path.erase(0, kFileUrl.size());
   return path.front() == '/' ? path : directory + "/" + path;
+}
+
+// Where the token is that the key's name means, as AWS's plugin has it.
+Result<net::TokenAccess> token_access(const Node& root, const std::string& directory) {
+  net::TokenAccess access;
+  SKERRY_ASSIGN(const auto services, root.find("services"));
+  if (!services) return access;
+  SKERRY_ASSIGN(const auto component, services->find(kTokenComponent));
+  if (!component) return access;
+  SKERRY_ASSIGN(const Node node, component->require("configuration"));
+  SKERRY_ASSIGN(access.module_path, required_path(node, "library", directory));
+  for (const auto& [key, member] : {std::pair("slot", &access.slot), {"userPin", &access.pin}}) {
+    SKERRY_ASSIGN(const auto found, node.find(key));
+    if (!found) continue;
+    // YAML reads a PIN of digits as a number.
+    if (found->value().is_number_integer()) {
+      *member = found->value().dump();
+    } else {
+      SKERRY_ASSIGN(*member, found->as_string());
+    }
+  }
+  SKERRY_ASSIGN(const auto file, node.find("userPinFile"));
+  if (file) {
+    SKERRY_ASSIGN(access.pin_file, required_path(node, "userPinFile", directory));
+  }
+  return access;
 }
 
 Result<uint16_t> port_of(const Node& node, std::string_view key, uint16_t otherwise) {
@@ -67,8 +98,15 @@ Result<void> read_telemetry(const Node& node, DeviceConfig& config) {
   return {};
 }
 
-Result<void> read_identity(const Node& system, const std::string& directory, DeviceConfig& config) {
-  SKERRY_ASSIGN(config.key_file, required_path(system, "privateKeyPath", directory));
+Result<void> read_identity(const Node& root, const Node& system, const std::string& directory,
+                           DeviceConfig& config) {
+  SKERRY_ASSIGN(config.key_file, required(system, "privateKeyPath"));
+  if (net::is_in_token(config.key_file)) {
+    SKERRY_ASSIGN(const net::TokenAccess access, token_access(root, directory));
+    config.key_file = net::key_name_with(std::move(config.key_file), access);
+  } else {
+    SKERRY_ASSIGN(config.key_file, required_path(system, "privateKeyPath", directory));
+  }
   SKERRY_ASSIGN(config.certificate_file, required_path(system, "certificateFilePath", directory));
   SKERRY_ASSIGN(config.ca_file, required_path(system, "rootCaPath", directory));
   SKERRY_TRY(required(system, "thingName"));
@@ -186,6 +224,12 @@ Result<void> read_nucleus(const Node& node, DeviceConfig& config) {
     SKERRY_TRY(read_port(*own, "metricsPort", config.metrics_port));
     SKERRY_ASSIGN(auto sandbox, own->find("sandbox"));
     if (sandbox) SKERRY_TRY(read_sandbox_options(*sandbox, config.sandbox));
+    SKERRY_TRY(own->read("s3Endpoint", config.s3_endpoint));
+    while (config.s3_endpoint.ends_with('/')) config.s3_endpoint.pop_back();
+    if (!config.s3_endpoint.empty() && !config.s3_endpoint.starts_with("https://") &&
+        !config.s3_endpoint.starts_with("http://")) {
+      return own->wrong("s3Endpoint must be https://host[:port] or http://host[:port]");
+    }
     SKERRY_TRY(own->read("rebootCommand", config.reboot_command));
     if (config.reboot_command.empty()) return own->wrong("rebootCommand must not be empty");
     int64_t processes = static_cast<int64_t>(config.processes_of_one_component);
@@ -214,7 +258,7 @@ Result<DeviceConfig> parse_device_config(std::string_view text, const std::strin
   SKERRY_ASSIGN(config.root, required_path(system, "rootPath", directory));
   if (!config.has_fleet) SKERRY_TRY(read_claim(root, directory, config));
   if (config.has_fleet) {
-    SKERRY_TRY(read_identity(system, directory, config));
+    SKERRY_TRY(read_identity(root, system, directory, config));
     if (!nucleus) return fail(root.wrong("services.aws.greengrass.Nucleus is missing").error());
     SKERRY_TRY(read_fleet(*nucleus, config));
   }

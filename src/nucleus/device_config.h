@@ -48,6 +48,9 @@ struct DeviceConfig {
   bool telemetry_enabled = true;
   int64_t telemetry_aggregate_s = 3'600;
   int64_t telemetry_publish_s = 86'400;
+  // skerry.s3Endpoint: a service that s3:// artifacts are read from; "": AWS_ENDPOINT_URL_S3, or
+  // AWS
+  std::string s3_endpoint;
   // skerry.rebootCommand: what a Bootstrap's exit code 101 runs, by /bin/sh
   std::string reboot_command = "systemctl reboot || reboot";
   int64_t healthy_for_ms = 500;  // skerry.healthyForMs: how long a new deployment has to run well

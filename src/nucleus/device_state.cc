@@ -467,11 +467,11 @@ void DeviceState::finish(JobResult result) {
   drop_stale_configuration();
 }
 
-// A job's waits to be reported; a local deployment's is the device's own.
+// A job's waits to be reported, as a shadow's does; a local deployment's is the device's own.
 void DeviceState::keep(JobResult result) {
   if (local_.take(result)) return;
   unreported_.push_back(std::move(result));
-  last_result_ = unreported_.back();
+  if (!is_of_shadow(unreported_.back().job)) last_result_ = unreported_.back();
 }
 
 void DeviceState::adopt(Generation generation) {

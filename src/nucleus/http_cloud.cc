@@ -4,6 +4,7 @@
 
 #include "base/encoding.h"
 #include "nucleus/cloud.h"
+#include "nucleus/s3_source.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -145,14 +146,29 @@ class HttpCloud : public Cloud {
     fetch.max_body_bytes = kMaxErrorBytes;  // what goes to the sink is the sink's to limit
     fetch.on_head = [&incoming](const net::HttpResponse& head) { return incoming.on_head(head); };
     fetch.sink = [&incoming](std::string bytes) { return incoming.write(std::move(bytes)); };
-    SKERRY_CO_ASSIGN(auto response,
-                     co_await client_.fetch(std::move(url), std::move(request), std::move(fetch)));
+    SKERRY_CO_ASSIGN(const auto response,
+                     co_await get(std::move(url), std::move(request), std::move(fetch)));
     if (response.status != 200 && response.status != 206)
       co_return fail(error_of(response, "download"));
     co_return co_await incoming.begin();  // of an artifact without a byte
   }
 
  private:
+  io::Task<Result<net::HttpResponse>> get(std::string url, net::HttpRequest request,
+                                          net::FetchOptions fetch) {
+    if (!url.starts_with(S3Source::kScheme))
+      return client_.fetch(std::move(url), std::move(request), std::move(fetch));
+    if (!options_.s3) return no_role(std::move(url));
+    return options_.s3->get(std::move(url), std::move(request), std::move(fetch));
+  }
+
+  static io::Task<Result<net::HttpResponse>> no_role(std::string url) {
+    co_return fail(Code::kFailedPrecondition,
+                   url +
+                       " is read with the credentials of a role: set iotCredEndpoint and "
+                       "iotRoleAlias in the device's configuration");
+  }
+
   io::Task<Result<json>> call(std::string method, std::string path, std::string body) {
     net::HttpRequest request;
     request.method = std::move(method);

@@ -21,6 +21,12 @@ struct JobResult {
   FaultCodes codes = {};        // for machines; likewise
 };
 
+// Of a deployment in the thing's shadow the job is its configuration's ARN, which no job's id can
+// be.
+inline bool is_of_shadow(const JobId& job) {
+  return job.str().starts_with("arn:");
+}
+
 // As records of the device's state have them. Reading throws json::exception on a missing field.
 nlohmann::json to_json(const FaultCodes& codes);
 FaultCodes codes_from(const nlohmann::json& record);  // its "codes"; none where there are none

@@ -52,7 +52,8 @@ void JobsClient::start() {
   listen(JobTopicKind::kUpdateRejected, "+");
   if (state_.phase() != Phase::kIdle) {
     const JobId& pending = state_.pending_job().job;
-    if (!state_.find_local(DeploymentId(pending.str()))) running_ = pending;
+    if (!state_.find_local(DeploymentId(pending.str())) && !is_of_shadow(pending))
+      running_ = pending;
   }
   work_.spawn(resume());
 }
@@ -90,7 +91,7 @@ bool JobsClient::pause_jobs() {
   if (!ready_ || state_.phase() != Phase::kIdle) return false;
   ready_ = false;
   if (running_) {
-    log::info("jobs", "put off for a local deployment", {{"job", running_->str()}});
+    log::info("jobs", "put off for a deployment that goes before", {{"job", running_->str()}});
     work_.cancel_all();
     running_.reset();
     engine_.keep_downloads(true);
@@ -288,7 +289,9 @@ void JobsClient::finished() {
 
 void JobsClient::report_results() {
   if (!mqtt_.connected() || state_.unreported().empty()) return;
-  for (const JobResult& result : state_.unreported()) report(result);
+  for (const JobResult& result : state_.unreported()) {
+    if (!is_of_shadow(result.job)) report(result);
+  }
   report_again_ = env_.loop.after(kReportAgainMs, [this] { report_results(); });
 }
 

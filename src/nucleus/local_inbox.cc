@@ -8,6 +8,7 @@
 #include "formats/recipe.h"
 #include "io/pool.h"
 #include "nucleus/part_file.h"
+#include "nucleus/s3_source.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -231,6 +232,8 @@ io::Task<Result<std::string>> LocalInbox::artifact_url(std::string component_arn
 }
 
 io::Task<Result<void>> LocalInbox::download(std::string url, uint64_t offset, DownloadSink* sink) {
+  if (beyond_ && url.starts_with(S3Source::kScheme))
+    co_return co_await beyond_->download(std::move(url), offset, sink);
   auto file = co_await on_pool([&files = env_.files, url]() -> Result<std::shared_ptr<io::File>> {
     SKERRY_ASSIGN(auto opened, files.open(url, io::OpenMode::kRead));
     return std::shared_ptr<io::File>(std::move(opened));

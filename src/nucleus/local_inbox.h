@@ -27,6 +27,8 @@ class LocalInbox : public Cloud {
   io::Task<Result<void>> take(LocalFolders folders, Folder* which);
   // Reads it again; absent is empty.
   io::Task<Result<void>> open();
+  // Where artifacts at s3:// are read that the folder has not; must outlive it.
+  void read_beyond(Cloud* cloud) { beyond_ = cloud; }
 
   // The highest version that everyone accepts.
   Result<std::optional<Candidate>> find(const ComponentName& name,
@@ -53,6 +55,7 @@ class LocalInbox : public Cloud {
   io::Env& env_;
   const std::string directory_;
   std::map<ComponentName, std::map<std::string, Candidate>> candidates_;  // by version
+  Cloud* beyond_ = nullptr;
 };
 
 }  // namespace skerry::nucleus

@@ -77,17 +77,35 @@ Nucleus::Nucleus(io::Env& env, const NucleusInfo& info, Cloud& cloud, net::MqttC
   jobs.on_time = [this](int64_t fleet_ms) {
     if (hooks_.on_fleet_time) hooks_.on_fleet_time(fleet_ms);
   };
-  jobs.on_idle = [this] {
-    if (local_) local_->run_next();
-  };
+  jobs.on_idle = [this] { turn_over(); };
   jobs.on_fatal = [this](const Error& error) { hooks_.on_fatal(error); };
   jobs_ = std::make_unique<JobsClient>(env, info, *state_, *engine_, mqtt_, std::move(jobs));
   LocalDeployments::Hooks local;
   local.take_turn = [this] { return jobs_->pause_jobs(); };
-  local.give_back = [this] { jobs_->resume_jobs(); };
+  local.give_back = [this] {
+    jobs_->resume_jobs();
+    in_shadow_->run_next();
+  };
   local.on_finished = [this] { reporter_->on_local_deployment_finished(); };
   local.on_fatal = [this](const Error& error) { hooks_.on_fatal(error); };
   local_ = std::make_unique<LocalDeployments>(env, info, *state_, *engine_, std::move(local));
+  ShadowDeployments::Hooks in_shadow;
+  in_shadow.take_turn = [this] { return jobs_->pause_jobs(); };
+  in_shadow.give_back = [this] {
+    jobs_->resume_jobs();
+    local_->run_next();
+  };
+  in_shadow.on_finished = [this](const JobResult& result) {
+    reporter_->on_deployment_finished(result);
+  };
+  in_shadow.on_fatal = [this](const Error& error) { hooks_.on_fatal(error); };
+  in_shadow_ = std::make_unique<ShadowDeployments>(env, info, *state_, *engine_, mqtt_,
+                                                   std::move(in_shadow));
+}
+
+void Nucleus::turn_over() {
+  if (local_) local_->run_next();
+  if (in_shadow_) in_shadow_->run_next();
 }
 
 void Nucleus::start() {
@@ -105,6 +123,7 @@ void Nucleus::start() {
   mqtt_.start(std::move(events), [this] { greet(); });
   if (info_.has_fleet) spool_.start();
   local_->start();
+  in_shadow_->start();
   jobs_->start();
   if (info_.metrics_interval_ms > 0) start_metrics();
 }
@@ -127,6 +146,7 @@ void Nucleus::start_metrics() {
 
 void Nucleus::greet() {
   if (jobs_) jobs_->on_connected();
+  if (in_shadow_) in_shadow_->on_connected();
   reporter_->on_connected();
   metrics_.on_connected();
 }
@@ -190,6 +210,7 @@ io::Task<void> Nucleus::reboot() {
 
 io::Task<void> Nucleus::shut_down() {
   local_.reset();
+  in_shadow_.reset();
   jobs_.reset();  // a deployment before its switch is dropped, one after it goes on at the next
                   // start
   engine_->stop_tending();  // mending would start what is stopped here

@@ -21,6 +21,7 @@
 #include "nucleus/nucleus_info.h"
 #include "nucleus/package_store.h"
 #include "nucleus/secrets.h"
+#include "nucleus/shadow_deployments.h"
 #include "nucleus/spool.h"
 #include "nucleus/supervisor.h"
 #include "nucleus/update_consent.h"
@@ -73,6 +74,8 @@ class Nucleus : public IpcHost {
   // The control plane is to know where we stand.
   void greet();
   void start_metrics();
+  // Nothing is deployed: those that jobs go before have their turn.
+  void turn_over();
 
   io::Env& env_;
   const NucleusInfo& info_;
@@ -94,6 +97,7 @@ class Nucleus : public IpcHost {
   std::unique_ptr<FleetStatusReporter> reporter_;
   std::unique_ptr<JobsClient> jobs_;                                 // null once it shuts down
   std::unique_ptr<LocalDeployments> local_;                          // likewise
+  std::unique_ptr<ShadowDeployments> in_shadow_;                     // likewise
   std::vector<std::pair<ComponentName, std::string>> want_restart_;  // with their packages
   bool wants_reboot_ = false, restarting_ = false;
   io::Timer restart_;

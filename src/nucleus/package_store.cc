@@ -4,6 +4,7 @@
 #include "base/encoding.h"
 #include "base/log.h"
 #include "nucleus/part_file.h"
+#include "nucleus/s3_source.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -23,7 +24,7 @@ std::string old_artifacts_path(const NucleusInfo& info, const ComponentName& nam
 }
 
 Result<void> check_usable(const formats::Artifact& artifact) {
-  if (!artifact.uri.starts_with(kScheme)) {
+  if (!artifact.uri.starts_with(kScheme) && !artifact.uri.starts_with(S3Source::kScheme)) {
     return fail(Code::kUnsupported, "the URI " + artifact.uri +
                                         " cannot be downloaded by this nucleus; publish the "
                                         "component with its artifacts in the fleet (skerry "
@@ -32,7 +33,9 @@ Result<void> check_usable(const formats::Artifact& artifact) {
   }
   if (artifact.digest.empty() || artifact.algorithm != "SHA-256") {
     return fail(Code::kInvalidArgument,
-                "the recipe gives no SHA-256 digest; nothing unverified is installed");
+                "the recipe gives no SHA-256 digest, and nothing unverified is installed: give it "
+                "one, or deploy it locally with the file as NAME/VERSION/FILE in the folder of "
+                "artifacts");
   }
   return {};
 }
@@ -201,8 +204,11 @@ io::Task<Result<void>> PackageStore::download(Cloud* cloud, const Candidate* can
     Result<void> downloaded;
     if (file.digest() != artifact.digest) {
       if (!cloud) co_return fail(Code::kUnavailable, "is not on this device");
-      SKERRY_CO_ASSIGN(std::string url, co_await cloud->artifact_url(
-                                            candidate->arn, artifact.uri.substr(kScheme.size())));
+      std::string url = artifact.uri;
+      if (url.starts_with(kScheme)) {
+        SKERRY_CO_ASSIGN(
+            url, co_await cloud->artifact_url(candidate->arn, artifact.uri.substr(kScheme.size())));
+      }
       downloaded = co_await cloud->download(url, resumed_at, &file);
     }
     if (downloaded) {

@@ -118,6 +118,7 @@ TEST_F(ResolverTest, AnUnknownRootNamesItsDeployment) {
             "component ghost (thing/T wants =1.0.0): no version fits");
 }
 
+// REC-12
 TEST_F(ResolverTest, ACircleIsNamed) {
   cloud_.publish(test_recipe("a", "1.0.0", {{"b", "*"}}));
   cloud_.publish(test_recipe("b", "1.0.0", {{"c", "!*"}}));

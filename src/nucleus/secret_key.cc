@@ -11,6 +11,7 @@
 #include "base/sealed.h"
 #include "base/sha256.h"
 #include "net/openssl.h"
+#include "net/private_key.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -40,6 +41,7 @@ std::string random_bytes(io::Random& random, size_t size) {
 }
 
 Result<Key> read_private_key(io::Files& files, const std::string& path) {
+  if (net::is_in_token(path)) return net::load_private_key(path);
   SKERRY_ASSIGN(const std::string pem, io::read_file(files, path, kMaxKeyFileBytes));
   const Bio memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   Key key(memory ? PEM_read_bio_PrivateKey(memory.get(), nullptr, nullptr, nullptr) : nullptr);
@@ -68,20 +70,27 @@ Result<std::string> agree(EVP_PKEY* own, EVP_PKEY* other) {
   return hmac_sha256(kPlace, shared);
 }
 
-Result<json> wrap_ec(io::Random& random, EVP_PKEY* device, const std::string& key) {
-  const KeyContext context(EVP_PKEY_CTX_new(device, nullptr));
-  EVP_PKEY* made = nullptr;
-  if (!context || EVP_PKEY_keygen_init(context.get()) != 1 ||
-      EVP_PKEY_keygen(context.get(), &made) != 1) {
-    return fail(not_usable("make a key to agree"));
-  }
-  const Key once(made);
-  SKERRY_ASSIGN(const std::string wrapping, agree(once.get(), device));
+Result<std::string> public_der(EVP_PKEY* key) {
   unsigned char* der = nullptr;
-  const int size = i2d_PUBKEY(once.get(), &der);
+  const int size = i2d_PUBKEY(key, &der);
   if (size <= 0) return fail(not_usable("write a public key"));
-  const std::string point(reinterpret_cast<char*>(der), static_cast<size_t>(size));
+  std::string point(reinterpret_cast<char*>(der), static_cast<size_t>(size));
   OPENSSL_free(der);
+  return point;
+}
+
+Result<json> wrap_ec(io::Random& random, EVP_PKEY* device, const std::string& key) {
+  // A copy: what is to be done with the public key of one in a token is not done there.
+  SKERRY_ASSIGN(const std::string known, public_der(device));
+  const unsigned char* at = bytes_of(known);
+  const Key peer(d2i_PUBKEY(nullptr, &at, static_cast<long>(known.size())));
+  char curve[64];
+  if (!peer || EVP_PKEY_get_group_name(peer.get(), curve, sizeof curve, nullptr) != 1)
+    return fail(not_usable("make a key to agree"));
+  const Key once(EVP_EC_gen(curve));
+  if (!once) return fail(not_usable("make a key to agree"));
+  SKERRY_ASSIGN(const std::string wrapping, agree(once.get(), peer.get()));
+  SKERRY_ASSIGN(const std::string point, public_der(once.get()));
   return json{
       {"wrapped", kEc},
       {"point", base64_encode(point)},

@@ -7,6 +7,7 @@
 
 #include "io/fault_files.h"
 #include "net/openssl.h"
+#include "net/test_token.h"
 #include "nucleus/secret_key.h"
 
 namespace skerry::nucleus {
@@ -69,6 +70,14 @@ TEST_F(SecretsTest, ASecretIsFoundByNameAndArnAndVersion) {
   ASSERT_TRUE(store.remove("db/password"));
   EXPECT_EQ(store.remove("db/password").error().code(), Code::kNotFound);
   EXPECT_TRUE(store.list()->empty());
+}
+
+TEST_F(SecretsTest, AKeyInATokenOpensThem) {
+  const auto& token = net::test_token();
+  ASSERT_NE(token.key_name, "") << "softhsm2-util or pkcs11-tool is missing: ./dev setup";
+  ASSERT_TRUE(open(token.key_name).put("db/password", kValue, false, 1));
+  EXPECT_EQ(value(open(token.key_name).find({"db/password", "", ""})), kValue);
+  EXPECT_FALSE(open().find({"db/password", "", ""})) << "without the token";
 }
 
 class WrappedSecretsTest : public SecretsTest, public ::testing::WithParamInterface<bool> {};

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "formats/names.h"
+#include "formats/shadow_deployment.h"
 
 namespace skerry::nucleus {
 namespace {
@@ -34,6 +35,10 @@ Result<void> add(ShadowSyncConfig& config, const ThingName& thing, const json& s
   for (const json& name : names ? *names : json::array()) {
     if (!name.is_string() || name == "" || !formats::check_shadow_name(name.get<std::string>())) {
       return wrong(place + ".namedShadows: a name has 1 to 64 of a-z A-Z 0-9 - _ : $");
+    }
+    if (name == formats::kDeploymentShadow) {
+      return wrong(place + ".namedShadows: " + std::string(formats::kDeploymentShadow) +
+                   " is the control plane's, for deployments");
     }
     config.shadows.insert({thing, name.get<std::string>()});
   }

@@ -136,6 +136,7 @@ TEST_F(SupervisorTest, UnchangedComponentsAreLeftAlone) {
   expect_contents("order", "one\ntwo\n");
 }
 
+// REC-13
 TEST_F(SupervisorTest, BrokenAfterThreeFailuresSaysWhyWithTheLastOutput) {
   auto result = apply({spec("bad", "echo attempt >> tries; echo 'no such tensor: sr' >&2; exit 3")},
                       kPatientMs);
@@ -202,6 +203,7 @@ TEST_F(SupervisorTest, StartupThatNeverEndsTimesOut) {
       << result.error().message();
 }
 
+// REC-11
 TEST_F(SupervisorTest, ADependencysFailureRestartsItsDependents) {
   auto base = spec("base",
                    "test -e crash && rm crash && exit 1; while ! test -e crash; do sleep 0.02; "
@@ -213,6 +215,7 @@ TEST_F(SupervisorTest, ADependencysFailureRestartsItsDependents) {
   expect_contents("top", "started\nstarted\n");
 }
 
+// REC-15
 TEST_F(SupervisorTest, StopRunsShutdownThenEndsEvenWhatIgnoresSigterm) {
   auto stubborn = spec("stubborn", "trap '' TERM; (trap '' TERM; sleep 300) & echo $$ > pid; wait");
   stubborn.shutdown = step("echo bye > bye", 5'000);
@@ -232,6 +235,7 @@ TEST_F(SupervisorTest, TokensBelongToOneComponent) {
   EXPECT_FALSE(supervisor_->component_of_token("AAAAAAAAAAAAAAAA"));
 }
 
+// REC-14
 TEST_F(SupervisorTest, NoScriptIsFinished) {
   ASSERT_TRUE(apply({spec("data", "")}));
   EXPECT_EQ(state("data"), ComponentState::kFinished);

@@ -59,9 +59,9 @@ struct TokenExchangeTest : testing::Test {
   }
   io::BasicTestEnv<io::ManualClock, io::FaultFiles> machine_;
   FakeFleet fleet_{machine_.loop};
-  TokenExchange exchange_{machine_.env,
-                          fleet_,
-                          {"https://fleet:8443/role-aliases/R/credentials", ThingName("press")},
+  RoleCredentials credentials_{
+      machine_.env, fleet_, {"https://fleet:8443/role-aliases/R/credentials", ThingName("press")}};
+  TokenExchange exchange_{machine_.loop, credentials_,
                           [](std::string_view token) { return token == "TOKEN"; }};
 };
 

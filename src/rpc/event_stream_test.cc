@@ -144,6 +144,7 @@ std::string raw(std::string_view headers) {
   return raw(headers, kFrameOverheadBytes + size, size);
 }
 
+// IPC-1
 TEST(EventStream, BadFramesNameTheirCause) {
   using namespace std::string_literals;
   std::string bad_prelude = frame({}, "x"), bad_message = frame({}, "x");

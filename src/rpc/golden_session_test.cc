@@ -52,6 +52,7 @@ Service recorded_service() {
   return service;
 }
 
+// IPC-2
 TEST(GoldenSession, TheJavaScriptSdksSessionIsAnsweredByteForByte) {
   const Service service = recorded_service();
   ServerConnection server(service, {}, {});

@@ -85,6 +85,7 @@ TEST_F(ServerConnectionTest, AcceptsAGoodConnect) {
   EXPECT_FALSE(connection.ended());
 }
 
+// IPC-3
 TEST_F(ServerConnectionTest, RefusesABadConnectAndEnds) {
   struct Case {
     std::string bytes;
@@ -108,6 +109,7 @@ TEST_F(ServerConnectionTest, RefusesABadConnectAndEnds) {
   }
 }
 
+// IPC-4
 TEST_F(ServerConnectionTest, NothingIsServedBeforeConnect) {
   for (const std::string& first : {request(1, "test#Echo"), message(2, 0, 0), message(4, 0, 1)}) {
     ServerConnection connection(service_, {}, {});
@@ -120,6 +122,7 @@ TEST_F(ServerConnectionTest, NothingIsServedBeforeConnect) {
   }
 }
 
+// IPC-7
 TEST_F(ServerConnectionTest, AUnaryAnswerEndsItsStream) {
   const auto out = answers(request(1, "test#Echo", R"({"a":1})"));
   ASSERT_EQ(out.size(), 1u);
@@ -134,6 +137,7 @@ TEST_F(ServerConnectionTest, AUnaryAnswerEndsItsStream) {
   EXPECT_EQ(connection_->streams(), 0u);
 }
 
+// IPC-8
 TEST_F(ServerConnectionTest, ErrorsAreModelledOrPlainText) {
   const auto out =
       answers(request(1, "test#Fail") + request(2, "test#Crash") + request(3, "test#Nothing\"x"));
@@ -153,6 +157,7 @@ TEST_F(ServerConnectionTest, ErrorsAreModelledOrPlainText) {
   EXPECT_FALSE(connection_->ended()) << "an error ends a stream, not the connection";
 }
 
+// IPC-7
 TEST_F(ServerConnectionTest, AStreamGoesOnUntilTheClientEndsIt) {
   EXPECT_EQ(answers(request(1, "test#Open"))[0].flags, 0);
   open_[0].send("test#Event", R"({"n":1})");
@@ -197,6 +202,7 @@ TEST_F(ServerConnectionTest, StreamsEndWithTheirConnection) {
   EXPECT_EQ(closed_, 3) << "too late to hear of the end: told at once";
 }
 
+// IPC-5
 TEST_F(ServerConnectionTest, StreamIdsCountUp) {
   struct Case {
     std::string bytes;
@@ -225,6 +231,7 @@ TEST_F(ServerConnectionTest, StreamIdsCountUp) {
   }
 }
 
+// IPC-6
 TEST_F(ServerConnectionTest, MandatoryHeadersAreMandatory) {
   std::string bytes;
   ASSERT_TRUE(append_frame(
@@ -233,6 +240,7 @@ TEST_F(ServerConnectionTest, MandatoryHeadersAreMandatory) {
   EXPECT_EQ(answers(bytes)[0].type, 6);
 }
 
+// IPC-9
 TEST_F(ServerConnectionTest, PingIsAnsweredWithItsPayloadAndHeaders) {
   const auto out =
       answers(message(2, 0, 0, "hello", {Header::text("mine", "1"), Header::text(":theirs", "2")}));
@@ -272,6 +280,7 @@ TEST_F(ServerConnectionTest, StreamsAreLimited) {
   EXPECT_EQ(out[3].type, 0) << "a closed stream makes room";
 }
 
+// IPC-10
 TEST_F(ServerConnectionTest, MessagesAreLimited) {
   limits_.message_bytes = 1000;
   answers(request(1, "test#Echo", std::string(1000, 'x')));

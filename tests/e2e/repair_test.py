@@ -57,6 +57,7 @@ class Repair(e2e.EndToEnd):
         self.assertFalse(self.log_has("records are lost", start))
         self.wait_for_components(self.whole)
 
+    # DEP-24
     def test_one_copy_is_enough(self):
         self.assertEqual(len(self.copies()), 2)
         for number in range(2):

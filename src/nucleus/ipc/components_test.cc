@@ -4,6 +4,7 @@
 namespace skerry::nucleus {
 namespace {
 
+// IPC-21
 TEST_F(IpcOperationsTest, TheOperatorSeesWhatIsHere) {
   host_.statuses = {{ComponentName("app"), "1.0.0", ComponentState::kRunning, "", ""},
                     {ComponentName("bare"), "2.0.0", ComponentState::kBroken, "no disk", "X"}};
@@ -28,6 +29,7 @@ TEST_F(IpcOperationsTest, TheOperatorSeesWhatIsHere) {
   }
 }
 
+// IPC-21
 TEST_F(IpcOperationsTest, ComponentsControlOthersAsTheirPoliciesAllow) {
   configure("other", R"({"accessControl":{
     "aws.greengrass.Cli": {"p": {"operations": ["aws.greengrass#StopComponent"], "resources": ["app"]}},

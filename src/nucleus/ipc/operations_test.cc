@@ -30,6 +30,7 @@ TEST_F(IpcOperationsTest, AnUnknownTokenIsRefused) {
 
 // --- Configuration ------------------------------------------------------------------------------
 
+// IPC-13
 TEST_F(IpcOperationsTest, GetConfigurationReadsAnyComponent) {
   configure("other", R"({"Mqtt":{"port":8883,"hosts":["a"]},"none":null})");
   const auto value = [&](const json& request) {
@@ -67,6 +68,7 @@ TEST_F(IpcOperationsTest, GetConfigurationErrorsAreModelled) {
                "deeper than 64");
 }
 
+// IPC-13
 TEST_F(IpcOperationsTest, UpdateConfigurationMergesIntoTheCallersOwn) {
   const Got got =
       ask("TOKEN-BARE", "UpdateConfiguration",
@@ -129,6 +131,7 @@ TEST_F(IpcOperationsTest, ConfigurationUpdatesAreToldUntilTheStreamEnds) {
 
 // --- Local topics -------------------------------------------------------------------------------
 
+// IPC-14
 TEST_F(IpcOperationsTest, LocalMessagesReachOtherComponents) {
   Client publisher(service_, "TOKEN-APP"), subscriber(service_, "TOKEN-OTHER");
   const int32_t stream = subscriber.call("SubscribeToTopic", {{"topic", "a/+"}});
@@ -152,6 +155,7 @@ TEST_F(IpcOperationsTest, LocalMessagesReachOtherComponents) {
   EXPECT_EQ(context_.topics.size(), 0u);
 }
 
+// IPC-14
 TEST_F(IpcOperationsTest, OwnMessagesComeBackByReceiveMode) {
   const json message = {{"topic", "t"}, {"publishMessage", {{"jsonMessage", {{"message", 1}}}}}};
   struct Case {
@@ -174,6 +178,7 @@ TEST_F(IpcOperationsTest, OwnMessagesComeBackByReceiveMode) {
   }
 }
 
+// IPC-12
 TEST_F(IpcOperationsTest, LocalTopicsAreRefusedByTheModel) {
   const json fine = {{"jsonMessage", {{"message", 1}}}};
   expect_error(ask("TOKEN-BARE", "PublishToTopic", {{"topic", "t"}, {"publishMessage", fine}}),
@@ -204,6 +209,7 @@ TEST_F(IpcOperationsTest, LocalTopicsAreRefusedByTheModel) {
 
 // --- The cloud's topics -------------------------------------------------------------------------
 
+// IPC-15
 TEST_F(IpcOperationsTest, PublishesToIotCoreAndWaitsForTheBroker) {
   Client client(service_, "TOKEN-APP");
   host_.broker.hold(true);
@@ -241,6 +247,7 @@ TEST_F(IpcOperationsTest, PropertiesGoOutAndComeBack) {
   EXPECT_EQ(event, message);
 }
 
+// IPC-15
 TEST_F(IpcOperationsTest, OfflinePublishesAreAnsweredWhenQueued) {
   host_.broker.stop();
   Client client(service_, "TOKEN-APP");
@@ -350,6 +357,7 @@ TEST_F(IpcOperationsTest, MessagesOfTheCloudReachTheirSubscribers) {
   EXPECT_TRUE(host_.broker.filters("device").empty());
 }
 
+// IPC-16
 TEST_F(IpcOperationsTest, TheSubscribeResponseComesBeforeAnyMessage) {
   host_.broker.publish({.topic = "t", .payload = "kept", .qos = 1, .retain = true});
   Client client(service_, "TOKEN-APP");
@@ -384,6 +392,7 @@ TEST_F(IpcOperationsTest, UpdateStateIsReported) {
                "not deployed");
 }
 
+// IPC-22
 TEST_F(IpcOperationsTest, OnlyTheStreamManagerMayAskWhoseTokenItIs) {
   host_.tokens.emplace("TOKEN-STREAMS", ComponentName("aws.greengrass.StreamManager"));
   const auto validate = [&](const char* asks, const json& request) {
@@ -401,6 +410,7 @@ TEST_F(IpcOperationsTest, OnlyTheStreamManagerMayAskWhoseTokenItIs) {
                "app is not authorized to perform aws.greengrass#ValidateAuthorizationToken");
 }
 
+// IPC-11
 TEST_F(IpcOperationsTest, TheWholeModelIsServed) {
   EXPECT_EQ(service_.operations.size(), 35u + 3u) << "the whole model, and our own three";
   const Got unknown = ask("TOKEN-APP", "MakeCoffee", json::object());

@@ -4,6 +4,7 @@
 namespace skerry::nucleus {
 namespace {
 
+// IPC-19
 TEST_F(IpcOperationsTest, SecretsAreForWhoMayHaveThem) {
   const auto put = [this](const char* token, const json& request) {
     Client client(service_, token);

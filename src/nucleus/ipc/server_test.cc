@@ -166,6 +166,7 @@ TEST_F(IpcServerTest, ConnectionsAreLimited) {
   EXPECT_TRUE(again);
 }
 
+// IPC-18
 TEST_F(IpcServerTest, SilentConnectionsKeepNobodyOut) {
   IpcLimits limits;
   limits.unknown_per_user = 4;
@@ -180,6 +181,7 @@ TEST_F(IpcServerTest, SilentConnectionsKeepNobodyOut) {
   EXPECT_LE(on_loop([this] { return server_->connections(); }), 6u);
 }
 
+// IPC-18
 TEST_F(IpcServerTest, OneComponentCannotTakeEveryConnection) {
   IpcLimits limits;
   limits.connections_per_component = 2;
@@ -191,6 +193,7 @@ TEST_F(IpcServerTest, OneComponentCannotTakeEveryConnection) {
   EXPECT_TRUE(client("TOKEN-OTHER").call(kGet, "{}"));
 }
 
+// IPC-10
 TEST_F(IpcServerTest, WhoIsUnknownMaySendLittle) {
   start();
   const net::Fd fd = raw_socket();
@@ -215,6 +218,7 @@ TEST_F(IpcServerTest, RefusalsDoNotFillTheLog) {
   EXPECT_LE(std::ranges::count(log, '\n'), 20) << log;
 }
 
+// IPC-17
 TEST_F(IpcServerTest, AClientThatDoesNotReadIsDroppedAndOthersAreServed) {
   IpcLimits limits;
   limits.connection.outbound_bytes = 100'000;

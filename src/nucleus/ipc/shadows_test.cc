@@ -8,6 +8,7 @@ constexpr const char* kShadowsAllowed = R"({"accessControl":{
   "aws.greengrass.ShadowManager": {"p": {"operations": ["*"], "resources": ["$aws/things/press/shadow*"]}},
   "aws.greengrass.ipc.pubsub": {"p": {"operations": ["*"], "resources": ["*"]}}}})";
 
+// IPC-20
 TEST_F(IpcOperationsTest, ShadowsAreUpdatedReadAndDeletedAndEverybodyIsTold) {
   configure("app", kShadowsAllowed, 2);
   Client listener(service_, "TOKEN-OTHER");
