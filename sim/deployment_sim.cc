@@ -24,8 +24,9 @@ struct Watched {
   // own version was being changed, which is as sure as that job.
   int64_t counter = 0;
   std::optional<std::pair<JobId, int64_t>> with_job;
-  bool lost = false;      // both copies of its records were damaged, and it is not repaired
-  bool was_lost = false;  // at any time
+  std::set<int64_t> published;  // what it was told is published
+  bool lost = false;            // both copies of its records were damaged, and it is not repaired
+  bool was_lost = false;        // at any time
 };
 
 class Simulation {
@@ -125,6 +126,7 @@ class Simulation {
     const auto& state = device.nucleus_->state();
     if (state.phase() != nucleus::Phase::kIdle) return "is still in a deployment";
     if (!state.unreported().empty()) return "has a result to report";
+    if (device.nucleus_->spool().waiting() > 0) return "has messages for the cloud";
     if (!state.needs_repair().empty()) return "needs repair: " + state.needs_repair();
     for (const auto& status : device.nucleus_->supervisor().statuses()) {
       if (!nucleus::is_healthy(status.state))
@@ -189,6 +191,41 @@ class Simulation {
                             // Nothing changes where the clock went back.
                             if (set && !set->empty()) note_count(device, next);
                           });
+    publish(device, next);
+  }
+
+  // And tells the cloud so.
+  void publish(Device& device, int64_t number) {
+    (void)device.nucleus_->spool().publish(
+        {.topic = topic_of(device), .payload = std::to_string(number), .qos = 1},
+        [this, &device, number](const Error* error) {
+          if (error || !device.nucleus_ || device.files_.crashed()) return;
+          watched_[device.thing_].published.insert(number);
+        });
+  }
+
+  static std::string topic_of(const Device& device) {
+    return "$aws/things/" + device.thing_.str() + "/count";
+  }
+
+  // All that the tool was told is published has arrived, the first of each in order.
+  std::string check_published(Device& device) {
+    const std::set<int64_t>& published = watched_[device.thing_].published;
+    std::set<int64_t> seen;
+    int64_t newest = 0;
+    for (const std::string& payload : fleet_.arrived(topic_of(device))) {
+      const int64_t number = std::stoll(payload);
+      if (!seen.insert(number).second || !published.contains(number)) continue;
+      if (number < newest)
+        return "message " + payload + " came first after " + std::to_string(newest);
+      newest = number;
+    }
+    for (const int64_t number : published) {
+      if (!seen.contains(number))
+        return "message " + std::to_string(number) + " was published, and is lost";
+    }
+    report_.published += static_cast<int>(published.size());
+    return "";
   }
 
   void note_count(Device& device, int64_t count) {
@@ -349,13 +386,15 @@ class Simulation {
            std::to_string(now);
   }
 
-  // Invariant 3.
+  // Invariants 3 and 4.
   void check_settled(Device& device) {
     if (report_.violation) return;
     if (const std::string problem = unsettled(device); !problem.empty())
       return violate(device, problem);
     if (const std::string missing = fleet_.not_given(device.thing_); !missing.empty())
       return violate(device, "was never given " + missing);
+    if (const std::string wrong = check_published(device); !wrong.empty())
+      return violate(device, wrong);
     std::map<std::string, fleet::Deployment> expected;      // by target
     std::map<std::string, std::set<std::string>> possible;  // begun before they were cancelled
     for (const SimJob& job : fleet_.jobs(device.thing_)) {

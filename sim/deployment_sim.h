@@ -20,6 +20,7 @@ struct DeploymentSimReport {
   std::optional<std::string> violation;  // what was broken, or nothing
   uint64_t digest = 0;                   // of everything that happened: equal for equal seeds
   int succeeded = 0, failed = 0, cancelled = 0, crashes = 0, losses = 0;
+  int published = 0;  // messages that components were told are published
   int64_t settled_ms = 0;  // virtual time from the end of the faults until all was done
 };
 
@@ -32,7 +33,9 @@ struct DeploymentSimReport {
 //    is repaired).
 // 2. What a component has set, and was told is set, stays set: through crashes, activations and
 //    roll-backs, as long as its version stays.
-// 3. After the faults end, every job is closed within kSettleMs; a device runs what the last
+// 3. A message that a component was told is published reaches the broker, in its order, whatever
+//    happens to connections, disks and power.
+// 4. After the faults end, every job is closed within kSettleMs; a device runs what the last
 //    successful deployment of each of its targets said, and the fleet knows it.
 //
 // With `liveness` the faults end in the midst of everything, at a moment drawn by the seed, and

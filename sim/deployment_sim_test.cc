@@ -16,7 +16,7 @@ constexpr int kSeeds = kIsSanitized ? kSeedsAtOnce : 100;
 class DeploymentSimSeeds : public testing::TestWithParam<int> {
  protected:
   static void run(bool liveness) {
-    int succeeded = 0, failed = 0, crashes = 0, losses = 0;
+    int succeeded = 0, failed = 0, crashes = 0, losses = 0, published = 0;
     for (int seed = GetParam() + 1; seed <= GetParam() + kSeedsAtOnce; ++seed) {
       DeploymentSimOptions options;
       options.seed = static_cast<uint64_t>(seed);
@@ -28,12 +28,14 @@ class DeploymentSimSeeds : public testing::TestWithParam<int> {
       failed += report.failed;
       crashes += report.crashes;
       losses += report.losses;
+      published += report.published;
     }
     // Faults that never happen test nothing.
     EXPECT_GT(succeeded, 150);
     EXPECT_GT(failed, 300);
     EXPECT_GT(crashes, 500);
     EXPECT_GT(losses, 3);
+    EXPECT_GT(published, 500);
   }
 };
 

@@ -80,6 +80,10 @@ MUTANTS = {
         "src/nucleus/jobs_client.cc",
         "  engine_.cancel(next.execution ?",
         "  if (false) engine_.cancel(next.execution ?"),
+    "a message for the cloud is acknowledged and not kept": (
+        "src/nucleus/spool.cc",
+        "            auto numbers = store.append(messages, now_ms);",
+        "            std::vector<Result<int64_t>> numbers(messages.size(), store.end() + 0 * now_ms);"),
     "the fleet takes a contradiction to a final report": (
         "src/fleet/jobs.cc",
         "  if (is_terminal(before->status)) {\n    return rejected(\"InvalidStateTransition\",",
