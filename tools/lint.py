@@ -48,6 +48,7 @@ def main() -> int:
     }
     if results["build"]:
         results["docs"] = check_with("docs_check.py")
+        results["spec"] = check_with("spec_check.py")
         results["clang-tidy"] = check_with("clang_tidy.py", *tidy_scope)
     failed = [name for name, passed in results.items() if not passed]
     print(f"lint: {'failed: ' + ', '.join(failed) if failed else 'ok'}")
