@@ -17,13 +17,6 @@ namespace {
 
 using nlohmann::json;
 
-// Numbers of vectors that are in memory at once while they are combined, of all updates together:
-// memory does not grow with the devices. A piece of one has no more and no less than these.
-constexpr size_t kPieces = 1 << 22;
-constexpr size_t kMostOfOne = 1 << 16, kLeastOfOne = 1 << 10;
-constexpr size_t kDigest = 32;
-constexpr uint64_t kMaxFileBytes = uint64_t{8} << 30;
-
 tensor::Tensor as_tensor(const std::string& name, const Vector& vector) {
   tensor::Tensor tensor{.name = name,
                         .type = tensor::DataType::kFp32,
@@ -39,42 +32,15 @@ Vector as_vector(const tensor::Tensor& tensor) {
   return vector;
 }
 
-// A stored update, read piece by piece: its numbers are the last of the file but for the digest.
-// Opened for each piece: a round may have more devices than a process has descriptors.
-struct Stored {
-  std::string path;
-  uint64_t begin = 0;
-
-  Result<Vector> piece(io::Files& files, size_t offset, size_t size) const {
-    SKERRY_ASSIGN(const auto file, files.open(path, io::OpenMode::kRead));
-    SKERRY_ASSIGN(const std::string bytes,
-                  file->read_at(begin + offset * sizeof(float), size * sizeof(float)));
-    if (bytes.size() != size * sizeof(float)) {
-      return fail(Code::kCorrupt, "a stored update is cut short");
-    }
-    Vector vector(size);
-    std::memcpy(vector.data(), bytes.data(), bytes.size());
-    return vector;
-  }
-};
-
-Result<std::vector<Vector>> pieces_of(io::Files& files, const std::vector<Stored>& stored,
-                                      size_t offset, size_t size) {
-  std::vector<Vector> pieces;
-  for (const Stored& one : stored) {
-    SKERRY_ASSIGN(Vector piece, one.piece(files, offset, size));
-    pieces.push_back(std::move(piece));
-  }
-  return pieces;
-}
-
 json to_json(const RoundReport& one) {
-  return {one.round, one.asked,   one.updates,     one.refused,
-          one.loss,  one.epsilon, one.evaluations, one.accuracy};
+  return {one.round,   one.asked,       one.updates,  one.refused, one.loss,
+          one.epsilon, one.evaluations, one.accuracy, one.clip};
 }
 
 RoundReport report_of(const json& one) {
-  return {one.at(0), one.at(1), one.at(2), one.at(3), one.at(4), one.at(5), one.at(6), one.at(7)};
+  return {one.at(0), one.at(1), one.at(2),
+          one.at(3), one.at(4), one.at(5),
+          one.at(6), one.at(7), one.size() > 8 ? one.at(8).get<double>() : 0};
 }
 
 }  // namespace
@@ -118,7 +84,7 @@ bool Coordinator::expects(const std::string& device, size_t attempt) const {
                        !aggregation_->is_in(device))) {
     return false;
   }
-  return phase_ == Phase::kTraining && attempt == attempt_ && found != devices_.end() &&
+  return phase_ == Phase::kTraining && attempt == attempt_of(device) && found != devices_.end() &&
          (found->second == Part::kTraining || found->second == Part::kUploaded);
 }
 
@@ -128,6 +94,17 @@ void Coordinator::look_at_budget() {
   Accountant next = accountant_;
   next.add(cost_);
   budget_spent_ = next.epsilon(plan_.delta) > plan_.epsilon_limit;
+}
+
+// In which the device was given a model.
+size_t Coordinator::attempt_of(const std::string& device) const {
+  const auto found = since_.find(device);
+  return found == since_.end() ? attempt_ : found->second;
+}
+
+bool Coordinator::is_full() const {
+  if (strategy_->is_asynchronous()) return count(devices_, Part::kTraining) >= target_of(plan_);
+  return plan_.population == 0 && devices_.size() >= target_of(plan_);
 }
 
 double Coordinator::share() const {
@@ -141,7 +118,8 @@ bool Coordinator::everybody_is_asked() const {
 }
 
 bool Coordinator::all_have_ended() const {
-  return count(devices_, Part::kTraining) == 0 && everybody_is_asked();
+  return !strategy_->is_asynchronous() && count(devices_, Part::kTraining) == 0 &&
+         everybody_is_asked();
 }
 
 bool Coordinator::gave_up() const {
@@ -179,6 +157,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::open(io::Files& files, std::st
 
 Result<void> Coordinator::start(const Vector& initial) {
   model_ = initial;
+  clip_ = plan_.clip;
   SKERRY_TRY(write_model(0, model_));
   SKERRY_TRY(io::make_directories(files_, updates_path()));
   if (plan_.secure) aggregation_.emplace(files_, updates_path());
@@ -231,15 +210,20 @@ Result<Coordinator::Parts> Coordinator::parts_of(const json& document) {
 Result<void> Coordinator::save() {
   json history = json::array();
   for (const RoundReport& one : history_) history.push_back(to_json(one));
+  json since = json::object();
+  for (const auto& [name, attempt] : since_) since[hex_encode(name)] = attempt;
   json state = {{"rounds", rounds_},
                 {"attempt", attempt_},
                 {"began", began_s_ ? json(*began_s_) : json()},
                 {"devices", parts_json(devices_)},
+                {"since", since},
                 {"history", history},
+                {"clip", clip_},
                 {"spent", accountant_.spent()}};
   if (aggregation_) state["aggregation"] = aggregation_->state();
   if (phase_ == Phase::kEvaluating) {
     state["proposed"] = to_json(report_);
+    state["proposedClip"] = proposed_clip_;
     state["evaluators"] = parts_json(evaluators_);
     state["accuracies"] = accuracies_;
   }
@@ -254,12 +238,14 @@ Result<void> Coordinator::restore() {
   attempt_ = state.value("attempt", size_t{1});
   const json began = state.value("began", json());
   if (began.is_number()) began_s_ = began.get<double>();
+  clip_ = state.value("clip", plan_.clip);
   accountant_.restore(state.value("spent", std::vector<double>()));
   for (const json& one : state.value("history", json::array())) history_.push_back(report_of(one));
   SKERRY_ASSIGN(model_, read_model(rounds_));
   if (state.contains("proposed")) {
     phase_ = Phase::kEvaluating;
     report_ = report_of(state["proposed"]);
+    proposed_clip_ = state.value("proposedClip", clip_);
     SKERRY_ASSIGN(evaluators_, parts_of(state.value("evaluators", json::object())));
     accuracies_ = state.value("accuracies", std::vector<double>());
     SKERRY_ASSIGN(proposed_, read_model(rounds_ + 1));
@@ -269,6 +255,10 @@ Result<void> Coordinator::restore() {
   // Who takes part is in the state; who has sent an update, in the folder.
   SKERRY_TRY(io::make_directories(files_, updates_path()));
   SKERRY_ASSIGN(devices_, parts_of(state.value("devices", json::object())));
+  for (const auto& [hex, attempt] : state.value("since", json::object()).items()) {
+    SKERRY_ASSIGN(const std::string name, hex_decode(hex));
+    since_[name] = attempt.get<size_t>();
+  }
   for (auto& [name, part] : devices_) {
     if (part == Part::kOut || part == Part::kNotDrawn) continue;
     part = io::exists(files_, update_path(name)) ? Part::kUploaded : Part::kTraining;
@@ -308,7 +298,7 @@ Result<Task> Coordinator::ask_to_train(const std::string& device, double now_s) 
   if (found == devices_.end()) {
     // Masks are agreed on once.
     if (aggregation_ && aggregation_->phase() != secure::Aggregation::Phase::kKeys) return Task{};
-    if (plan_.population == 0 && devices_.size() >= target_of(plan_)) return Task{};
+    if (is_full()) return Task{};
     const bool takes_part = random_.uniform() < share();
     devices_[device] = takes_part ? Part::kTraining : Part::kNotDrawn;
     if (!began_s_) began_s_ = now_s;
@@ -320,7 +310,9 @@ Result<Task> Coordinator::ask_to_train(const std::string& device, double now_s) 
   } else if (found->second != Part::kTraining) {
     return Task{};
   }
-  return Task{.kind = Task::Kind::kTrain, .attempt = attempt_, .round = rounds_};
+  const size_t attempt = attempt_of(device);
+  return Task{
+      .kind = Task::Kind::kTrain, .attempt = attempt, .round = rounds_ - (attempt_ - attempt)};
 }
 
 Result<Task> Coordinator::ask_to_evaluate(const std::string& device) {
@@ -344,7 +336,7 @@ Result<void> Coordinator::upload(const std::string& device, std::string_view byt
     return fail(Code::kFailedPrecondition, "the device takes no part in this round");
   }
   auto update = accept(bytes);
-  if (update && update->attempt != attempt_) {
+  if (update && update->attempt != attempt_of(device)) {
     return fail(Code::kFailedPrecondition, "the update is of another round");
   }
   if (found->second == Part::kUploaded && update) return {};  // counted already
@@ -362,11 +354,11 @@ Result<void> Coordinator::upload(const std::string& device, std::string_view byt
 
 Result<Coordinator::Accepted> Coordinator::accept(std::string_view bytes) const {
   if (plan_.secure) {
-    SKERRY_ASSIGN(const auto masked, secure::decode_masked(bytes, model_.size() + 1));
+    SKERRY_ASSIGN(const auto masked, secure::decode_masked(bytes, masked_numbers()));
     return Accepted{masked.attempt, std::string(bytes)};
   }
   SKERRY_ASSIGN(Update update, decode_update(bytes, model_.size()));
-  clip(update.delta, plan_.clip);
+  federated::clip(update.delta, clip_);
   return Accepted{update.round, encode(update)};
 }
 
@@ -410,6 +402,8 @@ Result<void> Coordinator::tick(double now_s) {
 // --- Rounds -------------------------------------------------------------------------------------
 
 Result<void> Coordinator::finish_if_due(double now_s) {
+  // Some may be at work since the round before.
+  if (!began_s_ && !devices_.empty()) began_s_ = now_s;
   if (done() || !began_s_) return {};
   if (now_s < *began_s_) began_s_ = now_s;  // the clock went back
   return phase_ == Phase::kTraining ? finish_training(now_s) : finish_evaluation(now_s);
@@ -419,7 +413,8 @@ RoundReport Coordinator::failed_report() const {
   return {.asked = asked(),
           .updates = count(devices_, Part::kUploaded),
           .refused = count(devices_, Part::kOut),
-          .epsilon = plan_.noise > 0 ? epsilon() : 0};
+          .epsilon = plan_.noise > 0 ? epsilon() : 0,
+          .clip = clip_};
 }
 
 Result<void> Coordinator::finish_training(double now_s) {
@@ -456,7 +451,20 @@ double Coordinator::last_accuracy() const {
   return 0;
 }
 
+// Those at work stay there, if they are not too far behind.
+void Coordinator::carry_over() {
+  if (!strategy_->is_asynchronous()) return devices_.clear();
+  std::erase_if(devices_, [this](const auto& one) {
+    return one.second != Part::kTraining || attempt_ + 1 - attempt_of(one.first) > plan_.most_stale;
+  });
+  std::map<std::string, size_t> since;
+  for (const auto& [name, part] : devices_) since[name] = attempt_of(name);
+  since_ = std::move(since);
+}
+
 Result<void> Coordinator::fail_attempt(RoundReport report) {
+  devices_.clear();
+  since_.clear();
   if (phase_ == Phase::kEvaluating) SKERRY_TRY(read_memory(rounds_));
   history_.push_back(report);
   return next_attempt();
@@ -466,7 +474,6 @@ Result<void> Coordinator::next_attempt() {
   ++attempt_;
   phase_ = Phase::kTraining;
   began_s_.reset();
-  devices_.clear();
   evaluators_.clear();
   accuracies_.clear();
   proposed_ = {};
@@ -476,78 +483,12 @@ Result<void> Coordinator::next_attempt() {
   return sweep();  // from here on nobody needs what was before
 }
 
-Result<Coordinator::Combined> Coordinator::combine() {
-  Combined result;
-  std::vector<Stored> stored;
-  std::vector<Source> sources;
-  for (const auto& [device, part] : devices_) {  // by name: the same order every time
-    if (part != Part::kUploaded) continue;
-    SKERRY_ASSIGN(const std::string bytes,
-                  io::read_file(files_, update_path(device), kMaxFileBytes));
-    SKERRY_ASSIGN(const Update update, decode_update(bytes, model_.size()));
-    stored.push_back({update_path(device), bytes.size() - kDigest - model_.size() * sizeof(float)});
-    sources.push_back({.examples = update.examples, .steps = update.steps});
-    result.loss += update.loss;
-  }
-  result.updates = stored.size();
-  result.loss /= static_cast<double>(std::max<size_t>(stored.size(), 1));
-  const size_t most =
-      std::clamp(kPieces / std::max<size_t>(stored.size(), 1), kLeastOfOne, kMostOfOne);
-  strategy_->begin(sources);
-  for (size_t at = 0; strategy_->looks_first() && at < model_.size(); at += most) {
-    SKERRY_ASSIGN(const auto pieces,
-                  pieces_of(files_, stored, at, std::min(most, model_.size() - at)));
-    strategy_->look(pieces);
-  }
-  result.change.resize(model_.size());
-  for (size_t at = 0; at < model_.size(); at += most) {
-    const size_t size = std::min(most, model_.size() - at);
-    SKERRY_ASSIGN(const auto pieces, pieces_of(files_, stored, at, size));
-    strategy_->combine(pieces, at, std::span(result.change).subspan(at, size));
-  }
-  return result;
-}
-
-// The next model is there and its privacy is spent; commit() makes it the model, or
-// fail_attempt() forgets it.
-Result<void> Coordinator::propose(double now_s) {
-  auto made = plan_.secure ? combine_masked() : combine();
-  // Devices whose shares are wrong cost the attempt, and no more.
-  if (!made && plan_.secure && made.error().code() == Code::kCorrupt) {
-    return fail_attempt(failed_report());
-  }
-  SKERRY_ASSIGN(Combined combined, std::move(made));
-  if (plan_.noise > 0) {
-    // The sum over the number that was expected, so that who was there does not show.
-    const auto wanted = static_cast<double>(plan_.wanted);
-    const auto factor = static_cast<float>(static_cast<double>(combined.updates) / wanted);
-    for (float& value : combined.change) value *= factor;
-    if (!plan_.secure) {
-      add_noise(combined.change, plan_.strategy.server_rate * plan_.noise * plan_.clip / wanted,
-                random_);
-    }
-    accountant_.add(cost_);
-    look_at_budget();
-  }
-  proposed_ = std::move(combined.change);
-  for (size_t i = 0; i < model_.size(); ++i) proposed_[i] += model_[i];
-  report_ = {.round = rounds_ + 1,
-             .asked = asked(),
-             .updates = combined.updates,
-             .refused = count(devices_, Part::kOut),
-             .loss = combined.loss,
-             .epsilon = plan_.noise > 0 ? epsilon() : 0};
-  SKERRY_TRY(write_model(rounds_ + 1, proposed_));
-  if (plan_.evaluators == 0) return commit();
-  phase_ = Phase::kEvaluating;
-  began_s_ = now_s;
-  return save();
-}
-
 Result<void> Coordinator::commit() {
   model_ = std::move(proposed_);
+  clip_ = proposed_clip_;
   ++rounds_;
   history_.push_back(report_);
+  carry_over();
   return next_attempt();
 }
 

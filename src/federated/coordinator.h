@@ -6,6 +6,9 @@
 // With secure aggregation devices agree on masks before they train, and take them off the sum
 // afterwards (secure_round.cc); an attempt from which too many vanish fails.
 //
+// With an asynchronous strategy a round is the filling of a buffer: devices that are at work when
+// it is full stay at work, and their updates count in one of the next.
+//
 // On the disk: `state`, one record that says which round is on and who takes part; `model-N`, the
 // model after N rounds, and `memory-N`, what the strategy keeps; `updates-A/`, the updates of
 // attempt A. A round is committed when `state` names its model. What has not been combined for good
@@ -49,6 +52,7 @@ struct RoundReport {
   double epsilon = 0;
   size_t evaluations = 0;
   double accuracy = 0;  // mean of the devices' that evaluated it, each counting the same
+  double clip = 0;      // the longest that an update could be
 };
 
 class Coordinator {
@@ -84,6 +88,7 @@ class Coordinator {
   bool gave_up() const;  // done, as too many attempts in a row have failed
   const Vector& model() const { return model_; }
   size_t rounds() const { return rounds_; }  // committed
+  double clip() const { return clip_; }      // the longest that an update may be now; 0: any
   double epsilon() const { return accountant_.epsilon(plan_.delta); }
   const std::vector<RoundReport>& history() const { return history_; }
 
@@ -134,9 +139,14 @@ class Coordinator {
     Vector change;
     size_t updates = 0;
     double loss = 0;
+    double within = 0;  // halves, added for those that were not cut and taken away for others
+    bool is_too_long = false;  // a sum that no cut updates have
   };
   Result<Combined> combine();
   Result<Combined> combine_masked();
+  void spend();
+  double next_clip(const Combined& combined);
+  size_t masked_numbers() const;  // that a device sends of a round with secure aggregation
   struct Accepted {
     size_t attempt = 0;
     std::string stored;
@@ -144,6 +154,9 @@ class Coordinator {
   Result<Accepted> accept(std::string_view bytes) const;
   Result<void> leave_out(const std::string& device, double now_s);
   bool is_waiting_for(const std::string& device) const;
+  size_t attempt_of(const std::string& device) const;
+  bool is_full() const;
+  void carry_over();
   bool everybody_is_asked() const;
   Result<void> restore_aggregation(const nlohmann::json& state);
   Result<void> finish_secure(double now_s);
@@ -162,15 +175,19 @@ class Coordinator {
   std::vector<double> cost_;   // of a round
   bool budget_spent_ = false;  // another round would exceed the limit
   Vector model_;
+  double clip_ = 0;
   size_t rounds_ = 0;
   size_t attempt_ = 1;
   Phase phase_ = Phase::kTraining;
   // When the first device asked to train; when evaluation began.
   std::optional<double> began_s_;
   Parts devices_;
+  // Of those at work since an attempt before, where they may be: which.
+  std::map<std::string, size_t> since_;
   std::optional<secure::Aggregation> aggregation_;  // of the attempt, where the plan wants it
   // While it is evaluated: the next model, what is known of it, who tries it and what came of that.
   Vector proposed_;
+  double proposed_clip_ = 0;
   RoundReport report_;
   Parts evaluators_;
   std::vector<double> accuracies_;

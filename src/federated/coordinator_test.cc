@@ -18,36 +18,7 @@ using testing::ElementsAre;
 using testing::FloatNear;
 using testing::HasSubstr;
 
-std::string update_of(size_t attempt, Vector delta, double examples = 1) {
-  return encode({.round = attempt, .examples = examples, .steps = 1, .delta = std::move(delta)});
-}
-
-class Rounds : public testing::Test {
- protected:
-  void open() {
-    auto opened = Coordinator::open(files_, "/learn", plan_, {0, 0}, random_);
-    ASSERT_TRUE(opened) << opened.error().message();
-    coordinator_ = std::move(*opened);
-  }
-  Task ask(const std::string& device, double now = 0) {
-    const auto task = coordinator_->ask(device, now);
-    EXPECT_TRUE(task) << task.error().message();
-    return *task;
-  }
-  size_t join(const std::string& device, double now = 0) {
-    const Task task = ask(device, now);
-    EXPECT_EQ(task.kind, Task::Kind::kTrain) << device;
-    return task.attempt;
-  }
-  Result<void> upload(const std::string& device, size_t attempt, Vector delta, double now = 0) {
-    return coordinator_->upload(device, update_of(attempt, std::move(delta)), now);
-  }
-
-  io::FaultFiles files_;
-  io::SeededRandom random_{1};
-  Plan plan_{.rounds = 3, .wanted = 2, .over_selection = 1.5, .quorum = 1, .deadline_s = 100};
-  std::unique_ptr<Coordinator> coordinator_;
-};
+using Rounds = RoundsTest;
 
 TEST_F(Rounds, DevicesMayHaveTheLongestNamesThatThingsHave) {
   const io::ScratchDirectory folder;
@@ -151,6 +122,65 @@ TEST_F(Rounds, UpdatesAreClippedWhoeverSendsThem) {
   EXPECT_THAT(coordinator_->model(), ElementsAre(FloatNear(0.6F, 1e-4F), FloatNear(0.8F, 1e-4F)));
 }
 
+// Devices whose updates have the lengths 1, 2, 3 and 4: the longest comes to lie between the third
+// and the fourth where three of four are to be within, and stays there over restarts.
+TEST_F(Rounds, TheLongestUpdateFollowsAQuantileOfTheirLengths) {
+  plan_ = {.rounds = 60,
+           .wanted = 4,
+           .over_selection = 1,
+           .quorum = 4,
+           .clip = 0.1,
+           .clip_quantile = 0.75};
+  open();
+  double expected = 0.1;
+  for (size_t round = 0; round < 60; ++round) {
+    ASSERT_NEAR(coordinator_->clip(), expected, 1e-6 * expected) << round;
+    double within = 0;
+    for (const double length : {1.0, 2.0, 3.0, 4.0}) {
+      const std::string device = std::to_string(length);
+      within += length <= expected ? 0.25 : 0;
+      Update update{.round = join(device),
+                    .within = length <= expected,
+                    .delta = {static_cast<float>(length), 0}};
+      federated::clip(update.delta, coordinator_->clip());
+      ASSERT_TRUE(coordinator_->upload(device, encode(update), 0));
+      if (round % 7 == 0 && round + 1 < 60) open();
+    }
+    EXPECT_NEAR(coordinator_->history().back().clip, expected, 1e-6 * expected);
+    expected *= std::exp(-0.2 * (within - 0.75));
+  }
+  EXPECT_GT(coordinator_->clip(), 2.5);
+  EXPECT_LT(coordinator_->clip(), 4);
+}
+
+// The same with noise: it is found all the same, and costs what the plan's noise costs.
+TEST_F(Rounds, AQuantileIsFollowedThroughNoiseAndCostsNoMore) {
+  plan_ = {.rounds = 40,
+           .wanted = 30,
+           .over_selection = 1,
+           .quorum = 30,
+           .clip = 6,
+           .noise = 1,
+           .population = 30,
+           .clip_quantile = 0.5};
+  EXPECT_GT(noise_of_vectors(plan_), 1);
+  open();
+  while (!coordinator_->done()) {
+    for (size_t i = 0; i < 30; ++i) {
+      const std::string device = "d" + std::to_string(i);
+      const auto length = 0.1 * static_cast<double>(i + 1);
+      const Update update{.round = join(device),
+                          .within = length <= coordinator_->clip(),
+                          .delta = {static_cast<float>(length), 0}};
+      ASSERT_TRUE(coordinator_->upload(device, encode(update), 0));
+    }
+  }
+  EXPECT_NEAR(coordinator_->clip(), 1.5, 0.5);
+  Accountant plain;
+  plain.add(1, 1, 40);
+  EXPECT_NEAR(coordinator_->epsilon(), plain.epsilon(1e-5), 1e-9);
+}
+
 TEST_F(Rounds, PrivacyIsCountedAndEndsTheTraining) {
   plan_ = {.rounds = 1000,
            .wanted = 2,
@@ -239,12 +269,15 @@ TEST_F(Evaluated, AModelThatIsWorseIsNotCommitted) {
   evaluate("x", 9);
   evaluate("y", 9);
   const Vector good = coordinator_->model();
+  const double longest = coordinator_->clip();
   propose(-100);
+  open();  // a restart
   evaluate("x", 7);
   evaluate("y", 8);
   EXPECT_EQ(coordinator_->rounds(), 1u);
   EXPECT_EQ(coordinator_->history().back().round, 0u);
   EXPECT_EQ(coordinator_->model(), good);
+  EXPECT_EQ(coordinator_->clip(), longest);
   // Nor does the strategy remember it: the next round is what it would have been.
   propose(2);
   const auto next = io::read_file(files_, coordinator_->file_of_model(2));
@@ -298,6 +331,12 @@ TEST_F(Rounds, PlansThatMakeNoSenseAreRefused) {
   EXPECT_THAT(refusal({.wanted = 0}), HasSubstr("at least one device"));
   EXPECT_THAT(refusal({.wanted = 2, .quorum = 3}), HasSubstr("quorum"));
   EXPECT_THAT(refusal({.noise = 1}), HasSubstr("longest update"));
+  EXPECT_THAT(refusal({.wanted = 2, .clip_quantile = 0.5}), HasSubstr("to begin with"));
+  EXPECT_THAT(
+      refusal({.clip = 1, .noise = 1, .population = 100, .clip_quantile = 0.5, .clip_noise = 0.4}),
+      HasSubstr("more than half of the noise"));
+  EXPECT_THAT(refusal({.strategy = {.name = "fedbuff"}, .evaluators = 2}),
+              HasSubstr("no evaluators"));
   EXPECT_THAT(refusal({.strategy = {.name = "median"}, .clip = 1, .noise = 1, .population = 100}),
               HasSubstr("not for median"));
 }

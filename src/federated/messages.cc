@@ -77,6 +77,7 @@ json to_json(const TaskMessage& task) {
                    {"noise", task.noise}};
   if (task.secure) {
     document["secure"] = {{"levels", task.secure->levels}, {"noise", task.secure->noise}};
+    if (task.secure->count_noise) document["secure"]["countNoise"] = *task.secure->count_noise;
   }
   return document;
 }
@@ -116,6 +117,8 @@ Result<TaskMessage> parse_task(std::string_view text) {
       !read(asked, "noise", 1e6, secure.noise) || !(task.local.clip > 0)) {
     return wrong();
   }
+  if (!asked.contains("countNoise")) return task;
+  if (!read(asked, "countNoise", 1e6, secure.count_noise.emplace())) return wrong();
   return task;
 }
 

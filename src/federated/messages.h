@@ -21,6 +21,7 @@ inline constexpr size_t kMaxReasonBytes = 500;
 struct SecureTask {
   uint32_t levels = 1;
   double noise = 0;
+  std::optional<double> count_noise;  // where it is counted who was within the longest update
 };
 
 // What a device is to do now.

@@ -7,6 +7,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "federated/privacy.h"
 #include "federated/secure/neighbours.h"
 
 namespace skerry::federated {
@@ -31,10 +32,14 @@ void plan_fields(Of& plan, Each each) {
   each("quorum", plan.quorum, 1, 1e6);
   each("deadlineSeconds", plan.deadline_s, 1, 30 * 86400);
   each("mostFailures", plan.most_failures, 1, 1e6);
+  each("mostStale", plan.most_stale, 0, 1e6);
   each("evaluators", plan.evaluators, 0, 1e6);
   each("worstDrop", plan.worst_drop, 0, 1);
   each("clip", plan.clip, 0, 1e9);
   each("noise", plan.noise, 0, 1e6);
+  each("clipQuantile", plan.clip_quantile, 0, 0.999);
+  each("clipRate", plan.clip_rate, 1e-3, 2);
+  each("clipNoise", plan.clip_noise, 0, 1e6);
   each("population", plan.population, 0, 1e9);
   each("delta", plan.delta, 1e-12, 0.1);
   each("epsilonLimit", plan.epsilon_limit, 0, 1e9);
@@ -102,9 +107,23 @@ auto writer(json& document) {
   };
 }
 
+Result<void> check_adaptive(const Plan& plan) {
+  if (plan.clip <= 0) {
+    return fail(Code::kInvalidArgument,
+                "a longest update that follows a quantile (clipQuantile) needs one to begin with "
+                "(clip)");
+  }
+  if (std::isfinite(noise_of_vectors(plan))) return {};
+  return fail(
+      Code::kInvalidArgument,
+      "clipNoise: more than half of the noise, else the count of short updates alone spends "
+      "all that may be spent");
+}
+
 Result<void> check_secure(const Plan& plan) {
   const std::string& name = plan.strategy.name;
-  if (name == "fednova" || name == "median" || name == "trimmed-mean" || name == "krum") {
+  if (name == "fednova" || name == "fedbuff" || name == "median" || name == "trimmed-mean" ||
+      name == "krum") {
     return fail(Code::kInvalidArgument,
                 "with secure aggregation there is a sum and no single update, as " + name +
                     " needs: choose fedavg, fedprox, fedadam, fedyogi or fedadagrad");
@@ -122,13 +141,27 @@ size_t target_of(const Plan& plan) {
   return static_cast<size_t>(std::ceil(static_cast<double>(plan.wanted) * plan.over_selection));
 }
 
-double noise_of_each(const Plan& plan) {
-  return plan.noise / std::sqrt(static_cast<double>(plan.quorum));
+double noise_of_count(const Plan& plan) {
+  if (plan.noise <= 0 || plan.clip_quantile <= 0) return 0;
+  if (plan.clip_noise > 0) return plan.clip_noise;
+  return std::max(static_cast<double>(plan.wanted) / 20, plan.noise);
 }
 
-secure::FixedPoint fixed_point_of(const Plan& plan) {
-  return secure::fixed_point(plan.clip, std::max(target_of(plan), plan.population),
-                             noise_of_each(plan));
+double noise_of_vectors(const Plan& plan) {
+  if (plan.clip_quantile <= 0) return plan.noise;
+  return multiplier_beside_count(plan.noise, noise_of_count(plan));
+}
+
+double noise_of_each(const Plan& plan) {
+  return noise_of_vectors(plan) / std::sqrt(static_cast<double>(plan.quorum));
+}
+
+double count_noise_of_each(const Plan& plan) {
+  return noise_of_count(plan) / std::sqrt(static_cast<double>(plan.quorum));
+}
+
+secure::FixedPoint fixed_point_of(const Plan& plan, double clip) {
+  return secure::fixed_point(clip, std::max(target_of(plan), plan.population), noise_of_each(plan));
 }
 
 Result<void> check(const Plan& plan) {
@@ -141,6 +174,11 @@ Result<void> check(const Plan& plan) {
                 "deadline");
   }
   if (plan.secure) SKERRY_TRY(check_secure(plan));
+  if (name == "fedbuff" && (plan.evaluators > 0 || plan.population > 0)) {
+    return fail(Code::kInvalidArgument,
+                "with fedbuff nobody waits: there are no evaluators, and no devices are drawn");
+  }
+  if (plan.clip_quantile > 0) SKERRY_TRY(check_adaptive(plan));
   if (plan.noise <= 0) {
     if (plan.epsilon_limit <= 0) return {};
     return fail(Code::kInvalidArgument,

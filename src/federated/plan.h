@@ -20,6 +20,7 @@ struct Plan {
   size_t quorum = 1;            // fewest updates that make a round, at the deadline
   double deadline_s = 600;      // of training, and again of evaluation
   size_t most_failures = 20;    // attempts in a row without a quorum that end the training
+  size_t most_stale = 10;       // of fedbuff: rounds that an update may be behind
   // Devices that try a new model on rows of theirs before its round is committed; 0: none.
   size_t evaluators = 0;
   double worst_drop = 0.2;  // of their accuracy since the last round; one that loses more is none
@@ -31,15 +32,27 @@ struct Plan {
   size_t population = 0;
   double delta = 1e-5;
   double epsilon_limit = 0;  // training ends before it is spent; 0: none
+  // Adaptive clipping (Andrew et al., 2021): the longest update follows this quantile of what
+  // devices would send, by steps of `clip_rate`, beginning with `clip`; 0: it stays. How many were
+  // within is known with normal noise of `clip_noise`; 0: a twentieth of `wanted`, and `noise` at
+  // least.
+  double clip_quantile = 0;
+  double clip_rate = 0.2;
+  double clip_noise = 0;
   // The server learns the sum of the updates alone (secure/participant.h), and devices add the
   // noise, each its part.
   bool secure = false;
 };
 
-// Of a plan with secure aggregation: how devices write their updates, and the deviation of the
-// noise of each, times the longest update, so that a quorum of them has the plan's.
-secure::FixedPoint fixed_point_of(const Plan& plan);
+// Of the sum of vectors, times the longest update, and of the count of those that were within it:
+// together they cost what the plan's noise does.
+double noise_of_vectors(const Plan& plan);
+double noise_of_count(const Plan& plan);
+// Of a plan with secure aggregation: how devices write their updates while `clip` is the longest,
+// and the deviation of the noise of each, so that a quorum of them has the above.
+secure::FixedPoint fixed_point_of(const Plan& plan, double clip);
 double noise_of_each(const Plan& plan);
+double count_noise_of_each(const Plan& plan);
 size_t target_of(const Plan& plan);  // devices to be asked to train
 
 // kInvalidArgument says what does not go together: noise wants a mean, a limit and a population.

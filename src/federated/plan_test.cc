@@ -18,10 +18,11 @@ std::string refusal(const json& document) {
 }
 
 TEST(Plans, ComeBackAsTheyWereWritten) {
-  const json given = {{"rounds", 7},           {"updates", 5},         {"quorum", 3},
-                      {"strategy", "fedadam"}, {"rate", 0.25},         {"batch", 16},
-                      {"clip", 2.5},           {"coding", "int8"},     {"evaluators", 4},
-                      {"trimmed", 0.25},       {"deadlineSeconds", 90}};
+  const json given = {{"rounds", 7},           {"updates", 5},          {"quorum", 3},
+                      {"strategy", "fedadam"}, {"rate", 0.25},          {"batch", 16},
+                      {"clip", 2.5},           {"coding", "int8"},      {"evaluators", 4},
+                      {"trimmed", 0.25},       {"deadlineSeconds", 90}, {"clipQuantile", 0.5},
+                      {"clipNoise", 3},        {"clipRate", 0.1}};
   const auto plan = parse_training_plan(given);
   ASSERT_TRUE(plan) << plan.error().message();
   EXPECT_EQ(plan->rounds.wanted, 5u);

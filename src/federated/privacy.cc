@@ -125,6 +125,13 @@ void Accountant::restore(std::vector<double> spent) {
   if (spent.size() == spent_.size()) spent_ = std::move(spent);
 }
 
+double multiplier_beside_count(double multiplier, double count_deviation) {
+  if (multiplier <= 0) return 0;
+  const double of_count = 2 * count_deviation;
+  const double left = 1 / (multiplier * multiplier) - 1 / (of_count * of_count);
+  return left > 0 ? 1 / std::sqrt(left) : std::numeric_limits<double>::infinity();
+}
+
 void add_noise(Vector& vector, double deviation, io::Random& random) {
   if (deviation <= 0) return;
   for (float& value : vector) {

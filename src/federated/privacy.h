@@ -36,6 +36,11 @@ class Accountant {
   std::vector<double> spent_;  // Rényi divergence by order
 };
 
+// The multiplier for vectors beside whose sum a count is told, of halves added and taken away and
+// with normal noise of `count_deviation`, so that both together cost what `multiplier` does (Andrew
+// et al., 2021, theorem 1). Infinite where the count alone costs more.
+double multiplier_beside_count(double multiplier, double count_deviation);
+
 // Normal noise with `deviation`, by the kernel's random numbers where they matter.
 void add_noise(Vector& vector, double deviation, io::Random& random);
 

@@ -48,6 +48,19 @@ TEST(Accountants, AddUpAndKnowTheEnds) {
   EXPECT_EQ(restored.epsilon(1e-5), once.epsilon(1e-5));
 }
 
+// As TensorFlow Federated's adaptive_clip_noise_params() has it, and the sum of both divergences.
+TEST(Accountants, KnowWhatACountBesideAVectorCosts) {
+  EXPECT_NEAR(multiplier_beside_count(1, 5), 1.0050378, 1e-6);
+  EXPECT_NEAR(multiplier_beside_count(1.2, 0.8), 1.8142295, 1e-6);
+  EXPECT_EQ(multiplier_beside_count(0, 1), 0);
+  EXPECT_TRUE(std::isinf(multiplier_beside_count(2, 1)));
+  Accountant together, alone;
+  together.add(1, multiplier_beside_count(1.1, 2));
+  together.add(1, 2 * 2);  // halves: a device moves the count by 1/2
+  alone.add(1, 1.1);
+  EXPECT_NEAR(together.epsilon(1e-5), alone.epsilon(1e-5), 1e-9);
+}
+
 TEST(Clipping, ShortensWhatIsTooLongAndNothingElse) {
   Vector vector = {3, 4};
   EXPECT_DOUBLE_EQ(clip(vector, 1), 5);

@@ -112,9 +112,14 @@ Result<void> Coordinator::finish_secure(double now_s) {
   return begin_phase(now_s);
 }
 
+// The update, the loss, and whether it was cut where the longest follows a quantile.
+size_t Coordinator::masked_numbers() const {
+  return model_.size() + (plan_.clip_quantile > 0 ? 2 : 1);
+}
+
 // One update after the other: memory is that of the sum and one of them.
 Result<Coordinator::Combined> Coordinator::combine_masked() {
-  secure::Numbers sum(model_.size() + 1, 0);
+  secure::Numbers sum(masked_numbers(), 0);
   Combined result;
   for (const auto& [device, part] : devices_) {
     if (part != Part::kUploaded) continue;
@@ -125,7 +130,12 @@ Result<Coordinator::Combined> Coordinator::combine_masked() {
     ++result.updates;
   }
   SKERRY_TRY(aggregation_->unmask(sum));
-  secure::Sum total = secure::from_numbers(sum, fixed_point_of(plan_));
+  const secure::FixedPoint fixed = fixed_point_of(plan_, clip_);
+  secure::Sum total = secure::from_numbers(sum, fixed, plan_.clip_quantile > 0);
+  result.within = total.within;
+  result.is_too_long =
+      length_of(total.values) >
+      secure::longest_sum(fixed, result.updates, model_.size(), noise_of_each(plan_));
   const auto updates = static_cast<double>(std::max<size_t>(result.updates, 1));
   result.loss = total.loss / updates;
   for (float& value : total.values) {

@@ -39,6 +39,8 @@ class MaskedDevice {
     return {};
   }
   void forget() { participant_.reset(); }
+  // It does not cut what it sends, which nobody sees.
+  void poison() { is_poisoner_ = true; }
   std::string name() const { return "device" + std::to_string(index_); }
 
  private:
@@ -61,8 +63,14 @@ class MaskedDevice {
         if (upload_.empty()) {
           Update update{.loss = 2, .delta = Vector(size(server), 0)};
           update.delta[index_] = 0.5;
-          auto numbers = secure::to_numbers(update, fixed_point_of(plan), 0, random_);
+          auto numbers =
+              secure::to_numbers(update, fixed_point_of(plan, server.clip()), 0, random_);
           if (!numbers) return fail(numbers.error());
+          if (is_poisoner_) (*numbers)[3] += 1U << 30;
+          if (plan.clip_quantile > 0) {
+            const bool is_within = 0.5 * static_cast<double>(index_) <= server.clip();
+            secure::add_count(*numbers, is_within, 0, random_);
+          }
           SKERRY_TRY(participant_->mask(*numbers));
           upload_ = secure::encode_masked(attempt_, *numbers);
         }
@@ -85,7 +93,7 @@ class MaskedDevice {
   io::Random& random_;
   size_t attempt_ = 0;
   std::optional<secure::Participant> participant_;
-  bool has_announced_ = false;
+  bool has_announced_ = false, is_poisoner_ = false;
   std::string upload_;
 };
 
@@ -250,6 +258,36 @@ TEST_F(SecureRounds, PlansThatCannotBeSecureAreRefused) {
   plan = plan_;
   plan.quorum = 2;
   EXPECT_THAT(refusal(plan), HasSubstr("quorum of at least 3"));
+}
+
+// Four whose updates would be 0, 0.5, 1 and 1.5 long: nobody tells the server which are within.
+TEST_F(SecureRounds, CountWhoIsWithinTheLongestUpdate) {
+  plan_.rounds = 2;
+  plan_.clip = 0.6;
+  plan_.clip_quantile = 0.9;
+  open();
+  act(5);
+  ASSERT_EQ(coordinator_->rounds(), 1u);
+  EXPECT_NEAR(coordinator_->clip(), 0.6 * std::exp(-0.2 * (0.5 - 0.9)), 1e-9);
+  open();
+  EXPECT_NEAR(coordinator_->clip(), 0.6 * std::exp(-0.2 * (0.5 - 0.9)), 1e-9);
+}
+
+// Who does not cut its update does not get into the model, though nobody sees it. What noise has
+// been spent on that sum is spent.
+TEST_F(SecureRounds, ASumThatIsTooLongDoesNotCount) {
+  plan_.noise = 1;
+  plan_.population = 4;
+  open();
+  devices_[2].poison();
+  act(5);
+  EXPECT_EQ(coordinator_->rounds(), 0u);
+  ASSERT_EQ(coordinator_->history().size(), 1u);
+  EXPECT_EQ(coordinator_->history().back().round, 0u);
+  EXPECT_EQ(coordinator_->model(), Vector(4, 0));
+  Accountant one;
+  one.add(1, 1);
+  EXPECT_NEAR(coordinator_->epsilon(), one.epsilon(plan_.delta), 1e-9);
 }
 
 // The noise of a quorum is the plan's: what devices add is enough, however many vanish.

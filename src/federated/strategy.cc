@@ -1,6 +1,6 @@
-// Means (FedAvg: McMahan et al., 2017; FedNova: Wang et al., 2020), server optimisers (FedAdam,
-// FedYogi, FedAdagrad: Reddi et al., 2021), and those that outlast malicious updates (median and
-// trimmed mean: Yin et al., 2018; Krum: Blanchard et al., 2017).
+// Means (FedAvg: McMahan et al., 2017; FedNova: Wang et al., 2020; FedBuff: Nguyen et al., 2022),
+// server optimisers (FedAdam, FedYogi, FedAdagrad: Reddi et al., 2021), and those that outlast
+// malicious updates (median and trimmed mean: Yin et al., 2018; Krum: Blanchard et al., 2017).
 #include "federated/strategy.h"
 
 #include <fmt/format.h>
@@ -50,9 +50,20 @@ class Mean : public Strategy {
   }
 
   StrategyOptions options_;
-
- private:
   std::vector<double> weights_;
+};
+
+// The mean of a buffer of updates, of which those of old models count less.
+class Buffered : public Mean {
+ public:
+  using Mean::Mean;
+  void begin(std::span<const Source> sources) override {
+    weights_.clear();
+    for (const Source& source : sources) {
+      weights_.push_back(1 / std::sqrt(1 + source.staleness) / static_cast<double>(sources.size()));
+    }
+  }
+  bool is_asynchronous() const override { return true; }
 };
 
 // The mean as if it were a gradient.
@@ -186,6 +197,7 @@ constexpr StrategyKind kKinds[] = {
     {"fedavg", "the mean, by amounts of data"},
     {"fedprox", "the same; devices are held near the model that they were given"},
     {"fednova", "the mean in units of steps: for devices that train unequally long"},
+    {"fedbuff", "the mean of the first updates that come, of whatever round: nobody waits"},
     {"fedadam", "Adam on the server"},
     {"fedyogi", "Yogi on the server"},
     {"fedadagrad", "Adagrad on the server"},
@@ -205,6 +217,8 @@ Result<std::unique_ptr<Strategy>> make_strategy(const StrategyOptions& options, 
   std::unique_ptr<Strategy> made;
   if (name == "fedavg" || name == "fedprox" || name == "fednova") {
     made = std::make_unique<Mean>(options);
+  } else if (name == "fedbuff") {
+    made = std::make_unique<Buffered>(options);
   } else if (name == "fedadam" || name == "fedyogi" || name == "fedadagrad") {
     made = std::make_unique<ServerOptimiser>(options, size);
   } else if (name == "median" || name == "trimmed-mean") {

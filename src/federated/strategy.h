@@ -24,6 +24,7 @@ struct StrategyOptions {
 // What is known of an update beside its vector.
 struct Source {
   double examples = 1, steps = 1;
+  double staleness = 0;  // rounds that were committed since it was given the model
 };
 
 class Strategy {
@@ -37,6 +38,8 @@ class Strategy {
   virtual void look(std::span<const Vector>) {}
   // Writes how `out`, the piece of the model from `offset` on, changes.
   virtual void combine(std::span<const Vector> pieces, size_t offset, std::span<float> out) = 0;
+  // Devices train on whatever model there is when they ask, and a round waits for none of them.
+  virtual bool is_asynchronous() const { return false; }
   // What it keeps from round to round, as long as the model or empty; to survive a restart.
   virtual std::vector<Vector*> memory() { return {}; }
 };

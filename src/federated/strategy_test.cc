@@ -41,6 +41,14 @@ TEST(Strategies, FedNovaCountsInStepsNotInDistance) {
               ElementsAre(FloatNear(0.5F * 2.5F + 4 * 0.5F * 0.625F, 1e-6F)));
 }
 
+TEST(Strategies, FedBuffCountsOldUpdatesLess) {
+  const std::vector<Vector> updates = {{4}, {4}};
+  const std::vector<Source> sources = {{.staleness = 0}, {.staleness = 3}};
+  EXPECT_THAT(combined({.name = "fedbuff"}, updates, sources), ElementsAre(2 + 1));
+  EXPECT_THAT(combined({.name = "fedbuff", .server_rate = 0.5}, updates, sources),
+              ElementsAre(1.5));
+}
+
 TEST(Strategies, ServerOptimisersMoveByTheirRuleAndRemember) {
   const std::vector<Vector> updates = {{0.1F}};
   for (const char* name : {"fedadam", "fedyogi", "fedadagrad"}) {

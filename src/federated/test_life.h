@@ -1,5 +1,6 @@
-// For tests: a coordinator's life by a seed, with power that goes at any write and a clock that
-// jumps. What devices ask and send, and what holds after each request, is the test's.
+// For tests: rounds by hand, and a coordinator's life by a seed, with power that goes at any write
+// and a clock that jumps. What devices ask and send, and what holds after each request, is the
+// test's.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,6 +11,38 @@
 #include "io/fault_files.h"
 
 namespace skerry::federated {
+
+inline std::string update_of(size_t attempt, Vector delta, double examples = 1) {
+  return encode({.round = attempt, .examples = examples, .steps = 1, .delta = std::move(delta)});
+}
+
+// Rounds by hand: two numbers, two updates a round.
+class RoundsTest : public testing::Test {
+ protected:
+  void open() {
+    auto opened = Coordinator::open(files_, "/learn", plan_, {0, 0}, random_);
+    ASSERT_TRUE(opened) << opened.error().message();
+    coordinator_ = std::move(*opened);
+  }
+  Task ask(const std::string& device, double now = 0) {
+    const auto task = coordinator_->ask(device, now);
+    EXPECT_TRUE(task) << task.error().message();
+    return *task;
+  }
+  size_t join(const std::string& device, double now = 0) {
+    const Task task = ask(device, now);
+    EXPECT_EQ(task.kind, Task::Kind::kTrain) << device;
+    return task.attempt;
+  }
+  Result<void> upload(const std::string& device, size_t attempt, Vector delta, double now = 0) {
+    return coordinator_->upload(device, update_of(attempt, std::move(delta)), now);
+  }
+
+  io::FaultFiles files_;
+  io::SeededRandom random_{1};
+  Plan plan_{.rounds = 3, .wanted = 2, .over_selection = 1.5, .quorum = 1, .deadline_s = 100};
+  std::unique_ptr<Coordinator> coordinator_;
+};
 
 class CoordinatorLife {
  public:

@@ -88,7 +88,8 @@ std::string document_of(const Update& update) {
   return json{{"round", update.round},
               {"examples", update.examples},
               {"steps", update.steps},
-              {"loss", update.loss}}
+              {"loss", update.loss},
+              {"within", update.within}}
       .dump();
 }
 
@@ -183,11 +184,14 @@ Result<Update> decode_update(std::string_view bytes, size_t size) {
   };
   Update update;
   double round = 0;
-  const bool whole = number("round", round) && number("examples", update.examples) &&
-                     number("steps", update.steps) && number("loss", update.loss) && round < 1e15;
+  const json within = document.is_object() ? document.value("within", json(true)) : json();
+  const bool whole = within.is_boolean() && number("round", round) &&
+                     number("examples", update.examples) && number("steps", update.steps) &&
+                     number("loss", update.loss) && round < 1e15;
   auto delta = whole ? whole_vector(file, size) : std::nullopt;
   if (!delta) return fail(Code::kCorrupt, "this is no update of a model");
   update.round = static_cast<size_t>(round);
+  update.within = within.get<bool>();
   update.delta = std::move(*delta);
   if (update.delta.size() != size) {
     return fail(Code::kInvalidArgument, "the update has " + std::to_string(update.delta.size()) +

@@ -18,6 +18,7 @@ struct Update {
   double examples = 0;  // that it was trained on
   double steps = 0;     // of training
   double loss = 0;      // while training, for people
+  bool within = true;   // it did not have to be cut to the longest that may be sent
   Vector delta;
 };
 

@@ -85,7 +85,8 @@ Result<Update> Learner::train(const Vector& global, const train::Batches& batche
   update.loss /= std::max(update.steps, 1.0);
   update.delta = flat();
   for (size_t i = 0; i < global.size(); ++i) update.delta[i] -= global[i];
-  federated::clip(update.delta, training_.clip);
+  const double length = federated::clip(update.delta, training_.clip);
+  update.within = training_.clip <= 0 || length <= training_.clip;
   return update;
 }
 

@@ -22,6 +22,7 @@ class Learner {
 
   // The model's parameters as one vector.
   const Vector& initial() const { return initial_; }
+  void set_clip(double longest) { training_.clip = longest; }
   // kFailedPrecondition where there is no row, or training fails.
   Result<Update> train(const Vector& global, const train::Batches& batches,
                        const std::vector<size_t>& rows, size_t round, uint64_t seed);

@@ -118,6 +118,9 @@ Result<std::string> Client::masked(SecureAttempt& attempt) {
   const secure::FixedPoint fixed{.longest = task.local.clip, .levels = task.secure->levels};
   SKERRY_ASSIGN(secure::Numbers numbers,
                 secure::to_numbers(update, fixed, task.secure->noise, env_.random));
+  if (task.secure->count_noise) {
+    secure::add_count(numbers, update.within, *task.secure->count_noise, env_.random);
+  }
   SKERRY_TRY(attempt.participant.mask(numbers));
   return secure::encode_masked(task.attempt, numbers);
 }

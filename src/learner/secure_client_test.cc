@@ -164,7 +164,8 @@ class SecureDevice : public DeviceTest {
         EXPECT_TRUE(server_.hear(name(i), *others_[i].share(*step)));
       } else if (phase == Phase::kUpdates) {
         EXPECT_TRUE(others_[i].receive(*step));
-        secure::Numbers zeros(kNumbers + 1, 0);
+        secure::Numbers zeros(sent(), 0);
+        sum_.resize(sent());
         EXPECT_TRUE(others_[i].mask(zeros));
         for (size_t at = 0; at < sum_.size(); ++at) sum_[at] += zeros[at];
       } else if (step->kind == StepKind::kUnmask) {
@@ -181,14 +182,17 @@ class SecureDevice : public DeviceTest {
     options.validation = 0;
     return work_with(std::move(options), &own_);
   }
+  size_t sent() const { return kNumbers + (task_.secure->count_noise ? 2 : 1); }
   // The update alone, as all others have sent noughts.
-  federated::Vector unmasked() {
-    const auto masked = secure::decode_masked(upload_, kNumbers + 1);
+  secure::Sum sum_of_all() {
+    const auto masked = secure::decode_masked(upload_, sent());
     EXPECT_TRUE(masked);
     for (size_t i = 0; i < sum_.size(); ++i) sum_[i] += masked->numbers[i];
     EXPECT_TRUE(server_.unmask(sum_));
-    return secure::from_numbers(sum_, {task_.local.clip, task_.secure->levels}).values;
+    return secure::from_numbers(sum_, {task_.local.clip, task_.secure->levels},
+                                task_.secure->count_noise.has_value());
   }
+  federated::Vector unmasked() { return sum_of_all().values; }
   void expect_refusal(LocalPolicy policy = {}) {
     EXPECT_TRUE(work(policy));
     EXPECT_EQ(refusals_, 1);
@@ -224,6 +228,19 @@ TEST_F(SecureDevice, SendsAnUpdateThatIsInTheSumAndNowhereElse) {
 TEST_F(SecureDevice, IsCutToItsOwnLimitUnderTheMasks) {
   ASSERT_TRUE(work({.longest_update = 0.25, .only_secure = true}));
   EXPECT_LE(federated::length_of(unmasked()), 0.26);
+}
+
+TEST_F(SecureDevice, TellsUnderTheMasksWhetherItsUpdateWasCut) {
+  task_.secure->count_noise = 0;
+  ASSERT_TRUE(work());
+  EXPECT_EQ(sum_of_all().within, 0.5);
+}
+
+TEST_F(SecureDevice, OfAnUpdateThatWasCutTellsThat) {
+  task_.secure->count_noise = 0;
+  task_.local.clip = 0.01;
+  ASSERT_TRUE(work());
+  EXPECT_EQ(sum_of_all().within, -0.5);
 }
 
 TEST_F(SecureDevice, AddsTheNoiseItself) {

@@ -142,10 +142,11 @@ class Simulating {
     return {};
   }
 
+  // With an asynchronous strategy what is trained arrives later, in any order.
   Result<void> take_turns(double now) {
     const size_t rounds = coordinator_->rounds();
     for (const size_t device : draw_.permutation(simulation_.devices)) {
-      if (coordinator_->rounds() != rounds || coordinator_->done()) return {};
+      if ((!is_asynchronous() && coordinator_->rounds() != rounds) || coordinator_->done()) break;
       const std::string name = fmt::format("device-{}", device);
       SKERRY_ASSIGN(const Task task, coordinator_->ask(name, now));
       if (task.kind != Task::Kind::kTrain) continue;
@@ -153,6 +154,7 @@ class Simulating {
         ++vanished_;
         continue;
       }
+      learner_->set_clip(coordinator_->clip());
       auto update = learner_->train(coordinator_->model(), *batches_, shares_[device], task.attempt,
                                     simulation_.seed * 1000003 + device);
       if (!update) {
@@ -165,9 +167,25 @@ class Simulating {
       if (device < simulation_.malicious) attack(*update, simulation_.attack);
       const std::string bytes = federated::encode(*update, simulation_.coding, rounding_);
       result_.update_bytes = bytes.size();
-      const auto sent = coordinator_->upload(name, bytes, now);
-      if (!sent && sent.error().code() == Code::kInternal) return fail(sent.error());
+      if (is_asynchronous()) {
+        on_their_way_.emplace_back(name, bytes);
+      } else {
+        SKERRY_TRY(arrive(name, bytes, now));
+      }
     }
+    const auto order = draw_.permutation(on_their_way_.size());
+    for (const size_t i : order) {
+      SKERRY_TRY(arrive(on_their_way_[i].first, on_their_way_[i].second, now));
+    }
+    on_their_way_.clear();
+    return {};
+  }
+
+  bool is_asynchronous() const { return input_.plan.strategy.name == "fedbuff"; }
+
+  Result<void> arrive(const std::string& device, const std::string& bytes, double now) {
+    const auto sent = coordinator_->upload(device, bytes, now);
+    if (!sent && sent.error().code() == Code::kInternal) return fail(sent.error());
     return {};
   }
 
@@ -204,6 +222,7 @@ class Simulating {
   std::unique_ptr<Coordinator> coordinator_;
   size_t seen_ = 0;
   size_t vanished_ = 0;
+  std::vector<std::pair<std::string, std::string>> on_their_way_;
   SimulationResult result_;
 };
 

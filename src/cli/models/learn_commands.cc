@@ -38,7 +38,7 @@ json to_json(const learner::SimulatedRound& one) {
           {"updates", one.report.updates}, {"refused", one.report.refused},
           {"vanished", one.vanished},      {"trainingLoss", one.report.loss},
           {"accuracy", one.accuracy},      {"loss", one.loss},
-          {"epsilon", one.report.epsilon}};
+          {"epsilon", one.report.epsilon}, {"clip", one.report.clip}};
 }
 
 json to_json(const learner::SimulationResult& result, const LearnOptions& options) {
@@ -256,6 +256,11 @@ void add_plan_options(CLI::App& command, federated::TrainingPlan& training) {
       ->capture_default_str();
   command.add_option("--clip", plan.clip, "Longest update; 0: any")->check(CLI::NonNegativeNumber);
   command
+      .add_option(
+          "--clip-quantile", plan.clip_quantile,
+          "The longest update follows this quantile of their lengths, beginning with --clip")
+      ->check(CLI::Range(0.0, 0.999));
+  command
       .add_option("--noise", plan.noise,
                   "Times the longest update: makes rounds differentially private")
       ->check(CLI::NonNegativeNumber);
@@ -266,6 +271,10 @@ void add_plan_options(CLI::App& command, federated::TrainingPlan& training) {
       .add_option("--epsilon-limit", plan.epsilon_limit,
                   "Training ends before it is spent; 0: none")
       ->check(CLI::NonNegativeNumber);
+  command
+      .add_option("--most-stale", plan.most_stale,
+                  "Of fedbuff: rounds that an update may be behind")
+      ->capture_default_str();
   add_local_options(command, training);
 }
 

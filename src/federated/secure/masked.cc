@@ -27,6 +27,9 @@ constexpr size_t kBlockNumbers = 8192;
 constexpr double kMostLevels = 1 << 22;
 constexpr double kLargestSum = 2147483647;
 constexpr double kNoiseReach = 16;  // deviations that a sum has room for
+constexpr double kNoiseTail = 6.5;
+constexpr double kOfFloats = 1e-5;    // that a sum of many may be off
+constexpr double kCountLevels = 256;  // of a device that is counted
 
 using Cipher = Owned<EVP_CIPHER_CTX, EVP_CIPHER_CTX_free>;
 
@@ -101,8 +104,27 @@ Result<Numbers> to_numbers(const Update& update, const FixedPoint& fixed, double
   return numbers;
 }
 
-Sum from_numbers(const Numbers& sum, const FixedPoint& fixed) {
+void add_count(Numbers& numbers, bool within, double noise, io::Random& random) {
+  Vector half(1, within ? 0.5F : -0.5F);
+  add_noise(half, noise, random);
+  numbers.push_back(wrapped(static_cast<double>(half[0]) * kCountLevels));
+}
+
+// Of the length of normal noise: more than √size + t has exp(-t²/2).
+double longest_sum(const FixedPoint& fixed, size_t updates, size_t size, double noise) {
+  const auto all = static_cast<double>(updates);
+  const double root = std::sqrt(static_cast<double>(size));
+  const double drawn = noise * fixed.longest * std::sqrt(all) * (root + kNoiseTail);
+  const double rounding = noise > 0 ? all * fixed.step() / 2 * root : 0;
+  return (all * fixed.longest + drawn + rounding) * (1 + kOfFloats);
+}
+
+Sum from_numbers(std::span<const uint32_t> sum, const FixedPoint& fixed, bool counts) {
   Sum result;
+  if (counts && !sum.empty()) {
+    result.within = static_cast<double>(static_cast<int32_t>(sum.back())) / kCountLevels;
+    sum = sum.first(sum.size() - 1);
+  }
   for (size_t i = 0; i + 1 < sum.size(); ++i) {
     const auto signed_sum = static_cast<int32_t>(sum[i]);
     result.values.push_back(static_cast<float>(signed_sum * fixed.step()));

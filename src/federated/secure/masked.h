@@ -36,12 +36,18 @@ FixedPoint fixed_point(double longest, size_t devices, double noise);
 // number is not finite, or rounding alone would be longer than an update may be.
 Result<Numbers> to_numbers(const Update& update, const FixedPoint& fixed, double noise,
                            io::Random& random);
-// What the sum of such stands for; its loss is the sum of the losses.
+// One more number, half added or taken away: whether the update was short enough not to be cut.
+void add_count(Numbers& numbers, bool within, double noise, io::Random& random);
+// What the sum of such stands for; its loss is the sum of the losses, `within` that of the halves,
+// where there are some (`counts`).
 struct Sum {
   Vector values;
-  double loss = 0;
+  double loss = 0, within = 0;
 };
-Sum from_numbers(const Numbers& sum, const FixedPoint& fixed);
+Sum from_numbers(std::span<const uint32_t> sum, const FixedPoint& fixed, bool counts = false);
+// The longest that a sum of so many updates of `size` numbers can be where each has been cut, with
+// the noise that each device adds: more than that has one in a billion at most.
+double longest_sum(const FixedPoint& fixed, size_t updates, size_t size, double noise);
 
 // A masked update on its way and on the disk (docs/data/learning-rounds.md).
 std::string encode_masked(size_t attempt, const Numbers& numbers);

@@ -135,6 +135,50 @@ TEST(Numbers, OfAllDevicesStayWithinTheirRange) {
   }
 }
 
+TEST(Numbers, CountThoseThatWereNotCut) {
+  io::SeededRandom random(6);
+  const FixedPoint fixed = fixed_point(2, 10, 0);
+  Numbers sum(4, 0);
+  for (int device = 0; device < 10; ++device) {
+    auto numbers = to_numbers({.loss = 1, .delta = {0.5F, 0}}, fixed, 0, random);
+    ASSERT_TRUE(numbers);
+    add_count(*numbers, device < 7, 0, random);
+    for (size_t i = 0; i < 4; ++i) sum[i] += (*numbers)[i];
+  }
+  const Sum total = from_numbers(sum, fixed, true);
+  EXPECT_EQ(total.values.size(), 2u);
+  EXPECT_NEAR(total.loss, 10, 0.01);
+  EXPECT_EQ(total.within, 7 * 0.5 - 3 * 0.5);
+  double squares = 0;
+  for (int i = 0; i < 5000; ++i) {
+    Numbers one(1, 0);
+    add_count(one, true, 3, random);
+    squares += std::pow(static_cast<int32_t>(one[1]) / 256.0 - 0.5, 2) / 5000;
+  }
+  EXPECT_NEAR(std::sqrt(squares), 3, 0.1);
+}
+
+// Many numbers, so that noise alone is many times as long as an update.
+TEST(Numbers, OfCutUpdatesAreNeverTooLongAndOfOthersThatAre) {
+  io::SeededRandom random(8);
+  constexpr size_t kSize = 4000, kDevices = 12;
+  for (const double noise : {0.0, 0.4}) {
+    const FixedPoint fixed = fixed_point(2, kDevices, noise);
+    const double longest = longest_sum(fixed, kDevices, kSize, noise);
+    Numbers sum(kSize + 1, 0);
+    for (size_t device = 0; device < kDevices; ++device) {
+      const auto numbers = to_numbers({.delta = Vector(kSize, 1)}, fixed, noise, random);
+      ASSERT_TRUE(numbers);
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += (*numbers)[i];
+    }
+    const double honest = length_of(from_numbers(sum, fixed).values);
+    EXPECT_LE(honest, longest);
+    EXPECT_GT(honest, longest / 2);
+    sum[7] += static_cast<uint32_t>(3 * longest / fixed.step());
+    EXPECT_GT(length_of(from_numbers(sum, fixed).values), longest);
+  }
+}
+
 TEST(Numbers, HaveTheNoiseThatWasAskedFor) {
   io::SeededRandom random(4);
   const FixedPoint fixed = fixed_point(2, 10, 0.5);

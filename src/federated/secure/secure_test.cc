@@ -400,15 +400,57 @@ TEST(Server, TakesWhatItAskedForAndTheFirstOfIt) {
   EXPECT_EQ(attempt.say(0, wrong).error().code(), Code::kInvalidArgument);
   EXPECT_TRUE(attempt.say(0, *said));
   wrong = *said;
-  wrong.shares[0].sealed = "other";
+  for (SealedShares& one : wrong.shares) one.sealed = "other";
   EXPECT_TRUE(attempt.say(0, wrong));  // taken for a repeat, and not kept
   attempt.restart();
   for (const size_t i : {1u, 2u, 3u}) {
     EXPECT_TRUE(attempt.say(i, *attempt.participants_[i].share(attempt.next(i))));
   }
   attempt.server_->begin_updates();
-  EXPECT_NE(attempt.next(1).shares[0].sealed, "other");
+  for (const size_t i : {1u, 2u, 3u}) {
+    const auto shares = attempt.next(i).shares;
+    EXPECT_EQ(shares.size(), 3u);
+    for (const SealedShares& one : shares) EXPECT_NE(one.sealed, "other") << i;
+  }
   EXPECT_FALSE(attempt.server_->next("stranger"));
+}
+
+// Other keys, or other shares of secrets, after some have been told to others or looked at.
+TEST(Server, TheFirstKeysAndTheFirstOpenedSharesCount) {
+  Attempt attempt(4);
+  ASSERT_TRUE(attempt.say(0, {.kind = StepKind::kKeys, .keys = attempt.keys(0)}));
+  const Announcement first = attempt.keys(0);
+  Announcement second = Participant(attempt.random_).announce();
+  second.certificate = first.certificate;
+  EXPECT_TRUE(attempt.say(0, {.kind = StepKind::kKeys, .keys = second}));
+  attempt.restart();
+  EXPECT_TRUE(attempt.say(0, {.kind = StepKind::kKeys, .keys = second}));
+  for (const size_t i : {1u, 2u, 3u}) {
+    ASSERT_TRUE(attempt.say(i, {.kind = StepKind::kKeys, .keys = attempt.keys(i)}));
+  }
+  attempt.server_->begin_shares(attempt.names_, attempt.random_);
+  const size_t index = attempt.index_of(0);
+  for (const size_t i : {1u, 2u, 3u}) {
+    const Step step = attempt.next(i);
+    const auto peer = std::ranges::find(step.peers, index, &Peer::index);
+    ASSERT_NE(peer, step.peers.end());
+    EXPECT_EQ(peer->keys, first) << i;
+  }
+  attempt.share();
+  const Numbers truth = attempt.upload(3);
+  std::vector<Said> said;
+  for (size_t i = 0; i < 3; ++i) {
+    said.push_back(*attempt.participants_[i].unmask(attempt.next(i)));
+    EXPECT_TRUE(attempt.say(i, said[i]));
+  }
+  // Three of four are enough, so that one lie would spoil it.
+  for (size_t i = 0; i < 3; ++i) {
+    Said lie = said[i];
+    for (OpenedShare& one : lie.seeds) one.share[5] ^= 1;
+    EXPECT_TRUE(attempt.say(i, lie));
+  }
+  ASSERT_TRUE(attempt.server_->unmask(attempt.sum_));
+  EXPECT_EQ(attempt.sum_, truth);
 }
 
 TEST(Server, TakesNoShareThatItDidNotAskFor) {

@@ -24,7 +24,8 @@ constexpr double kStepsInARound = 200;
 
 json to_json(const federated::RoundReport& one) {
   json round = {{"round", one.round},     {"asked", one.asked}, {"updates", one.updates},
-                {"refused", one.refused}, {"loss", one.loss},   {"epsilon", one.epsilon}};
+                {"refused", one.refused}, {"loss", one.loss},   {"epsilon", one.epsilon},
+                {"clip", one.clip}};
   if (one.evaluations > 0) {
     round["accuracy"] = one.accuracy;
     round["evaluations"] = one.evaluations;
@@ -95,9 +96,12 @@ Result<TaskMessage> TrainingRun::ask(const std::string& device, double now_s) {
                       .local = setup_.plan.local,
                       .coding = setup_.plan.coding,
                       .noise = setup_.plan.rounds.noise};
-  if (setup_.plan.rounds.secure) {
-    message.secure = {.levels = federated::fixed_point_of(setup_.plan.rounds).levels,
-                      .noise = federated::noise_of_each(setup_.plan.rounds)};
+  message.local.clip = coordinator_->clip();
+  const federated::Plan& plan = setup_.plan.rounds;
+  if (plan.secure) {
+    message.secure = {.levels = federated::fixed_point_of(plan, message.local.clip).levels,
+                      .noise = federated::noise_of_each(plan)};
+    if (plan.clip_quantile > 0) message.secure->count_noise = federated::count_noise_of_each(plan);
   }
   return message;
 }
