@@ -8,6 +8,7 @@
 namespace skerry::learner {
 
 namespace secure = federated::secure;
+using federated::TaskMessage;
 
 struct SecureAttempt {
   Client::Work work;
