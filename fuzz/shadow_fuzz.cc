@@ -6,6 +6,7 @@
 #include <sstream>
 #include <string>
 
+#include "formats/shadow_deployment.h"
 #include "nucleus/shadow_merge.h"
 
 namespace {
@@ -41,6 +42,18 @@ std::optional<Shadow> carried_out(const Shadow& before, const ShadowPlan::Change
   return after ? std::optional(*std::move(after)) : std::nullopt;
 }
 
+// What is wanted has a name, and what is reported of it is an update that a shadow takes.
+void check_word(const std::string& line) {
+  const auto word = formats::parse_shadow_word(line);
+  if (!word || !word->wanted) return;
+  check(!word->wanted->configuration_arn.empty() && word->has_desired);
+  const std::string update = formats::to_text({.configuration_arn = word->wanted->configuration_arn,
+                                               .status = "FAILED",
+                                               .failure_cause = line},
+                                              word->version, "t");
+  check(formats::parse_shadow_update(update, {.state_bytes = 1 << 20}).has_value());
+}
+
 void take(Shadow& shadow, const std::string& line) {
   if (const auto update = formats::parse_shadow_update(line)) {
     if (auto after = formats::apply_shadow_update(shadow, *update, 7)) {
@@ -52,6 +65,7 @@ void take(Shadow& shadow, const std::string& line) {
   }
   static_cast<void>(formats::parse_shadow_record(line));
   static_cast<void>(formats::parse_shadow_topic(line));
+  check_word(line);
   const auto document = nlohmann::json::parse(line, nullptr, false);
   if (!document.is_discarded()) static_cast<void>(nucleus::parse_shadow_document(document));
 }

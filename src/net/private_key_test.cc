@@ -51,6 +51,12 @@ class TokenTest : public testing::Test {
     std::ofstream(scratch_.path() + "/server.key") << x509::pem_of(server_key_.get());
   }
 
+  io::Task<HttpResponse> greet(HttpRequest request) {
+    seen_ = request.peer.certificate_cn;
+    co_return text_response(200, "hello");
+  }
+
+  std::string seen_;  // whom the server knows the client as
   ScratchDirectory scratch_;
   const TestToken& token_ = test_token();
   TlsFiles files_{scratch_.path() + "/ca.pem", scratch_.path() + "/device.pem", token_.key_name,
@@ -86,11 +92,7 @@ TEST_F(TokenTest, WhatIsMissingIsNamedAndThePinIsNot) {
 TEST_F(TokenTest, AKeyInATokenIsTheDevicesIdentityForTls) {
   ASSERT_NO_FATAL_FAILURE(issue());
   io::RealLoop loop;
-  std::string seen;
-  HttpServer server(loop, [&seen](HttpRequest request) -> io::Task<HttpResponse> {
-    seen = request.peer.certificate_cn;
-    co_return text_response(200, "hello");
-  });
+  HttpServer server(loop, [this](HttpRequest request) { return greet(std::move(request)); });
   const auto server_tls = TlsContext::server(
       {files_.ca_file, scratch_.path() + "/server.pem", scratch_.path() + "/server.key", ""}, true);
   ASSERT_TRUE(server_tls) << server_tls.error().message();
@@ -103,7 +105,7 @@ TEST_F(TokenTest, AKeyInATokenIsTheDevicesIdentityForTls) {
       run_task(loop, client->fetch("https://127.0.0.1:" + std::to_string(*port) + "/", {}));
   ASSERT_TRUE(got) << got.error().message();
   EXPECT_EQ(got->body, "hello");
-  EXPECT_EQ(seen, "press");
+  EXPECT_EQ(seen_, "press");
   // A certificate of another key is not taken for its own.
   std::ofstream(files_.certificate_file) << std::ifstream(scratch_.path() + "/server.pem").rdbuf();
   const auto wrong = TlsContext::client(files_);
