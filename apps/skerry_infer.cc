@@ -302,6 +302,7 @@ void add_stream(CLI::App& app, Arguments& arguments) {
 The document: docs/streams.md. Examples:
   skerry-infer stream --socket /run/infer.sock --config speech.json
   arecord -t raw -f S16_LE -r 16000 | skerry-infer stream --server http://127.0.0.1:8000 --config microphone.json
+  ffmpeg -i rtsp://camera/1 -f rawvideo -pix_fmt rgb24 -s 640x480 - | skerry-infer stream --socket /run/infer.sock --config frames.json
 In a component's recipe, which has no artifact of its own:
   Run: exec {skerry.Infer:artifacts:path}/skerry-infer stream --socket {skerry.Infer:work:path}/infer.sock)");
 }

@@ -115,8 +115,9 @@ Result<void> append_elements(std::string& out, const tensor::Tensor& tensor) {
   }
 }
 
+// Triton's own clients want a binary_data_size wherever an output has parameters.
 void append_range(std::string& out, const SharedRange& range, size_t used_bytes) {
-  out += "],\"parameters\":{\"shared_memory_region\":";
+  out += "],\"parameters\":{\"binary_data_size\":0,\"shared_memory_region\":";
   append_json_string(out, range.region);
   fmt::format_to(std::back_inserter(out), FMT_COMPILE(",\"shared_memory_byte_size\":{}"),
                  used_bytes);

@@ -342,7 +342,7 @@ TEST_F(HttpApiTest, TensorsLieInSharedMemory) {
   ASSERT_EQ(answer.status, 200) << answer.body;
   EXPECT_EQ(json::parse(answer.body)["outputs"][0],
             json::parse(R"({"name":"y","datatype":"FP32","shape":[1,2],"parameters":
-                {"shared_memory_region":"r","shared_memory_byte_size":8,"shared_memory_offset":8}})"));
+                {"binary_data_size":0,"shared_memory_region":"r","shared_memory_byte_size":8,"shared_memory_offset":8}})"));
   std::array<float, 2> output{};
   ASSERT_EQ(::pread(object.get(), output.data(), sizeof output, 16), 8);
   EXPECT_EQ(output, input);

@@ -78,7 +78,7 @@ class SharedMemory(ExtensionTest):
         result = self.infer()
         self.assertNotIn("data", result.get_output("y"))
         self.assertEqual(result.get_output("y")["parameters"],
-                         {"shared_memory_region": "out", "shared_memory_byte_size": 32, "shared_memory_offset": 8})
+                         {"binary_data_size": 0, "shared_memory_region": "out", "shared_memory_byte_size": 32, "shared_memory_offset": 8})
         numpy.testing.assert_array_equal(shm.get_contents_as_numpy(taken, numpy.float32, [4, 2], offset=16),
                                          values * 2 + 1)
         self.client.unregister_system_shared_memory("in")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `./dev setup [demo|s3|kernel|cross|openvino|pytorch|promtool|schemathesis|triton|executorch]`: brings the machine and the cache to what tools/lock says; `demo`
+# `./dev setup [demo|s3|kernel|cross|openvino|pytorch|promtool|schemathesis|triton|executorch|perf_analyzer]`: brings the machine and the cache to what tools/lock says; `demo`
 # is what building and showing need, without test clients and lint tools; `s3`, `kernel` and `cross` the
 # S3 server, the virtual machine, and the compilers for other processors alone, of nightly tests. Every
 # step looks before it works, so a second run only compares digests (well under a second).
@@ -37,8 +37,8 @@ link_cache() {
 }
 
 scope=${1:-all}
-[[ $scope =~ ^(all|demo|s3|kernel|cross|openvino|pytorch|promtool|schemathesis|triton|executorch)$ ]] ||
-  die "no setup '$scope'; there are: demo, s3, kernel, cross, openvino, pytorch, promtool, schemathesis, triton, executorch, all"
+[[ $scope =~ ^(all|demo|s3|kernel|cross|openvino|pytorch|promtool|schemathesis|triton|executorch|perf_analyzer)$ ]] ||
+  die "no setup '$scope'; there are: demo, s3, kernel, cross, openvino, pytorch, promtool, schemathesis, triton, executorch, perf_analyzer, all"
 [[ $(uname -m) == x86_64 ]] || die "the pinned vendor runtimes are for x86-64, this is $(uname -m)"
 lock_cache
 if [[ $scope == s3 ]]; then
@@ -64,6 +64,11 @@ if [[ $scope == schemathesis ]]; then
 fi
 if [[ $scope == executorch ]]; then
   part executorch executorch/executorch/lib/libexecutorch.so "$LOCKS"/executorch.txt
+  exit
+fi
+if [[ $scope == perf_analyzer ]]; then
+  bash "$STEPS/apt.sh" apt-perf_analyzer.txt
+  part perf_analyzer perf_analyzer/perf_analyzer "$LOCKS"/perf_analyzer.txt
   exit
 fi
 if [[ $scope == triton ]]; then
