@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/bulk_input.h"
+#include "cli/bulk_lines.h"
 #include "cli/bulk_output.h"
 #include "cli/command.h"
 #include "formats/inference_refusal.h"
@@ -64,20 +65,6 @@ int64_t pause_ms(const Result<net::HttpResponse>& response) {
   const auto seconds = response ? std::string(response->headers.get("Retry-After")) : std::string();
   const int64_t said_ms = 1000 * std::strtoll(seconds.c_str(), nullptr, 10);
   return std::clamp(said_ms, kPauseMs, kLongestPauseMs);
-}
-
-// The part of `output`, which has `rows` rows, that belongs to row `row`; nothing where it has
-// not.
-std::optional<json> row_of(const json& output, size_t row, size_t rows) {
-  json part = output;
-  json& shape = part["shape"];
-  const json& data = output.at("data");
-  if (!shape.is_array() || shape.empty() || shape[0] != rows || data.size() % rows != 0) return {};
-  const size_t size = data.size() / rows;
-  shape[0] = 1;
-  const auto begin = data.begin() + static_cast<ptrdiff_t>(row * size);
-  part["data"] = std::vector<json>(begin, begin + static_cast<ptrdiff_t>(size));
-  return part;
 }
 
 class BulkJob {
@@ -228,7 +215,13 @@ class BulkJob {
     request.headers.add("Inference-Header-Content-Length", std::to_string(request.body.size()));
     request.body += content->binary;
     SKERRY_CO_ASSIGN(const net::HttpResponse response, co_await ask(http, std::move(request)));
-    if (response.status == 200 && add_answers(lines, first, count, response.body)) co_return lines;
+    if (response.status == 200) {
+      if (auto text = bulk_lines(response.body, options_.model, *input_, first, count)) {
+        lines.text = *std::move(text);
+        lines.items = count;
+        co_return lines;
+      }
+    }
     if (count == 1) {
       add_error(lines, first,
                 response.status == 200 ? "the server's answer has no outputs"
@@ -242,30 +235,6 @@ class BulkJob {
       lines.failed += one.failed;
     }
     co_return lines;
-  }
-
-  // False where the answer is not that of so many items.
-  bool add_answers(Lines& lines, size_t first, size_t count, const std::string& body) const {
-    const json document = json::parse(body, nullptr, false);
-    if (!document.is_object() || !document.contains("outputs")) return false;
-    std::string text;
-    for (size_t i = 0; i < count; ++i) {
-      json outputs = document["outputs"];
-      for (json& output : outputs) {
-        if (count == 1) break;
-        auto part = row_of(output, i, count);
-        if (!part) return false;
-        output = std::move(*part);
-      }
-      const json line = {{"item", input_->name(first + i)},
-                         {"model", options_.model},
-                         {"version", document.value("model_version", "")},
-                         {"outputs", std::move(outputs)}};
-      text += text_of(line) + "\n";
-    }
-    lines.text += text;
-    lines.items += count;
-    return true;
   }
 
   void add_error(Lines& lines, size_t item, const std::string& message) const {
