@@ -1,13 +1,17 @@
 // Measures round trips of one request over keep-alive HTTP, with blocking sockets and no library in
 // between, so that what it sees is the server.
 //
-//   infer_bench_client ADDRESS CONNECTIONS REQUESTS JSON_BYTES < BODY
+//   infer_bench_client ADDRESS CONNECTIONS REQUESTS JSON_BYTES [REQUESTS_PER_S] < BODY
 //
-// ADDRESS: HOST:PORT or the path of a Unix socket. JSON_BYTES: 0 for a body of JSON only. Prints
-// one JSON object: p50_us, min_us, p99_us, requests_per_s, failures.
+// ADDRESS: HOST:PORT or the path of a Unix socket. JSON_BYTES: 0 for a body of JSON only. Without
+// REQUESTS_PER_S each connection asks as soon as it has its answer (closed loop); with it requests
+// come at random (Poisson), whether the service keeps up or not, and wait from when they should
+// have been sent (open loop). Prints one JSON object: p50_us, min_us, p99_us, requests_per_s,
+// failures.
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/tcp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -17,6 +21,7 @@
 #include <cstring>
 #include <iostream>
 #include <iterator>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -74,13 +79,24 @@ struct Measured {
   size_t failures = 0;
 };
 
-Measured measure(const std::string& address, const std::string& request, size_t requests) {
+// `rate` of this connection; 0: closed loop.
+Measured measure(const std::string& address, const std::string& request, size_t requests,
+                 double rate, uint32_t seed) {
   Measured result;
   const int fd = connect_to(address);
   std::string buffer;
   const size_t warm_up = requests / 10;
+  ::prctl(PR_SET_TIMERSLACK, 1);
+  std::mt19937 random(seed);
+  std::exponential_distribution<double> gap_s(rate > 0 ? rate : 1);
+  auto due = Clock::now();
   for (size_t i = 0; i < warm_up + requests; ++i) {
-    const auto started = Clock::now();
+    if (rate > 0) {
+      due +=
+          std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(gap_s(random)));
+      std::this_thread::sleep_until(due);
+    }
+    const auto started = rate > 0 ? due : Clock::now();
     if (!round_trip(fd, request, buffer)) {
       ++result.failures;
       break;
@@ -95,8 +111,9 @@ Measured measure(const std::string& address, const std::string& request, size_t 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) {
-    std::cerr << "usage: infer_bench_client ADDRESS CONNECTIONS REQUESTS JSON_BYTES < BODY\n";
+  if (argc != 5 && argc != 6) {
+    std::cerr << "usage: infer_bench_client ADDRESS CONNECTIONS REQUESTS JSON_BYTES "
+                 "[REQUESTS_PER_S] < BODY\n";
     return 2;
   }
   const std::string address = argv[1];
@@ -114,8 +131,11 @@ int main(int argc, char** argv) {
   std::vector<std::thread> threads;
   threads.reserve(parts.size());
   const auto started = Clock::now();
+  const double rate = argc == 6 ? std::stod(argv[5]) / static_cast<double>(connections) : 0;
   for (Measured& part : parts) {
-    threads.emplace_back([&] { part = measure(address, request, requests / connections); });
+    const auto seed = static_cast<uint32_t>(threads.size());
+    threads.emplace_back(
+        [&, seed] { part = measure(address, request, requests / connections, rate, seed); });
   }
   for (std::thread& thread : threads) thread.join();
   const std::chrono::duration<double> took = Clock::now() - started;
