@@ -16,6 +16,7 @@
 // Its header is not in the vendor's wheel, the function is in its library.
 namespace executorch::extension::threadpool {
 struct ThreadPool {
+  // NOLINTNEXTLINE(readability-identifier-naming): the name is theirs.
   bool _unsafe_reset_threadpool(uint32_t threads);
 };
 ThreadPool* get_threadpool();
