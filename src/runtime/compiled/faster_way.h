@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace skerry::runtime {
 
@@ -16,9 +17,11 @@ class FasterWay {
     if (tries_ == kTries && runs_++ == kRunsUntilAgain) {
       tries_ = runs_ = 0;
       counts_ = {};
+      faster_.reset();
     }
     if (tries_ < kTries) return tries_++ % 2;
-    return is_second_faster() ? 1 : 0;
+    if (!faster_) faster_ = is_second_faster() ? 1 : 0;
+    return *faster_;
   }
   void took(int way, int64_t ns) {
     auto& count = counts_[static_cast<size_t>(way)];
@@ -44,6 +47,7 @@ class FasterWay {
   }
 
   int tries_ = 0, runs_ = 0;
+  std::optional<int> faster_;  // of the last tries
   std::array<size_t, 2> counts_ = {};
   std::array<std::array<int64_t, kEach>, 2> ns_ = {};
 };
