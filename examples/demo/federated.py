@@ -1,16 +1,14 @@
-"""`./dev demo federated`: images of clothes on many devices, a few kinds on each, and none leaves its device.
+"""`./dev demo federated`: images of clothes on twenty cameras, a few kinds on each, and none leaves its camera.
 
-Eight devices first, each a real skerry-learn with a certificate of its own, and a control plane that runs the rounds. One
-device poisons, one is killed for good, one is killed and comes back, and so is the control plane. What they have taught is
-published, and a rollout brings it to a device that serves it. Then a thousand devices in one process (`skerry learn
-simulate`), with noise that makes it differentially private, until the privacy that may be spent is spent: noise that hides
-one device among eight would drown what they learn.
+Each camera is a real skerry-learn with a certificate of its own. The control plane runs the rounds and learns the sum of
+their updates alone (secure aggregation), to which each has added its part of the noise that makes it differentially private.
+One has wrong labels; two are killed while they train, so that the others take their masks off the sum, one of them for good;
+and so is the control plane. What they have taught is published, and a rollout brings it to a device that serves it.
 """
 
 import argparse
 import json
 import random
-import subprocess
 import sys
 from pathlib import Path
 
@@ -30,9 +28,10 @@ CHANNELS = (8, 16)
 ENGINE = f"onnxruntime={packages.LIBRARIES['onnxruntime']}"
 NAME, COMPONENT = "clothes", "com.example.clothes"
 LEARNERS, SHOP, WINDOW = "learners", "shop", "window-1"  # two groups, and the device that serves
-DEVICES, ROWS, KINDS = 8, 600, 4  # rows of each device, and the kinds that most of them are
+DEVICES, ROWS, KINDS = 20, 600, 4  # rows of each device, and the kinds that most of them are
 SERVED = 1000
-POISONER, LOST, BACK = 7, 6, 5
+POISONER = 7
+ROUNDS, LONGEST, NOISE, DELTA, EPSILON_LIMIT = 14, 1.0, 2.0, 1e-3, 8
 PATIENCE_S = 240
 
 
@@ -62,6 +61,16 @@ def untrained_model(draw=None):
     return onnx.model(*parts, opset=13)
 
 
+def small_model(draw):
+    """A layer on images that are shrunk to 14x14: noise goes on every number of a model, and few of them learn through more of it."""
+    window = (ints("kernel_shape", 2, 2), ints("strides", 2, 2))
+    return onnx.model(onnx.floats("weight", [196, 10], [draw.gauss(0, 0.02) for _ in range(1960)]), onnx.floats("bias", [10], [0.0] * 10),
+                      onnx.node("AveragePool", ["image"], ["small"], *window), onnx.node("Flatten", ["small"], ["flat"]),
+                      onnx.node("Gemm", ["flat", "weight", "bias"], ["scores"]),
+                      onnx.value(11, "image", onnx.FLOAT, ["batch", 1, 28, 28]),
+                      onnx.value(12, "scores", onnx.FLOAT, ["batch", 10]), opset=13)
+
+
 def write_rows(folder, count, test_count):
     """Files of images, labels, test images and test labels."""
     return [fashion_mnist.write(f"{part}-{kind}-ubyte", folder, rows)
@@ -80,15 +89,21 @@ class Learner(testbed.Program):
 
     def __init__(self, bed, thing, images, labels, *options):
         super().__init__(f"skerry-learn of {thing}", bed.directory / f"{thing}-learn.log")
-        self.bed, self.options = bed, options
+        self.bed, self.thing, self.options = bed, thing, options
         device = bed.device(thing)
         device.directory.mkdir(parents=True, exist_ok=True)
         self.files = write_arrays(device.directory, images, labels)
 
     def start(self):
-        device = self.bed.device(self.log_path.name.removesuffix("-learn.log"))
+        device = self.bed.device(self.thing)
         self.launch([self.bed.program("skerry-learn"), "--config", device.config_path, "--dir", device.directory / "learn",
                      "--data", f"{NAME}={','.join(map(str, self.files))}", "--divide", "255", "--engine", ENGINE, *self.options])
+
+
+    def has_sent(self, attempt):
+        """Its masked update of this attempt."""
+        sent = [json.loads(line) for line in self.log_path.read_text().splitlines() if '"sent a masked update"' in line]
+        return any(record["attempt"] == str(attempt) for record in sent)
 
 
 def write_arrays(folder, images, labels):
@@ -128,10 +143,9 @@ class Demo:
         self.publish()
         self.learn()
         self.roll_out()
-        self.learn_privately()
 
     def start(self):
-        self.screen.heading("A control plane, eight devices that learn, one that serves")
+        self.screen.heading(f"A control plane, {DEVICES} cameras that learn, one device that serves")
         info = self.fleet.start()
         self.screen.step("fleet", f"API {info['api_url']}")
         for group in (LEARNERS, SHOP):
@@ -145,13 +159,13 @@ class Demo:
             labels = self.labels[rows]
             if index == POISONER:
                 labels = (labels + 1) % 10  # it learns well, and what is wrong
-            self.learners.append(Learner(self.bed, thing, self.images[rows], labels))
+            self.learners.append(Learner(self.bed, thing, self.images[rows], labels, "--only-secure", "--min-peers", "11", "--no-counts"))
         self.window.wait_for_log("nucleus", "connected")
         self.screen.step("devices", f"{DEVICES} cameras, {ROWS} images each, most of them of {KINDS} kinds; camera-{POISONER} has wrong labels")
 
     def publish(self):
         self.model = self.bed.directory / "clothes.onnx"
-        self.model.write_bytes(untrained_model(random.Random(7)))
+        self.model.write_bytes(small_model(random.Random(7)))
         folder = self.bed.directory / "packages"
         for recipe in (packages.infer(folder / "infer", self.bed.bin_dir), packages.onnxruntime(folder / "ort")):
             self.fleet.cli("component", "publish", recipe)
@@ -179,32 +193,50 @@ class Demo:
         plan.write_text(json.dumps({"stages": [{"percent": 100}]}))
         self.training = self.fleet.cli(
             "learn", "start", self.model, "--component", COMPONENT, "--from", "1.0.0", "--version", "1.1.0", "--group", LEARNERS,
-            "--data", NAME, "--rounds", self.options.rounds, "--updates", 7, "--over-selection", 1.2, "--quorum", 5, "--deadline", 20,
-            "--evaluators", 3, "--strategy", "trimmed-mean", "--trimmed", 0.2, "--epochs", 2, "--batch", 20, "--rate", 0.1,
-            "--rollout", plan, "--rollout-group", SHOP)["trainingId"]
+            "--data", NAME, "--rounds", self.options.rounds, "--updates", 16, "--over-selection", DEVICES / 16, "--quorum", 15,
+            "--deadline", 20, "--evaluators", 4, "--secure", "--clip", LONGEST, "--noise", NOISE, "--delta", DELTA,
+            "--epsilon-limit", EPSILON_LIMIT, "--epochs", 2, "--batch", 20, "--rate", 0.1, "--rollout", plan,
+            "--rollout-group", SHOP)["trainingId"]
         wait_for("the training is known to devices", lambda: "phase" in self.status()["progress"], PATIENCE_S)
-        self.screen.step("learning", f"{self.options.rounds} rounds of 7 updates, trimmed mean, tried by 3 devices before they count")
+        self.screen.step("learning", f"{self.options.rounds} rounds under masks; updates of length {LONGEST:g} at most, noise of "
+                                     f"{NOISE:g} times that; tried by 4 cameras before they count")
         for learner in self.learners:
             learner.start()
         self.wait_for_rounds(2)
-        for index in (LOST, BACK):
-            self.learners[index].kill()
-        self.screen.step("killed", f"camera-{LOST} and camera-{BACK}, in the middle of a round")
-        self.wait_for_rounds(3)
+        lost = self.kill_while_they_train()
+        self.wait_for_rounds(4)
         self.fleet.kill_and_wait()
-        self.learners[BACK].start()
-        self.screen.step("killed", f"the control plane; it is back, and so is camera-{BACK}")
+        lost[0].start()
+        self.screen.step("killed", f"the control plane; it is back, and so is {lost[0].thing}")
         wait_for("the training's end", lambda: self.status()["state"] != "running", PATIENCE_S)
         done = self.status()
         history = done["progress"]["history"]
         rounds = [one for one in history if one["round"]]
         if done["state"] != "done":
             raise Failure(f"the training is {done['state']}: {done['reason']}")
-        self.rss_mb = testbed.memory_mb(self.fleet.pid, "skerry-fleet")["rss"]
-        self.dropped = sum(max(0, one["asked"] - one["updates"] - one["refused"]) for one in history)
-        self.rounds = len(rounds)
         self.rollout = done["rolloutId"]
+        dropped = sum(max(0, one["asked"] - one["updates"] - one["refused"]) for one in history)
+        self.measured |= {"devices": DEVICES, "rounds": len(rounds), "dropped": dropped, "delta": DELTA,
+                          "epsilon": round(done["progress"]["epsilon"], 3),
+                          "server_rss_mb": testbed.memory_mb(self.fleet.pid, "skerry-fleet")["rss"]}
         self.screen.step("learned", f"right on rows that were held back: {curve(rounds)} %")
+        self.screen.step("private", f"epsilon {self.measured['epsilon']:g} at delta {DELTA:g}, of which no camera has to trust the control plane")
+
+    def kill_while_they_train(self):
+        """Two that have agreed on masks and not sent an update yet."""
+        def victims():
+            now = self.status()["progress"]
+            if now["phase"] != "training":
+                return None
+            waited_for = [learner for learner in self.learners if learner is not self.learners[POISONER]
+                          and not learner.has_sent(now["attempt"])]
+            return waited_for[:2] if len(waited_for) >= 2 else None
+
+        lost = wait_for("a round in which cameras train", victims, PATIENCE_S)
+        for learner in lost:
+            learner.kill()
+        self.screen.step("killed", " and ".join(learner.thing for learner in lost) + ", while they train: the others take their masks off the sum")
+        return lost
 
     def status(self):
         return self.fleet.cli("learn", "status", self.training)
@@ -221,23 +253,6 @@ class Demo:
         for learner in self.learners:
             learner.kill()
 
-    def learn_privately(self):
-        self.screen.heading("A thousand devices in one process, 20 images each, noise on every round, at most epsilon 4")
-        rows = write_rows(self.bed.directory, 20000, 2000)
-        command = [self.bed.program("skerry"), *simulate(self.model, self.bed.directory / "private", rows, ENGINE),
-                   "--devices", 1000, "--partition", "dirichlet=1", "--rounds", self.options.private_rounds, "--updates", 200,
-                   "--over-selection", 1.1, "--quorum", 100, "--dropped", 0.05, "--batch", 10, "--rate", 0.1, "--epochs", 2,
-                   "--clip", 1, "--noise", 1, "--epsilon-limit", 4]
-        done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False)
-        if done.returncode != 0:
-            raise Failure("skerry learn simulate failed")
-        private = json.loads(done.stdout)
-        self.screen.step("learned", f"{curve(private['rounds'])} %")
-        self.screen.step("private", f"epsilon {private['epsilon']:.2f} at delta {private['delta']}: {100 * private['accuracy']:.1f} % right")
-        self.measured |= {"devices": DEVICES, "rounds": self.rounds, "dropped": self.dropped, "server_rss_mb": self.rss_mb,
-                          "epsilon": round(private["epsilon"], 3), "private_devices": private["devices"],
-                          "private_rounds": len(private["rounds"]), "accuracy_private": round(private["accuracy"], 4)}
-
     def show_next_commands(self):
         self.screen.heading("It stays up until Ctrl-C. Try, in another terminal:")
         for command in [f"export SKERRY_DIR={self.fleet.directory} PATH={self.bed.bin_dir}:$PATH",
@@ -250,8 +265,7 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev demo federated", description=__doc__.split("\n", 1)[0],
                                      epilog="Example: ./dev demo federated --once")
     stage.add_options(parser)
-    parser.add_argument("--rounds", type=int, default=8, help="of the eight devices (default: 8)")
-    parser.add_argument("--private-rounds", type=int, default=30, help="of the thousand, at most (default: 30)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of training (default: %(default)s)")
     options = parser.parse_args()
     if not fashion_mnist.DATA.is_dir():
         sys.exit(f"demo: {fashion_mnist.MISSING}")

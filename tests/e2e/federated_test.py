@@ -1,4 +1,4 @@
-"""`./dev demo federated --once`: eight devices teach a model that a ninth then serves.
+"""`./dev demo federated --once`: twenty devices teach a model, under masks and with noise, that another then serves.
 
     federated_test.py BIN_DIR
 """
@@ -15,10 +15,10 @@ class FederatedDemo(demos.Demos):
     def test_what_devices_have_taught_is_served(self):
         measured = self.measured(self.start())
         self.assertLessEqual(KEYS, measured.keys())
-        self.assertEqual((8, 8), (measured["devices"], measured["rounds"]))
+        self.assertEqual((20, 14), (measured["devices"], measured["rounds"]))
         self.assertLess(measured["accuracy_start"], 0.3)
-        self.assertGreater(measured["accuracy_end"], 0.6)
-        self.assertLessEqual(measured["epsilon"], 4)
+        self.assertGreater(measured["accuracy_end"], 0.5)
+        self.assertLessEqual(measured["epsilon"], 8)
         self.assertGreaterEqual(measured["dropped"], 1)
         self.check_that_nothing_is_left()
 
