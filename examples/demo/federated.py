@@ -2,8 +2,8 @@
 
 Each camera is a real skerry-learn with a certificate of its own. The control plane runs the rounds and learns the sum of
 their updates alone (secure aggregation), to which each has added its part of the noise that makes it differentially private.
-One has wrong labels; two are killed while they train, so that the others take their masks off the sum, one of them for good;
-and so is the control plane. What they have taught is published, and a rollout brings it to a device that serves it.
+One has wrong labels; two are killed in the middle of a round, so that the others take their masks off the sum, one of them for
+good, and so is the control plane. What they have taught is published, and a rollout brings it to a device that serves it.
 """
 
 import argparse
@@ -31,7 +31,8 @@ LEARNERS, SHOP, WINDOW = "learners", "shop", "window-1"  # two groups, and the d
 DEVICES, ROWS, KINDS = 20, 600, 4  # rows of each device, and the kinds that most of them are
 SERVED = 1000
 POISONER = 7
-ROUNDS, LONGEST, NOISE, DELTA, EPSILON_LIMIT = 14, 1.0, 2.0, 1e-3, 8
+LOST, BACK = 6, 5
+ROUNDS, LONGEST, NOISE, DELTA, EPSILON_LIMIT = 12, 1.0, 1.75, 1e-3, 10
 PATIENCE_S = 240
 
 
@@ -122,6 +123,11 @@ def rows_of(device, labels, among=20000, rows=ROWS, kinds=KINDS):
     return draw.choice(among, rows, replace=False, p=likely / likely.sum())
 
 
+def missing(attempt):
+    """Devices that were asked and are in no sum."""
+    return max(0, attempt["asked"] - attempt["updates"] - attempt["refused"])
+
+
 def curve(rounds):
     return " ".join(f"{100 * one['accuracy']:.0f}" for one in rounds if "accuracy" in one)
 
@@ -203,11 +209,11 @@ class Demo:
         for learner in self.learners:
             learner.start()
         self.wait_for_rounds(2)
-        lost = self.kill_while_they_train()
+        self.lose_two()
         self.wait_for_rounds(4)
         self.fleet.kill_and_wait()
-        lost[0].start()
-        self.screen.step("killed", f"the control plane; it is back, and so is {lost[0].thing}")
+        self.learners[BACK].start()
+        self.screen.step("killed", f"the control plane; it is back, and so is camera-{BACK}")
         wait_for("the training's end", lambda: self.status()["state"] != "running", PATIENCE_S)
         done = self.status()
         history = done["progress"]["history"]
@@ -215,28 +221,35 @@ class Demo:
         if done["state"] != "done":
             raise Failure(f"the training is {done['state']}: {done['reason']}")
         self.rollout = done["rolloutId"]
-        dropped = sum(max(0, one["asked"] - one["updates"] - one["refused"]) for one in history)
+        dropped = sum(missing(one) for one in history)
         self.measured |= {"devices": DEVICES, "rounds": len(rounds), "dropped": dropped, "delta": DELTA,
                           "epsilon": round(done["progress"]["epsilon"], 3),
                           "server_rss_mb": testbed.memory_mb(self.fleet.pid, "skerry-fleet")["rss"]}
         self.screen.step("learned", f"right on rows that were held back: {curve(rounds)} %")
         self.screen.step("private", f"epsilon {self.measured['epsilon']:g} at delta {DELTA:g}, of which no camera has to trust the control plane")
 
-    def kill_while_they_train(self):
-        """Two that have agreed on masks and not sent an update yet."""
-        def victims():
-            now = self.status()["progress"]
-            if now["phase"] != "training":
-                return None
-            waited_for = [learner for learner in self.learners if learner is not self.learners[POISONER]
-                          and not learner.has_sent(now["attempt"])]
-            return waited_for[:2] if len(waited_for) >= 2 else None
+    def lose_two(self):
+        """Killed after they have agreed on masks and before their updates count: where they are too fast, in a later round."""
+        lost = [self.learners[LOST], self.learners[BACK]]
 
-        lost = wait_for("a round in which cameras train", victims, PATIENCE_S)
-        for learner in lost:
-            learner.kill()
-        self.screen.step("killed", " and ".join(learner.thing for learner in lost) + ", while they train: the others take their masks off the sum")
-        return lost
+        def under_way():
+            now = self.status()["progress"]
+            is_under_way = now["phase"] in ("shares", "training") and not any(one.has_sent(now["attempt"]) for one in lost)
+            return now["attempt"] if is_under_way else None
+
+        for _ in range(5):
+            attempt = wait_for("a round under way", under_way, PATIENCE_S)
+            for learner in lost:
+                learner.kill()
+            wait_for("its end", lambda: self.status()["progress"]["attempt"] > attempt, PATIENCE_S)
+            one = self.status()["progress"]["history"][attempt - 1]
+            if missing(one) >= 1:
+                self.screen.step("killed", f"camera-{LOST} and camera-{BACK} in the middle of a round: {one['updates']} of {one['asked']} are in "
+                                           "its sum, without the masks of the others")
+                return
+            for learner in lost:
+                learner.start()
+        raise Failure("the cameras could not be killed in the middle of a round")
 
     def status(self):
         return self.fleet.cli("learn", "status", self.training)
