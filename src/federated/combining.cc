@@ -86,6 +86,7 @@ Result<Coordinator::Combined> Coordinator::combine() {
 void Coordinator::spend() {
   if (plan_.noise <= 0) return;
   accountant_.add(cost_);
+  ++spends_;
   look_at_budget();
 }
 

@@ -51,6 +51,9 @@ std::string Coordinator::model_path(size_t round) const {
 std::string Coordinator::memory_path(size_t round) const {
   return fmt::format("{}/memory-{}", directory_, round);
 }
+std::string Coordinator::past_path() const {
+  return fmt::format("{}/past-{}", directory_, attempt_);
+}
 std::string Coordinator::updates_path() const {
   return fmt::format("{}/updates-{}", directory_, attempt_);
 }
@@ -146,7 +149,10 @@ Result<std::unique_ptr<Coordinator>> Coordinator::open(io::Files& files, std::st
   SKERRY_TRY(io::make_directories(files, made->directory_));
   const bool known = io::exists(files, made->state_path());
   SKERRY_TRY(known ? made->restore() : made->start(initial));
-  if (made->plan_.noise > 0) made->cost_ = Accountant::cost(made->share(), made->plan_.noise);
+  if (made->plan_.noise > 0) {
+    made->cost_ = Accountant::cost(made->share(), made->plan_.noise);
+    for (size_t i = 0; i < made->spends_; ++i) made->accountant_.add(made->cost_);
+  }
   made->look_at_budget();
   if (made->model_.size() != initial.size()) {
     return fail(Code::kFailedPrecondition,
@@ -161,6 +167,7 @@ Result<void> Coordinator::start(const Vector& initial) {
   SKERRY_TRY(write_model(0, model_));
   SKERRY_TRY(io::make_directories(files_, updates_path()));
   if (plan_.secure) aggregation_.emplace(files_, updates_path());
+  SKERRY_TRY(save_past());
   return save();
 }
 
@@ -207,9 +214,23 @@ Result<Coordinator::Parts> Coordinator::parts_of(const json& document) {
   return parts;
 }
 
-Result<void> Coordinator::save() {
+// What is over is written once for each attempt, and not with every device that asks.
+Result<void> Coordinator::save_past() {
   json history = json::array();
   for (const RoundReport& one : history_) history.push_back(to_json(one));
+  return formats::write_checkpoint(files_, past_path(),
+                                   {.document = json{{"history", history}}.dump(), .tensors = {}});
+}
+
+Result<void> Coordinator::restore_past() {
+  SKERRY_ASSIGN(const formats::Checkpoint file, formats::read_checkpoint(files_, past_path()));
+  const json past = json::parse(file.document, nullptr, false);
+  if (!past.is_object()) return fail(Code::kCorrupt, past_path() + " is no past of a training");
+  for (const json& one : past.value("history", json::array())) history_.push_back(report_of(one));
+  return {};
+}
+
+Result<void> Coordinator::save() {
   json since = json::object();
   for (const auto& [name, attempt] : since_) since[hex_encode(name)] = attempt;
   json state = {{"rounds", rounds_},
@@ -217,9 +238,8 @@ Result<void> Coordinator::save() {
                 {"began", began_s_ ? json(*began_s_) : json()},
                 {"devices", parts_json(devices_)},
                 {"since", since},
-                {"history", history},
                 {"clip", clip_},
-                {"spent", accountant_.spent()}};
+                {"spends", spends_}};
   if (aggregation_) state["aggregation"] = aggregation_->state();
   if (phase_ == Phase::kEvaluating) {
     state["proposed"] = to_json(report_);
@@ -239,8 +259,8 @@ Result<void> Coordinator::restore() {
   const json began = state.value("began", json());
   if (began.is_number()) began_s_ = began.get<double>();
   clip_ = state.value("clip", plan_.clip);
-  accountant_.restore(state.value("spent", std::vector<double>()));
-  for (const json& one : state.value("history", json::array())) history_.push_back(report_of(one));
+  spends_ = state.value("spends", size_t{0});
+  SKERRY_TRY(restore_past());
   SKERRY_ASSIGN(model_, read_model(rounds_));
   if (state.contains("proposed")) {
     phase_ = Phase::kEvaluating;
@@ -272,12 +292,12 @@ Result<void> Coordinator::sweep() {
   SKERRY_ASSIGN(const auto names, files_.list(directory_));
   for (const std::string& name : names) {
     const std::string path = directory_ + "/" + name;
-    const bool is_of_a_round =
-        name.starts_with("model-") || name.starts_with("memory-") || name.starts_with("updates-");
+    const bool is_of_a_round = name.starts_with("model-") || name.starts_with("memory-") ||
+                               name.starts_with("updates-") || name.starts_with("past-");
     const bool is_proposed = phase_ == Phase::kEvaluating &&
                              (path == model_path(rounds_ + 1) || path == memory_path(rounds_ + 1));
     if (!is_of_a_round || is_proposed || path == model_path(rounds_) ||
-        path == memory_path(rounds_) || path == updates_path()) {
+        path == memory_path(rounds_) || path == updates_path() || path == past_path()) {
       continue;
     }
     SKERRY_TRY(io::remove_all(files_, path));
@@ -479,6 +499,7 @@ Result<void> Coordinator::next_attempt() {
   proposed_ = {};
   SKERRY_TRY(io::make_directories(files_, updates_path()));
   if (plan_.secure) aggregation_.emplace(files_, updates_path());
+  SKERRY_TRY(save_past());
   SKERRY_TRY(save());
   return sweep();  // from here on nobody needs what was before
 }

@@ -6,13 +6,13 @@
 // With secure aggregation devices agree on masks before they train, and take them off the sum
 // afterwards (secure_round.cc); an attempt from which too many vanish fails.
 //
-// With an asynchronous strategy a round is the filling of a buffer: devices that are at work when
-// it is full stay at work, and their updates count in one of the next.
+// With an asynchronous strategy a round fills a buffer; who is at work then stays at work.
 //
-// On the disk: `state`, one record that says which round is on and who takes part; `model-N`, the
-// model after N rounds, and `memory-N`, what the strategy keeps; `updates-A/`, the updates of
-// attempt A. A round is committed when `state` names its model. What has not been combined for good
-// is combined again from the same updates.
+// On the disk: `state`, one record that says which round is on and who takes part; `past-A`, what
+// came of the attempts before attempt A, written as that begins; `model-N`, the model after N
+// rounds, and `memory-N`, what the strategy keeps; `updates-A/`, the updates of attempt A. A round
+// is committed when `state` names its model. What has not been combined for good is combined again
+// from the same updates.
 //
 // After an error of the disk (kInternal, kResourceExhausted) this object is to be opened anew.
 #pragma once
@@ -114,6 +114,7 @@ class Coordinator {
   std::string state_path() const { return directory_ + "/state"; }
   std::string model_path(size_t round) const;
   std::string memory_path(size_t round) const;
+  std::string past_path() const;
   std::string updates_path() const;
   std::string update_path(const std::string& device) const;
   static size_t count(const Parts& parts, Part part);
@@ -125,6 +126,8 @@ class Coordinator {
   Result<void> restore();
   Result<void> sweep();
   Result<void> save();
+  Result<void> save_past();
+  Result<void> restore_past();
   Result<Task> ask_to_train(const std::string& device, double now_s);
   Result<Task> ask_to_evaluate(const std::string& device);
   Result<void> finish_if_due(double now_s);
@@ -146,7 +149,7 @@ class Coordinator {
   Result<Combined> combine_masked();
   void spend();
   double next_clip(const Combined& combined);
-  size_t masked_numbers() const;  // that a device sends of a round with secure aggregation
+  size_t masked_numbers() const;  // of a device's update
   struct Accepted {
     size_t attempt = 0;
     std::string stored;
@@ -173,6 +176,7 @@ class Coordinator {
   std::unique_ptr<Strategy> strategy_;
   Accountant accountant_;
   std::vector<double> cost_;   // of a round
+  size_t spends_ = 0;          // that have been paid
   bool budget_spent_ = false;  // another round would exceed the limit
   Vector model_;
   double clip_ = 0;
@@ -182,8 +186,7 @@ class Coordinator {
   // When the first device asked to train; when evaluation began.
   std::optional<double> began_s_;
   Parts devices_;
-  // Of those at work since an attempt before, where they may be: which.
-  std::map<std::string, size_t> since_;
+  std::map<std::string, size_t> since_;  // of those at work since an attempt before: which
   std::optional<secure::Aggregation> aggregation_;  // of the attempt, where the plan wants it
   // While it is evaluated: the next model, what is known of it, who tries it and what came of that.
   Vector proposed_;

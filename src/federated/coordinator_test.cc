@@ -335,6 +335,7 @@ TEST_F(Rounds, PlansThatMakeNoSenseAreRefused) {
   EXPECT_THAT(
       refusal({.clip = 1, .noise = 1, .population = 100, .clip_quantile = 0.5, .clip_noise = 0.4}),
       HasSubstr("more than half of the noise"));
+  EXPECT_THAT(refusal({.strategy = {.name = "scaffold"}, .wanted = 1}), HasSubstr("how many"));
   EXPECT_THAT(refusal({.strategy = {.name = "fedbuff"}, .evaluators = 2}),
               HasSubstr("no evaluators"));
   EXPECT_THAT(refusal({.strategy = {.name = "median"}, .clip = 1, .noise = 1, .population = 100}),

@@ -49,6 +49,7 @@ void plan_fields(Of& plan, Each each) {
   each("tau", plan.strategy.tau, 1e-12, 1e6);
   each("trimmed", plan.strategy.trimmed, 0, 0.5);
   each("malicious", plan.strategy.malicious, 0, 1e6);
+  each("devices", plan.strategy.devices, 0, 1e9);
 }
 
 // Takes the fields that it knows out of `document`.
@@ -122,8 +123,8 @@ Result<void> check_adaptive(const Plan& plan) {
 
 Result<void> check_secure(const Plan& plan) {
   const std::string& name = plan.strategy.name;
-  if (name == "fednova" || name == "fedbuff" || name == "median" || name == "trimmed-mean" ||
-      name == "krum") {
+  if (name == "fednova" || name == "fedbuff" || name == "scaffold" || name == "median" ||
+      name == "trimmed-mean" || name == "krum") {
     return fail(Code::kInvalidArgument,
                 "with secure aggregation there is a sum and no single update, as " + name +
                     " needs: choose fedavg, fedprox, fedadam, fedyogi or fedadagrad");
@@ -136,6 +137,10 @@ Result<void> check_secure(const Plan& plan) {
 }
 
 }  // namespace
+
+size_t numbers_of(const LocalTraining& local, size_t parameters) {
+  return local.scaffold ? 2 * parameters : parameters;
+}
 
 size_t target_of(const Plan& plan) {
   return static_cast<size_t>(std::ceil(static_cast<double>(plan.wanted) * plan.over_selection));
@@ -174,6 +179,11 @@ Result<void> check(const Plan& plan) {
                 "deadline");
   }
   if (plan.secure) SKERRY_TRY(check_secure(plan));
+  if (name == "scaffold" && (plan.clip > 0 || plan.strategy.devices < plan.wanted)) {
+    return fail(Code::kInvalidArgument,
+                "scaffold wants to know how many devices there are (devices), and cuts no update "
+                "(clip)");
+  }
   if (name == "fedbuff" && (plan.evaluators > 0 || plan.population > 0)) {
     return fail(Code::kInvalidArgument,
                 "with fedbuff nobody waits: there are no evaluators, and no devices are drawn");
@@ -208,6 +218,7 @@ Result<TrainingPlan> parse_training_plan(const json& document) {
   read.flag("secure", plan.rounds.secure);
   SKERRY_TRY(read.finish());
   plan.local.clip = plan.rounds.clip;
+  plan.local.scaffold = plan.rounds.strategy.name == "scaffold";
   SKERRY_TRY(parse_coding(plan.coding));
   if (plan.rounds.secure && plan.coding != "none") {
     return fail(Code::kInvalidArgument, "coding: masked numbers do not get smaller: none");
@@ -231,12 +242,14 @@ Result<LocalTraining> parse_local_training(const json& document) {
   Reader read(left);
   local_fields(local, std::ref(read));
   read("clip", local.clip, 0, 1e9);
+  read.flag("scaffold", local.scaffold);
   SKERRY_TRY(read.finish());
   return local;
 }
 
 json to_json(const LocalTraining& local) {
   json document = {{"clip", local.clip}};
+  if (local.scaffold) document["scaffold"] = true;
   local_fields(local, writer(document));
   return document;
 }

@@ -65,7 +65,12 @@ struct LocalTraining {
   double rate = 0.05;   // of SGD without momentum
   double proximal = 0;  // μ of FedProx
   double clip = 0;      // longest update; 0: any
+  // SCAFFOLD: a control variate comes behind the model, and how the device's own changed behind its
+  // update.
+  bool scaffold = false;
 };
+// Numbers that go to and fro, of a model with so many parameters.
+size_t numbers_of(const LocalTraining& local, size_t parameters);
 
 struct TrainingPlan {
   Plan rounds;

@@ -1,6 +1,7 @@
-// Means (FedAvg: McMahan et al., 2017; FedNova: Wang et al., 2020; FedBuff: Nguyen et al., 2022),
-// server optimisers (FedAdam, FedYogi, FedAdagrad: Reddi et al., 2021), and those that outlast
-// malicious updates (median and trimmed mean: Yin et al., 2018; Krum: Blanchard et al., 2017).
+// Means (FedAvg: McMahan et al., 2017; FedNova: Wang et al., 2020; FedBuff: Nguyen et al., 2022;
+// SCAFFOLD: Karimireddy et al., 2020), server optimisers (FedAdam, FedYogi, FedAdagrad: Reddi et
+// al., 2021), and those that outlast malicious updates (median and trimmed mean: Yin et al., 2018;
+// Krum: Blanchard et al., 2017).
 #include "federated/strategy.h"
 
 #include <fmt/format.h>
@@ -64,6 +65,29 @@ class Buffered : public Mean {
     }
   }
   bool is_asynchronous() const override { return true; }
+};
+
+// The mean for the model, which is the vector's first half; for the control variate behind it what
+// the mean of those of all devices changes by.
+class Scaffold : public Mean {
+ public:
+  Scaffold(const StrategyOptions& options, size_t size) : Mean(options), parameters_(size / 2) {}
+
+  void begin(std::span<const Source> sources) override {
+    const auto count = static_cast<double>(std::max<size_t>(sources.size(), 1));
+    weights_.assign(sources.size(), 1 / count);
+    share_ = count / static_cast<double>(std::max<size_t>(options_.devices, 1));
+  }
+  void combine(std::span<const Vector> pieces, size_t offset, std::span<float> out) override {
+    for (size_t k = 0; k < out.size(); ++k) {
+      const double rate = offset + k < parameters_ ? options_.server_rate : share_;
+      out[k] = static_cast<float>(rate * mean_of(pieces, k));
+    }
+  }
+
+ private:
+  size_t parameters_;
+  double share_ = 1;
 };
 
 // The mean as if it were a gradient.
@@ -196,6 +220,7 @@ class Krum : public Strategy {
 constexpr StrategyKind kKinds[] = {
     {"fedavg", "the mean, by amounts of data"},
     {"fedprox", "the same; devices are held near the model that they were given"},
+    {"scaffold", "the mean; devices correct their steps by how their rows differ from all others'"},
     {"fednova", "the mean in units of steps: for devices that train unequally long"},
     {"fedbuff", "the mean of the first updates that come, of whatever round: nobody waits"},
     {"fedadam", "Adam on the server"},
@@ -217,6 +242,8 @@ Result<std::unique_ptr<Strategy>> make_strategy(const StrategyOptions& options, 
   std::unique_ptr<Strategy> made;
   if (name == "fedavg" || name == "fedprox" || name == "fednova") {
     made = std::make_unique<Mean>(options);
+  } else if (name == "scaffold") {
+    made = std::make_unique<Scaffold>(options, size);
   } else if (name == "fedbuff") {
     made = std::make_unique<Buffered>(options);
   } else if (name == "fedadam" || name == "fedyogi" || name == "fedadagrad") {

@@ -19,6 +19,7 @@ struct StrategyOptions {
   double trimmed = 0.2;        // share of updates that trimmed-mean leaves out at each end
   size_t malicious = 0;        // how many updates krum expects to be; 0: a fifth
   bool equal_weights = false;  // devices count the same however much data they have
+  size_t devices = 0;          // of scaffold: that there are
 };
 
 // What is known of an update beside its vector.

@@ -41,6 +41,15 @@ TEST(Strategies, FedNovaCountsInStepsNotInDistance) {
               ElementsAre(FloatNear(0.5F * 2.5F + 4 * 0.5F * 0.625F, 1e-6F)));
 }
 
+// Two of eight devices: the model moves by the mean, the mean of all control variates by a quarter
+// of theirs.
+TEST(Strategies, ScaffoldMovesTheModelAndTheControlVariate) {
+  const std::vector<Vector> updates = {{1, 2, 8, 0}, {3, 4, 0, -8}};
+  const std::vector<Source> sources = {{.examples = 100}, {.examples = 1}};
+  EXPECT_THAT(combined({.name = "scaffold", .devices = 8}, updates, sources),
+              ElementsAre(2, 3, 1, -1));
+}
+
 TEST(Strategies, FedBuffCountsOldUpdatesLess) {
   const std::vector<Vector> updates = {{4}, {4}};
   const std::vector<Source> sources = {{.staleness = 0}, {.staleness = 3}};

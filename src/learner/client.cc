@@ -18,6 +18,7 @@ using federated::TaskMessage;
 constexpr double kAfterWorkS = 1;
 constexpr double kAfterFailureS = 10;
 constexpr double kWhileBusyS = 60;
+constexpr size_t kMostControls = 16;
 constexpr uint64_t kAroundParametersBytes = 64 << 10;
 
 // Rows keep their part when more come behind them.
@@ -34,6 +35,10 @@ Split split_of(size_t rows, double validation) {
     (drawn < validation ? split.validation : split.training).push_back(row);
   }
   return split;
+}
+
+size_t numbers_in(const TaskMessage& task) {
+  return federated::numbers_of(task.local, task.parameters);
 }
 
 Result<Vector> parameters_in(std::string_view bytes, size_t count) {
@@ -120,8 +125,8 @@ io::Task<Result<Client::Work>> Client::prepare(TaskMessage task) {
   SKERRY_CO_ASSIGN(
       const std::string bytes,
       co_await fleet_.parameters(task.training, task.round,
-                                 task.parameters * sizeof(float) + kAroundParametersBytes));
-  SKERRY_CO_ASSIGN(Vector vector, parameters_in(bytes, task.parameters));
+                                 numbers_in(task) * sizeof(float) + kAroundParametersBytes));
+  SKERRY_CO_ASSIGN(Vector vector, parameters_in(bytes, numbers_in(task)));
   work.parameters = std::make_shared<const Vector>(std::move(vector));
   co_return work;
 }
@@ -145,11 +150,12 @@ io::Task<Result<void>> Client::train(Work work) {
     SKERRY_CO_TRY(io::write_file_atomic(env_.files, work.update_path, update));
   } else {
     SKERRY_CO_ASSIGN(update, io::read_file(env_.files, work.update_path,
-                                           federated::most_update_bytes(task.parameters)));
+                                           federated::most_update_bytes(numbers_in(task))));
   }
   SKERRY_CO_TRY(check_outgoing(options_.policy, task, update));
   const size_t bytes = update.size();
-  SKERRY_CO_TRY(co_await fleet_.upload(task.training, task.attempt, std::move(update)));
+  SKERRY_CO_TRY(co_await fleet_.upload(task.training, task.attempt, update));
+  if (task.local.scaffold) SKERRY_CO_TRY(keep_control(task, update));
   log::info("learn", "sent an update",
             {{"training", task.training},
              {"attempt", std::to_string(task.attempt)},
@@ -195,13 +201,59 @@ Result<std::unique_ptr<Opened>> open(const ClientOptions& options, const TaskMes
 
 }  // namespace
 
+std::string Client::control_path(const TaskMessage& task) const {
+  return options_.directory + "/controls/" + task.training;
+}
+
+Result<Client::Control> Client::read_control(const TaskMessage& task) const {
+  const std::string path = control_path(task);
+  if (!io::exists(env_.files, path)) return Control{};
+  SKERRY_ASSIGN(
+      const std::string bytes,
+      io::read_file(env_.files, path, task.parameters * sizeof(float) + kAroundParametersBytes));
+  Control control;
+  SKERRY_ASSIGN(control.values, parameters_in(bytes, task.parameters));
+  SKERRY_ASSIGN(const auto file, formats::decode_checkpoint(bytes));
+  control.attempt = std::strtoull(file.document.c_str(), nullptr, 10);
+  return control;
+}
+
+// Moves by what the server has counted, once for each attempt however often the update was sent.
+Result<void> Client::keep_control(const TaskMessage& task, std::string_view update) {
+  SKERRY_ASSIGN(const Update counted, federated::decode_update(update, numbers_in(task)));
+  SKERRY_ASSIGN(Control control, read_control(task));
+  if (control.attempt >= task.attempt) return {};
+  const std::string folder = options_.directory + "/controls";
+  const auto kept = env_.files.list(folder);
+  if (control.values.empty() && kept && kept->size() >= kMostControls) {
+    SKERRY_TRY(io::remove_all(env_.files, folder));  // of trainings that are over, most of them
+  }
+  SKERRY_TRY(io::make_directories(env_.files, folder, 0700));
+  control.values.resize(task.parameters, 0);
+  for (size_t i = 0; i < task.parameters; ++i) {
+    control.values[i] += counted.delta[task.parameters + i];
+  }
+  tensor::Tensor tensor{.name = "control",
+                        .type = tensor::DataType::kFp32,
+                        .shape = {static_cast<int64_t>(task.parameters)}};
+  tensor.bytes.resize(task.parameters * sizeof(float));
+  std::memcpy(tensor.bytes.data(), control.values.data(), tensor.bytes.size());
+  return formats::write_checkpoint(
+      env_.files, control_path(task),
+      {.document = std::to_string(task.attempt), .tensors = {std::move(tensor)}});
+}
+
 Result<Update> Client::trained(const Work& work) {
   const TaskMessage& task = work.task;
   SKERRY_ASSIGN(const auto opened, open(options_, task, work.model_path, work.data));
   SKERRY_TRY(check(options_.policy, task, opened->split.training.size()));
+  Control control;
+  if (task.local.scaffold) {
+    SKERRY_ASSIGN(control, read_control(task));
+  }
   SKERRY_ASSIGN(Update update,
                 opened->learner->train(*work.parameters, *opened->batches, opened->split.training,
-                                       task.attempt, env_.random.next()));
+                                       task.attempt, env_.random.next(), control.values));
   apply(options_.policy, update);
   return update;
 }

@@ -4,6 +4,8 @@
 //   DIR/models/SHA256.onnx   the model of the last training
 //   DIR/step/                what the engine loads
 //   DIR/updates/ID-ATTEMPT   trained, not yet acknowledged
+//   DIR/controls/ID          of SCAFFOLD: the device's control variate, as the server has counted
+//   it
 #pragma once
 
 #include <string>
@@ -69,6 +71,13 @@ class Client {
   io::Task<Result<void>> take_part(Work work);
   io::Task<Result<Work>> prepare(federated::TaskMessage task);
   Result<Update> trained(const Work& work);  // blocking
+  std::string control_path(const federated::TaskMessage& task) const;
+  struct Control {
+    size_t attempt = 0;  // whose update changed it last
+    Vector values;       // noughts where it is empty
+  };
+  Result<Control> read_control(const federated::TaskMessage& task) const;
+  Result<void> keep_control(const federated::TaskMessage& task, std::string_view update);
   Result<std::string> encoded(const Work& work);
   Result<federated::Evaluation> tried(const Work& work);
 

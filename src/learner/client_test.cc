@@ -73,7 +73,8 @@ class Device : public DeviceTest {
     sent_ += request.target + "\n" + request.body + "\n";
     const std::string target(net::split_target(request.target).first);
     const auto is = [&](const char* end) { return target.ends_with(end); };
-    if (breaks_ > 0 && is("/updates/1") && request.method == "PUT") {
+    const bool is_update = target.find("/updates/") != std::string::npos;
+    if (breaks_ > 0 && is_update && request.method == "PUT") {
       --breaks_;
       co_return net::text_response(503, "{}");
     }
@@ -82,7 +83,7 @@ class Device : public DeviceTest {
     if (target.find("/parameters/") != std::string::npos) {
       co_return net::text_response(200, parameters_);
     }
-    if (is("/updates/1")) {
+    if (is_update) {
       if (request.method == "PUT") uploads_.push_back(request.body);
       const bool complete = request.method == "PUT";
       co_return net::json_response(200, json{{"bytes", 0}, {"complete", complete}}.dump());
@@ -140,6 +141,52 @@ TEST_F(Device, WhatWasTrainedIsSentAgainAndNotTrainedAgain) {
   EXPECT_TRUE(work());
   sent_update();
   EXPECT_EQ(refusals_, 0);
+}
+
+// In one step from noughts the device moves by -rate·(g - c_i + c), and what its variate becomes is
+// g, whatever c was: in the next attempt nothing is left of its own gradient, and of c all.
+TEST_F(Device, CorrectsItsStepsByControlVariatesThatSurviveKills) {
+  task_.local = {.epochs = 1, .batch = kRows, .rate = 0.5};
+  const auto work_on_all = [&] {
+    ClientOptions options = options_of({});
+    options.validation = 0;
+    return work_with(std::move(options));
+  };
+  ASSERT_TRUE(work_on_all());
+  const federated::Vector plain = sent_update().delta;  // -rate·g
+  uploads_.clear();
+  task_.local.scaffold = true;
+  std::vector<float> numbers_given(2 * kParameters, 0);
+  for (size_t i = 0; i < kParameters; ++i) {
+    numbers_given[kParameters + i] = 0.01F * static_cast<float>(i);
+  }
+  parameters_ =
+      formats::encode({.document = "{}", .tensors = {numbers({2 * kParameters}, numbers_given)}});
+  const auto sent = [&] {
+    EXPECT_EQ(uploads_.size(), 1u);
+    auto update = federated::decode_update(uploads_.empty() ? "" : uploads_[0], 2 * kParameters);
+    EXPECT_TRUE(update);
+    uploads_.clear();
+    return update ? update->delta : federated::Vector(2 * kParameters, 0);
+  };
+  task_.attempt = 2;
+  breaks_ = 1;
+  EXPECT_FALSE(work_on_all());
+  ASSERT_TRUE(work_on_all());  // another process
+  federated::Vector delta = sent();
+  for (size_t i = 0; i < kParameters; ++i) {
+    const float c = numbers_given[kParameters + i];
+    EXPECT_NEAR(delta[i], plain[i] - 0.5F * c, 1e-5) << i;
+    EXPECT_NEAR(delta[kParameters + i], -plain[i] / 0.5F, 1e-5) << i;
+  }
+  task_.attempt = 3;
+  ASSERT_TRUE(work_on_all());
+  delta = sent();
+  for (size_t i = 0; i < kParameters; ++i) {
+    const float c = numbers_given[kParameters + i];
+    EXPECT_NEAR(delta[i], -0.5F * c, 1e-5) << i;
+    EXPECT_NEAR(delta[kParameters + i], 0, 1e-5) << i;
+  }
 }
 
 TEST_F(Device, AnUpdateOfBeforeThePolicyIsNotSent) {

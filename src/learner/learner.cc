@@ -15,6 +15,17 @@ std::span<const float> floats_of(const Tensor& tensor) {
   return {reinterpret_cast<const float*>(tensor.bytes.data()), tensor.bytes.size() / sizeof(float)};
 }
 
+// What the device's variate becomes is the mean gradient: it changes by (x - y)/(K·rate) - c.
+Vector control_change(const Vector& global, const Update& update, double rate, size_t parameters) {
+  const size_t size = update.delta.size();
+  Vector change(size, 0);
+  for (size_t i = 0; i < parameters; ++i) {
+    const double moved = static_cast<double>(update.delta[i]) / (update.steps * rate);
+    change[i] = static_cast<float>(-moved - static_cast<double>(global[size + i]));
+  }
+  return change;
+}
+
 }  // namespace
 
 Result<Learner> Learner::open(const graph::Graph& model, const LocalTraining& training,
@@ -47,9 +58,10 @@ Vector Learner::flat() const {
 }
 
 Result<void> Learner::load(const Vector& global) {
-  if (global.size() != initial_.size()) {
-    return fail(Code::kInvalidArgument, fmt::format("the model has {} parameters, {} came",
-                                                    initial_.size(), global.size()));
+  const size_t expected = federated::numbers_of(training_, initial_.size());
+  if (global.size() != expected) {
+    return fail(Code::kInvalidArgument,
+                fmt::format("the model has {} numbers, {} came", expected, global.size()));
   }
   std::vector<Tensor> state = fresh_;
   const size_t tensors = trainer_->step().parameters.size() + trainer_->step().statistics.size();
@@ -63,11 +75,35 @@ Result<void> Learner::load(const Vector& global) {
   return {};
 }
 
+// The parameters, as they are.
+Result<void> Learner::move_by(const Vector& shift) {
+  std::vector<Tensor> state = trainer_->state();
+  size_t at = 0;
+  for (size_t i = 0; i < trainer_->step().parameters.size(); ++i) {
+    auto* values = reinterpret_cast<float*>(state[i].bytes.data());
+    const size_t count = state[i].bytes.size() / sizeof(float);
+    for (size_t k = 0; k < count; ++k) values[k] += shift[at + k];
+    at += count;
+  }
+  return trainer_->set_state(std::move(state));
+}
+
 Result<Update> Learner::train(const Vector& global, const train::Batches& batches,
-                              const std::vector<size_t>& rows, size_t round, uint64_t seed) {
+                              const std::vector<size_t>& rows, size_t round, uint64_t seed,
+                              const Vector& control) {
+  const size_t size = initial_.size();
+  if (!control.empty() && control.size() != size) {
+    return fail(Code::kInvalidArgument, "the control variate is of another model");
+  }
   if (rows.empty()) return fail(Code::kFailedPrecondition, "there is no row to train on");
   SKERRY_TRY(load(global));
   Update update{.round = round, .examples = static_cast<double>(rows.size())};
+  // A step by g - c_i + c (Karimireddy et al., 2020) is one by g, and then one by c_i - c.
+  Vector shift(training_.scaffold ? size : 0, 0);
+  for (size_t i = 0; i < shift.size(); ++i) {
+    const float own = control.empty() ? 0 : control[i];
+    shift[i] = static_cast<float>(training_.rate * static_cast<double>(own - global[size + i]));
+  }
   const auto batch = static_cast<size_t>(training_.batch);
   for (size_t epoch = 0; epoch < training_.epochs; ++epoch) {
     auto order = train::Batches::shuffled(rows, seed + round, epoch);
@@ -78,13 +114,22 @@ Result<Update> Learner::train(const Vector& global, const train::Batches& batche
       SKERRY_ASSIGN(const train::Batch taken,
                     batches.take({first, first + static_cast<std::ptrdiff_t>(batch)}));
       SKERRY_ASSIGN(const train::StepResult done, trainer_->run(taken));
+      if (training_.scaffold) SKERRY_TRY(move_by(shift));
       update.loss += done.loss;
       ++update.steps;
     }
   }
   update.loss /= std::max(update.steps, 1.0);
   update.delta = flat();
-  for (size_t i = 0; i < global.size(); ++i) update.delta[i] -= global[i];
+  for (size_t i = 0; i < size; ++i) update.delta[i] -= global[i];
+  if (training_.scaffold) {
+    size_t parameters = 0;
+    for (size_t i = 0; i < trainer_->step().parameters.size(); ++i) {
+      parameters += trainer_->state()[i].bytes.size() / sizeof(float);
+    }
+    const Vector change = control_change(global, update, training_.rate, parameters);
+    update.delta.insert(update.delta.end(), change.begin(), change.end());
+  }
   const double length = federated::clip(update.delta, training_.clip);
   update.within = training_.clip <= 0 || length <= training_.clip;
   return update;

@@ -23,9 +23,12 @@ class Learner {
   // The model's parameters as one vector.
   const Vector& initial() const { return initial_; }
   void set_clip(double longest) { training_.clip = longest; }
-  // kFailedPrecondition where there is no row, or training fails.
+  // kFailedPrecondition where there is no row, or training fails. Of SCAFFOLD, `control` is the
+  // device's own variate, or empty for noughts; that of all comes behind the model in `global`, and
+  // how its own changes behind the update.
   Result<Update> train(const Vector& global, const train::Batches& batches,
-                       const std::vector<size_t>& rows, size_t round, uint64_t seed);
+                       const std::vector<size_t>& rows, size_t round, uint64_t seed,
+                       const Vector& control = {});
   Result<train::Evaluation> evaluate(const Vector& global, const train::Batches& batches,
                                      const std::vector<size_t>& rows);
   // A copy of `model` with these parameters.
@@ -34,6 +37,7 @@ class Learner {
 
  private:
   Result<void> load(const Vector& global);
+  Result<void> move_by(const Vector& shift);
   Vector flat() const;
 
   LocalTraining training_;

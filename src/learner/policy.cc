@@ -89,7 +89,9 @@ Result<void> check_outgoing(const LocalPolicy& policy, const federated::TaskMess
   if (policy.only_secure) {
     return fail(Code::kPermissionDenied, "an update without masks is not sent");
   }
-  SKERRY_ASSIGN(const auto update, federated::decode_update(encoded, task.parameters));
+  SKERRY_ASSIGN(
+      const auto update,
+      federated::decode_update(encoded, federated::numbers_of(task.local, task.parameters)));
   const double limit = limit_of(policy, task);
   if (limit > 0 && !(federated::length_of(update.delta) <= limit * kRoom)) {
     return fail(Code::kPermissionDenied, "the update is longer than it may be: it is not sent");

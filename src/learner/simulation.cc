@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -131,8 +132,10 @@ class Simulating {
                                               train::Loss::kCrossEntropy, false));
     test_rows_.resize(input_.test->rows());
     std::iota(test_rows_.begin(), test_rows_.end(), 0);
+    Vector initial = learner_->initial();
+    initial.resize(federated::numbers_of(input_.local, initial.size()));
     SKERRY_ASSIGN(coordinator_, Coordinator::open(files_, input_.directory + "/rounds", input_.plan,
-                                                  learner_->initial(), noise_));
+                                                  initial, noise_));
     result_.parameters = learner_->initial().size();
     result_.rows = labels.size();
     SKERRY_ASSIGN(const auto before, learner_->evaluate(coordinator_->model(), *test_, test_rows_));
@@ -147,7 +150,7 @@ class Simulating {
     const size_t rounds = coordinator_->rounds();
     for (const size_t device : draw_.permutation(simulation_.devices)) {
       if ((!is_asynchronous() && coordinator_->rounds() != rounds) || coordinator_->done()) break;
-      const std::string name = fmt::format("device-{}", device);
+      const std::string name = name_of(device);
       SKERRY_ASSIGN(const Task task, coordinator_->ask(name, now));
       if (task.kind != Task::Kind::kTrain) continue;
       if (draw_.uniform() < simulation_.dropped) {
@@ -156,7 +159,7 @@ class Simulating {
       }
       learner_->set_clip(coordinator_->clip());
       auto update = learner_->train(coordinator_->model(), *batches_, shares_[device], task.attempt,
-                                    simulation_.seed * 1000003 + device);
+                                    simulation_.seed * 1000003 + device, controls_[device]);
       if (!update) {
         if (update.error().code() != Code::kFailedPrecondition) {
           return fail(std::move(update.error()));
@@ -168,9 +171,9 @@ class Simulating {
       const std::string bytes = federated::encode(*update, simulation_.coding, rounding_);
       result_.update_bytes = bytes.size();
       if (is_asynchronous()) {
-        on_their_way_.emplace_back(name, bytes);
+        on_their_way_.emplace_back(device, bytes);
       } else {
-        SKERRY_TRY(arrive(name, bytes, now));
+        SKERRY_TRY(arrive(device, bytes, now));
       }
     }
     const auto order = draw_.permutation(on_their_way_.size());
@@ -183,11 +186,19 @@ class Simulating {
 
   bool is_asynchronous() const { return input_.plan.strategy.name == "fedbuff"; }
 
-  Result<void> arrive(const std::string& device, const std::string& bytes, double now) {
-    const auto sent = coordinator_->upload(device, bytes, now);
+  Result<void> arrive(size_t device, const std::string& bytes, double now) {
+    const auto sent = coordinator_->upload(name_of(device), bytes, now);
     if (!sent && sent.error().code() == Code::kInternal) return fail(sent.error());
+    if (!sent || !input_.local.scaffold) return {};
+    SKERRY_ASSIGN(const Update update,
+                  federated::decode_update(bytes, coordinator_->model().size()));
+    const size_t size = update.delta.size() / 2;
+    Vector& control = controls_[device];
+    control.resize(size, 0);
+    for (size_t i = 0; i < size; ++i) control[i] += update.delta[size + i];
     return {};
   }
+  static std::string name_of(size_t device) { return fmt::format("device-{}", device); }
 
   Result<void> note_rounds() {
     for (; seen_ < coordinator_->history().size(); ++seen_) {
@@ -222,7 +233,8 @@ class Simulating {
   std::unique_ptr<Coordinator> coordinator_;
   size_t seen_ = 0;
   size_t vanished_ = 0;
-  std::vector<std::pair<std::string, std::string>> on_their_way_;
+  std::vector<std::pair<size_t, std::string>> on_their_way_;
+  std::map<size_t, Vector> controls_;  // of SCAFFOLD, by device
   SimulationResult result_;
 };
 

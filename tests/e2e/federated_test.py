@@ -15,7 +15,8 @@ class FederatedDemo(demos.Demos):
     def test_what_devices_have_taught_is_served(self):
         measured = self.measured(self.start())
         self.assertLessEqual(KEYS, measured.keys())
-        self.assertEqual((20, 12), (measured["devices"], measured["rounds"]))
+        self.assertEqual(20, measured["devices"])
+        self.assertGreaterEqual(measured["rounds"], 9)  # of 12: one that made the model worse does not count
         self.assertLess(measured["accuracy_start"], 0.3)
         self.assertGreater(measured["accuracy_end"], 0.45)
         self.assertLessEqual(measured["epsilon"], 10)

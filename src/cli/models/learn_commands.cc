@@ -110,6 +110,8 @@ Result<void> run_simulation(const Session& session, LearnOptions& options) {
   std::filesystem::create_directories(options.out, error);
   if (error) return fail(Code::kInvalidArgument, options.out + ": " + error.message());
   options.plan.local.clip = options.plan.rounds.clip;
+  options.plan.local.scaffold = options.plan.rounds.strategy.name == "scaffold";
+  options.plan.rounds.strategy.devices = options.simulation.devices;
   const learner::SimulationInput input{.model = &model,
                                        .training = &training,
                                        .test = &test,

@@ -85,9 +85,12 @@ Result<void> check_data(const std::string& data) {
 Result<std::string> checked_plan(ApiContext& context, const StartTraining& request) {
   auto plan = federated::parse_training_plan(request.plan);
   if (!plan) return fail(plan.error().with_context("plan"));
-  if (plan->rounds.noise > 0 && plan->rounds.population == 0) {
+  const bool counts_devices = plan->local.scaffold && plan->rounds.strategy.devices == 0;
+  const bool counts_population = plan->rounds.noise > 0 && plan->rounds.population == 0;
+  if (counts_devices || counts_population) {
     SKERRY_ASSIGN(const int64_t members, rollout::count_members(context.store, request.group));
-    plan->rounds.population = static_cast<size_t>(members);
+    if (counts_devices) plan->rounds.strategy.devices = static_cast<size_t>(members);
+    if (counts_population) plan->rounds.population = static_cast<size_t>(members);
   }
   if (auto checked = federated::check(plan->rounds); !checked) {
     return fail(checked.error().with_context("plan"));

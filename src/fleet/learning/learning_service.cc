@@ -19,6 +19,10 @@ using federated::TaskMessage;
 using nlohmann::json;
 
 constexpr int64_t kTickMs = 1000;
+// A training that is over is shown for so long, and the files of one that failed are kept.
+constexpr int64_t kKeptMs = int64_t{90} * 24 * 3600 * 1000;
+constexpr int64_t kLookForOldMs = 3600 * 1000;
+constexpr int64_t kMostAtOnce = 100;
 constexpr double kNothingToLearnS = 30;  // until the device asks again
 constexpr size_t kMostDataNames = 32;
 constexpr size_t kMostBodyBytes = 64 << 10;  // of what is no part of an update
@@ -290,6 +294,10 @@ io::Task<void> LearningService::run() {
 }
 
 io::Task<void> LearningService::tick() {
+  if (auto forgotten = co_await forget_old(); !forgotten) {
+    log::warn("learning", "old trainings are not forgotten",
+              {{"error", forgotten.error().message()}});
+  }
   auto unfinished = co_await stores_.read([](Store& store) { return unfinished_trainings(store); });
   if (!unfinished) {
     log::warn("learning", "trainings cannot be read", {{"error", unfinished.error().message()}});
@@ -417,6 +425,24 @@ io::Task<Result<void>> LearningService::end(const std::string& id, State state,
   if (state != State::kFailed) co_return co_await forget(id);
   active_.erase(id);  // its files stay: they have what was learned
   co_return Result<void>();
+}
+
+// Files first: what a crash leaves is found by its record.
+io::Task<Result<void>> LearningService::forget_old() {
+  const int64_t now_ms = env_.clock.wall_ms();
+  // The clock may go back.
+  if (now_ms < look_for_old_ms_ && look_for_old_ms_ - now_ms <= kLookForOldMs) {
+    co_return Result<void>();
+  }
+  look_for_old_ms_ = now_ms + kLookForOldMs;
+  SKERRY_CO_ASSIGN(const auto old, co_await stores_.read([=](Store& store) {
+    return old_trainings(store, now_ms - kKeptMs, kMostAtOnce);
+  }));
+  for (const std::string& id : old) SKERRY_CO_TRY(co_await forget(id));
+  if (old.empty()) co_return Result<void>();
+  log::info("learning", "old trainings are forgotten", {{"trainings", std::to_string(old.size())}});
+  co_return co_await stores_.write([old](Store& store) { return remove_trainings(store, old); },
+                                   StorePool::Need::kRelief);
 }
 
 io::Task<Result<void>> LearningService::forget(const std::string& id) {

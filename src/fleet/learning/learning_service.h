@@ -54,6 +54,7 @@ class LearningService {
   io::Task<Result<void>> move_on(const std::string& id);
   io::Task<Result<void>> finish(const std::string& id);
   io::Task<Result<void>> forget(const std::string& id);
+  io::Task<Result<void>> forget_old();
   io::Task<Result<void>> end(const std::string& id, State state, std::string reason);
   double now_s() const { return static_cast<double>(env_.clock.wall_ms()) / 1000; }
 
@@ -64,6 +65,7 @@ class LearningService {
   const std::string directory_;
   io::Pool& pool_;
   std::map<std::string, Active> active_;
+  int64_t look_for_old_ms_ = 0;  // next
 };
 
 }  // namespace skerry::fleet::learning

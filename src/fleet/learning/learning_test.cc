@@ -170,6 +170,25 @@ TEST_F(Learning, AFailedTrainingKeepsWhatItHasLearned) {
                          fleet_.directory.path() + "/learning/" + made.id + "/rounds/model-1"));
 }
 
+TEST_F(Learning, OfLongAgoAreForgottenWithTheirFiles) {
+  constexpr int64_t kDayMs = 24 * 3600 * 1000;
+  const Training failed = training({{"rounds", 1}, {"mostFailures", 2}, {"quorum", 2}});
+  const Training running = training({{"rounds", 9}});
+  ASSERT_TRUE(fleet_.store->delete_component(failed.component, "1.0.0"));
+  round({1, 1}, {1, 1});
+  ASSERT_EQ(found(failed).state, State::kFailed);
+  const std::string folder = fleet_.directory.path() + "/learning/" + failed.id;
+  fleet_.clock.wall += 89 * kDayMs;
+  tick();
+  EXPECT_EQ(found(failed).state, State::kFailed);
+  EXPECT_TRUE(io::exists(fleet_.files, folder));
+  fleet_.clock.wall += 2 * kDayMs;
+  restart();
+  EXPECT_FALSE(find_training(*fleet_.store, failed.id));
+  EXPECT_FALSE(io::exists(fleet_.files, folder));
+  EXPECT_EQ(found(running).state, State::kRunning);
+}
+
 TEST_F(Learning, WhatPrivacyIsSpentIsShownAndEndsTheTraining) {
   const Training made = training({{"rounds", 1000},
                                   {"noise", 2},

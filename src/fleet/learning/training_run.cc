@@ -59,9 +59,10 @@ Result<Coordinator*> TrainingRun::coordinator() {
   SKERRY_ASSIGN(const std::string base, io::read_file(files_, base_path(), kMostModelBytes));
   base_bytes_ = base.size();
   SKERRY_TRY(federated::parse_layout(federated::to_json(setup_.layout), base_bytes_));
-  SKERRY_ASSIGN(coordinator_,
-                Coordinator::open(files_, setup_.directory + "/rounds", setup_.plan.rounds,
-                                  federated::numbers_of(base, setup_.layout), random_));
+  federated::Vector initial = federated::numbers_of(base, setup_.layout);
+  initial.resize(federated::numbers_of(setup_.plan.local, initial.size()));
+  SKERRY_ASSIGN(coordinator_, Coordinator::open(files_, setup_.directory + "/rounds",
+                                                setup_.plan.rounds, initial, random_));
   return coordinator_.get();
 }
 
@@ -153,7 +154,8 @@ Result<TrainingRun::Received> TrainingRun::upload(const std::string& device, siz
   SKERRY_TRY(received(device, attempt));
   if (bytes.size() > federated::kChunkBytes || size == 0 || offset > size ||
       bytes.size() > size - offset ||
-      size > federated::most_update_bytes(federated::size_of(setup_.layout))) {
+      size > federated::most_update_bytes(
+                 federated::numbers_of(setup_.plan.local, federated::size_of(setup_.layout)))) {
     return fail(Code::kInvalidArgument, "an update of this model does not have such parts");
   }
   const std::string path = part_path(device, attempt);
@@ -205,7 +207,9 @@ Result<TrainingRun::Outcome> TrainingRun::outcome() {
   return with([&](Coordinator& rounds) -> Result<Outcome> {
     Outcome outcome{.rounds = rounds.rounds()};
     SKERRY_ASSIGN(outcome.model, io::read_file(files_, base_path(), kMostModelBytes));
-    federated::put_numbers(rounds.model(), setup_.layout, outcome.model);
+    federated::Vector model = rounds.model();
+    model.resize(federated::size_of(setup_.layout));
+    federated::put_numbers(model, setup_.layout, outcome.model);
     for (const auto& one : rounds.history()) {
       if (one.round == 0) continue;
       outcome.accuracy = one.accuracy;

@@ -117,6 +117,23 @@ Result<void> change_training(Store& store, const Training& training) {
   return fail(Code::kFailedPrecondition, "training " + training.id + " is over");
 }
 
+Result<std::vector<std::string>> old_trainings(Store& store, int64_t before_ms, int64_t most) {
+  return store.database().select(
+      "SELECT id FROM trainings WHERE is_over = 1 AND updated_ms < :before ORDER BY updated_ms "
+      "LIMIT :most",
+      [](const Row& row) { return row.text("id"); }, before_ms, most);
+}
+
+Result<void> remove_trainings(Store& store, const std::vector<std::string>& ids) {
+  return store.transaction([&]() -> Result<void> {
+    for (const std::string& id : ids) {
+      SKERRY_TRY(
+          store.database().execute("DELETE FROM trainings WHERE id = :id AND is_over = 1", id));
+    }
+    return {};
+  });
+}
+
 Result<void> set_training_progress(Store& store, const std::string& id,
                                    const std::string& progress_json, int64_t now_ms) {
   SKERRY_TRY(store.database().execute(

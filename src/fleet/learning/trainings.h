@@ -50,4 +50,8 @@ Result<void> change_training(Store& store, const Training& training);
 Result<void> set_training_progress(Store& store, const std::string& id,
                                    const std::string& progress_json, int64_t now_ms);
 
+// Ids of those that have been over since before `before_ms`, at most so many.
+Result<std::vector<std::string>> old_trainings(Store& store, int64_t before_ms, int64_t most);
+Result<void> remove_trainings(Store& store, const std::vector<std::string>& ids);
+
 }  // namespace skerry::fleet::learning
