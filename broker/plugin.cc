@@ -10,6 +10,9 @@
 // - `plugin_opt_topics FILE`: the topics that are open to things (parse_topics); looked at
 // likewise.
 //   Without it nothing is open.
+// - `plugin_opt_retained FILE`: what things left to stay (retained.h), written at most once a
+// minute
+//   and at the end. Without it that is counted anew at every start.
 //
 // Messages to the control plane, which alone may read them:
 // - `$skerry/subscribed/T` with the filter that thing T subscribed to, where job notifications can
@@ -31,6 +34,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -41,11 +47,13 @@
 #include "policy.h"
 #include "presence.h"
 #include "quota.h"
+#include "retained.h"
 
 namespace skerry::broker {
 namespace {
 
 constexpr auto kLookInterval = std::chrono::milliseconds(500);
+constexpr auto kRetainedInterval = std::chrono::minutes(1);
 constexpr int kMessagesPerTick = 32;
 constexpr std::string_view kAnswers = "$skerry/answers/";
 constexpr uint32_t kMostOfClaim = 16 << 10;  // bytes of a message
@@ -90,8 +98,10 @@ void tell_control_plane(const std::string& topic, std::string_view payload) {
 
 class Plugin {
  public:
-  Plugin(std::string registry_path, std::string topics_path)
-      : registry_file_(std::move(registry_path)), topics_file_(std::move(topics_path)) {}
+  Plugin(std::string registry_path, std::string topics_path, std::string retained_path)
+      : registry_file_(std::move(registry_path)),
+        topics_file_(std::move(topics_path)),
+        retained_path_(std::move(retained_path)) {}
 
   // Reads the registry file where it changed. True when other certificates are in force.
   bool refresh_registry() {
@@ -198,9 +208,45 @@ class Plugin {
       tell_control_plane("$skerry/presence", *message);
     }
     if (std::exchange(end_revoked_, false)) end_revoked_sessions();
+    if (now >= next_retained_) {
+      next_retained_ = now + kRetainedInterval;
+      remove_overdue();
+      write_retained();
+    }
+  }
+
+  void read_retained() {
+    std::ifstream file(retained_path_, std::ios::binary);
+    if (!file) return;  // the first start
+    const std::string text(std::istreambuf_iterator<char>(file), {});
+    if (!retained_.read(text)) {
+      mosquitto_log_printf(MOSQ_LOG_WARNING,
+                           "skerry: %s is damaged; retained messages are counted anew",
+                           retained_path_.c_str());
+    }
+  }
+
+  // The broker's own snapshot may be as old, so it is not forced to the disk.
+  void write_retained() {
+    if (retained_path_.empty() || !retained_.take_changed()) return;
+    const std::string fresh = retained_path_ + ".new";
+    std::ofstream file(fresh, std::ios::binary | std::ios::trunc);
+    file << retained_.text();
+    file.close();
+    if (!file || std::rename(fresh.c_str(), retained_path_.c_str()) != 0) {
+      mosquitto_log_printf(MOSQ_LOG_WARNING, "skerry: cannot write %s", retained_path_.c_str());
+    }
   }
 
  private:
+  void remove_overdue() {
+    const auto now = std::chrono::system_clock::now();
+    for (const auto& [thing, topic] : retained_.overdue(now)) {
+      mosquitto_broker_publish_copy(nullptr, topic.c_str(), 0, nullptr, 0, true, nullptr);
+      retained_.keep(now, thing, topic, 0);
+    }
+  }
+
   static bool is_thing(const Session& session) {
     return session.claim.empty() && !is_control_plane(session.client_id);
   }
@@ -277,7 +323,8 @@ class Plugin {
                         event.payloadlen)) {
       return deny(client_id, "publishes too much; refused", event.topic);
     }
-    if (event.retain && !quota_.retain(thing, topic, event.payloadlen)) {
+    if (event.retain &&
+        !retained_.keep(std::chrono::system_clock::now(), thing, topic, event.payloadlen)) {
       return deny(client_id, "retains too many messages, or too large ones; refused", event.topic);
     }
     return MOSQ_ERR_SUCCESS;
@@ -329,10 +376,12 @@ class Plugin {
   Registry registry_;
   TopicPolicy topics_;
   Quota quota_;
+  const std::string retained_path_;
+  Retained retained_;
   std::unordered_map<const mosquitto*, Session> sessions_;
   Presence presence_;
   bool end_revoked_ = false;
-  std::chrono::steady_clock::time_point next_refresh_;
+  std::chrono::steady_clock::time_point next_refresh_, next_retained_;
 };
 
 int on_connect(int, void* data, void* plugin) {
@@ -366,12 +415,13 @@ SKERRY_EXPORT int mosquitto_plugin_version(int count, const int* versions) {
 SKERRY_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t* identifier, void** user_data,
                                         mosquitto_opt* options, int option_count) {
   using namespace skerry::broker;
-  std::string registry_path, topics_path;
+  std::string registry_path, topics_path, retained_path;
   for (int i = 0; i < option_count; ++i) {
     if (std::string_view(options[i].key) == "registry") registry_path = options[i].value;
     if (std::string_view(options[i].key) == "topics") topics_path = options[i].value;
+    if (std::string_view(options[i].key) == "retained") retained_path = options[i].value;
   }
-  auto plugin = std::make_unique<Plugin>(registry_path, topics_path);
+  auto plugin = std::make_unique<Plugin>(registry_path, topics_path, retained_path);
   if (!plugin->refresh_registry()) {
     mosquitto_log_printf(
         MOSQ_LOG_ERR,
@@ -381,6 +431,7 @@ SKERRY_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t* identifier, void*
     return MOSQ_ERR_INVAL;
   }
   plugin->refresh_topics();
+  plugin->read_retained();
   const std::pair<int, MOSQ_FUNC_generic_callback> callbacks[] = {
       {MOSQ_EVT_BASIC_AUTH, on_connect},
       {MOSQ_EVT_ACL_CHECK, on_access},
@@ -396,6 +447,8 @@ SKERRY_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t* identifier, void*
 }
 
 SKERRY_EXPORT int mosquitto_plugin_cleanup(void* user_data, mosquitto_opt*, int) {
-  delete static_cast<skerry::broker::Plugin*>(user_data);
+  auto* const plugin = static_cast<skerry::broker::Plugin*>(user_data);
+  plugin->write_retained();
+  delete plugin;
   return MOSQ_ERR_SUCCESS;
 }

@@ -17,8 +17,7 @@ bool Quota::Bucket::spend(Time now, const Rate& rate, double cost) {
 Quota::Thing& Quota::thing(Time now, std::string_view name) {
   const auto fresh = [&](const Rate& rate) { return Bucket{rate.burst, now}; };
   return things_
-      .try_emplace(std::string(name),
-                   Thing{fresh(kRequests), fresh(kMessages), fresh(kBytes), {}, {}, 0})
+      .try_emplace(std::string(name), Thing{fresh(kRequests), fresh(kMessages), fresh(kBytes)})
       .first->second;
 }
 
@@ -43,22 +42,6 @@ void Quota::unsubscribe(std::string_view client_id, std::string_view filter) {
   if (const auto found = session->second.find(filter); found != session->second.end()) {
     session->second.erase(found);
   }
-}
-
-bool Quota::retain(std::string_view name, std::string_view topic, size_t bytes) {
-  Thing& one = thing({}, name);
-  const auto found = one.retained.find(topic);
-  const size_t before = found == one.retained.end() ? 0 : found->second;
-  if (bytes == 0) {
-    if (found != one.retained.end()) one.retained.erase(found);
-  } else if (one.retained_bytes - before + bytes > kRetainedBytes ||
-             (found == one.retained.end() && one.retained.size() >= kRetained)) {
-    return false;
-  } else {
-    one.retained.insert_or_assign(std::string(topic), bytes);
-  }
-  one.retained_bytes = one.retained_bytes - before + bytes;
-  return true;
 }
 
 bool Quota::may_complain(Time now, std::string_view name) {

@@ -1,9 +1,8 @@
 // What one thing may ask of the broker: how often it may publish and how much, how many topics it
-// subscribes to and how many it leaves messages on.
+// subscribes to. What it leaves in the broker to stay: retained.h.
 #pragma once
 
 #include <chrono>
-#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -19,13 +18,10 @@ class Quota {
   bool publish(Time now, std::string_view thing, bool is_reserved, size_t bytes);
   bool subscribe(std::string_view client_id, std::string_view filter);
   void unsubscribe(std::string_view client_id, std::string_view filter);
-  bool retain(std::string_view thing, std::string_view topic, size_t bytes);  // 0: a removal
   // True once a minute and thing: for one line in the log, not thousands.
   bool may_complain(Time now, std::string_view thing);
 
-  static constexpr size_t kSubscriptions = 200;      // per session; AWS has 50
-  static constexpr size_t kRetained = 50;            // topics per thing
-  static constexpr size_t kRetainedBytes = 1 << 20;  // per thing
+  static constexpr size_t kSubscriptions = 200;  // per session; AWS has 50
 
  private:
   struct Rate {
@@ -39,8 +35,6 @@ class Quota {
   struct Thing {
     Bucket requests, messages, bytes;
     Time complained{};
-    std::map<std::string, size_t, std::less<>> retained;  // bytes by topic
-    size_t retained_bytes = 0;
   };
   Thing& thing(Time now, std::string_view name);
 

@@ -43,29 +43,5 @@ TEST(Quota, SubscriptionsAreCountedOncePerFilterAndSession) {
   EXPECT_TRUE(quota.subscribe("T", "T/more"));
 }
 
-TEST(Quota, RetainedTopicsAreFew) {
-  Quota quota;
-  for (size_t i = 0; i < Quota::kRetained; ++i) {
-    EXPECT_TRUE(quota.retain("T", std::to_string(i), 10));
-  }
-  EXPECT_TRUE(quota.retain("T", "0", 10));
-  EXPECT_FALSE(quota.retain("T", "more", 10));
-  EXPECT_TRUE(quota.retain("T", "0", 0));
-  EXPECT_TRUE(quota.retain("T", "more", 10));
-}
-
-TEST(Quota, WhatAThingRetainsIsBoundedInBytesToo) {
-  Quota quota;
-  constexpr size_t kQuarter = Quota::kRetainedBytes / 4;
-  for (const char* topic : {"a", "b", "c", "d"}) EXPECT_TRUE(quota.retain("T", topic, kQuarter));
-  EXPECT_FALSE(quota.retain("T", "e", 1));
-  EXPECT_FALSE(quota.retain("T", "a", kQuarter + 1));
-  EXPECT_TRUE(quota.retain("T", "a", kQuarter - 1));
-  EXPECT_TRUE(quota.retain("T", "e", 1));
-  EXPECT_TRUE(quota.retain("T", "b", 0));
-  EXPECT_TRUE(quota.retain("T", "f", kQuarter));
-  EXPECT_TRUE(quota.retain("other", "a", Quota::kRetainedBytes));
-}
-
 }  // namespace
 }  // namespace skerry::broker

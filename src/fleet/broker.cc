@@ -219,6 +219,7 @@ Result<void> BrokerSupervisor::write_configuration(uint16_t port) {
       "plugin ./skerry_broker_plugin.so\n"
       "plugin_opt_registry active-certificates\n"
       "plugin_opt_topics topics\n"
+      "plugin_opt_retained sessions/retained\n"
       // Sessions and queued QoS 1 messages of devices that are away. The store is the record of
       // what they have to do, so a snapshot a minute is enough.
       "persistence true\n"

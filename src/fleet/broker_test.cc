@@ -161,10 +161,11 @@ class BrokerTest : public testing::Test {
     return {ca->certificate_path(), base + ".pem", base + ".key"};
   }
 
-  std::unique_ptr<net::MqttClient> make(const std::string& client_id, const net::TlsFiles& files) {
+  std::unique_ptr<net::MqttClient> make(const std::string& client_id, const net::TlsFiles& files,
+                                        uint16_t port = 0) {
     net::MqttOptions options;
     options.host = "127.0.0.1";
-    options.port = broker.port();
+    options.port = port ? port : broker.port();
     options.client_id = client_id;
     options.tls = files;
     options.reconnect_min_ms = 20;
@@ -304,6 +305,38 @@ TEST_F(BrokerTest, AHostileThingIsHeldToItsShareAndOthersAreServed) {
   EXPECT_EQ(eleventh.connects, 0);
   EXPECT_EQ(publish(press, "$aws/things/press/greengrassv2/health/json"), "");
   EXPECT_EQ(publish(press, "press/status", true), "");
+}
+
+TEST_F(BrokerTest, WhatIsRetainedCountsAfterARestartAndGoesWhenItIsOld) {
+  ASSERT_TRUE(
+      io::write_file_atomic(fleet.files, broker_options().topics, "retain {thing}/#\n", 0644));
+  {
+    Client lathe = device("lathe", "lathe");
+    ASSERT_TRUE(until([&] { return publish(lathe, "lathe/old", true).empty(); }));
+    for (int i = 1; i < 50; ++i) {
+      EXPECT_EQ(publish(lathe, "lathe/" + std::to_string(i), true), "");
+    }
+  }
+  stop(broker);
+  const std::string file = fleet.directory.path() + "/broker/sessions/retained";
+  auto text = io::read_file(fleet.files, file);
+  ASSERT_TRUE(text) << text.error().message();
+  const size_t line = text->rfind('\n', text->find("lathe/old")) + 1;
+  text->replace(line, text->find(' ', line) - line, "1000000000");  // seconds: long ago
+  ASSERT_TRUE(io::write_file_atomic(fleet.files, file, *text, 0644));
+
+  BrokerSupervisor again(fleet.env, broker_options());
+  ASSERT_TRUE(run(again.start()));
+  {
+    Client lathe(make("lathe", files_of("lathe"), again.port()));
+    ASSERT_TRUE(until([&] { return lathe.connects == 1; }));
+    EXPECT_EQ(subscribe(lathe, "lathe/#"), "");
+    ASSERT_TRUE(until([&] { return lathe.received.size() == 49; }));
+    EXPECT_EQ(std::ranges::count(lathe.received, "lathe/old"), 0);
+    EXPECT_EQ(publish(lathe, "lathe/new", true), "");
+    EXPECT_NE(publish(lathe, "lathe/one more", true), "");
+  }
+  stop(again);
 }
 
 TEST_F(BrokerTest, WhoIsThereIsToldAndToldAgainAfterARestartOfTheBroker) {
