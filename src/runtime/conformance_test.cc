@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/sanitizers.h"
+#include "io/temporary_folder.h"
 #include "io/test_directory.h"
 #include "runtime/runtimes.h"
 #include "test_paths.h"
@@ -144,6 +145,23 @@ TEST_P(Conformance, RunsWithInputsInAnyOrder) {
   EXPECT_EQ((*result)[1].name, "d");
   EXPECT_EQ((*result)[1].type, DataType::kInt64);
   EXPECT_EQ((*result)[1].bytes, b_.bytes);
+}
+
+TEST_P(Conformance, SaysWhatItsLayersTakeOrThatItCannot) {
+  const auto folder = io::TemporaryFolder::make("skerry-profile");
+  ASSERT_TRUE(folder);
+  auto model = runtime_->load(source("pair"), {.profile_directory = folder->path()});
+  ASSERT_TRUE(model) << model.error().message();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE((*model)->run(views({a_, b_}), {}));
+  const auto layers = (*model)->layer_times();
+  if (!runtime_->capabilities().measures_layers) {
+    ASSERT_FALSE(layers);
+    EXPECT_EQ(layers.error().code(), Code::kUnsupported);
+    return;
+  }
+  ASSERT_TRUE(layers) << layers.error().message();
+  for (const LayerTime& layer : *layers) EXPECT_FALSE(layer.op.empty());
+  EXPECT_EQ(load("pair")->layer_times().error().code(), Code::kFailedPrecondition);
 }
 
 TEST_P(Conformance, AnyDimensionTakesAnySize) {

@@ -22,9 +22,9 @@ using tensor::TensorView;
 // What a part of a model takes, as the runtime itself measures it: a layer, or several that it has
 // made one.
 struct LayerTime {
-  std::string name;      // of a node of the model, or one that the runtime gave
-  std::string op;        // as the runtime calls it
-  double median_us = 0;  // of a run
+  std::string name;  // of a node of the model, or one that the runtime gave
+  std::string op;    // as the runtime calls it
+  double us = 0;     // of a usual run
   bool operator==(const LayerTime&) const = default;
 };
 
@@ -72,6 +72,7 @@ struct Capabilities {
   bool empty_tensors = true;   // a dimension may be 0
   bool wide_integers = true;   // INT64 takes more than 32 bits
   bool counts_memory = false;  // Model::memory_bytes() is not 0
+  bool measures_layers = false;         // Model::layer_times(), where that is asked for
   std::vector<tensor::DataType> types;  // of inputs and outputs
 };
 

@@ -79,6 +79,9 @@ class OptimiseOpenVino(unittest.TestCase):
         self.assertEqual("", trials["source"]["refusal"])
         self.assertEqual("", trials["fp32"]["refusal"])  # agrees with OpenVINO's own reading of the file
         self.assertEqual("openvino", report["engine"])
+        for profile in report["profiles"]:
+            self.assertEqual("", profile["refusal"])
+            self.assertIn("Convolution", [layer["operator"] for layer in profile["layers"]])
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ class Optimise(unittest.TestCase):
         self.assertIn("Conv", [layer["operator"] for layer in profiles["fp32"]["layers"]])
         for layer in report["layers"]:
             if layer["operator"] in ("Conv", "Gemm"):
-                self.assertIsNotNone(layer["medianUs"], layer["name"])
+                self.assertIsNotNone(layer["us"], layer["name"])
         for name in ("report.md", "report.html"):
             self.assertIn("Where the time of fp32 goes in onnxruntime", (out / name).read_text())
 
@@ -116,6 +116,13 @@ class Optimise(unittest.TestCase):
         for candidate, most in (("int8-mse", 0.35), ("int8-weights", 0.35), ("fp16-weights", 0.6)):
             self.assertEqual("", trials[candidate, "litert"]["refusal"])
             self.assertLess(trials[candidate, "litert"]["bytes"], whole * most)
+        # Whichever engine has won says where its time goes.
+        for profile in report["profiles"]:
+            self.assertEqual("", profile["refusal"], profile["engine"])
+            self.assertGreater(sum(layer["us"] for layer in profile["layers"]), 0, profile["engine"])
+        layers = json.loads(skerry("--json", "model", "bench", out / "candidates/fp32.tflite", *self.data(), "--engine",
+                                   engines[1], "--layers", "--rows", "4", "--seconds", "0.1").stdout)["layers"]
+        self.assertIn("Convolution", layers[0]["operator"])
         self.assertIn("DynamicQuantizeLinear", trials["int8-dynamic", "litert"]["refusal"])
         interpreter = tflite_models.load(CACHE / "litert/python").Interpreter(str(out / "candidates/int8-mse.tflite"))
         interpreter.allocate_tensors()

@@ -34,9 +34,9 @@ Result<void> bench_layers(const Session& session, const BenchOptions& options) {
     session.output.print_json(nlohmann::json::parse(to_json(result)));
     return {};
   }
-  Table table{{"LAYER", "OPERATOR", "MEDIAN µs"}, {}};
+  Table table{{"LAYER", "OPERATOR", "µs"}, {}};
   for (const runtime::LayerTime& layer : result.layers) {
-    table.rows.push_back({layer.name, layer.op, fmt::format("{:.1f}", layer.median_us)});
+    table.rows.push_back({layer.name, layer.op, fmt::format("{:.1f}", layer.us)});
   }
   session.output.print_table(table);
   return {};
@@ -129,7 +129,8 @@ void add_model_bench(CLI::App& model, Session& session) {
                    "Compare with what another model's --save-answers wrote")
       ->check(CLI::ExistingFile);
   command->add_flag("--layers", options->measure.layers,
-                    "What each layer takes instead, by the engine's own profiler (onnxruntime)");
+                    "What each layer takes instead, by the engine's own profiler (onnxruntime, "
+                    "litert, openvino)");
   command->footer(R"(
 Examples:
   skerry model bench net.onnx --data t10k-images-idx3-ubyte --labels t10k-labels-idx1-ubyte --divide 255 \

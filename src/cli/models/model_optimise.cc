@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "cli/local_files.h"
@@ -138,6 +140,24 @@ Result<optimise::Measurement> measure_apart(const OptimiseOptions& options, cons
   const bool missing = error["error"].value("code", "") == code_name(Code::kUnavailable);
   return fail(missing ? Code::kUnavailable : Code::kFailedPrecondition,
               error["error"].value("message", ""));
+}
+
+// The steps of what is compiled of the model at `path`: an artifact does not measure itself.
+Result<optimise::Measurement> measure_steps(const OptimiseOptions& options,
+                                            const std::string& path) {
+  SKERRY_ASSIGN(const auto model, graph::read_model_file(path));
+  SKERRY_ASSIGN(const compile::Target* target, compile::find_target(options.target));
+  SKERRY_ASSIGN(
+      const auto made,
+      compile::compile(*model.graph, {.targets = {target}, .check = false, .profile = true}));
+  const compile::CompileReport& report = made.report;
+  if (!report.profile) return fail(Code::kUnsupported, report.not_measured);
+  optimise::Measurement result;
+  for (size_t i = 0; i < report.steps.size(); ++i) {
+    result.layers.push_back({fmt::format("{}", fmt::join(report.steps[i].nodes, " + ")),
+                             report.steps[i].kernel, report.profile->step_us[i]});
+  }
+  return result;
 }
 
 // The same model as the engine reads it. LiteRT reads TensorFlow Lite models, of integers with
@@ -284,13 +304,19 @@ Result<void> search_best(const Session& session, OptimiseOptions& options) {
       return make_by_training(options, optimised, progress);
     };
   }
+  std::map<std::string, std::string> compiled_of;  // paths of models, by what was made of them
   const auto measure = [&](const std::string& path, const optimise::EngineSpec& engine,
                            const optimise::MeasureOptions& wanted) {
-    return measure_apart(options, path, engine, wanted);
+    const auto from = compiled_of.find(path);
+    return wanted.layers && from != compiled_of.end()
+               ? measure_steps(options, from->second)
+               : measure_apart(options, path, engine, wanted);
   };
   options.search.prepare = [&](const optimise::Candidate& candidate,
                                const optimise::EngineSpec& engine) {
-    return prepare_for(options, candidate, engine);
+    auto path = prepare_for(options, candidate, engine);
+    if (path && engine.name == "compiled") compiled_of[*path] = candidate.path;
+    return path;
   };
   const auto progress = [&](const std::string& line, double done) {
     session.output.progress(std::to_string(static_cast<int>(done * 100)) + " %  " + line);

@@ -162,7 +162,7 @@ Result<Measurement> measure(Engine& engine, const Dataset& data, const MeasureOp
 std::string to_json(const Measurement& m) {
   json layers = json::array();
   for (const runtime::LayerTime& layer : m.layers) {
-    layers.push_back({{"name", layer.name}, {"operator", layer.op}, {"medianUs", layer.median_us}});
+    layers.push_back({{"name", layer.name}, {"operator", layer.op}, {"us", layer.us}});
   }
   return json{{"loadMs", m.load_ms},
               {"minUs", m.min_us},
@@ -196,7 +196,7 @@ Result<Measurement> parse_measurement(std::string_view text) {
   if (parsed["error"].is_null()) m.error = INFINITY;
   try {
     for (const json& layer : parsed.value("layers", json::array())) {
-      m.layers.push_back({layer.at("name"), layer.at("operator"), layer.at("medianUs")});
+      m.layers.push_back({layer.at("name"), layer.at("operator"), layer.at("us")});
     }
   } catch (const json::exception&) {
     return fail(Code::kCorrupt, "not a measurement");

@@ -34,7 +34,7 @@ json layers_json(const SearchResult& result) {
                       {"parameterBytes", layer.parameter_bytes},
                       {"aliveBytes", layer.alive_bytes},
                       {"sensitivity", layer.sensitivity ? json(*layer.sensitivity) : json()},
-                      {"medianUs", layer.median_us ? json(*layer.median_us) : json()}});
+                      {"us", layer.us ? json(*layer.us) : json()}});
   }
   return layers;
 }
@@ -45,8 +45,7 @@ json profiles_json(const SearchResult& result, const SearchOptions& options) {
     const Trial& trial = result.trials[profile.trial];
     json layers = json::array();
     for (const runtime::LayerTime& layer : profile.layers) {
-      layers.push_back(
-          {{"name", layer.name}, {"operator", layer.op}, {"medianUs", layer.median_us}});
+      layers.push_back({{"name", layer.name}, {"operator", layer.op}, {"us", layer.us}});
     }
     profiles.push_back({{"candidate", result.candidates[trial.candidate].name},
                         {"engine", options.engines[trial.engine].name},
@@ -166,15 +165,25 @@ std::string profile_title(const TimeProfile& profile, const SearchResult& result
                      options.engines[trial.engine].name);
 }
 
-std::string profile_note(const TimeProfile& profile) {
+std::string profile_note(const TimeProfile& profile, const SearchResult& result,
+                         const SearchOptions& options) {
   if (!profile.refusal.empty()) return "Not measured: " + profile.refusal + ".";
-  return "By the engine's own profiler, median of up to 100 runs in whole microseconds; its own "
-         "work, a microsecond or some for each layer, is in the figures.";
+  const std::string& engine = options.engines[result.trials[profile.trial].engine].name;
+  if (engine == "compiled") {
+    return "Each step as `skerry model compile --explain` measures it, the least of many passes.";
+  }
+  const std::string own =
+      "; its own work, a microsecond or some for each layer, is in the figures.";
+  if (engine == "openvino") return "By the engine's own profiler, mean of up to 100 runs" + own;
+  return "By the engine's own profiler, mean of the middle half of up to 100 runs that it counts "
+         "in "
+         "whole microseconds" +
+         own;
 }
 
 double total_us(const TimeProfile& profile) {
   double sum = 0;
-  for (const runtime::LayerTime& layer : profile.layers) sum += layer.median_us;
+  for (const runtime::LayerTime& layer : profile.layers) sum += layer.us;
   return sum;
 }
 
@@ -183,13 +192,13 @@ namespace {
 std::string profile_markdown(const TimeProfile& profile, const SearchResult& result,
                              const SearchOptions& options) {
   std::string out = fmt::format("\n## {}\n\n{}\n", profile_title(profile, result, options),
-                                profile_note(profile));
+                                profile_note(profile, result, options));
   if (profile.layers.empty()) return out;
-  out += "\n| Layer of the engine | Operator | Median µs | Share |\n|---|---|---|---|\n";
+  out += "\n| Layer of the engine | Operator | µs | Share |\n|---|---|---|---|\n";
   const double all = std::max(total_us(profile), 1e-9);
   for (const runtime::LayerTime& layer : profile.layers) {
-    out += fmt::format("| {} | {} | {:.1f} | {:.0f} % |\n", layer.name, layer.op, layer.median_us,
-                       100 * layer.median_us / all);
+    out += fmt::format("| {} | {} | {:.1f} | {:.0f} % |\n", layer.name, layer.op, layer.us,
+                       100 * layer.us / all);
   }
   return out;
 }

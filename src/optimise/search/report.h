@@ -22,7 +22,9 @@ std::string time_text(const Trial& trial, double us);  // "31.2"; "-" where noth
 std::vector<std::string> missing_engines(const SearchResult& result, const SearchOptions& options);
 std::string profile_title(const TimeProfile& profile, const SearchResult& result,
                           const SearchOptions& options);
-std::string profile_note(const TimeProfile& profile);  // how it was measured, or why not
+// How it was measured, or why not.
+std::string profile_note(const TimeProfile& profile, const SearchResult& result,
+                         const SearchOptions& options);
 double total_us(const TimeProfile& profile);
 
 }  // namespace skerry::optimise

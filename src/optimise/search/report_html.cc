@@ -175,7 +175,7 @@ std::string layers_table(const SearchResult& result) {
   std::string out =
       "<div class=\"wide\"><table><tr><th>Layer</th><th class=\"text\">Operator</th><th "
       "class=\"text\">Output</th><th>MACs</th><th></th><th>Parameters, bytes</th><th>Values alive, "
-      "bytes</th><th></th><th>Median µs</th><th>Error alone in integers</th></tr>\n";
+      "bytes</th><th></th><th>µs</th><th>Error alone in integers</th></tr>\n";
   for (const LayerReport& layer : result.layers) {
     out += fmt::format(
         "<tr><td>{}</td><td class=\"text\">{}</td><td class=\"text\">{}</td><td>{}</td>{}<td>{}"
@@ -183,7 +183,7 @@ std::string layers_table(const SearchResult& result) {
         escaped(layer.name), escaped(layer.op), escaped(layer.output),
         layer.macs ? std::to_string(*layer.macs) : "?", bar(layer.macs.value_or(0), most),
         layer.parameter_bytes, layer.alive_bytes, bar(layer.alive_bytes, most_alive),
-        layer.median_us ? fmt::format("{:.1f}", *layer.median_us) : "",
+        layer.us ? fmt::format("{:.1f}", *layer.us) : "",
         layer.sensitivity ? fmt::format("{:.4f}", *layer.sensitivity) : "");
   }
   return out + "</table></div>\n";
@@ -194,13 +194,13 @@ std::string profile_table(const TimeProfile& profile) {
   const double all = std::max(total_us(profile), 1e-9);
   std::string out =
       "<div class=\"wide\"><table><tr><th>Layer of the engine</th><th class=\"text\">Operator</th>"
-      "<th>Median µs</th><th>Share</th><th></th></tr>\n";
+      "<th>µs</th><th>Share</th><th></th></tr>\n";
   for (const runtime::LayerTime& layer : profile.layers) {
     out += fmt::format(
         "<tr><td>{}</td><td class=\"text\">{}</td><td>{:.1f}</td><td>{:.0f} %</td><td "
         "class=\"text\"><span class=\"bar\" style=\"width:{:.0f}px\"></span></td></tr>\n",
-        escaped(layer.name), escaped(layer.op), layer.median_us, 100 * layer.median_us / all,
-        180 * layer.median_us / all);
+        escaped(layer.name), escaped(layer.op), layer.us, 100 * layer.us / all,
+        180 * layer.us / all);
   }
   return out + "</table></div>\n";
 }
@@ -236,7 +236,7 @@ std::string report_html(const SearchResult& result, const SearchOptions& options
   for (const TimeProfile& profile : result.profiles) {
     out +=
         fmt::format("<h2>{}</h2>\n<p>{}</p>\n{}", escaped(profile_title(profile, result, options)),
-                    escaped(profile_note(profile)), profile_table(profile));
+                    escaped(profile_note(profile, result, options)), profile_table(profile));
   }
   out += "<h2>Passes</h2>\n" + passes_table(result);
   return out + fmt::format(

@@ -353,8 +353,8 @@ class Search {
     const EngineSpec& engine = options_.engines[trial.engine];
     TimeProfile profile{.trial = t};
     SKERRY_ASSIGN(const std::string sha256, file_sha256(trial.path));
-    const std::string key =
-        fmt::format("layers/{}/{}/{}/{}", sha256, engine.name, engine.library, data_.fingerprint());
+    const std::string key = fmt::format("layer times/{}/{}/{}/{}", sha256, engine.name,
+                                        engine.library, data_.fingerprint());
     auto known = measured_.find(key);
     if (!known) {
       const auto now = measure_(trial.path, engine, {.seconds = options_.seconds, .layers = true});
@@ -385,7 +385,7 @@ class Search {
       for (auto layer = found + 1; layer != result_.layers.begin();) {
         --layer;
         if (layer->op != op) continue;
-        if (!layer->median_us) layer->median_us = time.median_us;
+        if (!layer->us) layer->us = time.us;
         break;
       }
     }

@@ -85,7 +85,7 @@ struct LayerReport {
   int64_t parameter_bytes = 0;
   int64_t alive_bytes = 0;            // of values needed while it runs
   std::optional<double> sensitivity;  // output error where this layer alone is integer
-  std::optional<double> median_us;    // in the first engine, where that keeps the layer and says so
+  std::optional<double> us;           // in the first engine, where that keeps the layer and says so
 };
 
 // Where the time of a trial goes, as the engine's own profiler measures it: layers that the engine

@@ -52,6 +52,12 @@ std::string find_functions(void* library, LrtApi& api) {
   find("LiteRtCreateTensorBufferFromHostMemory", api.create_buffer);
   find("LiteRtDestroyTensorBuffer", api.destroy_buffer);
   find("LiteRtSetCompiledModelCancellationFunction", api.set_cancellation);
+  find("LiteRtCompiledModelGetProfiler", api.profiler);
+  find("LiteRtStartProfiler", api.start_profiler);
+  find("LiteRtStopProfiler", api.stop_profiler);
+  find("LiteRtResetProfiler", api.reset_profiler);
+  find("LiteRtGetNumProfilerEvents", api.event_count);
+  find("LiteRtGetProfilerEvents", api.events);
   find("LiteRtRunCompiledModel", api.run);
   return missing;
 }

@@ -21,6 +21,7 @@ struct LrtCompiledModel;
 struct LrtSignature;
 struct LrtTensor;
 struct LrtTensorBuffer;
+struct LrtProfiler;
 
 using LrtStatus = int;
 
@@ -41,6 +42,16 @@ struct LrtEnvironmentOption {
     int64_t value;
   } any;
 };
+struct LrtProfilerEvent {
+  static constexpr int kOperator = 1 << 1, kDelegateOperator = 1 << 3;
+  const char* tag;  // the profiler's
+  int type;
+  uint64_t start_us, elapsed_us;
+  uint64_t memory[6];
+  uint64_t metadata[2];
+  int source;
+};
+static_assert(sizeof(LrtProfilerEvent) == 104);
 static_assert(sizeof(LrtLayout) == 68 && sizeof(LrtTensorType) == 72 &&
               sizeof(LrtEnvironmentOption) == 24);
 
@@ -73,6 +84,12 @@ struct LrtApi {
                              LrtTensorBuffer**);
   void (*destroy_buffer)(LrtTensorBuffer*);
   LrtStatus (*set_cancellation)(LrtCompiledModel*, void*, bool (*)(void*));
+  LrtStatus (*profiler)(LrtCompiledModel*, LrtProfiler**);  // null where it was not asked for
+  LrtStatus (*start_profiler)(LrtProfiler*);
+  LrtStatus (*stop_profiler)(LrtProfiler*);
+  LrtStatus (*reset_profiler)(LrtProfiler*);
+  LrtStatus (*event_count)(LrtProfiler*, int*);
+  LrtStatus (*events)(LrtProfiler*, int, LrtProfilerEvent*);
   LrtStatus (*run)(LrtCompiledModel*, size_t, size_t, LrtTensorBuffer**, size_t, LrtTensorBuffer**);
 };
 

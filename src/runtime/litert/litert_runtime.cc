@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "runtime/layer_times.h"
 #include "runtime/litert/litert_library.h"
 #include "runtime/litert/model_scan.h"
 
@@ -75,12 +76,15 @@ class LiteRtModel : public Model {
     for (const Port& port : output_ports_) total += port.bytes.capacity();
     return total;
   }
+  Result<std::vector<LayerTime>> layer_times() override;
   Result<std::vector<Tensor>> run(std::span<const TensorView> inputs,
                                   std::span<const std::string> wanted,
                                   const std::stop_token& stop) override;
 
  private:
-  Result<LrtHandle<LrtOptions>> compile_options(int threads) const;
+  Result<LrtHandle<LrtOptions>> compile_options(const LoadOptions& wanted) const;
+  Result<void> start_profiler();
+  Result<void> take_events();
   Result<LrtSignature*> find_signature();
   Result<void> read_specs(LrtSignature* signature);
   Result<void> read_spec(const char* name, LrtTensor* tensor, std::vector<TensorSpec>& specs,
@@ -100,10 +104,12 @@ class LiteRtModel : public Model {
   // Buffers go before what was made for them.
   std::vector<Port> input_ports_;
   std::vector<Port> output_ports_;
-  bool has_shapes_ = false;  // the ports fit each other and the model
+  bool has_shapes_ = false;          // the ports fit each other and the model
+  LrtProfiler* profiler_ = nullptr;  // the compiled model's; null where layers are not measured
+  LayerTimes times_;
 };
 
-Result<LrtHandle<LrtOptions>> LiteRtModel::compile_options(int threads) const {
+Result<LrtHandle<LrtOptions>> LiteRtModel::compile_options(const LoadOptions& wanted) const {
   const LrtApi& api = lib_->api();
   const auto set = [](LrtStatus status) {
     return LrtLibrary::check(status, Code::kInternal, "LiteRT's options");
@@ -112,11 +118,15 @@ Result<LrtHandle<LrtOptions>> LiteRtModel::compile_options(int threads) const {
   SKERRY_TRY(set(api.create_options(&options)));
   LrtHandle<LrtOptions> owned(options, api.destroy_options);
   SKERRY_TRY(set(api.set_accelerators(options, kCpuAccelerator)));
-  // TOML, which LiteRT frees.
-  char* text = ::strdup(fmt::format("num_threads = {}\n", threads).c_str());
-  LrtOpaqueOptions* xnnpack = nullptr;
-  SKERRY_TRY(set(api.create_opaque_options("xnnpack", text, std::free, &xnnpack)));
-  SKERRY_TRY(set(api.add_opaque_options(options, xnnpack)));  // takes it over
+  const auto add = [&](const char* group, const std::string& toml) -> Result<void> {
+    LrtOpaqueOptions* more = nullptr;  // they free the text, and `options` them
+    SKERRY_TRY(set(api.create_opaque_options(group, ::strdup(toml.c_str()), std::free, &more)));
+    return set(api.add_opaque_options(options, more));
+  };
+  SKERRY_TRY(add("xnnpack", fmt::format("num_threads = {}\n", wanted.threads)));
+  if (!wanted.profile_directory.empty()) {
+    SKERRY_TRY(add("runtime_options_string", "enable_profiling = true\n"));
+  }
   return owned;
 }
 
@@ -129,12 +139,50 @@ Result<void> LiteRtModel::compile(const LoadOptions& options) {
   model_.reset(model);
   SKERRY_ASSIGN(LrtSignature * signature, find_signature());
   SKERRY_TRY(read_specs(signature));
-  SKERRY_ASSIGN(const auto settings, compile_options(options.threads));
+  SKERRY_ASSIGN(const auto settings, compile_options(options));
   LrtCompiledModel* compiled = nullptr;
   SKERRY_TRY(check_run(api.compile(lib_->environment(), model, settings.get(), &compiled),
                        Code::kUnsupported, "LiteRT cannot run the model"));
   compiled_.reset(compiled);
-  return {};
+  return options.profile_directory.empty() ? Result<void>() : start_profiler();
+}
+
+Result<void> LiteRtModel::start_profiler() {
+  const LrtApi& api = lib_->api();
+  SKERRY_TRY(LrtLibrary::check(api.profiler(compiled_.get(), &profiler_), Code::kUnsupported,
+                               "LiteRT measures no layers"));
+  if (profiler_ == nullptr) return fail(Code::kUnsupported, "LiteRT measures no layers");
+  return LrtLibrary::check(api.start_profiler(profiler_), Code::kInternal, "LiteRT's profiler");
+}
+
+// Those of one run. Operators have no names here, so their places stand for them; what XNNPACK has
+// taken over comes one by one, too.
+Result<void> LiteRtModel::take_events() {
+  const LrtApi& api = lib_->api();
+  const auto get = [](LrtStatus status) {
+    return LrtLibrary::check(status, Code::kInternal, "LiteRT's profiler");
+  };
+  int count = 0;
+  SKERRY_TRY(get(api.stop_profiler(profiler_)));
+  SKERRY_TRY(get(api.event_count(profiler_, &count)));
+  std::vector<LrtProfilerEvent> events(static_cast<size_t>(count));
+  if (count > 0) SKERRY_TRY(get(api.events(profiler_, count, events.data())));
+  size_t place = 0;
+  for (const LrtProfilerEvent& event : events) {
+    const bool is_layer = event.type == LrtProfilerEvent::kOperator ||
+                          event.type == LrtProfilerEvent::kDelegateOperator;
+    if (is_layer && event.tag != nullptr) {
+      times_.add(std::to_string(place++), event.tag, static_cast<double>(event.elapsed_us));
+    }
+  }
+  times_.end_run();
+  SKERRY_TRY(get(api.reset_profiler(profiler_)));
+  return get(api.start_profiler(profiler_));
+}
+
+Result<std::vector<LayerTime>> LiteRtModel::layer_times() {
+  if (profiler_ != nullptr) return times_.result();
+  return fail(Code::kFailedPrecondition, "the model was loaded without profile_directory");
 }
 
 Result<LrtSignature*> LiteRtModel::find_signature() {
@@ -302,6 +350,7 @@ Result<std::vector<Tensor>> LiteRtModel::run(std::span<const TensorView> inputs,
   api.set_cancellation(compiled_.get(), nullptr, nullptr);
   if (!ran && stop.stop_requested()) return fail(Code::kCancelled, "the run was stopped");
   SKERRY_TRY(ran);
+  if (profiler_ != nullptr) SKERRY_TRY(take_events());
   std::vector<Tensor> results;
   results.reserve(selected.size());
   for (const size_t i : selected) {
@@ -322,7 +371,8 @@ class LiteRtRuntime : public Runtime {
                      .batching = true,
                      .stateful = true,
                      .empty_tensors = false,
-                     .counts_memory = true};
+                     .counts_memory = true,
+                     .measures_layers = true};
     for (const LiteRtType& pair : kLiteRtTypes) can.types.push_back(pair.ours);
     return can;
   }

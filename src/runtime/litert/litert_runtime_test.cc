@@ -9,6 +9,7 @@
 #include <random>
 
 #include "io/files.h"
+#include "io/temporary_folder.h"
 #include "runtime/litert/model_scan.h"
 #include "test_paths.h"
 
@@ -134,6 +135,26 @@ TEST_F(LiteRtTest, QuantisedTensorsAreWhatTheyAreInTheModel) {
   const auto outputs = model->run(std::span(&input, 1), {});
   ASSERT_TRUE(outputs) << outputs.error().message();
   EXPECT_EQ((*outputs)[0].bytes.size(), 12u);
+}
+
+TEST_F(LiteRtTest, SaysWhatItsLayersTake) {
+  const auto folder = io::TemporaryFolder::make("skerry-profile");
+  ASSERT_TRUE(folder);
+  const std::string file = "keywords_int8.tflite";
+  const auto model =
+      open()->load({kLiteRtTestdata, file, {{file, ""}}}, {.profile_directory = folder->path()});
+  ASSERT_TRUE(model) << model.error().message();
+  const tensor::Bytes zeros(490);
+  const TensorView input{(*model)->inputs()[0].name, DataType::kInt8, (*model)->inputs()[0].shape,
+                         zeros};
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE((*model)->run(std::span(&input, 1), {}));
+  const auto layers = (*model)->layer_times();
+  ASSERT_TRUE(layers) << layers.error().message();
+  ASSERT_EQ(layers->size(), 14u);  // of 13 operators; a reshaping is two
+  EXPECT_THAT(layers->front().op, testing::HasSubstr("Convolution"));
+  EXPECT_GT(layers->front().us, 0);
+  EXPECT_EQ(layers->back().op, "SOFTMAX");
+  EXPECT_EQ(layers->back().name, "13");
 }
 
 TEST_F(LiteRtTest, ScanRefusesEveryPrefix) {

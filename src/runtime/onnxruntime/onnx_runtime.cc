@@ -313,6 +313,7 @@ class OnnxRuntime : public Runtime {
             .interruptible = true,
             .several_files = true,
             .batching = true,
+            .measures_layers = true,
             .types = tensor::all_data_types()};
   }
 

@@ -75,14 +75,14 @@ TEST_F(OnnxRuntimeTest, SaysWhatItsLayersTake) {
   ASSERT_FALSE(layers->empty());
   for (const LayerTime& layer : *layers) {
     EXPECT_THAT(layer.op, testing::AnyOf("Mul", "Add"));
-    EXPECT_GE(layer.median_us, 0);
+    EXPECT_GE(layer.us, 0);
   }
   auto other = open()->load(package, {});
   ASSERT_TRUE(other);
   EXPECT_EQ((*other)->layer_times().error().code(), Code::kFailedPrecondition);
 }
 
-TEST(Profile, IsTheMedianOfAllRunsButTheFirst) {
+TEST(Profile, IsTheUsualTimeOfAllRunsButTheFirst) {
   const auto event = [](const char* category, const char* name, int us) {
     return fmt::format(R"({{"cat":"{}","name":"{}","dur":{},"args":{{"op_name":"Conv"}}}})",
                        category, name, us);

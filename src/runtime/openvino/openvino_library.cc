@@ -69,6 +69,8 @@ std::string find_functions(void* library, OvApi& api) {
   find("ov_tensor_data", api.tensor_data);
   find("ov_infer_request_infer", api.infer);
   find("ov_infer_request_cancel", api.cancel);
+  find("ov_infer_request_get_profiling_info", api.profile);
+  find("ov_profiling_info_list_free", api.free_profile);
   find("ov_get_last_err_msg", api.last_error);
   return missing;
 }

@@ -40,6 +40,16 @@ struct OvVersion {
   const char* build;
   const char* description;
 };
+struct OvProfilingInfo {
+  int status;  // kOvExecuted where it runs
+  int64_t real_us, cpu_us;
+  const char *name, *kernel, *op;
+};
+constexpr int kOvExecuted = 2;
+struct OvProfilingInfos {
+  OvProfilingInfo* first;
+  size_t count;
+};
 struct OvApi {
   OvStatus (*create_core)(OvCore**);
   void (*free_core)(OvCore*);
@@ -73,6 +83,8 @@ struct OvApi {
   OvStatus (*tensor_data)(const OvTensor*, void**);
   OvStatus (*infer)(OvInferRequest*);
   OvStatus (*cancel)(OvInferRequest*);
+  OvStatus (*profile)(const OvInferRequest*, OvProfilingInfos*);
+  void (*free_profile)(OvProfilingInfos*);
   const char* (*last_error)();
 };
 

@@ -80,6 +80,7 @@ class OpenVinoModel : public Model {
   const std::vector<TensorSpec>& inputs() const override { return inputs_; }
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
   bool is_bounded() const override { return is_bounded_; }
+  Result<std::vector<LayerTime>> layer_times() override;
   Result<std::vector<Tensor>> run(std::span<const TensorView> inputs,
                                   std::span<const std::string> wanted,
                                   const std::stop_token& stop) override;
@@ -96,6 +97,7 @@ class OpenVinoModel : public Model {
   std::shared_ptr<const OvLibrary> lib_;
   std::vector<MemoryFile> files_;  // whose pages OpenVINO may still read
   bool is_bounded_;
+  bool is_profiled_ = false;
   OvHandle<OvCompiledModel> compiled_{nullptr, nullptr};
   std::vector<TensorSpec> inputs_;
   std::vector<TensorSpec> outputs_;
@@ -116,13 +118,14 @@ Result<void> OpenVinoModel::compile(const std::string& path, const LoadOptions& 
   // With one thread of a stream, OpenVINO 2026.4 answers a run that fails with success and empty
   // outputs; without streams the caller's own thread runs the model, and errors come back.
   const char* const streams = options.threads == 1 ? "0" : "1";
+  is_profiled_ = !options.profile_directory.empty();
   // By default it computes in bfloat16 where the processor can, which is another result.
   OvCompiledModel* compiled = nullptr;
-  SKERRY_TRY(
-      lib_->check(api.compile(lib_->core(), model.get(), "CPU", 8, &compiled,
-                              "INFERENCE_PRECISION_HINT", "f32", "INFERENCE_NUM_THREADS",
-                              threads.c_str(), "NUM_STREAMS", streams, "ENABLE_CPU_PINNING", "NO"),
-                  Code::kUnsupported, "OpenVINO cannot run the model"));
+  SKERRY_TRY(lib_->check(
+      api.compile(lib_->core(), model.get(), "CPU", 10, &compiled, "INFERENCE_PRECISION_HINT",
+                  "f32", "INFERENCE_NUM_THREADS", threads.c_str(), "NUM_STREAMS", streams,
+                  "ENABLE_CPU_PINNING", "NO", "PERF_COUNT", is_profiled_ ? "YES" : "NO"),
+      Code::kUnsupported, "OpenVINO cannot run the model"));
   compiled_ = {compiled, api.free_compiled};
   return {};
 }
@@ -274,6 +277,26 @@ Result<std::vector<Tensor>> OpenVinoModel::run(std::span<const TensorView> input
   return results;
 }
 
+// OpenVINO keeps a mean of all runs of a request.
+Result<std::vector<LayerTime>> OpenVinoModel::layer_times() {
+  if (!is_profiled_) {
+    return fail(Code::kFailedPrecondition, "the model was loaded without profile_directory");
+  }
+  SKERRY_ASSIGN(const auto request, take_request());
+  const OvApi& api = lib_->api();
+  OvProfilingInfos infos{};
+  SKERRY_TRY(
+      lib_->check(api.profile(request->handle.get(), &infos), Code::kInternal, "what layers take"));
+  std::vector<LayerTime> times;
+  for (size_t i = 0; i < infos.count; ++i) {
+    const OvProfilingInfo& info = infos.first[i];
+    if (info.status != kOvExecuted) continue;
+    times.push_back({info.name, info.op, static_cast<double>(info.real_us)});
+  }
+  api.free_profile(&infos);
+  return times;
+}
+
 // The files of a package as OpenVINO finds them: it knows formats by the ends of names.
 struct Links {
   io::TemporaryFolder folder;
@@ -337,8 +360,11 @@ class OpenVinoRuntime : public Runtime {
   std::string_view name() const override { return "openvino"; }
   std::string version() const override { return lib_->version(); }
   Capabilities capabilities() const override {
-    Capabilities can{
-        .thread_safe = true, .several_files = true, .batching = true, .wide_integers = false};
+    Capabilities can{.thread_safe = true,
+                     .several_files = true,
+                     .batching = true,
+                     .wide_integers = false,
+                     .measures_layers = true};
     for (const OpenVinoType& pair : kOpenVinoTypes) can.types.push_back(pair.ours);
     return can;
   }
