@@ -122,7 +122,7 @@ class Optimise(unittest.TestCase):
             self.assertGreater(sum(layer["us"] for layer in profile["layers"]), 0, profile["engine"])
         layers = json.loads(skerry("--json", "model", "bench", out / "candidates/fp32.tflite", *self.data(), "--engine",
                                    engines[1], "--layers", "--rows", "4", "--seconds", "0.1").stdout)["layers"]
-        self.assertIn("Convolution", layers[0]["operator"])
+        self.assertTrue(any("Convolution" in layer["operator"] for layer in layers), layers)
         self.assertIn("DynamicQuantizeLinear", trials["int8-dynamic", "litert"]["refusal"])
         interpreter = tflite_models.load(CACHE / "litert/python").Interpreter(str(out / "candidates/int8-mse.tflite"))
         interpreter.allocate_tensors()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `./dev setup [demo|s3|kernel|cross|openvino|pytorch|promtool|schemathesis|triton|executorch|perf_analyzer]`: brings the machine and the cache to what tools/lock says; `demo`
-# is what building and showing need, without test clients and lint tools; `s3`, `kernel` and `cross` the
+# `./dev setup [build|demo|s3|kernel|cross|openvino|pytorch|promtool|schemathesis|triton|executorch|perf_analyzer]`: brings the machine and the cache to what tools/lock says; `build`
+# is what building needs, `demo` what showing does, too, without test clients and lint tools; `s3`, `kernel` and `cross` the
 # S3 server, the virtual machine, and the compilers for other processors alone, of nightly tests. Every
 # step looks before it works, so a second run only compares digests (well under a second).
 set -euo pipefail
@@ -37,8 +37,8 @@ link_cache() {
 }
 
 scope=${1:-all}
-[[ $scope =~ ^(all|demo|s3|kernel|cross|openvino|pytorch|promtool|schemathesis|triton|executorch|perf_analyzer)$ ]] ||
-  die "no setup '$scope'; there are: demo, s3, kernel, cross, openvino, pytorch, promtool, schemathesis, triton, executorch, perf_analyzer, all"
+[[ $scope =~ ^(all|build|demo|s3|kernel|cross|openvino|pytorch|promtool|schemathesis|triton|executorch|perf_analyzer)$ ]] ||
+  die "no setup '$scope'; there are: build, demo, s3, kernel, cross, openvino, pytorch, promtool, schemathesis, triton, executorch, perf_analyzer, all"
 [[ $(uname -m) == x86_64 ]] || die "the pinned vendor runtimes are for x86-64, this is $(uname -m)"
 lock_cache
 if [[ $scope == s3 ]]; then
@@ -79,12 +79,16 @@ if [[ $scope == openvino ]]; then
   part openvino openvino/lib/libopenvino_c.so "$LOCKS"/openvino.txt
   exit
 fi
-if [[ $scope == demo ]]; then
+if [[ $scope == build || $scope == demo ]]; then
   bash "$STEPS/apt.sh" apt.txt apt-infer.txt
 else
   bash "$STEPS/apt.sh" apt.txt apt-infer.txt apt-grpc.txt apt-test.txt
 fi
 part vendor onnxruntime/lib/libonnxruntime.so "$LOCKS"/vendor.txt "$LOCKS"/vendor-deb.txt
+if [[ $scope == build ]]; then
+  link_cache
+  exit
+fi
 part python venv/bin/python "$LOCKS"/python-app.txt "$LOCKS"/python-demo.txt
 if [[ $scope == all ]]; then
   part litert litert/lib/libLiteRt.so "$LOCKS"/litert.txt
