@@ -107,14 +107,16 @@ class Searching : public testing::Test {
                     if (name == broken_) return fail(Code::kFailedPrecondition, "it died");
                     if (!wanted.save_outputs.empty()) folder_.write("candidates/answers.npy", "x");
                     const Made made = made_.contains(name) ? made_.at(name) : Made{};
-                    return Measurement{.min_us = made.us,
-                                       .median_us = made.us + 1,
-                                       .runs = 10,
-                                       .rows = 40,
-                                       .correct = made.correct,
-                                       .compared = 40,
-                                       .agreed = made.correct,
-                                       .error = made.error};
+                    return Measurement{
+                        .min_us = made.us,
+                        .median_us = made.us + 1,
+                        .runs = 10,
+                        .rows = 40,
+                        .correct = made.correct,
+                        .compared = 40,
+                        .agreed = made.correct,
+                        .error = made.error,
+                        .layers = wanted.layers ? layers_ : std::vector<runtime::LayerTime>{}};
                   });
   }
 
@@ -134,6 +136,7 @@ class Searching : public testing::Test {
   Dataset data_;
   SearchOptions options_;
   std::map<std::string, Made> made_;
+  std::vector<runtime::LayerTime> layers_;
   std::string broken_, missing_;
   int measured_ = 0, asked_missing_ = 0;
 };
@@ -207,6 +210,18 @@ TEST_F(Searching, GoesOnWhereItWasInterrupted) {
   folder_.write("candidates/measured.json", "{\"a\": 1, broken");
   ASSERT_TRUE(run());
   EXPECT_EQ(measured_, 2 * all);
+}
+
+// ONNX Runtime calls a layer after its output where it has put channels in blocks, and puts "Fused"
+// before what it has made of several.
+TEST_F(Searching, FindsTheLayerOfATimeByTheNamesThatEnginesGiveThem) {
+  layers_ = {{"z_nchwc", "MatMul", 6.5}, {"y_nchwc", "Gemm", 7.5}, {"y_nchwc", "FusedMatMul", 8.5}};
+  const auto result = run();
+  ASSERT_TRUE(result) << result.error().message();
+  EXPECT_EQ(result->profiles.at(0).layers, layers_);
+  const auto product = std::ranges::find(result->layers, "MatMul", &LayerReport::op);
+  ASSERT_NE(product, result->layers.end());
+  EXPECT_EQ(product->us, 8.5);
 }
 
 TEST_F(Searching, ForSizeTakesTheSmallest) {
