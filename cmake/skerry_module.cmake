@@ -1,7 +1,8 @@
-# skerry_module(NAME SRCS … DEPS … [TESTS …] [TEST_DEPS …] [PCH <header> …] [PLAIN])
+# skerry_module(NAME SRCS … DEPS … [TESTS …] [TEST_DEPS …] [PCH <header> …] [PLAIN | LEAN])
 #   library skerry_NAME from SRCS, and one test program NAME_test from TESTS, its cases run by ctest.
 #   PCH: a heavy header that most of its files include, precompiled for this module.
 #   PLAIN: compiled without optimisation, in a third of the time: what waits for people gains nothing by it. Needs PCH.
+#   LEAN: few functions are inlined, in two thirds of the time: what waits for files, networks and people. So are tests.
 #   DEPS are skerry_* modules and third-party targets; a module's own include arrows are checked by tools/tidy.py.
 # skerry_program(NAME SRCS … DEPS …): the program bin/NAME.
 # skerry_test(NAME SRCS … DEPS …): one more test program.
@@ -22,6 +23,9 @@ else()
     -Wno-subobject-linkage)
 endif()
 target_include_directories(skerry_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  set(SKERRY_LEAN "SHELL:-mllvm -inline-threshold=5")  # instead of 225
+endif()
 if(SKERRY_SANITIZE)
   add_compile_options(-fsanitize=${SKERRY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined -O1)
   add_link_options(-fsanitize=${SKERRY_SANITIZE})
@@ -97,7 +101,7 @@ function(skerry_together OUT NAME AT_ONCE)
 endfunction()
 
 function(skerry_module NAME)
-  cmake_parse_arguments(ARG "PLAIN" "" "SRCS;DEPS;TESTS;TEST_DEPS;PCH" ${ARGN})
+  cmake_parse_arguments(ARG "PLAIN;LEAN" "" "SRCS;DEPS;TESTS;TEST_DEPS;PCH" ${ARGN})
   set(libraries skerry_${NAME})
   if(SKERRY_TOGETHER GREATER 1)
     skerry_together(together ${NAME} ${SKERRY_TOGETHER} ${ARG_SRCS})
@@ -113,6 +117,9 @@ function(skerry_module NAME)
     target_link_libraries(${library} PUBLIC skerry_options Threads::Threads ${ARG_DEPS})
     if(ARG_PLAIN)
       target_compile_options(${library} PRIVATE -O0)
+    endif()
+    if(ARG_LEAN)
+      target_compile_options(${library} PRIVATE ${SKERRY_LEAN})
     endif()
   endforeach()
   # GCC 12 cannot map a precompiled header of that size ("PCH allocation failure").
@@ -138,6 +145,7 @@ function(skerry_program NAME)
   target_link_libraries(${NAME} PRIVATE skerry_options ${ARG_DEPS})
   target_precompile_headers(${NAME} REUSE_FROM skerry_pch)
   target_compile_definitions(${NAME} PRIVATE SKERRY_VERSION="${PROJECT_VERSION}")
+  target_compile_options(${NAME} PRIVATE ${SKERRY_LEAN})
 endfunction()
 
 include(GoogleTest)
@@ -153,6 +161,7 @@ function(skerry_test NAME)
   foreach(program ${programs})
     target_link_libraries(${program} PRIVATE skerry_options ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
     target_precompile_headers(${program} REUSE_FROM skerry_test_pch)
+    target_compile_options(${program} PRIVATE ${SKERRY_LEAN})
     target_include_directories(${program} PRIVATE ${CMAKE_BINARY_DIR}/generated)  # test_paths.h
   endforeach()
   # What has threads of its own is run under ThreadSanitizer, too (./dev test).
