@@ -20,7 +20,7 @@ struct DeploymentSimReport {
   std::optional<std::string> violation;  // what was broken, or nothing
   uint64_t digest = 0;                   // of everything that happened: equal for equal seeds
   int succeeded = 0, failed = 0, cancelled = 0, crashes = 0, losses = 0;
-  int published = 0;  // messages that components were told are published
+  int published = 0;       // messages that components were told are published
   int64_t settled_ms = 0;  // virtual time from the end of the faults until all was done
 };
 
