@@ -151,6 +151,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::open(io::Files& files, std::st
   SKERRY_TRY(known ? made->restore() : made->start(initial));
   if (made->plan_.noise > 0) {
     made->cost_ = Accountant::cost(made->share(), made->plan_.noise);
+    made->count_spends();
     for (size_t i = 0; i < made->spends_; ++i) made->accountant_.add(made->cost_);
   }
   made->look_at_budget();
@@ -230,6 +231,14 @@ Result<void> Coordinator::restore_past() {
   return {};
 }
 
+// Older states say what is spent and not how often.
+void Coordinator::count_spends() {
+  for (size_t order = 0; order < std::min(spent_.size(), cost_.size()); ++order) {
+    if (cost_[order] <= 0 || !std::isfinite(cost_[order])) continue;
+    spends_ = std::max(spends_, static_cast<size_t>(std::llround(spent_[order] / cost_[order])));
+  }
+}
+
 Result<void> Coordinator::save() {
   json since = json::object();
   for (const auto& [name, attempt] : since_) since[hex_encode(name)] = attempt;
@@ -260,7 +269,13 @@ Result<void> Coordinator::restore() {
   if (began.is_number()) began_s_ = began.get<double>();
   clip_ = state.value("clip", plan_.clip);
   spends_ = state.value("spends", size_t{0});
-  SKERRY_TRY(restore_past());
+  spent_ = state.value("spent", std::vector<double>());
+  if (state.contains("history")) {  // written before there was a file for it
+    for (const json& one : state["history"]) history_.push_back(report_of(one));
+    SKERRY_TRY(save_past());
+  } else {
+    SKERRY_TRY(restore_past());
+  }
   SKERRY_ASSIGN(model_, read_model(rounds_));
   if (state.contains("proposed")) {
     phase_ = Phase::kEvaluating;

@@ -128,6 +128,7 @@ class Coordinator {
   Result<void> save();
   Result<void> save_past();
   Result<void> restore_past();
+  void count_spends();
   Result<Task> ask_to_train(const std::string& device, double now_s);
   Result<Task> ask_to_evaluate(const std::string& device);
   Result<void> finish_if_due(double now_s);
@@ -176,6 +177,7 @@ class Coordinator {
   std::unique_ptr<Strategy> strategy_;
   Accountant accountant_;
   std::vector<double> cost_;   // of a round
+  std::vector<double> spent_;  // as an older state has it
   size_t spends_ = 0;          // that have been paid
   bool budget_spent_ = false;  // another round would exceed the limit
   Vector model_;

@@ -2,12 +2,15 @@
 // clocks that jump. An update counts at most once, a committed round is never lost, a round ends.
 #include "federated/coordinator.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "federated/test_life.h"
+#include "formats/checkpoint.h"
 #include "io/fault_files.h"
 #include "io/test_directory.h"
 
@@ -213,6 +216,48 @@ TEST_F(Rounds, PrivacyIsCountedAndEndsTheTraining) {
   const double spent = coordinator_->epsilon();
   open();
   EXPECT_EQ(coordinator_->epsilon(), spent);
+}
+
+TEST_F(Rounds, AStateOfABuildWithoutPastsHasItsHistoryAndItsPrivacyInIt) {
+  plan_.rounds = 10;
+  plan_.clip = 1;
+  plan_.noise = 1;
+  plan_.population = 20;
+  plan_.over_selection = 1;
+  open();
+  for (double now = 0; coordinator_->rounds() < 2 && now < 1e5; now += 1000) {
+    for (int i = 0; i < 20; ++i) {
+      const std::string device = "d" + std::to_string(i);
+      const Task task = ask(device, now);
+      if (task.kind == Task::Kind::kTrain) (void)upload(device, task.attempt, {0.1F, 0.1F}, now);
+    }
+    EXPECT_TRUE(coordinator_->tick(now + 500));
+  }
+  const auto history = coordinator_->history();
+  const double epsilon = coordinator_->epsilon();
+  ASSERT_GE(history.size(), 2u);
+
+  const auto read = [&](const std::string& path) {
+    auto file = formats::read_checkpoint(files_, path);
+    EXPECT_TRUE(file) << path;
+    return nlohmann::json::parse(file->document);
+  };
+  nlohmann::json state = read("/learn/state");
+  const std::string past = fmt::format("/learn/past-{}", state["attempt"].get<size_t>());
+  Accountant spent;
+  spent.add(0.1, 1, state["spends"].get<double>());
+  state["spent"] = spent.spent();
+  state["history"] = read(past)["history"];
+  state.erase("spends");
+  ASSERT_TRUE(
+      formats::write_checkpoint(files_, "/learn/state", {.document = state.dump(), .tensors = {}}));
+  ASSERT_TRUE(io::remove_all(files_, past));
+  for (int restart = 0; restart < 2; ++restart) {
+    open();
+    EXPECT_EQ(coordinator_->history().size(), history.size());
+    EXPECT_DOUBLE_EQ(coordinator_->epsilon(), epsilon);
+    for (int i = 0; i < 20; ++i) ask("d" + std::to_string(i), 1e5);  // saved as it is now
+  }
 }
 
 class Evaluated : public Rounds {
