@@ -16,9 +16,10 @@ struct TlsFiles {
   std::string ca_file;  // PEM; trust for the other side
   std::string
       certificate_file;  // PEM chain of this side; may be empty for a client without identity
-  std::string key_file;  // PEM
+  std::string key_file;  // PEM, or the name of a key in a token (private_key.h)
   // Of a client that is given new certificates while it runs: PEM with certificate and key, used
-  // instead of the two wherever it is there and good. Looked at before each handshake.
+  // instead of the two wherever it is there and good. Looked at before each handshake. Of a key in
+  // a token it has the certificate alone.
   std::string renewed_file;
 };
 
