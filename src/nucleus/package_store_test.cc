@@ -272,7 +272,7 @@ TEST_F(PackageStoreTest, AFetchAfterADroppedOne) {
 
 TEST_F(PackageStoreTest, OnlyVerifiedArtifactsOfTheFleet) {
   auto foreign = test_artifact("data", "x");
-  foreign["URI"] = "s3://bucket/data";
+  foreign["URI"] = "gs://bucket/data";
   cloud_.publish(recipe("2.0.0", foreign));
   auto unsupported = fetch("2.0.0");
   ASSERT_FALSE(unsupported);

@@ -41,10 +41,9 @@ class Restart(e2e.EndToEnd):
     def test_exit_code_101_reboots_the_device(self):
         notes, asked = self.bed.directory / "notes", self.bed.directory / "asked"
         config = self.device.config_path.read_text()
-        key = "    configuration:\n"
+        key = "      skerry:\n"
         self.assertIn(key, config)
-        self.device.config_path.write_text(config.replace(
-            key, key + f"      skerry: {{rebootCommand: 'touch {asked}'}}\n", 1))
+        self.device.config_path.write_text(config.replace(key, key + f"        rebootCommand: 'touch {asked}'\n", 1))
         self.publish_with_bootstrap(NAME, notes, 101)
         self.start_device()
         deployment = self.begin_deployment({NAME: "1.0.0"})
