@@ -156,6 +156,43 @@ TEST(SpoolSim, WhatWasAcknowledgedOfflineSurvivesAPowerCutAndGoesInOrder) {
   EXPECT_EQ(left->size(), 2u);  // the count, and a segment with nothing in it
 }
 
+// Opening writes, so a disk that fails for a moment is asked again, whether or not somebody has
+// more to say; what is said meanwhile waits for what is kept.
+TEST(SpoolSim, ADiskThatFailsForAMomentAtTheStartChangesNoOrder) {
+  for (const bool publishes : {false, true}) {
+    SpoolWorld world(1);
+    world.run_for(1'000);
+    world.broker.stop();
+    for (int i = 0; i < 10; ++i) world.publish();
+    world.run_for(1'000);
+    ASSERT_EQ(world.acknowledged.size(), 10u);
+    world.lose_power(io::CrashPolicy::kDropUnsynced);
+    world.broker.start();
+    world.files.fail_from(world.files.operations().size(), EIO);
+    world.boot();
+    world.run_for(1'500);
+    if (publishes) world.publish();
+    world.run_for(500);
+    world.files.stop_failing();
+    world.run_for(5'000);
+    EXPECT_EQ(world.wrong(), "");
+    EXPECT_EQ(world.arrived().size(), publishes ? 11u : 10u);
+  }
+}
+
+TEST(SpoolSim, ADiskThatKeepsFailingKeepsNobodyFromTheBroker) {
+  SpoolWorld world(1);
+  world.run_for(1'000);
+  world.lose_power(io::CrashPolicy::kDropUnsynced);
+  world.files.fail_from(world.files.operations().size(), EIO);
+  world.boot();
+  world.run_for(10'000);
+  world.publish();
+  world.run_for(1'000);
+  EXPECT_EQ(world.acknowledged.size(), 1u);
+  EXPECT_EQ(world.arrived().size(), 1u);
+}
+
 TEST(SpoolSim, ABrokerThatDoesNotAnswerKeepsNoComponentWaiting) {
   SpoolWorld world(1);
   world.run_for(1'000);

@@ -20,6 +20,7 @@ constexpr size_t kDirectBytes = 1 << 20;
 constexpr size_t kPendingBytes = 2 << 20;
 constexpr size_t kOverheadBytes = 256;
 constexpr int64_t kRetryMs = 1'000;
+constexpr int kOpens = 5;  // a second apart, before messages go past a disk that cannot be read
 
 size_t size_of(const net::MqttMessage& message) {
   return message.topic.size() + message.payload.size() + kOverheadBytes;
@@ -76,9 +77,14 @@ Result<void> Spool::publish(net::MqttMessage message, Done settled) {
   return {};
 }
 
-// A spool that cannot be opened keeps nobody from a broker that is there.
+// A spool that cannot be opened for long keeps nobody from a broker that is there: what it has kept
+// comes later then, out of its order.
+bool Spool::cannot_open() const {
+  return !store_ && failed_opens_ >= kOpens;
+}
+
 bool Spool::may_go_directly() const {
-  const bool drained = store_ ? handed_.empty() && next_to_hand_ == end_ : cannot_open_;
+  const bool drained = store_ ? handed_.empty() && next_to_hand_ == end_ : cannot_open();
   return drained && !writing_ && pending_.empty() && mqtt_.connected() &&
          direct_.size() < kDirect && direct_bytes_ < kDirectBytes;
 }
@@ -184,10 +190,11 @@ io::Task<bool> Spool::open() {
                           [files = &env_.files, directory = directory_, most = options_.max_bytes] {
                             return SpoolStore::open(*files, directory, most);
                           });
-  cannot_open_ = !opened;
   if (!opened) {
+    ++failed_opens_;
     failures_.write(log::Level::kError, kModule, "messages cannot be kept",
                     {{"reason", opened.error().message()}});
+    open_timer_ = env_.loop.after(kRetryMs, [this] { tasks_.spawn(write()); });
     co_return false;
   }
   store_ = std::move(*opened);
@@ -206,7 +213,7 @@ io::Task<bool> Spool::open() {
 io::Task<void> Spool::write() {
   if (std::exchange(writing_, true)) co_return;
   const bool is_open = co_await open();
-  while (!pending_.empty()) {
+  while (!pending_.empty() && (is_open || cannot_open())) {
     std::vector<FlightPtr> batch;
     std::vector<std::string> messages;
     size_t bytes = 0;

@@ -35,7 +35,7 @@ class Spool {
   Spool(const Spool&) = delete;
   Spool& operator=(const Spool&) = delete;
 
-  // What an earlier process has kept is sent from now on.
+  // What an earlier process has kept is sent from now on, or once the disk lets it be read.
   void start();
   // Success: `settled` hears once, with an error where the message is not kept. An error: refused
   // at once. kResourceExhausted: no room; kUnavailable: QoS 0 while offline, which is not kept.
@@ -61,6 +61,7 @@ class Spool {
 
   Result<void> publish_unkept(net::MqttMessage message, Done settled);
   bool may_go_directly() const;
+  bool cannot_open() const;
   Result<void> hand(const FlightPtr& flight);
   void on_answer(const FlightPtr& flight, const Error* error);
   static void settle(Flight& flight, const Error* error);
@@ -84,7 +85,7 @@ class Spool {
   const SpoolOptions options_;
   MqttRouter::Watch watch_;
   std::shared_ptr<SpoolStore> store_;  // shared with the pool's work; null until it is open
-  bool cannot_open_ = false;
+  int failed_opens_ = 0;
   // In the order of messages: what the store has and was handed to the client; what it has besides
   // (numbers from next_to_hand_ to end_); what is to be written, or is being written. Only where
   // all these are empty, messages go to the client directly.
@@ -96,7 +97,7 @@ class Spool {
   std::deque<net::MqttMessage> unkept_;  // of QoS 0, while offline
   size_t unkept_bytes_ = 0;
   bool writing_ = false, pumping_ = false, marking_ = false, watches_direct_ = false;
-  io::Timer direct_timer_, retry_;
+  io::Timer direct_timer_, retry_, open_timer_;
   log::Limit dropped_, failures_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   io::TaskScope tasks_;
