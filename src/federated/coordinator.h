@@ -142,8 +142,8 @@ class Coordinator {
   struct Combined {
     Vector change;
     size_t updates = 0;
-    double loss = 0;
-    double within = 0;  // halves, added for those that were not cut and taken away for others
+    // `within`: halves, added for those that were not cut and taken away for others.
+    double loss = 0, within = 0;
     bool is_too_long = false;  // a sum that no cut updates have
   };
   Result<Combined> combine();
@@ -176,17 +176,15 @@ class Coordinator {
   io::Random& random_;
   std::unique_ptr<Strategy> strategy_;
   Accountant accountant_;
-  std::vector<double> cost_;   // of a round
-  std::vector<double> spent_;  // as an older state has it
-  size_t spends_ = 0;          // that have been paid
-  bool budget_spent_ = false;  // another round would exceed the limit
+  std::vector<double> cost_, spent_;  // of a round; of all, as an older state has it
+  size_t spends_ = 0;                 // that have been paid
+  bool budget_spent_ = false;         // another round would exceed the limit
   Vector model_;
   double clip_ = 0;
   size_t rounds_ = 0;
   size_t attempt_ = 1;
   Phase phase_ = Phase::kTraining;
-  // When the first device asked to train; when evaluation began.
-  std::optional<double> began_s_;
+  std::optional<double> began_s_;  // when the first device asked to train, or evaluation began
   Parts devices_;
   std::map<std::string, size_t> since_;  // of those at work since an attempt before: which
   std::optional<secure::Aggregation> aggregation_;  // of the attempt, where the plan wants it
