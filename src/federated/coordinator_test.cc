@@ -196,12 +196,7 @@ TEST_F(Rounds, PrivacyIsCountedAndEndsTheTraining) {
   open();
   double now = 0;
   while (!coordinator_->done() && now < 1e6) {
-    for (int i = 0; i < 20; ++i) {
-      const std::string device = "d" + std::to_string(i);
-      const Task task = ask(device, now);
-      if (task.kind != Task::Kind::kTrain) continue;
-      (void)upload(device, task.attempt, {0.1F, 0.1F}, now);
-    }
+    train_those_drawn(20, now);
     now += 1000;
     EXPECT_TRUE(coordinator_->tick(now));
   }
@@ -226,11 +221,7 @@ TEST_F(Rounds, AStateOfABuildWithoutPastsHasItsHistoryAndItsPrivacyInIt) {
   plan_.over_selection = 1;
   open();
   for (double now = 0; coordinator_->rounds() < 2 && now < 1e5; now += 1000) {
-    for (int i = 0; i < 20; ++i) {
-      const std::string device = "d" + std::to_string(i);
-      const Task task = ask(device, now);
-      if (task.kind == Task::Kind::kTrain) (void)upload(device, task.attempt, {0.1F, 0.1F}, now);
-    }
+    train_those_drawn(20, now);
     EXPECT_TRUE(coordinator_->tick(now + 500));
   }
   const auto history = coordinator_->history();

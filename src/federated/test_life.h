@@ -37,6 +37,16 @@ class RoundsTest : public testing::Test {
   Result<void> upload(const std::string& device, size_t attempt, Vector delta, double now = 0) {
     return coordinator_->upload(device, update_of(attempt, std::move(delta)), now);
   }
+  // So many devices ask, and those that are drawn send the same.
+  void train_those_drawn(int devices, double now) {
+    for (int i = 0; i < devices; ++i) {
+      const std::string device = "d" + std::to_string(i);
+      const Task task = ask(device, now);
+      if (task.kind == Task::Kind::kTrain) {
+        (void)upload(device, task.attempt, {0.1F, 0.1F}, now);
+      }
+    }
+  }
 
   io::FaultFiles files_;
   io::SeededRandom random_{1};
