@@ -31,8 +31,8 @@ struct Subject {
   // What else a package has; ".meta" stands for the file of that kind that is called as the model.
   std::vector<std::string> more_files;
 };
-void PrintTo(const Subject& subject, std::ostream* out) {
-  *out << subject.name;
+std::ostream& operator<<(std::ostream& out, const Subject& subject) {
+  return out << subject.name;
 }
 
 const std::string kOpenVino = SKERRY_CACHE_DIR "/openvino/lib/libopenvino_c.so";
