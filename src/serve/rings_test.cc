@@ -73,6 +73,22 @@ class RingsTest : public testing::Test {
   skerry::client::Client connect(SkerryClientOptions options = {}) {
     return beside_loop([&] { return skerry::client::Client(socket(), options); });
   }
+  // Waits for a ticket's answer, which is version 1's to [3, 4]; the status.
+  auto waiting(skerry::client::Client& client) {
+    return [this, &client](uint32_t ticket, int32_t timeout_ms) {
+      return beside_loop([&client, ticket, timeout_ms] {
+        SkerryClientAnswer answer{.size = sizeof answer};
+        const int status = skerry_client_wait(client.get(), ticket, timeout_ms, &answer);
+        if (status == SKERRY_STATUS_OK) {
+          EXPECT_STREQ(answer.version, "1");
+          EXPECT_EQ(static_cast<const float*>(answer.outputs[0].data)[1], 4);
+          EXPECT_EQ(reinterpret_cast<uintptr_t>(answer.outputs[0].data) % 64, 0u);
+        }
+        skerry_client_release(client.get(), &answer);
+        return status;
+      });
+    };
+  }
   // As text: the first output's floats, or why there are none.
   static std::string ask(skerry::client::Client& client, const char* model,
                          std::vector<float> values) {
@@ -157,17 +173,7 @@ TEST_F(RingsTest, SeveralRequestsAreUnderWayAtOnceAndTimeOut) {
   }
   EXPECT_EQ(skerry_client_begin(client.get(), &request, &tickets[3]),
             SKERRY_STATUS_RESOURCE_EXHAUSTED);
-  const auto wait = [&](uint32_t ticket, int32_t timeout_ms) {
-    return beside_loop([&, ticket, timeout_ms] {
-      SkerryClientAnswer answer{.size = sizeof answer};
-      const int status = skerry_client_wait(client.get(), ticket, timeout_ms, &answer);
-      if (status == SKERRY_STATUS_OK) {
-        EXPECT_EQ(static_cast<const float*>(answer.outputs[0].data)[1], 4);
-      }
-      skerry_client_release(client.get(), &answer);
-      return status;
-    });
-  };
+  const auto wait = waiting(client);
   EXPECT_EQ(wait(tickets[1], -1), SKERRY_STATUS_TIMEOUT);  // the service's
   EXPECT_EQ(wait(tickets[2], 1), SKERRY_STATUS_TIMEOUT);   // the caller's
   EXPECT_EQ(wait(tickets[2], 1), SKERRY_STATUS_INVALID_ARGUMENT);
@@ -406,19 +412,7 @@ TEST_F(CClientTest, SeveralRequestsAreUnderWayAndTimeOut) {
   }
   EXPECT_EQ(skerry_client_begin(client.get(), &request, &tickets[3]),
             SKERRY_STATUS_RESOURCE_EXHAUSTED);
-  const auto wait = [&](uint32_t ticket, int32_t timeout_ms) {
-    return beside_loop([&, ticket, timeout_ms] {
-      SkerryClientAnswer answer{.size = sizeof answer};
-      const int status = skerry_client_wait(client.get(), ticket, timeout_ms, &answer);
-      if (status == SKERRY_STATUS_OK) {
-        EXPECT_STREQ(answer.version, "1");
-        EXPECT_EQ(static_cast<const float*>(answer.outputs[0].data)[1], 4);
-        EXPECT_EQ(reinterpret_cast<uintptr_t>(answer.outputs[0].data) % 64, 0u);
-      }
-      skerry_client_release(client.get(), &answer);
-      return status;
-    });
-  };
+  const auto wait = waiting(client);
   EXPECT_EQ(wait(tickets[1], -1), SKERRY_STATUS_TIMEOUT);  // the service's
   EXPECT_EQ(wait(tickets[2], 1), SKERRY_STATUS_TIMEOUT);   // the caller's
   EXPECT_EQ(wait(tickets[2], 1), SKERRY_STATUS_INVALID_ARGUMENT);

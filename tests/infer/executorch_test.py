@@ -5,29 +5,24 @@ has not been run.
     executorch_test.py SKERRY_INFER SKERRY_CACHE SOURCE_DIR
 """
 
-import hashlib
 import json
 import os
-import pathlib
 import signal
 import struct
 import subprocess
-import tempfile
 import unittest
 
 import numpy as np
-import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from infer_server import CACHE, DEADLINE_S, PROGRAM, Server, tensor
+from infer_server import CACHE, tensor
+from pytorch_plugin import PLUGIN, PluginTest
 
 VENDOR = CACHE / "executorch/executorch"
-PLUGIN = pathlib.Path(PROGRAM).resolve().parent / "libpytorch_runtime.so"
 if not PLUGIN.with_name("libskerry_executorch_worker.so").exists():
     print("ExecuTorch is not there: run ./dev setup executorch, then ./dev build")
     raise SystemExit(77)
 HEADER_BYTES = 32
-TENSORS = "input x FP32 1 16\noutput y FP32 1 4\n"
 
 
 def static(sizes, buffer=0, place=None):
@@ -68,41 +63,23 @@ def program(directory, weights, operators=("aten::linear", "aten::relu")):
     return struct.pack("<I", root + HEADER_BYTES) + buffer[4:8] + header + buffer[8:] + bytes(base - size) + constants
 
 
-class ExecuTorch(unittest.TestCase):
+class ExecuTorch(PluginTest):
+    file = "model.pte"
+
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="skerry-infer-")
-        self.addCleanup(folder.cleanup)
-        self.dir = pathlib.Path(folder.name)
-        self.server = Server(self.dir, "--runtime", f"pytorch={PLUGIN}", "--inference-timeout", "10")
-        self.addCleanup(self.server.stop, signal.SIGKILL)
-        self.client = triton.InferenceServerClient(self.server.url, network_timeout=DEADLINE_S)
-        self.addCleanup(self.client.close)
+        super().setUp()
         random = np.random.default_rng(3)
         self.weights = [random.standard_normal(shape).astype(np.float32) for shape in ((8, 16), (8,), (4, 8), (4,))]
 
-    def load(self, name, model, tensors=TENSORS):
-        folder = self.dir / name
-        folder.mkdir()
-        (folder / "model.pte").write_bytes(model)
-        (folder / "tensors.txt").write_text(tensors)
-        sha256 = lambda content: hashlib.sha256(content).hexdigest()
-        (folder / "model.json").write_text(json.dumps({
-            "format": 1, "name": name, "version": "1", "runtime": "pytorch", "file": "model.pte", "sha256": sha256(model),
-            "files": {"tensors.txt": sha256(tensors.encode())},
-            "inputs": [tensor("x", "FP32", [1, 16])], "outputs": [tensor("y", "FP32", [1, 4])]}))
-        return self.server.load(name, folder)
+    def load_program(self, name, model):
+        return self.load(name, model, "input x FP32 1 16\noutput y FP32 1 4\n",
+                         ([tensor("x", "FP32", [1, 16])], [tensor("y", "FP32", [1, 4])]))
 
     def infer(self, name, x):
-        given = triton.InferInput("x", list(x.shape), "FP32")
-        given.set_data_from_numpy(x)
-        return self.client.infer(name, [given]).as_numpy("y")
-
-    def workers(self):
-        done = subprocess.run(["pgrep", "-P", str(self.server.process.pid), "-f", "skerry-torch-worker"], capture_output=True, text=True, check=False)
-        return [int(pid) for pid in done.stdout.split()]
+        return self.ask(name, x=x).as_numpy("y")
 
     def test_a_program_is_what_numpy_says(self):
-        done = self.load("net", program(self.dir, self.weights))
+        done = self.load_program("net", program(self.dir, self.weights))
         self.assertEqual(done.returncode, 0, done.stderr)
         first, first_bias, second, second_bias = self.weights
         random = np.random.default_rng(4)
@@ -127,13 +104,13 @@ class ExecuTorch(unittest.TestCase):
         good = program(self.dir, self.weights)
         for name, model in (("cut", good[:200]), ("empty", good[:9]), ("none", b"\0\0\0\0ET12" + b"x" * 5000),
                             ("operator", program(self.dir, self.weights, ("aten::linear", "aten::nobody_has_this")))):
-            done = self.load(name, model)
+            done = self.load_program(name, model)
             self.assertNotEqual(done.returncode, 0, name)
         for at in range(40, 1000, 37):
             changed = bytearray(good)
             changed[at] ^= 0xFF
-            self.load(f"changed{at}", bytes(changed))  # taken or refused
-        done = self.load("net", good)
+            self.load_program(f"changed{at}", bytes(changed))  # taken or refused
+        done = self.load_program("net", good)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(self.infer("net", np.zeros((1, 16), np.float32)).shape, (1, 4))
         self.assertIsNone(self.server.process.poll())

@@ -4,23 +4,19 @@ the models and is the oracle; and models that die or never end. Skipped (77) whe
     pytorch_test.py SKERRY_INFER SKERRY_CACHE SOURCE_DIR
 """
 
-import hashlib
-import json
 import os
 import pathlib
 import signal
 import subprocess
 import tempfile
-import time
 import unittest
 
 import numpy
-import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from infer_server import DEADLINE_S, PROGRAM, Server, tensor
+from infer_server import tensor
+from pytorch_plugin import PLUGIN, PluginTest
 
-PLUGIN = pathlib.Path(PROGRAM).resolve().parent / "libpytorch_runtime.so"
 # PyTorch is Debian's, and so is its Python.
 MAKE = """
 import sys, torch, numpy
@@ -70,54 +66,7 @@ ODD = ([tensor("n", "INT64", [1])], [tensor("y", "FP32", [1])])
 ODD_TENSORS = "input n INT64 1\noutput y FP32 1\n"
 
 
-class PyTorch(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="skerry-infer-")
-        self.addCleanup(folder.cleanup)
-        self.dir = pathlib.Path(folder.name)
-        self.server = Server(self.dir, "--runtime", f"pytorch={PLUGIN}", "--inference-timeout", "10")
-        self.addCleanup(self.server.stop, signal.SIGKILL)
-        self.client = triton.InferenceServerClient(self.server.url, network_timeout=DEADLINE_S)
-        self.addCleanup(self.client.close)
-
-    def load(self, name, model, tensors, contract, **more):
-        folder = self.dir / name
-        folder.mkdir()
-        (folder / "model.pt").write_bytes(model)
-        (folder / "tensors.txt").write_text(tensors)
-        manifest = {"format": 1, "name": name, "version": "1", "runtime": "pytorch", "file": "model.pt",
-                    "sha256": hashlib.sha256(model).hexdigest(),
-                    "files": {"tensors.txt": hashlib.sha256(tensors.encode()).hexdigest()},
-                    "inputs": contract[0], "outputs": contract[1], **more}
-        (folder / "model.json").write_text(json.dumps(manifest))
-        return self.server.load(name, folder)
-
-    def ask(self, model, **arrays):
-        inputs = []
-        for name, array in arrays.items():
-            each = triton.InferInput(name, list(array.shape), {"float32": "FP32", "int64": "INT64"}[array.dtype.name])
-            each.set_data_from_numpy(array)
-            inputs.append(each)
-        return self.client.infer(model, inputs)
-
-    def workers(self):
-        """The processes of models that this server has."""
-        found = []
-        for entry in pathlib.Path("/proc").glob("[0-9]*"):
-            try:
-                stat = (entry / "stat").read_text()
-                if int(stat.rpartition(")")[2].split()[1]) == self.server.process.pid and "skerry-torch-wo" in stat:
-                    found.append(int(entry.name))
-            except (OSError, ValueError):
-                continue
-        return found
-
-    def wait_until(self, condition):
-        deadline = time.monotonic() + DEADLINE_S
-        while not condition():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)
-
+class PyTorch(PluginTest):
     def assert_net_answers(self):
         oracle = numpy.load(MODELS / "oracle.npz")
         gain = numpy.array(0.5, "f4")
